@@ -1,0 +1,1 @@
+"""What crosses the broker: deterministic CBOR, COSE envelopes, message types and the topic tree (docs/protocol.md)."""

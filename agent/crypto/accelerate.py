@@ -1,0 +1,61 @@
+"""The one place where a host process may plug in faster code for the same results.
+
+A board never calls `install`. A CPython host calls `use_host_libraries()` once at its start, or `install` with its own
+functions. Nothing outside the standard library is imported before that.
+"""
+
+try:
+    from cryptolib import aes as _built_in_aes
+except ImportError:  # CPython
+    _built_in_aes = None
+
+_installed = {"aes": None, "powmod": None, "point_sum": None}
+
+
+def install(aes=None, powmod=None, point_sum=None):
+    """Replace what is given and put the built-in code back for the rest; `install()` is pure Python again.
+
+    aes(key, mode[, iv])    object whose encrypt(data, output) works like `cryptolib.aes`: mode 1 is ECB, 2 is CBC
+    powmod(b, e, m)         b**e % m as an int, for 0 <= b, 0 <= e, 1 <= m
+    point_sum(terms)        the P-256 point k1*(x1, y1) + k2*(x2, y2) + ... of the list `terms` of (k, x, y), as
+                            affine ints (x, y), or None for the point at infinity; 0 <= k < n, the points are valid
+    """
+    _installed["aes"] = aes
+    _installed["powmod"] = powmod
+    _installed["point_sum"] = point_sum
+
+
+def use_host_libraries():
+    """Plug in gmpy2 (powers) and pycryptodome (AES, P-256). ImportError where one is missing; nothing changes then."""
+    from Crypto.Cipher import AES
+    from Crypto.PublicKey.ECC import EccPoint
+    from gmpy2 import powmod
+
+    def int_powmod(base, exponent, modulus):
+        return int(powmod(base, exponent, modulus))
+
+    def point_sum(terms):
+        total = EccPoint(0, 0, "p256")  # pycryptodome's point at infinity
+        for scalar, x, y in terms:
+            total += EccPoint(x, y, "p256") * scalar
+        return None if total.is_point_at_infinity() else (int(total.x), int(total.y))
+
+    install(aes=AES.new, powmod=int_powmod, point_sum=point_sum)
+
+
+def powmod(base, exponent, modulus):
+    """Return base**exponent % modulus as an int, for 0 <= base, 0 <= exponent and 1 <= modulus."""
+    return (_installed["powmod"] or pow)(base, exponent, modulus)
+
+
+def aes(*arguments):
+    """Return an encrypting AES object for (key, mode) or (key, mode, iv), from the best source at hand."""
+    factory = _installed["aes"] or _built_in_aes
+    if factory is None:
+        from agent.crypto.aes import Aes as factory
+    return factory(*arguments)
+
+
+def point_sum():
+    """Return the installed `point_sum`, or None when P-256 is to use its own arithmetic."""
+    return _installed["point_sum"]

@@ -1,0 +1,90 @@
+"""AES-CCM with a 16-byte tag (RFC 3610; NIST SP 800-38C).
+
+One call of AES-CBC makes the tag and one of AES-ECB the key stream, both in place: on MicroPython the blocks never
+pass through Python one at a time. Never use a nonce twice under one key.
+"""
+
+from agent.crypto import accelerate
+from agent.crypto.errors import CryptoError
+from agent.crypto.hmac import constant_time_equal
+from agent.crypto.octets import octets
+
+TAG_LENGTH = 16
+# RFC 3610 allows 2^24 - 1 with a 12-byte nonce; one bound for both, above what a board can hold, is simpler to rely on.
+MAX_PLAINTEXT = 0xFFFF
+MAX_AAD = 0xFEFF  # from 0xFF00 on, the length would need the long encoding of RFC 3610, section 2.2
+_ECB = 1
+_CBC = 2
+
+
+def seal(key, nonce, plaintext, aad):
+    """Return ciphertext and 16-byte tag in one: len(plaintext) + 16 bytes.
+
+    `key` has 16 or 32 bytes, `nonce` 12 or 13; `plaintext` at most 65535 and `aad` (authenticated, not encrypted) at
+    most 65279. CryptoError otherwise.
+    """
+    key, nonce, aad = _checked(key, nonce, aad)
+    plaintext = octets(plaintext, "plaintext")
+    if len(plaintext) > MAX_PLAINTEXT:
+        raise CryptoError("plaintext too long")
+    sealed = _crypt(key, nonce, _tag(key, nonce, plaintext, aad) + plaintext)
+    return sealed[TAG_LENGTH:] + sealed[:TAG_LENGTH]
+
+
+def open(key, nonce, ciphertext, aad):
+    """Return the plaintext of what `seal` made under the same key, nonce and aad, or raise CryptoError.
+
+    Bounds as for `seal`. Nothing of the plaintext is released before the tag has been compared.
+    """
+    key, nonce, aad = _checked(key, nonce, aad)
+    ciphertext = octets(ciphertext, "ciphertext")
+    length = len(ciphertext) - TAG_LENGTH
+    if not 0 <= length <= MAX_PLAINTEXT:
+        raise CryptoError("ciphertext length out of range")
+    opened = _crypt(key, nonce, ciphertext[length:] + ciphertext[:length])
+    plaintext = opened[TAG_LENGTH:]
+    if not constant_time_equal(opened[:TAG_LENGTH], _tag(key, nonce, plaintext, aad)):
+        raise CryptoError("authentication failed")
+    return plaintext
+
+
+def _checked(key, nonce, aad):
+    key = octets(key, "AES key")
+    nonce = octets(nonce, "nonce")
+    aad = octets(aad, "additional data")
+    if len(key) not in (16, 32):
+        raise CryptoError("AES key is not 16 or 32 bytes long")
+    if len(nonce) not in (12, 13):
+        raise CryptoError("nonce is not 12 or 13 bytes long")
+    if len(aad) > MAX_AAD:
+        raise CryptoError("additional data too long")
+    return key, nonce, aad
+
+
+def _tag(key, nonce, plaintext, aad):
+    """CBC-MAC over the first block, the additional data and the plaintext (RFC 3610, section 2.2), 16 bytes."""
+    width = 15 - len(nonce)  # of the length field, L in the RFC
+    flags = (0x40 if aad else 0) | (TAG_LENGTH - 2) // 2 << 3 | width - 1
+    header = bytes((flags,)) + nonce + len(plaintext).to_bytes(width, "big")
+    if aad:
+        header += len(aad).to_bytes(2, "big") + aad
+    start = (len(header) + 15) // 16 * 16
+    blocks = bytearray(start + (len(plaintext) + 15) // 16 * 16)  # zeros: the padding is there already
+    blocks[: len(header)] = header
+    blocks[start : start + len(plaintext)] = plaintext
+    accelerate.aes(key, _CBC, bytes(16)).encrypt(blocks, blocks)
+    return bytes(blocks[len(blocks) - TAG_LENGTH :])
+
+
+def _crypt(key, nonce, data):
+    """XOR with the key stream (RFC 3610, section 2.3), whose block 0 is for the tag: so `data` is tag, then text."""
+    count = (len(data) + 15) // 16
+    first = bytes((14 - len(nonce),)) + nonce + bytes(15 - len(nonce))
+    stream = bytearray(first * count)
+    for i in range(1, count):
+        stream[16 * i + 14] = i >> 8
+        stream[16 * i + 15] = i & 255
+    accelerate.aes(key, _ECB).encrypt(stream, stream)
+    # One big XOR: eight times faster on MicroPython than a loop over bytes.
+    mask = int.from_bytes(stream[: len(data)], "big")
+    return (int.from_bytes(data, "big") ^ mask).to_bytes(len(data), "big")

@@ -1,0 +1,31 @@
+"""Zero-sum keys without a dealer: sk_u = offset + sum of +-k_uv over the other members + k_u,coordinator.
+
+Every k is 2|N| bits from HKDF over an ECDH secret, for one roster only: the salt is the roster's digest, so boards that were
+shown different rosters share no key and their sum does not open. Between u and v the member that stands later in the roster adds
+k_uv and the other subtracts it. The public offset, members * 2^(2|N|), keeps every exponent positive: no board ever inverts.
+The coordinator's part makes the sum unreadable to a broker that holds every ciphertext (docs/protocol.md, "Keys").
+"""
+
+from agent.crypto.hkdf import hkdf_sha256
+from agent.wire import cbor
+
+
+def pair_key(secret, roster_digest, first, second, parameters):
+    """Return k_uv as an integer below 2^(2|N|). `first` and `second` are the two names in roster order (the coordinator last)."""
+    info = cbor.encode(["hum/v1/zero-sum", first, second])
+    return int.from_bytes(hkdf_sha256(secret, roster_digest, info, parameters.residue_bytes), "big")
+
+
+def offset(members, parameters):
+    """Return the public offset in every member's exponent, for a group of `members`."""
+    return members << (2 * parameters.bits)
+
+
+def exponent_bytes(parameters):
+    """Return the size of an exponent in bytes: at most 2*64 + 1 keys of 2|N| bits."""
+    return parameters.residue_bytes + 1
+
+
+def round_key(secret, roster_digest, device):
+    """Return the 16-byte AES key of the round traffic from `device` to the coordinator."""
+    return hkdf_sha256(secret, roster_digest, cbor.encode(["hum/v1/round", device]), 16)

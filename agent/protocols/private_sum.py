@@ -1,0 +1,317 @@
+"""The board's side of a private sum: a sans-IO machine, events in, actions out (diagram in docs/architecture.md).
+
+Events: restore(), message(), taken(), spent(), idle(), link_up(), retry(). Each returns a list of actions, to be done in order; an action
+that fails ends the list. Actions:
+  ("put", record, value)                    keep a record durably
+  ("drop", epoch, round)                    forget masks of earlier epochs and rounds
+  ("mask", epoch, round, mask)              keep a mask
+  ("take", epoch, round)                    read the meter, load the round's mask, and call taken()
+  ("spend", epoch, round, envelope)         burn the round durably, and only when that is done call spent()
+  ("publish", topic, payload, qos, retain)  send
+  ("settle", epoch, round)                  erase the receipted contribution
+"""
+
+from hashlib import sha256
+
+from agent.crypto import p256
+from agent.crypto.errors import CryptoError
+from agent.joye_libert import masks, parameters, zero_sum
+from agent.joye_libert.packing import Packing, PackingError
+from agent.wire import messages, topics
+from agent.wire.envelope import Context, Envelope, EnvelopeError, seal
+
+ROSTER_MOST = 8192
+CONTRIBUTION_NONCE = 1
+READY_NONCE = 2
+
+
+class Refused(Exception):
+    """An input is against the protocol or the board's policy. args[0] is the named reason."""
+
+
+def nonce(kind, round):
+    """Return the 13-byte nonce of round traffic: the kind, eight zeros, the round. One message per kind and round exists."""
+    return bytes([kind]) + bytes(8) + round.to_bytes(4, "big")
+
+
+class PrivateSum:
+    """One board in one group. `refused` maps each named reason to how often an input was refused for it."""
+
+    def __init__(self, provision):
+        self.provision = provision
+        self.refused = {}
+        self.roster = None
+        self.epoch = 0
+        self.keys_done = 0
+        self.pending = None
+        self._digest = None
+        self._raw_digest = None
+        self._high_water = (0, 0)
+        self._parameters = None
+        self._packing = None
+        self._exponent = None
+        self._round_key = None
+        self._stock = []
+        self._refilling = True
+        self._announced = -1
+        self._job = None
+
+    # -- what the runtime may ask
+
+    def subscriptions(self):
+        """Return the topic filters that this machine listens to."""
+        place = self.provision
+        return [
+            topics.group(place.deployment, place.group, "roster"),
+            topics.group(place.deployment, place.group, "round"),
+            topics.mail(place.deployment, place.group, place.device, topics.COORDINATOR),
+        ]
+
+    def progress(self):
+        """Return (phase, done, total): "waiting", "keys", "masks" or "ready"."""
+        if not self.roster:
+            return "waiting", 0, 0
+        if not self._exponent:
+            return "keys", self.keys_done, len(self.roster.members)
+        phase = "masks" if self._refilling else "ready"
+        return phase, len(self._stock), self.provision.masks_target
+
+    def refuse(self, reason):
+        """Count one refusal."""
+        self.refused[reason] = self.refused.get(reason, 0) + 1
+
+    # -- events
+
+    def restore(self, roster, key, stock, high_water, pending):
+        """Take up what the flash holds: the records "roster" and "key" (bytes or None), the rounds in stock for the roster's
+        epoch (a function of the epoch), the last (epoch, round) spent, and the pending (epoch, round, envelope) or None."""
+        self._high_water = high_water
+        self.pending = pending
+        if not roster:
+            return []
+        actions = self._guard(self._adopt, roster)
+        if self.roster:
+            self._stock = [r for r in stock(self.epoch) if r > self._last_round()]
+            if key and len(key) == 48 + zero_sum.exponent_bytes(self._parameters) and key[:32] == self._digest:
+                self._round_key = key[32:48]
+                self._exponent = key[48:]
+        return actions
+
+    def message(self, topic, payload):
+        """Take a message from the broker."""
+        place = self.provision
+        if topic == topics.group(place.deployment, place.group, "roster"):
+            return self._guard(self._on_roster, payload)
+        if topic == topics.group(place.deployment, place.group, "round"):
+            return self._guard(self._on_round, payload)
+        if topic == topics.mail(place.deployment, place.group, place.device, topics.COORDINATOR):
+            return self._guard(self._on_receipt, payload)
+        self.refuse("wrong-topic")
+        return []
+
+    def taken(self, epoch, round, mask, values):
+        """The runtime answers ("take", epoch, round): the mask's bytes or None, the reading's values or None."""
+        return self._guard(self._contribute, epoch, round, mask, values)
+
+    def spent(self, epoch, round, envelope):
+        """The runtime answers ("spend", ...) when the burn is durable: now, and not before, the envelope may leave."""
+        self.pending = (epoch, round, envelope)
+        return self.retry()
+
+    def idle(self):
+        """Do one short step of key or mask making; None if there is nothing to make."""
+        if self._job is None:
+            self._job = self._next_job()
+            if self._job is None:
+                return None
+        try:
+            return next(self._job) or []
+        except StopIteration:
+            self._job = None
+            return []
+        except CryptoError:
+            self._forget_roster()
+            self.refuse("bad-member-key")
+            return []
+
+    def link_up(self):
+        """The link to the broker is (again) there: say who is ready, and resend what has no receipt."""
+        self._announced = -1
+        return self._announce() + self.retry()
+
+    def retry(self):
+        """Resend the contribution that has no receipt yet: identical bytes."""
+        if not self.pending or self.pending[0] != self.epoch or not self.roster:
+            return []
+        return [self._publish_up("contribution", self.pending[2], False)]
+
+    # -- the roster
+
+    def _guard(self, handler, *arguments):
+        try:
+            return handler(*arguments)
+        except (Refused, EnvelopeError, messages.MessageError) as error:
+            self.refuse(error.args[0])
+            return []
+
+    def _on_roster(self, raw):
+        if self._raw_digest and sha256(raw).digest() == self._raw_digest:
+            return []
+        return self._adopt(raw) + [("put", "roster", raw), ("drop", self.epoch, 1)]
+
+    def _adopt(self, raw):
+        place = self.provision
+        if len(raw) > ROSTER_MOST:
+            raise Refused("oversized")
+        envelope = Envelope(raw)
+        if envelope.epoch < 1 or envelope.epoch < self._high_water[0] or envelope.epoch <= self.epoch or envelope.round:
+            raise Refused("stale-roster")
+        context = Context(place.deployment, "roster", place.group, envelope.epoch, 0, "authority", "")
+        roster = messages.read_roster(envelope.verify(place.authority, context))
+        if (place.device, place.public) not in roster.members:
+            raise Refused("not-a-member")
+        if len(roster.members) < place.members_least:
+            raise Refused("group-too-small")
+        if roster.protocol != "private-sum":
+            raise Refused("unknown-protocol")
+        try:
+            chosen = parameters.load(roster.parameters)
+            packing = Packing(roster.slots, len(roster.members), chosen.bits)
+        except parameters.ParameterError:
+            raise Refused("unknown-parameters")
+        except PackingError as error:
+            raise Refused(error.args[0])
+        self._forget_roster()
+        self.roster = roster
+        self.epoch = envelope.epoch
+        self._parameters = chosen
+        self._packing = packing
+        self._digest = envelope.digest(context)
+        self._raw_digest = sha256(raw).digest()
+        return []
+
+    def _forget_roster(self):
+        self.roster = self._raw_digest = self._exponent = self._round_key = self._job = None
+        self.keys_done = 0
+        self._announced = -1
+        self._stock = []
+        self._refilling = True
+
+    def _last_round(self):
+        return self._high_water[1] if self._high_water[0] == self.epoch else -1
+
+    # -- idle time
+
+    def _next_job(self):
+        if not self.roster:
+            return None
+        if not self._exponent:
+            return self._derive_key()
+        if self._refilling:
+            last = max([self._last_round()] + self._stock)
+            return self._make_mask(last + 1)
+        return None
+
+    def _derive_key(self):
+        place = self.provision
+        own = place.device
+        total = zero_sum.offset(len(self.roster.members), self._parameters)
+        for name, public in self.roster.members:
+            if name != own:
+                secret = yield from p256.ecdh_steps(place.private, public)
+                first, second = min(own, name), max(own, name)
+                key = zero_sum.pair_key(secret, self._digest, first, second, self._parameters)
+                total += key if own == second else -key
+            self.keys_done += 1
+            yield
+        secret = yield from p256.ecdh_steps(place.private, self.roster.coordinator)
+        total += zero_sum.pair_key(secret, self._digest, own, topics.COORDINATOR, self._parameters)
+        self._round_key = zero_sum.round_key(secret, self._digest, own)
+        self._exponent = total.to_bytes(zero_sum.exponent_bytes(self._parameters), "big")
+        yield [("put", "key", self._digest + self._round_key + self._exponent)]
+
+    def _make_mask(self, round):
+        place = self.provision
+        base = masks.base(self._parameters, place.deployment, place.group, self.epoch, round, 0)
+        mask = yield from masks.steps(base, self._exponent, self._parameters)
+        if round <= self._last_round():
+            return
+        self._stock.append(round)
+        actions = [("mask", self.epoch, round, mask)]
+        if len(self._stock) >= place.masks_target:
+            self._refilling = False
+            actions += self._announce()
+        yield actions
+
+    def _announce(self):
+        if self._refilling or not self._stock or self._announced == self._stock[-1]:
+            return []
+        self._announced = horizon = self._stock[-1]
+        payload = seal(self._round_key, nonce(READY_NONCE, horizon), self._context("ready", horizon), messages.nothing())
+        return [self._publish_up("ready", payload, True)]
+
+    # -- a round
+
+    def _on_round(self, raw):
+        if not raw:
+            return []  # the coordinator cleared the retained message: no round is open
+        envelope = Envelope(raw)
+        if not self.roster or envelope.epoch != self.epoch:
+            raise Refused("wrong-epoch")
+        waiting = self.pending and self.pending[:2] == (envelope.epoch, envelope.round)
+        if envelope.round <= self._last_round() and not waiting:
+            raise Refused("replayed")
+        context = self._context("round", envelope.round, topics.COORDINATOR, "")
+        digest = messages.read_round_open(envelope.verify(self.roster.coordinator, context))
+        if digest != self._digest:
+            raise Refused("other-roster")
+        if waiting:
+            return self.retry()
+        if not self._exponent:
+            raise Refused("not-ready")
+        return [("take", self.epoch, envelope.round)]
+
+    def _contribute(self, epoch, round, mask, values):
+        if epoch != self.epoch or not self.roster or round <= self._last_round():
+            raise Refused("replayed")
+        if mask is None or len(mask) != self._parameters.residue_bytes:
+            self._spend_stock(round)
+            raise Refused("no-mask")
+        if values is None:
+            raise Refused("no-reading")
+        try:
+            plaintext = self._packing.pack(values)
+        except PackingError as error:
+            raise Refused(error.args[0])
+        ciphertext = masks.protect(mask, plaintext, self._parameters)
+        self._high_water = (epoch, round)
+        self._spend_stock(round)
+        payload = messages.contribution(ciphertext, self._stock[-1] if self._stock else round)
+        envelope = seal(self._round_key, nonce(CONTRIBUTION_NONCE, round), self._context("contribution", round), payload)
+        return [("spend", epoch, round, envelope)]
+
+    def _spend_stock(self, round):
+        """Masks up to `round` are of no more use; refill when a quarter of the target is left."""
+        self._stock = [r for r in self._stock if r > round]
+        if len(self._stock) * 4 <= self.provision.masks_target:
+            self._refilling = True
+
+    def _on_receipt(self, raw):
+        envelope = Envelope(raw)
+        if not self.pending or self.pending[:2] != (envelope.epoch, envelope.round) or not self.roster:
+            raise Refused("replayed")
+        context = self._context("receipt", envelope.round, topics.COORDINATOR, self.provision.device)
+        digest = messages.read_receipt(envelope.verify(self.roster.coordinator, context))
+        if digest != sha256(self.pending[2]).digest():
+            raise Refused("wrong-receipt")
+        epoch, round, _ = self.pending
+        self.pending = None
+        return [("settle", epoch, round)]
+
+    def _context(self, kind, round, sender=None, receiver=topics.COORDINATOR):
+        place = self.provision
+        return Context(place.deployment, kind, place.group, self.epoch, round, sender or place.device, receiver)
+
+    def _publish_up(self, kind, payload, retain):
+        place = self.provision
+        return ("publish", topics.up(place.deployment, place.group, place.device, kind), payload, 1, retain)

@@ -1,0 +1,186 @@
+"""The supervisor: drives one protocol machine with a link, a flash and a meter. The only place where its actions become deeds."""
+
+import asyncio
+import gc
+
+from agent.runtime.mask_stock import Spent
+from agent.runtime.mqtt import LinkLost, QueueFull
+from agent.runtime.store import StoreError
+from agent.runtime.ticks import ticks_diff, ticks_us
+from agent.wire import messages, topics
+
+SLICE_MS = 10
+RETRY_S = 5
+OUTBOX_MOST = 16
+
+class Board:
+    """One board: `client` an mqtt.Client, `store` and `stock` its flash, `machine` a protocol machine, `meter` its meter.
+
+    `log(event, fields)` is called with what an engineer at the console would want to see; `diagnostics_s` is the least time
+    between two diagnostics messages. `slice_us` is the longest that idle work has kept the event loop.
+    """
+
+    def __init__(self, client, store, stock, machine, meter, log, diagnostics_s=60):
+        self.client = client
+        self.store = store
+        self.stock = stock
+        self.machine = machine
+        self.meter = meter
+        self.slice_us = 0
+        self._log = log
+        self._diagnostics_s = diagnostics_s
+        self._outbox = []
+        self._mail = asyncio.Event()
+        self._work = asyncio.Event()
+        self._taken_us = 0
+        self._linked = False
+        self._death = None
+
+    async def run(self):
+        """Run until the client is stopped or a task fails; a failure of any task ends all and is raised."""
+        place = self.machine.provision
+        for topic_filter in self.machine.subscriptions():
+            self.client.subscribe(topic_filter)
+        self.client.on_message = self._on_message
+        self.client.on_link = self._on_link
+        self._restore()
+        loops = (self._idle_loop(), self._outbox_loop(), self._retry_loop(), self._diagnostics_loop(place))
+        tasks = [asyncio.create_task(self._ending(loop)) for loop in loops]
+        try:
+            await self.client.run()
+        finally:
+            for task in tasks:
+                task.cancel()
+        if self._death:
+            raise self._death
+
+    async def _ending(self, loop):
+        """A dead task must not leave a board that looks alive: it takes the link down with it, and run() raises."""
+        try:
+            await loop
+        except Exception as error:
+            self._death = error
+            await self.client.stop()
+
+    def _restore(self):
+        machine = self.machine
+        self._perform(
+            machine.restore(
+                self.store.get("roster"),
+                self.store.get("key"),
+                self.stock.rounds,
+                self.stock.high_water(),
+                self.stock.pending(),
+            )
+        )
+
+    # -- from the link
+
+    def _on_message(self, topic, payload, retain):
+        self._perform(self.machine.message(topic, payload))
+
+    def _on_link(self, up):
+        self._linked = up
+        self._log("link", {"up": up})
+        if up:
+            place = self.machine.provision
+            birth = topics.device(place.deployment, place.device, "state")
+            self._enqueue(birth, messages.presence(True), 1, True)
+            self._perform(self.machine.link_up())
+
+    # -- deeds
+
+    def _perform(self, actions):
+        """Do `actions` in order; a failure ends the list, so that nothing leaves the board whose burn is not durable."""
+        try:
+            for action in actions:
+                getattr(self, "_do_" + action[0])(*action[1:])
+        except (StoreError, Spent) as error:
+            self.machine.refuse("flash" if isinstance(error, StoreError) else "spent")
+            self._log("flash", {"error": str(error)})
+        self._work.set()
+
+    def _do_put(self, record, value):
+        self.store.put(record, value)
+        self._log(record, {"bytes": len(value)})
+
+    def _do_drop(self, epoch, round):
+        self.stock.drop_before(epoch, round)
+
+    def _do_mask(self, epoch, round, mask):
+        self.stock.save(epoch, round, mask)
+
+    def _do_take(self, epoch, round):
+        self._log("taken", {"round": round, "sent": self.client.bytes_sent})
+        self._taken_us = ticks_us()
+        values = self.meter.read(round)
+        self._perform(self.machine.taken(epoch, round, self.stock.load(epoch, round), values))
+
+    def _do_spend(self, epoch, round, envelope):
+        self.stock.spend(epoch, round, envelope)
+        self._perform(self.machine.spent(epoch, round, envelope))
+        self._log("online", {"round": round, "us": ticks_diff(ticks_us(), self._taken_us)})
+
+    def _do_publish(self, topic, payload, qos, retain):
+        self._enqueue(topic, payload, qos, retain)
+
+    def _do_settle(self, epoch, round):
+        self.stock.settle(epoch, round)
+        self.stock.drop_before(epoch, round + 1)
+        self._log("settled", {"round": round, "sent": self.client.bytes_sent, "refused": self.machine.refused})
+
+    # -- tasks
+
+    def _enqueue(self, topic, payload, qos, retain):
+        if len(self._outbox) >= OUTBOX_MOST:
+            self.machine.refuse("outbox-full")
+            return
+        self._outbox.append((topic, payload, qos, retain))
+        self._mail.set()
+
+    async def _outbox_loop(self):
+        while True:
+            while not self._outbox:
+                self._mail.clear()
+                await self._mail.wait()
+            message = self._outbox.pop(0)
+            try:
+                await self.client.publish(*message)
+            except (LinkLost, QueueFull):
+                # Nothing is lost: the machine repeats what has no receipt when the link is back, and by retry().
+                self.machine.refuse("link-lost")
+
+    async def _idle_loop(self):
+        while True:
+            start = ticks_us()
+            while True:
+                actions = self.machine.idle()
+                if actions:
+                    self._perform(actions)
+                spent = ticks_diff(ticks_us(), start)
+                if actions is None or spent >= SLICE_MS * 1000:
+                    break
+            self.slice_us = max(self.slice_us, spent)
+            if actions is None:
+                gc.collect()
+                self._work.clear()
+                await self._work.wait()
+            await asyncio.sleep(0)
+
+    async def _retry_loop(self):
+        while True:
+            await asyncio.sleep(RETRY_S)
+            if self._linked:
+                self._perform(self.machine.retry())
+
+    async def _diagnostics_loop(self, place):
+        topic = topics.device(place.deployment, place.device, "diag")
+        sent = None
+        while True:
+            phase, done, total = self.machine.progress()
+            if self._linked and (phase, done) != sent:
+                sent = (phase, done)
+                free = gc.mem_free() if hasattr(gc, "mem_free") else 0
+                report = messages.diagnostics(phase, done, total, 0, free, self.machine.refused)
+                self._enqueue(topic, report, 0, False)
+            await asyncio.sleep(self._diagnostics_s)

@@ -1,0 +1,63 @@
+"""From a board's settings to a running board."""
+
+from agent.protocols import load
+from agent.protocols.provision import Provision
+from agent.runtime import identity, mqtt
+from agent.runtime.board import Board
+from agent.runtime.mask_stock import MaskStock
+from agent.runtime.store import Store
+from agent.wire import messages, topics
+
+
+class SettingsError(Exception):
+    """A board's settings are not fit. args[0] names the field."""
+
+
+def assemble(settings, meter, log):
+    """Return a Board made from `settings`, a dictionary:
+
+    deployment, group, device: names; authority: the pinned public key, hexadecimal; host, port, password: the broker's (the
+    user name is the device's); ca: path of the broker's certificate authority, absent for plain TCP on a loopback; flash:
+    folder of the store; members_least, masks_target: policy; diagnostics_s: seconds. Raises SettingsError.
+    """
+    for name in ("deployment", "group", "device"):
+        if not topics.valid_name(settings.get(name)):
+            raise SettingsError(name)
+    try:
+        authority = bytes.fromhex(settings["authority"])
+    except (KeyError, ValueError):
+        raise SettingsError("authority") from None
+    store = Store(settings["flash"])
+    private, public = identity.load_or_make(store)
+    log("identity", {"public": public.hex()})
+    device = settings["device"]
+    provision = Provision(
+        settings["deployment"],
+        settings["group"],
+        device,
+        private,
+        public,
+        authority,
+        settings.get("members_least", 3),
+        settings.get("masks_target", 8),
+    )
+    client = mqtt.Client(
+        settings["host"],
+        settings["port"],
+        device,
+        user=device,
+        password=settings.get("password"),
+        will=(topics.device(provision.deployment, device, "state"), messages.presence(False), 1, True),
+        ssl=_trust(settings["ca"]) if settings.get("ca") else None,
+    )
+    machine = load("private-sum")(provision)
+    return Board(client, store, MaskStock(store), machine, meter, log, settings.get("diagnostics_s", 60))
+
+
+def _trust(path):
+    import ssl
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_verify_locations(path)
+    return context

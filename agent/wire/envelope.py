@@ -1,0 +1,114 @@
+"""COSE envelopes (RFC 9052): COSE_Sign1 with ES256, COSE_Encrypt0 with AES-CCM-16-128-128, bound to their context.
+
+The protected header carries {1: algorithm, -65537: [epoch, round]}. Everything else that a message is bound to is known to the
+receiver from the topic and goes into the external additional data:
+["hum/v1", deployment, type, group, epoch, round, sender, receiver]. A message moved to another type, group, epoch, round,
+sender or receiver does not open.
+"""
+
+from hashlib import sha256
+
+from agent.crypto import aes_ccm, p256
+from agent.crypto.errors import CryptoError
+from agent.wire import cbor
+
+ES256 = -7
+AES_CCM_16_128_128 = 30
+_ALGORITHM = 1
+_IV = 5
+_BINDING = -65537
+_SIGN1 = 18
+_ENCRYPT0 = 16
+_MAXIMUM = 0xFFFFFFFF
+
+
+class EnvelopeError(Exception):
+    """An envelope was refused. args[0] is a named reason: "malformed", "bad-signature" or "bad-tag"."""
+
+
+class Context:
+    """What a message is bound to: names as text; epoch and round as integers from 0 to 2^32 - 1 (0 where there is none)."""
+
+    def __init__(self, deployment, kind, group, epoch, round, sender, receiver):
+        self.epoch = epoch
+        self.round = round
+        self._fields = ["hum/v1", deployment, kind, group, epoch, round, sender, receiver]
+
+    def external_aad(self):
+        """Return the deterministic CBOR of the context."""
+        return cbor.encode(self._fields)
+
+
+def _protected(algorithm, context):
+    return cbor.encode({_ALGORITHM: algorithm, _BINDING: [context.epoch, context.round]})
+
+
+def to_be_signed(context, payload):
+    """Return the Sig_structure (RFC 9052 section 4.4) of a payload."""
+    return cbor.encode(["Signature1", _protected(ES256, context), context.external_aad(), payload])
+
+
+def sign(private, context, payload):
+    """Return a COSE_Sign1 around `payload` (bytes)."""
+    signature = p256.sign(private, to_be_signed(context, payload))
+    return cbor.encode(cbor.Tag(_SIGN1, [_protected(ES256, context), {}, payload, signature]))
+
+
+def seal(key, nonce, context, payload):
+    """Return a COSE_Encrypt0 of `payload` (bytes) under a 16-byte key. The caller never uses a nonce for two payloads."""
+    protected = _protected(AES_CCM_16_128_128, context)
+    aad = cbor.encode(["Encrypt0", protected, context.external_aad()])
+    return cbor.encode(cbor.Tag(_ENCRYPT0, [protected, {_IV: nonce}, aes_ccm.seal(key, nonce, payload, aad)]))
+
+
+class Envelope:
+    """A parsed envelope that is not yet authenticated: `signed` tells which kind, `epoch` and `round` what it claims."""
+
+    def __init__(self, data):
+        """Parse `data`. Raises EnvelopeError("malformed") unless it is just what sign() or seal() can make."""
+        try:
+            self._parse(cbor.decode(data))
+        except (cbor.CborError, KeyError, TypeError, ValueError):
+            raise EnvelopeError("malformed")
+
+    def _parse(self, tag):
+        if not isinstance(tag, cbor.Tag) or tag.number not in (_SIGN1, _ENCRYPT0) or not isinstance(tag.value, list):
+            raise ValueError
+        self.signed = tag.number == _SIGN1
+        if self.signed:
+            self._header, unprotected, self._body, self._signature = tag.value
+            self.nonce = None
+        else:
+            self._header, unprotected, self._body = tag.value
+            self.nonce = unprotected[_IV]
+        expected = {} if self.signed else {_IV: self.nonce}
+        header = cbor.decode(self._header)
+        self.epoch, self.round = header[_BINDING]
+        algorithm = ES256 if self.signed else AES_CCM_16_128_128
+        for number in (self.epoch, self.round):
+            if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number <= _MAXIMUM:
+                raise ValueError
+        if len(header) != 2 or header[_ALGORITHM] != algorithm or unprotected != expected or not isinstance(self._body, bytes):
+            raise ValueError
+        if not self.signed and not (isinstance(self.nonce, bytes) and len(self.nonce) == 13):
+            raise ValueError
+
+    def verify(self, public, context):
+        """Return the payload of a COSE_Sign1 by `public` in `context`. Raises EnvelopeError("bad-signature")."""
+        if not self.signed or not p256.verify(public, to_be_signed(context, self._body), self._signature):
+            raise EnvelopeError("bad-signature")
+        return self._body
+
+    def open(self, key, context):
+        """Return the payload of a COSE_Encrypt0 under `key` in `context`. Raises EnvelopeError("bad-tag")."""
+        if self.signed:
+            raise EnvelopeError("bad-tag")
+        aad = cbor.encode(["Encrypt0", self._header, context.external_aad()])
+        try:
+            return aes_ccm.open(key, self.nonce, self._body, aad)
+        except CryptoError:
+            raise EnvelopeError("bad-tag")
+
+    def digest(self, context):
+        """Return the SHA-256 of what a COSE_Sign1 signs: the payload with all that it is bound to."""
+        return sha256(to_be_signed(context, self._body)).digest()

@@ -1,0 +1,50 @@
+"""The topic tree under hum/v1/<deployment> (docs/protocol.md, "Topics").
+
+Names of deployments, groups and devices are 1 to 32 characters of a-z, 0-9 and "-"; "coordinator" is no device's name.
+"""
+
+COORDINATOR = "coordinator"
+_NAME = "abcdefghijklmnopqrstuvwxyz0123456789-"
+
+
+def valid_name(name):
+    """Tell whether `name` may stand in a topic as a deployment, group or device."""
+    return isinstance(name, str) and 1 <= len(name) <= 32 and all(c in _NAME for c in name)
+
+
+def valid_device(name):
+    """Tell whether `name` may be a device's."""
+    return valid_name(name) and name != COORDINATOR
+
+
+def coordinator_state(deployment):
+    """Retained birth and last will of the coordinator."""
+    return "hum/v1/%s/coord/state" % deployment
+
+
+def device(deployment, name, kind):
+    """A device's own topic; kind is "state" or "diag"."""
+    return "hum/v1/%s/dev/%s/%s" % (deployment, name, kind)
+
+
+def group(deployment, name, kind):
+    """Coordinator to all of a group; kind is "roster", "round" or "result"."""
+    return "hum/v1/%s/g/%s/%s" % (deployment, name, kind)
+
+
+def up(deployment, group_name, sender, kind):
+    """Board to coordinator; kind is "ready" or "contribution"."""
+    return "hum/v1/%s/g/%s/up/%s/%s" % (deployment, group_name, sender, kind)
+
+
+def mail(deployment, group_name, receiver, sender):
+    """A receiver's mailbox, as written by one sender."""
+    return "hum/v1/%s/g/%s/mail/%s/%s" % (deployment, group_name, receiver, sender)
+
+
+def split(topic):
+    """Return the levels below "hum/v1" as a list, deployment first, or None where `topic` is not of this tree."""
+    levels = topic.split("/")
+    if len(levels) < 5 or levels[0] != "hum" or levels[1] != "v1" or not all(valid_name(level) for level in levels[2:]):
+        return None
+    return levels[2:]

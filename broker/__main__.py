@@ -1,0 +1,5 @@
+"""`python -m broker` is the `hum` command."""
+
+from broker.cli import main
+
+main()

@@ -1,0 +1,119 @@
+"""The authority: an offline P-256 key that signs the roster. It runs on the operator's own machine, never beside the broker."""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from agent.crypto import p256
+from agent.crypto.errors import CryptoError
+from agent.joye_libert import parameters
+from agent.joye_libert.packing import Packing, PackingError
+from agent.wire import envelope, messages, topics
+from agent.wire.envelope import Context
+
+
+class AuthorityError(Exception):
+    """What was asked cannot be done. args[0] says why and what to do."""
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Write a new file that only its owner can read, durably; never over an old one."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def replace(path: Path, data: bytes) -> None:
+    """Replace a file's content at once or not at all."""
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.unlink(missing_ok=True)
+    write_private(temporary, data)
+    temporary.rename(path)
+
+
+def read_public(text: str) -> bytes:
+    """Return the 65-byte key in `text` (hexadecimal, uncompressed). Raises AuthorityError."""
+    try:
+        public = bytes.fromhex(text.strip())
+        p256.ecdh((1).to_bytes(32, "big"), public)  # checks length, range and that the point is on the curve
+    except (ValueError, CryptoError):
+        raise AuthorityError("not a P-256 public key: 130 hexadecimal digits that begin with 04 are wanted") from None
+    return public
+
+
+class Authority:
+    """The folder of one deployment's authority: authority.key, authority.pub, deployment.json (members, epochs)."""
+
+    def __init__(self, folder: Path) -> None:
+        """Open the folder. Raises AuthorityError."""
+        self._folder = folder
+        try:
+            self._private = (folder / "authority.key").read_bytes()
+            self._state: dict[str, Any] = json.loads((folder / "deployment.json").read_text())
+        except (OSError, json.JSONDecodeError):
+            raise AuthorityError(f"no authority in {folder}; make one with `hum authority init`") from None
+        self.public = (folder / "authority.pub").read_text().strip()
+        self.deployment: str = self._state["deployment"]
+
+    @staticmethod
+    def init(folder: Path, deployment: str) -> "Authority":
+        """Make a new authority for `deployment`. Raises AuthorityError if the folder has one."""
+        if not topics.valid_name(deployment):
+            raise AuthorityError("a deployment's name is 1 to 32 of a-z, 0-9 and -")
+        if (folder / "authority.key").exists():
+            raise AuthorityError(f"{folder} has an authority already")
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        private = p256.generate(os.urandom)
+        (folder / "authority.pub").write_text(p256.public_key(private).hex() + "\n")
+        replace(folder / "deployment.json", _json({"deployment": deployment, "groups": {}}))
+        write_private(folder / "authority.key", private)
+        return Authority(folder)
+
+    def devices(self, group: str | None = None) -> list[str]:
+        """Return the names of all enrolled devices, or of one group's."""
+        groups = self._state["groups"]
+        return sorted(name for g in groups if group in (None, g) for name in groups[g]["members"])
+
+    def enrol(self, group: str, device: str, public: str) -> None:
+        """Add `device` with its public key (hexadecimal) to `group`. The same again changes nothing.
+
+        Raises AuthorityError, also for a device that is enrolled with another key or in another group.
+        """
+        if not topics.valid_name(group) or not topics.valid_device(device):
+            raise AuthorityError(f"{group}/{device}: names are 1 to 32 of a-z, 0-9 and -; 'coordinator' is no device")
+        key = read_public(public).hex()
+        groups = self._state["groups"]
+        for other, entry in groups.items():
+            if device in entry["members"] and (other, entry["members"][device]) != (group, key):
+                raise AuthorityError(f"{device} is enrolled in {other} with another key or group; choose another name")
+        groups.setdefault(group, {"epoch": 0, "members": {}})["members"][device] = key
+        replace(self._folder / "deployment.json", _json(self._state))
+
+    def sign_roster(
+        self, group: str, coordinator: str, slots: Sequence[tuple[str, int, int]], protocol: str, parameter_set: str
+    ) -> tuple[int, bytes]:
+        """Sign the next epoch's roster of `group` and return (epoch, signed roster). Raises AuthorityError."""
+        entry = self._state["groups"].get(group)
+        members = sorted((name, bytes.fromhex(key)) for name, key in entry["members"].items()) if entry else []
+        if not messages.MEMBERS_LEAST <= len(members) <= messages.MEMBERS_MOST:
+            most = messages.MEMBERS_MOST
+            raise AuthorityError(f"group {group} has {len(members)} members; {messages.MEMBERS_LEAST} to {most} are wanted")
+        roster = messages.Roster(protocol, parameter_set, list(slots), read_public(coordinator), members)
+        try:
+            Packing(slots, len(members), parameters.load(parameter_set).bits)
+            messages.read_roster(roster.encode())
+        except (parameters.ParameterError, PackingError, messages.MessageError) as error:
+            raise AuthorityError(f"these slots or parameters make no roster: {error}") from None
+        epoch = entry["epoch"] = entry["epoch"] + 1
+        # The epoch is spent before the roster exists: two rosters of one epoch never do.
+        replace(self._folder / "deployment.json", _json(self._state))
+        context = Context(self.deployment, "roster", group, epoch, 0, "authority", "")
+        return epoch, envelope.sign(self._private, context, roster.encode())
+
+
+def _json(state: dict[str, Any]) -> bytes:
+    return (json.dumps(state, indent=1, sort_keys=True) + "\n").encode()

@@ -1,0 +1,220 @@
+"""The `hum` command: the operator's tools. Tables for people on standard output, `--json` for programs, errors in one line."""
+
+import asyncio
+import json
+import logging
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from sqlalchemy.exc import SQLAlchemyError
+
+from agent.crypto import accelerate
+from agent.wire import messages
+from broker.authority import Authority, AuthorityError, read_public
+from broker.coordinator.home import Home, HomeError
+from broker.coordinator.protocols.private_sum import Schedule
+from broker.coordinator.service import Link, Service
+from broker.mosquitto import configuration
+
+STATUS = {messages.COMPLETE: "complete", messages.INCOMPLETE: "incomplete", messages.INVALID: "invalid"}
+
+app = typer.Typer(help="Hum: private sums from sensor boards over MQTT.", no_args_is_help=True, add_completion=False)
+authority_app = typer.Typer(help="The offline authority: who is a member, signed.", no_args_is_help=True)
+coordinator_app = typer.Typer(help="Run the coordinator: opens rounds, learns sums and nothing else.")
+app.add_typer(authority_app, name="authority")
+app.add_typer(coordinator_app, name="coordinator")
+
+AuthorityFolder = Annotated[Path, typer.Option("--dir", help="The authority's folder. Keep it offline.")]
+StateFolder = Annotated[Path, typer.Option("--state", help="The coordinator's folder.")]
+GroupName = Annotated[str, typer.Option("--group", help="The group's name.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+AUTHORITY = Path("authority")
+STATE = Path("coordinator")
+
+
+def _print(as_json: bool, fields: dict[str, Any]) -> None:
+    if as_json:
+        print(json.dumps(fields))
+    else:
+        for key, value in fields.items():
+            print(f"{key}: {value}")
+
+
+@authority_app.command("init")
+def authority_init(
+    deployment: Annotated[str, typer.Argument(help="The deployment's name: a-z, 0-9 and -.")],
+    folder: AuthorityFolder = AUTHORITY,
+    as_json: AsJson = False,
+) -> None:
+    """Make the authority's key pair and print the public key that boards pin."""
+    authority = Authority.init(folder, deployment)
+    _print(as_json, {"deployment": deployment, "authority": authority.public})
+
+
+@authority_app.command("enrol")
+def authority_enrol(
+    device: Annotated[str, typer.Argument(help="The board's name: a-z, 0-9 and -.")],
+    public: Annotated[str, typer.Argument(help="The board's public key, as it printed it (hexadecimal).")],
+    group: GroupName = "main",
+    folder: AuthorityFolder = AUTHORITY,
+    as_json: AsJson = False,
+) -> None:
+    """Add a board to a group. It takes part from the next roster on."""
+    Authority(folder).enrol(group, device, public)
+    _print(as_json, {"group": group, "enrolled": device})
+
+
+def _slot(text: str) -> tuple[str, int, int]:
+    try:
+        name, low, high = text.split(":")
+        return name, int(low), int(high)
+    except ValueError:
+        raise AuthorityError(f"slot {text!r}: NAME:LOW:HIGH is wanted, such as load:0:100000") from None
+
+
+@authority_app.command("roster")
+def authority_roster(
+    coordinator: Annotated[str, typer.Option("--coordinator", help="The coordinator's public key (hexadecimal).")],
+    output: Annotated[Path, typer.Option("--output", help="Where the signed roster goes.")],
+    slots: Annotated[list[str], typer.Option("--slot", help="NAME:LOW:HIGH, a reading and its range; repeatable.")],
+    group: GroupName = "main",
+    folder: AuthorityFolder = AUTHORITY,
+    protocol: Annotated[str, typer.Option(help="The protocol that the group runs.")] = "private-sum",
+    parameters: Annotated[str, typer.Option(help="The modulus.")] = "hum-2048",
+    as_json: AsJson = False,
+) -> None:
+    """Sign the next epoch's roster of a group."""
+    authority = Authority(folder)
+    if not output.parent.is_dir():
+        raise AuthorityError(f"{output.parent} is no folder")
+    epoch, signed = authority.sign_roster(group, coordinator, [_slot(text) for text in slots], protocol, parameters)
+    output.write_bytes(signed)
+    _print(as_json, {"group": group, "epoch": epoch, "members": len(authority.devices(group)), "roster": str(output)})
+
+
+@app.command("broker")
+def broker_configuration(
+    folder: Annotated[Path, typer.Argument(help="Where mosquitto.conf, passwords and access rules go.")],
+    authority_folder: AuthorityFolder = AUTHORITY,
+    address: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)] = 8883,
+    tls: Annotated[Path | None, typer.Option(help="Folder with server.crt and server.key.", exists=True)] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write Mosquitto's configuration for all enrolled boards: a password each, anonymous off, each in its own topics."""
+    if tls is None and address not in ("127.0.0.1", "::1", "localhost"):
+        raise configuration.BrokerError(f"to listen on {address} give --tls FOLDER; plain TCP is for this machine only")
+    authority = Authority(authority_folder)
+    users = configuration.write(folder, authority.deployment, authority.devices(), address, port, tls)
+    _print(as_json, {"configuration": str(folder / "mosquitto.conf"), "users": len(users)})
+
+
+@coordinator_app.command("init")
+def coordinator_init(
+    deployment: Annotated[str, typer.Argument(help="The deployment's name.")],
+    authority: Annotated[str, typer.Option("--authority", help="The authority's public key (hexadecimal).")],
+    state: StateFolder = STATE,
+    as_json: AsJson = False,
+) -> None:
+    """Make the coordinator's folder and print its public key, for the roster."""
+    home = Home.init(state, deployment, read_public(authority))
+    _print(as_json, {"deployment": deployment, "coordinator": home.public})
+
+
+@coordinator_app.callback(invoke_without_command=True)
+def coordinator(
+    context: typer.Context,
+    state: StateFolder = STATE,
+    roster: Annotated[list[str] | None, typer.Option(help="GROUP=FILE, a signed roster to adopt; repeatable.")] = None,
+    host: Annotated[str, typer.Option(help="The broker's address.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="The broker's port.", min=1, max=65535)] = 8883,
+    credentials: Annotated[Path | None, typer.Option(help="credentials.json of `hum broker`.")] = None,
+    ca: Annotated[Path | None, typer.Option(help="Certificate authority of the broker; turns TLS on.")] = None,
+    interval: Annotated[float, typer.Option(help="Seconds from one round's opening to the next.", min=0.1)] = 1800.0,
+    window: Annotated[float, typer.Option(help="Seconds that a round is open at most.", min=0.1)] = 60.0,
+    patience: Annotated[float, typer.Option(help="Seconds to wait for boards that still make masks.", min=0)] = 600.0,
+    rounds: Annotated[int | None, typer.Option(help="Stop after so many rounds of the epoch.", min=1)] = None,
+) -> None:
+    """Run the coordinator until Ctrl-C (or --rounds). Its log goes to standard error."""
+    if context.invoked_subcommand:
+        return
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    home = Home(state)
+    for entry in roster or []:
+        group, _, path = entry.partition("=")
+        if not path or not Path(path).is_file():
+            raise HomeError(f"--roster {entry}: GROUP=FILE with a signed roster is wanted")
+        home.adopt(group, Path(path).read_bytes())
+    machines = home.machines(Schedule(interval, window, patience, rounds))
+    if not machines:
+        raise HomeError("no roster yet; sign one with `hum authority roster` and give it with --roster GROUP=FILE")
+    username = password = None
+    if credentials:
+        username = "coordinator"
+        password = json.loads(credentials.read_text())[username]
+    link = Link(host, port, username, password, str(ca) if ca else None)
+    asyncio.run(Service(home.deployment, machines, home.storage, link).run())
+
+
+@coordinator_app.command("status")
+def coordinator_status(state: StateFolder = STATE, as_json: AsJson = False) -> None:
+    """Show groups, rounds, and how many inputs were refused for which reason."""
+    home = Home(state)
+    groups = []
+    for machine in home.machines(Schedule(1, 1, 0)):
+        members = machine.place.roster.names()
+        entry = {"group": machine.place.group, "epoch": machine.place.epoch, "members": len(members)}
+        groups.append(entry | {"next_round": machine.next_round, "ready": machine.ready_members})
+    refused = home.storage.refusals()
+    if as_json:
+        print(json.dumps({"deployment": home.deployment, "groups": groups, "refused": refused}))
+        return
+    _table("Groups", ["group", "epoch", "members", "next_round", "ready"], groups)
+    _table("Refused inputs", ["reason", "count"], [{"reason": k, "count": v} for k, v in refused.items()])
+
+
+@app.command("result")
+def result(
+    state: StateFolder = STATE,
+    group: Annotated[str | None, typer.Option(help="Only this group.")] = None,
+    last: Annotated[int, typer.Option(help="How many rounds.", min=1)] = 10,
+    as_json: AsJson = False,
+) -> None:
+    """Show the last rounds' sums; an incomplete round names who was missing and has no sum."""
+    rows = []
+    for row in Home(state).storage.results(group, last):
+        rows.append({**row, "status": STATUS[row["status"]], "latency_ms": round(row["latency_ms"], 1)})
+    if as_json:
+        for row in rows:
+            print(json.dumps(row))
+        return
+    for row in rows:
+        row["closed"] = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(row["closed_at"]))
+    _table("Results", ["group", "epoch", "round", "status", "sums", "missing", "latency_ms", "closed"], rows)
+
+
+def _table(title: str, columns: list[str], rows: list[dict[str, Any]]) -> None:
+    table = Table(title=title, title_justify="left")
+    for column in columns:
+        table.add_column(column)
+    for row in rows:
+        table.add_row(*(str(row[column]) if row[column] is not None else "-" for column in columns))
+    Console().print(table)
+
+
+def main() -> None:
+    """Run the command line; a known error is one line on standard error and exit status 1."""
+    accelerate.use_host_libraries()
+    try:
+        app()
+    except (AuthorityError, HomeError, configuration.BrokerError) as error:
+        raise SystemExit(f"hum: {error}") from None
+    except (OSError, SQLAlchemyError) as error:
+        raise SystemExit(f"hum: {str(error).splitlines()[0]}") from None
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None

@@ -1,0 +1,197 @@
+"""The coordinator's memory: SQLite in WAL mode. What was committed survives kill -9 and, with synchronous=FULL, a power cut."""
+
+import json
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import (
+    Column,
+    Engine,
+    Float,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    create_engine,
+    event,
+    func,
+    select,
+)
+from sqlalchemy.dialects.sqlite import insert
+
+from broker.coordinator.actions import CloseRound, Contribution, Horizon, OpenRound, Record, Saved
+
+_metadata = MetaData()
+
+
+def _table(name: str, key: list[str], *columns: Column[Any]) -> Table:
+    return Table(name, _metadata, *columns, PrimaryKeyConstraint(*key))
+
+
+def _place() -> list[Column[Any]]:
+    return [Column("group", String), Column("epoch", Integer)]
+
+
+_rosters = _table("rosters", ["group", "epoch"], *_place(), Column("signed", LargeBinary, nullable=False))
+_rounds = _table(
+    "rounds",
+    ["group", "epoch", "round"],
+    *_place(),
+    Column("round", Integer),
+    Column("opening", LargeBinary, nullable=False),
+    Column("opened_at", Float, nullable=False),
+    Column("closed_at", Float),
+    Column("status", Integer),
+    Column("missing", String),
+    Column("sums", String),
+    Column("latency_ms", Float),
+    Column("result", LargeBinary),
+)
+_contributions = _table(
+    "contributions",
+    ["group", "epoch", "round", "device"],
+    *_place(),
+    Column("round", Integer),
+    Column("device", String),
+    Column("digest", LargeBinary, nullable=False),
+    Column("ciphertext", LargeBinary, nullable=False),
+    Column("receipt", LargeBinary, nullable=False),
+)
+_horizons = _table(
+    "horizons", ["group", "epoch", "device"], *_place(), Column("device", String), Column("round", Integer)
+)
+_refusals = _table("refusals", ["reason"], Column("reason", String), Column("count", Integer, nullable=False))
+
+
+def _pragmas(connection: Any, _record: Any) -> None:
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA busy_timeout=5000")
+
+
+class Storage:
+    """The database file at `path`, made with its tables if need be."""
+
+    def __init__(self, path: Path) -> None:
+        self._engine: Engine = create_engine(f"sqlite:///{path}")
+        event.listen(self._engine, "connect", _pragmas)
+        _metadata.create_all(self._engine)
+
+    def close(self) -> None:
+        """Release the file."""
+        self._engine.dispose()
+
+    # -- rosters
+
+    def keep_roster(self, group: str, epoch: int, signed: bytes) -> None:
+        """Record a signed roster; the same one again changes nothing."""
+        with self._engine.begin() as connection:
+            connection.execute(
+                insert(_rosters).values(group=group, epoch=epoch, signed=signed).on_conflict_do_nothing()
+            )
+
+    def rosters(self) -> list[tuple[str, int, bytes]]:
+        """Return (group, epoch, signed roster) of the latest epoch of each group."""
+        latest = select(_rosters.c.group, func.max(_rosters.c.epoch).label("epoch")).group_by(_rosters.c.group).subquery()
+        query = select(_rosters).join(
+            latest, (_rosters.c.group == latest.c.group) & (_rosters.c.epoch == latest.c.epoch)
+        )
+        with self._engine.connect() as connection:
+            return [(row.group, row.epoch, row.signed) for row in connection.execute(query.order_by(_rosters.c.group))]
+
+    # -- rounds
+
+    def commit(self, records: Iterable[Record], refusals: dict[str, int]) -> None:
+        """Record all of `records` and add `refusals` to the counters: in one transaction, durable on return."""
+        with self._engine.begin() as connection:
+            for record in records:
+                connection.execute(_statement(record))
+            for reason, count in refusals.items():
+                statement = insert(_refusals).values(reason=reason, count=count)
+                added = {"count": _refusals.c.count + statement.excluded.count}
+                connection.execute(statement.on_conflict_do_update(index_elements=["reason"], set_=added))
+
+    def saved(self, group: str, epoch: int) -> Saved:
+        """Return what a machine of this group and epoch is to be restored from."""
+        here = (_rounds.c.group == group) & (_rounds.c.epoch == epoch)
+        saved = Saved()
+        with self._engine.connect() as connection:
+            query = select(_rounds).where(here).order_by(_rounds.c.round.desc()).limit(2)
+            for row in connection.execute(query):
+                if row.status is None:
+                    saved.open_message = row.opening
+                    saved.next_round = row.round
+                    saved.open_contributions = self._contributions(group, epoch, row.round)
+                elif saved.last_result is None:
+                    saved.last_result = row.result
+                    saved.next_round = max(saved.next_round, row.round + 1)
+                    saved.closed_contributions = self._contributions(group, epoch, row.round)
+            query_horizons = select(_horizons).where((_horizons.c.group == group) & (_horizons.c.epoch == epoch))
+            saved.horizons = {row.device: row.round for row in connection.execute(query_horizons)}
+        return saved
+
+    def _contributions(self, group: str, epoch: int, round_number: int) -> list[Contribution]:
+        table = _contributions.c
+        query = select(_contributions).where(
+            (table.group == group) & (table.epoch == epoch) & (table.round == round_number)
+        )
+        with self._engine.connect() as connection:
+            return [Contribution(**row._mapping) for row in connection.execute(query)]
+
+    # -- what a person asks
+
+    def results(self, group: str | None, last: int) -> list[dict[str, Any]]:
+        """Return the last closed rounds, oldest first, each as a dictionary with JSON types."""
+        query = select(_rounds).where(_rounds.c.status.is_not(None))
+        if group:
+            query = query.where(_rounds.c.group == group)
+        query = query.order_by(_rounds.c.closed_at.desc(), _rounds.c.round.desc()).limit(last)
+        with self._engine.connect() as connection:
+            rows = [row._mapping for row in connection.execute(query)]
+        keys = ("group", "epoch", "round", "status", "opened_at", "closed_at", "latency_ms")
+        return [
+            {**{key: row[key] for key in keys}, "missing": json.loads(row["missing"]), "sums": json.loads(row["sums"])}
+            for row in reversed(rows)
+        ]
+
+    def refusals(self) -> dict[str, int]:
+        """Return how often an input was refused, by named reason, since the database was made."""
+        with self._engine.connect() as connection:
+            rows = connection.execute(select(_refusals).order_by(_refusals.c.reason))
+            return {row.reason: row._mapping["count"] for row in rows}
+
+
+def _statement(record: Record) -> Any:
+    """Each record is written so that doing it twice is doing it once."""
+    place = {"group": record.group, "epoch": record.epoch, "round": record.round}
+    match record:
+        case OpenRound():
+            values = {**place, "opening": record.message, "opened_at": time.time()}
+            return insert(_rounds).values(**values).on_conflict_do_nothing()
+        case Contribution():
+            values = {"device": record.device, "digest": record.digest, "ciphertext": record.ciphertext}
+            return insert(_contributions).values(**place, **values, receipt=record.receipt).on_conflict_do_nothing()
+        case CloseRound():
+            table = _rounds.c
+            here = (table.group == record.group) & (table.epoch == record.epoch) & (table.round == record.round)
+            return (
+                _rounds.update()
+                .where(here & table.status.is_(None))
+                .values(
+                    closed_at=time.time(),
+                    status=record.status,
+                    missing=json.dumps(record.missing),
+                    sums=json.dumps(record.sums),
+                    latency_ms=record.latency_ms,
+                    result=record.message,
+                )
+            )
+        case Horizon():
+            statement = insert(_horizons).values(**place, device=record.device)
+            return statement.on_conflict_do_update(
+                index_elements=["group", "epoch", "device"], set_={"round": statement.excluded.round}
+            )

@@ -1,0 +1,92 @@
+"""Write what a Mosquitto needs to relay one deployment: mosquitto.conf, passwords, access rules.
+
+A board's user name is its device name, so that Mosquitto's %u patterns confine it: it writes only below its own name and reads
+only its own mailboxes and what the coordinator says to all. A client may read results, which are sealed for those who hold the
+result key. The broker is trusted for none of this: the envelopes are (docs/threat-model.md).
+"""
+
+import json
+import os
+import secrets
+import shutil
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+
+from agent.wire import topics
+
+CLIENT = "client"
+PACKET_MOST = 16384
+
+
+class BrokerError(Exception):
+    """Mosquitto cannot be had or configured. args[0] says what to do."""
+
+
+def find(program: str = "mosquitto") -> str:
+    """Return the path of a Mosquitto program. Raises BrokerError."""
+    path = shutil.which(program) or shutil.which(program, path="/usr/sbin:/usr/local/sbin:/opt/homebrew/sbin")
+    if path is None:
+        raise BrokerError(f"{program} is not installed; `make setup` installs it, or use your package manager")
+    return path
+
+
+def access_rules(deployment: str) -> str:
+    """Return the access control list. Patterns hold for every user: %u is the user's name."""
+    root = f"hum/v1/{deployment}"
+    to_all = [f"read {root}/g/+/{kind}" for kind in ("roster", "round", "result")]
+    own = [
+        f"write {root}/dev/%u/+",
+        f"write {root}/g/+/up/%u/+",
+        f"write {root}/g/+/mail/+/%u",
+        f"read {root}/g/+/mail/%u/+",
+    ]
+    coordinator = [f"topic read {root}/g/+/up/+/+", f"topic read {root}/dev/+/+", f"topic write {root}/coord/state"]
+    coordinator += [f"topic write {root}/g/+/{kind}" for kind in ("roster", "round", "result")]
+    client = [f"topic read {root}/dev/+/+"]
+    lines = [f"pattern {rule}" for rule in [*to_all, f"read {root}/coord/state", *own]]
+    lines += ["", f"user {topics.COORDINATOR}", *coordinator, "", f"user {CLIENT}", *client]
+    return "\n".join(lines) + "\n"
+
+
+def _read_only_by_owner(path: Path, text: str) -> None:
+    path.touch(mode=0o600)
+    path.write_text(text)
+
+
+def write(folder: Path, deployment: str, devices: Iterable[str], address: str, port: int, tls: Path | None) -> dict[str, str]:
+    """Write the files into `folder` and return {user: password} for all devices, the coordinator and the client.
+
+    Passwords of an earlier call are kept (credentials.json), so adding a board changes no other board. `tls` is a folder with
+    server.crt and server.key; without it the listener is plain TCP, which is for a loopback or a closed network only.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    credentials_path = folder / "credentials.json"
+    known: dict[str, str] = json.loads(credentials_path.read_text()) if credentials_path.exists() else {}
+    users = [topics.COORDINATOR, CLIENT, *devices]
+    credentials = {user: known.get(user) or secrets.token_urlsafe(18) for user in users}
+    _read_only_by_owner(credentials_path, json.dumps(credentials, indent=1) + "\n")
+    passwords = folder / "passwords"
+    _read_only_by_owner(passwords, "".join(f"{user}:{password}\n" for user, password in credentials.items()))
+    subprocess.run([find("mosquitto_passwd"), "-U", str(passwords)], check=True, capture_output=True)
+    rules = folder / "access"
+    _read_only_by_owner(rules, access_rules(deployment))
+    lines = [
+        f"listener {port} {address}",
+        "allow_anonymous false",
+        f"password_file {passwords.resolve()}",
+        f"acl_file {rules.resolve()}",
+        f"message_size_limit {PACKET_MOST}",
+        "max_queued_messages 1000",
+        "persistence false",
+        "set_tcp_nodelay true",
+        "log_dest stderr",
+        "log_type error",
+        "log_type warning",
+    ]
+    if os.geteuid() == 0:
+        lines.append("user root")  # started by root, it would else drop to a user who cannot read these files
+    if tls:
+        lines += [f"certfile {(tls / 'server.crt').resolve()}", f"keyfile {(tls / 'server.key').resolve()}"]
+    (folder / "mosquitto.conf").write_text("\n".join(lines) + "\n")
+    return credentials

@@ -1,0 +1,203 @@
+"""The demo: a fleet on this machine, its rounds as rows, each checked against the truth that only the simulator knows."""
+
+import asyncio
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from agent.wire import messages
+from host_sim import broker_process
+from host_sim.fleet import DEPLOYMENT, GROUP, Fleet, FleetError, Plan
+from host_sim.households import Fleet as Households
+from host_sim.observer import Observer, Result, Subscription
+
+SETTLE_S = 2.0
+STALLED_S = 300.0
+
+
+@dataclass
+class Row:
+    """One round: sums and truth in Wh, names of boards, milliseconds, bytes, microseconds."""
+
+    round: int
+    status: str
+    sum: Decimal | None
+    expected: Decimal
+    slots: dict[str, Decimal] | None
+    exact: bool
+    contributors: list[str]
+    missing: list[str]
+    latency_ms: float | None
+    # Most bytes that any contributor wrote to its socket for this round, from the previous round's receipt to this one's.
+    bytes_per_board: int | None
+    # Median over the contributors: from the reading to the envelope handed to the link.
+    online_ms: float | None
+
+    def to_json(self) -> str:
+        """Return the row as one line of JSON; sums are numbers, exact as decimal literals."""
+        fields = {**vars(self), "sum": _number(self.sum), "expected": _number(self.expected)}
+        if self.slots is not None:
+            fields["slots"] = {name: _number(value) for name, value in self.slots.items()}
+        return json.dumps(fields)
+
+
+def _number(value: Decimal | None) -> int | float | None:
+    if value is None:
+        return None
+    return int(value) if value == value.to_integral_value() else float(value)
+
+
+@dataclass
+class Console:
+    """What the boards' consoles said that rows are made of."""
+
+    sent: dict[str, int] = field(default_factory=dict)
+    settled: dict[int, dict[str, int]] = field(default_factory=dict)
+    online: dict[int, dict[str, int]] = field(default_factory=dict)
+
+    def hear(self, device: str, event: str, fields: dict[str, Any]) -> None:
+        """Take one console event."""
+        match event:
+            case "taken":
+                self.sent.setdefault(device, fields["sent"])
+            case "online":
+                self.online.setdefault(fields["round"], {})[device] = fields["us"]
+            case "settled":
+                before = self.sent.get(device, fields["sent"])
+                self.settled.setdefault(fields["round"], {})[device] = fields["sent"] - before
+                self.sent[device] = fields["sent"]
+
+
+class Demo:
+    """One run. `on_row` hears each round, `on_progress(phase, done, total)` the preparations, summed over the boards."""
+
+    def __init__(
+        self,
+        folder: Path,
+        households: Households,
+        plan_options: dict[str, Any],
+        on_row: Callable[[Row], None],
+        on_progress: Callable[[str, int, int], None],
+    ) -> None:
+        self.rows: list[Row] = []
+        self.names = {f"b{i:03d}": name for i, name in enumerate(households.names, 1)}
+        self._households = households
+        self._on_row = on_row
+        self._on_progress = on_progress
+        self._console = Console()
+        self._progress: dict[str, tuple[str, int, int]] = {}
+        self._results: asyncio.Queue[Result] = asyncio.Queue()
+        readings = [households.load] + ([households.shiftable] if households.shiftable else [])
+        columns = {device: [list(table[i]) for table in readings] for i, device in enumerate(self.names)}
+        self.slots = ["load", "shiftable"][: len(readings)]
+        ranges = [(name, *_range(table)) for name, table in zip(self.slots, readings, strict=True)]
+        plan = Plan(columns=columns, slots=ranges, **plan_options)
+        self.fleet = Fleet(folder, plan, self._console.hear)
+
+    async def run(self) -> bool:
+        """Run all rounds; True if every one published an exact sum. Everything is stopped on the way out, also by Ctrl-C."""
+        fleet = self.fleet
+        observer = None
+        try:
+            await fleet.start(lambda done, total: self._on_progress("compile", done, total))
+            place = Subscription(DEPLOYMENT, GROUP, 1, fleet.coordinator_public, fleet.result_key)
+            watcher = Observer(place, self._results.put_nowait, self._diagnosed)
+            password = fleet.broker.credentials.get("client")
+            observer = asyncio.create_task(watcher.run(broker_process.HOST, fleet.broker.port, password))
+            for _ in range(fleet.plan.rounds):
+                row = await self._row(await self._next_result(observer))
+                self.rows.append(row)
+                self._on_row(row)
+        finally:
+            if observer:
+                observer.cancel()
+                await asyncio.gather(observer, return_exceptions=True)
+            await fleet.stop()
+        return len(self.rows) == fleet.plan.rounds and all(row.exact for row in self.rows)
+
+    async def _next_result(self, observer: "asyncio.Task[None]") -> Result:
+        assert self.fleet.coordinator
+        getter = asyncio.create_task(self._results.get())
+        ended = asyncio.create_task(self.fleet.coordinator.wait())
+        try:
+            while True:
+                waiting = {getter, ended, self.fleet.failed, observer}
+                before = dict(self._progress)
+                done, _ = await asyncio.wait(waiting, timeout=STALLED_S, return_when=asyncio.FIRST_COMPLETED)
+                if getter in done:
+                    return getter.result()
+                if self.fleet.failed in done:
+                    self.fleet.failed.result()
+                if observer in done:
+                    observer.result()
+                if ended in done:
+                    # Its last message may still be on its way to the observer.
+                    return await asyncio.wait_for(asyncio.shield(getter), 5)
+                if not done and before == self._progress:
+                    raise FleetError(f"nothing has happened for {STALLED_S:.0f} s; see {self.fleet.folder}")
+        except TimeoutError:
+            raise FleetError(f"the coordinator ended early; see {self.fleet.folder / 'coordinator.log'}") from None
+        finally:
+            getter.cancel()
+            ended.cancel()
+
+    async def _row(self, result: Result) -> Row:
+        contributors = [device for device in self.names if device not in result.missing]
+        complete = result.status == messages.COMPLETE
+        deadline = time.monotonic() + SETTLE_S
+        while complete and len(self._console.settled.get(result.round, {})) < len(contributors):
+            if time.monotonic() > deadline:
+                break
+            await asyncio.sleep(0.01)
+        column = result.round % len(self._households.load[0])
+        truth = sum(self._households.load[i][column] for i, device in enumerate(self.names) if device in contributors)
+        scale = self._households.scale
+        sums = dict(zip(self.slots, result.sums, strict=True)) if result.sums is not None else None
+        online = sorted(self._console.online.get(result.round, {}).values())
+        settled = self._console.settled.get(result.round, {})
+        return Row(
+            round=result.round,
+            status={0: "complete", 1: "incomplete"}.get(result.status, "invalid"),
+            sum=Decimal(sums["load"]) / scale if sums else None,
+            expected=Decimal(truth) / scale,
+            slots={name: Decimal(value) / scale for name, value in sums.items()} if sums else None,
+            exact=sums is not None and self._exact(result.round, contributors, sums),
+            contributors=[self.names[device] for device in contributors],
+            missing=[self.names[device] for device in result.missing],
+            latency_ms=round(result.latency_ms, 1) if result.latency_ms is not None else None,
+            bytes_per_board=max(settled.values()) if settled else None,
+            online_ms=round(online[len(online) // 2] / 1000, 2) if online else None,
+        )
+
+    def _exact(self, round_number: int, contributors: list[str], sums: dict[str, int]) -> bool:
+        """Compare every slot with the sum of what the contributors' meters were given."""
+        columns = self.fleet.plan.columns
+        for index, name in enumerate(self.slots):
+            truth = 0
+            for device in contributors:
+                day = columns[device][index]
+                truth += day[round_number % len(day)]
+            if truth != sums[name]:
+                return False
+        return True
+
+    def _diagnosed(self, device: str, progress: tuple[str, int, int]) -> None:
+        self._progress[device] = progress
+        boards = len(self.names)
+        keys = sum(total if phase == "keys" else boards for phase, total, _ in self._progress.values() if phase != "waiting")
+        target = self.fleet.plan.masks_target
+        masks = sum(done for phase, done, _ in self._progress.values() if phase in ("masks", "ready"))
+        self._on_progress("keys", keys, boards * boards)
+        if not self.rows:
+            self._on_progress("masks", masks, target * boards)
+
+
+def _range(table: list[list[int]]) -> tuple[int, int]:
+    """The slot's range: what the readings need, rounded out to a power of two so that it tells little about them."""
+    high = max(1, *(value for row in table for value in row))
+    low = min(0, *(value for row in table for value in row))
+    return (-(1 << (-low).bit_length()) if low else 0), 1 << high.bit_length()

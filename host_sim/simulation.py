@@ -1,0 +1,228 @@
+"""The real machines over the simulated network: the board's with its real mask stock, the coordinator's with its real database.
+
+What is simulated is what a machine asks of its surroundings: the link, the clock, the flash's medium (a dictionary).
+"""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from agent.crypto import p256
+from agent.meters.simulated import SimulatedMeter
+from agent.protocols.private_sum import PrivateSum
+from agent.protocols.provision import Provision
+from agent.runtime.mask_stock import MaskStock, Spent
+from agent.runtime.store import StoreError
+from agent.wire import topics
+from broker.authority import Authority
+from broker.coordinator.actions import Action, Publish, Record
+from broker.coordinator.home import Home
+from broker.coordinator.protocols.private_sum import Schedule
+from host_sim.network import Network
+
+RETRY_S = 5.0
+TICK_S = 0.05
+IDLE_S = 0.001
+
+
+class MemoryStore:
+    """The interface of agent.runtime.store.Store over a dictionary. `fail()` may raise StoreError before any change."""
+
+    def __init__(self) -> None:
+        self.records: dict[str, bytes] = {}
+        self.fail: Callable[[], None] = lambda: None
+
+    def put(self, name: str, value: bytes) -> None:
+        self.fail()
+        self.records[name] = bytes(value)
+
+    def get(self, name: str) -> bytes | None:
+        return self.records.get(name)
+
+    def read(self, name: str) -> bytes | None:
+        return self.records.get(name)
+
+    def delete(self, name: str) -> None:
+        self.fail()
+        self.records.pop(name, None)
+
+    def names(self, prefix: str) -> list[str]:
+        return sorted(name for name in self.records if name.startswith(prefix))
+
+
+class SimulatedBoard:
+    """One board on the network. crash() loses all but the flash; start() boots from it."""
+
+    def __init__(self, network: Network, provision: Provision, meter: SimulatedMeter) -> None:
+        self.store = MemoryStore()
+        self.meter = meter
+        self.sent: dict[tuple[int, int], set[bytes]] = {}
+        self.running = False
+        self._network = network
+        self._provision = provision
+        self._life = 0
+
+    @property
+    def name(self) -> str:
+        return str(self._provision.device)
+
+    def start(self) -> None:
+        """Boot, and connect."""
+        self.running = True
+        self._life += 1
+        self.stock = MaskStock(self.store)
+        self.machine = PrivateSum(self._provision)
+        stock = self.stock
+        self._perform(
+            self.machine.restore(
+                self.store.get("roster"), self.store.get("key"), stock.rounds, stock.high_water(), stock.pending()
+            )
+        )
+        self.link()
+        self._idle(self._life)
+        self._retry(self._life)
+
+    def link(self) -> None:
+        """Connect (again)."""
+        self._network.connect(self.name, self.machine.subscriptions(), self._receive)
+        self._perform(self.machine.link_up())
+
+    def crash(self) -> None:
+        """Power cut."""
+        self.running = False
+        self._life += 1
+        self._network.disconnect(self.name)
+
+    def _receive(self, topic: str, payload: bytes) -> None:
+        self._perform(self.machine.message(topic, payload))
+        self._idle(self._life)
+
+    def _perform(self, actions: list[tuple[object, ...]]) -> None:
+        try:
+            for action in actions:
+                self._do(*action)
+        except (StoreError, Spent):
+            self.machine.refuse("flash")
+
+    def _do(self, kind: str, *arguments: object) -> None:
+        match kind:
+            case "put":
+                self.store.put(*arguments)  # type: ignore[arg-type]
+            case "drop":
+                self.stock.drop_before(*arguments)
+            case "mask":
+                self.stock.save(*arguments)
+            case "take":
+                values = self.meter.read(arguments[1])
+                self._perform(self.machine.taken(*arguments, self.stock.load(*arguments), values))
+            case "spend":
+                self.stock.spend(*arguments)
+                self._perform(self.machine.spent(*arguments))
+            case "settle":
+                self.stock.settle(*arguments)
+            case "publish":
+                self._publish(*arguments)  # type: ignore[arg-type]
+
+    def _publish(self, topic: str, payload: bytes, qos: int, retain: bool) -> None:
+        if topic.endswith("/contribution"):
+            mark = self.stock.high_water()
+            self.sent.setdefault(mark, set()).add(payload)
+        self._network.publish(self.name, topic, payload, retain)
+
+    def _idle(self, life: int) -> None:
+        if self.running and life == self._life:
+            while (actions := self.machine.idle()) is not None:
+                if actions:
+                    self._perform(actions)
+                    self._network.clock.after(IDLE_S, lambda: self._idle(life))
+                    return
+
+    def _retry(self, life: int) -> None:
+        if self.running and life == self._life:
+            self._perform(self.machine.retry())
+            self._network.clock.after(RETRY_S, lambda: self._retry(life))
+
+
+class SimulatedCoordinator:
+    """One coordinator on the network; its folder is real. crash() loses all but the folder."""
+
+    def __init__(self, network: Network, folder: Path, schedule: Schedule) -> None:
+        self.running = False
+        self.refused: dict[str, int] = {}
+        self._network = network
+        self._folder = folder
+        self._schedule = schedule
+        self._life = 0
+
+    def start(self) -> None:
+        """Boot, and connect."""
+        self.running = True
+        self._life += 1
+        self.home = Home(self._folder)
+        self.machines = {machine.place.group: machine for machine in self.home.machines(self._schedule)}
+        self.link()
+        self._tick(self._life)
+
+    def link(self) -> None:
+        """Connect (again)."""
+        self._network.connect(topics.COORDINATOR, [f"hum/v1/{self.home.deployment}/g/+/up/+/+"], self._receive)
+        for machine in self.machines.values():
+            self._perform(machine.link_up(self._network.clock.now))
+
+    def crash(self) -> None:
+        """kill -9."""
+        self.running = False
+        self._life += 1
+        self.home.storage.close()
+        self._network.disconnect(topics.COORDINATOR)
+
+    def _receive(self, topic: str, payload: bytes) -> None:
+        levels = topics.split(topic)
+        assert levels
+        machine = self.machines[levels[2]]
+        self._perform(machine.message(levels[4], levels[5], payload, self._network.clock.now))
+
+    def _perform(self, actions: list[Action]) -> None:
+        records: list[Record] = [action for action in actions if not isinstance(action, Publish)]
+        if records:
+            self.home.storage.commit(records, {})
+        for action in actions:
+            if isinstance(action, Publish):
+                self._network.publish(topics.COORDINATOR, action.topic, action.payload, action.retain)
+
+    def _tick(self, life: int) -> None:
+        if self.running and life == self._life:
+            for machine in self.machines.values():
+                self._perform(machine.tick(self._network.clock.now))
+            self._network.clock.after(TICK_S, lambda: self._tick(life))
+
+
+class Street:
+    """A whole deployment on one simulated network: authority, coordinator, boards; rows of readings, one row a board."""
+
+    def __init__(
+        self, network: Network, folder: Path, rows: list[list[int]], schedule: Schedule, masks: int = 8
+    ) -> None:
+        self.network = network
+        authority = Authority.init(folder / "authority", "sim")
+        home = Home.init(folder / "coordinator", "sim", bytes.fromhex(authority.public))
+        self.boards = []
+        for index, row in enumerate(rows):
+            private = p256.generate(os.urandom)
+            public = p256.public_key(private)
+            device = f"b{index:03d}"
+            authority.enrol("main", device, public.hex())
+            pinned = bytes.fromhex(authority.public)
+            provision = Provision("sim", "main", device, private, public, pinned, masks_target=masks)
+            self.boards.append(SimulatedBoard(network, provision, SimulatedMeter([row])))
+        low, high = min(map(min, rows)), max(map(max, rows))
+        _, signed = authority.sign_roster("main", home.public, [("load", low, high)], "private-sum", "hum-2048")
+        home.adopt("main", signed)
+        home.storage.close()
+        self.coordinator = SimulatedCoordinator(network, folder / "coordinator", schedule)
+
+    def start(self) -> None:
+        """Start all."""
+        self.coordinator.start()
+        for board in self.boards:
+            board.start()
