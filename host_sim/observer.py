@@ -10,6 +10,7 @@ import aiomqtt
 
 from agent.wire import messages, topics
 from agent.wire.envelope import Context, Envelope, EnvelopeError
+from broker.coordinator.service import NO_DELAY
 
 log = logging.getLogger("hum.observer")
 
@@ -71,7 +72,7 @@ class Observer:
         username = "client" if password else None
         while True:
             try:
-                async with aiomqtt.Client(host, port, username=username, password=password) as client:
+                async with aiomqtt.Client(host, port, username=username, password=password, socket_options=NO_DELAY) as client:
                     for kind in ("g/+/round", "g/+/result", "dev/+/diag"):
                         await client.subscribe(f"hum/v1/{self._place.deployment}/{kind}", qos=1)
                     async for message in client.messages:
@@ -86,7 +87,7 @@ class Observer:
         try:
             match levels[1:]:
                 case ["g", self._place.group, "round"] if payload:
-                    self._opened.setdefault(Envelope(payload).round, now)
+                    self._opened.setdefault(messages.read_opening(payload)[1], now)
                 case ["g", self._place.group, "result"]:
                     self._take_result(payload, now)
                 case ["dev", device, "diag"]:

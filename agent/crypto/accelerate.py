@@ -48,6 +48,11 @@ def powmod(base, exponent, modulus):
     return (_installed["powmod"] or pow)(base, exponent, modulus)
 
 
+def fast_powmod():
+    """Return the installed `powmod`, or None: then a power is better made in slices (agent.joye_libert.pairs)."""
+    return _installed["powmod"]
+
+
 def aes(*arguments):
     """Return an encrypting AES object for (key, mode) or (key, mode, iv), from the best source at hand."""
     factory = _installed["aes"] or _built_in_aes

@@ -81,6 +81,11 @@ def sign(private, message):
 
 def verify(public, message, signature):
     """Return whether `signature`, 64 bytes r || s, is one of `message` by `public`. False for anything malformed."""
+    return _run(verify_steps(public, message, signature))
+
+
+def verify_steps(public, message, signature):
+    """Do what `verify` does in some 65 short slices: a generator that yields None and returns the verdict."""
     try:
         x, y = _point(public)
         digest = sha256(octets(message, "message")).digest()
@@ -99,7 +104,7 @@ def verify(public, message, signature):
         total = point_sum([(u1, GX, GY), (u2, x, y)])
         return total is not None and total[0] % N == r
     rows = [(_digits(u1), _base_points()[:8]), (_digits(u2), _odd_multiples((x, y, 1)))]
-    x, y, z = _run(_sum_steps(rows))
+    x, y, z = yield from _sum_steps(rows)
     # x/z^2 mod P is r or r + N, without an inversion.
     zz = z * z % P
     return z != 0 and (r * zz % P == x or (r + N < P and (r + N) * zz % P == x))

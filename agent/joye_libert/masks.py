@@ -5,6 +5,7 @@ Source: Joye and Libert, FC 2013 (threshold-joye-libert paper, section 3.6, equa
 
 from hashlib import sha256
 
+from agent.crypto import accelerate
 from agent.crypto.residue import hash_to_residue
 from agent.joye_libert import pairs
 from agent.wire import cbor
@@ -19,7 +20,12 @@ def base(parameters, deployment, group, epoch, round, block):
 
 def steps(base_pair, exponent, parameters):
     """Generator: one yield a step of the exponentiation; returns the mask, 2|N|/8 bytes holding its pair."""
-    work = pairs.Exponentiation(base_pair, exponent, parameters.n)
+    powmod = accelerate.fast_powmod()
+    if powmod:
+        n = parameters.n
+        power = powmod(base_pair[0] + n * base_pair[1], int.from_bytes(exponent, "big"), n * n)
+        return pairs.to_bytes(power % n, power // n, parameters.modulus_bytes)
+    work = pairs.Exponentiation(base_pair, exponent, parameters.n, parameters.modulus_bytes)
     while not work.step():
         yield
     x0, x1 = work.result()

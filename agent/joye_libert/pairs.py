@@ -29,23 +29,29 @@ def from_bytes(data, size):
 
 
 WINDOW = 4
+ODD_POWERS = 1 << (WINDOW - 1)
 
 
 class Exponentiation:
     """base^exponent mod N^2 in resumable steps, by sliding windows of 4 bits over a table of the 8 odd powers.
 
-    `base` is a pair, `exponent` big-endian bytes of a positive integer. A step is at most four squarings and one product: about
-    1 ms on a desktop's MicroPython, about 80 ms on an RP2040; the caller chooses how many make a slice.
+    `base` is a pair, `exponent` big-endian bytes of a positive integer, `size` = |N|/8. A step is at most four squarings and one
+    product: about 1 ms on a desktop's MicroPython, about 80 ms on an RP2040; the caller chooses how many make a slice.
+    The table lies in one block of 16*size bytes: as integers, which keep the room of the product that they came from, it would
+    take twice as much and scatter over the heap.
     """
 
-    def __init__(self, base, exponent, n):
+    def __init__(self, base, exponent, n, size):
         self._n = n
+        self._size = size
         self._exponent = exponent
         self._bits = 8 * len(exponent)
         self._at = 0
         while self._at < self._bits and not self._bit(self._at):
             self._at += 1
-        self._table = [base]
+        self._table = bytearray(2 * ODD_POWERS * size)
+        self._filled = 0
+        self._next_power = base
         self._square = square(base[0], base[1], n)
         self._x0 = 1
         self._x1 = 0
@@ -55,9 +61,8 @@ class Exponentiation:
 
     def step(self):
         """Do one step; return True when the power is ready."""
-        if len(self._table) < 1 << (WINDOW - 1):
-            x0, x1 = self._table[-1]
-            self._table.append(multiply(x0, x1, self._square[0], self._square[1], self._n))
+        if self._filled < ODD_POWERS:
+            self._fill()
         elif self._at < self._bits:
             length, odd = self._window()
             n = self._n
@@ -66,12 +71,23 @@ class Exponentiation:
             for _ in range(length):
                 x0, x1 = square(x0, x1, n)
             if odd:
-                y0, y1 = self._table[odd >> 1]
+                at = (odd >> 1) * 2 * self._size
+                y0, y1 = from_bytes(memoryview(self._table)[at : at + 2 * self._size], self._size)
                 x0, x1 = multiply(x0, x1, y0, y1, n)
             self._x0 = x0
             self._x1 = x1
             self._at += length
         return self._at == self._bits
+
+    def _fill(self):
+        x0, x1 = self._next_power
+        at = self._filled * 2 * self._size
+        self._table[at : at + 2 * self._size] = to_bytes(x0, x1, self._size)
+        self._filled += 1
+        if self._filled < ODD_POWERS:
+            self._next_power = multiply(x0, x1, self._square[0], self._square[1], self._n)
+        else:
+            self._next_power = self._square = None
 
     def _window(self):
         """Return (length, value) of the next window: a run of zeros as (length, 0), else bits that end in a one."""

@@ -26,6 +26,10 @@ def exponent_bytes(parameters):
     return parameters.residue_bytes + 1
 
 
-def round_key(secret, roster_digest, device):
-    """Return the 16-byte AES key of the round traffic from `device` to the coordinator."""
-    return hkdf_sha256(secret, roster_digest, cbor.encode(["hum/v1/round", device]), 16)
+def round_keys(secret, roster_digest, device):
+    """Return the two 16-byte keys of the round traffic between `device` and the coordinator.
+
+    The first is the AES key of what the device sends up, the second the HMAC key of the coordinator's openings.
+    """
+    keys = hkdf_sha256(secret, roster_digest, cbor.encode(["hum/v1/round", device]), 32)
+    return keys[:16], keys[16:]

@@ -15,10 +15,11 @@ from hashlib import sha256
 
 from agent.crypto import p256
 from agent.crypto.errors import CryptoError
+from agent.crypto.hmac import constant_time_equal
 from agent.joye_libert import masks, parameters, zero_sum
 from agent.joye_libert.packing import Packing, PackingError
 from agent.wire import messages, topics
-from agent.wire.envelope import Context, Envelope, EnvelopeError, seal
+from agent.wire.envelope import Context, Envelope, EnvelopeError, opening_tag, seal
 
 ROSTER_MOST = 8192
 CONTRIBUTION_NONCE = 1
@@ -51,10 +52,12 @@ class PrivateSum:
         self._packing = None
         self._exponent = None
         self._round_key = None
+        self._opening_key = None
         self._stock = []
         self._refilling = True
         self._announced = -1
-        self._job = None
+        self._checking = None
+        self._making = None
 
     # -- what the runtime may ask
 
@@ -92,9 +95,10 @@ class PrivateSum:
         actions = self._guard(self._adopt, roster)
         if self.roster:
             self._stock = [r for r in stock(self.epoch) if r > self._last_round()]
-            if key and len(key) == 48 + zero_sum.exponent_bytes(self._parameters) and key[:32] == self._digest:
+            if key and len(key) == 64 + zero_sum.exponent_bytes(self._parameters) and key[:32] == self._digest:
                 self._round_key = key[32:48]
-                self._exponent = key[48:]
+                self._opening_key = key[48:64]
+                self._exponent = key[64:]
         return actions
 
     def message(self, topic, payload):
@@ -119,20 +123,26 @@ class PrivateSum:
         return self.retry()
 
     def idle(self):
-        """Do one short step of key or mask making; None if there is nothing to make."""
-        if self._job is None:
-            self._job = self._next_job()
-            if self._job is None:
+        """Do one short step: check a receipt, or make a key or a mask; None if there is nothing to do."""
+        if self._checking is None and self._making is None:
+            self._making = self._next_job()
+            if self._making is None:
                 return None
+        checking = self._checking is not None
         try:
-            return next(self._job) or []
+            return next(self._checking if checking else self._making) or []
         except StopIteration:
-            self._job = None
-            return []
-        except CryptoError:
+            if checking:
+                self._checking = None
+            else:
+                self._making = None
+        except (Refused, EnvelopeError, messages.MessageError) as error:  # only what is checked can be refused
+            self._checking = None
+            self.refuse(error.args[0])
+        except CryptoError:  # only what is made can fail
             self._forget_roster()
             self.refuse("bad-member-key")
-            return []
+        return []
 
     def link_up(self):
         """The link to the broker is (again) there: say who is ready, and resend what has no receipt."""
@@ -191,7 +201,7 @@ class PrivateSum:
         return []
 
     def _forget_roster(self):
-        self.roster = self._raw_digest = self._exponent = self._round_key = self._job = None
+        self.roster = self._raw_digest = self._exponent = self._checking = self._making = None
         self.keys_done = 0
         self._announced = -1
         self._stock = []
@@ -226,9 +236,9 @@ class PrivateSum:
             yield
         secret = yield from p256.ecdh_steps(place.private, self.roster.coordinator)
         total += zero_sum.pair_key(secret, self._digest, own, topics.COORDINATOR, self._parameters)
-        self._round_key = zero_sum.round_key(secret, self._digest, own)
+        self._round_key, self._opening_key = zero_sum.round_keys(secret, self._digest, own)
         self._exponent = total.to_bytes(zero_sum.exponent_bytes(self._parameters), "big")
-        yield [("put", "key", self._digest + self._round_key + self._exponent)]
+        yield [("put", "key", self._digest + self._round_key + self._opening_key + self._exponent)]
 
     def _make_mask(self, round):
         place = self.provision
@@ -255,21 +265,21 @@ class PrivateSum:
     def _on_round(self, raw):
         if not raw:
             return []  # the coordinator cleared the retained message: no round is open
-        envelope = Envelope(raw)
-        if not self.roster or envelope.epoch != self.epoch:
+        epoch, round, digest, tags = messages.read_opening(raw)
+        if not self.roster or epoch != self.epoch:
             raise Refused("wrong-epoch")
-        waiting = self.pending and self.pending[:2] == (envelope.epoch, envelope.round)
-        if envelope.round <= self._last_round() and not waiting:
-            raise Refused("replayed")
-        context = self._context("round", envelope.round, topics.COORDINATOR, "")
-        digest = messages.read_round_open(envelope.verify(self.roster.coordinator, context))
         if digest != self._digest:
             raise Refused("other-roster")
-        if waiting:
-            return self.retry()
         if not self._exponent:
             raise Refused("not-ready")
-        return [("take", self.epoch, envelope.round)]
+        waiting = self.pending and self.pending[:2] == (epoch, round)
+        if round <= self._last_round() and not waiting:
+            raise Refused("replayed")
+        at = 16 * self.roster.names().index(self.provision.device)
+        context = self._context("round", round, topics.COORDINATOR, self.provision.device)
+        if not constant_time_equal(tags[at : at + 16], opening_tag(self._opening_key, context, digest)):
+            raise Refused("bad-tag")
+        return self.retry() if waiting else [("take", epoch, round)]
 
     def _contribute(self, epoch, round, mask, values):
         if epoch != self.epoch or not self.roster or round <= self._last_round():
@@ -300,13 +310,19 @@ class PrivateSum:
         envelope = Envelope(raw)
         if not self.pending or self.pending[:2] != (envelope.epoch, envelope.round) or not self.roster:
             raise Refused("replayed")
+        if self._checking is None:
+            self._checking = self._check_receipt(envelope)
+        return []
+
+    def _check_receipt(self, envelope):
+        """Nothing waits for a receipt, and a signature is dear: it is checked in idle time, before all else."""
         context = self._context("receipt", envelope.round, topics.COORDINATOR, self.provision.device)
-        digest = messages.read_receipt(envelope.verify(self.roster.coordinator, context))
-        if digest != sha256(self.pending[2]).digest():
+        digest = messages.read_receipt((yield from envelope.verify_steps(self.roster.coordinator, context)))
+        if not self.pending or digest != sha256(self.pending[2]).digest():
             raise Refused("wrong-receipt")
         epoch, round, _ = self.pending
         self.pending = None
-        return [("settle", epoch, round)]
+        yield [("settle", epoch, round)]
 
     def _context(self, kind, round, sender=None, receiver=topics.COORDINATOR):
         place = self.provision

@@ -12,6 +12,7 @@ from agent.wire import messages, topics
 SLICE_MS = 10
 RETRY_S = 5
 OUTBOX_MOST = 16
+GARBAGE_MOST = 16384  # bytes
 
 class Board:
     """One board: `client` an mqtt.Client, `store` and `stock` its flash, `machine` a protocol machine, `meter` its meter.
@@ -38,6 +39,9 @@ class Board:
 
     async def run(self):
         """Run until the client is stopped or a task fails; a failure of any task ends all and is raised."""
+        if hasattr(gc, "threshold"):
+            # Big integers come and go by the kilobyte: collecting often keeps their garbage from scattering over the heap.
+            gc.threshold(GARBAGE_MOST)
         place = self.machine.provision
         for topic_filter in self.machine.subscriptions():
             self.client.subscribe(topic_filter)

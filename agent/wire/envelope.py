@@ -10,6 +10,7 @@ from hashlib import sha256
 
 from agent.crypto import aes_ccm, p256
 from agent.crypto.errors import CryptoError
+from agent.crypto.hmac import hmac_sha256
 from agent.wire import cbor
 
 ES256 = -7
@@ -61,6 +62,15 @@ def seal(key, nonce, context, payload):
     return cbor.encode(cbor.Tag(_ENCRYPT0, [protected, {_IV: nonce}, aes_ccm.seal(key, nonce, payload, aad)]))
 
 
+def opening_tag(key, context, roster_digest):
+    """Return the 16-byte tag by which one member knows that the coordinator opens a round (HMAC-SHA-256, RFC 2104).
+
+    A signature would be one for all, but a board would check it before it answers, on an RP2040 for about a second. An opening
+    commands no more than one contribution, so that it is authentic to the one who obeys it is enough.
+    """
+    return hmac_sha256(key, cbor.encode(["Opening", context.external_aad(), roster_digest]))[:16]
+
+
 class Envelope:
     """A parsed envelope that is not yet authenticated: `signed` tells which kind, `epoch` and `round` what it claims."""
 
@@ -95,7 +105,19 @@ class Envelope:
 
     def verify(self, public, context):
         """Return the payload of a COSE_Sign1 by `public` in `context`. Raises EnvelopeError("bad-signature")."""
-        if not self.signed or not p256.verify(public, to_be_signed(context, self._body), self._signature):
+        steps = self.verify_steps(public, context)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as done:
+                return done.value
+
+    def verify_steps(self, public, context):
+        """Do what `verify` does in short slices: a generator that yields None and returns the payload."""
+        good = False
+        if self.signed:
+            good = yield from p256.verify_steps(public, to_be_signed(context, self._body), self._signature)
+        if not good:
             raise EnvelopeError("bad-signature")
         return self._body
 

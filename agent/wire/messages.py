@@ -87,16 +87,17 @@ def read_roster(payload):
     return Roster(protocol, parameters, [tuple(slot) for slot in slots], coordinator, [tuple(m) for m in members])
 
 
-def round_open(roster_digest):
-    """Make the payload that opens a round for the members of a roster (32-byte digest)."""
-    return cbor.encode({1: roster_digest})
+def opening(epoch, round, roster_digest, tags):
+    """Make the message that opens a round: `tags` are the members' 16-byte tags in roster order."""
+    return cbor.encode({1: epoch, 2: round, 3: roster_digest, 4: b"".join(tags)})
 
 
-def read_round_open(payload):
-    """Return the roster's digest."""
-    (digest,) = _fields(payload, 1)
-    _check(_is_bytes(digest, 32))
-    return digest
+def read_opening(payload):
+    """Return (epoch, round, roster digest, tags one after the other). Not authentic before a tag is checked."""
+    epoch, round, digest, tags = _fields(payload, 4)
+    _check(_is_integer(epoch, 1, 0xFFFFFFFF) and _is_integer(round, 0, 0xFFFFFFFF) and _is_bytes(digest, 32))
+    _check(isinstance(tags, bytes) and len(tags) % 16 == 0 and len(tags) <= 16 * MEMBERS_MOST)
+    return epoch, round, digest, tags
 
 
 def contribution(ciphertext, horizon):

@@ -21,15 +21,16 @@ class WrongSum(Exception):
 
 
 class Keys:
-    """What the coordinator shares with the members of one roster: a part of each one's exponent, and its round key."""
+    """What the coordinator shares with the members of one roster: a part of each one's exponent, and its round keys."""
 
     def __init__(self, private: bytes, roster: Roster, roster_digest: bytes, parameters: Parameters) -> None:
         self.round_keys: dict[str, bytes] = {}
+        self.opening_keys: dict[str, bytes] = {}
         total = len(roster.members) * zero_sum.offset(len(roster.members), parameters)
         for name, public in roster.members:
             secret = p256.ecdh(private, public)
             total += zero_sum.pair_key(secret, roster_digest, name, topics.COORDINATOR, parameters)
-            self.round_keys[name] = zero_sum.round_key(secret, roster_digest, name)
+            self.round_keys[name], self.opening_keys[name] = zero_sum.round_keys(secret, roster_digest, name)
         self.exponent = total
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import socket
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -17,6 +18,8 @@ from broker.coordinator.storage import Storage
 log = logging.getLogger("hum.coordinator")
 
 TICK_S = 0.05
+# Small packets follow each other here; Nagle's algorithm would hold each for the other side's delayed acknowledgement.
+NO_DELAY = ((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),)
 RECONNECT_S = 1.0
 
 
@@ -64,6 +67,7 @@ class Service:
             tls_params=aiomqtt.TLSParameters(ca_certs=self._link.ca) if self._link.ca else None,
             will=aiomqtt.Will(topic, messages.presence(False), qos=1, retain=True),
             keepalive=15,
+            socket_options=NO_DELAY,
             timeout=5,
             max_queued_incoming_messages=10_000,
         )

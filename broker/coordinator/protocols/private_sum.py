@@ -192,8 +192,11 @@ class PrivateSum:
     # -- rounds
 
     def _open(self, now: float) -> list[Action]:
-        context = self._context("round", self._round, topics.COORDINATOR, "")
-        message = envelope.sign(self._private, context, messages.round_open(self.place.digest))
+        tags = [
+            envelope.opening_tag(key, self._context("round", self._round, topics.COORDINATOR, name), self.place.digest)
+            for name, key in self._keys.opening_keys.items()
+        ]
+        message = messages.opening(self.place.epoch, self._round, self.place.digest, tags)
         self._open_message = message
         self._opened_at = now
         self._closes_at = now + self._schedule.window
