@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import signal
 import statistics
 import sys
 import time
@@ -82,6 +83,9 @@ def demo(
             if as_json:
                 print(row.to_json(), flush=True)
 
+        task = asyncio.current_task()
+        assert task
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
         running = Demo(folder, fleet, options, on_row, display.progress)
         return running, await running.run()
 
@@ -109,5 +113,5 @@ def main() -> None:
         app()
     except (OptionError, FleetError, BrokerError, CompileError, households.DataError) as error:
         raise SystemExit(f"hum-sim: {error}") from None
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, asyncio.CancelledError):
         raise SystemExit(130) from None

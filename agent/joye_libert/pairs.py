@@ -37,11 +37,11 @@ class Exponentiation:
 
     `base` is a pair, `exponent` big-endian bytes of a positive integer, `size` = |N|/8. A step is at most four squarings and one
     product: about 1 ms on a desktop's MicroPython, about 80 ms on an RP2040; the caller chooses how many make a slice.
-    The table lies in one block of 16*size bytes: as integers, which keep the room of the product that they came from, it would
-    take twice as much and scatter over the heap.
+    The table lies in `table`, 16*size bytes that the caller keeps from job to job: as integers, which keep the room of the
+    product that they came from, it would take twice as much and scatter over the heap.
     """
 
-    def __init__(self, base, exponent, n, size):
+    def __init__(self, base, exponent, n, size, table):
         self._n = n
         self._size = size
         self._exponent = exponent
@@ -49,7 +49,7 @@ class Exponentiation:
         self._at = 0
         while self._at < self._bits and not self._bit(self._at):
             self._at += 1
-        self._table = bytearray(2 * ODD_POWERS * size)
+        self._table = table
         self._filled = 0
         self._next_power = base
         self._square = square(base[0], base[1], n)

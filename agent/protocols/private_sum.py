@@ -42,6 +42,8 @@ class PrivateSum:
         self.provision = provision
         self.refused = {}
         self.roster = None
+        self._index = 0
+        self._members = 0
         self.epoch = 0
         self.keys_done = 0
         self.pending = None
@@ -49,6 +51,7 @@ class PrivateSum:
         self._raw_digest = None
         self._high_water = (0, 0)
         self._parameters = None
+        self._workspace = None
         self._packing = None
         self._exponent = None
         self._round_key = None
@@ -56,6 +59,7 @@ class PrivateSum:
         self._stock = []
         self._refilling = True
         self._announced = -1
+        self._round_open = False
         self._checking = None
         self._making = None
 
@@ -75,7 +79,7 @@ class PrivateSum:
         if not self.roster:
             return "waiting", 0, 0
         if not self._exponent:
-            return "keys", self.keys_done, len(self.roster.members)
+            return "keys", self.keys_done, self._members
         phase = "masks" if self._refilling else "ready"
         return phase, len(self._stock), self.provision.masks_target
 
@@ -99,6 +103,7 @@ class PrivateSum:
                 self._round_key = key[32:48]
                 self._opening_key = key[48:64]
                 self._exponent = key[64:]
+                self.roster.members = None
         return actions
 
     def message(self, topic, payload):
@@ -120,10 +125,15 @@ class PrivateSum:
     def spent(self, epoch, round, envelope):
         """The runtime answers ("spend", ...) when the burn is durable: now, and not before, the envelope may leave."""
         self.pending = (epoch, round, envelope)
-        return self.retry()
+        return self._resend()
 
     def idle(self):
-        """Do one short step: check a receipt, or make a key or a mask; None if there is nothing to do."""
+        """Do one short step: check a receipt, or make a key or a mask; None if there is nothing to do.
+
+        While a round is open there is not: the time is the round's.
+        """
+        if self._round_open:
+            return None
         if self._checking is None and self._making is None:
             self._making = self._next_job()
             if self._making is None:
@@ -147,11 +157,16 @@ class PrivateSum:
     def link_up(self):
         """The link to the broker is (again) there: say who is ready, and resend what has no receipt."""
         self._announced = -1
-        return self._announce() + self.retry()
+        return self._announce() + self._resend()
 
     def retry(self):
-        """Resend the contribution that has no receipt yet: identical bytes."""
-        if not self.pending or self.pending[0] != self.epoch or not self.roster:
+        """Some seconds have passed: no round keeps the board from its idle work any longer, and what has no receipt is resent."""
+        self._round_open = False
+        return self._resend()
+
+    def _resend(self):
+        """Publish the pending contribution again: identical bytes."""
+        if not self.pending or self.pending[0] != self.epoch or not self.roster or self._checking:
             return []
         return [self._publish_up("contribution", self.pending[2], False)]
 
@@ -193,8 +208,12 @@ class PrivateSum:
             raise Refused(error.args[0])
         self._forget_roster()
         self.roster = roster
+        self._index = roster.names().index(place.device)
+        self._members = len(roster.members)
         self.epoch = envelope.epoch
-        self._parameters = chosen
+        if self._parameters is None or self._parameters.name != chosen.name:
+            self._parameters = chosen
+            self._workspace = masks.workspace(chosen)
         self._packing = packing
         self._digest = envelope.digest(context)
         self._raw_digest = sha256(raw).digest()
@@ -238,12 +257,13 @@ class PrivateSum:
         total += zero_sum.pair_key(secret, self._digest, own, topics.COORDINATOR, self._parameters)
         self._round_key, self._opening_key = zero_sum.round_keys(secret, self._digest, own)
         self._exponent = total.to_bytes(zero_sum.exponent_bytes(self._parameters), "big")
+        self.roster.members = None  # 64 keys are a tenth of a Pico's heap, and are not needed again
         yield [("put", "key", self._digest + self._round_key + self._opening_key + self._exponent)]
 
     def _make_mask(self, round):
         place = self.provision
         base = masks.base(self._parameters, place.deployment, place.group, self.epoch, round, 0)
-        mask = yield from masks.steps(base, self._exponent, self._parameters)
+        mask = yield from masks.steps(base, self._exponent, self._parameters, self._workspace)
         if round <= self._last_round():
             return
         self._stock.append(round)
@@ -264,7 +284,8 @@ class PrivateSum:
 
     def _on_round(self, raw):
         if not raw:
-            return []  # the coordinator cleared the retained message: no round is open
+            self._round_open = False  # the coordinator cleared the retained message
+            return []
         epoch, round, digest, tags = messages.read_opening(raw)
         if not self.roster or epoch != self.epoch:
             raise Refused("wrong-epoch")
@@ -275,11 +296,12 @@ class PrivateSum:
         waiting = self.pending and self.pending[:2] == (epoch, round)
         if round <= self._last_round() and not waiting:
             raise Refused("replayed")
-        at = 16 * self.roster.names().index(self.provision.device)
+        at = 16 * self._index
         context = self._context("round", round, topics.COORDINATOR, self.provision.device)
         if not constant_time_equal(tags[at : at + 16], opening_tag(self._opening_key, context, digest)):
             raise Refused("bad-tag")
-        return self.retry() if waiting else [("take", epoch, round)]
+        self._round_open = True
+        return self._resend() if waiting else [("take", epoch, round)]
 
     def _contribute(self, epoch, round, mask, values):
         if epoch != self.epoch or not self.roster or round <= self._last_round():

@@ -44,6 +44,7 @@ class Service:
         self._link = link
         self._refused: Counter[str] = Counter()
         self._counted: Counter[str] = Counter()
+        self._outbox: asyncio.Queue[Publish] = asyncio.Queue()
 
     async def run(self) -> None:
         """Connect, serve, and connect again when the link is lost."""
@@ -79,28 +80,41 @@ class Service:
         for kind in ("up/+/ready", "up/+/contribution"):
             await client.subscribe(f"hum/v1/{self._deployment}/g/+/{kind}", qos=1)
         await client.publish(topics.coordinator_state(self._deployment), messages.presence(True), qos=1, retain=True)
-        await self._each(client, lambda machine: machine.link_up(time.monotonic()))
-        reader = asyncio.create_task(self._read(client))
+        self._outbox = asyncio.Queue()
+        self._each(lambda machine: machine.link_up(time.monotonic()))
+        tasks = [asyncio.create_task(self._read(client)), asyncio.create_task(self._write(client))]
         try:
             while not self._finished():
-                if reader.done():
-                    reader.result()
-                await self._each(client, lambda machine: machine.tick(time.monotonic()))
+                for task in tasks:
+                    if task.done():
+                        task.result()
+                self._each(lambda machine: machine.tick(time.monotonic()))
                 for machine in self._machines.values():
                     machine.prepare()
                 await asyncio.sleep(TICK_S)
+            await self._outbox.join()
             await client.publish(topics.coordinator_state(self._deployment), messages.presence(False), qos=1, retain=True)
         finally:
-            reader.cancel()
-            await asyncio.gather(reader, return_exceptions=True)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _each(self, client: aiomqtt.Client, event: Callable[[PrivateSum], list[Action]]) -> None:
+    def _each(self, event: Callable[[PrivateSum], list[Action]]) -> None:
         for machine in self._machines.values():
-            await self._perform(client, event(machine))
+            self._perform(event(machine))
 
     async def _read(self, client: aiomqtt.Client) -> None:
         async for message in client.messages:
-            await self._perform(client, self._route(str(message.topic), message.payload))
+            self._perform(self._route(str(message.topic), message.payload))
+
+    async def _write(self, client: aiomqtt.Client) -> None:
+        while True:
+            batch = [await self._outbox.get()]
+            while not self._outbox.empty():
+                batch.append(self._outbox.get_nowait())
+            await asyncio.gather(*(client.publish(p.topic, p.payload, qos=1, retain=p.retain) for p in batch))
+            for _ in batch:
+                self._outbox.task_done()
 
     def _route(self, topic: str, payload: object) -> list[Action]:
         levels = topics.split(topic)
@@ -114,15 +128,19 @@ class Service:
             return []
         return machine.message(levels[4], levels[5], payload, time.monotonic())
 
-    async def _perform(self, client: aiomqtt.Client, actions: list[Action]) -> None:
-        """Records first, in one durable transaction; then, and only then, what is published because of them."""
+    def _perform(self, actions: list[Action]) -> None:
+        """Records first, in one durable transaction; then, and only then, what is published because of them.
+
+        What a lost link keeps from being published is not lost: link_up() repeats what is retained, and a board that has no
+        receipt repeats its contribution and is answered again.
+        """
         records: list[Record] = [action for action in actions if not isinstance(action, Publish)]
         refusals = self._new_refusals()
         if records or refusals:
             self._storage.commit(records, refusals)
         for action in actions:
             if isinstance(action, Publish):
-                await client.publish(action.topic, action.payload, qos=1, retain=action.retain)
+                self._outbox.put_nowait(action)
 
     def _new_refusals(self) -> dict[str, int]:
         total = Counter(self._refused)
