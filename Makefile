@@ -1,0 +1,50 @@
+# `make setup` installs all that is needed; every other target calls it first. `make help` lists the targets.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+BIN := .venv/bin
+DEMO ?=
+PYTEST ?=
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: .venv/ready mosquitto ## Make .venv with everything pinned, and get Mosquitto
+
+.venv/ready: requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Hum needs Python 3.11 or later; try: make PYTHON=python3.12 setup" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || { rm -rf .venv; host_sim/install_package.sh python3-venv && $(PYTHON) -m venv .venv; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch .venv/ready
+
+.PHONY: mosquitto
+mosquitto:
+	@PATH="$$PATH:/usr/sbin:/usr/local/sbin:/opt/homebrew/sbin" command -v mosquitto >/dev/null || host_sim/install_package.sh mosquitto || \
+		echo "Mosquitto could not be had: 'make demo' will use an embedded broker, 'make test' needs the real one" >&2
+
+.PHONY: demo
+demo: setup ## Run a broker, a coordinator and 12 MicroPython boards; print sums and draw a picture
+	@$(BIN)/hum-sim demo $(DEMO)
+
+.PHONY: test
+test: setup ## Run all tests: CPython, and the shared suite again on MicroPython
+	@$(BIN)/python -m pytest $(PYTEST)
+
+.PHONY: lint
+lint: setup ## Check style, types and that imports point one way
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy agent broker host_sim
+	$(BIN)/lint-imports
+
+.PHONY: bench
+bench: setup ## Measure; every figure beside a named baseline of the same run
+	@$(BIN)/python -m host_sim.bench
+
+.PHONY: clean
+clean: ## Remove what the targets above made
+	rm -rf .venv out build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
