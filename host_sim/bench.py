@@ -72,7 +72,7 @@ def coordinator(members: int) -> dict[str, Any]:
             return  # random ciphertexts open to nothing; the work is the same
 
     def with_pow() -> int:
-        return pow(pow(base, exponent, modulus), -1, modulus)
+        return int(pow(pow(base, exponent, modulus), -1, modulus))
 
     ahead = _best(lambda: aggregation.unmask_factor(chosen, place, 0, exponent))
     baseline = _best(with_pow)

@@ -20,13 +20,9 @@ IMPORTED = gc.mem_alloc()
 
 
 def context(path):
-    import ssl
+    from agent.runtime.start import _trust  # here, for it brings all of the board's modules along
 
-    result = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    result.verify_mode = ssl.CERT_REQUIRED
-    with open(path, "rb") as file:
-        result.load_verify_locations(cadata=file.read())
-    return result
+    return _trust(path)
 
 
 async def main(host, port, messages, ca=None):

@@ -4,8 +4,8 @@ import asyncio
 import datetime
 import gc
 import ipaddress
+import json
 import os
-import ssl
 import subprocess
 import sys
 import time
@@ -24,7 +24,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mosquitto_process import Mosquitto
 
-from agent.runtime import mqtt, mqtt_packets
+from agent.crypto import p256
+from agent.runtime import mqtt, mqtt_link, mqtt_packets, start
+from agent.wire import messages, topics
 
 ROOT = Path(__file__).parent.parent
 MICROPYTHON = Path(sys.executable).parent / "micropython"
@@ -39,8 +41,8 @@ class Recorder:
         self.client.backoff_first = self.client.backoff_cap = 0.02  # type: ignore[assignment]
         self.messages: list[tuple[str, bytes, bool]] = []
         self.states: list[bool] = []
-        self.client.on_message = lambda *message: self.messages.append(message)  # type: ignore[assignment]
-        self.client.on_link = self.states.append  # type: ignore[assignment]
+        self.client.on_message = lambda *message: self.messages.append(message)
+        self.client.on_link = self.states.append
 
     async def until(self, condition: Callable[[], bool]) -> None:
         deadline = time.monotonic() + PATIENCE_S
@@ -178,7 +180,7 @@ def test_a_killed_broker_is_found_again_with_all_subscriptions() -> None:
 def test_fifty_reconnections_leave_no_socket_behind(broker: Mosquitto) -> None:
     async def main() -> None:
         async with connected(broker.port, "again", "again") as me:
-            me.client.backoff_first = me.client.backoff_cap = 0  # type: ignore[assignment]
+            me.client.backoff_first = me.client.backoff_cap = 0
             before = open_sockets()
             for times in range(2, 52):
                 me.client.drop()
@@ -193,7 +195,7 @@ def test_fifty_reconnections_leave_no_socket_behind(broker: Mosquitto) -> None:
 def test_a_thousand_messages_arrive_once_each_from_eight_at_a_time(broker: Mosquitto) -> None:
     async def main() -> None:
         async with connected(broker.port, "many", "many/#") as me:
-            places = asyncio.Semaphore(mqtt.IN_FLIGHT_MOST)
+            places = asyncio.Semaphore(mqtt_link.IN_FLIGHT_MOST)
 
             async def publish(number: int) -> None:
                 async with places:
@@ -225,15 +227,15 @@ def test_messages_kept_for_a_lasting_session_come_at_the_next_link(broker: Mosqu
 
 def make_certificates(folder: Path) -> None:
     """ca.pem, ca.der, and server.pem with server.key for localhost and 127.0.0.1, signed by the CA."""
-    start = datetime.datetime(2020, 1, 1)
-    end = datetime.datetime(2049, 1, 1)
+    first = datetime.datetime(2020, 1, 1)
+    last = datetime.datetime(2049, 1, 1)
     ca_key, server_key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     ca_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Test CA")])
     server_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
 
     def builder(subject: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
         made = x509.CertificateBuilder().subject_name(subject).issuer_name(ca_name).public_key(key.public_key())
-        made = made.serial_number(x509.random_serial_number()).not_valid_before(start).not_valid_after(end)
+        made = made.serial_number(x509.random_serial_number()).not_valid_before(first).not_valid_after(last)
         identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
         authority = x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key())
         return made.add_extension(identifier, critical=False).add_extension(authority, critical=False)
@@ -278,7 +280,7 @@ def tls_broker(certificates: Path) -> Iterator[Mosquitto]:
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
 def test_tls_carries_messages_and_reconnects(tls_broker: Mosquitto, certificates: Path, host: str) -> None:
     async def main() -> None:
-        context = ssl.create_default_context(cafile=str(certificates / "ca.pem"))
+        context = start._trust(str(certificates / "ca.der"))
         async with connected(tls_broker.port, "tls", "tls", host=host, ssl=context) as me:
             before = open_sockets()
             for times in range(2, 7):
@@ -297,7 +299,7 @@ def test_a_certificate_of_another_authority_is_refused(tls_broker: Mosquitto, tm
     make_certificates(tmp_path)
 
     async def main() -> None:
-        context = ssl.create_default_context(cafile=str(tmp_path / "ca.pem"))
+        context = start._trust(str(tmp_path / "ca.der"))
         me = Recorder(tls_broker.port, "doubter", ssl=context)
         running = asyncio.create_task(me.client.run())
         await me.until(lambda: me.client.counters.get("connect-failed", 0) >= 2)
@@ -338,6 +340,52 @@ def test_a_board_speaks_tls(tls_broker: Mosquitto, certificates: Path, host: str
     assert figures["echoed"] == 300
     assert figures["growth_bytes"] < 1024
     assert figures["sockets"] == 0
+
+
+def board_command(folder: Path, port: int, ca: Path) -> list[str]:
+    settings = {
+        "deployment": "test",
+        "group": "tls",
+        "device": "board",
+        "authority": p256.public_key(bytes(31) + b"\x01").hex(),
+        "host": "localhost",
+        "port": port,
+        "password": "taken by any broker",
+        "ca": str(ca),
+        "flash": str(folder / "flash"),
+        "columns": [],
+    }
+    (folder / "flash").mkdir()
+    (folder / "settings.json").write_text(json.dumps(settings))
+    return [str(MICROPYTHON), "-X", "heapsize=512k", "-m", "host_sim.board", str(folder / "settings.json")]
+
+
+def test_a_board_made_from_settings_comes_up_over_tls(
+    tls_broker: Mosquitto, certificates: Path, tmp_path: Path
+) -> None:
+    topic = topics.device("test", "board", "state")
+
+    async def main() -> None:
+        context = start._trust(str(certificates / "ca.der"))
+        async with connected(tls_broker.port, "watcher", topic, host="localhost", ssl=context) as watcher:
+            command = board_command(tmp_path, tls_broker.port, certificates / "ca.der")
+            board = await asyncio.create_subprocess_exec(*command, cwd=ROOT)
+            try:
+                await watcher.until(lambda: len(watcher.messages) == 1)
+            finally:
+                board.kill()
+                await board.wait()
+            await watcher.until(lambda: len(watcher.messages) == 2)
+        up, down = messages.presence(True), messages.presence(False)
+        assert [payload for _, payload, _ in watcher.messages] == [up, down]
+
+    asyncio.run(main())
+
+
+def test_a_board_whose_authority_is_in_pem_says_so_and_ends(certificates: Path, tmp_path: Path) -> None:
+    command = board_command(tmp_path, 1883, certificates / "ca.pem")
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30, check=False)
+    assert run.returncode == 1 and "SettingsError: ca" in run.stdout + run.stderr
 
 
 # -- any bytes at all

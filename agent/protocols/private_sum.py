@@ -21,7 +21,8 @@ from agent.joye_libert.packing import Packing, PackingError
 from agent.wire import messages, topics
 from agent.wire.envelope import Context, Envelope, EnvelopeError, opening_tag, seal
 
-ROSTER_MOST = 8192
+ROSTER_MOST = 8192  # bytes
+ROUND_MOST = 0xFFFFFFFF
 CONTRIBUTION_NONCE = 1
 READY_NONCE = 2
 
@@ -60,6 +61,7 @@ class PrivateSum:
         self._refilling = True
         self._announced = -1
         self._round_open = False
+        self._opened = -1
         self._checking = None
         self._making = None
 
@@ -83,6 +85,10 @@ class PrivateSum:
         phase = "masks" if self._refilling else "ready"
         return phase, len(self._stock), self.provision.masks_target
 
+    def masks(self):
+        """Return for how many rounds to come there is a mask."""
+        return len(self._stock)
+
     def refuse(self, reason):
         """Count one refusal."""
         self.refused[reason] = self.refused.get(reason, 0) + 1
@@ -99,6 +105,7 @@ class PrivateSum:
         actions = self._guard(self._adopt, roster)
         if self.roster:
             self._stock = [r for r in stock(self.epoch) if r > self._last_round()]
+            self._refilling = len(self._stock) < self.provision.masks_target
             if key and len(key) == 64 + zero_sum.exponent_bytes(self._parameters) and key[:32] == self._digest:
                 self._round_key = key[32:48]
                 self._opening_key = key[48:64]
@@ -125,6 +132,9 @@ class PrivateSum:
     def spent(self, epoch, round, envelope):
         """The runtime answers ("spend", ...) when the burn is durable: now, and not before, the envelope may leave."""
         self.pending = (epoch, round, envelope)
+        self._checking = (
+            None  # a receipt for the round before settles nothing any more, and must not hold this one back
+        )
         return self._resend()
 
     def idle(self):
@@ -222,7 +232,7 @@ class PrivateSum:
     def _forget_roster(self):
         self.roster = self._raw_digest = self._exponent = self._checking = self._making = None
         self.keys_done = 0
-        self._announced = -1
+        self._announced = self._opened = -1
         self._stock = []
         self._refilling = True
 
@@ -236,10 +246,8 @@ class PrivateSum:
             return None
         if not self._exponent:
             return self._derive_key()
-        if self._refilling:
-            last = max([self._last_round()] + self._stock)
-            return self._make_mask(last + 1)
-        return None
+        next_round = max([self._last_round(), self._opened] + self._stock) + 1
+        return self._make_mask(next_round) if self._refilling and next_round <= ROUND_MOST else None
 
     def _derive_key(self):
         place = self.provision
@@ -258,13 +266,13 @@ class PrivateSum:
         self._round_key, self._opening_key = zero_sum.round_keys(secret, self._digest, own)
         self._exponent = total.to_bytes(zero_sum.exponent_bytes(self._parameters), "big")
         self.roster.members = None  # 64 keys are a tenth of a Pico's heap, and are not needed again
-        yield [("put", "key", self._digest + self._round_key + self._opening_key + self._exponent)]
+        yield [("put", "key", self._digest + self._round_key + self._opening_key + self._exponent)] + self._announce()
 
     def _make_mask(self, round):
         place = self.provision
         base = masks.base(self._parameters, place.deployment, place.group, self.epoch, round, 0)
         mask = yield from masks.steps(base, self._exponent, self._parameters, self._workspace)
-        if round <= self._last_round():
+        if round <= max(self._last_round(), self._opened):
             return
         self._stock.append(round)
         actions = [("mask", self.epoch, round, mask)]
@@ -274,10 +282,12 @@ class PrivateSum:
         yield actions
 
     def _announce(self):
-        if self._refilling or not self._stock or self._announced == self._stock[-1]:
+        if self._refilling or not self._exponent or not self._stock or self._announced == self._stock[-1]:
             return []
         self._announced = horizon = self._stock[-1]
-        payload = seal(self._round_key, nonce(READY_NONCE, horizon), self._context("ready", horizon), messages.nothing())
+        payload = seal(
+            self._round_key, nonce(READY_NONCE, horizon), self._context("ready", horizon), messages.nothing()
+        )
         return [self._publish_up("ready", payload, True)]
 
     # -- a round
@@ -301,6 +311,7 @@ class PrivateSum:
         if not constant_time_equal(tags[at : at + 16], opening_tag(self._opening_key, context, digest)):
             raise Refused("bad-tag")
         self._round_open = True
+        self._opened = max(self._opened, round)
         return self._resend() if waiting else [("take", epoch, round)]
 
     def _contribute(self, epoch, round, mask, values):
@@ -319,7 +330,9 @@ class PrivateSum:
         self._high_water = (epoch, round)
         self._spend_stock(round)
         payload = messages.contribution(ciphertext, self._stock[-1] if self._stock else round)
-        envelope = seal(self._round_key, nonce(CONTRIBUTION_NONCE, round), self._context("contribution", round), payload)
+        envelope = seal(
+            self._round_key, nonce(CONTRIBUTION_NONCE, round), self._context("contribution", round), payload
+        )
         return [("spend", epoch, round, envelope)]
 
     def _spend_stock(self, round):

@@ -14,6 +14,7 @@ RETRY_S = 5
 OUTBOX_MOST = 16
 GARBAGE_MOST = 16384  # bytes
 
+
 class Board:
     """One board: `client` an mqtt.Client, `store` and `stock` its flash, `machine` a protocol machine, `meter` its meter.
 
@@ -185,6 +186,6 @@ class Board:
             if self._linked and (phase, done) != sent:
                 sent = (phase, done)
                 free = gc.mem_free() if hasattr(gc, "mem_free") else 0
-                report = messages.diagnostics(phase, done, total, 0, free, self.machine.refused)
+                report = messages.diagnostics(phase, done, total, self.machine.masks(), free, self.machine.refused)
                 self._enqueue(topic, report, 0, False)
             await asyncio.sleep(self._diagnostics_s)

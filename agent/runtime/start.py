@@ -17,8 +17,9 @@ def assemble(settings, meter, log):
     """Return a Board made from `settings`, a dictionary:
 
     deployment, group, device: names; authority: the pinned public key, hexadecimal; host, port, password: the broker's (the
-    user name is the device's); ca: path of the broker's certificate authority, absent for plain TCP on a loopback; flash:
-    folder of the store; members_least, masks_target: policy; diagnostics_s: seconds. Raises SettingsError.
+    user name is the device's); ca: path of the certificate of the broker's authority, one in DER (a PEM file is refused),
+    absent for plain TCP on a loopback; flash: folder of the store; members_least, masks_target: policy; diagnostics_s:
+    seconds. Raises SettingsError.
     """
     for name in ("deployment", "group", "device"):
         if not topics.valid_name(settings.get(name)):
@@ -55,9 +56,14 @@ def assemble(settings, meter, log):
 
 
 def _trust(path):
+    """An SSLContext that trusts the authority whose certificate, DER, is at `path`. Raises SettingsError."""
     import ssl
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.verify_mode = ssl.CERT_REQUIRED
-    context.load_verify_locations(path)
+    context.verify_mode = ssl.CERT_REQUIRED  # MicroPython checks nothing unless told to
+    try:
+        with open(path, "rb") as file:
+            context.load_verify_locations(cadata=file.read())  # given a path, CPython wants PEM and MicroPython DER
+    except (OSError, ValueError):
+        raise SettingsError("ca") from None
     return context

@@ -1,7 +1,7 @@
 """The monotonic clock under one name on both interpreters: MicroPython's ticks wrap around, so use ticks_diff to compare."""
 
 try:
-    from time import ticks_diff, ticks_ms, ticks_us
+    from time import ticks_diff, ticks_ms, ticks_us  # type: ignore[attr-defined]
 except ImportError:  # CPython
     from time import monotonic_ns
 

@@ -90,9 +90,11 @@ class Envelope:
             self.nonce = None
         else:
             self._header, unprotected, self._body = tag.value
-            self.nonce = unprotected[_IV]
+            self.nonce = unprotected.get(_IV) if isinstance(unprotected, dict) else None
         expected = {} if self.signed else {_IV: self.nonce}
         header = cbor.decode(self._header)
+        if not isinstance(header, dict) or not isinstance(header.get(_BINDING), list):
+            raise ValueError
         self.epoch, self.round = header[_BINDING]
         algorithm = ES256 if self.signed else AES_CCM_16_128_128
         for number in (self.epoch, self.round):
@@ -115,7 +117,8 @@ class Envelope:
     def verify_steps(self, public, context):
         """Do what `verify` does in short slices: a generator that yields None and returns the payload."""
         good = False
-        if self.signed:
+        # to_be_signed() makes the header from the context: the one that came with the message must be the same.
+        if self.signed and (self.epoch, self.round) == (context.epoch, context.round):
             good = yield from p256.verify_steps(public, to_be_signed(context, self._body), self._signature)
         if not good:
             raise EnvelopeError("bad-signature")

@@ -134,6 +134,7 @@ def read_result(payload):
     digest, status, missing, sealed = _fields(payload, 4)
     _check(_is_bytes(digest, 32) and _is_integer(status, COMPLETE, INVALID))
     _check(isinstance(missing, list) and len(missing) <= MEMBERS_MOST and all(topics.valid_device(name) for name in missing))
+    _check((status == INCOMPLETE) == (missing != []))
     _check(isinstance(sealed, bytes) if status == COMPLETE else sealed is None)
     return digest, status, missing, sealed
 
@@ -146,7 +147,8 @@ def sums(values):
 def read_sums(payload):
     """Return the list of sums."""
     (values,) = _fields(payload, 1)
-    _check(isinstance(values, list) and all(_is_integer(v, -(1 << 63), (1 << 63) - 1) for v in values))
+    _check(isinstance(values, list) and 1 <= len(values) <= SLOTS_MOST)
+    _check(all(_is_integer(v, -(1 << 63), (1 << 63) - 1) for v in values))
     return values
 
 

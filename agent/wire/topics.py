@@ -1,9 +1,11 @@
 """The topic tree under hum/v1/<deployment> (docs/protocol.md, "Topics").
 
-Names of deployments, groups and devices are 1 to 32 characters of a-z, 0-9 and "-"; "coordinator" is no device's name.
+Names of deployments, groups and devices are 1 to 32 characters of a-z, 0-9 and "-"; "coordinator" and
+"client" are no device's names: they are users of the broker themselves.
 """
 
 COORDINATOR = "coordinator"
+CLIENT = "client"
 _NAME = "abcdefghijklmnopqrstuvwxyz0123456789-"
 
 
@@ -14,7 +16,7 @@ def valid_name(name):
 
 def valid_device(name):
     """Tell whether `name` may be a device's."""
-    return valid_name(name) and name != COORDINATOR
+    return valid_name(name) and name not in (COORDINATOR, CLIENT)
 
 
 def coordinator_state(deployment):

@@ -5,7 +5,7 @@ import os
 
 from expect import raises
 
-from agent.runtime import mqtt, mqtt_packets
+from agent.runtime import mqtt, mqtt_link, mqtt_packets
 
 CONNACK = b"\x20\x02\x00\x00"
 PINGRESP = b"\xd0\x00"
@@ -326,7 +326,7 @@ def test_a_broker_that_never_acknowledges_fills_the_window_and_no_more():
             except mqtt.LinkLost:
                 outcomes.append("lost")
 
-        for _ in range(mqtt.IN_FLIGHT_MOST):
+        for _ in range(mqtt_link.IN_FLIGHT_MOST):
             asyncio.create_task(publish())  # noqa: RUF006
         await asyncio.sleep(0.05)
         try:
@@ -335,8 +335,8 @@ def test_a_broker_that_never_acknowledges_fills_the_window_and_no_more():
             outcomes.append("full")
         assert outcomes == ["full"]
         client.drop()
-        await until(lambda: len(outcomes) == 1 + mqtt.IN_FLIGHT_MOST)
-        assert outcomes == ["full"] + ["lost"] * mqtt.IN_FLIGHT_MOST
+        await until(lambda: len(outcomes) == 1 + mqtt_link.IN_FLIGHT_MOST)
+        assert outcomes == ["full"] + ["lost"] * mqtt_link.IN_FLIGHT_MOST
         assert client.counters["dropped"] == 1
 
     play([saying(CONNACK)], scenario)
@@ -381,7 +381,7 @@ def test_a_broker_that_does_not_read_bounds_the_queue():
         assert outcomes == [mqtt.QueueFull]
         finished.set()
         await until(lambda: mqtt.LinkLost in outcomes)
-        assert outcomes.count(mqtt.LinkLost) <= mqtt.QUEUE_MOST
+        assert outcomes.count(mqtt.LinkLost) <= mqtt_link.QUEUE_MOST
 
     play([deaf], scenario)
 
@@ -476,7 +476,7 @@ def test_many_publishers_at_once_never_interleave_packets():
         got = []
         client.on_message = lambda topic, payload, retain: got.append(payload)
         await until(lambda: client.states)
-        sent = [bytes([n]) * (1 + 500 * n) for n in range(mqtt.IN_FLIGHT_MOST)]
+        sent = [bytes([n]) * (1 + 500 * n) for n in range(mqtt_link.IN_FLIGHT_MOST)]
         await asyncio.gather(*[client.publish("a", payload, 1) for payload in sent])
         await until(lambda: len(got) == len(sent))
         assert sorted(got) == sorted(sent) and not client.counters
@@ -487,11 +487,11 @@ def test_many_publishers_at_once_never_interleave_packets():
 def test_an_abandoned_publish_gives_its_place_back():
     async def scenario(client, broker):
         await until(lambda: client.states)
-        for _ in range(2 * mqtt.IN_FLIGHT_MOST):
+        for _ in range(2 * mqtt_link.IN_FLIGHT_MOST):
             try:
                 await asyncio.wait_for(client.publish("a", b"x", 1), 0.01)
                 raise AssertionError("acknowledged")
-            except asyncio.TimeoutError:  # noqa: UP041  MicroPython has it here only
+            except asyncio.TimeoutError:  # MicroPython has it here only
                 continue
         assert client.states == [True] and not client.counters
 
