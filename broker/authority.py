@@ -6,12 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from agent import protocols
 from agent.crypto import p256
 from agent.crypto.errors import CryptoError
 from agent.joye_libert import parameters
 from agent.joye_libert.packing import Packing, PackingError
-from agent.wire import envelope, messages, topics
+from agent.protocols.private_sum import ROSTER_MOST
+from agent.wire import cbor, envelope, messages, topics
 from agent.wire.envelope import Context
+
+ENVELOPE_MOST = 128  # what a COSE_Sign1 adds to its payload, and more
 
 
 class AuthorityError(Exception):
@@ -33,6 +37,11 @@ def replace(path: Path, data: bytes) -> None:
     temporary.unlink(missing_ok=True)
     write_private(temporary, data)
     temporary.rename(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)  # or a power cut may undo the rename, and an epoch be signed twice
+    finally:
+        os.close(folder)
 
 
 def read_public(text: str) -> bytes:
@@ -53,10 +62,14 @@ class Authority:
         self._folder = folder
         try:
             self._private = (folder / "authority.key").read_bytes()
-            self._state: dict[str, Any] = json.loads((folder / "deployment.json").read_text())
-        except (OSError, json.JSONDecodeError):
+            text = (folder / "deployment.json").read_text()
+        except (OSError, ValueError):
             raise AuthorityError(f"no authority in {folder}; make one with `hum authority init`") from None
-        self.public = (folder / "authority.pub").read_text().strip()
+        try:
+            self._state = _read_state(text)
+            self.public = p256.public_key(self._private).hex()
+        except (ValueError, CryptoError):
+            raise AuthorityError(f"the files in {folder} are damaged; restore them from a copy") from None
         self.deployment: str = self._state["deployment"]
 
     @staticmethod
@@ -84,7 +97,9 @@ class Authority:
         Raises AuthorityError, also for a device that is enrolled with another key or in another group.
         """
         if not topics.valid_name(group) or not topics.valid_device(device):
-            raise AuthorityError(f"{group}/{device}: names are 1 to 32 of a-z, 0-9 and -; 'coordinator' is no device")
+            raise AuthorityError(
+                f"{group}/{device}: names are 1 to 32 of a-z, 0-9 and -; 'coordinator' and 'client' are no devices"
+            )
         key = read_public(public).hex()
         groups = self._state["groups"]
         for other, entry in groups.items():
@@ -101,18 +116,43 @@ class Authority:
         members = sorted((name, bytes.fromhex(key)) for name, key in entry["members"].items()) if entry else []
         if not messages.MEMBERS_LEAST <= len(members) <= messages.MEMBERS_MOST:
             most = messages.MEMBERS_MOST
-            raise AuthorityError(f"group {group} has {len(members)} members; {messages.MEMBERS_LEAST} to {most} are wanted")
+            raise AuthorityError(
+                f"group {group} has {len(members)} members; {messages.MEMBERS_LEAST} to {most} are wanted"
+            )
         roster = messages.Roster(protocol, parameter_set, list(slots), read_public(coordinator), members)
         try:
+            payload = roster.encode()
+            messages.read_roster(payload)  # first: what it lets through, the others can compute with
             Packing(slots, len(members), parameters.load(parameter_set).bits)
-            messages.read_roster(roster.encode())
-        except (parameters.ParameterError, PackingError, messages.MessageError) as error:
+            protocols.load(protocol)
+        except protocols.UnknownProtocol:
+            raise AuthorityError(f"no protocol is called {protocol!r}") from None
+        except (parameters.ParameterError, PackingError, messages.MessageError, cbor.CborError) as error:
             raise AuthorityError(f"these slots or parameters make no roster: {error}") from None
+        if len(payload) > ROSTER_MOST - ENVELOPE_MOST:
+            raise AuthorityError("this roster is too large for a board; use fewer slots, members or shorter names")
         epoch = entry["epoch"] = entry["epoch"] + 1
         # The epoch is spent before the roster exists: two rosters of one epoch never do.
         replace(self._folder / "deployment.json", _json(self._state))
         context = Context(self.deployment, "roster", group, epoch, 0, "authority", "")
-        return epoch, envelope.sign(self._private, context, roster.encode())
+        return epoch, envelope.sign(self._private, context, payload)
+
+
+def _read_state(text: str) -> dict[str, Any]:
+    """Return what deployment.json holds. Raises ValueError."""
+    state: Any = json.loads(text)
+    groups = state.get("groups") if isinstance(state, dict) else None
+    if not isinstance(groups, dict) or not topics.valid_name(state.get("deployment")):
+        raise ValueError("deployment.json")
+    for group, entry in groups.items():
+        if not topics.valid_name(group) or not isinstance(entry, dict) or not isinstance(entry.get("members"), dict):
+            raise ValueError("deployment.json")
+        if type(entry.get("epoch")) is not int or not 0 <= entry["epoch"] < 0xFFFFFFFF:
+            raise ValueError("deployment.json")
+        for device, key in entry["members"].items():
+            if not topics.valid_device(device) or not isinstance(key, str) or len(bytes.fromhex(key)) != 65:
+                raise ValueError("deployment.json")
+    return dict(state)
 
 
 def _json(state: dict[str, Any]) -> bytes:

@@ -13,7 +13,7 @@ from rich.table import Table
 from sqlalchemy.exc import SQLAlchemyError
 
 from agent.crypto import accelerate
-from agent.wire import messages
+from agent.wire import messages, topics
 from broker.authority import Authority, AuthorityError, read_public
 from broker.coordinator.home import Home, HomeError
 from broker.coordinator.protocols.private_sum import Schedule
@@ -144,21 +144,23 @@ def coordinator(
     if context.invoked_subcommand:
         return
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    password = configuration.read_password(credentials, topics.COORDINATOR) if credentials else None
+    link = Link(host, port, topics.COORDINATOR if password else None, password, str(ca) if ca else None)
     home = Home(state)
-    for entry in roster or []:
+    with home.lock():
+        _adopt(home, roster or [])
+        machines = home.machines(Schedule(interval, window, patience, rounds))
+        if not machines:
+            raise HomeError("no roster yet; sign one with `hum authority roster` and give it with --roster GROUP=FILE")
+        asyncio.run(Service(home.deployment, machines, home.storage, link).run())
+
+
+def _adopt(home: Home, rosters: list[str]) -> None:
+    for entry in rosters:
         group, _, path = entry.partition("=")
         if not path or not Path(path).is_file():
             raise HomeError(f"--roster {entry}: GROUP=FILE with a signed roster is wanted")
         home.adopt(group, Path(path).read_bytes())
-    machines = home.machines(Schedule(interval, window, patience, rounds))
-    if not machines:
-        raise HomeError("no roster yet; sign one with `hum authority roster` and give it with --roster GROUP=FILE")
-    username = password = None
-    if credentials:
-        username = "coordinator"
-        password = json.loads(credentials.read_text())[username]
-    link = Link(host, port, username, password, str(ca) if ca else None)
-    asyncio.run(Service(home.deployment, machines, home.storage, link).run())
 
 
 @coordinator_app.command("status")

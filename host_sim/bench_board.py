@@ -46,7 +46,9 @@ def make_machine(members):  # type: ignore[no-untyped-def]
         private = p256.generate(os.urandom)
         pairs.append(("b%03d" % index, private, p256.public_key(private)))
     coordinator = p256.public_key(p256.generate(os.urandom))
-    roster = messages.Roster("private-sum", "hum-2048", SLOTS, coordinator, [(name, public) for name, _, public in pairs])
+    roster = messages.Roster(
+        "private-sum", "hum-2048", SLOTS, coordinator, [(name, public) for name, _, public in pairs]
+    )
     signed = sign(authority, Context("bench", "roster", "main", 1, 0, "authority", ""), roster.encode())
     name, private, public = pairs[0]
     place = Provision("bench", "main", name, private, public, p256.public_key(authority), masks_target=1)

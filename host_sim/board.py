@@ -7,7 +7,6 @@ port, and what the simulator reads.
 import asyncio
 import json
 
-
 from agent.meters.simulated import SimulatedMeter
 from agent.runtime.start import assemble
 

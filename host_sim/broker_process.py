@@ -15,6 +15,8 @@ from broker.mosquitto import configuration
 from broker.mosquitto.configuration import BrokerError
 
 HOST = "127.0.0.1"
+START_S = 10.0
+STOP_S = 3.0
 
 
 def free_port() -> int:
@@ -43,14 +45,20 @@ class MosquittoBroker:
 
     async def start(self) -> None:
         """Start (again, on the same port) and wait until it answers. Raises BrokerError."""
-        with (self._folder / "mosquitto.log").open("ab") as log:
-            command = [self.program, "-c", str(self._folder / "mosquitto.conf")]
-            self._process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
-        deadline = time.monotonic() + 10
+        process = self._process = self._launch()
+        deadline = time.monotonic() + START_S
         while not answers(self.port):
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                raise BrokerError(f"Mosquitto did not start; see {self._folder / 'mosquitto.log'}")
+            if process.poll() is not None or time.monotonic() >= deadline:
+                break
             await asyncio.sleep(0.05)
+        # If it has ended, then what answers, if anything, is another program that took the port.
+        if process.poll() is not None or time.monotonic() >= deadline:
+            raise BrokerError(f"Mosquitto did not start; see {self._folder / 'mosquitto.log'}")
+
+    def _launch(self) -> "subprocess.Popen[bytes]":
+        command = [self.program, "-c", str(self._folder / "mosquitto.conf")]
+        with (self._folder / "mosquitto.log").open("ab") as log:
+            return subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
 
     def kill(self) -> None:
         """kill -9."""
@@ -62,7 +70,10 @@ class MosquittoBroker:
         """Stop it and wait."""
         if self._process and self._process.poll() is None:
             self._process.terminate()
-            self._process.wait(10)
+            try:
+                self._process.wait(STOP_S)
+            except subprocess.TimeoutExpired:
+                self.kill()
 
 
 class EmbeddedBroker:
@@ -74,15 +85,22 @@ class EmbeddedBroker:
         self._broker: Any = None
 
     async def start(self) -> None:
-        """Start and wait until it listens."""
-        from amqtt.broker import Broker
-
+        """Start and wait until it listens. Raises BrokerError."""
+        try:
+            from amqtt.broker import Broker
+            from amqtt.errors import BrokerError as StartError
+        except ImportError:
+            raise BrokerError("neither Mosquitto nor aMQTT is installed; run `make setup`") from None
         for name in ("amqtt", "transitions"):
-            logging.getLogger(name).setLevel(logging.ERROR)
+            logging.getLogger(name).setLevel(logging.CRITICAL)  # it logs each client's going as an error
         listener = {"default": {"type": "tcp", "bind": f"{HOST}:{self.port}", "max_connections": 1000}}
         plugins = {"amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True}}
-        self._broker = Broker({"listeners": listener, "plugins": plugins})
-        await self._broker.start()
+        broker = Broker({"listeners": listener, "plugins": plugins})
+        try:
+            await broker.start()
+        except StartError as error:
+            raise BrokerError(f"the embedded broker did not start: {error}") from None
+        self._broker = broker
 
     async def stop(self) -> None:
         """Stop it and wait."""
@@ -97,5 +115,6 @@ def choose(folder: Path, deployment: str, devices: Iterable[str]) -> MosquittoBr
             raise BrokerError("HUM_EMBEDDED_BROKER is set")
         return MosquittoBroker(folder, deployment, devices)
     except BrokerError as error:
-        print(f"no Mosquitto ({error}): using the embedded aMQTT, without access control, for this demo only", file=sys.stderr)
+        line = f"no Mosquitto ({error}): using the embedded aMQTT, without access control, for this demo only"
+        print(line, file=sys.stderr)
         return EmbeddedBroker()

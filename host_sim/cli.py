@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 import re
 import signal
 import statistics
@@ -16,13 +17,15 @@ from agent.wire.messages import MEMBERS_MOST
 from broker.mosquitto.configuration import BrokerError
 from host_sim import households
 from host_sim.compiled import CompileError
-from host_sim.demo import Demo
+from host_sim.demo import Demo, Row
 from host_sim.display import Display
 from host_sim.fleet import FleetError
 
 MASKS_MOST = 24
 
-app = typer.Typer(help="Hum's simulator: real boards' code on this machine.", no_args_is_help=True, add_completion=False)
+app = typer.Typer(
+    help="Hum's simulator: real boards' code on this machine.", no_args_is_help=True, add_completion=False
+)
 
 
 class OptionError(Exception):
@@ -36,35 +39,62 @@ def _commands() -> None:
 
 def _folder(output: Path | None) -> Path:
     folder = output or Path("out") / time.strftime("demo-%Y%m%d-%H%M%S")
-    if folder.exists() and any(folder.iterdir()):
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        used = any(folder.iterdir())
+    except OSError as error:
+        raise OptionError(f"--output {folder}: {error.strerror}") from None
+    if used:
         raise OptionError(f"{folder} is not empty; choose another --output")
-    folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
-def _check(boards: int, runtime: str, heap: str) -> None:
+def _check(boards: int, runtime: str, heap: str, seconds: tuple[float, float]) -> None:
     if not 2 <= boards <= MEMBERS_MOST:
         raise OptionError(f"--boards {boards}: a group has 2 to {MEMBERS_MOST} boards")
     if runtime not in ("micropython", "cpython"):
         raise OptionError(f"--runtime {runtime}: micropython or cpython")
     if not re.fullmatch(r"[1-9][0-9]{0,9}[kKmM]?", heap):
         raise OptionError(f"--heap {heap}: a size such as 160k")
+    if not all(math.isfinite(value) for value in seconds):
+        raise OptionError("--interval and --window: finite numbers of seconds")
+
+
+def _cancel_by_signal() -> None:
+    """Ctrl-C, SIGTERM and a closed terminal cancel the running task, once: no further one disturbs its stopping all parts."""
+    task = asyncio.current_task()
+    assert task
+    pending = [task.cancel]
+
+    def cancel() -> None:
+        if pending:
+            pending.pop()()
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, cancel)
 
 
 @app.command()
 def demo(
     boards: Annotated[int, typer.Option(help="How many boards, one household each.")] = 12,
     rounds: Annotated[int, typer.Option(help="How many rounds; round r sums column s[r mod 48].", min=1)] = 10,
-    data: Annotated[Path, typer.Option(help="FILE.csv[.gz]: id, date, s00..s47 in Wh; a row is a board.")] = households.DEFAULT,
-    runtime: Annotated[str, typer.Option(help="micropython: a process each; cpython: agents in this process.")] = "micropython",
+    data: Annotated[
+        Path, typer.Option(help="FILE.csv[.gz]: id, date, s00..s47 in Wh; a row is a board.")
+    ] = households.DEFAULT,
+    runtime: Annotated[
+        str, typer.Option(help="micropython: a process each; cpython: agents in this process.")
+    ] = "micropython",
     heap: Annotated[str, typer.Option(help="Heap of each MicroPython board.")] = "160k",
     interval: Annotated[float, typer.Option(help="Seconds between two rounds' openings.", min=0.1)] = 1.5,
     window: Annotated[float, typer.Option(help="Seconds that a round waits for contributions.", min=0.1)] = 30.0,
     output: Annotated[Path | None, typer.Option(help="Folder for logs and the picture; default out/demo-TIME.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON line a round, and a last one with ok, on standard output.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON line a round, and a last one with ok, on standard output.")
+    ] = False,
 ) -> None:
     """Run a broker, a coordinator and boards, and check every published sum. Exit status 0 only if all were exact."""
-    _check(boards, runtime, heap)
+    _check(boards, runtime, heap, (interval, window))
+    started = time.monotonic()
     fleet = households.load(data, boards)
     folder = _folder(output)
     options = {
@@ -75,21 +105,21 @@ def demo(
         "heap": heap,
         "masks_target": min(rounds, MASKS_MOST),
     }
-    started = time.monotonic()
 
     async def run(display: Display) -> tuple[Demo, bool]:
-        def on_row(row) -> None:  # type: ignore[no-untyped-def]
+        def on_row(row: Row) -> None:
             display.row(row)
             if as_json:
                 print(row.to_json(), flush=True)
 
-        task = asyncio.current_task()
-        assert task
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        _cancel_by_signal()
         running = Demo(folder, fleet, options, on_row, display.progress)
         return running, await running.run()
 
-    with Display(boards, rounds) as display:
+    with Display(boards) as display:
+        kind = f"MicroPython boards (heap {heap})" if runtime == "micropython" else "boards in this process"
+        display.say(f"starting a broker, {boards} {kind} and the coordinator")
+        display.say(f"logs and picture: {folder}")
         finished, ok = asyncio.run(run(display))
     picture = folder / "sum.png"
     from host_sim.chart import draw
@@ -113,5 +143,8 @@ def main() -> None:
         app()
     except (OptionError, FleetError, BrokerError, CompileError, households.DataError) as error:
         raise SystemExit(f"hum-sim: {error}") from None
+    except OSError as error:
+        raise SystemExit(f"hum-sim: {error}") from None
     except (KeyboardInterrupt, asyncio.CancelledError):
+        print("hum-sim: stopped; nothing is left running", file=sys.stderr)
         raise SystemExit(130) from None

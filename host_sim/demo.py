@@ -17,6 +17,8 @@ from host_sim.observer import Observer, Result, Subscription
 
 SETTLE_S = 2.0
 STALLED_S = 300.0
+LAST_S = 3.0
+LAST_S = 3.0
 
 
 @dataclass
@@ -110,6 +112,8 @@ class Demo:
             observer = asyncio.create_task(watcher.run(broker_process.HOST, fleet.broker.port, password))
             for _ in range(fleet.plan.rounds):
                 row = await self._row(await self._next_result(observer))
+                if not self.rows and not row.missing:
+                    self._prepared()
                 self.rows.append(row)
                 self._on_row(row)
         finally:
@@ -123,9 +127,9 @@ class Demo:
         assert self.fleet.coordinator
         getter = asyncio.create_task(self._results.get())
         ended = asyncio.create_task(self.fleet.coordinator.wait())
+        waiting: set[asyncio.Future[Any]] = {getter, ended, self.fleet.failed, observer}
         try:
             while True:
-                waiting = {getter, ended, self.fleet.failed, observer}
                 before = dict(self._progress)
                 done, _ = await asyncio.wait(waiting, timeout=STALLED_S, return_when=asyncio.FIRST_COMPLETED)
                 if getter in done:
@@ -136,11 +140,12 @@ class Demo:
                     observer.result()
                 if ended in done:
                     # Its last message may still be on its way to the observer.
-                    return await asyncio.wait_for(asyncio.shield(getter), 5)
+                    await asyncio.wait({getter}, timeout=LAST_S)
+                    if not getter.done():
+                        raise self.fleet.coordinator_ended()
+                    return getter.result()
                 if not done and before == self._progress:
                     raise FleetError(f"nothing has happened for {STALLED_S:.0f} s; see {self.fleet.folder}")
-        except TimeoutError:
-            raise FleetError(f"the coordinator ended early; see {self.fleet.folder / 'coordinator.log'}") from None
         finally:
             getter.cancel()
             ended.cancel()
@@ -187,13 +192,21 @@ class Demo:
 
     def _diagnosed(self, device: str, progress: tuple[str, int, int]) -> None:
         self._progress[device] = progress
+        if self.rows:
+            return  # from the first round on masks are spent as well as made
         boards = len(self.names)
-        keys = sum(total if phase == "keys" else boards for phase, total, _ in self._progress.values() if phase != "waiting")
-        target = self.fleet.plan.masks_target
+        keys = sum(
+            done if phase == "keys" else boards for phase, done, _ in self._progress.values() if phase != "waiting"
+        )
         masks = sum(done for phase, done, _ in self._progress.values() if phase in ("masks", "ready"))
         self._on_progress("keys", keys, boards * boards)
-        if not self.rows:
-            self._on_progress("masks", masks, target * boards)
+        self._on_progress("masks", masks, self.fleet.plan.masks_target * boards)
+
+    def _prepared(self) -> None:
+        """The first round is over: every key and mask was there, whatever the last diagnostics said."""
+        boards = len(self.names)
+        self._on_progress("keys", boards * boards, boards * boards)
+        self._on_progress("masks", self.fleet.plan.masks_target * boards, self.fleet.plan.masks_target * boards)
 
 
 def _range(table: list[list[int]]) -> tuple[int, int]:

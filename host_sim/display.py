@@ -1,43 +1,57 @@
 """What a person sees while a demo runs, on standard error: progress bars, then a table that grows by a row a round."""
 
+import sys
 from types import TracebackType
 
+from rich import box
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from host_sim.demo import Row
 
 PHASES = {"compile": "compiling the agent", "keys": "boards make keys", "masks": "boards make masks"}
+NUMBERS = ("round", "sum Wh", "true Wh", "exact", "boards", "ms", "bytes")
+# Lines of a terminal that the live table leaves to its own heading and to the bars.
+AROUND_LINES = 9
 
 
 class Display:
     """A context manager; row() and progress() fit Demo's callbacks. Plain lines where standard error is no terminal."""
 
-    def __init__(self, boards: int, rounds: int) -> None:
+    def __init__(self, boards: int) -> None:
         self._console = Console(stderr=True)
         self._boards = boards
-        self._rounds = rounds
-        columns = (TextColumn("{task.description:<20}"), BarColumn(40), MofNCompleteColumn(), TimeElapsedColumn())
+        columns = (TextColumn("{task.description:<19}"), BarColumn(32), MofNCompleteColumn(), TimeElapsedColumn())
         self._bars = Progress(*columns, console=self._console)
         self._tasks: dict[str, TaskID] = {}
         self._said: dict[str, int] = {}
-        self._table = Table(title="Rounds", title_justify="left")
-        for heading in ("round", "sum Wh", "true sum Wh", "exact", "boards", "missing", "bytes/board", "online ms", "latency ms"):
-            self._table.add_column(heading, justify="right")
-        self._live = Live(Group(self._bars, self._table), console=self._console, refresh_per_second=4)
+        self._rows: list[Row] = []
+        # Where standard output is no terminal, what is printed there must reach it, and not the display.
+        redirect = sys.stdout.isatty()
+        self._live = Live(
+            console=self._console, refresh_per_second=8, get_renderable=self._view, redirect_stdout=redirect
+        )
 
     def __enter__(self) -> "Display":
         if self._console.is_terminal:
             self._live.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        rows, self._rows = self._rows, []
         if self._console.is_terminal:
-            self._live.stop()
-        elif self._table.row_count:
-            self._console.print(self._table)
+            self._live.stop()  # which shows the bars for the last time
+        if rows:
+            self._console.print(_table(rows, rows, self._boards))
+
+    def say(self, line: str) -> None:
+        """Show one line above all that moves."""
+        self._console.print(Text(line), soft_wrap=True)
 
     def progress(self, phase: str, done: int, total: int) -> None:
         """Show how far a phase is."""
@@ -47,14 +61,41 @@ class Display:
         tenth = 10 * done // total if total else 0
         if not self._console.is_terminal and self._said.get(phase, -1) < tenth:
             self._said[phase] = tenth
-            self._console.print(f"{PHASES[phase]}: {done}/{total}")
+            self.say(f"{PHASES[phase]}: {done}/{total}")
 
     def row(self, row: Row) -> None:
         """Show one round."""
-        verdict = "yes" if row.exact else row.status if row.sum is None else "NO"
-        missing = ", ".join(row.missing) or "-"
-        cells = [row.round, row.sum, row.expected, verdict, f"{len(row.contributors)}/{self._boards}", missing]
-        cells += [row.bytes_per_board, row.online_ms, row.latency_ms]
-        self._table.add_row(*("-" if cell is None else str(cell) for cell in cells))
+        self._rows.append(row)
         if not self._console.is_terminal:
-            self._console.print(f"round {row.round}: sum {row.sum} Wh, true {row.expected} Wh, exact: {verdict}")
+            missing = f", missing: {', '.join(row.missing)}" if row.missing else ""
+            told = f"{row.sum} Wh" if row.sum is not None else "none"
+            self.say(f"round {row.round}: sum {told}, true {row.expected} Wh, exact: {_verdict(row)}{missing}")
+
+    def _view(self) -> Group:
+        """What is live: the bars, and as many of the latest rounds as the terminal has room for."""
+        if not self._rows:
+            return Group(self._bars)
+        room = max(1, self._console.height - AROUND_LINES)
+        return Group(self._bars, _table(self._rows, self._rows[-room:], self._boards))
+
+
+def _table(rows: list[Row], shown: list[Row], boards: int) -> Table:
+    """A table that fits 80 columns; names of missing boards get a column of their own once there are any in `rows`."""
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for heading in NUMBERS:
+        table.add_column(heading, justify="right", no_wrap=True)
+    named = any(row.missing for row in rows)
+    if named:
+        table.add_column("missing", overflow="fold", min_width=17)
+    for row in shown:
+        cells = [row.round, row.sum, row.expected, _verdict(row), f"{len(row.contributors)}/{boards}"]
+        cells += [round(row.latency_ms) if row.latency_ms is not None else None, row.bytes_per_board]
+        texts = [Text("-" if cell is None else str(cell)) for cell in cells]
+        table.add_row(*texts, *([Text(", ".join(row.missing))] if named else []))
+    return table
+
+
+def _verdict(row: Row) -> str:
+    if row.sum is None:
+        return "no sum"
+    return "yes" if row.exact else "NO"

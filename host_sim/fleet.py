@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any
 
 from agent.crypto import accelerate
 from agent.meters.simulated import SimulatedMeter
+from agent.runtime.board import Board
 from agent.runtime.start import assemble
 from broker.authority import Authority
 from broker.coordinator.home import Home
@@ -20,12 +20,20 @@ from host_sim.compiled import ROOT, compile_agent, tool
 DEPLOYMENT = "demo"
 GROUP = "street"
 LINE_MOST = 65536
+START_S = 60.0
+STOP_S = 5.0
 
 Console = Callable[[str, str, dict[str, Any]], None]
 
 
 class FleetError(Exception):
-    """A part of the fleet did not come up, or died. args[0] says which and where to look."""
+    """A part of the fleet did not come up, or died. args[0] says which, what its last words were, and where to look."""
+
+
+def last_words(log: Path) -> str:
+    """Return the last line of a log that says something, at most 200 characters; of a traceback that is its error."""
+    lines = log.read_text(errors="replace").split("\n") if log.exists() else []
+    return next((line.strip()[:200] for line in reversed(lines) if line.strip()), "it left no word")
 
 
 @dataclass(frozen=True)
@@ -54,6 +62,7 @@ class Fleet:
         self._identities: dict[str, str] = {}
         self._all_identified = asyncio.Event()
         self._boards: dict[str, asyncio.subprocess.Process] = {}
+        self._killed: set[asyncio.subprocess.Process] = set()
         self._tasks: list[asyncio.Task[None]] = []
         self._clients: list[Any] = []
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -70,15 +79,13 @@ class Fleet:
         self.broker = broker_process.choose(folder / "broker", DEPLOYMENT, self.plan.columns)
         await self.broker.start()
         if self.plan.runtime == "micropython":
-            self._compiled = compile_agent(folder / "firmware", progress)
+            # In a thread, so that a signal is heard meanwhile.
+            self._compiled = await asyncio.to_thread(compile_agent, folder / "firmware", progress)
         else:
             accelerate.use_host_libraries()
         for device in self.plan.columns:
             await self.start_board(device)
-        try:
-            await asyncio.wait_for(self._all_identified.wait(), 60)
-        except TimeoutError:
-            raise FleetError(f"not every board came up; see {folder / 'boards'}") from None
+        await self._identified()
         for device, public in self._identities.items():
             self.authority.enrol(GROUP, device, public)
         _, self.signed_roster = self.authority.sign_roster(
@@ -86,6 +93,20 @@ class Fleet:
         )
         (folder / "roster.cose").write_bytes(self.signed_roster)
         await self.start_coordinator()
+
+    async def _identified(self) -> None:
+        """Wait until every board has told its public key, or one has died."""
+        everyone = asyncio.create_task(self._all_identified.wait())
+        events: set[asyncio.Future[Any]] = {everyone, self.failed}
+        try:
+            await asyncio.wait(events, timeout=START_S, return_when=asyncio.FIRST_COMPLETED)
+            if self.failed.done():
+                self.failed.result()
+            if not everyone.done():
+                absent = sorted(set(self.plan.columns) - set(self._identities))
+                raise FleetError(f"no key from {', '.join(absent)} in {START_S:g} s; see {self.folder / 'boards'}")
+        finally:
+            everyone.cancel()
 
     async def start_coordinator(self) -> None:
         """Start (again) the coordinator's process; its log goes to coordinator.log."""
@@ -123,8 +144,13 @@ class Fleet:
             self._start_in_process(device, settings)
 
     def kill_board(self, device: str) -> None:
-        """kill -9 of one board's process."""
-        self._boards[device].send_signal(signal.SIGKILL)
+        """kill -9 of one board's process; its flash stays, and start_board() starts it again."""
+        self._kill(self._boards[device])
+
+    def _kill(self, process: asyncio.subprocess.Process) -> None:
+        self._killed.add(process)
+        if process.returncode is None:
+            process.kill()
 
     async def _start_process(self, device: str, settings: dict[str, Any]) -> None:
         boards = self.folder / "boards"
@@ -142,17 +168,20 @@ class Fleet:
 
     async def _read_console(self, device: str, process: asyncio.subprocess.Process) -> None:
         assert process.stdout
-        tail = ""
-        async for raw in process.stdout:
+        log = self.folder / "boards" / f"{device}.log"
+        while raw := await _line(process.stdout):
             try:
                 fields = json.loads(raw)
-                self._hear(device, fields.pop("event"), fields)
-            except (ValueError, AttributeError, KeyError):  # a traceback, or a line cut by kill -9
-                tail = raw.decode(errors="replace").strip()
-                with (self.folder / "boards" / f"{device}.log").open("ab") as log:
-                    log.write(raw)
-        if await process.wait() not in (0, -signal.SIGKILL, -signal.SIGTERM) and not self.failed.done():
-            self.failed.set_exception(FleetError(f"board {device} died: {tail}; see {self.folder / 'boards'}"))
+                event = fields.pop("event")
+            except (ValueError, AttributeError, KeyError):  # not of the console, or cut by kill -9
+                with log.open("ab") as file:
+                    file.write(raw)
+                continue
+            self._hear(device, event, fields)
+        code = await process.wait()
+        if process not in self._killed:
+            words = f"killed by signal {-code}" if code < 0 else last_words(log)
+            self._fail(device, words, f"; see {log}")
 
     def _start_in_process(self, device: str, settings: dict[str, Any]) -> None:
         def log(event: str, fields: dict[str, Any]) -> None:
@@ -160,13 +189,19 @@ class Fleet:
 
         board = assemble(settings, SimulatedMeter(settings["columns"]), log)
         self._clients.append(board.client)
-        task = asyncio.create_task(board.run())
-        task.add_done_callback(self._board_ended)
-        self._tasks.append(task)
+        self._tasks.append(asyncio.create_task(self._run_in_process(device, board)))
 
-    def _board_ended(self, task: "asyncio.Task[None]") -> None:
-        if not task.cancelled() and task.exception() and not self.failed.done():
-            self.failed.set_exception(FleetError(f"a board died: {task.exception()!r}"))
+    async def _run_in_process(self, device: str, board: Board) -> None:
+        try:
+            await board.run()
+        except Exception as error:
+            self._fail(device, f"{type(error).__name__}: {error}", "")
+
+    def _fail(self, device: str, words: str, where: str) -> None:
+        """A board ended that nobody ended; the first to do so is named, the others often follow from the same cause."""
+        if not self.failed.done():
+            hint = "; give the boards more with --heap" if words.startswith("MemoryError") else ""
+            self.failed.set_exception(FleetError(f"board {device} died: {words}{hint}{where}"))
 
     def _hear(self, device: str, event: str, fields: dict[str, Any]) -> None:
         if event == "identity":
@@ -175,17 +210,36 @@ class Fleet:
                 self._all_identified.set()
         self._console(device, event, fields)
 
+    def coordinator_ended(self) -> FleetError:
+        """Return what to raise when the coordinator's process has ended before its time."""
+        log = self.folder / "coordinator.log"
+        return FleetError(f"the coordinator ended early: {last_words(log)}; see {log}")
+
     async def stop(self) -> None:
-        """Stop all parts; nothing is left running, whatever state they are in."""
-        for process in [*self._boards.values(), *([self.coordinator] if self.coordinator else [])]:
-            if process.returncode is None:
-                process.kill()
-        for client in self._clients:
-            await client.stop()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        for process in [*self._boards.values(), *([self.coordinator] if self.coordinator else [])]:
-            await process.wait()
-        if hasattr(self, "broker"):
-            await self.broker.stop()
-        if self.failed.done():
-            self.failed.exception()  # retrieved: run() has raised it, or the fleet was being stopped anyway
+        """Stop all parts; nothing is left running, whatever state they are in, also after a start() that failed."""
+        processes = [*self._boards.values(), *([self.coordinator] if self.coordinator else [])]
+        try:
+            for process in processes:
+                self._kill(process)
+            leaving = [asyncio.create_task(client.stop()) for client in self._clients]
+            if leaving or self._tasks:
+                _, late = await asyncio.wait([*leaving, *self._tasks], timeout=STOP_S)
+                for task in late:
+                    task.cancel()
+                await asyncio.gather(*leaving, *self._tasks, return_exceptions=True)
+            for process in processes:
+                await process.wait()
+        finally:
+            if hasattr(self, "broker"):
+                await self.broker.stop()
+            if self.failed.done():
+                self.failed.exception()  # retrieved: run() has raised it, or the fleet was being stopped anyway
+
+
+async def _line(stream: asyncio.StreamReader) -> bytes:
+    """Return the next line, nothing at the end; lines beyond LINE_MOST are no console's and are skipped."""
+    while True:
+        try:
+            return await stream.readline()
+        except ValueError:
+            continue

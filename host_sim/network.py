@@ -69,6 +69,10 @@ class Network:
             if any(matches(topic_filter, topic) for topic_filter in filters):
                 self._deliver(name, topic, payload)
 
+    def connected(self, name: str) -> bool:
+        """Tell whether `name` has a link."""
+        return name in self._sessions
+
     def disconnect(self, name: str) -> None:
         """The link breaks: what is on its way to `name` is lost, its last will is published."""
         session = self._sessions.pop(name, None)

@@ -72,7 +72,9 @@ class Observer:
         username = "client" if password else None
         while True:
             try:
-                async with aiomqtt.Client(host, port, username=username, password=password, socket_options=NO_DELAY) as client:
+                async with aiomqtt.Client(
+                    host, port, username=username, password=password, socket_options=NO_DELAY
+                ) as client:
                     for kind in ("g/+/round", "g/+/result", "dev/+/diag"):
                         await client.subscribe(f"hum/v1/{self._place.deployment}/{kind}", qos=1)
                     async for message in client.messages:

@@ -6,6 +6,7 @@ What is simulated is what a machine asks of its surroundings: the link, the cloc
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from agent.crypto import p256
 from agent.meters.simulated import SimulatedMeter
@@ -14,6 +15,7 @@ from agent.protocols.provision import Provision
 from agent.runtime.mask_stock import MaskStock, Spent
 from agent.runtime.store import StoreError
 from agent.wire import topics
+from agent.wire.envelope import Envelope
 from broker.authority import Authority
 from broker.coordinator.actions import Action, Publish, Record
 from broker.coordinator.home import Home
@@ -26,15 +28,20 @@ IDLE_S = 0.001
 
 
 class MemoryStore:
-    """The interface of agent.runtime.store.Store over a dictionary. `fail()` may raise StoreError before any change."""
+    """The interface of agent.runtime.store.Store over a dictionary.
+
+    `fail()` may raise StoreError before any change, `fail_late()` after a put's change: a real put may do either.
+    """
 
     def __init__(self) -> None:
         self.records: dict[str, bytes] = {}
         self.fail: Callable[[], None] = lambda: None
+        self.fail_late: Callable[[], None] = lambda: None
 
     def put(self, name: str, value: bytes) -> None:
         self.fail()
         self.records[name] = bytes(value)
+        self.fail_late()
 
     def get(self, name: str) -> bytes | None:
         return self.records.get(name)
@@ -51,12 +58,19 @@ class MemoryStore:
 
 
 class SimulatedBoard:
-    """One board on the network. crash() loses all but the flash; start() boots from it."""
+    """One board on the network. crash() loses all but the flash; start() boots from it.
+
+    `sent` has every contribution that left the board, by the epoch and round that its envelope names; `settled` the epoch, round and
+    envelope of every contribution that the board took a receipt for. `cut(kind)` is asked before each action whether the power
+    goes just then.
+    """
 
     def __init__(self, network: Network, provision: Provision, meter: SimulatedMeter) -> None:
         self.store = MemoryStore()
         self.meter = meter
         self.sent: dict[tuple[int, int], set[bytes]] = {}
+        self.settled: set[tuple[int, int, bytes]] = set()
+        self.cut: Callable[[str], bool] = lambda kind: False
         self.running = False
         self._network = network
         self._provision = provision
@@ -97,36 +111,47 @@ class SimulatedBoard:
         self._perform(self.machine.message(topic, payload))
         self._idle(self._life)
 
-    def _perform(self, actions: list[tuple[object, ...]]) -> None:
+    def _perform(self, actions: list[tuple[Any, ...]]) -> None:
         try:
             for action in actions:
-                self._do(*action)
+                if self.running and self.cut(action[0]):
+                    self.crash()
+                if self.running:
+                    self._do(*action)
         except (StoreError, Spent):
             self.machine.refuse("flash")
 
-    def _do(self, kind: str, *arguments: object) -> None:
+    def _do(self, kind: str, *arguments: Any) -> None:
         match kind:
             case "put":
-                self.store.put(*arguments)  # type: ignore[arg-type]
+                self.store.put(*arguments)
             case "drop":
                 self.stock.drop_before(*arguments)
             case "mask":
                 self.stock.save(*arguments)
             case "take":
-                values = self.meter.read(arguments[1])
-                self._perform(self.machine.taken(*arguments, self.stock.load(*arguments), values))
+                epoch, round_number = arguments
+                values = self.meter.read(round_number)
+                mask = self.stock.load(epoch, round_number)
+                self._perform(self.machine.taken(epoch, round_number, mask, values))
             case "spend":
                 self.stock.spend(*arguments)
                 self._perform(self.machine.spent(*arguments))
             case "settle":
+                pending = self.stock.pending()
+                assert pending and pending[:2] == arguments
+                self.settled.add(pending)
                 self.stock.settle(*arguments)
             case "publish":
-                self._publish(*arguments)  # type: ignore[arg-type]
+                self._publish(*arguments)
 
     def _publish(self, topic: str, payload: bytes, qos: int, retain: bool) -> None:
+        if not self._network.connected(self.name):
+            self.machine.refuse("link-lost")
+            return
         if topic.endswith("/contribution"):
-            mark = self.stock.high_water()
-            self.sent.setdefault(mark, set()).add(payload)
+            envelope = Envelope(payload)
+            self.sent.setdefault((envelope.epoch, envelope.round), set()).add(payload)
         self._network.publish(self.name, topic, payload, retain)
 
     def _idle(self, life: int) -> None:
@@ -144,11 +169,14 @@ class SimulatedBoard:
 
 
 class SimulatedCoordinator:
-    """One coordinator on the network; its folder is real. crash() loses all but the folder."""
+    """One coordinator on the network; its folder is real. crash() loses all but the folder.
+
+    `kill(point)` is asked before each "commit" and each "publish" whether the process is killed just then.
+    """
 
     def __init__(self, network: Network, folder: Path, schedule: Schedule) -> None:
         self.running = False
-        self.refused: dict[str, int] = {}
+        self.kill: Callable[[str], bool] = lambda point: False
         self._network = network
         self._folder = folder
         self._schedule = schedule
@@ -184,11 +212,16 @@ class SimulatedCoordinator:
 
     def _perform(self, actions: list[Action]) -> None:
         records: list[Record] = [action for action in actions if not isinstance(action, Publish)]
-        if records:
+        if records and self._lives("commit"):
             self.home.storage.commit(records, {})
         for action in actions:
-            if isinstance(action, Publish):
+            if isinstance(action, Publish) and self._lives("publish") and self._network.connected(topics.COORDINATOR):
                 self._network.publish(topics.COORDINATOR, action.topic, action.payload, action.retain)
+
+    def _lives(self, point: str) -> bool:
+        if self.running and self.kill(point):
+            self.crash()
+        return self.running
 
     def _tick(self, life: int) -> None:
         if self.running and life == self._life:

@@ -1,7 +1,7 @@
 """The board's side of a private sum: a sans-IO machine, events in, actions out (diagram in docs/architecture.md).
 
-Events: restore(), message(), taken(), spent(), idle(), link_up(), retry(). Each returns a list of actions, to be done in order; an action
-that fails ends the list. Actions:
+Events: restore(), message(), taken(), spent(), idle(), link_up(), retry(). Each returns a list of actions, to be done in
+order; an action that fails ends the list. Actions:
   ("put", record, value)                    keep a record durably
   ("drop", epoch, round)                    forget masks of earlier epochs and rounds
   ("mask", epoch, round, mask)              keep a mask
@@ -132,9 +132,7 @@ class PrivateSum:
     def spent(self, epoch, round, envelope):
         """The runtime answers ("spend", ...) when the burn is durable: now, and not before, the envelope may leave."""
         self.pending = (epoch, round, envelope)
-        self._checking = (
-            None  # a receipt for the round before settles nothing any more, and must not hold this one back
-        )
+        self._checking = None  # the receipt of an earlier round must not hold this one back
         return self._resend()
 
     def idle(self):

@@ -100,7 +100,12 @@ class Envelope:
         for number in (self.epoch, self.round):
             if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number <= _MAXIMUM:
                 raise ValueError
-        if len(header) != 2 or header[_ALGORITHM] != algorithm or unprotected != expected or not isinstance(self._body, bytes):
+        if (
+            len(header) != 2
+            or header[_ALGORITHM] != algorithm
+            or unprotected != expected
+            or not isinstance(self._body, bytes)
+        ):
             raise ValueError
         if not self.signed and not (isinstance(self.nonce, bytes) and len(self.nonce) == 13):
             raise ValueError

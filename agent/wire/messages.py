@@ -81,7 +81,12 @@ def read_roster(payload):
     _check(isinstance(members, list) and MEMBERS_LEAST <= len(members) <= MEMBERS_MOST)
     previous = ""
     for member in members:
-        _check(isinstance(member, list) and len(member) == 2 and topics.valid_device(member[0]) and _is_bytes(member[1], 65))
+        _check(
+            isinstance(member, list)
+            and len(member) == 2
+            and topics.valid_device(member[0])
+            and _is_bytes(member[1], 65)
+        )
         _check(member[0] > previous)
         previous = member[0]
     return Roster(protocol, parameters, [tuple(slot) for slot in slots], coordinator, [tuple(m) for m in members])
@@ -133,7 +138,11 @@ def read_result(payload):
     """Return (roster digest, status, names of the missing, sealed sums or None)."""
     digest, status, missing, sealed = _fields(payload, 4)
     _check(_is_bytes(digest, 32) and _is_integer(status, COMPLETE, INVALID))
-    _check(isinstance(missing, list) and len(missing) <= MEMBERS_MOST and all(topics.valid_device(name) for name in missing))
+    _check(
+        isinstance(missing, list)
+        and len(missing) <= MEMBERS_MOST
+        and all(topics.valid_device(name) for name in missing)
+    )
     _check((status == INCOMPLETE) == (missing != []))
     _check(isinstance(sealed, bytes) if status == COMPLETE else sealed is None)
     return digest, status, missing, sealed
@@ -164,7 +173,9 @@ def read_nothing(payload):
 
 def diagnostics(phase, done, total, masks, heap_free, refused):
     """Make a board's diagnostics: no readings. `refused` maps a named reason to a count; only the first 24 are sent."""
-    return cbor.encode({1: phase, 2: done, 3: total, 4: masks, 5: heap_free, 6: {k: refused[k] for k in sorted(refused)[:24]}})
+    return cbor.encode(
+        {1: phase, 2: done, 3: total, 4: masks, 5: heap_free, 6: {k: refused[k] for k in sorted(refused)[:24]}}
+    )
 
 
 def read_diagnostics(payload):

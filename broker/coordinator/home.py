@@ -1,17 +1,23 @@
 """The coordinator's folder: its key pair, the result key of its clients, its database, and the deployment that it serves."""
 
+import fcntl
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from agent.crypto import p256
+from agent.crypto.errors import CryptoError
+from agent.joye_libert.packing import PackingError
+from agent.joye_libert.parameters import ParameterError
 from agent.protocols import UnknownProtocol
 from agent.wire import messages, topics
 from agent.wire.envelope import Context, Envelope, EnvelopeError
-from broker.authority import replace, write_private
+from broker.authority import AuthorityError, read_public, replace, write_private
 from broker.coordinator import protocols
-from broker.coordinator.protocols import PrivateSum
-from broker.coordinator.protocols.private_sum import Place, Schedule
+from broker.coordinator.actions import Saved
+from broker.coordinator.protocols.private_sum import Place, PrivateSum, Schedule
 from broker.coordinator.storage import Storage
 
 
@@ -26,14 +32,33 @@ class Home:
         """Open the folder. Raises HomeError."""
         try:
             self._private = (folder / "coordinator.key").read_bytes()
-            self.result_key = bytes.fromhex((folder / "result.key").read_text())
-            settings = json.loads((folder / "coordinator.json").read_text())
+            result_key = (folder / "result.key").read_text()
+            settings = (folder / "coordinator.json").read_text()
         except (OSError, ValueError):
             raise HomeError(f"no coordinator in {folder}; make one with `hum coordinator init`") from None
-        self.deployment: str = settings["deployment"]
-        self._authority = bytes.fromhex(settings["authority"])
-        self.public = p256.public_key(self._private).hex()
+        try:
+            self.result_key = bytes.fromhex(result_key)
+            self.public = p256.public_key(self._private).hex()
+            self.deployment, self._authority = _read_settings(settings)
+        except (ValueError, KeyError, TypeError, CryptoError, AuthorityError):
+            raise HomeError(f"the files in {folder} are damaged; restore them from a copy") from None
+        if len(self.result_key) != 16:
+            raise HomeError(f"{folder / 'result.key'} is damaged; restore it from a copy")
         self.storage = Storage(folder / "coordinator.db")
+        self._folder = folder
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keep other processes from running this coordinator: two of them would publish two results for one round.
+
+        Raises HomeError if another does already. kill -9 leaves nothing locked.
+        """
+        with (self._folder / "coordinator.lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise HomeError(f"another process runs the coordinator in {self._folder}") from None
+            yield
 
     @staticmethod
     def init(folder: Path, deployment: str, authority: bytes) -> "Home":
@@ -55,6 +80,8 @@ class Home:
         for known, epoch, kept in self.storage.rosters():
             if known == group and (place.epoch < epoch or (place.epoch == epoch and kept != signed)):
                 raise HomeError(f"the roster of {group} is of epoch {place.epoch}; epoch {epoch} is known already")
+        # What no machine can be made of is refused now, not at each start.
+        self._machine(place, Schedule(1, 1, 0), Saved())
         self.storage.keep_roster(group, place.epoch, signed)
         return place.epoch
 
@@ -63,19 +90,34 @@ class Home:
         made = []
         for group, epoch, signed in self.storage.rosters():
             place = self._place(group, signed)
-            saved = self.storage.saved(group, epoch)
-            machine = protocols.load(place.roster.protocol)
-            made.append(machine(place, self._private, self.result_key, schedule, saved))
+            made.append(self._machine(place, schedule, self.storage.saved(group, epoch)))
         return made
+
+    def _machine(self, place: Place, schedule: Schedule, saved: Saved) -> PrivateSum:
+        try:
+            return protocols.load(place.roster.protocol)(place, self._private, self.result_key, schedule, saved)
+        except UnknownProtocol as error:
+            raise HomeError(f"the roster of {place.group} names the protocol {error}, which is unknown here") from None
+        except (ParameterError, PackingError, CryptoError) as error:
+            raise HomeError(f"the roster of {place.group} is of no use: {error}") from None
 
     def _place(self, group: str, signed: bytes) -> Place:
         try:
             parsed = Envelope(signed)
             context = Context(self.deployment, "roster", group, parsed.epoch, 0, "authority", "")
             roster = messages.read_roster(parsed.verify(self._authority, context))
-            protocols.load(roster.protocol)
-        except (EnvelopeError, messages.MessageError, UnknownProtocol) as error:
-            raise HomeError(f"the roster of {group} is refused ({error}); is it this authority's, for this group?") from None
+        except (EnvelopeError, messages.MessageError) as error:
+            raise HomeError(
+                f"the roster of {group} is refused ({error}); is it this authority's, for this group?"
+            ) from None
         if roster.coordinator.hex() != self.public:
             raise HomeError(f"the roster of {group} names another coordinator; sign it for the key {self.public}")
         return Place(self.deployment, group, parsed.epoch, parsed.digest(context), signed, roster)
+
+
+def _read_settings(text: str) -> tuple[str, bytes]:
+    settings = json.loads(text)
+    deployment = settings["deployment"]
+    if not topics.valid_name(deployment):
+        raise ValueError("deployment")
+    return deployment, read_public(settings["authority"])

@@ -1,6 +1,7 @@
 """The coordinator as a process: drives the machines with a broker, a database and a clock."""
 
 import asyncio
+import contextlib
 import logging
 import socket
 import time
@@ -9,10 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import aiomqtt
+from sqlalchemy.exc import SQLAlchemyError
 
 from agent.wire import messages, topics
 from broker.coordinator.actions import Action, Publish, Record
-from broker.coordinator.protocols import PrivateSum
+from broker.coordinator.protocols.private_sum import PrivateSum
 from broker.coordinator.storage import Storage
 
 log = logging.getLogger("hum.coordinator")
@@ -47,15 +49,26 @@ class Service:
         self._outbox: asyncio.Queue[Publish] = asyncio.Queue()
 
     async def run(self) -> None:
-        """Connect, serve, and connect again when the link is lost."""
-        while not self._finished():
+        """Connect, serve, and connect again when the link is lost. Raises SQLAlchemyError when the database fails."""
+        failure: SQLAlchemyError | None = None
+        while failure is None:
             try:
                 async with self._client() as client:
                     log.info("linked to %s:%d", self._link.host, self._link.port)
-                    await self._serve(client)
+                    try:
+                        await self._serve(client)
+                        return
+                    except SQLAlchemyError as error:
+                        # Kept, for leaving the client may raise too. What the machines hold is not what is recorded
+                        # any more, so there is no going on: the next start restores what is.
+                        failure = error
             except aiomqtt.MqttError as error:
-                log.warning("no link to %s:%d: %s; next try in %g s", self._link.host, self._link.port, error, RECONNECT_S)
-                await asyncio.sleep(RECONNECT_S)
+                if failure is None:
+                    log.warning(
+                        "no link to %s:%d: %s; next try in %g s", self._link.host, self._link.port, error, RECONNECT_S
+                    )
+                    await asyncio.sleep(RECONNECT_S)
+        raise failure
 
     def _client(self) -> aiomqtt.Client:
         topic = topics.coordinator_state(self._deployment)
@@ -82,22 +95,30 @@ class Service:
         await client.publish(topics.coordinator_state(self._deployment), messages.presence(True), qos=1, retain=True)
         self._outbox = asyncio.Queue()
         self._each(lambda machine: machine.link_up(time.monotonic()))
-        tasks = [asyncio.create_task(self._read(client)), asyncio.create_task(self._write(client))]
+        tasks = [asyncio.create_task(work) for work in (self._read(client), self._write(client), self._tick())]
         try:
-            while not self._finished():
-                for task in tasks:
-                    if task.done():
-                        task.result()
-                self._each(lambda machine: machine.tick(time.monotonic()))
-                for machine in self._machines.values():
-                    machine.prepare()
-                await asyncio.sleep(TICK_S)
-            await self._outbox.join()
-            await client.publish(topics.coordinator_state(self._deployment), messages.presence(False), qos=1, retain=True)
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            with contextlib.suppress(aiomqtt.MqttError):  # who leaves in good order leaves no last will
+                state = topics.coordinator_state(self._deployment)
+                await client.publish(state, messages.presence(False), qos=1, retain=True)
+        errors = [error for task in done if (error := task.exception())]
+        for error in sorted(errors, key=lambda error: isinstance(error, aiomqtt.MqttError)):
+            raise error
+
+    async def _tick(self) -> None:
+        """Let time pass for the machines until all are finished and what they said is sent."""
+        while not self._finished():
+            self._each(lambda machine: machine.tick(time.monotonic()))
+            self._commit([])
+            for machine in self._machines.values():
+                machine.prepare()
+            await asyncio.sleep(TICK_S)
+        self._commit([])
+        await self._outbox.join()
 
     def _each(self, event: Callable[[PrivateSum], list[Action]]) -> None:
         for machine in self._machines.values():
@@ -135,12 +156,18 @@ class Service:
         receipt repeats its contribution and is answered again.
         """
         records: list[Record] = [action for action in actions if not isinstance(action, Publish)]
-        refusals = self._new_refusals()
-        if records or refusals:
-            self._storage.commit(records, refusals)
+        if records:
+            self._commit(records)
         for action in actions:
             if isinstance(action, Publish):
                 self._outbox.put_nowait(action)
+
+    def _commit(self, records: list[Record]) -> None:
+        """Record, with the refusals since the last time. A refusal alone waits for the next tick: a flood of bad input costs
+        one transaction a tick, not one a message."""
+        refusals = self._new_refusals()
+        if records or refusals:
+            self._storage.commit(records, refusals)
 
     def _new_refusals(self) -> dict[str, int]:
         total = Counter(self._refused)

@@ -96,7 +96,9 @@ class Storage:
 
     def rosters(self) -> list[tuple[str, int, bytes]]:
         """Return (group, epoch, signed roster) of the latest epoch of each group."""
-        latest = select(_rosters.c.group, func.max(_rosters.c.epoch).label("epoch")).group_by(_rosters.c.group).subquery()
+        latest = (
+            select(_rosters.c.group, func.max(_rosters.c.epoch).label("epoch")).group_by(_rosters.c.group).subquery()
+        )
         query = select(_rosters).join(
             latest, (_rosters.c.group == latest.c.group) & (_rosters.c.epoch == latest.c.epoch)
         )

@@ -14,8 +14,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from agent.wire import topics
+from agent.wire.topics import CLIENT
+from broker.authority import replace
 
-CLIENT = "client"
 PACKET_MOST = 16384
 
 
@@ -44,17 +45,36 @@ def access_rules(deployment: str) -> str:
     coordinator = [f"topic read {root}/g/+/up/+/+", f"topic read {root}/dev/+/+", f"topic write {root}/coord/state"]
     coordinator += [f"topic write {root}/g/+/{kind}" for kind in ("roster", "round", "result")]
     client = [f"topic read {root}/dev/+/+"]
+    # The patterns hold for the client too, and would let it write as if it were a board of its name.
+    client += [f"topic deny {root}/{own}" for own in (f"dev/{CLIENT}/+", f"g/+/up/{CLIENT}/+", f"g/+/mail/+/{CLIENT}")]
     lines = [f"pattern {rule}" for rule in [*to_all, f"read {root}/coord/state", *own]]
     lines += ["", f"user {topics.COORDINATOR}", *coordinator, "", f"user {CLIENT}", *client]
     return "\n".join(lines) + "\n"
 
 
-def _read_only_by_owner(path: Path, text: str) -> None:
-    path.touch(mode=0o600)
-    path.write_text(text)
+def _known(path: Path) -> dict[str, str]:
+    """Return the credentials of an earlier call."""
+    if not path.exists():
+        return {}
+    credentials = json.loads(path.read_text())
+    if not isinstance(credentials, dict) or not all(isinstance(value, str) for value in credentials.values()):
+        raise ValueError("credentials")
+    return credentials
 
 
-def write(folder: Path, deployment: str, devices: Iterable[str], address: str, port: int, tls: Path | None) -> dict[str, str]:
+def read_password(path: Path, user: str) -> str:
+    """Return the password of `user` in a credentials.json. Raises BrokerError."""
+    try:
+        return _known(path)[user]
+    except (OSError, ValueError, KeyError):
+        raise BrokerError(
+            f"{path} holds no password of {user}; the credentials.json that `hum broker` wrote is wanted"
+        ) from None
+
+
+def write(
+    folder: Path, deployment: str, devices: Iterable[str], address: str, port: int, tls: Path | None
+) -> dict[str, str]:
     """Write the files into `folder` and return {user: password} for all devices, the coordinator and the client.
 
     Passwords of an earlier call are kept (credentials.json), so adding a board changes no other board. `tls` is a folder with
@@ -62,15 +82,28 @@ def write(folder: Path, deployment: str, devices: Iterable[str], address: str, p
     """
     folder.mkdir(parents=True, exist_ok=True)
     credentials_path = folder / "credentials.json"
-    known: dict[str, str] = json.loads(credentials_path.read_text()) if credentials_path.exists() else {}
+    try:
+        known = _known(credentials_path)
+    except ValueError:
+        raise BrokerError(
+            f"{credentials_path} is damaged; restore it, or remove it and give every board a new password"
+        ) from None
     users = [topics.COORDINATOR, CLIENT, *devices]
+    if len(set(users)) != len(users):
+        raise BrokerError(f"two users of one name; no device can be called {CLIENT} or {topics.COORDINATOR}")
+    for name in ("server.crt", "server.key"):
+        if tls and not (tls / name).is_file():
+            raise BrokerError(f"no {name} in {tls}")
     credentials = {user: known.get(user) or secrets.token_urlsafe(18) for user in users}
-    _read_only_by_owner(credentials_path, json.dumps(credentials, indent=1) + "\n")
+    replace(credentials_path, (json.dumps(credentials, indent=1) + "\n").encode())
     passwords = folder / "passwords"
-    _read_only_by_owner(passwords, "".join(f"{user}:{password}\n" for user, password in credentials.items()))
-    subprocess.run([find("mosquitto_passwd"), "-U", str(passwords)], check=True, capture_output=True)
+    replace(passwords, "".join(f"{user}:{password}\n" for user, password in credentials.items()).encode())
+    hashed = subprocess.run([find("mosquitto_passwd"), "-U", str(passwords)], capture_output=True, check=False)
+    if hashed.returncode:
+        passwords.unlink(missing_ok=True)  # it holds them in plain
+        raise BrokerError(f"mosquitto_passwd failed: {hashed.stderr.decode(errors='replace').strip()}")
     rules = folder / "access"
-    _read_only_by_owner(rules, access_rules(deployment))
+    replace(rules, access_rules(deployment).encode())
     lines = [
         f"listener {port} {address}",
         "allow_anonymous false",

@@ -215,9 +215,7 @@ class PrivateSum:
         payload = messages.result(self.place.digest, status, missing, sealed)
         message = envelope.sign(self._private, self._context("result", self._round, topics.COORDINATOR, ""), payload)
         latency_ms = (now - self._opened_at) * 1000
-        closed = CloseRound(
-            self.place.group, self.place.epoch, self._round, status, missing, sums, message, latency_ms
-        )
+        closed = CloseRound(self.place.group, self.place.epoch, self._round, status, missing, sums, message, latency_ms)
         self._open_message = None
         self._last_result = message
         self._previous, self._current = self._current, {}
@@ -242,7 +240,7 @@ class PrivateSum:
     def _seal(self, sums: list[int]) -> bytes:
         """The sums are for the coordinator's clients, who hold the result key; the broker relays them and learns nothing."""
         context = self._context("sums", self._round, topics.COORDINATOR, "clients")
-        return envelope.seal(self._result_key, self._result_nonce(), context, messages.sums(sums))
+        return bytes(envelope.seal(self._result_key, self._result_nonce(), context, messages.sums(sums)))
 
     def _result_nonce(self) -> bytes:
         # The result key outlives an epoch and serves all groups, so the nonce must name group, epoch and round at once.
@@ -250,9 +248,7 @@ class PrivateSum:
         return sha256(place.encode()).digest()[:13]
 
     def _context(self, kind: str, round_number: int, sender: str, receiver: str = topics.COORDINATOR) -> Context:
-        return Context(
-            self.place.deployment, kind, self.place.group, self.place.epoch, round_number, sender, receiver
-        )
+        return Context(self.place.deployment, kind, self.place.group, self.place.epoch, round_number, sender, receiver)
 
     def _group_topic(self, kind: str) -> str:
-        return topics.group(self.place.deployment, self.place.group, kind)
+        return str(topics.group(self.place.deployment, self.place.group, kind))

@@ -1,0 +1,231 @@
+"""The payloads, on both interpreters: what is made is read back, and every other payload is refused by the one error."""
+
+import random
+
+from expect import raises
+
+from agent.wire import cbor, messages
+from agent.wire.messages import MessageError, Roster
+
+PUBLIC = b"\x04" + bytes(64)
+DIGEST = bytes(range(32))
+MEMBERS = [("meter-a", PUBLIC), ("meter-b", PUBLIC)]
+ROSTER = Roster("private-sum", "hum-2048", [("power", -5, 5), ("energy", 0, 9)], PUBLIC, MEMBERS).encode()
+OPENING = messages.opening(1, 0, DIGEST, [b"t" * 16, b"u" * 16])
+CONTRIBUTION = messages.contribution(bytes(512), 9)
+COMPLETE = messages.result(DIGEST, messages.COMPLETE, [], b"sealed")
+INCOMPLETE = messages.result(DIGEST, messages.INCOMPLETE, ["meter-b"], None)
+DIAGNOSTICS = messages.diagnostics("keys", 1, 3, 0, 50000, {"replayed": 2})
+
+
+def read_contribution(payload):
+    return messages.read_contribution(payload, 512)
+
+
+BYTES = (b"", b"x", bytes(31), bytes(33), bytes(1025))
+
+# (reader, a good payload, for each field the hostile values that are nevertheless right)
+READERS = (
+    (messages.read_roster, ROSTER, ((), (), (), (), ())),
+    (messages.read_opening, OPENING, ((), (), (), (b"",))),
+    (read_contribution, CONTRIBUTION, ((), ())),
+    (messages.read_receipt, messages.receipt(DIGEST), ((),)),
+    (messages.read_result, COMPLETE, ((), (), ([],), BYTES)),
+    (messages.read_result, INCOMPLETE, ((), (), (), (None,))),
+    (messages.read_sums, messages.sums([1, -2]), ((),)),
+    (messages.read_nothing, messages.nothing(), ()),
+    (messages.read_diagnostics, DIAGNOSTICS, ((), (), (), (), (), ({},))),
+    (messages.read_presence, messages.presence(True), ((True, False),)),
+)
+HOSTILE = [
+    None,
+    True,
+    False,
+    -1,
+    1 << 32,
+    (1 << 64) - 1,
+    -(1 << 64),
+    "",
+    "UPPER",
+    "x" * 33,
+    "a/b",
+    [],
+    [[]],
+    [None],
+    [1 << 63],
+    ["UPPER"],
+    [["x"]],
+    {},
+    {1: 2},
+    {"x": -1},
+    {"": 1},
+]
+HOSTILE += [cbor.Tag(18, []), [[[[]]]], list(range(100)), ["m%d" % i for i in range(65)]] + list(BYTES)
+
+
+def refused(reader, payload):
+    assert raises(MessageError, reader, payload).args == ("malformed",)
+
+
+def same(one, other):
+    return type(one) is type(other) and one == other
+
+
+def test_what_is_made_is_read_back():
+    roster = messages.read_roster(ROSTER)
+    assert (roster.protocol, roster.parameters, roster.coordinator) == ("private-sum", "hum-2048", PUBLIC)
+    assert roster.slots == [("power", -5, 5), ("energy", 0, 9)] and roster.members == MEMBERS
+    assert roster.names() == ["meter-a", "meter-b"] and roster.encode() == ROSTER
+    assert messages.read_opening(OPENING) == (1, 0, DIGEST, b"t" * 16 + b"u" * 16)
+    assert messages.read_contribution(CONTRIBUTION, 512) == (bytes(512), 9)
+    assert messages.read_receipt(messages.receipt(DIGEST)) == DIGEST
+    assert messages.read_result(COMPLETE) == (DIGEST, messages.COMPLETE, [], b"sealed")
+    assert messages.read_result(INCOMPLETE) == (DIGEST, messages.INCOMPLETE, ["meter-b"], None)
+    assert messages.read_sums(messages.sums([0, -(1 << 63), (1 << 63) - 1])) == [0, -(1 << 63), (1 << 63) - 1]
+    assert messages.read_nothing(messages.nothing()) is None
+    assert messages.read_diagnostics(DIAGNOSTICS) == ("keys", 1, 3, 0, 50000, {"replayed": 2})
+    assert messages.read_presence(messages.presence(True)) is True
+    assert messages.read_presence(messages.presence(False)) is False
+
+
+def test_every_field_with_a_hostile_value_is_refused():
+    for reader, good, right in READERS:
+        reader(good)
+        fields = cbor.decode(good)
+        for key in fields:
+            for value in HOSTILE:
+                changed = dict(fields)
+                changed[key] = value
+                if any(same(value, allowed) for allowed in right[key - 1]):
+                    reader(cbor.encode(changed))
+                else:
+                    refused(reader, cbor.encode(changed))
+
+
+def test_a_missing_an_additional_or_a_renamed_field_is_refused():
+    for reader, good, _ in READERS:
+        fields = cbor.decode(good)
+        for key in fields:
+            fewer = dict(fields)
+            value = fewer.pop(key)
+            refused(reader, cbor.encode(fewer))
+            for other in (0, -1, 100, str(key)):
+                fewer[other] = value
+                refused(reader, cbor.encode(fewer))
+                fewer.pop(other)
+        for other in (0, -1, 100, "1", ""):
+            more = dict(fields)
+            more[other] = 1
+            refused(reader, cbor.encode(more))
+
+
+def test_every_truncation_and_other_types_of_payload_are_refused():
+    for reader, good, _ in READERS:
+        for length in range(len(good)):
+            refused(reader, good[:length])
+        refused(reader, good + b"\x00")
+        for value in HOSTILE:
+            if not isinstance(value, dict):
+                refused(reader, cbor.encode(value))
+
+
+def test_random_damage_raises_nothing_else_and_what_is_read_is_canonical():
+    random.seed(23)
+    for reader, good, _ in READERS:
+        for _ in range(200):
+            damaged = bytearray(good)
+            damaged[random.getrandbits(16) % len(good)] = random.getrandbits(8)
+            try:
+                reader(bytes(damaged))
+            except MessageError as error:
+                assert error.args == ("malformed",)
+            else:
+                assert cbor.encode(cbor.decode(bytes(damaged))) == bytes(damaged)
+
+
+def roster_with(slots=None, members=None):
+    return Roster("private-sum", "hum-2048", slots or [("power", -5, 5)], PUBLIC, members or MEMBERS).encode()
+
+
+def test_rosters_of_2_to_64_members_in_strict_order_are_read():
+    for count in (2, 64):
+        members = [("m%02d" % i, PUBLIC) for i in range(count)]
+        assert messages.read_roster(roster_with(members=members)).members == members
+    for members in (
+        [("a", PUBLIC)],
+        [("m%02d" % i, PUBLIC) for i in range(65)],
+        [("b", PUBLIC), ("a", PUBLIC)],
+        [("a", PUBLIC), ("a", PUBLIC)],
+        [("a", PUBLIC), ("b", PUBLIC[:64])],
+        [("a", PUBLIC), ("b", PUBLIC + b"x")],
+        [("a", PUBLIC), ("b",)],
+        [("a", PUBLIC), ("b", PUBLIC, 1)],
+        [("a", PUBLIC), (b"b", PUBLIC)],
+        [("a", PUBLIC), ("B", PUBLIC)],
+        [("a", PUBLIC), ("coordinator", PUBLIC)],
+        [("a", PUBLIC), ("", PUBLIC)],
+    ):
+        refused(messages.read_roster, roster_with(members=members))
+
+
+def test_rosters_of_1_to_48_slots_with_a_range_are_read():
+    most = 1 << 48
+    for slots in ([("a", 0, 0)], [("s%02d" % i, -most, most) for i in range(48)]):
+        assert messages.read_roster(roster_with(slots=slots)).slots == slots
+    for slots in (
+        [("s%02d" % i, 0, 1) for i in range(49)],
+        [("a", 1, 0)],
+        [("a", 0, most + 1)],
+        [("a", -most - 1, 0)],
+        [("a", False, True)],
+        [("a", 0, None)],
+        [("a", 0)],
+        [("a", 0, 1, 2)],
+        [("A", 0, 1)],
+        [(1, 0, 1)],
+        [("a", 0, 1), ("a", 0, 1)],
+    ):
+        refused(messages.read_roster, roster_with(slots=slots))
+
+
+def test_openings_bound_their_numbers_and_tags():
+    for epoch, number, tags in ((1, 0, []), (0xFFFFFFFF, 0xFFFFFFFF, [bytes(16)] * 64)):
+        assert messages.read_opening(messages.opening(epoch, number, DIGEST, tags))[:2] == (epoch, number)
+    for epoch, number, tags in ((0, 0, []), (1 << 32, 0, []), (1, -1, []), (1, 1 << 32, []), (1, 0, [bytes(15)])):
+        refused(messages.read_opening, messages.opening(epoch, number, DIGEST, tags))
+    refused(messages.read_opening, messages.opening(1, 0, DIGEST, [bytes(16)] * 65))
+
+
+def test_a_ciphertext_of_another_size_is_refused():
+    for size in (0, 511, 513):
+        refused(read_contribution, messages.contribution(bytes(size), 9))
+
+
+def test_a_result_names_the_missing_only_when_it_is_incomplete_and_has_sums_only_when_complete():
+    assert messages.read_result(messages.result(DIGEST, messages.INVALID, [], None))[1] == messages.INVALID
+    for status, missing, sealed in (
+        (messages.COMPLETE, [], None),
+        (messages.COMPLETE, ["a"], b"sealed"),
+        (messages.INCOMPLETE, [], None),
+        (messages.INCOMPLETE, ["a"], b"sealed"),
+        (messages.INCOMPLETE, ["coordinator"], None),
+        (messages.INVALID, ["a"], None),
+        (messages.INVALID, [], b"sealed"),
+        (3, [], None),
+        (-1, [], None),
+    ):
+        refused(messages.read_result, messages.result(DIGEST, status, missing, sealed))
+
+
+def test_sums_are_1_to_48_integers_of_64_bits():
+    assert messages.read_sums(messages.sums([1] * 48)) == [1] * 48
+    for values in ([], [1] * 49, [1 << 63], [-(1 << 63) - 1], [None], [True], ["1"], [[1]]):
+        refused(messages.read_sums, messages.sums(values))
+
+
+def test_diagnostics_send_24_reasons_at_most():
+    many = {"reason-%02d" % i: i for i in range(30)}
+    read = messages.read_diagnostics(messages.diagnostics("keys", 0, 0, 0, 0, many))[5]
+    assert sorted(read) == sorted(many)[:24]
+    fields = {1: "keys", 2: 0, 3: 0, 4: 0, 5: 0, 6: many}
+    refused(messages.read_diagnostics, cbor.encode(fields))

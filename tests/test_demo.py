@@ -1,0 +1,233 @@
+"""`hum-sim demo` as its user runs it: what is on standard output is exact, complete, and nothing else is."""
+
+import gzip
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.meters.simulated import SimulatedMeter
+from host_sim import households
+from host_sim.demo import Row
+from host_sim.display import Display
+from tests.processes import await_running, running
+
+HUM_SIM = str(Path(sys.executable).parent / "hum-sim")
+KEYS = {"round", "sum", "expected", "contributors", "missing", "latency_ms", "bytes_per_board"}
+DECIMALS = [[Decimal(board * 1000 + slot * 7 - 900) / 8 for slot in range(48)] for board in range(1, 6)]
+
+
+def demo(folder: Path, *arguments: object, **environment: str) -> "subprocess.CompletedProcess[str]":
+    """Run the demo below `folder`; no process of it may be left."""
+    command = [HUM_SIM, "demo", "--output", str(folder / "out"), *map(str, arguments)]
+    run = subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=100, env={**os.environ, **environment}
+    )
+    assert running(folder / "out") == {}
+    return run
+
+
+def csv_text(readings: list[list[Decimal]]) -> str:
+    lines = ["home,day," + ",".join(f"s{slot:02}" for slot in range(48))]
+    lines += [f"home {i},2026-01-01,{','.join(map(str, row))}" for i, row in enumerate(readings, 1)]
+    return "\n".join(lines) + "\n"
+
+
+def check(run: "subprocess.CompletedProcess[str]", readings: list[list[Decimal]], rounds: int) -> list[dict[str, Any]]:
+    """Standard output is one line of JSON a round, exact by our own addition of column s[r mod 48], and a last one with ok."""
+    assert run.returncode == 0, run.stderr
+    lines = [json.loads(line, parse_float=Decimal, parse_int=Decimal) for line in run.stdout.splitlines()]
+    *rows, last = lines
+    assert len(rows) == rounds
+    for number, row in enumerate(rows):
+        assert set(row) >= KEYS
+        assert row["round"] == number
+        assert row["sum"] == row["expected"] == sum(day[number % 48] for day in readings)
+        assert len(set(row["contributors"])) == len(readings)
+        assert row["missing"] == []
+        assert row["latency_ms"] > 0
+        assert 400 < row["bytes_per_board"] < 4096
+    assert last["ok"] is True
+    assert last["rounds"] == rounds
+    assert Path(last["picture"]).read_bytes()[:4] == b"\x89PNG"
+    return rows
+
+
+def default_readings(boards: int) -> list[list[Decimal]]:
+    """The default file read by this test's own few lines, not by what it tests."""
+    with gzip.open(households.DEFAULT, "rt", encoding="utf-8") as file:
+        header = file.readline().strip().lower().split(",")
+        at = header.index("s00")
+        return [[Decimal(cell) for cell in next(file).split(",")[at : at + 48]] for _ in range(boards)]
+
+
+def test_the_default_data(tmp_path: Path) -> None:
+    run = demo(tmp_path, "--boards", 3, "--rounds", 4, "--interval", 0.3, "--runtime", "cpython", "--json")
+    rows = check(run, default_readings(3), 4)
+    assert rows[0]["contributors"] == households.load(households.DEFAULT, 3).names
+
+
+SUNNY = [[-value for value in day] for day in DECIMALS[1:4]]
+
+
+@pytest.mark.parametrize(
+    ("name", "readings", "first"), [("own.csv", DECIMALS[:3], "412.5"), ("own.csv.gz", SUNNY, "-787.5")]
+)
+def test_a_file_of_ones_own_with_decimals_and_negative_values(
+    tmp_path: Path, name: str, readings: list[list[Decimal]], first: str
+) -> None:
+    text = csv_text(readings).encode()
+    (tmp_path / name).write_bytes(gzip.compress(text) if name.endswith(".gz") else text)
+    arguments = ("--boards", 3, "--rounds", 4, "--interval", 0.3, "--runtime", "cpython", "--json")
+    rows = check(demo(tmp_path, *arguments, "--data", tmp_path / name), readings, 4)
+    assert rows[0]["sum"] == Decimal(first)
+    assert rows[3]["contributors"] == ["home 1/2026-01-01", "home 2/2026-01-01", "home 3/2026-01-01"]
+
+
+def test_micropython_boards(tmp_path: Path) -> None:
+    run = demo(tmp_path, "--boards", 3, "--rounds", 2, "--runtime", "micropython", "--json")
+    check(run, default_readings(3), 2)
+    first, *_, verdict, picture = run.stderr.splitlines()
+    assert first == "starting a broker, 3 MicroPython boards (heap 160k) and the coordinator"
+    assert verdict.startswith("every published sum was exact; median latency ")
+    assert picture == f"picture: {tmp_path / 'out' / 'sum.png'}"
+
+
+def test_without_json_standard_output_is_empty_and_all_is_told_within_80_columns(tmp_path: Path) -> None:
+    run = demo(tmp_path, "--boards", 2, "--rounds", 2, "--interval", 0.3, "--runtime", "cpython", COLUMNS="80")
+    assert (run.returncode, run.stdout) == (0, "")
+    [heading] = [line for line in run.stderr.splitlines() if "sum Wh" in line and "round " in line and ":" not in line]
+    assert heading.split() == ["round", "sum", "Wh", "true", "Wh", "exact", "boards", "ms", "bytes"]
+    told = [line for line in run.stderr.splitlines() if str(tmp_path) not in line]
+    assert max(map(len, told)) <= 80 and "…" not in run.stderr
+
+
+def test_json_reaches_a_pipe_while_a_terminal_shows_bars_and_table(tmp_path: Path) -> None:
+    ours, theirs = os.openpty()
+    command = [HUM_SIM, "demo", "--boards", "2", "--rounds", "3", "--interval", "0.3", "--runtime", "cpython", "--json"]
+    size = {"COLUMNS": "80", "LINES": "24", "TERM": "xterm"}
+    with ThreadPoolExecutor(1) as pool:
+        shown = pool.submit(read_terminal, ours)
+        process = subprocess.Popen(
+            [*command, "--output", str(tmp_path / "out")],
+            stdout=subprocess.PIPE, stderr=theirs, text=True, env={**os.environ, **size},
+        )  # fmt: skip
+        os.close(theirs)
+        out, _ = process.communicate(timeout=60)
+        screen = shown.result(10)
+    os.close(ours)
+    check(subprocess.CompletedProcess(command, process.returncode, out, screen), default_readings(2), 3)
+    assert "boards make masks" in screen and "true Wh" in screen
+    assert "{" not in screen and "…" not in screen
+
+
+def read_terminal(descriptor: int) -> str:
+    """Return all that is written to a terminal until its last writer closes it."""
+    read = b""
+    with suppress(OSError):
+        while chunk := os.read(descriptor, 4096):
+            read += chunk
+    return read.decode()
+
+
+def test_names_of_missing_boards_are_whole_in_80_columns(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    names = [f"sceaux/2007-01-0{day}" for day in range(1, 4)]
+    with Display(3) as display:
+        display.row(Row(0, "complete", Decimal(9), Decimal(9), None, True, names, [], 12.3, 629, 1.0))
+        display.row(
+            Row(1, "incomplete", None, Decimal("123456.75"), None, False, names[:1], names[1:], 3e4, None, None)
+        )
+    said, table = capsys.readouterr().err.split("exact  boards")
+    assert (
+        said.splitlines()[1] == f"round 1: sum none, true 123456.75 Wh, exact: no sum, missing: {names[1]}, {names[2]}"
+    )
+    assert all(name in table for name in names[1:])
+    assert "12" in table and "30000" in table and max(map(len, table.splitlines())) <= 80
+
+
+def test_without_mosquitto_an_embedded_broker_says_that_it_is_for_a_demo_only(tmp_path: Path) -> None:
+    arguments = ("--boards", 3, "--rounds", 2, "--interval", 0.3, "--runtime", "cpython", "--json")
+    run = demo(tmp_path, *arguments, HUM_EMBEDDED_BROKER="1", PYTHONWARNINGS="default")
+    check(run, default_readings(3), 2)
+    assert not (tmp_path / "out" / "broker").exists()
+    [line] = [line for line in run.stderr.splitlines() if "aMQTT" in line]
+    assert line.startswith("no Mosquitto (") and line.endswith("without access control, for this demo only")
+    assert not any(word in run.stderr for word in ("Warning", "WARN", "ERROR", "Traceback"))
+
+
+def test_rounds_beyond_48_begin_the_day_again() -> None:
+    meter = SimulatedMeter([list(range(48)), [-value for value in range(48)]])
+    assert [meter.read(number) for number in (0, 47, 48, 49, 96, 4800001)] == [
+        [0, 0], [47, -47], [0, 0], [1, -1], [0, 0], [1, -1]
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_boards_make_masks_ends_all(tmp_path: Path, number: signal.Signals) -> None:
+    folder = tmp_path / "out"
+    command = [HUM_SIM, "demo", "--boards", "3", "--rounds", "20", "--output", str(folder), "--json"]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    try:
+        await_running(folder, "broker coordinator", 1, 60)
+        assert len(await_running(folder, "heapsize=160k", 3, 1)) == 3
+        deadline = time.monotonic() + 60
+        while not list(folder.glob("boards/*/mask-*")):
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.02)
+        process.send_signal(number)
+        start = time.monotonic()
+        process.send_signal(number)  # an impatient second one changes nothing
+        out, err = process.communicate(timeout=20)
+        assert time.monotonic() - start < 6
+        assert running(folder) == {}
+    finally:
+        process.kill()
+    assert (process.returncode, out) == (130, "")
+    assert err.splitlines()[-1] == "hum-sim: stopped; nothing is left running"
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("word", "runtime", "words"),
+    [
+        ("broker coordinator", "cpython", "the coordinator ended early: "),
+        ("b002.json", "micropython", "board b002 died: killed by signal 9; "),
+    ],
+)
+def test_a_part_that_dies_ends_the_demo_with_one_line(tmp_path: Path, word: str, runtime: str, words: str) -> None:
+    folder = tmp_path / "out"
+    command = [HUM_SIM, "demo", "--boards", "2", "--rounds", "20", "--runtime", runtime, "--output", str(folder)]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    try:
+        await_running(folder, "broker coordinator", 1, 60)
+        log = folder / "coordinator.log"
+        deadline = time.monotonic() + 60
+        while not log.exists() or "linked to" not in log.read_text():
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.02)
+        os.kill(await_running(folder, word, 1, 1)[0], signal.SIGKILL)
+        out, err = process.communicate(timeout=20)
+        assert running(folder) == {}
+    finally:
+        process.kill()
+    assert (process.returncode, out) == (1, "")
+    last = err.splitlines()[-1]
+    assert last.startswith(f"hum-sim: {words}") and str(folder) in last
+    assert runtime == "micropython" or log.read_text().splitlines()[-1] in last
+    assert "Traceback" not in err

@@ -1,0 +1,332 @@
+"""The `hum` command as a person and a program meet it: what it prints, and that every error is one line and exit status 1."""
+
+import contextlib
+import io
+import json
+import os
+import re
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+from typer.main import get_command
+
+from agent.crypto import accelerate, p256
+from agent.wire import messages
+from broker.cli import app, main
+from broker.coordinator.actions import CloseRound, OpenRound
+from broker.coordinator.storage import Storage
+
+PROJECT = Path(__file__).parent.parent
+COMMANDS = [
+    [],
+    ["authority"],
+    ["authority", "init"],
+    ["authority", "enrol"],
+    ["authority", "roster"],
+    ["broker"],
+    ["coordinator"],
+    ["coordinator", "init"],
+    ["coordinator", "status"],
+    ["result"],
+]
+
+
+def key() -> str:
+    return str(p256.public_key(p256.generate(os.urandom)).hex())
+
+
+KEYS = [key() for _ in range(3)]
+
+
+@dataclass
+class Hum:
+    """Runs the command in `folder`."""
+
+    folder: Path
+
+    def run(self, *arguments: object) -> "subprocess.CompletedProcess[str]":
+        """Run the command as a process."""
+        environment = {**os.environ, "PYTHONPATH": str(PROJECT), "COLUMNS": "120", "NO_COLOR": "1", "TERM": "dumb"}
+        command = [sys.executable, "-W", "error", "-m", "broker", *map(str, arguments)]
+        return subprocess.run(
+            command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=60, check=False
+        )
+
+    def call(self, *arguments: object) -> "subprocess.CompletedProcess[str]":
+        """The same in this process, for the many ways to go wrong: a process takes a second to import all it needs."""
+        output, errors = io.StringIO(), io.StringIO()
+        with contextlib.chdir(self.folder), contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
+            status = self._call([str(argument) for argument in arguments])
+        return subprocess.CompletedProcess(arguments, status, output.getvalue(), errors.getvalue())
+
+    def _call(self, arguments: list[str]) -> int:
+        try:
+            with mock.patch.object(sys, "argv", ["hum", *arguments]):
+                main()
+        except SystemExit as end:  # what the interpreter makes of it at the end of a process
+            if isinstance(end.code, str):
+                print(end.code, file=sys.stderr)
+                return 1
+            return end.code or 0
+        finally:
+            accelerate.install()
+        return 0
+
+    def json(self, *arguments: object) -> Any:
+        """Run with --json; the answer is the one line on standard output."""
+        done = self.call(*arguments, "--json")
+        assert (done.returncode, done.stderr) == (0, ""), done.stderr
+        (line,) = done.stdout.splitlines()
+        return json.loads(line)
+
+    def fails(self, *arguments: object, process: bool = False) -> str:
+        """Run what must fail, and return its one line of error."""
+        done = self.run(*arguments) if process else self.call(*arguments)
+        assert done.returncode == 1, done
+        assert done.stdout == ""
+        (line,) = done.stderr.splitlines()
+        assert line.startswith("hum: ")
+        return line
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with an authority of three boards, a coordinator, and roster.cose, all made by the commands."""
+    hum = Hum(tmp_path_factory.mktemp("hum"))
+    authority = hum.json("authority", "init", "test")
+    for index, public in enumerate(KEYS):
+        assert hum.json("authority", "enrol", f"b{index}", public) == {"group": "main", "enrolled": f"b{index}"}
+    coordinator = hum.json("coordinator", "init", "test", "--authority", authority["authority"])
+    roster = ["authority", "roster", "--coordinator", coordinator["coordinator"], "--slot", "load:0:1000"]
+    answer = hum.json(*roster, "--slot", "feed-in:-500:0", "--output", "roster.cose")
+    assert answer == {"group": "main", "epoch": 1, "members": 3, "roster": "roster.cose"}
+    return hum.folder
+
+
+@pytest.fixture
+def hum(template: Path, tmp_path: Path) -> Iterator[Hum]:
+    shutil.copytree(template, tmp_path / "work")
+    yield Hum(tmp_path / "work")
+
+
+# -- help
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: "-".join(command) or "hum")
+def test_help_works_and_names_every_option(command: list[str], tmp_path: Path) -> None:
+    done = Hum(tmp_path).call(*command, "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    click_command: Any = get_command(app)
+    for name in command:
+        click_command = click_command.commands[name]
+    assert click_command.help
+    for parameter in click_command.params:
+        if parameter.name != "help":
+            assert parameter.help, f"{parameter.name} of {command} has no help"
+        for option in parameter.opts:
+            assert option.lstrip("-").lower() in done.stdout.lower()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_all_commands_are_known() -> None:
+    """A command that is added must be added to the list above too."""
+    found = []
+
+    def visit(command: Any, path: list[str]) -> None:
+        found.append(path)
+        for name, child in getattr(command, "commands", {}).items():
+            visit(child, [*path, name])
+
+    visit(get_command(app), [])
+    assert sorted(found) == sorted(COMMANDS)
+
+
+# -- what goes well
+
+
+def test_the_same_for_people(hum: Hum) -> None:
+    done = hum.run("authority", "enrol", "b7", key())
+    assert (done.returncode, done.stdout, done.stderr) == (0, "group: main\nenrolled: b7\n", "")
+
+
+def test_a_roster_is_adopted_and_status_shows_it(hum: Hum) -> None:
+    assert hum.json("coordinator", "status") == {"deployment": "test", "groups": [], "refused": {}}
+    with_lost_link = ["coordinator", "--roster", "main=roster.cose", "--port", "1"]
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
+    command = [sys.executable, "-m", "broker", *with_lost_link]
+    with subprocess.Popen(command, cwd=hum.folder, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr
+        assert "no link to 127.0.0.1:1" in process.stderr.readline()
+        other = hum.fails(*with_lost_link)
+        process.terminate()
+    assert "another process runs the coordinator" in other
+    group = {"group": "main", "epoch": 1, "members": 3, "next_round": 0, "ready": 0}
+    assert hum.json("coordinator", "status") == {"deployment": "test", "groups": [group], "refused": {}}
+    table = hum.run("coordinator", "status").stdout
+    assert re.search(r"main\W+1\W+3\W+0\W+0", table)
+
+
+def test_results_and_refusals_are_shown(hum: Hum) -> None:
+    assert hum.call("result", "--json").stdout == ""
+    storage = Storage(hum.folder / "coordinator" / "coordinator.db")
+    storage.commit([OpenRound("main", 1, 0, b"o"), OpenRound("main", 1, 1, b"o")], {"bad-tag": 2})
+    storage.commit([CloseRound("main", 1, 0, messages.COMPLETE, [], [300, -20], b"r", 12.34)], {})
+    storage.commit([CloseRound("main", 1, 1, messages.INCOMPLETE, ["b2"], None, b"r", 5000.0)], {})
+    storage.close()
+    first, second = (json.loads(line) for line in hum.run("result", "--json").stdout.splitlines())
+    assert (first["round"], first["status"], first["sums"], first["missing"]) == (0, "complete", [300, -20], [])
+    assert (first["latency_ms"], first["group"], first["epoch"]) == (12.3, "main", 1)
+    assert (second["round"], second["status"], second["sums"], second["missing"]) == (1, "incomplete", None, ["b2"])
+    assert [json.loads(line) for line in hum.call("result", "--last", "1", "--json").stdout.splitlines()] == [second]
+    assert hum.call("result", "--group", "other", "--json").stdout == ""
+    table = hum.run("result").stdout
+    assert "[300, -20]" in table
+    assert "incomplete" in table
+    assert hum.json("coordinator", "status")["refused"] == {"bad-tag": 2}
+    assert "bad-tag" in hum.run("coordinator", "status").stdout
+
+
+def test_the_brokers_files_are_written_for_all_enrolled(hum: Hum) -> None:
+    answer = hum.json("broker", "mosquitto", "--port", "18883")
+    assert answer == {"configuration": "mosquitto/mosquitto.conf", "users": 5}
+    credentials = json.loads((hum.folder / "mosquitto" / "credentials.json").read_text())
+    assert sorted(credentials) == ["b0", "b1", "b2", "client", "coordinator"]
+    assert "listener 18883 127.0.0.1" in (hum.folder / "mosquitto" / "mosquitto.conf").read_text()
+
+
+# -- what does not
+
+
+def test_authority_errors_are_one_line(hum: Hum) -> None:
+    public = KEYS[0]
+    roster = ["authority", "roster", "--output", "new.cose", "--slot"]
+    assert "has an authority already" in hum.fails("authority", "init", "test")
+    assert "a deployment's name" in hum.fails("authority", "init", "No Name", "--dir", "other")
+    assert "no authority in" in hum.fails("authority", "enrol", "b9", public, "--dir", "none")
+    assert "no authority in" in hum.fails(*roster, "load:0:1", "--coordinator", public, "--dir", "none")
+    assert "not a P-256 public key" in hum.fails("authority", "enrol", "b9", "04zz", process=True)
+    assert "not a P-256 public key" in hum.fails(*roster, "load:0:1", "--coordinator", "04" * 65)
+    assert "names are" in hum.fails("authority", "enrol", "B9", public)
+    assert "is enrolled" in hum.fails("authority", "enrol", "b1", public)
+    for slot in ("load", "load:0", "load:a:1", "load:0:1:2", "load:0:" + "9" * 5000):
+        assert "NAME:LOW:HIGH" in hum.fails(*roster, slot, "--coordinator", public)
+    for slot in ("load:5:1", "LOAD:0:1", f"load:0:{10**30}", b"\xff:0:1".decode(errors="surrogateescape")):
+        assert "make no roster" in hum.fails(*roster, slot, "--coordinator", public)
+    assert "is no folder" in hum.fails(
+        "authority", "roster", "--slot", "load:0:1", "--coordinator", public, "--output", "none/new.cose"
+    )
+    assert "group two has 0 members" in hum.fails(*roster, "load:0:1", "--coordinator", public, "--group", "two")
+    assert "paper-1024" not in hum.fails(*roster, "load:0:1", "--coordinator", public, "--parameters", "paper-1024")
+    assert "no protocol is called" in hum.fails(*roster, "load:0:1", "--coordinator", public, "--protocol", "other")
+    assert not (hum.folder / "new.cose").exists()
+
+
+def test_a_group_of_one_has_no_roster(hum: Hum) -> None:
+    hum.json("authority", "enrol", "lone", key(), "--group", "small")
+    line = hum.fails(
+        "authority", "roster", "--group", "small", "--coordinator", KEYS[0], "--slot", "load:0:1", "--output", "r"
+    )
+    assert "group small has 1 members; 2 to 64 are wanted" in line
+
+
+def test_broker_errors_are_one_line(hum: Hum) -> None:
+    assert "no authority in" in hum.fails("broker", "mosquitto", "--dir", "none", process=True)
+    assert "plain TCP is for this machine only" in hum.fails("broker", "mosquitto", "--address", "0.0.0.0")
+    assert "no server.crt" in hum.fails("broker", "mosquitto", "--address", "0.0.0.0", "--tls", "authority")
+    (hum.folder / "damaged").mkdir()
+    (hum.folder / "damaged" / "credentials.json").write_text("[1")
+    assert "is damaged" in hum.fails("broker", "damaged")
+    (hum.folder / "file").write_text("")
+    assert "file" in hum.fails("broker", "file")
+
+
+def test_coordinator_folder_errors_are_one_line(hum: Hum) -> None:
+    for command in (["coordinator", "--state", "none"], ["coordinator", "status", "--state", "none"]):
+        assert "no coordinator in none" in hum.fails(*command)
+    assert "no coordinator in none" in hum.fails("result", "--state", "none", process=True)
+    assert not (hum.folder / "none").exists()
+    public = (hum.folder / "authority" / "authority.pub").read_text()
+    assert "has a coordinator already" in hum.fails("coordinator", "init", "test", "--authority", public)
+    assert "not a P-256" in hum.fails("coordinator", "init", "test", "--authority", "xx", "--state", "new")
+    assert "a deployment's name" in hum.fails("coordinator", "init", "T", "--authority", public, "--state", "new")
+    assert not (hum.folder / "new").exists()
+
+
+def test_roster_errors_are_one_line(hum: Hum) -> None:
+    assert "no roster yet" in hum.fails("coordinator")
+    for entry in ("roster.cose", "main=", "main=none.cose", "=roster.cose"):
+        assert hum.fails("coordinator", "--roster", entry)
+    assert "is refused (bad-signature)" in hum.fails("coordinator", "--roster", "other=roster.cose")
+    good = (hum.folder / "roster.cose").read_bytes()
+    for name, damaged in (("cut", good[:-1]), ("flipped", bytes([*good[:-1], good[-1] ^ 1])), ("empty", b"")):
+        (hum.folder / name).write_bytes(damaged)
+        assert "is refused" in hum.fails("coordinator", "--roster", f"main={name}")
+    assert hum.json("coordinator", "status")["groups"] == []
+
+
+def test_a_roster_for_another_coordinator_is_refused(hum: Hum) -> None:
+    hum.json("authority", "roster", "--coordinator", KEYS[0], "--slot", "load:0:1", "--output", "other.cose")
+    assert "names another coordinator" in hum.fails("coordinator", "--roster", "main=other.cose", process=True)
+
+
+def test_a_stale_roster_is_refused(hum: Hum) -> None:
+    public = json.loads(
+        hum.call("coordinator", "init", "test", "--authority", KEYS[0], "--state", "x", "--json").stdout
+    )
+    assert len(public["coordinator"]) == 130
+    with sqlite3.connect(hum.folder / "coordinator" / "coordinator.db") as database:
+        database.execute('INSERT INTO rosters ("group", epoch, signed) VALUES (?, ?, ?)', ("main", 2, b"newer"))
+    database.close()
+    assert "epoch 2 is known already" in hum.fails("coordinator", "--roster", "main=roster.cose")
+
+
+def test_credentials_without_the_coordinator_are_one_line(hum: Hum) -> None:
+    run = ["coordinator", "--roster", "main=roster.cose", "--credentials"]
+    for text in ("", "{}", "[]", "null", '{"coordinator": 5}', '{"client": "x"}', "\udcff"):
+        (hum.folder / "credentials").write_bytes(text.encode(errors="surrogateescape"))
+        assert "holds no password of coordinator" in hum.fails(*run, "credentials")
+    assert "holds no password of coordinator" in hum.fails(*run, "none", process=True)
+    assert "none.pem" in hum.fails("coordinator", "--roster", "main=roster.cose", "--ca", "none.pem")
+
+
+def test_a_damaged_coordinator_folder_is_one_line(hum: Hum) -> None:
+    folder = hum.folder / "coordinator"
+    damages = {
+        "coordinator.json": [
+            "[]",
+            "{}",
+            "null",
+            '{"deployment": "test", "authority": "04"}',
+            '{"deployment": 1, "authority": ""}',
+        ],
+        "result.key": ["", "zz", "00" * 15],
+        "coordinator.key": ["", "short"],
+    }
+    for name, texts in damages.items():
+        good = (folder / name).read_bytes()
+        for text in texts:
+            (folder / name).write_text(text)
+            assert "damaged" in hum.fails("coordinator", "status")
+        (folder / name).write_bytes(good)
+    assert hum.json("coordinator", "status")["groups"] == []
+
+
+def test_a_corrupt_database_is_one_line(hum: Hum) -> None:
+    (hum.folder / "coordinator" / "coordinator.db").write_bytes(b"no database " * 1000)
+    for command in (["coordinator"], ["coordinator", "status"], ["result"]):
+        assert "not a database" in hum.fails(*command, process=True)
+
+
+def test_wrong_usage_is_explained_with_status_two(hum: Hum) -> None:
+    for command in (["nothing"], ["authority", "enrol"], ["result", "--last", "0"], ["coordinator", "--port", "0"]):
+        done = hum.call(*command)
+        assert done.returncode == 2
+        assert "Traceback" not in done.stderr

@@ -1,0 +1,276 @@
+"""A real Mosquitto with the generated configuration: who may say and hear what.
+
+Mosquitto acknowledges what its access rules then drop, so nothing is believed but what arrives. To know that a message does not
+arrive, an allowed one is sent behind it on the same link: Mosquitto keeps the order, and the second one does arrive.
+"""
+
+import asyncio
+import json
+import socket
+import stat
+import subprocess
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import aiomqtt
+import pytest
+
+from agent.runtime import mqtt_packets
+from broker.mosquitto import configuration
+from host_sim.broker_process import HOST, MosquittoBroker
+
+DEVICES = ["b0", "b1"]
+ROOT = "hum/v1/test"
+WAIT_S = 5.0
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MosquittoBroker]:
+    broker = MosquittoBroker(tmp_path_factory.mktemp("broker"), "test", DEVICES)
+    asyncio.run(broker.start())
+    yield broker
+    asyncio.run(broker.stop())
+
+
+@dataclass
+class Ear:
+    """A client that keeps what it hears."""
+
+    client: aiomqtt.Client
+    heard: list[tuple[str, bytes]] = field(default_factory=list)
+
+    async def until(self, topic: str, payload: bytes) -> None:
+        """Listen until this message arrives."""
+        async with asyncio.timeout(WAIT_S):
+            async for message in self.client.messages:
+                assert isinstance(message.payload, bytes)
+                self.heard.append((str(message.topic), message.payload))
+                if self.heard[-1] == (topic, payload):
+                    return
+
+
+async def enter(stack: AsyncExitStack, broker: MosquittoBroker, user: str, *filters: str) -> Ear:
+    client = aiomqtt.Client(HOST, broker.port, username=user, password=broker.credentials[user], timeout=WAIT_S)
+    await stack.enter_async_context(client)
+    for topic_filter in filters:
+        await client.subscribe(topic_filter, qos=1)
+    return Ear(client)
+
+
+async def arrives(broker: MosquittoBroker, writer: str, topic: str, reader: str) -> bool:
+    """Tell whether what `writer` publishes to `topic`, once plain and once retained, reaches `reader`, who subscribes to all."""
+    async with AsyncExitStack() as stack:
+        ear = await enter(stack, broker, reader, "#")
+        mouth = await enter(stack, broker, writer)
+        signal = await enter(stack, broker, "coordinator")
+        for retain in (False, True):
+            await mouth.client.publish(topic, b"said", qos=1, retain=retain)
+        await mouth.client.publish(topic, b"", qos=1, retain=True)
+        # The publications above are acknowledged, so they have been routed, or dropped, before this one is.
+        await signal.client.publish(f"{ROOT}/g/end/result", b"end", qos=1)
+        await ear.until(f"{ROOT}/g/end/result", b"end")
+    return (topic, b"said") in ear.heard
+
+
+def connect(broker: MosquittoBroker, user: str | None, password: str | None, will: str | None = None) -> int:
+    """Connect, note the return code of CONNACK, and break the link without a farewell, so that a last will is published."""
+    last = (will, b"dead", 1, False) if will else None
+    with socket.create_connection((HOST, broker.port), WAIT_S) as link:
+        link.sendall(mqtt_packets.connect("raw", 60, True, user=user, password=password, will=last))
+        answer = link.recv(4)
+    assert answer[:3] == b"\x20\x02\x00"
+    return answer[3]
+
+
+def test_only_who_has_a_password_may_enter(broker: MosquittoBroker) -> None:
+    accepted, not_authorised = 0, 5  # MQTT 3.1.1 section 3.2.2.3
+    for user, password in broker.credentials.items():
+        assert connect(broker, user, password) == accepted
+    strangers = [
+        (None, None),
+        ("b0", None),
+        ("b0", ""),
+        ("b0", broker.credentials["b0"] + "x"),
+        ("b0", broker.credentials["b1"]),
+        ("b2", broker.credentials["b1"]),
+        ("coordinator", broker.credentials["client"]),
+    ]
+    for user, password in strangers:
+        assert connect(broker, user, password) == not_authorised
+
+
+@pytest.mark.parametrize(
+    ("topic", "reader"),
+    [
+        (f"{ROOT}/g/main/up/b0/contribution", "coordinator"),
+        (f"{ROOT}/g/main/up/b0/ready", "coordinator"),
+        (f"{ROOT}/dev/b0/state", "coordinator"),
+        (f"{ROOT}/dev/b0/diag", "client"),
+        (f"{ROOT}/g/main/mail/b1/b0", "b1"),
+    ],
+)
+def test_a_board_writes_its_own_topics(broker: MosquittoBroker, topic: str, reader: str) -> None:
+    assert asyncio.run(arrives(broker, "b0", topic, reader))
+
+
+@pytest.mark.parametrize(
+    ("topic", "reader"),
+    [
+        (f"{ROOT}/g/main/up/b1/contribution", "coordinator"),
+        (f"{ROOT}/g/main/up/b1/ready", "coordinator"),
+        (f"{ROOT}/g/main/up/coordinator/ready", "coordinator"),
+        (f"{ROOT}/dev/b1/state", "coordinator"),
+        (f"{ROOT}/dev/b1/diag", "client"),
+        (f"{ROOT}/g/main/mail/b1/coordinator", "b1"),
+        (f"{ROOT}/g/main/mail/b1/b1", "b1"),
+        (f"{ROOT}/g/main/round", "b1"),
+        (f"{ROOT}/g/main/result", "client"),
+        (f"{ROOT}/g/main/roster", "b1"),
+        (f"{ROOT}/coord/state", "b1"),
+        ("hum/v1/else/g/main/up/b0/contribution", "coordinator"),
+        ("else", "coordinator"),
+    ],
+)
+def test_a_board_writes_nothing_else(broker: MosquittoBroker, topic: str, reader: str) -> None:
+    assert not asyncio.run(arrives(broker, "b0", topic, reader))
+
+
+@pytest.mark.parametrize("reader", ["b0", "client"])
+@pytest.mark.parametrize("kind", ["round", "result", "roster"])
+def test_the_coordinator_speaks_to_all(broker: MosquittoBroker, kind: str, reader: str) -> None:
+    assert asyncio.run(arrives(broker, "coordinator", f"{ROOT}/g/main/{kind}", reader))
+
+
+def test_the_coordinator_answers_in_a_boards_mailbox_and_nobody_else_hears_it(broker: MosquittoBroker) -> None:
+    topic = f"{ROOT}/g/main/mail/b0/coordinator"
+    assert asyncio.run(arrives(broker, "coordinator", topic, "b0"))
+    assert not asyncio.run(arrives(broker, "coordinator", topic, "b1"))
+    assert not asyncio.run(arrives(broker, "coordinator", topic, "client"))
+
+
+def test_the_coordinators_presence_is_heard(broker: MosquittoBroker) -> None:
+    for reader in ("b0", "client"):
+        assert asyncio.run(arrives(broker, "coordinator", f"{ROOT}/coord/state", reader))
+
+
+@pytest.mark.parametrize("reader", ["b1", "client"])
+@pytest.mark.parametrize("kind", ["contribution", "ready"])
+def test_what_a_board_sends_up_only_the_coordinator_hears(broker: MosquittoBroker, kind: str, reader: str) -> None:
+    assert not asyncio.run(arrives(broker, "b0", f"{ROOT}/g/main/up/b0/{kind}", reader))
+
+
+def test_mail_between_boards_is_for_its_receiver_only(broker: MosquittoBroker) -> None:
+    for reader in ("client", "coordinator", "b0"):
+        assert not asyncio.run(arrives(broker, "b0", f"{ROOT}/g/main/mail/b1/b0", reader))
+
+
+def test_a_board_hears_no_other_boards_diagnostics(broker: MosquittoBroker) -> None:
+    assert not asyncio.run(arrives(broker, "b0", f"{ROOT}/dev/b0/diag", "b1"))
+
+
+@pytest.mark.parametrize(
+    ("topic", "reader"),
+    [
+        (f"{ROOT}/g/main/round", "b0"),
+        (f"{ROOT}/g/main/result", "b0"),
+        (f"{ROOT}/g/main/roster", "b0"),
+        (f"{ROOT}/coord/state", "b0"),
+        (f"{ROOT}/dev/client/state", "coordinator"),
+        (f"{ROOT}/dev/b0/state", "coordinator"),
+        (f"{ROOT}/g/main/up/client/contribution", "coordinator"),
+        (f"{ROOT}/g/main/up/b0/contribution", "coordinator"),
+        (f"{ROOT}/g/main/mail/b0/client", "b0"),
+        (f"{ROOT}/g/main/mail/b0/coordinator", "b0"),
+    ],
+)
+def test_the_client_writes_nothing(broker: MosquittoBroker, topic: str, reader: str) -> None:
+    assert not asyncio.run(arrives(broker, "client", topic, reader))
+
+
+def test_a_retained_message_is_kept_from_who_may_not_read_it(broker: MosquittoBroker) -> None:
+    async def main() -> list[tuple[str, bytes]]:
+        topic = f"{ROOT}/g/main/up/b0/ready"
+        async with AsyncExitStack() as stack:
+            board = await enter(stack, broker, "b0")
+            await board.client.publish(topic, b"kept", qos=1, retain=True)
+            spy = await enter(stack, broker, "b1", "#", topic, f"{ROOT}/g/+/up/+/ready", f"{ROOT}/g/main/round")
+            coordinator = await enter(stack, broker, "coordinator", topic)
+            await coordinator.until(topic, b"kept")
+            await coordinator.client.publish(f"{ROOT}/g/main/round", b"end", qos=1)
+            await spy.until(f"{ROOT}/g/main/round", b"end")
+            await board.client.publish(topic, b"", qos=1, retain=True)
+        return spy.heard
+
+    assert ("hum/v1/test/g/main/up/b0/ready", b"kept") not in asyncio.run(main())
+
+
+def test_a_boards_last_will_cannot_speak_for_another(broker: MosquittoBroker) -> None:
+    async def main() -> list[tuple[str, bytes]]:
+        async with AsyncExitStack() as stack:
+            ear = await enter(stack, broker, "coordinator", f"{ROOT}/dev/+/+", f"{ROOT}/g/+/up/+/+")
+            for topic in (f"{ROOT}/dev/b1/state", f"{ROOT}/g/main/up/b1/contribution", f"{ROOT}/dev/b0/state"):
+                assert connect(broker, "b0", broker.credentials["b0"], topic) == 0
+            await ear.until(f"{ROOT}/dev/b0/state", b"dead")
+        return ear.heard
+
+    assert asyncio.run(main()) == [(f"{ROOT}/dev/b0/state", b"dead")]
+
+
+# -- the files
+
+
+def test_the_files_with_secrets_are_their_owners_alone_and_hold_no_plain_password(tmp_path: Path) -> None:
+    credentials = configuration.write(tmp_path, "test", DEVICES, HOST, 18883, None)
+    for name in ("credentials.json", "passwords", "access"):
+        assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600
+    hashed = (tmp_path / "passwords").read_text()
+    assert sorted(line.partition(":")[0] for line in hashed.splitlines()) == sorted(credentials)
+    assert not any(password in hashed for password in credentials.values())
+    assert len(set(credentials.values())) == len(credentials) == 4
+
+
+def test_another_call_keeps_the_passwords_and_drops_who_is_gone(tmp_path: Path) -> None:
+    first = configuration.write(tmp_path, "test", ["b0", "b1"], HOST, 18883, None)
+    second = configuration.write(tmp_path, "test", ["b0", "b2"], HOST, 18883, None)
+    assert {user: second[user] for user in ("b0", "coordinator", "client")} == {
+        user: first[user] for user in ("b0", "coordinator", "client")
+    }
+    assert sorted(second) == ["b0", "b2", "client", "coordinator"]
+    assert json.loads((tmp_path / "credentials.json").read_text()) == second
+
+
+@pytest.mark.parametrize("device", ["client", "coordinator"])
+def test_a_device_cannot_have_the_name_of_another_user(tmp_path: Path, device: str) -> None:
+    with pytest.raises(configuration.BrokerError, match="one name"):
+        configuration.write(tmp_path, "test", ["b0", device], HOST, 18883, None)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"b0": 1}'])
+def test_damaged_credentials_are_an_error_and_stay_as_they_are(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "credentials.json"
+    path.write_text(text)
+    with pytest.raises(configuration.BrokerError, match="damaged"):
+        configuration.write(tmp_path, "test", DEVICES, HOST, 18883, None)
+    with pytest.raises(configuration.BrokerError, match="no password"):
+        configuration.read_password(path, "b0")
+    assert path.read_text() == text
+
+
+def test_tls_without_its_files_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(configuration.BrokerError, match=r"server\.crt"):
+        configuration.write(tmp_path / "broker", "test", DEVICES, "0.0.0.0", 18883, tmp_path)
+
+
+def test_a_mosquitto_passwd_that_fails_is_an_error_and_leaves_no_plain_password(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing = tmp_path / "fails"
+    failing.write_text("#!/bin/sh\necho no memory >&2\nexit 3\n")
+    failing.chmod(0o700)
+    assert subprocess.run([failing], capture_output=True, check=False).returncode == 3
+    monkeypatch.setattr(configuration, "find", lambda program="mosquitto": str(failing))
+    with pytest.raises(configuration.BrokerError, match="no memory"):
+        configuration.write(tmp_path / "broker", "test", DEVICES, HOST, 18883, None)
+    assert not (tmp_path / "broker" / "passwords").exists()

@@ -1,0 +1,189 @@
+"""The coordinator's memory: what commit() returned for is there whatever is killed, and doing a thing twice is doing it once."""
+
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from sqlalchemy.exc import SQLAlchemyError
+
+from agent.wire import messages
+from broker.coordinator.actions import CloseRound, Contribution, Horizon, OpenRound, Saved
+from broker.coordinator.storage import Storage
+
+ROOT = Path(__file__).parent.parent
+KILLS = 10
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Iterator[Storage]:
+    storage = Storage(tmp_path / "coordinator.db")
+    yield storage
+    storage.close()
+
+
+def opened(number: int) -> OpenRound:
+    return OpenRound("main", 1, number, b"opening %d" % number)
+
+
+def contribution(number: int, device: str) -> Contribution:
+    return Contribution(
+        "main", 1, number, device, device.encode() * 16, bytes([number]) * 512, b"receipt of " + device.encode()
+    )
+
+
+def closed(number: int, sums: list[int] | None) -> CloseRound:
+    status, missing = (messages.COMPLETE, []) if sums else (messages.INCOMPLETE, ["b1"])
+    return CloseRound("main", 1, number, status, missing, sums, b"result %d" % number, 12.5)
+
+
+def test_every_connection_has_the_write_ahead_log_and_full_synchronisation(storage: Storage) -> None:
+    for _ in range(3):
+        with storage._engine.connect() as connection:
+            assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+            assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
+    storage._engine.dispose()
+    with storage._engine.connect() as connection:
+        assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
+
+
+def test_saved_tells_what_a_machine_needs_at_each_stage(storage: Storage) -> None:
+    first, second = contribution(0, "b0"), contribution(0, "b1")
+    assert storage.saved("main", 1) == Saved()
+    storage.commit([Horizon("main", 1, "b0", 3)], {})
+    assert storage.saved("main", 1) == Saved(horizons={"b0": 3})
+    storage.commit([opened(0)], {})
+    expected = Saved(next_round=0, open_message=b"opening 0", horizons={"b0": 3})
+    assert storage.saved("main", 1) == expected
+    storage.commit([first], {})
+    assert storage.saved("main", 1) == replace(expected, open_contributions=[first])
+    storage.commit([second, Horizon("main", 1, "b0", 4), closed(0, [7])], {})
+    expected = Saved(next_round=1, last_result=b"result 0", horizons={"b0": 4}, closed_contributions=[first, second])
+    assert storage.saved("main", 1) == expected
+    storage.commit([opened(1), contribution(1, "b0")], {})
+    expected = replace(expected, open_message=b"opening 1", open_contributions=[contribution(1, "b0")])
+    assert storage.saved("main", 1) == expected
+    storage.commit([closed(1, None)], {})
+    assert storage.saved("main", 1) == Saved(2, None, [], [contribution(1, "b0")], b"result 1", {"b0": 4})
+
+
+def test_groups_and_epochs_are_kept_apart(storage: Storage) -> None:
+    storage.commit([opened(0), contribution(0, "b0"), Horizon("main", 1, "b0", 3)], {})
+    assert storage.saved("main", 2) == Saved()
+    assert storage.saved("other", 1) == Saved()
+
+
+def test_what_is_committed_twice_is_there_once_and_unchanged(storage: Storage) -> None:
+    records = [opened(0), contribution(0, "b0"), closed(0, [7]), Horizon("main", 1, "b0", 3)]
+    storage.commit(records, {})
+    before = storage.results(None, 10), storage.saved("main", 1)
+    storage.commit(records, {})
+    assert (storage.results(None, 10), storage.saved("main", 1)) == before
+
+
+def test_a_record_is_never_replaced_by_another(storage: Storage) -> None:
+    storage.commit([opened(0), contribution(0, "b0"), closed(0, [7])], {})
+    before = storage.results(None, 10), storage.saved("main", 1)
+    other = replace(contribution(0, "b0"), digest=b"x", ciphertext=b"x", receipt=b"x")
+    storage.commit([replace(opened(0), message=b"x"), other, replace(closed(0, [8]), message=b"x")], {})
+    assert (storage.results(None, 10), storage.saved("main", 1)) == before
+
+
+def test_a_transaction_that_fails_leaves_nothing(storage: Storage) -> None:
+    broken = replace(contribution(0, "b0"), digest=None)  # type: ignore[arg-type]
+    with pytest.raises(SQLAlchemyError):
+        storage.commit([opened(0), broken], {"late": 1})
+    assert storage.saved("main", 1) == Saved()
+    assert storage.refusals() == {}
+
+
+def test_refusals_add_up_over_commits_and_restarts(storage: Storage, tmp_path: Path) -> None:
+    storage.commit([], {"late": 2, "bad-tag": 1})
+    storage.commit([opened(0)], {"late": 3})
+    storage.close()
+    again = Storage(tmp_path / "coordinator.db")
+    again.commit([], {"malformed": 1, "late": 1})
+    assert again.refusals() == {"bad-tag": 1, "late": 6, "malformed": 1}
+    again.close()
+
+
+def test_rosters_gives_the_latest_epoch_of_each_group(storage: Storage) -> None:
+    assert storage.rosters() == []
+    for group, epoch in (("street", 1), ("street", 10), ("street", 9), ("feeder", 2), ("feeder", 1)):
+        storage.keep_roster(group, epoch, b"%s %d" % (group.encode(), epoch))
+    storage.keep_roster("street", 10, b"another")
+    assert storage.rosters() == [("feeder", 2, b"feeder 2"), ("street", 10, b"street 10")]
+
+
+def test_results_are_the_last_closed_rounds_oldest_first(storage: Storage) -> None:
+    for number in range(5):
+        storage.commit([opened(number), closed(number, [number] if number != 3 else None)], {})
+    storage.commit([opened(5)], {})
+    rows = storage.results(None, 3)
+    assert [(row["round"], row["status"], row["sums"], row["missing"]) for row in rows] == [
+        (2, messages.COMPLETE, [2], []),
+        (3, messages.INCOMPLETE, None, ["b1"]),
+        (4, messages.COMPLETE, [4], []),
+    ]
+    assert storage.results("other", 3) == []
+    assert all(row["latency_ms"] == 12.5 and row["opened_at"] <= row["closed_at"] <= time.time() for row in rows)
+
+
+def test_a_file_that_is_no_database_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "coordinator.db").write_bytes(b"this is not a database, and long enough to be looked at" * 40)
+    with pytest.raises(SQLAlchemyError):
+        Storage(tmp_path / "coordinator.db")
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from broker.coordinator.actions import Contribution, OpenRound
+from broker.coordinator.storage import Storage
+
+storage = Storage(Path(sys.argv[1]))
+number = int(sys.argv[2])
+while True:
+    records = [OpenRound("main", 1, number, b"o")]
+    records += [Contribution("main", 1, number, d, b"d", bytes(512), b"r") for d in ("b0", "b1")]
+    storage.commit(records, {"late": 1})
+    print(number, flush=True)
+    number += 1
+"""
+
+
+def test_kill_9_loses_nothing_that_commit_returned_for(tmp_path: Path) -> None:
+    path = tmp_path / "coordinator.db"
+    promised = -1
+    for kill in range(KILLS):
+        command = [sys.executable, "-c", WRITER, str(path), str(promised + 1000)]
+        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as writer:
+            assert writer.stdout
+            for _ in range(1 + 3 * kill):
+                promised = int(writer.stdout.readline())
+            time.sleep(0.001 * kill)
+            writer.kill()
+            rest = writer.stdout.read()
+        # A line that the pipe still held was printed after its commit returned.
+        promised = int(rest.splitlines()[-1]) if rest.endswith("\n") else promised
+        assert_whole(path, promised)
+
+
+def assert_whole(path: Path, promised: int) -> None:
+    """Everything up to the round `promised` is there, and every transaction is there as a whole or not at all."""
+    database = sqlite3.connect(path)
+    rounds = dict(database.execute("SELECT round, 0 FROM rounds").fetchall())
+    rounds |= dict(database.execute("SELECT round, count(*) FROM contributions GROUP BY round").fetchall())
+    ((late,),) = database.execute("SELECT count FROM refusals WHERE reason = 'late'").fetchall()
+    ((check,),) = database.execute("PRAGMA integrity_check").fetchall()
+    database.close()
+    assert promised in rounds
+    assert set(rounds.values()) == {2}
+    assert late == len(rounds)
+    assert check == "ok"
+    first = max(number for number in rounds if number - 1 not in rounds)
+    assert set(range(first, promised + 1)) <= set(rounds)
