@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import ssl
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -144,6 +145,8 @@ def coordinator(
     if context.invoked_subcommand:
         return
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    if ca:
+        ssl.create_default_context(cafile=ca)  # one that cannot be read is an error now, not a link that never comes
     password = configuration.read_password(credentials, topics.COORDINATOR) if credentials else None
     link = Link(host, port, topics.COORDINATOR if password else None, password, str(ca) if ca else None)
     home = Home(state)
@@ -216,6 +219,8 @@ def main() -> None:
         app()
     except (AuthorityError, HomeError, configuration.BrokerError) as error:
         raise SystemExit(f"hum: {error}") from None
+    except ssl.SSLError as error:
+        raise SystemExit(f"hum: --ca: {error}") from None
     except (OSError, SQLAlchemyError) as error:
         raise SystemExit(f"hum: {str(error).splitlines()[0]}") from None
     except KeyboardInterrupt:

@@ -294,7 +294,8 @@ def test_credentials_without_the_coordinator_are_one_line(hum: Hum) -> None:
         (hum.folder / "credentials").write_bytes(text.encode(errors="surrogateescape"))
         assert "holds no password of coordinator" in hum.fails(*run, "credentials")
     assert "holds no password of coordinator" in hum.fails(*run, "none", process=True)
-    assert "none.pem" in hum.fails("coordinator", "--roster", "main=roster.cose", "--ca", "none.pem")
+    assert "No such file" in hum.fails("coordinator", "--roster", "main=roster.cose", "--ca", "none.pem")
+    assert "--ca" in hum.fails("coordinator", "--roster", "main=roster.cose", "--ca", "roster.cose")
 
 
 def test_a_damaged_coordinator_folder_is_one_line(hum: Hum) -> None:

@@ -6,7 +6,7 @@ import gc
 from agent.runtime.mask_stock import Spent
 from agent.runtime.mqtt import LinkLost, QueueFull
 from agent.runtime.store import StoreError
-from agent.runtime.ticks import ticks_diff, ticks_us
+from agent.runtime.ticks import ticks_diff, ticks_ms, ticks_us
 from agent.wire import messages, topics
 
 SLICE_MS = 10
@@ -35,6 +35,7 @@ class Board:
         self._mail = asyncio.Event()
         self._work = asyncio.Event()
         self._taken_us = 0
+        self._quiet_ms = ticks_ms()
         self._linked = False
         self._death = None
 
@@ -118,6 +119,7 @@ class Board:
     def _do_take(self, epoch, round):
         self._log("taken", {"round": round, "sent": self.client.bytes_sent})
         self._taken_us = ticks_us()
+        self._quiet_ms = ticks_ms()
         values = self.meter.read(round)
         self._perform(self.machine.taken(epoch, round, self.stock.load(epoch, round), values))
 
@@ -174,8 +176,9 @@ class Board:
 
     async def _retry_loop(self):
         while True:
-            await asyncio.sleep(RETRY_S)
-            if self._linked:
+            await asyncio.sleep(1)
+            if self._linked and ticks_diff(ticks_ms(), self._quiet_ms) >= RETRY_S * 1000:
+                self._quiet_ms = ticks_ms()
                 self._perform(self.machine.retry())
 
     async def _diagnostics_loop(self, place):

@@ -110,7 +110,7 @@ class Watched:
             try:
                 value = self._store.read(name)
             except Corrupt:
-                raise Violation(f"record {name} is torn")  # noqa: B904 (MicroPython warns about `from`)
+                raise Violation(f"record {name} is torn")
             if value not in self._may.get(name, [None]):
                 raise Violation(f"record {name} is gone" if value is None else f"record {name} is another one")
             self._may[name] = [value]
@@ -151,7 +151,7 @@ class Board:
             self._stock.save(epoch, round, _mask(epoch, round))
         except Spent:
             if (epoch, round) > self._stock.high_water():
-                raise Violation(f"round {epoch}.{round} is refused as spent")  # noqa: B904
+                raise Violation(f"round {epoch}.{round} is refused as spent")
 
     def _drop(self, epoch, round):
         self._stock.drop_before(epoch, round)

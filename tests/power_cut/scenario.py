@@ -41,8 +41,8 @@ class Mounted:
             vfs.mount(vfs.VfsLfs2(self._device, **self._geometry), "/flash")
         except OSError:
             if self._device.dead:
-                raise StoreError("mount")  # noqa: B904 (MicroPython warns about `from`)
-            raise life.Violation("cannot mount")  # noqa: B904
+                raise StoreError("mount")
+            raise life.Violation("cannot mount")
 
     def __exit__(self, kind, error, trace):
         vfs.umount("/flash")
@@ -78,13 +78,13 @@ def cut(prepared, geometry, faults, mutant=(Store, life.Board)):
             one_life(life.SCRIPT, device, geometry, history, 2 + number, mutant)
         except StoreError:
             if not device.hit:
-                raise life.Violation("the store fails and the flash does not")  # noqa: B904
+                raise life.Violation("the store fails and the flash does not")
         struck = struck and device.hit
     device = nor.Flash(work)
     try:
         failures = one_life(life.SCRIPT, device, geometry, history, 2 + len(faults), mutant)
     except StoreError:
-        raise life.Violation("no start after the cut")  # noqa: B904
+        raise life.Violation("no start after the cut")
     if failures:
         raise life.Violation("no work after the cut")
     if device.overprogrammed:

@@ -163,6 +163,7 @@ def test_rosters_of_2_to_64_members_in_strict_order_are_read():
         [("a", PUBLIC), (b"b", PUBLIC)],
         [("a", PUBLIC), ("B", PUBLIC)],
         [("a", PUBLIC), ("coordinator", PUBLIC)],
+        [("a", PUBLIC), ("client", PUBLIC)],
         [("a", PUBLIC), ("", PUBLIC)],
     ):
         refused(messages.read_roster, roster_with(members=members))

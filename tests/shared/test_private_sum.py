@@ -365,6 +365,8 @@ def test_a_board_that_missed_rounds_makes_masks_for_those_to_come():
     machine = ready_machine(SHORT_KEY)
     assert machine.message(ROUND, opening(50)) == [("take", 1, 50)]
     assert machine.taken(1, 50, None, VALUES) == [] and machine.refused == {"no-mask": 1}
+    assert machine.message(ROUND, opening(20)) == [("take", 1, 20)]  # an old one, replayed: leads no further back
+    assert machine.taken(1, 20, None, VALUES) == []
     machine.message(ROUND, b"")
     made = [action[2] for action in run_idle(machine) if action[0] == "mask"]
     assert made == [51, 52]

@@ -10,9 +10,9 @@ def test_names_are_short_lower_case_words():
         assert not topics.valid_name(name)
 
 
-def test_no_device_is_called_coordinator():
+def test_no_device_is_called_like_another_user_of_the_broker():
     assert topics.valid_device("meter-07")
-    for name in ("coordinator", "", "A", None):
+    for name in ("coordinator", "client", "", "A", None):
         assert not topics.valid_device(name)
 
 
