@@ -11,7 +11,7 @@ from agent.crypto import p256
 from agent.crypto.errors import CryptoError
 from agent.joye_libert import parameters
 from agent.joye_libert.packing import Packing, PackingError
-from agent.protocols.private_sum import ROSTER_MOST
+from agent.protocols.membership import ROSTER_MOST
 from agent.wire import cbor, envelope, messages, topics
 from agent.wire.envelope import Context
 

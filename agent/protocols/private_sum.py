@@ -13,22 +13,18 @@ order; an action that fails ends the list. Actions:
 
 from hashlib import sha256
 
-from agent.crypto import p256
 from agent.crypto.errors import CryptoError
 from agent.crypto.hmac import constant_time_equal
-from agent.joye_libert import masks, parameters, zero_sum
-from agent.joye_libert.packing import Packing, PackingError
+from agent.joye_libert import masks, zero_sum
+from agent.joye_libert.packing import PackingError
+from agent.protocols import membership
+from agent.protocols.membership import Refused
 from agent.wire import messages, topics
 from agent.wire.envelope import Context, Envelope, EnvelopeError, opening_tag, seal
 
-ROSTER_MOST = 8192  # bytes
 ROUND_MOST = 0xFFFFFFFF
 CONTRIBUTION_NONCE = 1
 READY_NONCE = 2
-
-
-class Refused(Exception):
-    """An input is against the protocol or the board's policy. args[0] is the named reason."""
 
 
 def nonce(kind, round):
@@ -193,38 +189,18 @@ class PrivateSum:
         return self._adopt(raw) + [("put", "roster", raw), ("drop", self.epoch, 1)]
 
     def _adopt(self, raw):
-        place = self.provision
-        if len(raw) > ROSTER_MOST:
-            raise Refused("oversized")
-        envelope = Envelope(raw)
-        if envelope.epoch < 1 or envelope.epoch < self._high_water[0] or envelope.epoch <= self.epoch or envelope.round:
-            raise Refused("stale-roster")
-        context = Context(place.deployment, "roster", place.group, envelope.epoch, 0, "authority", "")
-        roster = messages.read_roster(envelope.verify(place.authority, context))
-        if (place.device, place.public) not in roster.members:
-            raise Refused("not-a-member")
-        if len(roster.members) < place.members_least:
-            raise Refused("group-too-small")
-        if roster.protocol != "private-sum":
-            raise Refused("unknown-protocol")
-        try:
-            chosen = parameters.load(roster.parameters)
-            packing = Packing(roster.slots, len(roster.members), chosen.bits)
-        except parameters.ParameterError:
-            raise Refused("unknown-parameters")
-        except PackingError as error:
-            raise Refused(error.args[0])
+        accepted = membership.accept(self.provision, raw, max(self.epoch + 1, self._high_water[0]))
         self._forget_roster()
-        self.roster = roster
-        self._index = roster.names().index(place.device)
-        self._members = len(roster.members)
-        self.epoch = envelope.epoch
-        if self._parameters is None or self._parameters.name != chosen.name:
-            self._parameters = chosen
-            self._workspace = masks.workspace(chosen)
-        self._packing = packing
-        self._digest = envelope.digest(context)
+        self.epoch = accepted.epoch
+        self.roster = accepted.roster
+        self._digest = accepted.digest
+        self._packing = accepted.packing
         self._raw_digest = sha256(raw).digest()
+        self._index = self.roster.names().index(self.provision.device)
+        self._members = len(self.roster.members)
+        if self._parameters is None or self._parameters.name != accepted.parameters.name:
+            self._parameters = accepted.parameters
+            self._workspace = masks.workspace(self._parameters)
         return []
 
     def _forget_roster(self):
@@ -248,23 +224,15 @@ class PrivateSum:
         return self._make_mask(next_round) if self._refilling and next_round <= ROUND_MOST else None
 
     def _derive_key(self):
-        place = self.provision
-        own = place.device
-        total = zero_sum.offset(len(self.roster.members), self._parameters)
-        for name, public in self.roster.members:
-            if name != own:
-                secret = yield from p256.ecdh_steps(place.private, public)
-                first, second = min(own, name), max(own, name)
-                key = zero_sum.pair_key(secret, self._digest, first, second, self._parameters)
-                total += key if own == second else -key
-            self.keys_done += 1
-            yield
-        secret = yield from p256.ecdh_steps(place.private, self.roster.coordinator)
-        total += zero_sum.pair_key(secret, self._digest, own, topics.COORDINATOR, self._parameters)
-        self._round_key, self._opening_key = zero_sum.round_keys(secret, self._digest, own)
-        self._exponent = total.to_bytes(zero_sum.exponent_bytes(self._parameters), "big")
+        keys = yield from membership.key_steps(
+            self.provision, self.roster, self._digest, self._parameters, self._count_key
+        )
+        self._round_key, self._opening_key, self._exponent = keys
         self.roster.members = None  # 64 keys are a tenth of a Pico's heap, and are not needed again
         yield [("put", "key", self._digest + self._round_key + self._opening_key + self._exponent)] + self._announce()
+
+    def _count_key(self):
+        self.keys_done += 1
 
     def _make_mask(self, round):
         place = self.provision
