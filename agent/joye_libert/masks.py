@@ -19,21 +19,22 @@ def base(parameters, deployment, group, epoch, round, block):
 
 
 def workspace(parameters):
-    """Return the buffer that steps() works in, to be made once, while the heap is still in one piece."""
-    return bytearray(2 * pairs.ODD_POWERS * parameters.modulus_bytes)
+    """Return the buffer that steps() works in."""
+    return pairs.workspace(parameters.modulus_bytes)
 
 
-def steps(base_pair, exponent, parameters, table):
+def steps(base_pair, exponent, parameters, buffer):
     """Generator: one yield a step of the exponentiation; returns the mask, 2|N|/8 bytes holding its pair.
 
-    `table` is a workspace(parameters). With a powmod installed (agent.crypto.accelerate) it is all one step.
+    `buffer` is a workspace(parameters). With a powmod installed (agent.crypto.accelerate) it is all one step.
     """
     powmod = accelerate.fast_powmod()
     if powmod:
         n = parameters.n
         power = powmod(base_pair[0] + n * base_pair[1], int.from_bytes(exponent, "big"), n * n)
         return pairs.to_bytes(power % n, power // n, parameters.modulus_bytes)
-    work = pairs.Exponentiation(base_pair, exponent, parameters.n, parameters.modulus_bytes, table)
+    work = pairs.Exponentiation(base_pair, exponent, parameters.n, parameters.modulus_bytes, buffer)
+    base_pair = None  # in the buffer now; this frame lives as long as the job
     while not work.step():
         yield
     x0, x1 = work.result()

@@ -32,16 +32,21 @@ WINDOW = 4
 ODD_POWERS = 1 << (WINDOW - 1)
 
 
+def workspace(size):
+    """Return the buffer that an Exponentiation works in, for |N|/8 = `size`; to be made once, while the heap is in one piece."""
+    return bytearray((ODD_POWERS + 2) * 2 * size)
+
+
 class Exponentiation:
     """base^exponent mod N^2 in resumable steps, by sliding windows of 4 bits over a table of the 8 odd powers.
 
     `base` is a pair, `exponent` big-endian bytes of a positive integer, `size` = |N|/8. A step is at most four squarings and one
     product: about 1 ms on a desktop's MicroPython, about 80 ms on an RP2040; the caller chooses how many make a slice.
-    The table lies in `table`, 16*size bytes that the caller keeps from job to job: as integers, which keep the room of the
-    product that they came from, it would take twice as much and scatter over the heap.
+    Between two steps everything lies in `buffer`, a workspace(size) that the caller keeps from job to job: integers that live on
+    would keep the room of the products that they came from, and scatter over a small heap.
     """
 
-    def __init__(self, base, exponent, n, size, table):
+    def __init__(self, base, exponent, n, size, buffer):
         self._n = n
         self._size = size
         self._exponent = exponent
@@ -49,45 +54,43 @@ class Exponentiation:
         self._at = 0
         while self._at < self._bits and not self._bit(self._at):
             self._at += 1
-        self._table = table
-        self._filled = 0
-        self._next_power = base
-        self._square = square(base[0], base[1], n)
-        self._x0 = 1
-        self._x1 = 0
+        # Pairs in the buffer: the odd powers, the base's square, the power so far.
+        self._buffer = memoryview(buffer)
+        self._filled = 1
+        self._put(0, base)
+        self._put(ODD_POWERS, square(base[0], base[1], n))
+        self._put(ODD_POWERS + 1, (1, 0))
+
+    def _put(self, index, pair):
+        at = index * 2 * self._size
+        self._buffer[at : at + 2 * self._size] = to_bytes(pair[0], pair[1], self._size)
+
+    def _get(self, index):
+        at = index * 2 * self._size
+        return from_bytes(self._buffer[at : at + 2 * self._size], self._size)
 
     def _bit(self, index):
         return (self._exponent[index >> 3] >> (7 - (index & 7))) & 1
 
     def step(self):
         """Do one step; return True when the power is ready."""
+        n = self._n
         if self._filled < ODD_POWERS:
-            self._fill()
+            x0, x1 = self._get(self._filled - 1)
+            y0, y1 = self._get(ODD_POWERS)
+            self._put(self._filled, multiply(x0, x1, y0, y1, n))
+            self._filled += 1
         elif self._at < self._bits:
             length, odd = self._window()
-            n = self._n
-            x0 = self._x0
-            x1 = self._x1
+            x0, x1 = self._get(ODD_POWERS + 1)
             for _ in range(length):
                 x0, x1 = square(x0, x1, n)
             if odd:
-                at = (odd >> 1) * 2 * self._size
-                y0, y1 = from_bytes(memoryview(self._table)[at : at + 2 * self._size], self._size)
+                y0, y1 = self._get(odd >> 1)
                 x0, x1 = multiply(x0, x1, y0, y1, n)
-            self._x0 = x0
-            self._x1 = x1
+            self._put(ODD_POWERS + 1, (x0, x1))
             self._at += length
         return self._at == self._bits
-
-    def _fill(self):
-        x0, x1 = self._next_power
-        at = self._filled * 2 * self._size
-        self._table[at : at + 2 * self._size] = to_bytes(x0, x1, self._size)
-        self._filled += 1
-        if self._filled < ODD_POWERS:
-            self._next_power = multiply(x0, x1, self._square[0], self._square[1], self._n)
-        else:
-            self._next_power = self._square = None
 
     def _window(self):
         """Return (length, value) of the next window: a run of zeros as (length, 0), else bits that end in a one."""
@@ -110,4 +113,4 @@ class Exponentiation:
 
     def result(self):
         """Return the power as a pair; meaningful once step() returned True."""
-        return self._x0, self._x1
+        return self._get(ODD_POWERS + 1)

@@ -158,6 +158,11 @@ class PrivateSum:
             self.refuse("bad-member-key")
         return []
 
+    def rest(self):
+        """Memory is short: give up the making of a key or mask that is under way; idle() begins it anew."""
+        self._making = None
+        self.keys_done = 0
+
     def link_up(self):
         """The link to the broker is (again) there: say who is ready, and resend what has no receipt."""
         self._announced = -1
@@ -236,8 +241,12 @@ class PrivateSum:
 
     def _make_mask(self, round):
         place = self.provision
-        base = masks.base(self._parameters, place.deployment, place.group, self.epoch, round, 0)
-        mask = yield from masks.steps(base, self._exponent, self._parameters, self._workspace)
+        mask = yield from masks.steps(
+            masks.base(self._parameters, place.deployment, place.group, self.epoch, round, 0),
+            self._exponent,
+            self._parameters,
+            self._workspace,
+        )
         if round <= max(self._last_round(), self._opened):
             return
         self._stock.append(round)
@@ -293,12 +302,13 @@ class PrivateSum:
         except PackingError as error:
             raise Refused(error.args[0])
         ciphertext = masks.protect(mask, plaintext, self._parameters)
-        self._high_water = (epoch, round)
-        self._spend_stock(round)
-        payload = messages.contribution(ciphertext, self._stock[-1] if self._stock else round)
+        payload = messages.contribution(ciphertext, max([round] + self._stock))
         envelope = seal(
             self._round_key, nonce(CONTRIBUTION_NONCE, round), self._context("contribution", round), payload
         )
+        # From here on the round is burnt, whatever becomes of the burn; before, running out of memory has changed nothing.
+        self._high_water = (epoch, round)
+        self._spend_stock(round)
         return [("spend", epoch, round, envelope)]
 
     def _spend_stock(self, round):

@@ -12,6 +12,7 @@ from agent.wire import messages, topics
 SLICE_MS = 10
 RETRY_S = 5
 OUTBOX_MOST = 16
+FAILURES_MOST = 5  # times that idle work may run out of memory before it has got anything done
 GARBAGE_MOST = 16384  # bytes
 
 
@@ -83,7 +84,17 @@ class Board:
     # -- from the link
 
     def _on_message(self, topic, payload, retain):
-        self._perform(self.machine.message(topic, payload))
+        try:
+            self._perform(self.machine.message(topic, payload))
+        except MemoryError:
+            # A round must not be lost to idle work: that can begin anew. A round that is burnt already is refused.
+            self._make_room()
+            self._perform(self.machine.message(topic, payload))
+
+    def _make_room(self):
+        self.machine.refuse("memory")
+        self.machine.rest()
+        gc.collect()
 
     def _on_link(self, up):
         self._linked = up
@@ -158,12 +169,21 @@ class Board:
                 self.machine.refuse("link-lost")
 
     async def _idle_loop(self):
+        failures = 0
+        actions = None
         while True:
             start = ticks_us()
             while True:
-                actions = self.machine.idle()
-                if actions:
-                    self._perform(actions)
+                try:
+                    actions = self.machine.idle()
+                    if actions:
+                        self._perform(actions)
+                        failures = 0
+                except MemoryError:
+                    failures += 1
+                    if failures > FAILURES_MOST:
+                        raise
+                    self._make_room()
                 spent = ticks_diff(ticks_us(), start)
                 if actions is None or spent >= SLICE_MS * 1000:
                     break
