@@ -14,14 +14,14 @@ from rich.table import Table
 from sqlalchemy.exc import SQLAlchemyError
 
 from agent.crypto import accelerate
-from agent.wire import messages, topics
+from agent.wire import coordination, topics
 from broker.authority import Authority, AuthorityError, read_public
 from broker.coordinator.home import Home, HomeError
 from broker.coordinator.protocols.private_sum import Schedule
 from broker.coordinator.service import Link, Service
 from broker.mosquitto import configuration
 
-STATUS = {messages.COMPLETE: "complete", messages.INCOMPLETE: "incomplete", messages.INVALID: "invalid"}
+STATUS = {coordination.COMPLETE: "complete", coordination.INCOMPLETE: "incomplete", coordination.INVALID: "invalid"}
 
 app = typer.Typer(help="Hum: private sums from sensor boards over MQTT.", no_args_is_help=True, add_completion=False)
 authority_app = typer.Typer(help="The offline authority: who is a member, signed.", no_args_is_help=True)

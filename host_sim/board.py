@@ -16,11 +16,16 @@ def console(event, fields):  # type: ignore[no-untyped-def]  # MicroPython has n
     print(json.dumps(dict(fields, event=event)))
 
 
-def main(path: str) -> None:
-    """Run the board whose settings are in the file at `path`, until it is killed."""
+def make(path: str):  # type: ignore[no-untyped-def]
+    """Return the board whose settings are in the file at `path`; the settings themselves are not kept on the heap."""
     with open(path) as file:
         settings = json.load(file)
-    asyncio.run(assemble(settings, SimulatedMeter(settings["columns"]), console).run())
+    return assemble(settings, SimulatedMeter(settings["columns"]), console)
+
+
+def main(path: str) -> None:
+    """Run the board whose settings are in the file at `path`, until it is killed."""
+    asyncio.run(make(path).run())
 
 
 if __name__ == "__main__":

@@ -33,7 +33,8 @@ def compile_agent(target: Path, progress: Callable[[int, int], None] = lambda do
     def compile_one(source: Path) -> None:
         output = target / source.relative_to(ROOT).with_suffix(".mpy")
         output.parent.mkdir(parents=True, exist_ok=True)
-        name = str(source.relative_to(ROOT))
+        # As MicroPython will call the file itself: one name on the heap instead of two.
+        name = str(source.relative_to(ROOT).with_suffix(".mpy"))
         command = [mpy_cross, "-O2", "-s", name, "-o", str(output), str(source)]
         run = subprocess.run(command, capture_output=True, text=True, check=False)
         if run.returncode:

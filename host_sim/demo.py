@@ -9,7 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from agent.wire import messages
+from agent.wire import coordination
 from host_sim import broker_process
 from host_sim.fleet import DEPLOYMENT, GROUP, Fleet, FleetError, Plan
 from host_sim.households import Fleet as Households
@@ -152,7 +152,7 @@ class Demo:
 
     async def _row(self, result: Result) -> Row:
         contributors = [device for device in self.names if device not in result.missing]
-        complete = result.status == messages.COMPLETE
+        complete = result.status == coordination.COMPLETE
         deadline = time.monotonic() + SETTLE_S
         while complete and len(self._console.settled.get(result.round, {})) < len(contributors):
             if time.monotonic() > deadline:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import aiomqtt
 
-from agent.wire import messages, topics
+from agent.wire import coordination, messages, topics
 from agent.wire.envelope import Context, Envelope, EnvelopeError
 from broker.coordinator.service import NO_DELAY
 
@@ -45,10 +45,10 @@ def read_result(place: Subscription, payload: bytes) -> tuple[int, int, list[str
         return Context(place.deployment, kind, place.group, parsed.epoch, parsed.round, topics.COORDINATOR, receiver)
 
     signed = parsed.verify(place.coordinator, context("result", ""))
-    _, status, missing, sealed = messages.read_result(signed)
+    _, status, missing, sealed = coordination.read_result(signed)
     sums = None
     if sealed is not None:
-        sums = messages.read_sums(Envelope(sealed).open(place.result_key, context("sums", "clients")))
+        sums = coordination.read_sums(Envelope(sealed).open(place.result_key, context("sums", "clients")))
     return parsed.round, status, missing, sums
 
 
@@ -93,7 +93,7 @@ class Observer:
                 case ["g", self._place.group, "result"]:
                     self._take_result(payload, now)
                 case ["dev", device, "diag"]:
-                    phase, done, total, *_ = messages.read_diagnostics(payload)
+                    phase, done, total, *_ = coordination.read_diagnostics(payload)
                     self._on_diagnostics(device, (phase, done, total))
         except (EnvelopeError, messages.MessageError) as error:
             log.warning("refused %s: %s", topic, error)

@@ -14,7 +14,7 @@ from agent.joye_libert import masks, parameters, zero_sum
 from agent.joye_libert.packing import Packing
 from agent.protocols.private_sum import PrivateSum as Board
 from agent.protocols.provision import Provision
-from agent.wire import envelope, messages, topics
+from agent.wire import coordination, envelope, messages, topics
 from agent.wire.envelope import Context
 from broker.coordinator.actions import CloseRound, Publish, Saved
 from broker.coordinator.aggregation import open_sum, unmask_factor
@@ -174,7 +174,7 @@ def _round_values(group: _Group, number: int) -> Values:
             "contribution": group.burnt[name, number].hex(),
             "receipt": group.sent[topics.mail(DEPLOYMENT, GROUP, name, topics.COORDINATOR)][number].hex(),
         }
-    sealed = messages.read_result(envelope.Envelope(group.closed[number].message)._body)[3]
+    sealed = coordination.read_result(envelope.Envelope(group.closed[number].message)._body)[3]
     return {
         "round": number,
         "base": (x0 + chosen.n * x1).to_bytes(chosen.residue_bytes, "big").hex(),

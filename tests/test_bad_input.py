@@ -22,7 +22,7 @@ import aiomqtt
 from agent.crypto import accelerate
 from agent.protocols.private_sum import CONTRIBUTION_NONCE, nonce
 from agent.runtime.start import assemble
-from agent.wire import cbor, messages
+from agent.wire import cbor, coordination, messages
 from agent.wire.envelope import Context, seal
 from broker.authority import Authority
 from broker.coordinator.home import Home
@@ -419,6 +419,6 @@ def test_the_last_result_is_sent_though_the_link_breaks_when_the_last_round_clos
                     break
         (message,) = site.query("SELECT result FROM rounds")[0]
         assert heard["result"] == message
-        assert messages.read_presence(heard["state"]) is False
+        assert coordination.read_presence(heard["state"]) is False
 
     on_site(tmp_path, 1.0, 20.0, body)

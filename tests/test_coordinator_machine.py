@@ -14,7 +14,7 @@ from agent.joye_libert import parameters
 from agent.protocols.private_sum import CONTRIBUTION_NONCE, READY_NONCE, nonce
 from agent.protocols.private_sum import PrivateSum as BoardMachine
 from agent.protocols.provision import Provision
-from agent.wire import cbor, messages
+from agent.wire import cbor, coordination, messages
 from agent.wire.envelope import Context, Envelope, EnvelopeError, seal
 from broker.authority import Authority
 from broker.coordinator.actions import CloseRound, Contribution, Horizon, OpenRound, Publish
@@ -188,9 +188,9 @@ def test_the_last_contribution_closes_the_round_with_the_exact_sum(world: World)
     assert world.machine.next_round == 0
     actions = world.do(world.machine.message("b2", "contribution", sent["b2"], 1.25))
     (closed,) = of_kind(actions, CloseRound)
-    assert (closed.status, closed.missing, closed.sums, closed.latency_ms) == (messages.COMPLETE, [], [303], 1250.0)
+    assert (closed.status, closed.missing, closed.sums, closed.latency_ms) == (coordination.COMPLETE, [], [303], 1250.0)
     assert published(actions, RESULT) == [closed.message]
-    assert world.result(closed.message) == (0, messages.COMPLETE, [], [303])
+    assert world.result(closed.message) == (0, coordination.COMPLETE, [], [303])
     assert published(actions, ROUND) == [b""]
     assert world.machine.next_round == 1
     assert world.machine.refused == {}
@@ -201,9 +201,9 @@ def test_the_sum_is_not_in_the_result_for_who_has_not_the_key(world: World) -> N
     for name in NAMES:
         actions = world.do(world.machine.message(name, "contribution", sent[name], 1.0))
     (message,) = published(actions, RESULT)
-    _, _, _, sealed = messages.read_result(Envelope(message)._body)
+    _, _, _, sealed = coordination.read_result(Envelope(message)._body)
     context = Context("test", "sums", "main", 1, 0, "coordinator", "clients")
-    assert messages.read_sums(Envelope(sealed).open(world.home.result_key, context)) == [303]
+    assert coordination.read_sums(Envelope(sealed).open(world.home.result_key, context)) == [303]
     with pytest.raises(EnvelopeError, match="bad-tag"):
         Envelope(sealed).open(bytes(16), context)
 
@@ -395,8 +395,8 @@ def test_a_round_with_missing_members_names_them_and_has_no_sum(world: World) ->
     assert world.machine.tick(4.9) == []
     actions = world.do(world.machine.tick(5.0))
     (closed,) = of_kind(actions, CloseRound)
-    assert (closed.status, closed.missing, closed.sums) == (messages.INCOMPLETE, ["b0", "b2"], None)
-    assert world.result(closed.message) == (0, messages.INCOMPLETE, ["b0", "b2"], None)
+    assert (closed.status, closed.missing, closed.sums) == (coordination.INCOMPLETE, ["b0", "b2"], None)
+    assert world.result(closed.message) == (0, coordination.INCOMPLETE, ["b0", "b2"], None)
     assert (published(actions, RESULT), published(actions, ROUND)) == ([closed.message], [b""])
 
 
@@ -409,8 +409,8 @@ def test_a_members_garbage_gives_an_invalid_round_without_a_sum(world: World, ci
     for name in NAMES:
         actions = world.do(world.machine.message(name, "contribution", sent[name], 1.0))
     (closed,) = of_kind(actions, CloseRound)
-    assert (closed.status, closed.missing, closed.sums) == (messages.INVALID, [], None)
-    assert world.result(closed.message) == (0, messages.INVALID, [], None)
+    assert (closed.status, closed.missing, closed.sums) == (coordination.INVALID, [], None)
+    assert world.result(closed.message) == (0, coordination.INVALID, [], None)
     assert world.machine.refused == {"wrong-sum": 1}
 
 
@@ -423,7 +423,7 @@ def test_a_member_that_claims_more_than_its_slot_holds_is_found_when_the_sum_lea
     ((_, payload),) = [said for said in world.members["b2"].hear(ROUND, opening) if said[0] == "contribution"]
     for name, contribution in {**sent, "b2": payload}.items():
         actions = world.do(world.machine.message(name, "contribution", contribution, 1.0))
-    assert of_kind(actions, CloseRound)[0].status == messages.INVALID
+    assert of_kind(actions, CloseRound)[0].status == coordination.INVALID
     assert world.machine.refused == {"wrong-sum": 1}
 
 
@@ -519,7 +519,7 @@ def test_an_opening_is_for_each_member_alone(world: World) -> None:
     """Each board obeys its own tag; another round's opening with the same tags opens nothing."""
     opening = world.open()
     epoch, number, digest, tags = messages.read_opening(opening)
-    forged = messages.opening(epoch, number + 1, digest, [tags])
+    forged = coordination.opening(epoch, number + 1, digest, [tags])
     assert world.members["b0"].hear(ROUND, forged) == []
     assert world.members["b0"].machine.refused == {"bad-tag": 1}
     assert [kind for kind, _ in world.members["b0"].hear(ROUND, opening)] == ["contribution"]

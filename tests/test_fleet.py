@@ -14,7 +14,7 @@ from typing import Any
 import aiomqtt
 import pytest
 
-from agent.wire import messages, topics
+from agent.wire import coordination, messages, topics
 from agent.wire.envelope import Envelope
 from broker.coordinator.storage import Storage
 from host_sim.broker_process import HOST, MosquittoBroker
@@ -111,7 +111,7 @@ class Scene:
 
     async def exact(self, round_number: int) -> None:
         result = await self.result(round_number)
-        assert (result.status, result.missing) == (messages.COMPLETE, [])
+        assert (result.status, result.missing) == (coordination.COMPLETE, [])
         assert result.sums == [truth(round_number)]
 
     async def contributed(self, round_number: int, devices: list[str]) -> None:
@@ -136,10 +136,10 @@ class Scene:
         storage.close()
         assert sorted(records) == list(range(rounds))
         for number, record in records.items():
-            if record["status"] == messages.COMPLETE:
+            if record["status"] == coordination.COMPLETE:
                 assert (record["sums"], record["missing"]) == ([truth(number)], [])
             else:
-                assert (record["status"], record["sums"]) == (messages.INCOMPLETE, None)
+                assert (record["status"], record["sums"]) == (coordination.INCOMPLETE, None)
                 assert record["missing"]
             for device in record["missing"]:
                 assert (device, number) not in self.settled, "a receipted contribution was lost"
@@ -225,7 +225,7 @@ def test_a_killed_board_is_named_and_comes_back_without_a_second_ciphertext(tmp_
             await it.exact(0)
             it.fleet.kill_board("b003")
             result = await it.result(1)
-            assert (result.status, result.missing, result.sums) == (messages.INCOMPLETE, ["b003"], None)
+            assert (result.status, result.missing, result.sums) == (coordination.INCOMPLETE, ["b003"], None)
             assert {("b001", 1), ("b002", 1)} <= set(it.contributions)
             await it.fleet.start_board("b003")
             it.on_opening = lambda number: it.signal_coordinator(signal.SIGSTOP) if number == 3 else None

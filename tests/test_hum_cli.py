@@ -19,7 +19,7 @@ import pytest
 from typer.main import get_command
 
 from agent.crypto import accelerate, p256
-from agent.wire import messages
+from agent.wire import coordination
 from broker.cli import app, main
 from broker.coordinator.actions import CloseRound, OpenRound
 from broker.coordinator.storage import Storage
@@ -178,8 +178,8 @@ def test_results_and_refusals_are_shown(hum: Hum) -> None:
     assert hum.call("result", "--json").stdout == ""
     storage = Storage(hum.folder / "coordinator" / "coordinator.db")
     storage.commit([OpenRound("main", 1, 0, b"o"), OpenRound("main", 1, 1, b"o")], {"bad-tag": 2})
-    storage.commit([CloseRound("main", 1, 0, messages.COMPLETE, [], [300, -20], b"r", 12.34)], {})
-    storage.commit([CloseRound("main", 1, 1, messages.INCOMPLETE, ["b2"], None, b"r", 5000.0)], {})
+    storage.commit([CloseRound("main", 1, 0, coordination.COMPLETE, [], [300, -20], b"r", 12.34)], {})
+    storage.commit([CloseRound("main", 1, 1, coordination.INCOMPLETE, ["b2"], None, b"r", 5000.0)], {})
     storage.close()
     first, second = (json.loads(line) for line in hum.run("result", "--json").stdout.splitlines())
     assert (first["round"], first["status"], first["sums"], first["missing"]) == (0, "complete", [300, -20], [])

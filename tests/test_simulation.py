@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 from agent.crypto import accelerate
 from agent.runtime.mask_stock import MaskStock
 from agent.runtime.store import StoreError
-from agent.wire import messages
+from agent.wire import coordination
 from agent.wire.envelope import Envelope
 from broker.coordinator import aggregation
 from broker.coordinator.actions import Publish
@@ -222,10 +222,10 @@ class Run:
         names = [board.name for board in self.boards]
         assert row["missing"] == [name for name in names if name not in contributors]
         if row["missing"]:
-            assert (row["status"], row["sums"]) == (messages.INCOMPLETE, None)
+            assert (row["status"], row["sums"]) == (coordination.INCOMPLETE, None)
         else:
             truth = sum(board.meter.last[row["round"]] for board in self.boards)  # type: ignore[attr-defined]
-            assert (row["status"], row["sums"]) == (messages.COMPLETE, [truth])
+            assert (row["status"], row["sums"]) == (coordination.COMPLETE, [truth])
 
     def _check_boards(self, recorded: dict[int, dict[str, bytes]]) -> None:
         for board in self.boards:

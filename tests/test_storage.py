@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy.exc import SQLAlchemyError
 
-from agent.wire import messages
+from agent.wire import coordination
 from broker.coordinator.actions import CloseRound, Contribution, Horizon, OpenRound, Saved
 from broker.coordinator.storage import Storage
 
@@ -37,7 +37,7 @@ def contribution(number: int, device: str) -> Contribution:
 
 
 def closed(number: int, sums: list[int] | None) -> CloseRound:
-    status, missing = (messages.COMPLETE, []) if sums else (messages.INCOMPLETE, ["b1"])
+    status, missing = (coordination.COMPLETE, []) if sums else (coordination.INCOMPLETE, ["b1"])
     return CloseRound("main", 1, number, status, missing, sums, b"result %d" % number, 12.5)
 
 
@@ -125,9 +125,9 @@ def test_results_are_the_last_closed_rounds_oldest_first(storage: Storage) -> No
     storage.commit([opened(5)], {})
     rows = storage.results(None, 3)
     assert [(row["round"], row["status"], row["sums"], row["missing"]) for row in rows] == [
-        (2, messages.COMPLETE, [2], []),
-        (3, messages.INCOMPLETE, None, ["b1"]),
-        (4, messages.COMPLETE, [4], []),
+        (2, coordination.COMPLETE, [2], []),
+        (3, coordination.INCOMPLETE, None, ["b1"]),
+        (4, coordination.COMPLETE, [4], []),
     ]
     assert storage.results("other", 3) == []
     assert all(row["latency_ms"] == 12.5 and row["opened_at"] <= row["closed_at"] <= time.time() for row in rows)

@@ -159,8 +159,8 @@ class PrivateSum:
         return []
 
     def rest(self):
-        """Memory is short: give up the making of a key or mask that is under way; idle() begins it anew."""
-        self._making = None
+        """Memory is short: give up the key or mask under way, and the buffer it was made in; idle() begins anew with another."""
+        self._making = self._workspace = None
         self.keys_done = 0
 
     def link_up(self):
@@ -226,7 +226,11 @@ class PrivateSum:
         if not self._exponent:
             return self._derive_key()
         next_round = max([self._last_round(), self._opened] + self._stock) + 1
-        return self._make_mask(next_round) if self._refilling and next_round <= ROUND_MOST else None
+        if not self._refilling or next_round > ROUND_MOST:
+            return None
+        if self._workspace is None:
+            self._workspace = masks.workspace(self._parameters)
+        return self._make_mask(next_round)
 
     def _derive_key(self):
         keys = yield from membership.key_steps(

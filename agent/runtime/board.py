@@ -12,7 +12,7 @@ from agent.wire import messages, topics
 SLICE_MS = 10
 RETRY_S = 5
 OUTBOX_MOST = 16
-FAILURES_MOST = 5  # times that idle work may run out of memory before it has got anything done
+FAILURES_MOST = 5  # slices of idle work in a row that may run out of memory
 GARBAGE_MOST = 16384  # bytes
 
 
@@ -87,7 +87,7 @@ class Board:
         try:
             self._perform(self.machine.message(topic, payload))
         except MemoryError:
-            # A round must not be lost to idle work: that can begin anew. A round that is burnt already is refused.
+            # A round must not be lost to idle work: that can begin anew. What is burnt already is refused the second time.
             self._make_room()
             self._perform(self.machine.message(topic, payload))
 
@@ -170,29 +170,34 @@ class Board:
 
     async def _idle_loop(self):
         failures = 0
-        actions = None
         while True:
             start = ticks_us()
-            while True:
-                try:
-                    actions = self.machine.idle()
-                    if actions:
-                        self._perform(actions)
-                        failures = 0
-                except MemoryError:
-                    failures += 1
-                    if failures > FAILURES_MOST:
-                        raise
-                    self._make_room()
-                spent = ticks_diff(ticks_us(), start)
-                if actions is None or spent >= SLICE_MS * 1000:
-                    break
-            self.slice_us = max(self.slice_us, spent)
-            if actions is None:
+            try:
+                idle = self._slice(start)
+                failures = 0
+            except MemoryError:
+                failures += 1
+                if failures > FAILURES_MOST:
+                    raise
+                self._make_room()
+                await asyncio.sleep(1)
+                continue
+            self.slice_us = max(self.slice_us, ticks_diff(ticks_us(), start))
+            if idle:
                 gc.collect()
                 self._work.clear()
                 await self._work.wait()
             await asyncio.sleep(0)
+
+    def _slice(self, start):
+        """Do idle work until SLICE_MS after `start`; return True when there is none left."""
+        while ticks_diff(ticks_us(), start) < SLICE_MS * 1000:
+            actions = self.machine.idle()
+            if actions is None:
+                return True
+            if actions:
+                self._perform(actions)
+        return False
 
     async def _retry_loop(self):
         while True:

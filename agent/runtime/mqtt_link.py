@@ -16,7 +16,7 @@ from agent.runtime import mqtt_socket
 
 QUEUE_MOST = 16  # packets waiting for the socket
 IN_FLIGHT_MOST = 8  # QoS 1 messages waiting for their PUBACK
-CHUNK = 1024  # bytes asked of the socket at a time
+CHUNK = 512  # bytes asked of the socket at a time
 FAREWELL_S = 1
 
 

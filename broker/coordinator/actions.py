@@ -37,7 +37,7 @@ class Contribution:
 
 @dataclass(frozen=True)
 class CloseRound:
-    """Record a round's outcome: status (messages.COMPLETE, ...), sums in slot order or None, and the signed result."""
+    """Record a round's outcome: status (coordination.COMPLETE, ...), sums in slot order or None, and the signed result."""
 
     group: str
     epoch: int

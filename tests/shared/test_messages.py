@@ -4,22 +4,22 @@ import random
 
 from expect import raises
 
-from agent.wire import cbor, messages
+from agent.wire import cbor, coordination, messages
 from agent.wire.messages import MessageError, Roster
 
 PUBLIC = b"\x04" + bytes(64)
 DIGEST = bytes(range(32))
 MEMBERS = [("meter-a", PUBLIC), ("meter-b", PUBLIC)]
 ROSTER = Roster("private-sum", "hum-2048", [("power", -5, 5), ("energy", 0, 9)], PUBLIC, MEMBERS).encode()
-OPENING = messages.opening(1, 0, DIGEST, [b"t" * 16, b"u" * 16])
+OPENING = coordination.opening(1, 0, DIGEST, [b"t" * 16, b"u" * 16])
 CONTRIBUTION = messages.contribution(bytes(512), 9)
-COMPLETE = messages.result(DIGEST, messages.COMPLETE, [], b"sealed")
-INCOMPLETE = messages.result(DIGEST, messages.INCOMPLETE, ["meter-b"], None)
+COMPLETE = coordination.result(DIGEST, coordination.COMPLETE, [], b"sealed")
+INCOMPLETE = coordination.result(DIGEST, coordination.INCOMPLETE, ["meter-b"], None)
 DIAGNOSTICS = messages.diagnostics("keys", 1, 3, 0, 50000, {"replayed": 2})
 
 
 def read_contribution(payload):
-    return messages.read_contribution(payload, 512)
+    return coordination.read_contribution(payload, 512)
 
 
 BYTES = (b"", b"x", bytes(31), bytes(33), bytes(1025))
@@ -29,13 +29,13 @@ READERS = (
     (messages.read_roster, ROSTER, ((), (), (), (), ())),
     (messages.read_opening, OPENING, ((), (), (), (b"",))),
     (read_contribution, CONTRIBUTION, ((), ())),
-    (messages.read_receipt, messages.receipt(DIGEST), ((),)),
-    (messages.read_result, COMPLETE, ((), (), ([],), BYTES)),
-    (messages.read_result, INCOMPLETE, ((), (), (), (None,))),
-    (messages.read_sums, messages.sums([1, -2]), ((),)),
-    (messages.read_nothing, messages.nothing(), ()),
-    (messages.read_diagnostics, DIAGNOSTICS, ((), (), (), (), (), ({},))),
-    (messages.read_presence, messages.presence(True), ((True, False),)),
+    (messages.read_receipt, coordination.receipt(DIGEST), ((),)),
+    (coordination.read_result, COMPLETE, ((), (), ([],), BYTES)),
+    (coordination.read_result, INCOMPLETE, ((), (), (), (None,))),
+    (coordination.read_sums, coordination.sums([1, -2]), ((),)),
+    (coordination.read_nothing, messages.nothing(), ()),
+    (coordination.read_diagnostics, DIAGNOSTICS, ((), (), (), (), (), ({},))),
+    (coordination.read_presence, messages.presence(True), ((True, False),)),
 )
 HOSTILE = [
     None,
@@ -77,15 +77,15 @@ def test_what_is_made_is_read_back():
     assert roster.slots == [("power", -5, 5), ("energy", 0, 9)] and roster.members == MEMBERS
     assert roster.names() == ["meter-a", "meter-b"] and roster.encode() == ROSTER
     assert messages.read_opening(OPENING) == (1, 0, DIGEST, b"t" * 16 + b"u" * 16)
-    assert messages.read_contribution(CONTRIBUTION, 512) == (bytes(512), 9)
-    assert messages.read_receipt(messages.receipt(DIGEST)) == DIGEST
-    assert messages.read_result(COMPLETE) == (DIGEST, messages.COMPLETE, [], b"sealed")
-    assert messages.read_result(INCOMPLETE) == (DIGEST, messages.INCOMPLETE, ["meter-b"], None)
-    assert messages.read_sums(messages.sums([0, -(1 << 63), (1 << 63) - 1])) == [0, -(1 << 63), (1 << 63) - 1]
-    assert messages.read_nothing(messages.nothing()) is None
-    assert messages.read_diagnostics(DIAGNOSTICS) == ("keys", 1, 3, 0, 50000, {"replayed": 2})
-    assert messages.read_presence(messages.presence(True)) is True
-    assert messages.read_presence(messages.presence(False)) is False
+    assert coordination.read_contribution(CONTRIBUTION, 512) == (bytes(512), 9)
+    assert messages.read_receipt(coordination.receipt(DIGEST)) == DIGEST
+    assert coordination.read_result(COMPLETE) == (DIGEST, coordination.COMPLETE, [], b"sealed")
+    assert coordination.read_result(INCOMPLETE) == (DIGEST, coordination.INCOMPLETE, ["meter-b"], None)
+    assert coordination.read_sums(coordination.sums([0, -(1 << 63), (1 << 63) - 1])) == [0, -(1 << 63), (1 << 63) - 1]
+    assert coordination.read_nothing(messages.nothing()) is None
+    assert coordination.read_diagnostics(DIAGNOSTICS) == ("keys", 1, 3, 0, 50000, {"replayed": 2})
+    assert coordination.read_presence(messages.presence(True)) is True
+    assert coordination.read_presence(messages.presence(False)) is False
 
 
 def test_every_field_with_a_hostile_value_is_refused():
@@ -191,10 +191,10 @@ def test_rosters_of_1_to_48_slots_with_a_range_are_read():
 
 def test_openings_bound_their_numbers_and_tags():
     for epoch, number, tags in ((1, 0, []), (0xFFFFFFFF, 0xFFFFFFFF, [bytes(16)] * 64)):
-        assert messages.read_opening(messages.opening(epoch, number, DIGEST, tags))[:2] == (epoch, number)
+        assert messages.read_opening(coordination.opening(epoch, number, DIGEST, tags))[:2] == (epoch, number)
     for epoch, number, tags in ((0, 0, []), (1 << 32, 0, []), (1, -1, []), (1, 1 << 32, []), (1, 0, [bytes(15)])):
-        refused(messages.read_opening, messages.opening(epoch, number, DIGEST, tags))
-    refused(messages.read_opening, messages.opening(1, 0, DIGEST, [bytes(16)] * 65))
+        refused(messages.read_opening, coordination.opening(epoch, number, DIGEST, tags))
+    refused(messages.read_opening, coordination.opening(1, 0, DIGEST, [bytes(16)] * 65))
 
 
 def test_a_ciphertext_of_another_size_is_refused():
@@ -203,30 +203,32 @@ def test_a_ciphertext_of_another_size_is_refused():
 
 
 def test_a_result_names_the_missing_only_when_it_is_incomplete_and_has_sums_only_when_complete():
-    assert messages.read_result(messages.result(DIGEST, messages.INVALID, [], None))[1] == messages.INVALID
+    assert (
+        coordination.read_result(coordination.result(DIGEST, coordination.INVALID, [], None))[1] == coordination.INVALID
+    )
     for status, missing, sealed in (
-        (messages.COMPLETE, [], None),
-        (messages.COMPLETE, ["a"], b"sealed"),
-        (messages.INCOMPLETE, [], None),
-        (messages.INCOMPLETE, ["a"], b"sealed"),
-        (messages.INCOMPLETE, ["coordinator"], None),
-        (messages.INVALID, ["a"], None),
-        (messages.INVALID, [], b"sealed"),
+        (coordination.COMPLETE, [], None),
+        (coordination.COMPLETE, ["a"], b"sealed"),
+        (coordination.INCOMPLETE, [], None),
+        (coordination.INCOMPLETE, ["a"], b"sealed"),
+        (coordination.INCOMPLETE, ["coordinator"], None),
+        (coordination.INVALID, ["a"], None),
+        (coordination.INVALID, [], b"sealed"),
         (3, [], None),
         (-1, [], None),
     ):
-        refused(messages.read_result, messages.result(DIGEST, status, missing, sealed))
+        refused(coordination.read_result, coordination.result(DIGEST, status, missing, sealed))
 
 
 def test_sums_are_1_to_48_integers_of_64_bits():
-    assert messages.read_sums(messages.sums([1] * 48)) == [1] * 48
+    assert coordination.read_sums(coordination.sums([1] * 48)) == [1] * 48
     for values in ([], [1] * 49, [1 << 63], [-(1 << 63) - 1], [None], [True], ["1"], [[1]]):
-        refused(messages.read_sums, messages.sums(values))
+        refused(coordination.read_sums, coordination.sums(values))
 
 
 def test_diagnostics_send_24_reasons_at_most():
     many = {"reason-%02d" % i: i for i in range(30)}
-    read = messages.read_diagnostics(messages.diagnostics("keys", 0, 0, 0, 0, many))[5]
+    read = coordination.read_diagnostics(messages.diagnostics("keys", 0, 0, 0, 0, many))[5]
     assert sorted(read) == sorted(many)[:24]
     fields = {1: "keys", 2: 0, 3: 0, 4: 0, 5: 0, 6: many}
-    refused(messages.read_diagnostics, cbor.encode(fields))
+    refused(coordination.read_diagnostics, cbor.encode(fields))

@@ -10,7 +10,7 @@ from agent.joye_libert import masks, pairs, parameters, zero_sum
 from agent.protocols import UnknownProtocol, load
 from agent.protocols.private_sum import PrivateSum, nonce
 from agent.protocols.provision import Provision
-from agent.wire import envelope, messages, topics
+from agent.wire import coordination, envelope, messages, topics
 from agent.wire.envelope import Context, Envelope
 
 
@@ -118,12 +118,12 @@ def opening(round, epoch=1, digest=DIGEST, key=OPENING_KEY, receiver=ME, own=Tru
     context = Context(PLACE[0], "round", PLACE[1], epoch, round, topics.COORDINATOR, receiver)
     tag = envelope.opening_tag(key, context, digest)
     tags = [tag, bytes(16), bytes(16)] if own else [bytes(16), tag, bytes(16)]
-    return messages.opening(epoch, round, digest, tags)
+    return coordination.opening(epoch, round, digest, tags)
 
 
 def receipt(sent, round=0, epoch=1, signer="coordinator", device=ME, kind="receipt"):
     context = Context(PLACE[0], kind, PLACE[1], epoch, round, topics.COORDINATOR, device)
-    return envelope.sign(private(signer), context, messages.receipt(sha256(sent).digest()))
+    return envelope.sign(private(signer), context, coordination.receipt(sha256(sent).digest()))
 
 
 def contribute(machine, round=0, values=VALUES):
@@ -312,7 +312,7 @@ def test_openings_that_are_not_for_this_board_now_are_refused():
         ("malformed", b"\x00"),
         ("malformed", good[:-1]),
         ("malformed", good + b"\x00"),
-        ("malformed", messages.opening(0, 5, DIGEST, [bytes(16)])),
+        ("malformed", coordination.opening(0, 5, DIGEST, [bytes(16)])),
         ("wrong-epoch", opening(5, epoch=2)),
         ("other-roster", opening(5, digest=bytes(32))),
         ("replayed", opening(4)),
@@ -321,7 +321,7 @@ def test_openings_that_are_not_for_this_board_now_are_refused():
         ("bad-tag", opening(5, key=bytes.fromhex(KEYS["meter-b"]["opening_key"]))),
         ("bad-tag", opening(5, receiver="meter-b")),
         ("bad-tag", opening(5, own=False)),
-        ("bad-tag", messages.opening(1, 5, DIGEST, [])),
+        ("bad-tag", coordination.opening(1, 5, DIGEST, [])),
         ("bad-tag", good.replace(b"\x02\x05\x03", b"\x02\x06\x03")),
     ):
         refuses(machine, reason, machine.message, ROUND, raw)
@@ -339,9 +339,9 @@ def test_each_member_looks_at_the_tag_in_its_own_place_and_at_no_other():
         machine.restore(SIGNED, keys, lambda epoch: [0], (0, 0), None)
         assert machine.message(ROUND, published) == [("take", 1, 0)]
         others = bytes(16 * i) + tags[16 * i : 16 * i + 16] + bytes(32 - 16 * i)
-        assert machine.message(ROUND, messages.opening(epoch, round, digest, [others])) == [("take", 1, 0)]
+        assert machine.message(ROUND, coordination.opening(epoch, round, digest, [others])) == [("take", 1, 0)]
         without = tags[: 16 * i] + bytes(16) + tags[16 * i + 16 :]
-        refuses(machine, "bad-tag", machine.message, ROUND, messages.opening(epoch, round, digest, [without]))
+        refuses(machine, "bad-tag", machine.message, ROUND, coordination.opening(epoch, round, digest, [without]))
 
 
 def test_without_mask_or_reading_or_out_of_range_nothing_is_burnt():
@@ -420,7 +420,7 @@ def test_a_contribution_opens_for_the_coordinator_alone_and_says_how_far_masks_r
         parsed = Envelope(contribute(machine, number))
         context = Context(PLACE[0], "contribution", PLACE[1], 1, number, ME, topics.COORDINATOR)
         assert parsed.nonce == nonce(1, number)
-        assert messages.read_contribution(parsed.open(ROUND_KEY, context), 512)[1] == horizon
+        assert coordination.read_contribution(parsed.open(ROUND_KEY, context), 512)[1] == horizon
 
 
 def test_an_earlier_round_is_not_to_be_had_after_a_later_one():

@@ -11,7 +11,7 @@ from agent.crypto.errors import CryptoError
 from agent.joye_libert import parameters
 from agent.joye_libert.packing import Packing, PackingError
 from agent.protocols.private_sum import CONTRIBUTION_NONCE, READY_NONCE, nonce
-from agent.wire import envelope, messages, topics
+from agent.wire import coordination, envelope, messages, topics
 from agent.wire.envelope import Context, Envelope, EnvelopeError
 from broker.coordinator import aggregation
 from broker.coordinator.actions import Action, CloseRound, Contribution, Horizon, OpenRound, Publish, Saved
@@ -147,7 +147,9 @@ class PrivateSum:
     def _on_ready(self, device: str, parsed: Envelope) -> list[Action]:
         if parsed.nonce != nonce(READY_NONCE, parsed.round):
             raise Refused("malformed")
-        messages.read_nothing(parsed.open(self._keys.round_keys[device], self._context("ready", parsed.round, device)))
+        coordination.read_nothing(
+            parsed.open(self._keys.round_keys[device], self._context("ready", parsed.round, device))
+        )
         if parsed.round <= self._horizons.get(device, -1):
             raise Refused("replayed")
         return self._advance(device, parsed.round)
@@ -170,7 +172,7 @@ class PrivateSum:
             raise Refused("malformed")
         context = self._context("contribution", parsed.round, device)
         plain = parsed.open(self._keys.round_keys[device], context)
-        ciphertext, horizon = messages.read_contribution(plain, self._parameters.residue_bytes)
+        ciphertext, horizon = coordination.read_contribution(plain, self._parameters.residue_bytes)
         if not 0 < int.from_bytes(ciphertext, "big") < self._parameters.n**2:
             raise Refused("malformed")
         if device in self._current:
@@ -178,7 +180,7 @@ class PrivateSum:
         context = Context(
             self.place.deployment, "receipt", self.place.group, parsed.epoch, parsed.round, topics.COORDINATOR, device
         )
-        receipt = envelope.sign(self._private, context, messages.receipt(digest))
+        receipt = envelope.sign(self._private, context, coordination.receipt(digest))
         record = Contribution(
             self.place.group, self.place.epoch, parsed.round, device, digest, bytes(ciphertext), receipt
         )
@@ -196,7 +198,7 @@ class PrivateSum:
             envelope.opening_tag(key, self._context("round", self._round, topics.COORDINATOR, name), self.place.digest)
             for name, key in self._keys.opening_keys.items()
         ]
-        message = messages.opening(self.place.epoch, self._round, self.place.digest, tags)
+        message = coordination.opening(self.place.epoch, self._round, self.place.digest, tags)
         self._open_message = message
         self._opened_at = now
         self._closes_at = now + self._schedule.window
@@ -210,9 +212,9 @@ class PrivateSum:
     def _close(self, now: float) -> list[Action]:
         members = self.place.roster.names()
         missing = [name for name in members if name not in self._current]
-        status, sums = (messages.INCOMPLETE, None) if missing else self._sums()
+        status, sums = (coordination.INCOMPLETE, None) if missing else self._sums()
         sealed = self._seal(sums) if sums is not None else None
-        payload = messages.result(self.place.digest, status, missing, sealed)
+        payload = coordination.result(self.place.digest, status, missing, sealed)
         message = envelope.sign(self._private, self._context("result", self._round, topics.COORDINATOR, ""), payload)
         latency_ms = (now - self._opened_at) * 1000
         closed = CloseRound(self.place.group, self.place.epoch, self._round, status, missing, sums, message, latency_ms)
@@ -232,15 +234,15 @@ class PrivateSum:
         try:
             ciphertexts = [c.ciphertext for c in self._current.values()]
             total = aggregation.open_sum(self._parameters, self._factor[1], ciphertexts)
-            return messages.COMPLETE, self._packing.unpack(total, len(ciphertexts))
+            return coordination.COMPLETE, self._packing.unpack(total, len(ciphertexts))
         except (aggregation.WrongSum, PackingError, CryptoError):
             self.refuse("wrong-sum")
-            return messages.INVALID, None
+            return coordination.INVALID, None
 
     def _seal(self, sums: list[int]) -> bytes:
         """The sums are for the coordinator's clients, who hold the result key; the broker relays them and learns nothing."""
         context = self._context("sums", self._round, topics.COORDINATOR, "clients")
-        return bytes(envelope.seal(self._result_key, self._result_nonce(), context, messages.sums(sums)))
+        return bytes(envelope.seal(self._result_key, self._result_nonce(), context, coordination.sums(sums)))
 
     def _result_nonce(self) -> bytes:
         # The result key outlives an epoch and serves all groups, so the nonce must name group, epoch and round at once.

@@ -1,0 +1,81 @@
+"""The other half of messages.py: the payloads that only the coordinator makes, and those that only it and its clients read.
+
+A board never imports this module: it is a module of its own for the sake of the board's heap.
+"""
+
+from agent.wire import cbor, topics
+from agent.wire.messages import MEMBERS_MOST, SLOTS_MOST, check, fields, is_bytes, is_integer
+
+COMPLETE = 0
+INCOMPLETE = 1
+INVALID = 2
+
+
+def opening(epoch, round, roster_digest, tags):
+    """Make the message that opens a round: `tags` are the members' 16-byte tags in roster order."""
+    return cbor.encode({1: epoch, 2: round, 3: roster_digest, 4: b"".join(tags)})
+
+
+def read_contribution(payload, size):
+    """Return (ciphertext, horizon); `size` is 2|N|/8."""
+    ciphertext, horizon = fields(payload, 2)
+    check(is_bytes(ciphertext, size) and is_integer(horizon, 0, 0xFFFFFFFF))
+    return ciphertext, horizon
+
+
+def receipt(contribution_digest):
+    """Make the receipt of a contribution: the SHA-256 of its whole envelope."""
+    return cbor.encode({1: contribution_digest})
+
+
+def result(roster_digest, status, missing, sealed_sums):
+    """Make a round's result: COMPLETE with the sums sealed for the coordinator's clients, else None in their place."""
+    return cbor.encode({1: roster_digest, 2: status, 3: missing, 4: sealed_sums})
+
+
+def read_result(payload):
+    """Return (roster digest, status, names of the missing, sealed sums or None)."""
+    digest, status, missing, sealed = fields(payload, 4)
+    check(is_bytes(digest, 32) and is_integer(status, COMPLETE, INVALID))
+    check(
+        isinstance(missing, list)
+        and len(missing) <= MEMBERS_MOST
+        and all(topics.valid_device(name) for name in missing)
+    )
+    check((status == INCOMPLETE) == (missing != []))
+    check(isinstance(sealed, bytes) if status == COMPLETE else sealed is None)
+    return digest, status, missing, sealed
+
+
+def sums(values):
+    """Make the list of a round's sums, integers in slot order."""
+    return cbor.encode({1: values})
+
+
+def read_sums(payload):
+    """Return the list of sums."""
+    (values,) = fields(payload, 1)
+    check(isinstance(values, list) and 1 <= len(values) <= SLOTS_MOST)
+    check(all(is_integer(v, -(1 << 63), (1 << 63) - 1) for v in values))
+    return values
+
+
+def read_nothing(payload):
+    """Check that `payload` is that of nothing()."""
+    fields(payload, 0)
+
+
+def read_diagnostics(payload):
+    """Return (phase, done, total, masks, heap_free, refused)."""
+    phase, done, total, masks, heap_free, refused = fields(payload, 6)
+    check(topics.valid_name(phase) and all(is_integer(v, 0, 0xFFFFFFFF) for v in (done, total, masks, heap_free)))
+    check(isinstance(refused, dict) and len(refused) <= 24)
+    check(all(topics.valid_name(k) and is_integer(v, 0, 0xFFFFFFFF) for k, v in refused.items()))
+    return phase, done, total, masks, heap_free, refused
+
+
+def read_presence(payload):
+    """Return whether the sender is online."""
+    (online,) = fields(payload, 1)
+    check(isinstance(online, bool))
+    return online
