@@ -13,7 +13,7 @@ from agent.crypto import p256
 from agent.joye_libert import masks
 from agent.protocols.private_sum import PrivateSum
 from agent.protocols.provision import Provision
-from agent.runtime.board import SLICE_MS
+from agent.runtime.board import GARBAGE_MOST, SLICE_MS
 from agent.runtime.ticks import ticks_diff, ticks_us
 from agent.wire import messages, topics
 from agent.wire.envelope import Context, sign
@@ -82,7 +82,7 @@ def main():  # type: ignore[no-untyped-def]
     machine, signed = make_machine(members)
     gc.collect()
     if hasattr(gc, "threshold"):
-        gc.threshold(16384)
+        gc.threshold(GARBAGE_MOST)
     start = ticks_us()
     machine.message(topics.group("bench", "main", "roster"), signed)
     figures = {"members": members, "roster_ms": round(milliseconds(start), 2), "roster_bytes": len(signed)}

@@ -19,22 +19,22 @@ def base(parameters, deployment, group, epoch, round, block):
 
 
 def workspace(parameters):
-    """Return the buffer that steps() works in."""
+    """Return the buffers that steps() works in."""
     return pairs.workspace(parameters.modulus_bytes)
 
 
-def steps(base_pair, exponent, parameters, buffer):
+def steps(base_pair, exponent, parameters, buffers):
     """Generator: one yield a step of the exponentiation; returns the mask, 2|N|/8 bytes holding its pair.
 
-    `buffer` is a workspace(parameters). With a powmod installed (agent.crypto.accelerate) it is all one step.
+    `buffers` is a workspace(parameters). With a powmod installed (agent.crypto.accelerate) it is all one step.
     """
     powmod = accelerate.fast_powmod()
     if powmod:
         n = parameters.n
         power = powmod(base_pair[0] + n * base_pair[1], int.from_bytes(exponent, "big"), n * n)
         return pairs.to_bytes(power % n, power // n, parameters.modulus_bytes)
-    work = pairs.Exponentiation(base_pair, exponent, parameters.n, parameters.modulus_bytes, buffer)
-    base_pair = None  # in the buffer now; this frame lives as long as the job
+    work = pairs.Exponentiation(base_pair, exponent, parameters.n, parameters.modulus_bytes, buffers)
+    base_pair = None  # in the buffers now; this frame lives as long as the job
     while not work.step():
         yield
     x0, x1 = work.result()

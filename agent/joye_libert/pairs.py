@@ -33,8 +33,8 @@ ODD_POWERS = 1 << (WINDOW - 1)
 
 
 def workspace(size):
-    """Return the buffer that an Exponentiation works in, for |N|/8 = `size`; to be made once, while the heap is in one piece."""
-    return bytearray((ODD_POWERS + 2) * 2 * size)
+    """Return the buffers that an Exponentiation works in, for |N|/8 = `size`: one a pair, so that a scattered heap has room."""
+    return [bytearray(2 * size) for _ in range(ODD_POWERS + 2)]
 
 
 class Exponentiation:
@@ -42,11 +42,11 @@ class Exponentiation:
 
     `base` is a pair, `exponent` big-endian bytes of a positive integer, `size` = |N|/8. A step is at most four squarings and one
     product: about 1 ms on a desktop's MicroPython, about 80 ms on an RP2040; the caller chooses how many make a slice.
-    Between two steps everything lies in `buffer`, a workspace(size) that the caller keeps from job to job: integers that live on
+    Between two steps everything lies in `buffers`, a workspace(size) that the caller keeps from job to job: integers that live on
     would keep the room of the products that they came from, and scatter over a small heap.
     """
 
-    def __init__(self, base, exponent, n, size, buffer):
+    def __init__(self, base, exponent, n, size, buffers):
         self._n = n
         self._size = size
         self._exponent = exponent
@@ -54,20 +54,20 @@ class Exponentiation:
         self._at = 0
         while self._at < self._bits and not self._bit(self._at):
             self._at += 1
-        # Pairs in the buffer: the odd powers, the base's square, the power so far.
-        self._buffer = memoryview(buffer)
+        # The odd powers, the base's square, the power so far.
+        self._buffers = buffers
         self._filled = 1
         self._put(0, base)
         self._put(ODD_POWERS, square(base[0], base[1], n))
         self._put(ODD_POWERS + 1, (1, 0))
 
     def _put(self, index, pair):
-        at = index * 2 * self._size
-        self._buffer[at : at + 2 * self._size] = to_bytes(pair[0], pair[1], self._size)
+        buffer = self._buffers[index]
+        buffer[: self._size] = pair[0].to_bytes(self._size, "big")
+        buffer[self._size :] = pair[1].to_bytes(self._size, "big")
 
     def _get(self, index):
-        at = index * 2 * self._size
-        return from_bytes(self._buffer[at : at + 2 * self._size], self._size)
+        return from_bytes(self._buffers[index], self._size)
 
     def _bit(self, index):
         return (self._exponent[index >> 3] >> (7 - (index & 7))) & 1

@@ -159,7 +159,7 @@ class PrivateSum:
         return []
 
     def rest(self):
-        """Memory is short: give up the key or mask under way, and the buffer it was made in; idle() begins anew with another."""
+        """Memory is short: give up the key or mask under way, and the buffers it was made in; idle() begins anew with others."""
         self._making = self._workspace = None
         self.keys_done = 0
 
@@ -203,9 +203,8 @@ class PrivateSum:
         self._raw_digest = sha256(raw).digest()
         self._index = self.roster.names().index(self.provision.device)
         self._members = len(self.roster.members)
-        if self._parameters is None or self._parameters.name != accepted.parameters.name:
-            self._parameters = accepted.parameters
-            self._workspace = masks.workspace(self._parameters)
+        self._parameters = accepted.parameters
+        self._workspace = None
         return []
 
     def _forget_roster(self):

@@ -13,7 +13,7 @@ SLICE_MS = 10
 RETRY_S = 5
 OUTBOX_MOST = 16
 FAILURES_MOST = 5  # slices of idle work in a row that may run out of memory
-GARBAGE_MOST = 16384  # bytes
+GARBAGE_MOST = 24576  # bytes
 
 
 class Board:
