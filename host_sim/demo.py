@@ -15,9 +15,8 @@ from host_sim.fleet import DEPLOYMENT, GROUP, Fleet, FleetError, Plan
 from host_sim.households import Fleet as Households
 from host_sim.observer import Observer, Result, Subscription
 
-SETTLE_S = 2.0
+SETTLE_S = 5.0
 STALLED_S = 300.0
-LAST_S = 3.0
 LAST_S = 3.0
 
 
@@ -34,7 +33,8 @@ class Row:
     contributors: list[str]
     missing: list[str]
     latency_ms: float | None
-    # Most bytes that any contributor wrote to its socket for this round, from the previous round's receipt to this one's.
+    # Most bytes that any contributor wrote to its socket for this round: from the previous round's end for it to this one's. A
+    # round ends for a board when it has checked its receipt, or when it takes the next reading before it came to that.
     bytes_per_board: int | None
     # Median over the contributors: from the reading to the envelope handed to the link.
     online_ms: float | None
@@ -58,6 +58,7 @@ class Console:
     """What the boards' consoles said that rows are made of."""
 
     sent: dict[str, int] = field(default_factory=dict)
+    taken: dict[str, int] = field(default_factory=dict)
     settled: dict[int, dict[str, int]] = field(default_factory=dict)
     online: dict[int, dict[str, int]] = field(default_factory=dict)
 
@@ -65,13 +66,20 @@ class Console:
         """Take one console event."""
         match event:
             case "taken":
+                if device in self.taken:
+                    self._ended(device, self.taken[device], fields["sent"])
+                self.taken[device] = fields["round"]
                 self.sent.setdefault(device, fields["sent"])
             case "online":
                 self.online.setdefault(fields["round"], {})[device] = fields["us"]
             case "settled":
-                before = self.sent.get(device, fields["sent"])
-                self.settled.setdefault(fields["round"], {})[device] = fields["sent"] - before
-                self.sent[device] = fields["sent"]
+                self._ended(device, fields["round"], fields["sent"])
+
+    def _ended(self, device: str, round_number: int, sent: int) -> None:
+        boards = self.settled.setdefault(round_number, {})
+        if device not in boards:
+            boards[device] = sent - self.sent.get(device, sent)
+            self.sent[device] = sent
 
 
 class Demo:
