@@ -1,4 +1,7 @@
-"""The authority: an offline P-256 key that signs the roster. It runs on the operator's own machine, never beside the broker."""
+"""The authority: an offline P-256 key that signs rosters and boards' policies.
+
+It runs on the operator's own machine, never beside the broker.
+"""
 
 import json
 import os
@@ -9,10 +12,11 @@ from typing import Any
 from agent import protocols
 from agent.crypto import p256
 from agent.crypto.errors import CryptoError
-from agent.joye_libert import parameters
+from agent.joye_libert import blinding, parameters
 from agent.joye_libert.packing import Packing, PackingError
-from agent.protocols.membership import ROSTER_MOST
-from agent.wire import cbor, envelope, messages, topics
+from agent.protocols import policy as policies
+from agent.protocols.joining import ROSTER_MOST
+from agent.wire import cbor, envelope, messages, rosters, topics
 from agent.wire.envelope import Context
 
 ENVELOPE_MOST = 128  # what a COSE_Sign1 adds to its payload, and more
@@ -55,7 +59,7 @@ def read_public(text: str) -> bytes:
 
 
 class Authority:
-    """The folder of one deployment's authority: authority.key, authority.pub, deployment.json (members, epochs)."""
+    """The folder of one deployment's authority: authority.key, authority.pub, deployment.json (members, epochs, serials)."""
 
     def __init__(self, folder: Path) -> None:
         """Open the folder. Raises AuthorityError."""
@@ -108,10 +112,36 @@ class Authority:
         groups.setdefault(group, {"epoch": 0, "members": {}})["members"][device] = key
         replace(self._folder / "deployment.json", _json(self._state))
 
+    def sign_policy(self, group: str, device: str, policy: policies.Policy) -> tuple[int, bytes]:
+        """Sign the device's next policy and return (serial number, signed policy). Raises AuthorityError."""
+        entry = self._state["groups"].get(group)
+        if not entry or device not in entry["members"]:
+            raise AuthorityError(f"{device} is not enrolled in {group}")
+        try:
+            payload = policies.encode(policy)
+            policies.read_policy(payload)
+        except (messages.MessageError, cbor.CborError) as error:
+            raise AuthorityError(f"these slots or bounds make no policy: {error}") from None
+        serials = entry.setdefault("serials", {})
+        serial = serials[device] = serials.get(device, 0) + 1
+        # Spent before the policy exists, as an epoch is: a board keeps only the number, so one number is one policy.
+        replace(self._folder / "deployment.json", _json(self._state))
+        return serial, envelope.sign(self._private, policies.context(self.deployment, group, device, serial), payload)
+
     def sign_roster(
-        self, group: str, coordinator: str, slots: Sequence[tuple[str, int, int]], protocol: str, parameter_set: str
+        self,
+        group: str,
+        coordinator: str,
+        slots: Sequence[tuple[str, int, int]],
+        protocol: str,
+        parameter_set: str,
+        cohort: int = 32,
+        seal: int = 0,
     ) -> tuple[int, bytes]:
-        """Sign the next epoch's roster of `group` and return (epoch, signed roster). Raises AuthorityError."""
+        """Sign the next epoch's roster of `group` and return (epoch, signed roster). Raises AuthorityError.
+
+        `cohort` is the most members of a cohort, 4 to 64; `seal` is 0 to open each cohort's sum, 1 to open the whole group's only.
+        """
         entry = self._state["groups"].get(group)
         members = sorted((name, bytes.fromhex(key)) for name, key in entry["members"].items()) if entry else []
         if not messages.MEMBERS_LEAST <= len(members) <= messages.MEMBERS_MOST:
@@ -119,11 +149,12 @@ class Authority:
             raise AuthorityError(
                 f"group {group} has {len(members)} members; {messages.MEMBERS_LEAST} to {most} are wanted"
             )
-        roster = messages.Roster(protocol, parameter_set, list(slots), read_public(coordinator), members)
+        roster = rosters.Roster(protocol, parameter_set, list(slots), read_public(coordinator), members, cohort, seal)
         try:
             payload = roster.encode()
-            messages.read_roster(payload)  # first: what it lets through, the others can compute with
-            Packing(slots, len(members), parameters.load(parameter_set).bits)
+            rosters.read_roster(payload)  # first: what it lets through, the others can compute with
+            packing = Packing(slots, len(members), parameters.load(parameter_set).bits)
+            blinding.field(packing.bits)
             protocols.load(protocol)
         except protocols.UnknownProtocol:
             raise AuthorityError(f"no protocol is called {protocol!r}") from None
@@ -147,12 +178,19 @@ def _read_state(text: str) -> dict[str, Any]:
     for group, entry in groups.items():
         if not topics.valid_name(group) or not isinstance(entry, dict) or not isinstance(entry.get("members"), dict):
             raise ValueError("deployment.json")
-        if type(entry.get("epoch")) is not int or not 0 <= entry["epoch"] < 0xFFFFFFFF:
+        if not _is_count(entry.get("epoch")):
+            raise ValueError("deployment.json")
+        serials = entry.get("serials", {})  # a folder from before there were policies has none
+        if not isinstance(serials, dict) or not all(_is_count(serial) for serial in serials.values()):
             raise ValueError("deployment.json")
         for device, key in entry["members"].items():
             if not topics.valid_device(device) or not isinstance(key, str) or len(bytes.fromhex(key)) != 65:
                 raise ValueError("deployment.json")
     return dict(state)
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 0xFFFFFFFF
 
 
 def _json(state: dict[str, Any]) -> bytes:

@@ -5,6 +5,7 @@ import json
 import logging
 import ssl
 import time
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +15,7 @@ from rich.table import Table
 from sqlalchemy.exc import SQLAlchemyError
 
 from agent.crypto import accelerate
+from agent.protocols.policy import CLOSE_WINDOW, Policy
 from agent.wire import coordination, topics
 from broker.authority import Authority, AuthorityError, read_public
 from broker.coordinator.home import Home, HomeError
@@ -78,6 +80,13 @@ def _slot(text: str) -> tuple[str, int, int]:
         raise AuthorityError(f"slot {text!r}: NAME:LOW:HIGH is wanted, such as load:0:100000") from None
 
 
+class Seal(StrEnum):
+    """Which sums open: its place is its number in the roster."""
+
+    COHORT = "cohort"
+    FLEET = "fleet"
+
+
 @authority_app.command("roster")
 def authority_roster(
     coordinator: Annotated[str, typer.Option("--coordinator", help="The coordinator's public key (hexadecimal).")],
@@ -87,15 +96,47 @@ def authority_roster(
     folder: AuthorityFolder = AUTHORITY,
     protocol: Annotated[str, typer.Option(help="The protocol that the group runs.")] = "private-sum",
     parameters: Annotated[str, typer.Option(help="The modulus.")] = "hum-2048",
+    cohort: Annotated[int, typer.Option(help="The most boards that share keys with each other.", min=4, max=64)] = 32,
+    seal: Annotated[Seal, typer.Option(help="What opens: each cohort's sum, or only the whole group's.")] = Seal.COHORT,
     as_json: AsJson = False,
 ) -> None:
     """Sign the next epoch's roster of a group."""
     authority = Authority(folder)
     if not output.parent.is_dir():
         raise AuthorityError(f"{output.parent} is no folder")
-    epoch, signed = authority.sign_roster(group, coordinator, [_slot(text) for text in slots], protocol, parameters)
+    epoch, signed = authority.sign_roster(
+        group, coordinator, [_slot(text) for text in slots], protocol, parameters, cohort, list(Seal).index(seal)
+    )
     output.write_bytes(signed)
     _print(as_json, {"group": group, "epoch": epoch, "members": len(authority.devices(group)), "roster": str(output)})
+
+
+@authority_app.command("policy")
+def authority_policy(
+    device: Annotated[str, typer.Argument(help="The board's name.")],
+    output: Annotated[Path, typer.Option("--output", help="Where the signed policy goes, hexadecimal.")],
+    group: GroupName = "main",
+    folder: AuthorityFolder = AUTHORITY,
+    members_least: Annotated[int, typer.Option(help="The smallest cohort to take part in.", min=2, max=64)] = 3,
+    contributors_least: Annotated[int, typer.Option(help="The fewest boards to be summed with.", min=2, max=64)] = 3,
+    slots: Annotated[
+        list[str] | None, typer.Option("--slot", help="NAME:LOW:HIGH, a reading allowed; repeatable; any if not given.")
+    ] = None,
+    close: Annotated[int, typer.Option(help="Lists of boards that differ by fewer are close.", min=1, max=64)] = 2,
+    close_most: Annotated[
+        int, typer.Option(help=f"How many close lists to answer in {CLOSE_WINDOW} rounds.", min=0, max=CLOSE_WINDOW)
+    ] = 8,
+    as_json: AsJson = False,
+) -> None:
+    """Sign what a board may take part in: the "policy" of its settings."""
+    authority = Authority(folder)
+    if not output.parent.is_dir():
+        raise AuthorityError(f"{output.parent} is no folder")
+    allowed = [_slot(text) for text in slots] if slots else None
+    policy = Policy(members_least, contributors_least, allowed, close, close_most)
+    serial, signed = authority.sign_policy(group, device, policy)
+    output.write_text(signed.hex() + "\n")
+    _print(as_json, {"group": group, "device": device, "serial": serial, "policy": str(output)})
 
 
 @app.command("broker")
@@ -137,7 +178,12 @@ def coordinator(
     credentials: Annotated[Path | None, typer.Option(help="credentials.json of `hum broker`.")] = None,
     ca: Annotated[Path | None, typer.Option(help="Certificate authority of the broker; turns TLS on.")] = None,
     interval: Annotated[float, typer.Option(help="Seconds from one round's opening to the next.", min=0.1)] = 1800.0,
-    window: Annotated[float, typer.Option(help="Seconds that a round is open at most.", min=0.1)] = 60.0,
+    window: Annotated[
+        float, typer.Option(help="Seconds that a round takes contributions, at most 4/5 of the interval.", min=0.1)
+    ] = 60.0,
+    answers: Annotated[
+        float, typer.Option(help="Seconds to wait for answers to a roll call, until the next round at most.", min=0.1)
+    ] = 600.0,
     patience: Annotated[float, typer.Option(help="Seconds to wait for boards that still make masks.", min=0)] = 600.0,
     rounds: Annotated[int | None, typer.Option(help="Stop after so many rounds of the epoch.", min=1)] = None,
 ) -> None:
@@ -152,7 +198,7 @@ def coordinator(
     home = Home(state)
     with home.lock():
         _adopt(home, roster or [])
-        machines = home.machines(Schedule(interval, window, patience, rounds))
+        machines = home.machines(Schedule(interval, window, patience, rounds, answers))
         if not machines:
             raise HomeError("no roster yet; sign one with `hum authority roster` and give it with --roster GROUP=FILE")
         asyncio.run(Service(home.deployment, machines, home.storage, link).run())
@@ -168,18 +214,23 @@ def _adopt(home: Home, rosters: list[str]) -> None:
 
 @coordinator_app.command("status")
 def coordinator_status(state: StateFolder = STATE, as_json: AsJson = False) -> None:
-    """Show groups, rounds, and how many inputs were refused for which reason."""
+    """Show groups, rounds, whose answers were wrong in the last one, and how many inputs were refused for which reason."""
     home = Home(state)
     groups = []
     for machine in home.machines(Schedule(1, 1, 0)):
         members = machine.place.roster.names()
         entry = {"group": machine.place.group, "epoch": machine.place.epoch, "members": len(members)}
-        groups.append(entry | {"next_round": machine.next_round, "ready": machine.ready_members})
+        last = home.storage.results(machine.place.group, 1)
+        groups.append(
+            entry
+            | {"next_round": machine.next_round, "phase": machine.phase, "ready": machine.ready_members}
+            | {"wrong": last[0]["wrong"] if last else []}
+        )
     refused = home.storage.refusals()
     if as_json:
         print(json.dumps({"deployment": home.deployment, "groups": groups, "refused": refused}))
         return
-    _table("Groups", ["group", "epoch", "members", "next_round", "ready"], groups)
+    _table("Groups", ["group", "epoch", "members", "next_round", "phase", "ready", "wrong"], groups)
     _table("Refused inputs", ["reason", "count"], [{"reason": k, "count": v} for k, v in refused.items()])
 
 
@@ -190,7 +241,7 @@ def result(
     last: Annotated[int, typer.Option(help="How many rounds.", min=1)] = 10,
     as_json: AsJson = False,
 ) -> None:
-    """Show the last rounds' sums; an incomplete round names who was missing and has no sum."""
+    """Show the last rounds' sums, and whose readings are missing from each. Only a complete round has a sum."""
     rows = []
     for row in Home(state).storage.results(group, last):
         rows.append({**row, "status": STATUS[row["status"]], "latency_ms": round(row["latency_ms"], 1)})

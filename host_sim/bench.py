@@ -1,6 +1,7 @@
 """`make bench`: where the time and the bytes go. Every ratio is against a baseline of the same run.
 
-`python -m host_sim.bench [--quick] [--json]`; --quick leaves out the fleet of 12 boards (two minutes).
+`python -m host_sim.bench [--quick] [--json]`; --quick leaves out the fleet of 12 boards, all cohorts but the smallest, and the
+comparison with the threshold Joye-Libert paper (minutes).
 """
 
 import argparse
@@ -12,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,23 +23,35 @@ from rich.table import Table
 from agent.crypto import accelerate
 from agent.joye_libert import masks, parameters
 from broker.coordinator import aggregation
-from host_sim import households
+from host_sim import bench_cohort, bench_threshold, households
+from host_sim.bench_group import SLOTS, WIDE, Group
+from host_sim.bench_peers import BoardLost
 from host_sim.compiled import ROOT, compile_agent, tool
 from host_sim.demo import Demo, Row
+from host_sim.threshold_inputs import Setting
 
 HEAP = "160k"
+HEAP_FOR_POW = "200k"  # the interpreter's own pow needs room that a board does not have beside the machine
+PAPER_BLOCKS = 2  # on which the paper's method is measured, and then scaled to all
+CASES = {  # clients, values of 16 bits, part of the clients that fail, bits of N, cohort (0: all in one)
+    "100 clients, 10,000 values, 30 % failed, N 1024": (100, 10_000, 0.3, 1024, 0),
+    "300 clients, 1 value, 10 % failed, N 1024": (300, 1, 0.1, 1024, 0),
+    "600 clients in cohorts of 32, 1 value, 10 % failed, N 2048": (600, 1, 0.1, 2048, 32),
+}
 
 
 def board(folder: Path, members: int) -> dict[str, dict[str, Any]]:
     """Return the board's figures on MicroPython (from .mpy, capped heap) and on CPython."""
     compile_agent(folder)
+    settings = folder / "board.json"
+    settings.write_text(json.dumps(Group(members, SLOTS).settings()))
     runs = {
-        "micropython": ([tool("micropython"), "-X", f"heapsize={HEAP}"], folder),
+        "micropython": ([tool("micropython"), "-X", f"heapsize={HEAP_FOR_POW}"], folder),
         "cpython": ([sys.executable], ROOT),
     }
     figures = {}
     for name, (command, cwd) in runs.items():
-        arguments = [*command, "-m", "host_sim.bench_board", str(members)]
+        arguments = [*command, "-m", "host_sim.bench_board", str(settings)]
         run = subprocess.run(arguments, cwd=cwd, capture_output=True, text=True, check=False, timeout=300)
         if run.returncode:
             raise SystemExit(f"bench: the board's part failed on {name}: {run.stderr.strip().splitlines()[-1:]}")
@@ -66,10 +79,7 @@ def coordinator(members: int) -> dict[str, Any]:
     base = base_pair[0] + chosen.n * base_pair[1]
 
     def product() -> None:
-        try:
-            aggregation.open_sum(chosen, 1, ciphertexts)
-        except aggregation.WrongSum:
-            return  # random ciphertexts open to nothing; the work is the same
+        aggregation.product(chosen, 1, ciphertexts)
 
     def with_pow() -> int:
         return int(pow(pow(base, exponent, modulus), -1, modulus))
@@ -111,19 +121,67 @@ def fleet(folder: Path, boards: int, rounds: int) -> dict[str, Any]:
     }
 
 
+def cohort_sizes(firmware: Path, sizes: Sequence[int]) -> dict[str, dict[str, Any]]:
+    """Return what bench_cohort.measure() returns for each size, and for the widest readings where there is more than one size."""
+    cases = {str(size): (size, SLOTS) for size in sizes}
+    if len(sizes) > 1:
+        cases["32, wide"] = (32, WIDE)
+    figures = {}
+    for name, (size, slots) in cases.items():
+        figures[name] = bench_cohort.measure(firmware, size, slots, _phase(f"cohort of {name}"))
+    for size in bench_cohort.SMALL_HEAP_SIZES if len(sizes) > 1 else ():
+        key, heap = f"through at {bench_cohort.SMALL_HEAP}", bench_cohort.SMALL_HEAP
+        try:
+            small = bench_cohort.measure(firmware, size, SLOTS, _phase(f"cohort of {size}, heap {heap}"), heap)
+            figures[str(size)][key] = f"yes, {small['resets']} resets, {small['refused'].get('memory', 0)} retries"
+        except (BoardLost, bench_cohort.WrongRound) as error:
+            figures[str(size)][key] = f"no: {error}"
+    return figures
+
+
+def threshold(cases: dict[str, tuple[int, int, float, int, int]]) -> dict[str, dict[str, Any]]:
+    """Return what bench_threshold.measure() returns for each case."""
+    return {
+        name: bench_threshold.measure(Setting(*case), 1, PAPER_BLOCKS, _phase(name)) for name, case in cases.items()
+    }
+
+
+def _threshold_rows(figures: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return the totals and ratios of threshold() as columns for _show()."""
+    return {
+        name: {
+            "server: Hum, ms": case["server_ms"]["hum"]["total"],
+            "server: paper, ms": case["server_ms"]["paper"]["total"],
+            "server: paper to Hum": case["ratio"]["server"],
+            "client online: Hum, ms": case["client_ms"]["hum"]["online"],
+            "client Encryption: paper, ms": case["client_ms"]["paper"]["encryption"],
+            "client: paper to Hum": case["ratio"]["client_online"],
+        }
+        for name, case in figures.items()
+    }
+
+
 def _say(phase: str, done: int, total: int) -> None:
     print(f"\r{phase} {done}/{total}   ", end="", file=sys.stderr, flush=True)
 
 
-def _show(title: str, figures: dict[str, dict[str, Any]]) -> None:
+def _phase(name: str) -> Callable[[str], None]:
+    return lambda phase: print(f"{name}: {phase}", file=sys.stderr, flush=True)
+
+
+def _show(title: str, figures: dict[str, dict[str, Any]], notes: Sequence[str] = ()) -> None:
     table = Table(title=title, title_justify="left")
     table.add_column("figure")
     for name in figures:
         table.add_column(name, justify="right")
     columns = list(figures.values())
-    for key in columns[-1] | columns[0]:  # the last first: CPython keeps the order of its keys
+    keys = dict.fromkeys(key for column in reversed(columns) for key in column)  # the last, CPython, keeps their order
+    for key in keys:
         table.add_row(key, *(str(column.get(key, "-")) for column in columns))
-    Console().print(table)
+    console = Console()
+    console.print(table)
+    for note in notes:
+        console.print(f"- {note}", style="dim")
 
 
 def main() -> None:
@@ -141,7 +199,17 @@ def main() -> None:
         results["coordinator"] = {str(n): coordinator(n) for n in (12, 64)}
         if not options.json:
             _show("Coordinator: one round, members (ahead_to_pow: gmpy2 against Python's pow)", results["coordinator"])
+        sizes = bench_cohort.SIZES[:1] if options.quick else bench_cohort.SIZES
+        results["cohorts"] = cohort_sizes(folder / "firmware", sizes)
+        results["paper_table_5_kB"] = bench_cohort.PAPER
+        if not options.json:
+            _show("Board in a cohort, by its size; everything but milliseconds is for any board", results["cohorts"])
+            _show(bench_cohort.PAPER_TITLE, bench_cohort.PAPER, bench_cohort.NOTES)
         if not options.quick:
+            results["threshold"] = threshold(CASES)
+            if not options.json:
+                notes = list(dict.fromkeys(note for case in results["threshold"].values() for note in case["notes"]))
+                _show("Threshold Joye-Libert: Hum and the paper's method", _threshold_rows(results["threshold"]), notes)
             results["fleet"] = {"12 boards": fleet(folder / "fleet", 12, 8)}
             if not options.json:
                 _show("Fleet: 12 MicroPython boards, heap 160k, real Mosquitto", results["fleet"])

@@ -1,7 +1,7 @@
-"""The board's share of `make bench`: `micropython -m host_sim.bench_board MEMBERS` prints one JSON object of milliseconds and bytes.
+"""The board's share of `make bench`: `micropython -m host_sim.bench_board SETTINGS.json` prints milliseconds and bytes as JSON.
 
-Runs the real machine of agent.protocols from roster to mask in slices as agent.runtime.board does, then the same power by the
-interpreter's own three-argument pow.
+Runs the real machine of agent.protocols from roster to mask in slices as agent.runtime.board does, shares for all members included,
+then the same power by the interpreter's own three-argument pow.
 """
 
 import gc
@@ -9,16 +9,14 @@ import json
 import os
 import sys
 
-from agent.crypto import p256
 from agent.joye_libert import masks
-from agent.protocols.private_sum import PrivateSum
 from agent.protocols.provision import Provision
+from agent.runtime import reserve
 from agent.runtime.board import GARBAGE_MOST, SLICE_MS
 from agent.runtime.ticks import ticks_diff, ticks_us
-from agent.wire import messages, topics
-from agent.wire.envelope import Context, sign
-
-SLOTS = [("load", 0, 1 << 14), ("shiftable", 0, 1 << 14)]
+from agent.runtime.unload import unload
+from agent.wire import topics
+from host_sim.bench_cohort_board import Timed
 
 
 def milliseconds(since):  # type: ignore[no-untyped-def]  # MicroPython has no typing module
@@ -38,48 +36,44 @@ def timed(function, *arguments):  # type: ignore[no-untyped-def]
     return round(best, 3)
 
 
-def make_machine(members):  # type: ignore[no-untyped-def]
-    """Return (machine, signed roster) of a group of `members` with fresh keys."""
-    authority = p256.generate(os.urandom)
-    pairs = []
-    for index in range(members):
-        private = p256.generate(os.urandom)
-        pairs.append(("b%03d" % index, private, p256.public_key(private)))
-    coordinator = p256.public_key(p256.generate(os.urandom))
-    roster = messages.Roster(
-        "private-sum", "hum-2048", SLOTS, coordinator, [(name, public) for name, _, public in pairs]
-    )
-    signed = sign(authority, Context("bench", "roster", "main", 1, 0, "authority", ""), roster.encode())
-    name, private, public = pairs[0]
-    place = Provision("bench", "main", name, private, public, p256.public_key(authority), masks_target=1)
-    return PrivateSum(place), signed
+def make_room(machine):  # type: ignore[no-untyped-def]
+    """Do what agent.runtime.board does when it is told to unload."""
+    unload()
+    if machine.progress()[0] not in ("waiting", "keys"):
+        reserve[0] = None
+    gc.collect()
+
+
+def make_machine(path):  # type: ignore[no-untyped-def]
+    """Return (machine, signed roster) of the settings in the file at `path` (host_sim/bench_group.py)."""
+    with open(path) as file:
+        settings = json.load(file)
+    place = [settings[name] for name in ("deployment", "group", "device")]
+    keys = [bytes.fromhex(settings[name]) for name in ("private", "public", "authority")]
+    return Timed(Provision(*(place + keys), masks_target=1)), bytes.fromhex(settings["roster"])
 
 
 def run_idle(machine):  # type: ignore[no-untyped-def]
-    """Do all idle work in slices, as a board does; return (kept values by action, longest slice in ms, total ms, ms of keys)."""
-    kept = {}
-    longest = keys_ms = 0
-    begin = ticks_us()
-    done = False
-    while not done:
+    """Do all idle work in slices, as a board does; return (the mask, longest slice in ms). Nobody acknowledges a share."""
+    longest = 0
+    mask = None
+    while mask is None:
         start = ticks_us()
-        while milliseconds(start) < SLICE_MS:
-            actions = machine.idle()
-            if actions is None:
-                done = True
-                break
-            for action in actions:
-                if action[0] == "put":
-                    keys_ms = milliseconds(begin)
-                kept[action[0]] = action[-1]
+        while mask is None and milliseconds(start) < SLICE_MS:
+            for action in machine.idle():
+                if action[0] == "mask":
+                    mask = action[-1]
+                elif action[0] == "unload":
+                    make_room(machine)
         longest = max(longest, milliseconds(start))
-    return kept, longest, milliseconds(begin), keys_ms
+    return mask, longest
 
 
 def compare(machine, parameters, mask):  # type: ignore[no-untyped-def]
     """Return the ratio of a mask's sliced making to the interpreter's pow of the same power: in turn, the shortest of three."""
+    buffers = masks.workspace(parameters)
     x0, x1 = masks.base(parameters, "bench", "main", 1, 0, 0)
-    exponent = int.from_bytes(machine._exponent, "big")
+    exponent = int.from_bytes(machine.member.exponent, "big")
     modulus = parameters.n * parameters.n
     size = parameters.modulus_bytes
     made = int.from_bytes(mask[:size], "big") + parameters.n * int.from_bytes(mask[size:], "big")
@@ -87,7 +81,7 @@ def compare(machine, parameters, mask):  # type: ignore[no-untyped-def]
     for _ in range(3):
         gc.collect()
         start = ticks_us()
-        for _step in masks.steps((x0, x1), machine._exponent, parameters, machine._workspace):
+        for _step in masks.steps((x0, x1), machine.member.exponent, parameters, buffers):
             pass
         sliced.append(milliseconds(start))
         gc.collect()
@@ -105,31 +99,38 @@ def compare(machine, parameters, mask):  # type: ignore[no-untyped-def]
 
 def main():  # type: ignore[no-untyped-def]
     """Measure and print."""
-    members = int(sys.argv[1])
-    machine, signed = make_machine(members)
+    machine, signed = make_machine(sys.argv[1])
     gc.collect()
     if hasattr(gc, "threshold"):
         gc.threshold(GARBAGE_MOST)
     start = ticks_us()
     machine.message(topics.group("bench", "main", "roster"), signed)
-    figures = {"members": members, "roster_ms": round(milliseconds(start), 2), "roster_bytes": len(signed)}
-    kept, longest, total, keys_ms = run_idle(machine)
-    figures["keys_ms"] = round(keys_ms, 1)
-    figures["mask_ms"] = round(total - keys_ms, 1)
+    make_room(machine)
+    figures = {
+        "members": len(machine.member.names),
+        "roster_ms": round(milliseconds(start), 2),
+        "roster_bytes": len(signed),
+    }
+    mask, longest = run_idle(machine)
+    for made in ("keys", "key-share", "batch", "mask"):
+        times, spent = machine.work[made]
+        figures[made.replace("-", "_") + "_ms"] = round(spent / 1000 / times, 2)
     figures["longest_slice_ms"] = round(longest, 2)
-    parameters = machine._parameters
-    figures.update(compare(machine, parameters, kept["mask"]))
-    mask = kept["mask"]
+    parameters = machine.member.parameters
+    machine.rest()
+    gc.collect()
+    if hasattr(gc, "mem_alloc"):
+        figures["live_heap_bytes"] = gc.mem_alloc()
+    figures.update(compare(machine, parameters, mask))
     figures["protect_ms"] = timed(masks.protect, mask, 12345, parameters)
+    from agent.crypto import p256  # as on a board: in the memory when it is needed
+
     private = p256.generate(os.urandom)
     public = p256.public_key(private)
     signature = p256.sign(private, b"x")
     figures["ecdh_ms"] = timed(p256.ecdh, private, public)
     figures["sign_ms"] = timed(p256.sign, private, b"x")
     figures["verify_ms"] = timed(p256.verify, public, b"x", signature)
-    gc.collect()
-    if hasattr(gc, "mem_alloc"):
-        figures["heap_bytes"] = gc.mem_alloc()
     print(json.dumps(figures))
 
 

@@ -9,6 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from agent.joye_libert.cohorts import SEAL_FLEET, threshold
 from agent.wire import coordination
 from host_sim import broker_process
 from host_sim.fleet import DEPLOYMENT, GROUP, Fleet, FleetError, Plan
@@ -18,11 +19,18 @@ from host_sim.observer import Observer, Result, Subscription
 SETTLE_S = 5.0
 STALLED_S = 300.0
 LAST_S = 3.0
+# From a contribution's making to the kill that comes after it: time to leave the board, but not to answer a roll call.
+LEAVING_S = 0.05
+STATUS = {coordination.COMPLETE: "complete", coordination.INCOMPLETE: "incomplete", coordination.INVALID: "invalid"}
+PREPARATIONS = ("keys", "shares", "masks")
 
 
 @dataclass
 class Row:
-    """One round: sums and truth in Wh, names of boards, milliseconds, bytes, microseconds."""
+    """One round: sums and truth in Wh, names of boards, milliseconds, bytes.
+
+    `contributors` are the boards whose readings are in the sum, `missing` all others; `expected` is the truth over the former.
+    """
 
     round: int
     status: str
@@ -38,10 +46,18 @@ class Row:
     bytes_per_board: int | None
     # Median over the contributors: from the reading to the envelope handed to the link.
     online_ms: float | None
+    # How many of the missing were recovered: their keys are out of a sum that opens without them.
+    recovered: int = 0
+    # Boards that were dead, and boards whose link was slow, when the round ended; None in a demo without such.
+    killed: list[str] | None = None
+    late: list[str] | None = None
 
     def to_json(self) -> str:
         """Return the row as one line of JSON; sums are numbers, exact as decimal literals."""
-        fields = {**vars(self), "sum": _number(self.sum), "expected": _number(self.expected)}
+        told = {
+            name: value for name, value in vars(self).items() if name not in ("killed", "late") or value is not None
+        }
+        fields = {**told, "sum": _number(self.sum), "expected": _number(self.expected)}
         if self.slots is not None:
             fields["slots"] = {name: _number(value) for name, value in self.slots.items()}
         return json.dumps(fields)
@@ -82,8 +98,73 @@ class Console:
             self.sent[device] = sent
 
 
+@dataclass(frozen=True)
+class Faults:
+    """How many boards are killed in the middle of the second round (the first, if it is the only one), and stay dead; how many
+    have a slow link from then on: what they send takes `delay` seconds."""
+
+    kill: int = 0
+    late: int = 0
+    delay: float = 0.0
+
+
+NO_FAULTS = Faults()
+
+
+class Disturbance:
+    """Does to a fleet what Faults say. Half of the `doomed` die when they have taken their reading, the other half when their
+    contribution is on its way or in, before they can answer the roll call. `say` hears a line for each deed."""
+
+    def __init__(self, faults: Faults, names: dict[str, str], rounds: int, say: Callable[[str], None]) -> None:
+        devices = list(names)
+        self.fleet: Fleet
+        self.round = min(1, rounds - 1)
+        self.faults = faults
+        self.doomed = devices[len(devices) - faults.kill :]
+        self.late = devices[len(devices) - faults.kill - faults.late : len(devices) - faults.kill]
+        self.slow = False
+        self._early = self.doomed[: (faults.kill + 1) // 2]
+        self._names = names
+        self._say = say
+
+    def hear(self, device: str, event: str, fields: dict[str, Any]) -> None:
+        """Take one console event."""
+        if event not in ("taken", "online", "answered") or fields["round"] < self.round:
+            return
+        self.slow_down()
+        if device not in self.doomed or device in self.fleet.killed:
+            return
+        if event == "taken" and device in self._early:
+            self._kill(device, "it had taken its reading")
+        elif event == "online" and device not in self._early:
+            asyncio.get_running_loop().call_later(LEAVING_S, self._kill, device, "its contribution was on its way")
+        elif event == "answered" and device not in self._early:
+            self._kill(device, "its contribution was in")  # a board in this process is as fast as that
+
+    def closed(self, round_number: int) -> None:
+        """A round has its result."""
+        if round_number + 1 == self.round:
+            self.slow_down()
+
+    def slow_down(self) -> None:
+        """Have the late boards be late."""
+        if self.late and not self.slow:
+            self.slow = True
+            self.fleet.hold_back(self.faults.delay)
+            for device in self.late:
+                self._say(
+                    f"round {self.round}: {self._names[device]} is late: what it sends takes {self.faults.delay:.1f} s"
+                )
+
+    def _kill(self, device: str, when: str) -> None:
+        if device not in self.fleet.killed:
+            self.fleet.kill_board(device)
+            self._say(f"round {self.round}: {self._names[device]} was killed when {when}")
+
+
 class Demo:
-    """One run. `on_row` hears each round, `on_progress(phase, done, total)` the preparations, summed over the boards."""
+    """One run. `on_row` hears each round, `on_progress(phase, done, total)` the preparations, summed over the boards, `say` a
+    line for whatever else happens to a board."""
 
     def __init__(
         self,
@@ -92,12 +173,15 @@ class Demo:
         plan_options: dict[str, Any],
         on_row: Callable[[Row], None],
         on_progress: Callable[[str, int, int], None],
+        say: Callable[[str], None] = lambda line: None,
+        faults: Faults = NO_FAULTS,
     ) -> None:
         self.rows: list[Row] = []
         self.names = {f"b{i:03d}": name for i, name in enumerate(households.names, 1)}
         self._households = households
         self._on_row = on_row
         self._on_progress = on_progress
+        self._say = say
         self._console = Console()
         self._progress: dict[str, tuple[str, int, int]] = {}
         self._results: asyncio.Queue[Result] = asyncio.Queue()
@@ -105,17 +189,18 @@ class Demo:
         columns = {device: [list(table[i]) for table in readings] for i, device in enumerate(self.names)}
         self.slots = ["load", "shiftable"][: len(readings)]
         ranges = [(name, *_range(table)) for name, table in zip(self.slots, readings, strict=True)]
-        plan = Plan(columns=columns, slots=ranges, **plan_options)
-        self.fleet = Fleet(folder, plan, self._console.hear)
+        self._disturbance = Disturbance(faults, self.names, plan_options["rounds"], say)
+        plan = Plan(columns=columns, slots=ranges, late=tuple(self._disturbance.late), **plan_options)
+        self.fleet = self._disturbance.fleet = Fleet(folder, plan, self._hear)
 
     async def run(self) -> bool:
-        """Run all rounds; True if every one published an exact sum. Everything is stopped on the way out, also by Ctrl-C."""
+        """Run all rounds; True if all_exact(). Everything is stopped on the way out, also by Ctrl-C."""
         fleet = self.fleet
         observer = None
         try:
             await fleet.start(lambda done, total: self._on_progress("compile", done, total))
             place = Subscription(DEPLOYMENT, GROUP, 1, fleet.coordinator_public, fleet.result_key)
-            watcher = Observer(place, self._results.put_nowait, self._diagnosed)
+            watcher = Observer(place, self._take_result, self._diagnosed)
             password = fleet.broker.credentials.get("client")
             observer = asyncio.create_task(watcher.run(broker_process.HOST, fleet.broker.port, password))
             for _ in range(fleet.plan.rounds):
@@ -129,7 +214,19 @@ class Demo:
                 observer.cancel()
                 await asyncio.gather(observer, return_exceptions=True)
             await fleet.stop()
-        return len(self.rows) == fleet.plan.rounds and all(row.exact for row in self.rows)
+        faults = self._disturbance.faults
+        return all_exact(self.rows, fleet.plan.rounds, disturbed=faults.kill + faults.late > 0)
+
+    def _hear(self, device: str, event: str, fields: dict[str, Any]) -> None:
+        if event in ("trouble", "reset"):
+            again = ", starts again" if event == "reset" else ""
+            self._say(f"{device} ({self.names[device]}): {fields['error']}{again}")
+        self._console.hear(device, event, fields)
+        self._disturbance.hear(device, event, fields)
+
+    def _take_result(self, result: Result) -> None:
+        self._disturbance.closed(result.round)
+        self._results.put_nowait(result)
 
     async def _next_result(self, observer: "asyncio.Task[None]") -> Result:
         assert self.fleet.coordinator
@@ -160,21 +257,17 @@ class Demo:
 
     async def _row(self, result: Result) -> Row:
         contributors = [device for device in self.names if device not in result.missing]
-        complete = result.status == coordination.COMPLETE
-        deadline = time.monotonic() + SETTLE_S
-        while complete and len(self._console.settled.get(result.round, {})) < len(contributors):
-            if time.monotonic() > deadline:
-                break
-            await asyncio.sleep(0.01)
+        await self._settled(result.round, [device for device in contributors if device not in self._disturbance.doomed])
         column = result.round % len(self._households.load[0])
         truth = sum(self._households.load[i][column] for i, device in enumerate(self.names) if device in contributors)
         scale = self._households.scale
         sums = dict(zip(self.slots, result.sums, strict=True)) if result.sums is not None else None
         online = sorted(self._console.online.get(result.round, {}).values())
         settled = self._console.settled.get(result.round, {})
+        disturbance = self._disturbance
         return Row(
             round=result.round,
-            status={0: "complete", 1: "incomplete"}.get(result.status, "invalid"),
+            status=STATUS[result.status],
             sum=Decimal(sums["load"]) / scale if sums else None,
             expected=Decimal(truth) / scale,
             slots={name: Decimal(value) / scale for name, value in sums.items()} if sums else None,
@@ -184,7 +277,21 @@ class Demo:
             latency_ms=round(result.latency_ms, 1) if result.latency_ms is not None else None,
             bytes_per_board=max(settled.values()) if settled else None,
             online_ms=round(online[len(online) // 2] / 1000, 2) if online else None,
+            recovered=recovered(self.fleet.cohorts, contributors, together=self.fleet.plan.seal == SEAL_FLEET),
+            killed=self._named(self.fleet.killed) if disturbance.faults.kill else None,
+            late=self._named(set(disturbance.late if disturbance.slow else [])) if disturbance.late else None,
         )
+
+    def _named(self, devices: set[str]) -> list[str]:
+        return [name for device, name in self.names.items() if device in devices]
+
+    async def _settled(self, round_number: int, devices: list[str]) -> None:
+        """Wait until these have told how many bytes the round cost them, but not for ever."""
+        deadline = time.monotonic() + SETTLE_S
+        while not self._console.settled.get(round_number, {}).keys() >= set(devices):
+            if time.monotonic() > deadline:
+                break
+            await asyncio.sleep(0.01)
 
     def _exact(self, round_number: int, contributors: list[str], sums: dict[str, int]) -> bool:
         """Compare every slot with the sum of what the contributors' meters were given."""
@@ -202,19 +309,40 @@ class Demo:
         self._progress[device] = progress
         if self.rows:
             return  # from the first round on masks are spent as well as made
-        boards = len(self.names)
-        keys = sum(
-            done if phase == "keys" else boards for phase, done, _ in self._progress.values() if phase != "waiting"
-        )
-        masks = sum(done for phase, done, _ in self._progress.values() if phase in ("masks", "ready"))
-        self._on_progress("keys", keys, boards * boards)
-        self._on_progress("masks", masks, self.fleet.plan.masks_target * boards)
+        done = dict.fromkeys(PREPARATIONS, 0)
+        for name, (phase, count, _) in self._progress.items():
+            now = "masks" if phase == "ready" else phase
+            for at in PREPARATIONS[: PREPARATIONS.index(now) + 1] if now in PREPARATIONS else ():
+                done[at] += min(count, self._work(name, at)) if at == now else self._work(name, at)
+        for phase in PREPARATIONS:
+            self._on_progress(phase, done[phase], sum(self._work(name, phase) for name in self.names))
 
     def _prepared(self) -> None:
-        """The first round is over: every key and mask was there, whatever the last diagnostics said."""
-        boards = len(self.names)
-        self._on_progress("keys", boards * boards, boards * boards)
-        self._on_progress("masks", self.fleet.plan.masks_target * boards, self.fleet.plan.masks_target * boards)
+        """The first round is over: all was prepared, whatever the last diagnostics said."""
+        for phase in PREPARATIONS:
+            total = sum(self._work(device, phase) for device in self.names)
+            self._on_progress(phase, total, total)
+
+    def _work(self, device: str, phase: str) -> int:
+        """How much a board has to do in a phase: keys with all, shares to be acknowledged by as many as recover, masks."""
+        cohort = next(members for members in self.fleet.cohorts if device in members)
+        shares = int(threshold(len(cohort)))
+        return {"keys": len(self.names), "shares": shares, "masks": self.fleet.plan.masks_target}[phase]
+
+
+def recovered(cohorts: list[list[str]], contributors: list[str], together: bool) -> int:
+    """Return how many are missing of the cohorts whose sum opened, or, with `together`, of a fleet whose sum opened."""
+    there = set(contributors)
+    opened = [set(cohort) for cohort in cohorts if there & set(cohort) or (together and there)]
+    return sum(len(cohort - there) for cohort in opened)
+
+
+def all_exact(rows: list[Row], rounds: int, disturbed: bool) -> bool:
+    """Tell whether each of `rounds` rounds has a row, some sum was published, and every one that was is exact over the boards
+    that it names; unless `disturbed`, every round must have one."""
+    published = [row for row in rows if row.sum is not None]
+    enough = bool(published) if disturbed else len(published) == rounds
+    return len(rows) == rounds and enough and all(row.exact for row in published)
 
 
 def _range(table: list[list[int]]) -> tuple[int, int]:

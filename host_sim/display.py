@@ -12,7 +12,12 @@ from rich.text import Text
 
 from host_sim.demo import Row
 
-PHASES = {"compile": "compiling the agent", "keys": "boards make keys", "masks": "boards make masks"}
+PHASES = {
+    "compile": "compiling the agent",
+    "keys": "boards make keys",
+    "shares": "boards deal shares",
+    "masks": "boards make masks",
+}
 NUMBERS = ("round", "sum Wh", "true Wh", "exact", "boards", "ms", "bytes")
 # Lines of a terminal that the live table leaves to its own heading and to the bars.
 AROUND_LINES = 9
@@ -67,9 +72,7 @@ class Display:
         """Show one round."""
         self._rows.append(row)
         if not self._console.is_terminal:
-            missing = f", missing: {', '.join(row.missing)}" if row.missing else ""
-            told = f"{row.sum} Wh" if row.sum is not None else "none"
-            self.say(f"round {row.round}: sum {told}, true {row.expected} Wh, exact: {_verdict(row)}{missing}")
+            self.say(_line(row))
 
     def _view(self) -> Group:
         """What is live: the bars, and as many of the latest rounds as the terminal has room for."""
@@ -79,19 +82,34 @@ class Display:
         return Group(self._bars, _table(self._rows, self._rows[-room:], self._boards))
 
 
+def _line(row: Row) -> str:
+    if row.sum is None:
+        return f"round {row.round}: no sum ({row.status})"
+    absent = f", recovered {row.recovered}, missing: {', '.join(row.missing)}" if row.missing else ""
+    return f"round {row.round}: sum {row.sum} Wh, true {row.expected} Wh, exact: {_verdict(row)}{absent}"
+
+
 def _table(rows: list[Row], shown: list[Row], boards: int) -> Table:
-    """A table that fits 80 columns; names of missing boards get a column of their own once there are any in `rows`."""
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    """A table that fits 80 columns. Once there are any missing in `rows` there are two columns more: how many of the missing were
+    recovered, and who is missing; where there is no sum, nobody's reading is known to be missing from it."""
+    named = any(row.missing for row in rows)
+    # Every column counts once names are shown.
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 0 if named else 1, 0, 0), pad_edge=False, show_edge=not named)
     for heading in NUMBERS:
         table.add_column(heading, justify="right", no_wrap=True)
-    named = any(row.missing for row in rows)
     if named:
+        table.add_column("recovered", justify="right", no_wrap=True)
         table.add_column("missing", overflow="fold", min_width=17)
     for row in shown:
-        cells = [row.round, row.sum, row.expected, _verdict(row), f"{len(row.contributors)}/{boards}"]
+        published = row.sum is not None
+        truth = row.expected if published else None
+        cells = [row.round, row.sum, truth, _verdict(row), f"{len(row.contributors)}/{boards}"]
         cells += [round(row.latency_ms) if row.latency_ms is not None else None, row.bytes_per_board]
         texts = [Text("-" if cell is None else str(cell)) for cell in cells]
-        table.add_row(*texts, *([Text(", ".join(row.missing))] if named else []))
+        if named:
+            texts.append(Text(str(row.recovered) if published and row.missing else "-"))
+            texts.append(Text(", ".join(row.missing) if published else "all: no sum"))
+        table.add_row(*texts)
     return table
 
 

@@ -13,8 +13,10 @@ from agent.meters.simulated import SimulatedMeter
 from agent.protocols.private_sum import PrivateSum
 from agent.protocols.provision import Provision
 from agent.runtime.mask_stock import MaskStock, Spent
+from agent.runtime.share_stock import ShareStock
 from agent.runtime.store import StoreError
-from agent.wire import topics
+from agent.runtime.unload import unload
+from agent.wire import coordination, messages, topics
 from agent.wire.envelope import Envelope
 from broker.authority import Authority
 from broker.coordinator.actions import Action, Publish, Record
@@ -60,15 +62,16 @@ class MemoryStore:
 class SimulatedBoard:
     """One board on the network. crash() loses all but the flash; start() boots from it.
 
-    `sent` has every contribution that left the board, by the epoch and round that its envelope names; `settled` the epoch, round and
-    envelope of every contribution that the board took a receipt for. `cut(kind)` is asked before each action whether the power
-    goes just then.
+    `sent` has every contribution that left the board, by the epoch and round that its envelope names, `answers` every answer to a
+    roll call; `settled` the epoch, round and envelope of every contribution that the board took a receipt for. `cut(kind)` is
+    asked before each action whether the power goes just then.
     """
 
     def __init__(self, network: Network, provision: Provision, meter: SimulatedMeter) -> None:
         self.store = MemoryStore()
         self.meter = meter
         self.sent: dict[tuple[int, int], set[bytes]] = {}
+        self.answers: dict[tuple[int, int], set[bytes]] = {}
         self.settled: set[tuple[int, int, bytes]] = set()
         self.cut: Callable[[str], bool] = lambda kind: False
         self.running = False
@@ -85,11 +88,19 @@ class SimulatedBoard:
         self.running = True
         self._life += 1
         self.stock = MaskStock(self.store)
+        self.shares = ShareStock(self.store)
         self.machine = PrivateSum(self._provision)
         stock = self.stock
         self._perform(
             self.machine.restore(
-                self.store.get("roster"), self.store.get("key"), stock.rounds, stock.high_water(), stock.pending()
+                self.store.get("roster"),
+                self.store.get("key"),
+                stock.rounds,
+                stock.high_water(),
+                stock.pending(),
+                self.shares.held,
+                self.store.get("acks"),
+                self.shares.answered(),
             )
         )
         self.link()
@@ -98,7 +109,11 @@ class SimulatedBoard:
 
     def link(self) -> None:
         """Connect (again)."""
-        self._network.connect(self.name, self.machine.subscriptions(), self._receive)
+        place = self._provision
+        birth = topics.device(place.deployment, place.device, "state")
+        will = (birth, messages.presence(False))
+        self._network.connect(self.name, self.machine.subscriptions(), self._receive, will)
+        self._network.publish(self.name, birth, messages.presence(True), retain=True)
         self._perform(self.machine.link_up())
 
     def crash(self) -> None:
@@ -142,6 +157,20 @@ class SimulatedBoard:
                 assert pending and pending[:2] == arguments
                 self.settled.add(pending)
                 self.stock.settle(*arguments)
+            case "unload":
+                unload()
+            case "hold":
+                epoch, batch, peer, share = arguments
+                self.shares.keep(epoch, batch, peer, share)
+                self._perform(self.machine.held(epoch, batch, peer))
+            case "fetch":
+                self.machine.fetched(self.shares.load(*arguments))
+            case "discard":
+                self.shares.discard(*arguments)
+            case "answer":
+                epoch, round_number, state, envelope = arguments
+                self.shares.answer(epoch, round_number, state + envelope)
+                self._perform(self.machine.answered(epoch, round_number, envelope))
             case "publish":
                 self._publish(*arguments)
 
@@ -149,9 +178,10 @@ class SimulatedBoard:
         if not self._network.connected(self.name):
             self.machine.refuse("link-lost")
             return
-        if topic.endswith("/contribution"):
-            envelope = Envelope(payload)
-            self.sent.setdefault((envelope.epoch, envelope.round), set()).add(payload)
+        for kind, left in (("contribution", self.sent), ("answer", self.answers)):
+            if topic.endswith("/" + kind):
+                envelope = Envelope(payload)
+                left.setdefault((envelope.epoch, envelope.round), set()).add(payload)
         self._network.publish(self.name, topic, payload, retain)
 
     def _idle(self, life: int) -> None:
@@ -193,7 +223,8 @@ class SimulatedCoordinator:
 
     def link(self) -> None:
         """Connect (again)."""
-        self._network.connect(topics.COORDINATOR, [f"hum/v1/{self.home.deployment}/g/+/up/+/+"], self._receive)
+        root = f"hum/v1/{self.home.deployment}"
+        self._network.connect(topics.COORDINATOR, [f"{root}/g/+/up/+/+", f"{root}/dev/+/state"], self._receive)
         for machine in self.machines.values():
             self._perform(machine.link_up(self._network.clock.now))
 
@@ -207,8 +238,12 @@ class SimulatedCoordinator:
     def _receive(self, topic: str, payload: bytes) -> None:
         levels = topics.split(topic)
         assert levels
-        machine = self.machines[levels[2]]
-        self._perform(machine.message(levels[4], levels[5], payload, self._network.clock.now))
+        now = self._network.clock.now
+        if levels[1] == "dev":
+            for machine in self.machines.values():
+                self._perform(machine.presence(levels[2], coordination.read_presence(payload), now))
+        else:
+            self._perform(self.machines[levels[2]].message(levels[4], levels[5], payload, now))
 
     def _perform(self, actions: list[Action]) -> None:
         records: list[Record] = [action for action in actions if not isinstance(action, Publish)]
@@ -234,7 +269,14 @@ class Street:
     """A whole deployment on one simulated network: authority, coordinator, boards; rows of readings, one row a board."""
 
     def __init__(
-        self, network: Network, folder: Path, rows: list[list[int]], schedule: Schedule, masks: int = 8
+        self,
+        network: Network,
+        folder: Path,
+        rows: list[list[int]],
+        schedule: Schedule,
+        masks: int = 8,
+        cohort: int = 32,
+        seal: int = 0,
     ) -> None:
         self.network = network
         authority = Authority.init(folder / "authority", "sim")
@@ -249,7 +291,10 @@ class Street:
             provision = Provision("sim", "main", device, private, public, pinned, masks_target=masks)
             self.boards.append(SimulatedBoard(network, provision, SimulatedMeter([row])))
         low, high = min(map(min, rows)), max(map(max, rows))
-        _, signed = authority.sign_roster("main", home.public, [("load", low, high)], "private-sum", "hum-2048")
+        slots = [("load", low, high)]
+        _, signed = authority.sign_roster(
+            "main", home.public, slots, "private-sum", "hum-2048", cohort=cohort, seal=seal
+        )
         home.adopt("main", signed)
         home.storage.close()
         self.coordinator = SimulatedCoordinator(network, folder / "coordinator", schedule)

@@ -1,24 +1,31 @@
-"""Write tests/vectors/*.json: one group of three boards, two rounds, every value on the way, from fixed keys.
+"""Write tests/vectors/*.json: one group of five boards, two rounds, every value on the way, from fixed keys.
 
 Run `python -m tests.make_vectors` after a deliberate change of the protocol, and change docs/protocol.md with it. The messages
-are what the boards' and the coordinator's machines publish; tests/test_vectors.py derives the same values without them.
+are what the boards' and the coordinator's machines publish; tests/test_vectors.py derives the same values without them. In
+round 0 everybody is there; meter-d is dead from round 1 on.
 """
 
 import json
+from collections import deque
 from hashlib import sha256
+from math import factorial
 from pathlib import Path
 from typing import Any
 
+from gmpy2 import invert, powmod
+
 from agent.crypto import accelerate, p256
-from agent.joye_libert import masks, parameters, zero_sum
-from agent.joye_libert.packing import Packing
+from agent.joye_libert import cohorts, masks, parameters, zero_sum
+from agent.protocols import policy
 from agent.protocols.private_sum import PrivateSum as Board
-from agent.protocols.provision import Provision
-from agent.wire import coordination, envelope, messages, topics
-from agent.wire.envelope import Context
-from broker.coordinator.actions import CloseRound, Publish, Saved
-from broker.coordinator.aggregation import open_sum, unmask_factor
-from broker.coordinator.protocols.private_sum import Place, PrivateSum, Schedule
+from agent.protocols.provision import Policy, Provision
+from agent.wire import coordination, envelope, messages, rosters, topics
+from agent.wire.envelope import Context, Envelope
+from broker.coordinator import interpolation
+from broker.coordinator.actions import Answer, CloseRound, Contribution, Publish, Saved
+from broker.coordinator.aggregation import product, unmask_factor
+from broker.coordinator.place import Place
+from broker.coordinator.protocols.private_sum import PrivateSum, Schedule
 
 FOLDER = Path(__file__).parent / "vectors"
 DEPLOYMENT, GROUP, EPOCH = "test-street", "north", 1
@@ -27,7 +34,12 @@ READINGS = {
     "meter-a": [(1450, 31000), (1500, 31005)],
     "meter-b": [(-3200, 120), (-20000, 0)],
     "meter-c": [(415, 998877), (20000, 1000000)],
+    "meter-d": [(0, 0), (77, 8)],
+    "meter-e": [(9, 500000), (-10, 500001)],
 }
+NAMES = sorted(READINGS)
+DEAD = "meter-d"
+BRIEF = 256  # bytes: what is longer is given by its SHA-256 and its ends
 Values = dict[str, Any]
 
 
@@ -40,82 +52,125 @@ RESULT_KEY = private_key("result")[:16]
 
 
 class _Group:
-    """The machines of the group, and what they published: `sent[topic]` is a list of payloads."""
+    """The machines of the group, and what they said: `sent[topic]` is a list of payloads."""
 
     def __init__(self) -> None:
-        authority = private_key("authority")
         coordinator = private_key("coordinator")
-        members = [(name, p256.public_key(private_key(name))) for name in sorted(READINGS)]
-        self.roster = messages.Roster("private-sum", "hum-2048", SLOTS, p256.public_key(coordinator), members)
+        members = [(name, p256.public_key(private_key(name))) for name in NAMES]
+        self.roster = rosters.Roster("private-sum", "hum-2048", SLOTS, p256.public_key(coordinator), members)
         self.context = Context(DEPLOYMENT, "roster", GROUP, EPOCH, 0, "authority", "")
-        self.signed = envelope.sign(authority, self.context, self.roster.encode())
-        self.digest = envelope.Envelope(self.signed).digest(self.context)
+        self.signed = envelope.sign(private_key("authority"), self.context, self.roster.encode())
+        self.digest = Envelope(self.signed).digest(self.context)
         self.sent: dict[str, list[bytes]] = {}
-        self.closed: list[CloseRound] = []
-        self.masks: dict[tuple[str, int], bytes] = {}
-        self.keys: dict[str, bytes] = {}
-        self.burnt: dict[tuple[str, int], bytes] = {}
-        self.boards = {name: self._board(name, public, p256.public_key(authority)) for name, public in members}
+        self.records: list[Any] = []
+        self.flash: dict[tuple[Any, ...], bytes] = {}
+        self._posted: deque[tuple[str, bytes]] = deque()
+        self.boards = {name: self._board(name, public) for name, public in members}
         place = Place(DEPLOYMENT, GROUP, EPOCH, self.digest, self.signed, self.roster)
         self.coordinator = PrivateSum(place, coordinator, RESULT_KEY, Schedule(10.0, 5.0, 0.0), Saved())
 
-    def _board(self, name: str, public: bytes, authority: bytes) -> Board:
-        place = Provision(DEPLOYMENT, GROUP, name, private_key(name), public, authority, masks_target=2)
-        return Board(place)
+    def _board(self, name: str, public: bytes) -> Board:
+        authority = p256.public_key(private_key("authority"))
+        return Board(Provision(DEPLOYMENT, GROUP, name, private_key(name), public, authority, masks_target=2))
 
     def run(self) -> None:
-        """Distribute the roster, make keys and masks, and go through two rounds."""
-        self._coordinate(self.coordinator.link_up(0.0))
+        """Distribute the roster, make keys, shares and masks, and go through two rounds."""
         for name, board in self.boards.items():
-            board.link_up()
-            self._idle(name)
-        for now in (0.0, 10.0):
-            self._coordinate(self.coordinator.tick(now))
+            self._board_does(name, board.link_up())
+        self._coordinate(self.coordinator.link_up(0.0), 0.0)
+        self._settle(0.0)
+        self._coordinate(self.coordinator.tick(1.0), 1.0)
+        self._settle(1.0)
+        del self.boards[DEAD]
+        self._coordinate(self.coordinator.presence(DEAD, False, 9.0), 9.0)
+        self._coordinate(self.coordinator.tick(11.0), 11.0)
+        self._settle(11.0)
+
+    def _settle(self, now: float) -> None:
+        """Deliver what is posted, and let the boards work one after the other, until there is nothing left to do."""
+        busy = True
+        while busy:
+            while self._posted:
+                self._deliver(*self._posted.popleft(), now)
+            busy = False
             for name in self.boards:
-                self._idle(name)
+                while not self._posted and (actions := self.boards[name].idle()) is not None:
+                    busy = True
+                    self._board_does(name, actions)
 
-    def _idle(self, name: str) -> None:
-        while (actions := self.boards[name].idle()) is not None:
-            self._board_does(name, actions)
+    def _deliver(self, topic: str, payload: bytes, now: float) -> None:
+        self.sent.setdefault(topic, []).append(payload)
+        levels = topics.split(topic)[2:]
+        if levels[1] == "up":
+            self._coordinate(self.coordinator.message(levels[2], levels[3], payload, now), now)
+        elif levels[1] == "mail":
+            self._to_board(levels[2], topic, payload)
+        else:
+            for name in list(self.boards):
+                self._to_board(name, topic, payload)
 
-    def _coordinate(self, actions: list[Any]) -> None:
+    def _to_board(self, name: str, topic: str, payload: bytes) -> None:
+        if name in self.boards:
+            self._board_does(name, self.boards[name].message(topic, payload))
+
+    def _coordinate(self, actions: list[Any], now: float) -> None:
         for action in actions:
-            if isinstance(action, CloseRound):
-                self.closed.append(action)
             if isinstance(action, Publish):
-                self.sent.setdefault(action.topic, []).append(action.payload)
-                for name, board in self.boards.items():
-                    if action.topic in board.subscriptions():
-                        self._board_does(name, board.message(action.topic, action.payload))
+                self._posted.append((action.topic, action.payload))
+            else:
+                self.records.append(action)
 
     def _board_does(self, name: str, actions: list[Any]) -> None:
         board = self.boards[name]
         for kind, *arguments in actions:
-            if kind == "put" and arguments[0] == "key":
-                self.keys[name] = arguments[1]
+            if kind == "put":
+                self.flash[name, arguments[0]] = arguments[1]
             elif kind == "mask":
-                _, number, self.masks[name, number] = arguments
+                self.flash[name, "mask", arguments[1]] = arguments[2]
             elif kind == "take":
                 epoch, number = arguments
-                mask = self.masks[name, number]
+                mask = self.flash[name, "mask", number]
                 self._board_does(name, board.taken(epoch, number, mask, READINGS[name][number]))
             elif kind == "spend":
-                self.burnt[name, arguments[1]] = arguments[2]
                 self._board_does(name, board.spent(*arguments))
+            elif kind == "hold":
+                self.flash[name, "share", *arguments[:3]] = arguments[3]
+                self._board_does(name, board.held(*arguments[:3]))
+            elif kind == "fetch":
+                board.fetched(self.flash[name, "share", *arguments])
+            elif kind == "answer":
+                epoch, number, _, sealed = arguments
+                self._board_does(name, board.answered(epoch, number, sealed))
             elif kind == "publish":
-                self.sent.setdefault(arguments[0], []).append(arguments[1])
-                device, upload = topics.split(arguments[0])[-2:]
-                self._coordinate(self.coordinator.message(device, upload, arguments[1], 1.0))
+                self._posted.append((arguments[0], arguments[1]))
+
+    def of(self, kind: type, number: int) -> list[Any]:
+        """Return the coordinator's records of one kind and round."""
+        return [record for record in self.records if isinstance(record, kind) and record.round == number]
+
+    def said(self, kind: str, number: int) -> bytes:
+        """Return what was said to all in round `number`; what is cleared again does not count."""
+        return [payload for payload in self.sent[topics.group(DEPLOYMENT, GROUP, kind)] if payload][number]
+
+    def uploads(self, name: str, kind: str) -> list[bytes]:
+        """Return what a board published to its `kind` topic."""
+        return self.sent.get(topics.up(DEPLOYMENT, GROUP, name, kind), [])
 
 
-def _brief(key: int, size: int) -> Values:
-    data = key.to_bytes(size, "big")
-    return {"sha256": sha256(data).hexdigest(), "first_16": data[:16].hex(), "last_16": data[-16:].hex()}
+def _brief(data: bytes) -> Any:
+    if len(data) <= BRIEF:
+        return data.hex()
+    ends = {"first_16": data[:16].hex(), "last_16": data[-16:].hex()}
+    return {"length": len(data), "sha256": sha256(data).hexdigest(), **ends}
 
 
 def _group_values(group: _Group) -> Values:
-    names = ["authority", "coordinator", *sorted(READINGS)]
+    names = ["authority", "coordinator", *NAMES]
     identities = {n: {"private": private_key(n).hex(), "public": p256.public_key(private_key(n)).hex()} for n in names}
+    allowed = Policy(4, 4, [("power", -30000, 30000), ("energy", 0, 1000000)], 3, 2)
+    bound = policy.context(DEPLOYMENT, GROUP, "meter-a", 7)
+    member = group.boards["meter-a"].member
+    order = sorted(range(len(NAMES)), key=lambda index: sha256(group.digest + NAMES[index].encode()).digest())
     return {
         "deployment": DEPLOYMENT,
         "group": GROUP,
@@ -128,65 +183,149 @@ def _group_values(group: _Group) -> Values:
         "roster_to_be_signed": envelope.to_be_signed(group.context, group.roster.encode()).hex(),
         "signed_roster": group.signed.hex(),
         "roster_digest": group.digest.hex(),
+        "order": order,
+        "cohorts": cohorts.assign(NAMES, group.digest, group.roster.cohort),
+        # A group this small has one cohort: the rule, on the same digest, for a larger one.
+        "cohorts_of_ten_by_four": cohorts.assign([f"b{i}" for i in range(10)], group.digest, 4),
+        "ring_of_forty": [
+            cohorts.neighbours(i, [f"b{k:02}" for k in range(40)], group.digest, 32, cohorts.SEAL_FLEET)
+            for i in (0, 39)
+        ],
+        "threshold": member.threshold,
+        "field": {"prime": str(member.field.p), "element_bytes": member.field.size, "batch": member.field.batch},
+        "signed_policy_7_of_meter_a": envelope.sign(private_key("authority"), bound, policy.encode(allowed)).hex(),
     }
 
 
 def _key_values(group: _Group) -> Values:
     chosen = parameters.load("hum-2048")
-    names = [*sorted(READINGS), topics.COORDINATOR]
+    names = [*NAMES, topics.COORDINATOR]
     pairs = {}
     for i, first in enumerate(names):
         for second in names[i + 1 :]:
             secret = p256.ecdh(private_key(first), p256.public_key(private_key(second)))
             key = zero_sum.pair_key(secret, group.digest, first, second, chosen)
-            pairs[f"{first} {second}"] = {"ecdh": secret.hex(), **_brief(key, chosen.residue_bytes)}
-    members = {
-        name: {"exponent": key[64:].hex(), "round_key": key[32:48].hex(), "opening_key": key[48:64].hex()}
-        for name, key in sorted(group.keys.items())
-    }
+            pairs[f"{first} {second}"] = {"ecdh": secret.hex(), "key": _brief(key.to_bytes(512, "big"))}
+    members = {}
+    for index, name in enumerate(NAMES):
+        key = group.flash[name, "key"]
+        mail = key[64 + chosen.exponent_bytes :]
+        members[name] = {
+            "round_key": key[32:48].hex(),
+            "opening_key": key[48:64].hex(),
+            "exponent": key[64 : 64 + chosen.exponent_bytes].hex(),
+            "mail_keys": {to: mail[32 * i : 32 * i + 16].hex() for i, to in enumerate(NAMES) if i != index},
+            "ready": [payload.hex() for payload in dict.fromkeys(group.uploads(name, "ready"))],
+        }
     return {
         "modulus": hex(chosen.n)[2:],
         "pair_keys": pairs,
-        "offset": hex(zero_sum.offset(len(READINGS), chosen))[2:],
+        "offset": hex(zero_sum.offset(5, chosen))[2:],
         "members": members,
-        "ready": {name: group.sent[topics.up(DEPLOYMENT, GROUP, name, "ready")][0].hex() for name in sorted(READINGS)},
+    }
+
+
+def _share_values(group: _Group) -> Values:
+    shares: Values = {}
+    for (holder, record, *rest), data in group.flash.items():
+        if record == "share":
+            _, batch, peer = rest
+            kind = "key" if batch is None else f"blinding {batch}"
+            shares[f"{kind} {NAMES[peer]} to {holder}"] = _brief(data)
+    letters: Values = {}
+    for topic, payloads in group.sent.items():
+        levels = topics.split(topic)
+        if "mail" in levels and levels[-1] != topics.COORDINATOR:
+            letters[f"{levels[-1]} to {levels[-2]}"] = sorted(payload.hex() for payload in set(payloads))
+    example = {"meter-a to meter-b": letters["meter-a to meter-b"]}
+    brief = {pair: [_brief(bytes.fromhex(one)) for one in every] for pair, every in letters.items()}
+    return {
+        "shares": dict(sorted(shares.items())),
+        "mail": dict(sorted(brief.items())),
+        "mail_in_full": example,
+    }
+
+
+def _opening_values(group: _Group, number: int) -> Values:
+    """What the coordinator computes: of one cohort, from the answers at the lowest positions."""
+    machine = group.coordinator
+    chosen, field, threshold = machine._layout.parameters, machine._layout.field, cohorts.threshold(len(NAMES))
+    answers = {NAMES.index(a.device) + 1: a for a in group.of(Answer, number)}
+    points = dict(sorted(answers.items())[:threshold])
+    exponent = machine._keys.units[0].exponent
+    factor = unmask_factor(chosen, (DEPLOYMENT, GROUP, EPOCH), number, exponent)
+    value = product(chosen, factor, [c.ciphertext for c in group.of(Contribution, number)])
+    scale, power, common, modulus = 1, 1, 1, chosen.n**2
+    weights, scale = interpolation.lagrange(list(points))
+    if any(answer.recovery for answer in points.values()):
+        common = scale * factorial(len(NAMES))
+        for weight, answer in zip(weights, points.values(), strict=True):
+            power = power * powmod(int.from_bytes(answer.recovery, "big"), weight, modulus) % modulus
+    opened = int(powmod(value, common, modulus) * power % modulus)
+    total = int((opened - 1) // chosen.n * invert(common, chosen.n) % chosen.n)
+    blinded = interpolation.blinding_sum(
+        {x: int.from_bytes(a.blinding, "big") for x, a in points.items()}, threshold, field.p
+    )
+    return {
+        "unmask_exponent": hex(exponent)[2:],
+        "unmask_factor": factor.to_bytes(512, "big").hex(),
+        "positions": list(points),
+        "scaled_weights": weights,
+        "scale": scale,
+        "stand_in": int(power).to_bytes(512, "big").hex(),
+        "e": common,
+        "w": opened.to_bytes(512, "big").hex(),
+        "t": str(total),
+        "blinding_sum": str(blinded),
+        "packed_sum": (total - blinded) % field.p,
     }
 
 
 def _round_values(group: _Group, number: int) -> Values:
     chosen = parameters.load("hum-2048")
-    packing = Packing(SLOTS, len(READINGS), chosen.bits)
     x0, x1 = masks.base(chosen, DEPLOYMENT, GROUP, EPOCH, number, 0)
-    exponent = group.coordinator._keys.exponent
-    factor = unmask_factor(chosen, (DEPLOYMENT, GROUP, EPOCH), number, exponent)
+    (closed,) = group.of(CloseRound, number)
     members = {}
-    ciphertexts = []
-    for name in sorted(READINGS):
-        mask = group.masks[name, number]
-        plaintext = packing.pack(READINGS[name][number])
-        ciphertexts.append(masks.protect(mask, plaintext, chosen))
+    for record in sorted(group.of(Contribution, number), key=lambda record: record.device):
+        name = record.device
+        mask = group.flash[name, "mask", number]
         m0, m1 = int.from_bytes(mask[:256], "big"), int.from_bytes(mask[256:], "big")
+        packed = group.coordinator._layout.packing.pack(READINGS[name][number])
+        residue = (m0 + chosen.n * m1).to_bytes(chosen.residue_bytes, "big")
+        (contribution,) = (c for c in group.uploads(name, "contribution") if Envelope(c).round == number)
+        (answer,) = (a for a in group.uploads(name, "answer") if Envelope(a).round == number)
         members[name] = {
             "reading": READINGS[name][number],
-            "mask": (m0 + chosen.n * m1).to_bytes(chosen.residue_bytes, "big").hex(),
-            "plaintext": plaintext,
-            "ciphertext": ciphertexts[-1].hex(),
-            "contribution": group.burnt[name, number].hex(),
-            "receipt": group.sent[topics.mail(DEPLOYMENT, GROUP, name, topics.COORDINATOR)][number].hex(),
+            "packed": packed,
+            "blinded": str(_plaintext(chosen, residue, record.ciphertext)),
+            "mask": residue.hex(),
+            "ciphertext": record.ciphertext.hex(),
+            "contribution": contribution.hex(),
+            "receipt": record.receipt.hex(),
+            "answer": answer.hex(),
         }
-    sealed = coordination.read_result(envelope.Envelope(group.closed[number].message)._body)[3]
+    payload = Envelope(closed.message).unverified()
+    sealed = coordination.read_result(payload)[3]
     return {
         "round": number,
         "base": (x0 + chosen.n * x1).to_bytes(chosen.residue_bytes, "big").hex(),
-        "opening": group.sent[topics.group(DEPLOYMENT, GROUP, "round")][1 + 2 * number].hex(),
+        "opening": group.said("round", number).hex(),
+        "absent": messages.read_opening(group.said("round", number))[4],
         "members": members,
-        "unmask_exponent": hex(exponent)[2:],
-        "unmask_factor": factor.to_bytes(chosen.residue_bytes, "big").hex(),
-        "total": open_sum(chosen, factor, ciphertexts),
-        "sums": group.closed[number].sums,
+        "present": messages.read_roll(Envelope(group.said("roll", number)).unverified())[1],
+        "roll": group.said("roll", number).hex(),
+        **_opening_values(group, number),
+        "sums": closed.sums,
+        "missing": closed.missing,
         "sealed_sums": sealed.hex(),
-        "result": group.closed[number].message.hex(),
+        "result": closed.message.hex(),
     }
+
+
+def _plaintext(chosen: parameters.Parameters, mask: bytes, ciphertext: bytes) -> int:
+    modulus = chosen.n**2
+    inverse = invert(int.from_bytes(mask, "big"), modulus)
+    return int((int.from_bytes(ciphertext, "big") * inverse % modulus - 1) // chosen.n)
 
 
 def build() -> dict[str, str]:
@@ -195,7 +334,7 @@ def build() -> dict[str, str]:
     try:
         group = _Group()
         group.run()
-        values = {"group": _group_values(group), "keys": _key_values(group)}
+        values = {"group": _group_values(group), "keys": _key_values(group), "shares": _share_values(group)}
         values |= {f"round-{number}": _round_values(group, number) for number in (0, 1)}
     finally:
         accelerate.install()

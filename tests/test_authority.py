@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from agent.crypto import p256
-from agent.wire import messages
+from agent.protocols import policy as policies
+from agent.protocols.policy import Policy
+from agent.wire import rosters
 from agent.wire.envelope import Context, Envelope
 from broker import authority as authority_module
 from broker.authority import Authority, AuthorityError
@@ -34,14 +36,12 @@ def authority(tmp_path: Path) -> Authority:
 
 def sign(authority: Authority, **other: object) -> tuple[int, bytes]:
     options = {"slots": SLOTS, "protocol": "private-sum", "parameter_set": "hum-2048", "group": "main"} | other
-    return authority.sign_roster(
-        options["group"], COORDINATOR, options["slots"], options["protocol"], options["parameter_set"]
-    )  # type: ignore[arg-type]
+    return authority.sign_roster(coordinator=COORDINATOR, **options)  # type: ignore[arg-type]
 
 
-def opened(authority: Authority, signed: bytes, epoch: int) -> messages.Roster:
+def opened(authority: Authority, signed: bytes, epoch: int) -> rosters.Roster:
     context = Context("test", "roster", "main", epoch, 0, "authority", "")
-    return messages.read_roster(Envelope(signed).verify(bytes.fromhex(authority.public), context))
+    return rosters.read_roster(Envelope(signed).verify(bytes.fromhex(authority.public), context))
 
 
 def test_a_roster_names_the_members_in_order_and_verifies_with_the_pinned_key(authority: Authority) -> None:
@@ -51,6 +51,22 @@ def test_a_roster_names_the_members_in_order_and_verifies_with_the_pinned_key(au
     assert roster.members == [(f"b{i}", bytes.fromhex(public)) for i, public in enumerate(KEYS)]
     assert (roster.protocol, roster.parameters, roster.slots) == ("private-sum", "hum-2048", SLOTS)
     assert roster.coordinator.hex() == COORDINATOR
+    assert (roster.cohort, roster.seal) == (32, 0)
+
+
+def test_a_roster_says_how_large_a_cohort_is_and_what_opens(authority: Authority) -> None:
+    for epoch, (cohort, seal) in enumerate([(4, 0), (64, 1), (32, 1)], 1):
+        _, signed = sign(authority, cohort=cohort, seal=seal)
+        roster = opened(authority, signed, epoch)
+        assert (roster.cohort, roster.seal) == (cohort, seal)
+
+
+def test_slots_leave_room_for_the_blinding(authority: Authority) -> None:
+    """1984 bits is the widest field, 64 of them to spare: with three members 1920 bits of slots, and not one more."""
+    most = [(f"s{index}", 0, ((1 << 46) - 1) // 3) for index in range(41)]
+    sign(authority, slots=[*most, ("last", 0, ((1 << 34) - 1) // 3)])
+    with pytest.raises(AuthorityError, match="slots-too-wide"):
+        sign(authority, slots=[*most, ("last", 0, ((1 << 35) - 1) // 3)])
 
 
 def test_epochs_grow_and_are_remembered(authority: Authority, tmp_path: Path) -> None:
@@ -99,6 +115,11 @@ def test_what_is_refused_spends_no_epoch(authority: Authority) -> None:
         {"protocol": "\n"},
         {"parameter_set": "paper-1024"},
         {"parameter_set": "hum-4096"},
+        {"cohort": 3},
+        {"cohort": 65},
+        {"cohort": True},
+        {"seal": 2},
+        {"seal": -1},
         {"group": "none"},
     ]
     for options in refused:
@@ -177,6 +198,106 @@ def test_the_private_key_is_its_owners_alone_and_a_second_authority_is_refused(t
             Authority.init(tmp_path / "other", name)
 
 
+# -- policies
+
+
+def obeyed(authority: Authority, signed: bytes, device: str = "b0") -> tuple[int, Policy]:
+    return policies.verify(signed, bytes.fromhex(authority.public), "test", "main", device)
+
+
+def test_a_policy_is_what_the_board_reads(authority: Authority) -> None:
+    serial, signed = authority.sign_policy("main", "b0", Policy(4, 5, SLOTS, 6, 7))
+    found, policy = obeyed(authority, signed)
+    assert serial == found == 1
+    assert (policy.members_least, policy.contributors_least, policy.slots) == (4, 5, SLOTS)
+    assert (policy.close, policy.close_most) == (6, 7)
+
+
+def test_serials_grow_device_by_device_and_are_remembered(authority: Authority, tmp_path: Path) -> None:
+    for device, serial in (("b0", 1), ("b0", 2), ("b1", 1), ("b0", 3), ("b1", 2)):
+        found, signed = Authority(tmp_path / "authority").sign_policy("main", device, Policy())
+        assert found == serial == obeyed(authority, signed, device)[0]
+    assert sign(Authority(tmp_path / "authority"))[0] == 1, "epochs are counted by themselves"
+
+
+def test_a_serial_is_spent_before_its_policy_exists(
+    authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_more(*_: object) -> bytes:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(authority_module.envelope, "sign", no_more)
+        authority.sign_policy("main", "b0", Policy())
+    assert Authority(tmp_path / "authority").sign_policy("main", "b0", Policy())[0] == 2
+
+
+def test_a_policy_that_cannot_be_kept_is_not_signed(
+    authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "no space")
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="no space"):
+        patch.setattr(authority_module, "write_private", full)
+        authority.sign_policy("main", "b0", Policy())
+    assert Authority(tmp_path / "authority").sign_policy("main", "b0", Policy())[0] == 1
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        Policy(members_least=1),
+        Policy(members_least=65),
+        Policy(contributors_least=1),
+        Policy(contributors_least=True),
+        Policy(slots=[]),
+        Policy(slots=[("load", 1, 0)]),
+        Policy(slots=[("load", 0, 1), ("load", 0, 1)]),
+        Policy(slots=[("load", 0, 1 << 80)]),
+        Policy(slots=[("\udcff", 0, 1)]),
+        Policy(slots=[(f"s{index}", 0, 1) for index in range(49)]),
+        Policy(close=0),
+        Policy(close=65),
+        Policy(close_most=-1),
+        Policy(close_most=49),
+    ],
+)
+def test_a_policy_that_no_board_would_read_spends_no_serial(authority: Authority, policy: Policy) -> None:
+    with pytest.raises(AuthorityError, match="make no policy"):
+        authority.sign_policy("main", "b0", policy)
+    assert authority.sign_policy("main", "b0", Policy())[0] == 1
+
+
+def test_a_policy_is_for_an_enrolled_device(authority: Authority) -> None:
+    authority.enrol("other", "b9", key())
+    for group, device in (("main", "b7"), ("main", "b9"), ("none", "b0"), ("other", "b0")):
+        with pytest.raises(AuthorityError, match=f"{device} is not enrolled in {group}"):
+            authority.sign_policy(group, device, Policy())
+
+
+def test_the_widest_policy_is_not_too_large_for_a_board(tmp_path: Path) -> None:
+    authority = Authority.init(tmp_path / "authority", "t" * 32)
+    authority.enrol("g" * 32, "d" * 32, KEYS[0])
+    slots = [(f"{index:032d}", -(1 << 48), 1 << 48) for index in range(48)]
+    _, signed = authority.sign_policy("g" * 32, "d" * 32, Policy(64, 64, slots, 64, 48))
+    found = policies.verify(signed, bytes.fromhex(authority.public), "t" * 32, "g" * 32, "d" * 32)[1]
+    assert found.slots == slots
+
+
+def test_a_folder_from_before_there_were_policies_opens(authority: Authority, tmp_path: Path) -> None:
+    path = tmp_path / "authority" / "deployment.json"
+    assert "serials" not in json.loads(path.read_text())["groups"]["main"]
+    sign(authority)
+    again = Authority(tmp_path / "authority")
+    assert again.sign_policy("main", "b2", Policy())[0] == 1
+    assert json.loads(path.read_text())["groups"]["main"]["serials"] == {"b2": 1}
+    assert sign(Authority(tmp_path / "authority"))[0] == 2
+
+
+# -- a folder that is damaged
+
+
 @pytest.mark.parametrize(
     "state",
     [
@@ -191,6 +312,10 @@ def test_the_private_key_is_its_owners_alone_and_a_second_authority_is_refused(t
         '{"deployment": "test", "groups": {"main": 1}}',
         '{"deployment": "test", "groups": {"main": {"epoch": -1, "members": {}}}}',
         '{"deployment": "test", "groups": {"main": {"epoch": true, "members": {}}}}',
+        '{"deployment": "test", "groups": {"main": {"epoch": 0, "members": {}, "serials": []}}}',
+        '{"deployment": "test", "groups": {"main": {"epoch": 0, "members": {}, "serials": {"b0": -1}}}}',
+        '{"deployment": "test", "groups": {"main": {"epoch": 0, "members": {}, "serials": {"b0": true}}}}',
+        '{"deployment": "test", "groups": {"main": {"epoch": 0, "members": {}, "serials": {"b0": "1"}}}}',
         '{"deployment": "test", "groups": {"main": {"epoch": 0, "members": {"b0": "04"}}}}',
         '{"deployment": "test", "groups": {"main": {"epoch": 0, "members": {"b0": 4}}}}',
         '{"deployment": "test", "groups": {"main": {"epoch": 0, "members": {"B0": "04"}}}}',

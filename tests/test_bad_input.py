@@ -20,7 +20,7 @@ from typing import Any
 import aiomqtt
 
 from agent.crypto import accelerate
-from agent.protocols.private_sum import CONTRIBUTION_NONCE, nonce
+from agent.protocols.contributing import CONTRIBUTION_NONCE, nonce
 from agent.runtime.start import assemble
 from agent.wire import cbor, coordination, messages
 from agent.wire.envelope import Context, seal

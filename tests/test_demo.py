@@ -1,5 +1,6 @@
 """`hum-sim demo` as its user runs it: what is on standard output is exact, complete, and nothing else is."""
 
+import asyncio
 import gzip
 import json
 import os
@@ -9,6 +10,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ import pytest
 
 from agent.meters.simulated import SimulatedMeter
 from host_sim import households
-from host_sim.demo import Row
+from host_sim.demo import LEAVING_S, Disturbance, Faults, Row, all_exact, recovered
 from host_sim.display import Display
 from tests.processes import await_running, running
 
@@ -71,7 +73,7 @@ def default_readings(boards: int) -> list[list[Decimal]]:
 
 
 def test_the_default_data(tmp_path: Path) -> None:
-    run = demo(tmp_path, "--boards", 3, "--rounds", 4, "--interval", 0.3, "--runtime", "cpython", "--json")
+    run = demo(tmp_path, "--boards", 3, "--rounds", 4, "--runtime", "cpython", "--json")
     rows = check(run, default_readings(3), 4)
     assert rows[0]["contributors"] == households.load(households.DEFAULT, 3).names
 
@@ -87,7 +89,7 @@ def test_a_file_of_ones_own_with_decimals_and_negative_values(
 ) -> None:
     text = csv_text(readings).encode()
     (tmp_path / name).write_bytes(gzip.compress(text) if name.endswith(".gz") else text)
-    arguments = ("--boards", 3, "--rounds", 4, "--interval", 0.3, "--runtime", "cpython", "--json")
+    arguments = ("--boards", 3, "--rounds", 4, "--runtime", "cpython", "--json")
     rows = check(demo(tmp_path, *arguments, "--data", tmp_path / name), readings, 4)
     assert rows[0]["sum"] == Decimal(first)
     assert rows[3]["contributors"] == ["home 1/2026-01-01", "home 2/2026-01-01", "home 3/2026-01-01"]
@@ -97,13 +99,13 @@ def test_micropython_boards(tmp_path: Path) -> None:
     run = demo(tmp_path, "--boards", 3, "--rounds", 2, "--runtime", "micropython", "--json")
     check(run, default_readings(3), 2)
     first, *_, verdict, picture = run.stderr.splitlines()
-    assert first == "starting a broker, 3 MicroPython boards (heap 160k) and the coordinator"
+    assert first == "starting a broker, 3 MicroPython boards (heap 192k) and the coordinator"
     assert verdict.startswith("every published sum was exact; median latency ")
     assert picture == f"picture: {tmp_path / 'out' / 'sum.png'}"
 
 
 def test_without_json_standard_output_is_empty_and_all_is_told_within_80_columns(tmp_path: Path) -> None:
-    run = demo(tmp_path, "--boards", 2, "--rounds", 2, "--interval", 0.3, "--runtime", "cpython", COLUMNS="80")
+    run = demo(tmp_path, "--boards", 2, "--rounds", 2, "--runtime", "cpython", COLUMNS="80")
     assert (run.returncode, run.stdout) == (0, "")
     [heading] = [line for line in run.stderr.splitlines() if "sum Wh" in line and "round " in line and ":" not in line]
     assert heading.split() == ["round", "sum", "Wh", "true", "Wh", "exact", "boards", "ms", "bytes"]
@@ -113,7 +115,7 @@ def test_without_json_standard_output_is_empty_and_all_is_told_within_80_columns
 
 def test_json_reaches_a_pipe_while_a_terminal_shows_bars_and_table(tmp_path: Path) -> None:
     ours, theirs = os.openpty()
-    command = [HUM_SIM, "demo", "--boards", "2", "--rounds", "3", "--interval", "0.3", "--runtime", "cpython", "--json"]
+    command = [HUM_SIM, "demo", "--boards", "2", "--rounds", "3", "--runtime", "cpython", "--json"]
     size = {"COLUMNS": "80", "LINES": "24", "TERM": "xterm"}
     with ThreadPoolExecutor(1) as pool:
         shown = pool.submit(read_terminal, ours)
@@ -139,26 +141,162 @@ def read_terminal(descriptor: int) -> str:
     return read.decode()
 
 
-def test_names_of_missing_boards_are_whole_in_80_columns(
+NAMES = [f"sceaux/2007-01-0{day}" for day in range(1, 5)]
+WHOLE = Row(0, "complete", Decimal(9), Decimal(9), None, True, NAMES, [], 12.3, 629, 1.0)
+RECOVERED = Row(
+    1, "complete", Decimal("123456.75"), Decimal("123456.75"), None, True, NAMES[:2], NAMES[2:], 3e4, 9999, 1.0, 2
+)
+WITHOUT = Row(2, "incomplete", None, Decimal(0), None, False, [], NAMES, 3e4, None, None)
+WRONG = Row(3, "complete", Decimal(8), Decimal(9), None, False, NAMES, [], 12.3, 629, 1.0)
+
+
+def test_who_is_missing_and_what_was_recovered_is_told_within_80_columns(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    names = [f"sceaux/2007-01-0{day}" for day in range(1, 4)]
-    with Display(3) as display:
-        display.row(Row(0, "complete", Decimal(9), Decimal(9), None, True, names, [], 12.3, 629, 1.0))
-        display.row(
-            Row(1, "incomplete", None, Decimal("123456.75"), None, False, names[:1], names[1:], 3e4, None, None)
-        )
-    said, table = capsys.readouterr().err.split("exact  boards")
-    assert (
-        said.splitlines()[1] == f"round 1: sum none, true 123456.75 Wh, exact: no sum, missing: {names[1]}, {names[2]}"
-    )
-    assert all(name in table for name in names[1:])
-    assert "12" in table and "30000" in table and max(map(len, table.splitlines())) <= 80
+    with Display(4) as display:
+        for row in (WHOLE, RECOVERED, WITHOUT, WRONG):
+            display.row(row)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[:4] == [
+        "round 0: sum 9 Wh, true 9 Wh, exact: yes",
+        f"round 1: sum 123456.75 Wh, true 123456.75 Wh, exact: yes, recovered 2, missing: {NAMES[2]}, {NAMES[3]}",
+        "round 2: no sum (incomplete)",
+        "round 3: sum 8 Wh, true 9 Wh, exact: NO",
+    ]
+    table = [line.split() for line in lines[4:] if line.strip()]
+    assert table[0] == ["round", "sum", "Wh", "true", "Wh", "exact", "boards", "ms", "bytes", "recovered", "missing"]
+    assert table[2:] == [
+        ["0", "9", "9", "yes", "4/4", "12", "629", "-"],
+        ["1", "123456.75", "123456.75", "yes", "2/4", "30000", "9999", "2", f"{NAMES[2]},"],
+        [NAMES[3]],
+        ["2", "-", "-", "no", "sum", "0/4", "30000", "-", "-", "all:", "no", "sum"],
+        ["3", "8", "9", "NO", "4/4", "12", "629", "-"],
+    ]
+    assert max(map(len, lines[4:])) <= 80
+
+
+def test_a_row_of_json_names_killed_and_late_boards_only_where_there_may_be_some() -> None:
+    assert not {"killed", "late"} & set(json.loads(WHOLE.to_json()))
+    row = json.loads(replace(RECOVERED, killed=NAMES[2:3], late=[]).to_json())
+    assert (row["killed"], row["late"], row["recovered"]) == (NAMES[2:3], [], 2)
+    assert (row["sum"], row["expected"], row["missing"]) == (123456.75, 123456.75, NAMES[2:])
+
+
+def test_a_demo_is_good_if_all_that_it_published_was_exact_and_undisturbed_if_it_published_all() -> None:
+    for rows, rounds, undisturbed, disturbed in (
+        ([WHOLE, RECOVERED], 2, True, True),
+        ([WHOLE, WITHOUT], 2, False, True),
+        ([WITHOUT], 1, False, False),
+        ([WHOLE], 2, False, False),  # a round without a row
+        ([WHOLE, WRONG], 2, False, False),
+    ):
+        assert all_exact(rows, rounds, disturbed=False) is undisturbed
+        assert all_exact(rows, rounds, disturbed=True) is disturbed
+
+
+def test_recovered_are_the_missing_of_whatever_opened() -> None:
+    cohorts = [["a", "b", "c"], ["d", "e", "f", "g"]]
+    for present, each, fleet in (("abcdefg", 0, 0), ("abdefg", 1, 1), ("abc", 0, 4), ("defg", 0, 3), ("", 0, 0)):
+        assert recovered(cohorts, list(present), together=False) == each
+        assert recovered(cohorts, list(present), together=True) == fleet
+
+
+class RecordingFleet:
+    """What a Disturbance does to a fleet, in order."""
+
+    def __init__(self) -> None:
+        self.killed: set[str] = set()
+        self.deeds: list[str | float] = []
+
+    def kill_board(self, device: str) -> None:
+        self.killed.add(device)
+        self.deeds.append(device)
+
+    def hold_back(self, seconds: float) -> None:
+        self.deeds.append(seconds)
+
+
+def disturbance(faults: Faults, rounds: int) -> tuple[Disturbance, list[str | float]]:
+    made = Disturbance(faults, {f"b{number}": f"home {number}" for number in range(1, 8)}, rounds, lambda line: None)
+    fleet = RecordingFleet()
+    made.fleet = fleet  # type: ignore[assignment]
+    return made, fleet.deeds
+
+
+def test_boards_die_in_the_second_round_half_before_and_half_after_their_contribution() -> None:
+    async def play() -> None:
+        made, deeds = disturbance(Faults(kill=3), 5)
+        for event in ("taken", "online", "answered"):
+            for device in ("b5", "b6", "b7"):
+                made.hear(device, event, {"round": 0})
+        made.closed(0)
+        assert deeds == []
+        for device in ("b1", "b5", "b6", "b7"):
+            made.hear(device, "taken", {"round": 1})
+        assert deeds == ["b5", "b6"]
+        for device in ("b1", "b7"):
+            made.hear(device, "online", {"round": 1})
+        assert deeds == ["b5", "b6"]
+        await asyncio.sleep(2 * LEAVING_S)
+        assert deeds == ["b5", "b6", "b7"]
+        made.hear("b7", "answered", {"round": 1})
+        assert deeds == ["b5", "b6", "b7"]
+
+    asyncio.run(play())
+
+
+def test_boards_are_late_from_the_end_of_the_first_round_or_from_the_beginning_of_the_only_one() -> None:
+    made, deeds = disturbance(Faults(kill=1, late=2, delay=4.5), 5)
+    assert (made.late, made.doomed) == (["b5", "b6"], ["b7"])
+    made.closed(0)
+    made.closed(1)
+    made.hear("b5", "taken", {"round": 1})
+    assert deeds == [4.5]
+    made, deeds = disturbance(Faults(late=2, delay=4.5), 1)
+    made.hear("b1", "taken", {"round": 0})
+    assert deeds == [4.5]
+
+
+def test_killed_and_late_boards_cost_no_sum(tmp_path: Path) -> None:
+    arguments = ("--boards", 10, "--rounds", 4, "--kill", 2, "--late", 1, "--runtime", "cpython", "--json")
+    run = demo(tmp_path, *arguments)
+    assert run.returncode == 0, run.stderr
+    *rows, last = [json.loads(line, parse_float=Decimal, parse_int=Decimal) for line in run.stdout.splitlines()]
+    names = households.load(households.DEFAULT, 10).names
+    late, dead = names[7:8], names[8:]
+    readings = dict(zip(names, default_readings(10), strict=True))
+    for number, row in enumerate(rows):
+        assert row["sum"] == row["expected"] == sum(readings[name][number] for name in row["contributors"])
+        assert sorted(row["contributors"] + row["missing"]) == sorted(names)
+        assert row["recovered"] == len(row["missing"])
+        assert row["exact"] is True and row["status"] == "complete"
+    # The first dies before its contribution leaves, the second when it is in, or on its way.
+    assert rows[0]["missing"] == [] and rows[1]["missing"] in (late + dead, late + dead[:1])
+    assert [row["missing"] for row in rows[2:]] == 2 * [late + dead]
+    assert [row["killed"] for row in rows] == [[], dead, dead, dead]
+    assert [row["late"] for row in rows[1:]] == 3 * [late]
+    assert (last["ok"], last["rounds"]) == (True, 4)
+    for words in (f"round 1: {dead[0]} was killed when it had taken its reading", f"round 1: {late[0]} is late: "):
+        assert sum(line.startswith(words) for line in run.stderr.splitlines()) == 1
+
+
+def test_with_too_few_left_there_is_no_sum_and_the_demo_goes_on(tmp_path: Path) -> None:
+    arguments = ("--boards", 4, "--rounds", 4, "--kill", 2, "--runtime", "cpython", "--json", "--seal", "fleet")
+    run = demo(tmp_path, *arguments)
+    assert run.returncode == 0, run.stderr
+    *rows, last = [json.loads(line) for line in run.stdout.splitlines()]
+    assert [row["sum"] is None for row in rows] == [False, True, True, True]
+    names = households.load(households.DEFAULT, 4).names
+    for row in rows[1:]:
+        assert (row["status"], row["exact"], row["contributors"]) == ("incomplete", False, [])
+        assert (row["missing"], row["killed"], row["recovered"]) == (names, names[2:], 0)
+    assert last["ok"] is True
+    assert "every published sum was exact, 3 of 4 rounds had none; " in run.stderr
 
 
 def test_without_mosquitto_an_embedded_broker_says_that_it_is_for_a_demo_only(tmp_path: Path) -> None:
-    arguments = ("--boards", 3, "--rounds", 2, "--interval", 0.3, "--runtime", "cpython", "--json")
+    arguments = ("--boards", 3, "--rounds", 2, "--runtime", "cpython", "--json")
     run = demo(tmp_path, *arguments, HUM_EMBEDDED_BROKER="1", PYTHONWARNINGS="default")
     check(run, default_readings(3), 2)
     assert not (tmp_path / "out" / "broker").exists()
@@ -183,7 +321,7 @@ def test_a_signal_while_boards_make_masks_ends_all(tmp_path: Path, number: signa
     )
     try:
         await_running(folder, "broker coordinator", 1, 60)
-        assert len(await_running(folder, "heapsize=160k", 3, 1)) == 3
+        assert len(await_running(folder, "heapsize=192k", 3, 1)) == 3
         deadline = time.monotonic() + 60
         while not list(folder.glob("boards/*/mask-*")):
             assert process.poll() is None and time.monotonic() < deadline

@@ -19,9 +19,12 @@ import pytest
 from typer.main import get_command
 
 from agent.crypto import accelerate, p256
-from agent.wire import coordination
+from agent.protocols import policy
+from agent.wire import coordination, rosters
+from agent.wire.envelope import Context, Envelope
 from broker.cli import app, main
 from broker.coordinator.actions import CloseRound, OpenRound
+from broker.coordinator.home import Home
 from broker.coordinator.storage import Storage
 
 PROJECT = Path(__file__).parent.parent
@@ -31,11 +34,21 @@ COMMANDS = [
     ["authority", "init"],
     ["authority", "enrol"],
     ["authority", "roster"],
+    ["authority", "policy"],
     ["broker"],
     ["coordinator"],
     ["coordinator", "init"],
     ["coordinator", "status"],
     ["result"],
+]
+
+
+OUT_OF_BOUNDS = [
+    ["authority", "policy", "b0", "--output", "x", *option]
+    for option in (["--members-least", "1"], ["--contributors-least", "65"], ["--close", "0"], ["--close-most", "49"])
+] + [
+    ["authority", "roster", "--coordinator", "04", "--slot", "load:0:1", "--output", "x", *option]
+    for option in (["--cohort", "3"], ["--cohort", "65"], ["--seal", "1"])
 ]
 
 
@@ -168,22 +181,23 @@ def test_a_roster_is_adopted_and_status_shows_it(hum: Hum) -> None:
         other = hum.fails(*with_lost_link)
         process.terminate()
     assert "another process runs the coordinator" in other
-    group = {"group": "main", "epoch": 1, "members": 3, "next_round": 0, "ready": 0}
+    group = {"group": "main", "epoch": 1, "members": 3, "next_round": 0, "phase": "idle", "ready": 0, "wrong": []}
     assert hum.json("coordinator", "status") == {"deployment": "test", "groups": [group], "refused": {}}
     table = hum.run("coordinator", "status").stdout
-    assert re.search(r"main\W+1\W+3\W+0\W+0", table)
+    assert re.search(r"main\W+1\W+3\W+0\W+idle\W+0", table)
 
 
 def test_results_and_refusals_are_shown(hum: Hum) -> None:
     assert hum.call("result", "--json").stdout == ""
     storage = Storage(hum.folder / "coordinator" / "coordinator.db")
     storage.commit([OpenRound("main", 1, 0, b"o"), OpenRound("main", 1, 1, b"o")], {"bad-tag": 2})
-    storage.commit([CloseRound("main", 1, 0, coordination.COMPLETE, [], [300, -20], b"r", 12.34)], {})
+    storage.commit([CloseRound("main", 1, 0, coordination.COMPLETE, [], [300, -20], b"r", 12.34, ["b1"])], {})
     storage.commit([CloseRound("main", 1, 1, coordination.INCOMPLETE, ["b2"], None, b"r", 5000.0)], {})
     storage.close()
     first, second = (json.loads(line) for line in hum.run("result", "--json").stdout.splitlines())
     assert (first["round"], first["status"], first["sums"], first["missing"]) == (0, "complete", [300, -20], [])
     assert (first["latency_ms"], first["group"], first["epoch"]) == (12.3, "main", 1)
+    assert (first["wrong"], second["wrong"]) == (["b1"], [])
     assert (second["round"], second["status"], second["sums"], second["missing"]) == (1, "incomplete", None, ["b2"])
     assert [json.loads(line) for line in hum.call("result", "--last", "1", "--json").stdout.splitlines()] == [second]
     assert hum.call("result", "--group", "other", "--json").stdout == ""
@@ -192,6 +206,43 @@ def test_results_and_refusals_are_shown(hum: Hum) -> None:
     assert "incomplete" in table
     assert hum.json("coordinator", "status")["refused"] == {"bad-tag": 2}
     assert "bad-tag" in hum.run("coordinator", "status").stdout
+
+
+def test_a_policy_is_signed_for_one_board_as_its_settings_want_it(hum: Hum) -> None:
+    bounds = ["--members-least", "5", "--contributors-least", "4", "--close", "3", "--close-most", "0"]
+    slots = ["--slot", "load:0:1000", "--slot", "feed-in:-500:0"]
+    for serial in (1, 2):
+        answer = hum.json("authority", "policy", "b1", *bounds, *slots, "--output", "b1.policy")
+        assert answer == {"group": "main", "device": "b1", "serial": serial, "policy": "b1.policy"}
+    authority = bytes.fromhex((hum.folder / "authority" / "authority.pub").read_text())
+    signed = bytes.fromhex((hum.folder / "b1.policy").read_text())
+    serial, chosen = policy.verify(signed, authority, "test", "main", "b1")
+    assert (serial, chosen.members_least, chosen.contributors_least) == (2, 5, 4)
+    assert (chosen.slots, chosen.close, chosen.close_most) == ([("load", 0, 1000), ("feed-in", -500, 0)], 3, 0)
+
+
+def test_a_policy_without_options_is_the_safe_one(hum: Hum) -> None:
+    done = hum.call("authority", "policy", "b0", "--output", "b0.policy")
+    assert done.stdout == "group: main\ndevice: b0\nserial: 1\npolicy: b0.policy\n"
+    authority = bytes.fromhex((hum.folder / "authority" / "authority.pub").read_text())
+    signed = bytes.fromhex((hum.folder / "b0.policy").read_text())
+    _, chosen = policy.verify(signed, authority, "test", "main", "b0")
+    assert policy.encode(chosen) == policy.encode(policy.Policy())
+
+
+def test_a_roster_takes_the_size_of_a_cohort_and_the_seal(hum: Hum) -> None:
+    authority = bytes.fromhex((hum.folder / "authority" / "authority.pub").read_text())
+    roster = ["authority", "roster", "--coordinator", KEYS[0], "--slot", "load:0:1", "--output", "new.cose"]
+    for options, expected in (
+        ([], (32, 0)),
+        (["--cohort", "4", "--seal", "fleet"], (4, 1)),
+        (["--seal", "cohort"], (32, 0)),
+    ):
+        epoch = hum.json(*roster, *options)["epoch"]
+        signed = Envelope((hum.folder / "new.cose").read_bytes())
+        payload = signed.verify(authority, Context("test", "roster", "main", epoch, 0, "authority", ""))
+        found = rosters.read_roster(payload)
+        assert (found.cohort, found.seal) == expected
 
 
 def test_the_brokers_files_are_written_for_all_enrolled(hum: Hum) -> None:
@@ -227,6 +278,19 @@ def test_authority_errors_are_one_line(hum: Hum) -> None:
     assert "paper-1024" not in hum.fails(*roster, "load:0:1", "--coordinator", public, "--parameters", "paper-1024")
     assert "no protocol is called" in hum.fails(*roster, "load:0:1", "--coordinator", public, "--protocol", "other")
     assert not (hum.folder / "new.cose").exists()
+
+
+def test_policy_errors_are_one_line(hum: Hum) -> None:
+    command = ["authority", "policy", "b0", "--output", "new.policy"]
+    assert "no authority in" in hum.fails(*command, "--dir", "none")
+    assert "b9 is not enrolled in main" in hum.fails("authority", "policy", "b9", "--output", "new.policy")
+    assert "b0 is not enrolled in two" in hum.fails(*command, "--group", "two", process=True)
+    assert "NAME:LOW:HIGH" in hum.fails(*command, "--slot", "load")
+    for slot in ("load:5:1", "LOAD:0:1", f"load:0:{10**30}", b"\xff:0:1".decode(errors="surrogateescape")):
+        assert "make no policy" in hum.fails(*command, "--slot", slot)
+    assert "is no folder" in hum.fails("authority", "policy", "b0", "--output", "none/new.policy")
+    assert not (hum.folder / "new.policy").exists()
+    assert hum.json(*command)["serial"] == 1
 
 
 def test_a_group_of_one_has_no_roster(hum: Hum) -> None:
@@ -326,8 +390,34 @@ def test_a_corrupt_database_is_one_line(hum: Hum) -> None:
         assert "not a database" in hum.fails(*command, process=True)
 
 
+def test_a_database_of_an_older_version_is_one_line(hum: Hum) -> None:
+    database = sqlite3.connect(hum.folder / "coordinator" / "coordinator.db")
+    database.execute("PRAGMA user_version=0")
+    database.close()
+    for command in (["coordinator"], ["coordinator", "status"], ["result"]):
+        assert "the database is of form 0, and this version reads form 2" in hum.fails(*command)
+
+
+def test_the_status_names_whose_answers_were_wrong_in_the_last_round(hum: Hum) -> None:
+    Home(hum.folder / "coordinator").adopt("main", (hum.folder / "roster.cose").read_bytes())
+    storage = Storage(hum.folder / "coordinator" / "coordinator.db")
+    for number, wrong in enumerate((["b0"], ["b1", "b2"])):
+        storage.commit([OpenRound("main", 1, number, b"o")], {})
+        storage.commit([CloseRound("main", 1, number, coordination.COMPLETE, [], [1, 0], b"r", 1.0, wrong)], {})
+    storage.close()
+    (group,) = hum.json("coordinator", "status")["groups"]
+    assert (group["next_round"], group["phase"], group["wrong"]) == (2, "idle", ["b1", "b2"])
+    assert "['b1', 'b2']" in hum.run("coordinator", "status").stdout
+
+
 def test_wrong_usage_is_explained_with_status_two(hum: Hum) -> None:
-    for command in (["nothing"], ["authority", "enrol"], ["result", "--last", "0"], ["coordinator", "--port", "0"]):
+    for command in (
+        ["nothing"],
+        ["authority", "enrol"],
+        *OUT_OF_BOUNDS,
+        ["result", "--last", "0"],
+        ["coordinator", "--port", "0"],
+    ):
         done = hum.call(*command)
         assert done.returncode == 2
         assert "Traceback" not in done.stderr

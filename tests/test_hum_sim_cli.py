@@ -37,10 +37,16 @@ def refused(folder: Path, *arguments: object) -> str:
         (["--boards", "1"], "--boards 1: a group has 2 to 64 boards"),
         (["--boards", "65"], "--boards 65: a group has 2 to 64 boards"),
         (["--runtime", "pypy"], "--runtime pypy: micropython or cpython"),
-        (["--heap", "lots"], "--heap lots: a size such as 160k"),
-        (["--heap", "0k"], "--heap 0k: a size such as 160k"),
+        (["--heap", "lots"], "--heap lots: a size such as 192k"),
+        (["--heap", "0k"], "--heap 0k: a size such as 192k"),
         (["--interval", "inf"], "--interval and --window: finite numbers of seconds"),
         (["--window", "inf"], "--interval and --window: finite numbers of seconds"),
+        (["--boards", "5", "--cohort", "4"], "--cohort 4: of 5 boards one cohort would have 2, too few to hide in"),
+        (
+            ["--boards", "5", "--kill", "3", "--late", "2"],
+            "--kill 3 --late 2: of 5 boards one at least must be left",
+        ),
+        (["--late", "1", "--window", "8"], "--window 8: with --late at most 7 seconds"),
     ],
 )
 def test_a_bad_option_is_named(tmp_path: Path, arguments: list[str], words: str) -> None:

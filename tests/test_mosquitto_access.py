@@ -106,6 +106,7 @@ def test_only_who_has_a_password_may_enter(broker: MosquittoBroker) -> None:
     [
         (f"{ROOT}/g/main/up/b0/contribution", "coordinator"),
         (f"{ROOT}/g/main/up/b0/ready", "coordinator"),
+        (f"{ROOT}/g/main/up/b0/answer", "coordinator"),
         (f"{ROOT}/dev/b0/state", "coordinator"),
         (f"{ROOT}/dev/b0/diag", "client"),
         (f"{ROOT}/g/main/mail/b1/b0", "b1"),
@@ -120,12 +121,14 @@ def test_a_board_writes_its_own_topics(broker: MosquittoBroker, topic: str, read
     [
         (f"{ROOT}/g/main/up/b1/contribution", "coordinator"),
         (f"{ROOT}/g/main/up/b1/ready", "coordinator"),
+        (f"{ROOT}/g/main/up/b1/answer", "coordinator"),
         (f"{ROOT}/g/main/up/coordinator/ready", "coordinator"),
         (f"{ROOT}/dev/b1/state", "coordinator"),
         (f"{ROOT}/dev/b1/diag", "client"),
         (f"{ROOT}/g/main/mail/b1/coordinator", "b1"),
         (f"{ROOT}/g/main/mail/b1/b1", "b1"),
         (f"{ROOT}/g/main/round", "b1"),
+        (f"{ROOT}/g/main/roll", "b1"),
         (f"{ROOT}/g/main/result", "client"),
         (f"{ROOT}/g/main/roster", "b1"),
         (f"{ROOT}/coord/state", "b1"),
@@ -138,7 +141,7 @@ def test_a_board_writes_nothing_else(broker: MosquittoBroker, topic: str, reader
 
 
 @pytest.mark.parametrize("reader", ["b0", "client"])
-@pytest.mark.parametrize("kind", ["round", "result", "roster"])
+@pytest.mark.parametrize("kind", ["round", "roll", "result", "roster"])
 def test_the_coordinator_speaks_to_all(broker: MosquittoBroker, kind: str, reader: str) -> None:
     assert asyncio.run(arrives(broker, "coordinator", f"{ROOT}/g/main/{kind}", reader))
 
@@ -156,7 +159,7 @@ def test_the_coordinators_presence_is_heard(broker: MosquittoBroker) -> None:
 
 
 @pytest.mark.parametrize("reader", ["b1", "client"])
-@pytest.mark.parametrize("kind", ["contribution", "ready"])
+@pytest.mark.parametrize("kind", ["contribution", "ready", "answer"])
 def test_what_a_board_sends_up_only_the_coordinator_hears(broker: MosquittoBroker, kind: str, reader: str) -> None:
     assert not asyncio.run(arrives(broker, "b0", f"{ROOT}/g/main/up/b0/{kind}", reader))
 
@@ -174,6 +177,7 @@ def test_a_board_hears_no_other_boards_diagnostics(broker: MosquittoBroker) -> N
     ("topic", "reader"),
     [
         (f"{ROOT}/g/main/round", "b0"),
+        (f"{ROOT}/g/main/roll", "b0"),
         (f"{ROOT}/g/main/result", "b0"),
         (f"{ROOT}/g/main/roster", "b0"),
         (f"{ROOT}/coord/state", "b0"),
@@ -181,6 +185,7 @@ def test_a_board_hears_no_other_boards_diagnostics(broker: MosquittoBroker) -> N
         (f"{ROOT}/dev/b0/state", "coordinator"),
         (f"{ROOT}/g/main/up/client/contribution", "coordinator"),
         (f"{ROOT}/g/main/up/b0/contribution", "coordinator"),
+        (f"{ROOT}/g/main/up/b0/answer", "coordinator"),
         (f"{ROOT}/g/main/mail/b0/client", "b0"),
         (f"{ROOT}/g/main/mail/b0/coordinator", "b0"),
     ],

@@ -12,9 +12,10 @@ import pytest
 from sqlalchemy.exc import SQLAlchemyError
 
 from agent.wire import coordination
-from broker.coordinator.actions import CloseRound, Contribution, Horizon, OpenRound, Saved
-from broker.coordinator.storage import Storage
+from broker.coordinator.actions import Answer, CloseRound, Contribution, Horizon, OpenRound, RollCall, Saved
+from broker.coordinator.storage import FORM, Storage, StorageError
 
+EVERYONE = (1 << 64) - 1  # more than a signed integer of SQLite holds
 ROOT = Path(__file__).parent.parent
 KILLS = 10
 
@@ -32,13 +33,32 @@ def opened(number: int) -> OpenRound:
 
 def contribution(number: int, device: str) -> Contribution:
     return Contribution(
-        "main", 1, number, device, device.encode() * 16, bytes([number]) * 512, b"receipt of " + device.encode()
+        "main",
+        1,
+        number,
+        device,
+        device.encode() * 16,
+        bytes([number]) * 512,
+        EVERYONE,
+        b"receipt of " + device.encode(),
     )
+
+
+def roll_call(number: int) -> RollCall:
+    return RollCall("main", 1, number, b"roll call %d" % number)
+
+
+def answer(number: int, device: str, recovery: bytes | None = None) -> Answer:
+    return Answer("main", 1, number, device, device.encode() * 16, bytes([number]) * 16, recovery)
+
+
+def horizon(device: str, number: int) -> Horizon:
+    return Horizon("main", 1, device, number, number - 1, EVERYONE)
 
 
 def closed(number: int, sums: list[int] | None) -> CloseRound:
     status, missing = (coordination.COMPLETE, []) if sums else (coordination.INCOMPLETE, ["b1"])
-    return CloseRound("main", 1, number, status, missing, sums, b"result %d" % number, 12.5)
+    return CloseRound("main", 1, number, status, missing, sums, b"result %d" % number, 12.5, ["b2"])
 
 
 def test_every_connection_has_the_write_ahead_log_and_full_synchronisation(storage: Storage) -> None:
@@ -54,43 +74,61 @@ def test_every_connection_has_the_write_ahead_log_and_full_synchronisation(stora
 def test_saved_tells_what_a_machine_needs_at_each_stage(storage: Storage) -> None:
     first, second = contribution(0, "b0"), contribution(0, "b1")
     assert storage.saved("main", 1) == Saved()
-    storage.commit([Horizon("main", 1, "b0", 3)], {})
-    assert storage.saved("main", 1) == Saved(horizons={"b0": 3})
+    storage.commit([horizon("b0", 3)], {})
+    assert storage.saved("main", 1) == Saved(horizons={"b0": horizon("b0", 3)})
     storage.commit([opened(0)], {})
-    expected = Saved(next_round=0, open_message=b"opening 0", horizons={"b0": 3})
+    expected = Saved(next_round=0, open_message=b"opening 0", horizons={"b0": horizon("b0", 3)})
     assert storage.saved("main", 1) == expected
     storage.commit([first], {})
     assert storage.saved("main", 1) == replace(expected, open_contributions=[first])
-    storage.commit([second, Horizon("main", 1, "b0", 4), closed(0, [7])], {})
-    expected = Saved(next_round=1, last_result=b"result 0", horizons={"b0": 4}, closed_contributions=[first, second])
+    storage.commit([second, roll_call(0)], {})
+    expected = replace(expected, open_contributions=[first, second], roll_message=b"roll call 0")
+    assert storage.saved("main", 1) == expected
+    given = [answer(0, "b0", bytes(512)), answer(0, "b1")]
+    storage.commit([*given, horizon("b0", 4)], {})
+    expected = replace(expected, answers=given, horizons={"b0": horizon("b0", 4)})
+    assert storage.saved("main", 1) == expected
+    storage.commit([closed(0, [7])], {})
+    expected = Saved(
+        next_round=1, last_result=b"result 0", closed_contributions=[first, second], horizons=expected.horizons
+    )
     assert storage.saved("main", 1) == expected
     storage.commit([opened(1), contribution(1, "b0")], {})
     expected = replace(expected, open_message=b"opening 1", open_contributions=[contribution(1, "b0")])
     assert storage.saved("main", 1) == expected
     storage.commit([closed(1, None)], {})
-    assert storage.saved("main", 1) == Saved(2, None, [], [contribution(1, "b0")], b"result 1", {"b0": 4})
+    assert storage.saved("main", 1) == Saved(
+        next_round=2, last_result=b"result 1", closed_contributions=[contribution(1, "b0")], horizons=expected.horizons
+    )
 
 
 def test_groups_and_epochs_are_kept_apart(storage: Storage) -> None:
-    storage.commit([opened(0), contribution(0, "b0"), Horizon("main", 1, "b0", 3)], {})
+    storage.commit([opened(0), contribution(0, "b0"), horizon("b0", 3)], {})
     assert storage.saved("main", 2) == Saved()
     assert storage.saved("other", 1) == Saved()
 
 
 def test_what_is_committed_twice_is_there_once_and_unchanged(storage: Storage) -> None:
-    records = [opened(0), contribution(0, "b0"), closed(0, [7]), Horizon("main", 1, "b0", 3)]
-    storage.commit(records, {})
-    before = storage.results(None, 10), storage.saved("main", 1)
-    storage.commit(records, {})
-    assert (storage.results(None, 10), storage.saved("main", 1)) == before
+    records = [opened(0), contribution(0, "b0"), horizon("b0", 3), roll_call(0), answer(0, "b0")]
+    for more in ([], [closed(0, [7])]):
+        records += more
+        storage.commit(records, {})
+        before = storage.results(None, 10), storage.saved("main", 1)
+        storage.commit(records, {})
+        assert (storage.results(None, 10), storage.saved("main", 1)) == before
 
 
 def test_a_record_is_never_replaced_by_another(storage: Storage) -> None:
-    storage.commit([opened(0), contribution(0, "b0"), closed(0, [7])], {})
-    before = storage.results(None, 10), storage.saved("main", 1)
-    other = replace(contribution(0, "b0"), digest=b"x", ciphertext=b"x", receipt=b"x")
-    storage.commit([replace(opened(0), message=b"x"), other, replace(closed(0, [8]), message=b"x")], {})
-    assert (storage.results(None, 10), storage.saved("main", 1)) == before
+    storage.commit([opened(0), contribution(0, "b0"), roll_call(0), answer(0, "b0")], {})
+    before = storage.saved("main", 1)
+    other = replace(contribution(0, "b0"), digest=b"x", ciphertext=b"x", held=0, receipt=b"x")
+    others = [replace(opened(0), message=b"x"), other, replace(roll_call(0), message=b"x")]
+    storage.commit([*others, replace(answer(0, "b0"), digest=b"x", blinding=b"x", recovery=b"x")], {})
+    assert storage.saved("main", 1) == before
+    storage.commit([closed(0, [7])], {})
+    closed_once = storage.results(None, 10), storage.saved("main", 1)
+    storage.commit([*others, replace(closed(0, [8]), message=b"x", wrong=[])], {})
+    assert (storage.results(None, 10), storage.saved("main", 1)) == closed_once
 
 
 def test_a_transaction_that_fails_leaves_nothing(storage: Storage) -> None:
@@ -130,6 +168,7 @@ def test_results_are_the_last_closed_rounds_oldest_first(storage: Storage) -> No
         (4, coordination.COMPLETE, [4], []),
     ]
     assert storage.results("other", 3) == []
+    assert all(row["wrong"] == ["b2"] for row in rows)
     assert all(row["latency_ms"] == 12.5 and row["opened_at"] <= row["closed_at"] <= time.time() for row in rows)
 
 
@@ -137,6 +176,29 @@ def test_a_file_that_is_no_database_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "coordinator.db").write_bytes(b"this is not a database, and long enough to be looked at" * 40)
     with pytest.raises(SQLAlchemyError):
         Storage(tmp_path / "coordinator.db")
+
+
+def test_a_database_of_another_form_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "coordinator.db"
+    Storage(path).close()
+    for form in (0, FORM - 1, FORM + 1):
+        with sqlite3.connect(path) as database:
+            assert database.execute(f"PRAGMA user_version={form}").fetchall() == []
+        with pytest.raises(StorageError, match=f"is of form {form}, and this version reads form {FORM}"):
+            Storage(path)
+        assert database.execute("PRAGMA user_version").fetchall() == [(form,)]
+        database.close()
+
+
+def test_a_database_whose_making_was_cut_short_is_completed(tmp_path: Path) -> None:
+    database = sqlite3.connect(tmp_path / "coordinator.db")
+    database.execute(f"PRAGMA user_version={FORM}")
+    database.execute('CREATE TABLE rosters ("group" VARCHAR, epoch INTEGER, signed BLOB, PRIMARY KEY ("group", epoch))')
+    database.close()
+    storage = Storage(tmp_path / "coordinator.db")
+    storage.commit([opened(0), horizon("b0", 3)], {"late": 1})
+    assert storage.saved("main", 1).open_message == b"opening 0"
+    storage.close()
 
 
 WRITER = """
@@ -149,7 +211,7 @@ storage = Storage(Path(sys.argv[1]))
 number = int(sys.argv[2])
 while True:
     records = [OpenRound("main", 1, number, b"o")]
-    records += [Contribution("main", 1, number, d, b"d", bytes(512), b"r") for d in ("b0", "b1")]
+    records += [Contribution("main", 1, number, d, b"d", bytes(512), 3, b"r") for d in ("b0", "b1")]
     storage.commit(records, {"late": 1})
     print(number, flush=True)
     number += 1

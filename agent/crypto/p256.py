@@ -11,8 +11,8 @@ from hashlib import sha256
 
 from agent.crypto import accelerate
 from agent.crypto.errors import CryptoError
-from agent.crypto.hmac import hmac_sha256
 from agent.crypto.octets import octets
+from agent.crypto.p256_table import kept
 
 # SEC 2 version 2, section 2.4.2. A product and `% P` are faster on MicroPython's integers than the shift-and-add
 # reduction that this prime was chosen for: that needs eight more big-integer operations, each with its own object.
@@ -24,7 +24,6 @@ GY = 0x4FE342E2FE1A7F9B8EE7EB4A7C0F9E162BCE33576B315ECECBB6406837BF51F5
 
 _MAX_DRAWS = 64
 _ALL_FIFTEENS = 2**256 - 1  # 15 in each of 64 hexadecimal digits
-_base_table = [b""]  # filled at the first use
 
 
 def generate(random_bytes):
@@ -70,9 +69,11 @@ def sign(private, message):
 
     CryptoError for a private key outside [1, n-1].
     """
+    from agent.crypto.rfc6979 import nonces  # boards only verify
+
     secret = _scalar(private)
     digest = sha256(octets(message, "message")).digest()
-    for nonce in _nonces(secret, digest):
+    for nonce in nonces(secret, digest, N):
         r = _base_multiple(nonce)[0] % N
         s = accelerate.powmod(nonce, N - 2, N) * (int.from_bytes(digest, "big") + r * secret) % N
         if r and s:
@@ -125,23 +126,6 @@ def _point(public):
     if public[0] != 4 or x >= P or y >= P or (x * x * x - 3 * x + B - y * y) % P:
         raise CryptoError("public key is not a point on the curve")
     return x, y
-
-
-def _nonces(secret, digest):
-    """Generate the candidates for the nonce (RFC 6979, section 3.2)."""
-    seed = secret.to_bytes(32, "big") + (int.from_bytes(digest, "big") % N).to_bytes(32, "big")
-    value = b"\x01" * 32
-    key = bytes(32)
-    for separator in (b"\x00", b"\x01"):
-        key = hmac_sha256(key, value + separator + seed)
-        value = hmac_sha256(key, value)
-    while True:
-        value = hmac_sha256(key, value)
-        nonce = int.from_bytes(value, "big")
-        if 1 <= nonce < N:
-            yield nonce
-        key = hmac_sha256(key, value + b"\x00")
-        value = hmac_sha256(key, value)
 
 
 def _run(steps):
@@ -203,9 +187,9 @@ def _odd_multiples(point):
 
 def _base_points():
     """Return the odd multiples up to 15 of G, then of 2^128*G, with Z = 1; between calls they take 1 kB as bytes."""
-    if not _base_table[0]:
-        _base_table[0] = _make_base_table()
-    table = _base_table[0]
+    if not kept[0]:
+        kept[0] = _make_base_table()
+    table = kept[0]
     return [
         (int.from_bytes(table[i : i + 32], "big"), int.from_bytes(table[i + 32 : i + 64], "big"), 1)
         for i in range(0, len(table), 64)

@@ -1,8 +1,9 @@
-"""Zero-sum keys without a dealer: sk_u = offset + sum of +-k_uv over the other members + k_u,coordinator.
+"""Zero-sum keys without a dealer: sk_u = offset + sum of +-k_uv over the neighbours + k_u,coordinator.
 
 Every k is 2|N| bits from HKDF over an ECDH secret, for one roster only: the salt is the roster's digest, so boards that were
 shown different rosters share no key and their sum does not open. Between u and v the member that stands later in the roster adds
-k_uv and the other subtracts it. The public offset, members * 2^(2|N|), keeps every exponent positive: no board ever inverts.
+k_uv and the other subtracts it. Who are neighbours is a public rule, and mutual (cohorts.py). The public offset,
+members * 2^(2|N|), keeps every exponent positive: no board ever inverts.
 The coordinator's part makes the sum unreadable to a broker that holds every ciphertext (docs/protocol.md, "Keys").
 """
 
@@ -19,11 +20,6 @@ def pair_key(secret, roster_digest, first, second, parameters):
 def offset(members, parameters):
     """Return the public offset in every member's exponent, for a group of `members`."""
     return members << (2 * parameters.bits)
-
-
-def exponent_bytes(parameters):
-    """Return the size of an exponent in bytes: at most 2*64 + 1 keys of 2|N| bits."""
-    return parameters.residue_bytes + 1
 
 
 def round_keys(secret, roster_digest, device):

@@ -1,73 +1,62 @@
-"""What a board makes of a signed roster: whether it takes part, and with which keys."""
+"""A board's place under the roster in force, and its keys. How it comes to them: joining.py, keying.py."""
 
-from agent.crypto import p256
-from agent.joye_libert import parameters, zero_sum
-from agent.joye_libert.packing import Packing, PackingError
-from agent.wire import messages, topics
-from agent.wire.envelope import Context, Envelope
-
-ROSTER_MOST = 8192  # bytes
+from agent.wire import topics
+from agent.wire.envelope import Context
 
 
 class Refused(Exception):
     """An input is against the protocol or the board's policy. args[0] is the named reason."""
 
 
-class Accepted:
-    """A roster that a board takes part under: its epoch, Roster, 32-byte digest, Parameters and Packing."""
+class Membership:
+    """A board's place under the roster in force.
 
-    def __init__(self, epoch, roster, digest, chosen, packing):
+    `index` is its own in `names`, the members' in roster order; `cohort` lists the indices of the members among whom it shares,
+    itself included, `threshold` of whom recover what is shared; the thresholds of the other cohorts that one seal
+    covers add up to `elsewhere`. `members` are the pairs of name and public key, None once the
+    keys are made: 64 keys are a tenth of a Pico's heap. `round_key`, `opening_key` (16 bytes each) and `exponent` are None before.
+    """
+
+    def __init__(self, place, epoch, digest, roster, cohort, threshold, elsewhere, parameters, packing, field):
+        self.place = place
         self.epoch = epoch
-        self.roster = roster
         self.digest = digest
-        self.parameters = chosen
+        self.members = roster.members
+        self.names = roster.names()
+        self.index = self.names.index(place.device)
+        self.coordinator = roster.coordinator
+        self.cohort_most = roster.cohort
+        self.seal = roster.seal
+        self.cohort = cohort
+        self.threshold = threshold
+        self.elsewhere = elsewhere
+        self.parameters = parameters
         self.packing = packing
+        self.field = field
+        self.round_key = self.opening_key = self.exponent = None
+        self._mail_keys = None
 
+    def context(self, kind, round, sender=None, receiver=topics.COORDINATOR):
+        """Return the Context of a message of this epoch; from this board to the coordinator unless told otherwise."""
+        place = self.place
+        return Context(place.deployment, kind, place.group, self.epoch, round, sender or place.device, receiver)
 
-def accept(place, raw, least_epoch):
-    """Return the Accepted roster in `raw`, a COSE_Sign1 by the authority that `place`, a Provision, pins.
+    def mail_key(self, peer, outgoing):
+        """Return the 16-byte key of the mail to, or from, the member of the cohort with index `peer`."""
+        at = 32 * self.cohort.index(peer) + (0 if outgoing else 16)
+        return self._mail_keys[at : at + 16]
 
-    Raises Refused, EnvelopeError or MessageError with the named reason: it is of an epoch before `least_epoch`, not signed, not
-    for this board, against its policy, or of no use.
-    """
-    if len(raw) > ROSTER_MOST:
-        raise Refused("oversized")
-    envelope = Envelope(raw)
-    if envelope.epoch < least_epoch or envelope.round:
-        raise Refused("stale-roster")
-    context = Context(place.deployment, "roster", place.group, envelope.epoch, 0, "authority", "")
-    roster = messages.read_roster(envelope.verify(place.authority, context))
-    if (place.device, place.public) not in roster.members:
-        raise Refused("not-a-member")
-    if len(roster.members) < place.members_least:
-        raise Refused("group-too-small")
-    if roster.protocol != "private-sum":
-        raise Refused("unknown-protocol")
-    try:
-        chosen = parameters.load(roster.parameters)
-        packing = Packing(roster.slots, len(roster.members), chosen.bits)
-    except parameters.ParameterError:
-        raise Refused("unknown-parameters")
-    except PackingError as error:
-        raise Refused(error.args[0])
-    return Accepted(envelope.epoch, roster, envelope.digest(context), chosen, packing)
+    def take_keys(self, round_key, opening_key, exponent, mail_keys):
+        """The keys are there; the other members' public keys are not needed again."""
+        self.round_key, self.opening_key, self.exponent, self._mail_keys = round_key, opening_key, exponent, mail_keys
+        self.members = None
 
+    def record(self):
+        """Return the record of the keys: roster digest, round key, opening key, exponent, mail keys."""
+        return self.digest + self.round_key + self.opening_key + self.exponent + self._mail_keys
 
-def key_steps(place, roster, digest, chosen, count):
-    """Generator: one yield a short step; returns (round key, opening key, exponent): 16, 16 and exponent_bytes() bytes.
-
-    `count()` is called for each member done. Raises CryptoError if a member's key is no point of the curve.
-    """
-    own = place.device
-    total = zero_sum.offset(len(roster.members), chosen)
-    for name, public in roster.members:
-        if name != own:
-            secret = yield from p256.ecdh_steps(place.private, public)
-            key = zero_sum.pair_key(secret, digest, min(own, name), max(own, name), chosen)
-            total += key if own > name else -key
-        count()
-        yield
-    secret = yield from p256.ecdh_steps(place.private, roster.coordinator)
-    total += zero_sum.pair_key(secret, digest, own, topics.COORDINATOR, chosen)
-    round_key, opening_key = zero_sum.round_keys(secret, digest, own)
-    return round_key, opening_key, total.to_bytes(zero_sum.exponent_bytes(chosen), "big")
+    def restore(self, record):
+        """Take up the keys in a record(), if it is one of this roster."""
+        at = 64 + self.parameters.exponent_bytes
+        if record and record[:32] == self.digest and len(record) == at + 32 * len(self.cohort):
+            self.take_keys(record[32:48], record[48:64], record[64:at], record[at:])

@@ -1,89 +1,89 @@
 """The board's side of a private sum: a sans-IO machine, events in, actions out (diagram in docs/architecture.md).
 
-Events: restore(), message(), taken(), spent(), idle(), link_up(), retry(). Each returns a list of actions, to be done in
-order; an action that fails ends the list. Actions:
+Its parts are membership (the roster and its keys), contributing, dealing (shares) and roll_call (answers). Events: restore(),
+message(), taken(), spent(), held(), fetched(), answered(), idle(), link_up(), retry(). Each returns a list of actions, to be done
+in order; an action that fails ends the list. Actions:
   ("put", record, value)                    keep a record durably
   ("drop", epoch, round)                    forget masks of earlier epochs and rounds
   ("mask", epoch, round, mask)              keep a mask
   ("take", epoch, round)                    read the meter, load the round's mask, and call taken()
   ("spend", epoch, round, envelope)         burn the round durably, and only when that is done call spent()
-  ("publish", topic, payload, qos, retain)  send
   ("settle", epoch, round)                  erase the receipted contribution
+  ("hold", epoch, batch, peer, share)       keep a member's share (batch None: of its key) durably, and only then call held()
+  ("fetch", epoch, batch, peer)             load such a share, and call fetched()
+  ("discard", epoch, batch)                 forget shares of earlier epochs and batches
+  ("answer", epoch, round, state, envelope) keep the answer durably, and only then call answered()
+  ("unload",)                               code for joining, for key shares and signatures can leave the memory
+  ("publish", topic, payload, qos, retain)  send
 """
 
 from hashlib import sha256
 
 from agent.crypto.errors import CryptoError
 from agent.crypto.hmac import constant_time_equal
-from agent.joye_libert import masks, zero_sum
-from agent.joye_libert.packing import PackingError
-from agent.protocols import membership
+from agent.protocols.contributing import Contributing, publish_up
 from agent.protocols.membership import Refused
 from agent.wire import messages, topics
-from agent.wire.envelope import Context, Envelope, EnvelopeError, opening_tag, seal
+from agent.wire.envelope import EnvelopeError, opening_tag
 
 ROUND_MOST = 0xFFFFFFFF
-CONTRIBUTION_NONCE = 1
-READY_NONCE = 2
-
-
-def nonce(kind, round):
-    """Return the 13-byte nonce of round traffic: the kind, eight zeros, the round. One message per kind and round exists."""
-    return bytes([kind]) + bytes(8) + round.to_bytes(4, "big")
+_JOBS = ("_checking", "_witnessing", "_making")
 
 
 class PrivateSum:
-    """One board in one group. `refused` maps each named reason to how often an input was refused for it."""
+    """One board in one group. `refused` maps each named reason to how often an input was refused for it.
+
+    `member` is the Membership under the roster in force, or None.
+    """
 
     def __init__(self, provision):
         self.provision = provision
         self.refused = {}
-        self.roster = None
-        self._index = 0
-        self._members = 0
+        self.member = None
         self.epoch = 0
         self.keys_done = 0
-        self.pending = None
-        self._digest = None
+        self._flash_holds = None
+        self._dealing = None
+        self._roll_call = None
+        self._answered = None
         self._raw_digest = None
-        self._high_water = (0, 0)
-        self._parameters = None
+        self._own = Contributing(provision.masks_target, (0, 0), None)
         self._workspace = None
-        self._packing = None
-        self._exponent = None
-        self._round_key = None
-        self._opening_key = None
-        self._stock = []
-        self._refilling = True
-        self._announced = -1
-        self._round_open = False
         self._opened = -1
-        self._checking = None
-        self._making = None
+        self._round_open = False
+        self._kept_batch = 0
+        self._absent = []
+        self._roll = None
+        self._answering = self._checking = self._witnessing = self._making = None
 
     # -- what the runtime may ask
 
     def subscriptions(self):
         """Return the topic filters that this machine listens to."""
         place = self.provision
-        return [
-            topics.group(place.deployment, place.group, "roster"),
-            topics.group(place.deployment, place.group, "round"),
-            topics.mail(place.deployment, place.group, place.device, topics.COORDINATOR),
-        ]
+        group = [topics.group(place.deployment, place.group, kind) for kind in ("roster", "round", "roll")]
+        return group + [topics.mail(place.deployment, place.group, place.device, "+")]
 
     def progress(self):
-        """Return (phase, done, total): "waiting", "keys", "masks" or "ready"."""
-        if not self.roster:
+        """Return (phase, done, total): "waiting", "keys", "shares", "masks" or "ready"."""
+        if not self.member:
             return "waiting", 0, 0
-        if not self._exponent:
-            return "keys", self.keys_done, self._members
-        phase = "masks" if self._refilling else "ready"
-        return phase, len(self._stock), self.provision.masks_target
+        if not self._dealing:
+            return "keys", self.keys_done, len(self.member.names)
+        for batch in (None, self._batch()):
+            if not self._dealing.enough(batch):
+                return "shares", bin(self._dealing.holders(batch)).count("1"), self.member.threshold
+        phase = "masks" if self._own.refilling else "ready"
+        return phase, len(self._own.stock), self.provision.masks_target
+
+    @property
+    def pending(self):
+        """The (epoch, round, envelope) of the contribution that has no receipt, or None."""
+        return self._own.pending
 
     def masks(self):
         """Return for how many rounds to come there is a mask."""
-        return len(self._stock)
+        return len(self._own.stock)
 
     def refuse(self, reason):
         """Count one refusal."""
@@ -91,33 +91,32 @@ class PrivateSum:
 
     # -- events
 
-    def restore(self, roster, key, stock, high_water, pending):
-        """Take up what the flash holds: the records "roster" and "key" (bytes or None), the rounds in stock for the roster's
-        epoch (a function of the epoch), the last (epoch, round) spent, and the pending (epoch, round, envelope) or None."""
-        self._high_water = high_water
-        self.pending = pending
+    def restore(self, roster, key, stock, high_water, pending, held=None, acks=None, answered=None):
+        """Take up what the flash holds: the records "roster", "key" and "acks" (bytes or None), the rounds in stock for an epoch (a
+        function), the last (epoch, round) spent, the pending (epoch, round, envelope) or None, the shares held of an epoch (a
+        function that returns what Dealing takes), the last answer's (epoch, round, data) or None."""
+        self._own = Contributing(self.provision.masks_target, high_water, pending)
+        self._flash_holds = held
+        self._answered = answered
         if not roster:
             return []
         actions = self._guard(self._adopt, roster)
-        if self.roster:
-            self._stock = [r for r in stock(self.epoch) if r > self._last_round()]
-            self._refilling = len(self._stock) < self.provision.masks_target
-            if key and len(key) == 64 + zero_sum.exponent_bytes(self._parameters) and key[:32] == self._digest:
-                self._round_key = key[32:48]
-                self._opening_key = key[48:64]
-                self._exponent = key[64:]
-                self.roster.members = None
+        if self.member:
+            self._own.take_stock([r for r in stock(self.epoch) if r > self._last_round()])
+            self.member.restore(key)
+            if self.member.round_key:
+                self._start_dealing(acks)
         return actions
 
     def message(self, topic, payload):
         """Take a message from the broker."""
         place = self.provision
-        if topic == topics.group(place.deployment, place.group, "roster"):
-            return self._guard(self._on_roster, payload)
-        if topic == topics.group(place.deployment, place.group, "round"):
-            return self._guard(self._on_round, payload)
-        if topic == topics.mail(place.deployment, place.group, place.device, topics.COORDINATOR):
-            return self._guard(self._on_receipt, payload)
+        own_mail = topics.mail(place.deployment, place.group, place.device, "")
+        if topic.startswith(own_mail):
+            return self._guard(self._on_mail, topic[len(own_mail) :], payload)
+        for kind, handler in (("roster", self._on_roster), ("round", self._on_round), ("roll", self._on_roll)):
+            if topic == topics.group(place.deployment, place.group, kind):
+                return self._guard(handler, payload)
         self.refuse("wrong-topic")
         return []
 
@@ -127,59 +126,67 @@ class PrivateSum:
 
     def spent(self, epoch, round, envelope):
         """The runtime answers ("spend", ...) when the burn is durable: now, and not before, the envelope may leave."""
-        self.pending = (epoch, round, envelope)
+        self._own.pending = (epoch, round, envelope)
         self._checking = None  # the receipt of an earlier round must not hold this one back
         return self._resend()
 
-    def idle(self):
-        """Do one short step: check a receipt, or make a key or a mask; None if there is nothing to do.
+    def held(self, epoch, batch, peer):
+        """The runtime answers ("hold", ...) when the share is durable."""
+        return self._dealing.held(batch, peer) if self._dealing and epoch == self.epoch else []
 
-        While a round is open there is not: the time is the round's.
+    def fetched(self, share):
+        """The runtime answers ("fetch", ...): the share's bytes, or None."""
+        self._roll_call.fetched = share
+        return []
+
+    def answered(self, epoch, round, envelope):
+        """The runtime answers ("answer", ...) when the record is durable: now, and not before, the answer may leave."""
+        self._roll_call.envelope = envelope
+        return self._send_answer()
+
+    def idle(self):
+        """Do one short step: answer a roll call, check a signature, or make a key, a share or a mask; None if there is nothing to do.
+
+        While a round is open nothing but the answer is done: the time is the round's.
         """
-        if self._round_open:
+        name = self._job()
+        if name is None:
             return None
-        if self._checking is None and self._making is None:
-            self._making = self._next_job()
-            if self._making is None:
-                return None
-        checking = self._checking is not None
         try:
-            return next(self._checking if checking else self._making) or []
+            return next(getattr(self, name)) or []
         except StopIteration:
-            if checking:
-                self._checking = None
-            else:
-                self._making = None
-        except (Refused, EnvelopeError, messages.MessageError) as error:  # only what is checked can be refused
-            self._checking = None
+            setattr(self, name, None)
+        except (Refused, EnvelopeError, messages.MessageError) as error:
+            setattr(self, name, None)
+            self._roll = None if name == "_answering" else self._roll
             self.refuse(error.args[0])
-        except CryptoError:  # only what is made can fail
+            return [("unload",)]  # the code that checks signatures, if it was that
+        except CryptoError:  # only keys that are made can fail so
             self._forget_roster()
             self.refuse("bad-member-key")
+        if name == "_answering":
+            self._roll = None
         return []
 
     def rest(self):
-        """Memory is short: give up the key or mask under way, and the buffers it was made in; idle() begins anew with others."""
-        self._making = self._workspace = None
+        """Memory is short: give up what is under way, and the buffers it was made in; idle() begins anew with others."""
+        self._making = self._answering = self._workspace = None
         self.keys_done = 0
 
     def link_up(self):
         """The link to the broker is (again) there: say who is ready, and resend what has no receipt."""
-        self._announced = -1
-        return self._announce() + self._resend()
+        self._own.announce_again()
+        if self._dealing:
+            self._dealing.restart()
+        return self._announce() + self._resend() + self._send_answer()
 
     def retry(self):
         """Some seconds have passed: no round keeps the board from its idle work any longer, and what has no receipt is resent."""
+        actions = self._resend() + (self._send_answer() if self._round_open else [])
         self._round_open = False
-        return self._resend()
-
-    def _resend(self):
-        """Publish the pending contribution again: identical bytes."""
-        if not self.pending or self.pending[0] != self.epoch or not self.roster or self._checking:
-            return []
-        return [self._publish_up("contribution", self.pending[2], False)]
-
-    # -- the roster
+        if self._dealing:
+            self._dealing.again()
+        return actions
 
     def _guard(self, handler, *arguments):
         try:
@@ -188,160 +195,233 @@ class PrivateSum:
             self.refuse(error.args[0])
             return []
 
+    def _resend(self):
+        """Publish the contribution again that has no receipt, unless one is being checked."""
+        return [] if self._checking else self._own.resend(self.member)
+
+    def _announce(self):
+        return self._own.announce(self.member, self._dealing, self._batch()) if self._dealing else []
+
+    def _last_round(self):
+        return self._own.last_round(self.epoch)
+
+    def _send_answer(self):
+        """Publish the last answer (again), as long as its round is the last that was opened: identical bytes."""
+        last = self._roll_call
+        if not last or not last.envelope or (last.epoch, last.round) != (self.epoch, self._opened) or not self.member:
+            return []
+        return [publish_up(self.member, "answer", last.envelope, False)]
+
+    # -- the roster
+
     def _on_roster(self, raw):
         if self._raw_digest and sha256(raw).digest() == self._raw_digest:
             return []
-        return self._adopt(raw) + [("put", "roster", raw), ("drop", self.epoch, 1)]
+        return self._adopt(raw) + [
+            ("put", "roster", raw),
+            ("drop", self.epoch, 1),
+            ("discard", self.epoch, 0),
+            ("unload",),
+        ]
 
     def _adopt(self, raw):
-        accepted = membership.accept(self.provision, raw, max(self.epoch + 1, self._high_water[0]))
+        answered = self._roll_call.epoch if self._roll_call else self._answered[0] if self._answered else 0
+        least = max(self.epoch + 1, self._own.high_water[0], answered)
+        from agent.protocols import joining  # once an epoch: see the action "unload"
+
+        member = joining.accept(self.provision, raw, least)
         self._forget_roster()
-        self.epoch = accepted.epoch
-        self.roster = accepted.roster
-        self._digest = accepted.digest
-        self._packing = accepted.packing
+        self.member = member
+        self.epoch = member.epoch
         self._raw_digest = sha256(raw).digest()
-        self._index = self.roster.names().index(self.provision.device)
-        self._members = len(self.roster.members)
-        self._parameters = accepted.parameters
         self._workspace = None
         return []
 
     def _forget_roster(self):
-        self.roster = self._raw_digest = self._exponent = self._checking = self._making = None
-        self.keys_done = 0
-        self._announced = self._opened = -1
-        self._stock = []
-        self._refilling = True
+        self.member = self._dealing = self._raw_digest = self._roll = None
+        self._answering = self._checking = self._witnessing = self._making = None
+        self.keys_done = self._kept_batch = 0
+        self._opened = -1
+        self._absent = []
+        self._own.forget()
 
-    def _last_round(self):
-        return self._high_water[1] if self._high_water[0] == self.epoch else -1
+    def _start_dealing(self, acks):
+        from agent.protocols.dealing import Dealing  # not before joining, which needs the room
+
+        held = self._flash_holds(self.epoch) if self._flash_holds else (0, {})
+        self._dealing = Dealing(self.member, held, acks)
+
+    def _answers(self):
+        """Return the RollCall: its code is not in the memory before the first roll call needs it."""
+        if not self._roll_call:
+            from agent.protocols.roll_call import RollCall
+
+            self._roll_call = RollCall(self._answered)
+        return self._roll_call
+
+    def _batch(self):
+        """Return the batch of blinding that the last open round was of."""
+        return max(self._opened, self._last_round(), 0) // self.member.field.batch
 
     # -- idle time
 
-    def _next_job(self):
-        if not self.roster:
+    def _job(self):
+        """Return the name of the attribute with the generator whose turn it is, or None."""
+        if self._roll:
+            if not self._answering:
+                round, present, envelope = self._roll
+                self._answering = self._answer(round, present, envelope)
+            return "_answering"
+        if self._round_open:
             return None
-        if not self._exponent:
-            return self._derive_key()
-        next_round = max([self._last_round(), self._opened] + self._stock) + 1
-        if not self._refilling or next_round > ROUND_MOST:
-            return None
-        if self._workspace is None:
-            self._workspace = masks.workspace(self._parameters)
-        return self._make_mask(next_round)
+        if not self._making:
+            self._workspace = None  # a signature's check needs the room
+            self._making = self._next_job()
+        for name in _JOBS:
+            if getattr(self, name):
+                return name
+        return None
 
-    def _derive_key(self):
-        keys = yield from membership.key_steps(
-            self.provision, self.roster, self._digest, self._parameters, self._count_key
-        )
-        self._round_key, self._opening_key, self._exponent = keys
-        self.roster.members = None  # 64 keys are a tenth of a Pico's heap, and are not needed again
-        yield [("put", "key", self._digest + self._round_key + self._opening_key + self._exponent)] + self._announce()
+    def _next_job(self):
+        member = self.member
+        if not member:
+            return None
+        if not self._dealing:
+            return self._derive_keys()
+        batch = self._batch()
+        if batch != self._kept_batch:
+            return self._discard(batch)
+        due = self._dealing.next([batch])
+        if due:
+            return self._dealing.steps(due[0], due[1])
+        if (
+            self._own.stock
+            and self._absent
+            and not self._answers().has_recovery(member, self._next_roll(), self._absent)
+        ):
+            return self._foresee(self._next_roll(), self._absent)
+        next_round = max([self._last_round(), self._opened] + self._own.stock) + 1
+        if self._own.refilling and next_round <= ROUND_MOST:
+            return self._make_mask(next_round)
+        due = self._dealing.next([batch + 1] if (batch + 1) * member.field.batch <= ROUND_MOST else [])
+        return self._dealing.steps(due[0], due[1]) if due else None
+
+    def _derive_keys(self):
+        from agent.protocols import keying
+
+        if not self.member.round_key:  # memory may have been short just after they were made
+            yield from keying.key_steps(self.member, self._count_key)
+        keying = None
+        yield [("put", "key", self.member.record()), ("unload",)]
+        self._start_dealing(None)
 
     def _count_key(self):
         self.keys_done += 1
 
-    def _make_mask(self, round):
-        place = self.provision
-        mask = yield from masks.steps(
-            masks.base(self._parameters, place.deployment, place.group, self.epoch, round, 0),
-            self._exponent,
-            self._parameters,
-            self._workspace,
-        )
-        if round <= max(self._last_round(), self._opened):
-            return
-        self._stock.append(round)
-        actions = [("mask", self.epoch, round, mask)]
-        if len(self._stock) >= place.masks_target:
-            self._refilling = False
-            actions += self._announce()
-        yield actions
+    def _discard(self, batch):
+        self._kept_batch = batch
+        self._dealing.forget_before(batch)
+        yield [("discard", self.epoch, batch)]
 
-    def _announce(self):
-        if self._refilling or not self._exponent or not self._stock or self._announced == self._stock[-1]:
+    def _buffers(self):
+        if self._workspace is None:
+            from agent.joye_libert import masks
+
+            self._workspace = masks.workspace(self.member.parameters)
+        return self._workspace
+
+    def _make_mask(self, round):
+        for actions in self._own.mask_steps(self.member, round, self._buffers(), lambda: self._opened):
+            yield actions + self._announce() if actions else None
+
+    def _next_roll(self):
+        """Return the round whose roll call comes next, as far as this board can tell."""
+        last = self._answers()
+        over = (last.epoch, last.round) == (self.epoch, self._opened) or self._last_round() < self._opened
+        return self._opened + 1 if over else max(self._opened, 0)
+
+    def _foresee(self, round, absent):
+        """Members are known dead: make the recovery share for the next roll call before it comes."""
+        try:
+            yield from self._answers().recovery_steps(self.member, self._dealing, round, absent, self._buffers)
+        except Refused:
+            self._absent = []
+            raise
+
+    # -- mail
+
+    def _on_mail(self, sender, raw):
+        if sender == topics.COORDINATOR:
+            if self._checking is None:
+                self._checking = self._own.receipt_steps(self.member, raw)
             return []
-        self._announced = horizon = self._stock[-1]
-        payload = seal(
-            self._round_key, nonce(READY_NONCE, horizon), self._context("ready", horizon), messages.nothing()
-        )
-        return [self._publish_up("ready", payload, True)]
+        if not self._dealing:
+            raise Refused("not-ready")
+        actions = self._dealing.take(sender, raw, self._batch())
+        return actions + self._announce()
 
     # -- a round
 
     def _on_round(self, raw):
+        member = self.member
         if not raw:
-            self._round_open = False  # the coordinator cleared the retained message
+            # The coordinator cleared the retained message; who has contributed waits for the roll call.
+            self._round_open = self._round_open and self._last_round() == self._opened
             return []
-        epoch, round, digest, tags = messages.read_opening(raw)
-        if not self.roster or epoch != self.epoch:
+        epoch, round, digest, tags, absent = messages.read_opening(raw)
+        if not member or epoch != self.epoch:
             raise Refused("wrong-epoch")
-        if digest != self._digest:
+        if digest != member.digest:
             raise Refused("other-roster")
-        if not self._exponent:
+        if not self._dealing:
             raise Refused("not-ready")
-        waiting = self.pending and self.pending[:2] == (epoch, round)
+        waiting = self._own.pending and self._own.pending[:2] == (epoch, round)
         if round <= self._last_round() and not waiting:
             raise Refused("replayed")
-        at = 16 * self._index
-        context = self._context("round", round, topics.COORDINATOR, self.provision.device)
-        if not constant_time_equal(tags[at : at + 16], opening_tag(self._opening_key, context, digest)):
+        at = 16 * member.index
+        context = member.context("round", round, topics.COORDINATOR, self.provision.device)
+        if not constant_time_equal(tags[at : at + 16], opening_tag(member.opening_key, context, digest, absent)):
             raise Refused("bad-tag")
-        self._round_open = True
         self._opened = max(self._opened, round)
+        self._absent = [peer for peer in member.cohort if absent >> peer & 1 and peer != member.index]
+        if not waiting and not (self._dealing.enough(None) and self._dealing.enough(round // member.field.batch)):
+            raise Refused("not-shared")
+        self._round_open = True
         return self._resend() if waiting else [("take", epoch, round)]
 
     def _contribute(self, epoch, round, mask, values):
-        if epoch != self.epoch or not self.roster or round <= self._last_round():
+        if epoch != self.epoch or not self._dealing or round <= self._last_round():
             raise Refused("replayed")
-        if mask is None or len(mask) != self._parameters.residue_bytes:
-            self._spend_stock(round)
-            raise Refused("no-mask")
-        if values is None:
-            raise Refused("no-reading")
-        try:
-            plaintext = self._packing.pack(values)
-        except PackingError as error:
-            raise Refused(error.args[0])
-        ciphertext = masks.protect(mask, plaintext, self._parameters)
-        payload = messages.contribution(ciphertext, max([round] + self._stock))
-        envelope = seal(
-            self._round_key, nonce(CONTRIBUTION_NONCE, round), self._context("contribution", round), payload
-        )
-        # From here on the round is burnt, whatever becomes of the burn; before, running out of memory has changed nothing.
-        self._high_water = (epoch, round)
-        self._spend_stock(round)
-        return [("spend", epoch, round, envelope)]
+        return self._own.contribute(self.member, self._dealing, round, mask, values, self._batch())
 
-    def _spend_stock(self, round):
-        """Masks up to `round` are of no more use; refill when a quarter of the target is left."""
-        self._stock = [r for r in self._stock if r > round]
-        if len(self._stock) * 4 <= self.provision.masks_target:
-            self._refilling = True
-
-    def _on_receipt(self, raw):
-        envelope = Envelope(raw)
-        if not self.pending or self.pending[:2] != (envelope.epoch, envelope.round) or not self.roster:
+    def _on_roll(self, raw):
+        member = self.member
+        if not raw:
+            self._round_open = False  # the coordinator cleared the retained message: the round is over
+            return []
+        if not self._dealing:
+            raise Refused("not-ready")
+        heard = self._answers().hear(member, raw, self._own.high_water)
+        if heard is None:
+            self._opened = max(self._opened, self._roll_call.round)  # after a reboot nothing else tells
+            return self._send_answer()
+        envelope, present = heard
+        if self._roll and self._roll[0] == envelope.round:
             raise Refused("replayed")
-        if self._checking is None:
-            self._checking = self._check_receipt(envelope)
+        self._answering = None  # an answer to an earlier round has come too late
+        self._opened = max(self._opened, envelope.round)
+        self._absent = [peer for peer in member.cohort if not present >> peer & 1]
+        if self._absent:
+            self._making = None  # a power for the answer needs the same buffers
+        self._roll = (envelope.round, present, envelope)
         return []
 
-    def _check_receipt(self, envelope):
-        """Nothing waits for a receipt, and a signature is dear: it is checked in idle time, before all else."""
-        context = self._context("receipt", envelope.round, topics.COORDINATOR, self.provision.device)
-        digest = messages.read_receipt((yield from envelope.verify_steps(self.roster.coordinator, context)))
-        if not self.pending or digest != sha256(self.pending[2]).digest():
-            raise Refused("wrong-receipt")
-        epoch, round, _ = self.pending
-        self.pending = None
-        yield [("settle", epoch, round)]
+    def _answer(self, round, present, envelope):
+        yield from self._roll_call.steps(self.member, self._dealing, round, present, self._buffers)
+        self._witnessing = self._witness(envelope)
 
-    def _context(self, kind, round, sender=None, receiver=topics.COORDINATOR):
-        place = self.provision
-        return Context(place.deployment, kind, place.group, self.epoch, round, sender or place.device, receiver)
-
-    def _publish_up(self, kind, payload, retain):
-        place = self.provision
-        return ("publish", topics.up(place.deployment, place.group, place.device, kind), payload, 1, retain)
+    def _witness(self, envelope):
+        """The tag made the board answer; that the list can be shown to others, its signature, is checked when there is time."""
+        context = self.member.context("roll", envelope.round, topics.COORDINATOR, "")
+        yield from envelope.verify_steps(self.member.coordinator, context)
+        yield [("unload",)]

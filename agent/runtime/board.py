@@ -3,30 +3,34 @@
 import asyncio
 import gc
 
+from agent.runtime import reserve
 from agent.runtime.mask_stock import Spent
 from agent.runtime.mqtt import LinkLost, QueueFull
 from agent.runtime.store import StoreError
 from agent.runtime.ticks import ticks_diff, ticks_ms, ticks_us
+from agent.runtime.unload import unload
 from agent.wire import messages, topics
 
 SLICE_MS = 10
 RETRY_S = 5
 OUTBOX_MOST = 16
+OUTBOX_IDLE = 2  # idle work that makes messages rests while more than these wait
 FAILURES_MOST = 5  # slices of idle work in a row that may run out of memory
 GARBAGE_MOST = 24576  # bytes
 
 
 class Board:
-    """One board: `client` an mqtt.Client, `store` and `stock` its flash, `machine` a protocol machine, `meter` its meter.
+    """One board: `client` an mqtt.Client, `store`, `stock` and `shares` its flash, `machine` a protocol machine, `meter` its meter.
 
     `log(event, fields)` is called with what an engineer at the console would want to see; `diagnostics_s` is the least time
     between two diagnostics messages. `slice_us` is the longest that idle work has kept the event loop.
     """
 
-    def __init__(self, client, store, stock, machine, meter, log, diagnostics_s=60):
+    def __init__(self, client, store, stock, shares, machine, meter, log, diagnostics_s=60):
         self.client = client
         self.store = store
         self.stock = stock
+        self.shares = shares
         self.machine = machine
         self.meter = meter
         self.slice_us = 0
@@ -51,6 +55,8 @@ class Board:
         self.client.on_message = self._on_message
         self.client.on_link = self._on_link
         self._restore()
+        unload()
+        self._free_reserve()
         loops = (self._idle_loop(), self._outbox_loop(), self._retry_loop(), self._diagnostics_loop(place))
         tasks = [asyncio.create_task(self._ending(loop)) for loop in loops]
         try:
@@ -78,6 +84,9 @@ class Board:
                 self.stock.rounds,
                 self.stock.high_water(),
                 self.stock.pending(),
+                self.shares.held,
+                self.store.get("acks"),
+                self.shares.answered(),
             )
         )
 
@@ -147,6 +156,30 @@ class Board:
         self.stock.drop_before(epoch, round + 1)
         self._log("settled", {"round": round, "sent": self.client.bytes_sent, "refused": self.machine.refused})
 
+    def _do_unload(self):
+        unload()
+        self._free_reserve()
+        gc.collect()
+
+    def _free_reserve(self):
+        if self.machine.progress()[0] not in ("waiting", "keys"):
+            reserve[0] = None
+
+    def _do_hold(self, epoch, batch, peer, share):
+        self.shares.keep(epoch, batch, peer, share)
+        self._perform(self.machine.held(epoch, batch, peer))
+
+    def _do_fetch(self, epoch, batch, peer):
+        self.machine.fetched(self.shares.load(epoch, batch, peer))
+
+    def _do_discard(self, epoch, batch):
+        self.shares.discard(epoch, batch)
+
+    def _do_answer(self, epoch, round, state, envelope):
+        self.shares.answer(epoch, round, state + envelope)
+        self._perform(self.machine.answered(epoch, round, envelope))
+        self._log("answered", {"round": round, "bytes": len(envelope)})
+
     # -- tasks
 
     def _enqueue(self, topic, payload, qos, retain):
@@ -175,14 +208,19 @@ class Board:
             try:
                 idle = self._slice(start)
                 failures = 0
-            except MemoryError:
+            except (MemoryError, StoreError) as error:
                 failures += 1
                 if failures > FAILURES_MOST:
                     raise
-                self._make_room()
+                if isinstance(error, StoreError):
+                    self.machine.refuse("flash")
+                else:
+                    self._make_room()
                 await asyncio.sleep(1)
                 continue
             self.slice_us = max(self.slice_us, ticks_diff(ticks_us(), start))
+            if len(self._outbox) >= OUTBOX_IDLE:
+                await asyncio.sleep(0.01)  # work that makes messages must not outrun the link
             if idle:
                 gc.collect()
                 self._work.clear()
@@ -191,7 +229,7 @@ class Board:
 
     def _slice(self, start):
         """Do idle work until SLICE_MS after `start`; return True when there is none left."""
-        while ticks_diff(ticks_us(), start) < SLICE_MS * 1000:
+        while ticks_diff(ticks_us(), start) < SLICE_MS * 1000 and len(self._outbox) < OUTBOX_IDLE:
             actions = self.machine.idle()
             if actions is None:
                 return True

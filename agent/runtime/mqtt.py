@@ -12,6 +12,8 @@ from agent.runtime import mqtt_packets as packets
 from agent.runtime.mqtt_link import Link, LinkLost, QueueFull, later  # noqa: F401  QueueFull is for callers
 from agent.runtime.mqtt_socket import print_exception
 
+SHORTAGES_MOST = 2  # links in a row that ended for want of memory
+
 
 class Client:
     """One client of the broker at `host`, a name or an IPv4 address, and `port`.
@@ -63,10 +65,14 @@ class Client:
         self._finished = asyncio.Event()
 
     async def run(self):
-        """Keep a link up until `stop`; a client runs once. Cancelling this closes the link without DISCONNECT."""
+        """Keep a link up until `stop`; a client runs once. Cancelling this closes the link without DISCONNECT.
+
+        Raises MemoryError when several links in a row have ended for want of memory: no other will do better on this heap.
+        """
         if self._running:
             raise RuntimeError("already running")
         self._running = True
+        shortages = 0
         delay = self.backoff_first
         try:
             while not self._stopping:
@@ -74,6 +80,9 @@ class Client:
                 if self._stopping:
                     break
                 self.count(link.reason)
+                shortages = shortages + 1 if link.reason == "memory" else 0
+                if shortages > SHORTAGES_MOST:
+                    raise MemoryError("for a link")
                 if link.reason.startswith("refused"):
                     delay = self.backoff_cap
                 elif link.lasted:

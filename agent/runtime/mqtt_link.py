@@ -142,7 +142,7 @@ class Link:
         except (OSError, EOFError):
             self.end("link-lost" if self.greeted else "connect-failed")
         except Exception as error:
-            self.end("internal-error")
+            self.end("memory" if isinstance(error, MemoryError) else "internal-error")
             mqtt_socket.print_exception(error)
 
     async def _hold(self):

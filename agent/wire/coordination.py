@@ -4,23 +4,43 @@ A board never imports this module: it is a module of its own for the sake of the
 """
 
 from agent.wire import cbor, topics
-from agent.wire.messages import MEMBERS_MOST, SLOTS_MOST, check, fields, is_bytes, is_integer
+from agent.wire.messages import EVERYONE, MEMBERS_MOST, SLOTS_MOST, check, fields, is_bytes, is_integer
 
 COMPLETE = 0
 INCOMPLETE = 1
 INVALID = 2
 
 
-def opening(epoch, round, roster_digest, tags):
-    """Make the message that opens a round: `tags` are the members' 16-byte tags in roster order."""
-    return cbor.encode({1: epoch, 2: round, 3: roster_digest, 4: b"".join(tags)})
+def opening(epoch, round, roster_digest, tags, absent):
+    """Make the message that opens a round: `tags` are the members' 16-byte tags in roster order, `absent` is the bitmap of those
+    that are known dead."""
+    return cbor.encode({1: epoch, 2: round, 3: roster_digest, 4: b"".join(tags), 5: absent})
+
+
+def roll(roster_digest, present, tags):
+    """Make the roll call that closes a round: `present` is the bitmap of the members whose contributions are in."""
+    return cbor.encode({1: roster_digest, 2: present, 3: b"".join(tags)})
+
+
+def read_ready(payload):
+    """Return the bitmap of the members that hold the sender's key shares."""
+    (held,) = fields(payload, 1)
+    check(is_integer(held, 0, EVERYONE))
+    return held
 
 
 def read_contribution(payload, size):
-    """Return (ciphertext, horizon); `size` is 2|N|/8."""
-    ciphertext, horizon = fields(payload, 2)
-    check(is_bytes(ciphertext, size) and is_integer(horizon, 0, 0xFFFFFFFF))
-    return ciphertext, horizon
+    """Return (ciphertext, horizon, bitmap of the holders of blinding shares); `size` is 2|N|/8."""
+    ciphertext, horizon, held = fields(payload, 3)
+    check(is_bytes(ciphertext, size) and is_integer(horizon, 0, 0xFFFFFFFF) and is_integer(held, 0, EVERYONE))
+    return ciphertext, horizon, held
+
+
+def read_answer(payload, blinding_size, recovery_size):
+    """Return (summed blinding shares, recovery share or None), as bytes of the sizes given."""
+    blinding, recovery = fields(payload, 2)
+    check(is_bytes(blinding, blinding_size) and (recovery is None or is_bytes(recovery, recovery_size)))
+    return blinding, recovery
 
 
 def receipt(contribution_digest):
@@ -42,7 +62,7 @@ def read_result(payload):
         and len(missing) <= MEMBERS_MOST
         and all(topics.valid_device(name) for name in missing)
     )
-    check((status == INCOMPLETE) == (missing != []))
+    check(status != INCOMPLETE or missing != [])
     check(isinstance(sealed, bytes) if status == COMPLETE else sealed is None)
     return digest, status, missing, sealed
 
@@ -58,11 +78,6 @@ def read_sums(payload):
     check(isinstance(values, list) and 1 <= len(values) <= SLOTS_MOST)
     check(all(is_integer(v, -(1 << 63), (1 << 63) - 1) for v in values))
     return values
-
-
-def read_nothing(payload):
-    """Check that `payload` is that of nothing()."""
-    fields(payload, 0)
 
 
 def read_diagnostics(payload):

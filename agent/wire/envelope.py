@@ -8,7 +8,7 @@ sender or receiver does not open.
 
 from hashlib import sha256
 
-from agent.crypto import aes_ccm, p256
+from agent.crypto import aes_ccm
 from agent.crypto.errors import CryptoError
 from agent.crypto.hmac import hmac_sha256
 from agent.wire import cbor
@@ -51,6 +51,8 @@ def to_be_signed(context, payload):
 
 def sign(private, context, payload):
     """Return a COSE_Sign1 around `payload` (bytes)."""
+    from agent.crypto import p256
+
     signature = p256.sign(private, to_be_signed(context, payload))
     return cbor.encode(cbor.Tag(_SIGN1, [_protected(ES256, context), {}, payload, signature]))
 
@@ -62,13 +64,18 @@ def seal(key, nonce, context, payload):
     return cbor.encode(cbor.Tag(_ENCRYPT0, [protected, {_IV: nonce}, aes_ccm.seal(key, nonce, payload, aad)]))
 
 
-def opening_tag(key, context, roster_digest):
+def opening_tag(key, context, roster_digest, absent):
     """Return the 16-byte tag by which one member knows that the coordinator opens a round (HMAC-SHA-256, RFC 2104).
 
     A signature would be one for all, but a board would check it before it answers, on an RP2040 for about a second. An opening
     commands no more than one contribution, so that it is authentic to the one who obeys it is enough.
     """
-    return hmac_sha256(key, cbor.encode(["Opening", context.external_aad(), roster_digest]))[:16]
+    return hmac_sha256(key, cbor.encode(["Opening", context.external_aad(), roster_digest, absent]))[:16]
+
+
+def roll_tag(key, context, roster_digest, present):
+    """Return the 16-byte tag by which one member knows that a roll call is the coordinator's, before its signature is checked."""
+    return hmac_sha256(key, cbor.encode(["Roll", context.external_aad(), roster_digest, present]))[:16]
 
 
 class Envelope:
@@ -110,6 +117,12 @@ class Envelope:
         if not self.signed and not (isinstance(self.nonce, bytes) and len(self.nonce) == 13):
             raise ValueError
 
+    def unverified(self):
+        """Return the payload of a COSE_Sign1 whose signature nobody has checked, for what carries a tag as well."""
+        if not self.signed:
+            raise EnvelopeError("malformed")
+        return self._body
+
     def verify(self, public, context):
         """Return the payload of a COSE_Sign1 by `public` in `context`. Raises EnvelopeError("bad-signature")."""
         steps = self.verify_steps(public, context)
@@ -121,6 +134,8 @@ class Envelope:
 
     def verify_steps(self, public, context):
         """Do what `verify` does in short slices: a generator that yields None and returns the payload."""
+        from agent.crypto import p256  # a board has it in memory only while it checks a signature, or joins
+
         good = False
         # to_be_signed() makes the header from the context: the one that came with the message must be the same.
         if self.signed and (self.epoch, self.round) == (context.epoch, context.round):

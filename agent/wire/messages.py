@@ -9,6 +9,7 @@ from agent.wire import cbor, topics
 MEMBERS_LEAST = 2
 MEMBERS_MOST = 64
 SLOTS_MOST = 48
+EVERYONE = (1 << MEMBERS_MOST) - 1  # the greatest bitmap: bit i stands for the member i of the roster
 
 
 class MessageError(Exception):
@@ -41,66 +42,62 @@ def is_bytes(value, size):
     return isinstance(value, bytes) and len(value) == size
 
 
-def _is_slot(slot):
+def is_slot(slot):
+    """Tell whether `slot` is [name, low, high], as it stands in a roster or a policy."""
     if not isinstance(slot, list) or len(slot) != 3 or not topics.valid_name(slot[0]):
         return False
     low, high = slot[1], slot[2]
     return is_integer(low, -(1 << 48), 1 << 48) and is_integer(high, -(1 << 48), 1 << 48) and low <= high
 
 
-class Roster:
-    """Who is a member, with which key, under which parameters.
-
-    `protocol` and `parameters` are names, `slots` a list of (name, low, high), `coordinator` a 65-byte key, `members` a list of
-    (device, 65-byte key) in strictly growing order of device.
-    """
-
-    def __init__(self, protocol, parameters, slots, coordinator, members):
-        self.protocol = protocol
-        self.parameters = parameters
-        self.slots = slots
-        self.coordinator = coordinator
-        self.members = members
-
-    def names(self):
-        """Return the members' names in roster order."""
-        return [name for name, _ in self.members]
-
-    def encode(self):
-        """Return the payload."""
-        slots = [list(slot) for slot in self.slots]
-        members = [list(member) for member in self.members]
-        return cbor.encode({1: self.protocol, 2: self.parameters, 3: slots, 4: self.coordinator, 5: members})
-
-
-def read_roster(payload):
-    """Return the Roster in `payload`."""
-    protocol, parameters, slots, coordinator, members = fields(payload, 5)
-    check(topics.valid_name(protocol) and topics.valid_name(parameters) and is_bytes(coordinator, 65))
-    check(isinstance(slots, list) and 1 <= len(slots) <= SLOTS_MOST and all(_is_slot(slot) for slot in slots))
-    check(len({slot[0] for slot in slots}) == len(slots))
-    check(isinstance(members, list) and MEMBERS_LEAST <= len(members) <= MEMBERS_MOST)
-    previous = ""
-    for member in members:
-        check(
-            isinstance(member, list) and len(member) == 2 and topics.valid_device(member[0]) and is_bytes(member[1], 65)
-        )
-        check(member[0] > previous)
-        previous = member[0]
-    return Roster(protocol, parameters, [tuple(slot) for slot in slots], coordinator, [tuple(m) for m in members])
+def _is_tags(tags):
+    return isinstance(tags, bytes) and len(tags) % 16 == 0 and len(tags) <= 16 * MEMBERS_MOST
 
 
 def read_opening(payload):
-    """Return (epoch, round, roster digest, tags one after the other). Not authentic before a tag is checked."""
-    epoch, round, digest, tags = fields(payload, 4)
+    """Return (epoch, round, roster digest, tags one after the other, bitmap of the members that are known dead).
+
+    Not authentic before a tag is checked.
+    """
+    epoch, round, digest, tags, absent = fields(payload, 5)
     check(is_integer(epoch, 1, 0xFFFFFFFF) and is_integer(round, 0, 0xFFFFFFFF) and is_bytes(digest, 32))
-    check(isinstance(tags, bytes) and len(tags) % 16 == 0 and len(tags) <= 16 * MEMBERS_MOST)
-    return epoch, round, digest, tags
+    check(_is_tags(tags) and is_integer(absent, 0, EVERYONE))
+    return epoch, round, digest, tags, absent
 
 
-def contribution(ciphertext, horizon):
-    """Make a board's contribution: the ciphertext (2|N|/8 bytes), and the last round that it has a mask for."""
-    return cbor.encode({1: ciphertext, 2: horizon})
+def read_roll(payload):
+    """Return (roster digest, bitmap of the members present, tags one after the other)."""
+    digest, present, tags = fields(payload, 3)
+    check(is_bytes(digest, 32) and is_integer(present, 0, EVERYONE) and _is_tags(tags))
+    return digest, present, tags
+
+
+def contribution(ciphertext, horizon, held):
+    """Make a board's contribution: the ciphertext (2|N|/8 bytes), the last round that the board can take part in, and the bitmap
+    of the members that hold its blinding shares of this round."""
+    return cbor.encode({1: ciphertext, 2: horizon, 3: held})
+
+
+def ready(held):
+    """Make the message that says from which members on a board can be recovered: the bitmap of those that hold its key shares."""
+    return cbor.encode({1: held})
+
+
+def answer(blinding, recovery):
+    """Make the answer to a roll call: the summed blinding shares (bytes), and the recovery share (2|N|/8 bytes) or None."""
+    return cbor.encode({1: blinding, 2: recovery})
+
+
+def share(data):
+    """Make the message from member to member that carries a key share, or the blinding shares of a batch (bytes)."""
+    return cbor.encode({1: data})
+
+
+def read_share(payload, size):
+    """Return the `size` bytes of a share()."""
+    (data,) = fields(payload, 1)
+    check(is_bytes(data, size))
+    return data
 
 
 def read_receipt(payload):
@@ -113,6 +110,11 @@ def read_receipt(payload):
 def nothing():
     """Make the payload of a message that says all in its binding."""
     return cbor.encode({})
+
+
+def read_nothing(payload):
+    """Check that `payload` is that of nothing()."""
+    fields(payload, 0)
 
 
 def diagnostics(phase, done, total, masks, heap_free, refused):

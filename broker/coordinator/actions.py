@@ -24,7 +24,8 @@ class OpenRound:
 
 @dataclass(frozen=True)
 class Contribution:
-    """Record a contribution: the SHA-256 of its envelope, its ciphertext, and the receipt for it."""
+    """Record a contribution: the SHA-256 of its envelope, its ciphertext, the bitmap of those that hold its blinding shares, and the
+    receipt for it."""
 
     group: str
     epoch: int
@@ -32,12 +33,37 @@ class Contribution:
     device: str
     digest: bytes
     ciphertext: bytes
+    held: int
     receipt: bytes
 
 
 @dataclass(frozen=True)
+class RollCall:
+    """Record the signed roll call of a round: contributions are closed, and there is never another list for this round."""
+
+    group: str
+    epoch: int
+    round: int
+    message: bytes
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Record an answer to a roll call: the SHA-256 of its envelope, the summed blinding shares, the recovery share or None."""
+
+    group: str
+    epoch: int
+    round: int
+    device: str
+    digest: bytes
+    blinding: bytes
+    recovery: bytes | None
+
+
+@dataclass(frozen=True)
 class CloseRound:
-    """Record a round's outcome: status (coordination.COMPLETE, ...), sums in slot order or None, and the signed result."""
+    """Record a round's outcome: status (coordination.COMPLETE, ...), whose readings are not in the sums, sums in slot order or None,
+    the signed result, and whose answers were found wrong."""
 
     group: str
     epoch: int
@@ -47,29 +73,35 @@ class CloseRound:
     sums: list[int] | None
     message: bytes
     latency_ms: float
+    wrong: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class Horizon:
-    """Record the last round for which a member said that it has a mask."""
+    """Record how far a member can go: the last round that it said it can take part in; and of its newest "ready", the round of the
+    envelope (`announced`, -1 before there is one) and the bitmap of those that hold its key shares."""
 
     group: str
     epoch: int
     device: str
     round: int
+    announced: int
+    held: int
 
 
-Record = OpenRound | Contribution | CloseRound | Horizon
+Record = OpenRound | Contribution | RollCall | Answer | CloseRound | Horizon
 Action = Publish | Record
 
 
 @dataclass
 class Saved:
-    """What the storage holds of a group's epoch: the next round, the open one if any, and the last result."""
+    """What the storage holds of a group's epoch: the next round, the one in progress if any, and the last result."""
 
     next_round: int = 0
     open_message: bytes | None = None
+    roll_message: bytes | None = None
     open_contributions: list[Contribution] = field(default_factory=list)
+    answers: list[Answer] = field(default_factory=list)
     closed_contributions: list[Contribution] = field(default_factory=list)
     last_result: bytes | None = None
-    horizons: dict[str, int] = field(default_factory=dict)
+    horizons: dict[str, Horizon] = field(default_factory=dict)

@@ -12,13 +12,14 @@ from agent.crypto.errors import CryptoError
 from agent.joye_libert.packing import PackingError
 from agent.joye_libert.parameters import ParameterError
 from agent.protocols import UnknownProtocol
-from agent.wire import messages, topics
+from agent.wire import messages, rosters, topics
 from agent.wire.envelope import Context, Envelope, EnvelopeError
 from broker.authority import AuthorityError, read_public, replace, write_private
 from broker.coordinator import protocols
 from broker.coordinator.actions import Saved
-from broker.coordinator.protocols.private_sum import Place, PrivateSum, Schedule
-from broker.coordinator.storage import Storage
+from broker.coordinator.place import Place
+from broker.coordinator.protocols.private_sum import PrivateSum, Schedule
+from broker.coordinator.storage import Storage, StorageError
 
 
 class HomeError(Exception):
@@ -44,7 +45,10 @@ class Home:
             raise HomeError(f"the files in {folder} are damaged; restore them from a copy") from None
         if len(self.result_key) != 16:
             raise HomeError(f"{folder / 'result.key'} is damaged; restore it from a copy")
-        self.storage = Storage(folder / "coordinator.db")
+        try:
+            self.storage = Storage(folder / "coordinator.db")
+        except StorageError as error:
+            raise HomeError(f"{folder}: {error}") from None
         self._folder = folder
 
     @contextmanager
@@ -105,7 +109,7 @@ class Home:
         try:
             parsed = Envelope(signed)
             context = Context(self.deployment, "roster", group, parsed.epoch, 0, "authority", "")
-            roster = messages.read_roster(parsed.verify(self._authority, context))
+            roster = rosters.read_roster(parsed.verify(self._authority, context))
         except (EnvelopeError, messages.MessageError) as error:
             raise HomeError(
                 f"the roster of {group} is refused ({error}); is it this authority's, for this group?"

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 import aiomqtt
 from sqlalchemy.exc import SQLAlchemyError
 
-from agent.wire import messages, topics
-from broker.coordinator.actions import Action, Publish, Record
+from agent.wire import coordination, messages, topics
+from broker.coordinator.actions import Action, CloseRound, Publish, Record
 from broker.coordinator.protocols.private_sum import PrivateSum
 from broker.coordinator.storage import Storage
+from broker.coordinator.uploads import KINDS
 
 log = logging.getLogger("hum.coordinator")
 
@@ -90,8 +91,8 @@ class Service:
         return all(machine.finished for machine in self._machines.values())
 
     async def _serve(self, client: aiomqtt.Client) -> None:
-        for kind in ("up/+/ready", "up/+/contribution"):
-            await client.subscribe(f"hum/v1/{self._deployment}/g/+/{kind}", qos=1)
+        for levels in (*(f"g/+/up/+/{kind}" for kind in KINDS), "dev/+/state"):
+            await client.subscribe(f"hum/v1/{self._deployment}/{levels}", qos=1)
         await client.publish(topics.coordinator_state(self._deployment), messages.presence(True), qos=1, retain=True)
         self._outbox = asyncio.Queue()
         self._each(lambda machine: machine.link_up(time.monotonic()))
@@ -138,16 +139,25 @@ class Service:
                 self._outbox.task_done()
 
     def _route(self, topic: str, payload: object) -> list[Action]:
-        levels = topics.split(topic)
-        # deployment, "g", group, "up", device, kind
-        if levels is None or len(levels) != 6 or levels[0] != self._deployment or not isinstance(payload, bytes):
-            self._refused["wrong-topic"] += 1
-            return []
-        machine = self._machines.get(levels[2])
-        if machine is None:
-            self._refused["unknown-group"] += 1
-            return []
-        return machine.message(levels[4], levels[5], payload, time.monotonic())
+        """Give a message to the machine of its group; a board's presence to all, for it names no group."""
+        now = time.monotonic()
+        match topics.split(topic), payload:
+            case [self._deployment, "dev", device, "state"], bytes():
+                try:
+                    online = coordination.read_presence(payload)
+                except messages.MessageError as error:
+                    self._refused[error.args[0]] += 1
+                    return []
+                return [
+                    action for machine in self._machines.values() for action in machine.presence(device, online, now)
+                ]
+            case [self._deployment, "g", group, "up", device, kind], bytes():
+                if group in self._machines:
+                    return self._machines[group].message(device, kind, payload, now)
+                self._refused["unknown-group"] += 1
+            case _:
+                self._refused["wrong-topic"] += 1
+        return []
 
     def _perform(self, actions: list[Action]) -> None:
         """Records first, in one durable transaction; then, and only then, what is published because of them.
@@ -158,6 +168,9 @@ class Service:
         records: list[Record] = [action for action in actions if not isinstance(action, Publish)]
         if records:
             self._commit(records)
+        for record in records:
+            if isinstance(record, CloseRound) and record.wrong:
+                log.warning("round %d of %s: wrong shares of %s", record.round, record.group, ", ".join(record.wrong))
         for action in actions:
             if isinstance(action, Publish):
                 self._outbox.put_nowait(action)

@@ -1,13 +1,18 @@
-"""The coordinator's memory: SQLite in WAL mode. What was committed survives kill -9 and, with synchronous=FULL, a power cut."""
+"""The coordinator's memory: SQLite in WAL mode. What was committed survives kill -9 and, with synchronous=FULL, a power cut.
+
+PRAGMA user_version tells the form of the tables; a file of another form is refused.
+"""
 
 import json
 import time
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import (
     Column,
+    Dialect,
     Engine,
     Float,
     Integer,
@@ -16,16 +21,39 @@ from sqlalchemy import (
     PrimaryKeyConstraint,
     String,
     Table,
+    TypeDecorator,
+    Update,
     create_engine,
     event,
     func,
+    inspect,
     select,
 )
 from sqlalchemy.dialects.sqlite import insert
 
-from broker.coordinator.actions import CloseRound, Contribution, Horizon, OpenRound, Record, Saved
+from broker.coordinator.actions import Answer, CloseRound, Contribution, Horizon, OpenRound, Record, RollCall, Saved
+
+FORM = 2
+_R = TypeVar("_R", Contribution, Answer)
 
 _metadata = MetaData()
+
+
+class StorageError(Exception):
+    """The database is of no use to this version. args[0] says why."""
+
+
+class _Bitmap(TypeDecorator[int]):
+    """64 members' bits as 8 bytes: SQLite's integers have a sign."""
+
+    impl = LargeBinary
+    cache_ok = True
+
+    def process_bind_param(self, value: int | None, dialect: Dialect) -> bytes | None:
+        return None if value is None else value.to_bytes(8, "big")
+
+    def process_result_value(self, value: bytes | None, dialect: Dialect) -> int | None:
+        return None if value is None else int.from_bytes(value, "big")
 
 
 def _table(name: str, key: list[str], *columns: Column[Any]) -> Table:
@@ -43,10 +71,12 @@ _rounds = _table(
     *_place(),
     Column("round", Integer),
     Column("opening", LargeBinary, nullable=False),
+    Column("roll", LargeBinary),
     Column("opened_at", Float, nullable=False),
     Column("closed_at", Float),
     Column("status", Integer),
     Column("missing", String),
+    Column("wrong", String),
     Column("sums", String),
     Column("latency_ms", Float),
     Column("result", LargeBinary),
@@ -59,10 +89,27 @@ _contributions = _table(
     Column("device", String),
     Column("digest", LargeBinary, nullable=False),
     Column("ciphertext", LargeBinary, nullable=False),
+    Column("held", _Bitmap, nullable=False),
     Column("receipt", LargeBinary, nullable=False),
 )
+_answers = _table(
+    "answers",
+    ["group", "epoch", "round", "device"],
+    *_place(),
+    Column("round", Integer),
+    Column("device", String),
+    Column("digest", LargeBinary, nullable=False),
+    Column("blinding", LargeBinary, nullable=False),
+    Column("recovery", LargeBinary),
+)
 _horizons = _table(
-    "horizons", ["group", "epoch", "device"], *_place(), Column("device", String), Column("round", Integer)
+    "horizons",
+    ["group", "epoch", "device"],
+    *_place(),
+    Column("device", String),
+    Column("round", Integer, nullable=False),
+    Column("announced", Integer, nullable=False),
+    Column("held", _Bitmap, nullable=False),
 )
 _refusals = _table("refusals", ["reason"], Column("reason", String), Column("count", Integer, nullable=False))
 
@@ -74,12 +121,24 @@ def _pragmas(connection: Any, _record: Any) -> None:
 
 
 class Storage:
-    """The database file at `path`, made with its tables if need be."""
+    """The database file at `path`, made with its tables if need be. Raises StorageError if it is of another form."""
 
     def __init__(self, path: Path) -> None:
         self._engine: Engine = create_engine(f"sqlite:///{path}")
         event.listen(self._engine, "connect", _pragmas)
+        self._check_form()
         _metadata.create_all(self._engine)
+
+    def _check_form(self) -> None:
+        with self._engine.connect() as connection:
+            form = connection.exec_driver_sql("PRAGMA user_version").scalar()
+            if form != FORM and inspect(connection).get_table_names():
+                raise StorageError(
+                    f"the database is of form {form}, and this version reads form {FORM}; "
+                    "move it away, and sign the next roster for the coordinator to begin anew"
+                )
+            # Before the tables: a process that is killed in between leaves a file that the next one completes.
+            connection.exec_driver_sql(f"PRAGMA user_version={FORM}")
 
     def close(self) -> None:
         """Release the file."""
@@ -126,23 +185,23 @@ class Storage:
             for row in connection.execute(query):
                 if row.status is None:
                     saved.open_message = row.opening
+                    saved.roll_message = row.roll
                     saved.next_round = row.round
-                    saved.open_contributions = self._contributions(group, epoch, row.round)
+                    saved.open_contributions = self._of_round(_contributions, Contribution, group, epoch, row.round)
+                    saved.answers = self._of_round(_answers, Answer, group, epoch, row.round)
                 elif saved.last_result is None:
                     saved.last_result = row.result
                     saved.next_round = max(saved.next_round, row.round + 1)
-                    saved.closed_contributions = self._contributions(group, epoch, row.round)
+                    saved.closed_contributions = self._of_round(_contributions, Contribution, group, epoch, row.round)
             query_horizons = select(_horizons).where((_horizons.c.group == group) & (_horizons.c.epoch == epoch))
-            saved.horizons = {row.device: row.round for row in connection.execute(query_horizons)}
+            saved.horizons = {row.device: Horizon(**row._mapping) for row in connection.execute(query_horizons)}
         return saved
 
-    def _contributions(self, group: str, epoch: int, round_number: int) -> list[Contribution]:
-        table = _contributions.c
-        query = select(_contributions).where(
-            (table.group == group) & (table.epoch == epoch) & (table.round == round_number)
-        )
+    def _of_round(self, table: Table, kind: type[_R], group: str, epoch: int, round_number: int) -> list[_R]:
+        c = table.c
+        query = select(table).where((c.group == group) & (c.epoch == epoch) & (c.round == round_number))
         with self._engine.connect() as connection:
-            return [Contribution(**row._mapping) for row in connection.execute(query)]
+            return [kind(**row._mapping) for row in connection.execute(query)]
 
     # -- what a person asks
 
@@ -156,7 +215,7 @@ class Storage:
             rows = [row._mapping for row in connection.execute(query)]
         keys = ("group", "epoch", "round", "status", "opened_at", "closed_at", "latency_ms")
         return [
-            {**{key: row[key] for key in keys}, "missing": json.loads(row["missing"]), "sums": json.loads(row["sums"])}
+            {**{key: row[key] for key in keys}, **{key: json.loads(row[key]) for key in ("missing", "wrong", "sums")}}
             for row in reversed(rows)
         ]
 
@@ -175,25 +234,33 @@ def _statement(record: Record) -> Any:
             values = {**place, "opening": record.message, "opened_at": time.time()}
             return insert(_rounds).values(**values).on_conflict_do_nothing()
         case Contribution():
-            values = {"device": record.device, "digest": record.digest, "ciphertext": record.ciphertext}
-            return insert(_contributions).values(**place, **values, receipt=record.receipt).on_conflict_do_nothing()
+            return insert(_contributions).values(**asdict(record)).on_conflict_do_nothing()
+        case RollCall():
+            return _update_round(record).where(_rounds.c.roll.is_(None)).values(roll=record.message)
+        case Answer():
+            return insert(_answers).values(**asdict(record)).on_conflict_do_nothing()
         case CloseRound():
-            table = _rounds.c
-            here = (table.group == record.group) & (table.epoch == record.epoch) & (table.round == record.round)
             return (
-                _rounds.update()
-                .where(here & table.status.is_(None))
+                _update_round(record)
+                .where(_rounds.c.status.is_(None))
                 .values(
                     closed_at=time.time(),
                     status=record.status,
                     missing=json.dumps(record.missing),
+                    wrong=json.dumps(record.wrong),
                     sums=json.dumps(record.sums),
                     latency_ms=record.latency_ms,
                     result=record.message,
                 )
             )
         case Horizon():
-            statement = insert(_horizons).values(**place, device=record.device)
-            return statement.on_conflict_do_update(
-                index_elements=["group", "epoch", "device"], set_={"round": statement.excluded.round}
-            )
+            statement = insert(_horizons).values(**asdict(record))
+            changed = {key: statement.excluded[key] for key in ("round", "announced", "held")}
+            return statement.on_conflict_do_update(index_elements=["group", "epoch", "device"], set_=changed)
+
+
+def _update_round(record: RollCall | CloseRound) -> Update:
+    table = _rounds.c
+    return _rounds.update().where(
+        (table.group == record.group) & (table.epoch == record.epoch) & (table.round == record.round)
+    )

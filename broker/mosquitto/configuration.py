@@ -35,7 +35,7 @@ def find(program: str = "mosquitto") -> str:
 def access_rules(deployment: str) -> str:
     """Return the access control list. Patterns hold for every user: %u is the user's name."""
     root = f"hum/v1/{deployment}"
-    to_all = [f"read {root}/g/+/{kind}" for kind in ("roster", "round", "result")]
+    to_all = [f"read {root}/g/+/{kind}" for kind in ("roster", "round", "roll", "result")]
     own = [
         f"write {root}/dev/%u/+",
         f"write {root}/g/+/up/%u/+",
@@ -43,7 +43,7 @@ def access_rules(deployment: str) -> str:
         f"read {root}/g/+/mail/%u/+",
     ]
     coordinator = [f"topic read {root}/g/+/up/+/+", f"topic read {root}/dev/+/+", f"topic write {root}/coord/state"]
-    coordinator += [f"topic write {root}/g/+/{kind}" for kind in ("roster", "round", "result")]
+    coordinator += [f"topic write {root}/g/+/{kind}" for kind in ("roster", "round", "roll", "result")]
     client = [f"topic read {root}/dev/+/+"]
     # The patterns hold for the client too, and would let it write as if it were a board of its name.
     client += [f"topic deny {root}/{own}" for own in (f"dev/{CLIENT}/+", f"g/+/up/{CLIENT}/+", f"g/+/mail/+/{CLIENT}")]

@@ -204,6 +204,9 @@ def _mask(epoch, round):
     return bytes([epoch, round]) * 256
 
 
+RIGHT = (Store, Board)
+
+
 # Boards and stores that are wrong on purpose. A harness that does not catch them proves nothing about the right ones.
 
 

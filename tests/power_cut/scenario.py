@@ -1,6 +1,6 @@
 """Cut the power at every flash operation of a board's life on littlefs, and look at what is there after the reboot.
 
-    micropython -X heapsize=2M tests/power_cut/scenario.py          from the root
+    micropython -X heapsize=2M tests/power_cut/scenario.py contributions|shares          from the root
 
 Prints the cuts tried, the flash operations that a round costs, and `N passed, M failed`.
 """
@@ -14,7 +14,7 @@ sys.path[:] = [".", "tests"] + [p for p in sys.path if p.startswith(".frozen")]
 
 import vfs  # noqa: E402
 from power_cut import flash as nor  # noqa: E402
-from power_cut import life  # noqa: E402
+from power_cut import helping, life  # noqa: E402
 
 from agent.runtime.mask_stock import MaskStock  # noqa: E402
 from agent.runtime.store import Store, StoreError  # noqa: E402
@@ -26,6 +26,7 @@ GEOMETRIES = {
     "pico": {"readsize": 256, "progsize": 256, "lookahead": 32},
     "esp32": {"readsize": 32, "progsize": 32, "lookahead": 32},
 }
+STORIES = {"contributions": life, "shares": helping}
 work = bytearray(28 * nor.BLOCK)
 
 
@@ -58,31 +59,33 @@ def one_life(script, device, geometry, history, number, mutant):
     return failures
 
 
-def prepare(geometry):
-    """(image, history) of a flash that has seen some use."""
+def prepare(geometry, story):
+    """(image, history, story) of a flash that has seen some use; `story` is the module life or helping."""
     work[:] = b"\xff" * len(work)
     vfs.VfsLfs2.mkfs(nor.Flash(work), **geometry)
-    history = life.History()
-    assert one_life(life.PREPARE, nor.Flash(work), geometry, history, 1, (Store, life.Board)) == 0
-    return bytes(work), history
+    history = story.History()
+    assert one_life(story.PREPARE, nor.Flash(work), geometry, history, 1, story.RIGHT) == 0
+    return bytes(work), history, story
 
 
-def cut(prepared, geometry, faults, mutant=(Store, life.Board)):
+def cut(prepared, geometry, faults, mutant=None):
     """A life for each (fault, at), with a power cut there, and a last one with none. True if every fault struck."""
-    work[:] = prepared[0]
-    history = prepared[1].copy()
+    image, history, story = prepared
+    work[:] = image
+    history = history.copy()
+    mutant = mutant or story.RIGHT
     struck = True
     for number, (fault, at) in enumerate(faults):
         device = nor.Flash(work, fault, at)
         try:
-            one_life(life.SCRIPT, device, geometry, history, 2 + number, mutant)
+            one_life(story.SCRIPT, device, geometry, history, 2 + number, mutant)
         except StoreError:
             if not device.hit:
                 raise life.Violation("the store fails and the flash does not")
         struck = struck and device.hit
     device = nor.Flash(work)
     try:
-        failures = one_life(life.SCRIPT, device, geometry, history, 2 + len(faults), mutant)
+        failures = one_life(story.SCRIPT, device, geometry, history, 2 + len(faults), mutant)
     except StoreError:
         raise life.Violation("no start after the cut")
     if failures:
@@ -95,7 +98,7 @@ def cut(prepared, geometry, faults, mutant=(Store, life.Board)):
     return struck
 
 
-def cut_everywhere(prepared, geometry, mutant=(Store, life.Board)):
+def cut_everywhere(prepared, geometry, mutant=None):
     """Every fault at every operation, until a life completes without meeting it. Returns the points cut, by fault."""
     points = {}
     for fault in nor.FAULTS:
@@ -186,7 +189,8 @@ def full_flash_keeps_the_old_record(geometry):
             raise life.Violation("no room after deleting")
 
 
-def main():
+def main(title):
+    story = STORIES[title]
     passed = failed = cuts = 0
     start = time.ticks_ms()
 
@@ -202,16 +206,16 @@ def main():
         print("ok  ", name, result, time.ticks_diff(time.ticks_ms(), start), "ms")
         return result
 
-    pico, esp32 = prepare(GEOMETRIES["pico"]), prepare(GEOMETRIES["esp32"])
+    pico, esp32 = prepare(GEOMETRIES["pico"], story), prepare(GEOMETRIES["esp32"], story)
     points = check("pico: cut everywhere", cut_everywhere, pico, GEOMETRIES["pico"]) or {}
     cuts += sum(points.values())
     if points:
         cuts += check("pico: cut twice", cut_twice, pico, GEOMETRIES["pico"], points, 100) or 0
     points = check("esp32: cut in turn", cut_in_turn, esp32, GEOMETRIES["esp32"]) or {}
     cuts += sum(points.values())
-    for name in sorted(life.MUTANTS):
-        check("caught: " + name, catch, pico, GEOMETRIES["pico"], life.MUTANTS[name])
-    for board, geometry in GEOMETRIES.items():
+    for name in sorted(story.MUTANTS):
+        check("caught: " + name, catch, pico, GEOMETRIES["pico"], story.MUTANTS[name])
+    for board, geometry in GEOMETRIES.items() if story is life else ():
         check(board + ": full flash", full_flash_keeps_the_old_record, geometry)
         programs, erases, programmed = cost(geometry)
         print(f"{board}: {programs:.1f} programs, {erases:.1f} erases, {programmed:.0f} bytes programmed a round")
@@ -220,4 +224,4 @@ def main():
     sys.exit(0 if passed and not failed else 1)
 
 
-main()
+main(sys.argv[1])

@@ -1,12 +1,14 @@
 """A process to be killed: `python -m tests.power_cut.victim FOLDER NUMBER` from the root.
 
-Spends round after round in FOLDER, with envelopes that only this NUMBER makes. Prints a line for each thing that the
-world may see: "boot EPOCH ROUND", then "left EPOCH ROUND ENVELOPE" (hex) once per envelope sent or sent again.
+Spends and answers round after round in FOLDER, with envelopes that only this NUMBER makes. Prints a line for each thing that the
+world may see: "boot EPOCH ROUND", then "left EPOCH ROUND ENVELOPE" (hex) once per contribution sent or sent again, and
+"answered" likewise for answers.
 """
 
 import sys
 
 from agent.runtime.mask_stock import MaskStock
+from agent.runtime.share_stock import ShareStock
 from agent.runtime.store import Store
 
 
@@ -15,11 +17,16 @@ def say(*words: object) -> None:
 
 
 def main(folder: str, number: int) -> None:
-    stock = MaskStock(Store(folder))
+    store = Store(folder)
+    stock = MaskStock(store)
+    shares = ShareStock(store)
     say("boot", *stock.high_water())
     pending = stock.pending()
     if pending:
         say("left", pending[0], pending[1], pending[2].hex())
+    answered = shares.answered()
+    if answered:
+        say("answered", answered[0], answered[1], answered[2].hex())
     epoch, round = stock.high_water()
     while True:
         round += 1
@@ -27,6 +34,8 @@ def main(folder: str, number: int) -> None:
         envelope = bytes([number]) * 700
         stock.spend(epoch, round, envelope)
         say("left", epoch, round, envelope.hex())
+        shares.answer(epoch, round, envelope[:100])
+        say("answered", epoch, round, envelope[:100].hex())
         if round % 3 == 0:
             stock.settle(epoch, round)
         stock.drop_before(epoch, round)

@@ -1,27 +1,22 @@
 """The supervisor at its edges: what it does with a machine's actions when the flash or the memory fails."""
 
-from test_private_sum import (
-    KEY_RECORD,
-    MAIL,
-    PLACE,
-    ROUND,
-    SHORT_KEY,
-    SIGNED,
-    UP,
-    VALUES,
-    mask_of,
-    new_machine,
-    opening,
-    receipt,
-    run_idle,
-)
-from test_store import Folder
+from street_of_boards import ONE, PLACE, ROLL, ROUND, VALUES, Flash, dealt, mailbox, private, public, up
+from test_store import FailingStore, Folder
 
+from agent.joye_libert import masks, pairs
+from agent.protocols.private_sum import PrivateSum
+from agent.protocols.provision import Provision
 from agent.runtime.board import OUTBOX_MOST, Board
 from agent.runtime.mask_stock import MaskStock
 from agent.runtime.mqtt import Client
-from agent.runtime.store import Store, StoreError
+from agent.runtime.share_stock import ShareStock
+from agent.runtime.store import Store
 from agent.wire import topics
+
+ME = "meter-a"
+PEER = "meter-b"
+NAMES = ["meter-a", "meter-b", "meter-c", "meter-d"]
+MAIL = mailbox(ME, topics.COORDINATOR)
 
 
 class Meter:
@@ -37,92 +32,197 @@ class Meter:
         return VALUES
 
 
-def board_in(folder, meter, key=KEY_RECORD):
-    """A board with its records on the flash, restored, and without a link."""
-    store = Store(folder)
-    store.put("roster", SIGNED)
-    store.put("key", key)
-    stock = MaskStock(store)
+def street():
+    return dealt(4)
+
+
+def board_in(folder, meter=None, short=False, shares=True):
+    """A board of the street with all it has on a real flash, restored, and without a link. `short`: masks take a moment."""
+    store = FailingStore(folder)
+    flash = street().devices[ME].flash if shares else Flash()
+    stock, held = MaskStock(store), ShareStock(store)
+    for name in ("roster", "key", "acks"):
+        value = street().devices[ME].flash.records[name]
+        if short and name == "key":
+            value = value[:64] + (5).to_bytes(513, "big") + value[577:]
+        store.put(name, value)
+    for epoch, batch, peer in flash.shares:
+        held.keep(epoch, batch, peer, flash.shares[(epoch, batch, peer)])
     for number in (0, 1):
-        stock.save(1, number, mask_of(number))
-    board = Board(Client("127.0.0.1", 1, "x"), store, stock, new_machine(), meter, lambda event, fields: None)
+        stock.save(1, number, ONE)
+    place = Provision(PLACE[0], PLACE[1], ME, private(ME), public(ME), public("authority"), None, 2)
+    client = Client("127.0.0.1", 1, "x")
+    board = Board(client, store, stock, held, PrivateSum(place), meter or Meter(), lambda event, fields: None)
     board._restore()
+    assert board.machine.refused == {}
     return board
 
 
+def sent(board, topic):
+    return [payload for to, payload, _, _ in board._outbox if to == topic]
+
+
 def contributions(board):
-    return [payload for topic, payload, _, _ in board._outbox if topic == UP]
+    return sent(board, up(ME, "contribution"))
+
+
+def work(board):
+    """Do all idle work."""
+    while True:
+        actions = board.machine.idle()
+        if actions is None:
+            return
+        board._perform(actions)
+
+
+def after_a_round(board, round=0):
+    board._on_message(ROUND, street().opening(round), True)
+    board._on_message(ROUND, b"", True)
+    board._on_message(ROLL, b"", True)
 
 
 def test_an_opening_burns_the_round_and_then_sends():
     with Folder() as folder:
-        board = board_in(folder, Meter())
-        board._on_message(ROUND, opening(0), True)
+        board = board_in(folder)
+        board._on_message(ROUND, street().opening(0), True)
         assert board.stock.pending() == (1, 0, contributions(board)[0])
         assert board.stock.rounds(1) == [1] and board.machine.refused == {}
 
 
 def test_a_board_out_of_memory_gives_up_idle_work_and_not_the_round():
     with Folder() as folder:
-        board = board_in(folder, Meter(failures=1), SHORT_KEY)
-        board.machine.taken(1, 0, mask_of(0), VALUES)  # burnt in RAM alone: one mask left of two, no refill yet
-        board._on_message(ROUND, opening(1), True)
+        board = board_in(folder, Meter(failures=1), short=True)
+        board.machine.taken(1, 0, ONE, VALUES)  # burnt in RAM alone: one mask left of two, no refill yet
+        board._on_message(ROUND, street().opening(1), True)
         assert len(contributions(board)) == 1 and board.machine.refused == {"memory": 1}
         assert board.stock.pending()[:2] == (1, 1)
 
 
 def test_masks_given_up_for_memory_are_made_again_the_same():
-    with Folder() as folder, Folder() as second:
-        board = board_in(folder, Meter(), SHORT_KEY)
-        machine = board.machine
-        board._on_message(ROUND, opening(0), True)
-        board._on_message(ROUND, opening(1), True)
-        board._on_message(ROUND, b"", True)
+    with Folder() as folder:
+        board = board_in(folder, short=True)
+        board._on_message(ROUND, street().opening(0), True)
+        after_a_round(board, 1)
         for _ in range(3):
-            machine.idle()
-        machine.rest()
-        made = [action for action in run_idle(machine) if action[0] == "mask"]
-        assert [action[2] for action in made] == [2, 3]
-        other = board_in(second, Meter(), SHORT_KEY)
-        other._on_message(ROUND, opening(1), True)
-        other._on_message(ROUND, b"", True)
-        assert [action for action in run_idle(other.machine) if action[0] == "mask"] == made
+            board.machine.idle()
+        board._make_room()
+        work(board)
+        assert board.stock.rounds(1) == [2, 3] and board.machine.refused == {"memory": 1}
+        parameters = board.machine.member.parameters
+        for round in (2, 3):
+            x0, x1 = masks.base(parameters, PLACE[0], PLACE[1], 1, round, 0)
+            power = pow(x0 + parameters.n * x1, 5, parameters.n**2)
+            assert board.stock.load(1, round) == pairs.to_bytes(power % parameters.n, power // parameters.n, 256)
 
 
 def test_nothing_leaves_the_board_when_the_burn_fails():
     with Folder() as folder:
-        board = board_in(folder, Meter())
-
-        def fail(name, value):
-            raise StoreError("put", 5)
-
-        put = board.store.put
-        board.store.put = fail
-        board._on_message(ROUND, opening(0), True)
+        board = board_in(folder)
+        board.store.fail = ("put",)
+        board._on_message(ROUND, street().opening(0), True)
         board._perform(board.machine.retry())
         assert board._outbox == [] and board.machine.refused == {"flash": 1}
-        board.store.put = put
-        board._on_message(ROUND, opening(0), True)  # the round is lost, and no second reading is encrypted for it
+        board.store.fail = ()
+        board._on_message(ROUND, street().opening(0), True)  # lost, and no second reading is encrypted for it
         assert board._outbox == [] and board.machine.refused["replayed"] == 1
-        board._on_message(ROUND, opening(1), True)
+        board._on_message(ROUND, street().opening(1), True)
         assert len(contributions(board)) == 1
 
 
 def test_a_receipt_erases_the_contribution_from_the_flash():
     with Folder() as folder:
-        board = board_in(folder, Meter(), SHORT_KEY)
-        board._on_message(ROUND, opening(0), True)
-        board._on_message(ROUND, b"", True)
-        board._on_message(MAIL, receipt(contributions(board)[0]), False)
-        board._perform(run_idle(board.machine))
+        board = board_in(folder, short=True)
+        after_a_round(board)
+        board._on_message(MAIL, street().receipt(contributions(board)[0], ME, 0), False)
+        work(board)
         assert board.stock.pending() is None and board.stock.high_water() == (1, 0)
         assert len(Store(folder).get("spent")) == 16
 
 
 def test_the_outbox_is_bounded_and_says_so():
     with Folder() as folder:
-        board = board_in(folder, Meter())
-        topic = topics.device(PLACE[0], "meter-a", "diag")
+        board = board_in(folder)
+        topic = topics.device(PLACE[0], ME, "diag")
         for _ in range(OUTBOX_MOST + 3):
             board._enqueue(topic, b"", 0, False)
         assert len(board._outbox) == OUTBOX_MOST and board.machine.refused == {"outbox-full": 3}
+
+
+# -- shares and answers
+
+
+def dealt_mail():
+    """What a neighbour that has dealt nothing yet sends to this board."""
+    from street_of_boards import Device
+
+    flash = street().devices[PEER].flash.copy()
+    flash.records["acks"] = None
+    device = Device(PEER, flash)
+    device.idle()
+    return device.take(ME)
+
+
+def test_a_share_is_on_the_flash_when_it_is_acknowledged():
+    with Folder() as folder:
+        board = board_in(folder, shares=False)
+        board.store.fail = ("put",)
+        key, blinds, _ = dealt_mail()
+        board._on_message(mailbox(ME, PEER), key, False)
+        assert board._outbox == [] and board.machine.refused == {"flash": 1}
+        board.store.fail = ()
+        for mail in (key, blinds):
+            board._on_message(mailbox(ME, PEER), mail, False)
+        assert len(sent(board, mailbox(PEER, ME))) == 2
+        other = ShareStock(Store(folder))
+        assert other.held(1) == (0b10, {0: 0b10})
+        held = street().devices[ME].flash.shares
+        assert other.load(1, None, 1) == held[(1, None, 1)] and other.load(1, 0, 1) == held[(1, 0, 1)]
+
+
+def test_a_roll_call_is_answered_when_the_answer_is_on_the_flash():
+    with Folder() as folder:
+        board = board_in(folder)
+        board._on_message(ROUND, street().opening(0), True)
+        board._on_message(ROLL, street().roll(0, NAMES), True)
+        work(board)
+        (answer,) = sent(board, up(ME, "answer"))
+        epoch, round, record = ShareStock(Store(folder)).answered()
+        assert (epoch, round) == (1, 0) and record.endswith(answer) and board.machine.refused == {}
+
+
+def test_nothing_leaves_the_board_when_the_answer_cannot_be_kept():
+    with Folder() as folder:
+        board = board_in(folder)
+        board._on_message(ROUND, street().opening(0), True)
+        board.store.fail = ("put",)
+        board._on_message(ROLL, street().roll(0, NAMES), True)
+        work(board)
+        board._perform(board.machine.retry())
+        board.store.fail = ()
+        board._on_message(ROLL, street().roll(0, NAMES), True)
+        board._on_message(ROLL, street().roll(0, NAMES[:3]), True)
+        work(board)
+        assert sent(board, up(ME, "answer")) == [] and board.machine.refused == {"flash": 1, "replayed": 1}
+
+
+def test_a_board_out_of_memory_begins_the_answer_anew():
+    with Folder() as folder:
+        board = board_in(folder)
+        board._on_message(ROUND, street().opening(0), True)
+        board._on_message(ROLL, street().roll(0, NAMES), True)
+        for _ in range(2):
+            board._perform(board.machine.idle())
+        board._make_room()
+        work(board)
+        (answer,) = sent(board, up(ME, "answer"))
+        assert street().answer(ME, answer, 0)[1] is None and board.machine.refused == {"memory": 1}
+
+
+def test_shares_of_batches_that_are_over_leave_the_flash():
+    with Folder() as folder:
+        board = board_in(folder)
+        assert sorted(board.shares.held(1)[1]) == [0, 1]
+        board._on_message(ROUND, street().opening(32), True)  # the first of the next batch: it has no mask for it
+        board._on_message(ROUND, b"", True)
+        board._perform(board.machine.idle())
+        assert sorted(board.shares.held(1)[1]) == [1] and board.machine.refused == {"no-mask": 1}

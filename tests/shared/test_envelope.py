@@ -81,8 +81,8 @@ def test_each_field_of_the_context_matters():
         assert moved.external_aad() != CONTEXT.external_aad()
         assert reason(verify, SIGNED, moved) == ("bad-signature",)
         assert reason(unseal, SEALED, moved) == ("bad-tag",)
-        tag = envelope.opening_tag(KEY, CONTEXT, bytes(32))
-        assert envelope.opening_tag(KEY, moved, bytes(32)) != tag
+        for tag_of in (envelope.opening_tag, envelope.roll_tag):
+            assert tag_of(KEY, moved, bytes(32), 0) != tag_of(KEY, CONTEXT, bytes(32), 0)
 
 
 def test_neighbouring_fields_do_not_run_into_each_other():
@@ -110,11 +110,32 @@ def test_a_signed_message_is_no_sealed_one_and_the_other_way_round():
     assert reason(verify, SEALED) == ("bad-signature",)
 
 
-def test_an_opening_tag_depends_on_key_and_roster():
+def test_a_tag_depends_on_key_roster_members_and_what_it_is_for():
     tags = {
-        envelope.opening_tag(key, CONTEXT, digest) for key in (KEY, bytes(16)) for digest in (bytes(32), b"\x01" * 32)
+        tag_of(key, CONTEXT, digest, members)
+        for tag_of in (envelope.opening_tag, envelope.roll_tag)
+        for key in (KEY, bytes(16))
+        for digest in (bytes(32), b"\x01" * 32)
+        for members in (0, 1, (1 << 64) - 1)
     }
-    assert len(tags) == 4 and all(len(tag) == 16 for tag in tags)
+    assert len(tags) == 24 and all(len(tag) == 16 for tag in tags)
+
+
+def test_the_payload_that_nobody_has_verified_is_given_out_of_a_signed_message_only():
+    assert Envelope(SIGNED).unverified() == Envelope(flipped(SIGNED, len(SIGNED) - 1, 0)).unverified() == b"hi"
+    assert reason(Envelope(SEALED).unverified) == ("malformed",)
+
+
+def test_verifying_in_steps_is_verifying():
+    for data, good in ((SIGNED, True), (flipped(SIGNED, len(SIGNED) - 1, 0), False), (SEALED, False)):
+        steps = Envelope(data).verify_steps(PUBLIC, CONTEXT)
+        try:
+            while True:
+                assert next(steps) is None
+        except StopIteration as end:
+            assert good and end.value == b"hi"
+        except EnvelopeError as error:
+            assert not good and error.args == ("bad-signature",)
 
 
 def test_a_digest_is_of_payload_and_context_and_not_of_the_signature():

@@ -4,15 +4,19 @@ import random
 
 from expect import raises
 
-from agent.wire import cbor, coordination, messages
-from agent.wire.messages import MessageError, Roster
+from agent.wire import cbor, coordination, messages, rosters
+from agent.wire.messages import EVERYONE, MessageError
+from agent.wire.rosters import Roster
 
 PUBLIC = b"\x04" + bytes(64)
 DIGEST = bytes(range(32))
 MEMBERS = [("meter-a", PUBLIC), ("meter-b", PUBLIC)]
-ROSTER = Roster("private-sum", "hum-2048", [("power", -5, 5), ("energy", 0, 9)], PUBLIC, MEMBERS).encode()
-OPENING = coordination.opening(1, 0, DIGEST, [b"t" * 16, b"u" * 16])
-CONTRIBUTION = messages.contribution(bytes(512), 9)
+ROSTER = Roster("private-sum", "hum-2048", [("power", -5, 5), ("energy", 0, 9)], PUBLIC, MEMBERS, 8, 1).encode()
+OPENING = coordination.opening(1, 0, DIGEST, [b"t" * 16, b"u" * 16], 2)
+ROLL_CALL = coordination.roll(DIGEST, 3, [b"t" * 16, b"u" * 16])
+CONTRIBUTION = messages.contribution(bytes(512), 9, 3)
+ANSWER = messages.answer(bytes(16), bytes(512))
+SHARE = messages.share(bytes(40))
 COMPLETE = coordination.result(DIGEST, coordination.COMPLETE, [], b"sealed")
 INCOMPLETE = coordination.result(DIGEST, coordination.INCOMPLETE, ["meter-b"], None)
 DIAGNOSTICS = messages.diagnostics("keys", 1, 3, 0, 50000, {"replayed": 2})
@@ -22,18 +26,31 @@ def read_contribution(payload):
     return coordination.read_contribution(payload, 512)
 
 
+def read_answer(payload):
+    return coordination.read_answer(payload, 16, 512)
+
+
+def read_share(payload):
+    return messages.read_share(payload, 40)
+
+
 BYTES = (b"", b"x", bytes(31), bytes(33), bytes(1025))
+BITMAPS = (1 << 32, EVERYONE)
 
 # (reader, a good payload, for each field the hostile values that are nevertheless right)
 READERS = (
-    (messages.read_roster, ROSTER, ((), (), (), (), ())),
-    (messages.read_opening, OPENING, ((), (), (), (b"",))),
-    (read_contribution, CONTRIBUTION, ((), ())),
+    (rosters.read_roster, ROSTER, ((), (), (), (), (), (), ())),
+    (messages.read_opening, OPENING, ((), (), (), (b"",), BITMAPS)),
+    (messages.read_roll, ROLL_CALL, ((), BITMAPS, (b"",))),
+    (read_contribution, CONTRIBUTION, ((), (), BITMAPS)),
+    (coordination.read_ready, messages.ready(3), (BITMAPS,)),
+    (read_answer, ANSWER, ((), (None,))),
+    (read_share, SHARE, ((),)),
     (messages.read_receipt, coordination.receipt(DIGEST), ((),)),
     (coordination.read_result, COMPLETE, ((), (), ([],), BYTES)),
     (coordination.read_result, INCOMPLETE, ((), (), (), (None,))),
     (coordination.read_sums, coordination.sums([1, -2]), ((),)),
-    (coordination.read_nothing, messages.nothing(), ()),
+    (messages.read_nothing, messages.nothing(), ()),
     (coordination.read_diagnostics, DIAGNOSTICS, ((), (), (), (), (), ({},))),
     (coordination.read_presence, messages.presence(True), ((True, False),)),
 )
@@ -72,17 +89,23 @@ def same(one, other):
 
 
 def test_what_is_made_is_read_back():
-    roster = messages.read_roster(ROSTER)
+    roster = rosters.read_roster(ROSTER)
     assert (roster.protocol, roster.parameters, roster.coordinator) == ("private-sum", "hum-2048", PUBLIC)
     assert roster.slots == [("power", -5, 5), ("energy", 0, 9)] and roster.members == MEMBERS
     assert roster.names() == ["meter-a", "meter-b"] and roster.encode() == ROSTER
-    assert messages.read_opening(OPENING) == (1, 0, DIGEST, b"t" * 16 + b"u" * 16)
-    assert coordination.read_contribution(CONTRIBUTION, 512) == (bytes(512), 9)
+    assert (roster.cohort, roster.seal) == (8, 1)
+    assert messages.read_opening(OPENING) == (1, 0, DIGEST, b"t" * 16 + b"u" * 16, 2)
+    assert messages.read_roll(ROLL_CALL) == (DIGEST, 3, b"t" * 16 + b"u" * 16)
+    assert coordination.read_contribution(CONTRIBUTION, 512) == (bytes(512), 9, 3)
+    assert coordination.read_ready(messages.ready(EVERYONE)) == EVERYONE
+    assert coordination.read_answer(ANSWER, 16, 512) == (bytes(16), bytes(512))
+    assert coordination.read_answer(messages.answer(bytes(248), None), 248, 512) == (bytes(248), None)
+    assert messages.read_share(SHARE, 40) == bytes(40)
     assert messages.read_receipt(coordination.receipt(DIGEST)) == DIGEST
     assert coordination.read_result(COMPLETE) == (DIGEST, coordination.COMPLETE, [], b"sealed")
     assert coordination.read_result(INCOMPLETE) == (DIGEST, coordination.INCOMPLETE, ["meter-b"], None)
     assert coordination.read_sums(coordination.sums([0, -(1 << 63), (1 << 63) - 1])) == [0, -(1 << 63), (1 << 63) - 1]
-    assert coordination.read_nothing(messages.nothing()) is None
+    assert messages.read_nothing(messages.nothing()) is None
     assert coordination.read_diagnostics(DIAGNOSTICS) == ("keys", 1, 3, 0, 50000, {"replayed": 2})
     assert coordination.read_presence(messages.presence(True)) is True
     assert coordination.read_presence(messages.presence(False)) is False
@@ -150,7 +173,7 @@ def roster_with(slots=None, members=None):
 def test_rosters_of_2_to_64_members_in_strict_order_are_read():
     for count in (2, 64):
         members = [("m%02d" % i, PUBLIC) for i in range(count)]
-        assert messages.read_roster(roster_with(members=members)).members == members
+        assert rosters.read_roster(roster_with(members=members)).members == members
     for members in (
         [("a", PUBLIC)],
         [("m%02d" % i, PUBLIC) for i in range(65)],
@@ -166,13 +189,13 @@ def test_rosters_of_2_to_64_members_in_strict_order_are_read():
         [("a", PUBLIC), ("client", PUBLIC)],
         [("a", PUBLIC), ("", PUBLIC)],
     ):
-        refused(messages.read_roster, roster_with(members=members))
+        refused(rosters.read_roster, roster_with(members=members))
 
 
 def test_rosters_of_1_to_48_slots_with_a_range_are_read():
     most = 1 << 48
     for slots in ([("a", 0, 0)], [("s%02d" % i, -most, most) for i in range(48)]):
-        assert messages.read_roster(roster_with(slots=slots)).slots == slots
+        assert rosters.read_roster(roster_with(slots=slots)).slots == slots
     for slots in (
         [("s%02d" % i, 0, 1) for i in range(49)],
         [("a", 1, 0)],
@@ -186,33 +209,81 @@ def test_rosters_of_1_to_48_slots_with_a_range_are_read():
         [(1, 0, 1)],
         [("a", 0, 1), ("a", 0, 1)],
     ):
-        refused(messages.read_roster, roster_with(slots=slots))
+        refused(rosters.read_roster, roster_with(slots=slots))
 
 
 def test_openings_bound_their_numbers_and_tags():
-    for epoch, number, tags in ((1, 0, []), (0xFFFFFFFF, 0xFFFFFFFF, [bytes(16)] * 64)):
-        assert messages.read_opening(coordination.opening(epoch, number, DIGEST, tags))[:2] == (epoch, number)
-    for epoch, number, tags in ((0, 0, []), (1 << 32, 0, []), (1, -1, []), (1, 1 << 32, []), (1, 0, [bytes(15)])):
-        refused(messages.read_opening, coordination.opening(epoch, number, DIGEST, tags))
-    refused(messages.read_opening, coordination.opening(1, 0, DIGEST, [bytes(16)] * 65))
+    top = 0xFFFFFFFF
+    for epoch, number, tags, absent in ((1, 0, [], 0), (top, top, [bytes(16)] * 64, EVERYONE)):
+        made = coordination.opening(epoch, number, DIGEST, tags, absent)
+        assert messages.read_opening(made) == (epoch, number, DIGEST, b"".join(tags), absent)
+    for epoch, number, tags, absent in (
+        (0, 0, [], 0),
+        (top + 1, 0, [], 0),
+        (1, -1, [], 0),
+        (1, top + 1, [], 0),
+        (1, 0, [bytes(15)], 0),
+        (1, 0, [bytes(16)] * 65, 0),
+        (1, 0, [], -1),
+    ):
+        refused(messages.read_opening, coordination.opening(epoch, number, DIGEST, tags, absent))
+
+
+def test_a_bitmap_names_64_members_at_most():
+    beyond = b"\xc2\x49\x01" + bytes(8)  # a bignum, 2^64, which no sender of ours can make
+    assert messages.read_roll(coordination.roll(DIGEST, EVERYONE, []))[1] == EVERYONE
+    for reader, good, at in (
+        (messages.read_roll, coordination.roll(DIGEST, EVERYONE, []), b"\x02\x1b"),
+        (messages.read_opening, coordination.opening(1, 0, DIGEST, [], EVERYONE), b"\x05\x1b"),
+        (coordination.read_ready, messages.ready(EVERYONE), b"\x01\x1b"),
+        (read_contribution, messages.contribution(bytes(512), 9, EVERYONE), b"\x03\x1b"),
+    ):
+        reader(good)
+        refused(reader, good.replace(at + b"\xff" * 8, at[:1] + beyond))
+
+
+def test_roll_calls_bound_their_tags():
+    assert messages.read_roll(coordination.roll(DIGEST, 0, [bytes(16)] * 64)) == (DIGEST, 0, bytes(1024))
+    for tags in ([bytes(15)], [bytes(16)] * 65):
+        refused(messages.read_roll, coordination.roll(DIGEST, 0, tags))
 
 
 def test_a_ciphertext_of_another_size_is_refused():
     for size in (0, 511, 513):
-        refused(read_contribution, messages.contribution(bytes(size), 9))
+        refused(read_contribution, messages.contribution(bytes(size), 9, 3))
 
 
-def test_a_result_names_the_missing_only_when_it_is_incomplete_and_has_sums_only_when_complete():
-    assert (
-        coordination.read_result(coordination.result(DIGEST, coordination.INVALID, [], None))[1] == coordination.INVALID
-    )
+def test_an_answer_or_a_share_of_another_size_is_refused():
+    for size in (0, 15, 17):
+        refused(read_answer, messages.answer(bytes(size), None))
+    for size in (0, 511, 513):
+        refused(read_answer, messages.answer(bytes(16), bytes(size)))
+    for size in (0, 39, 41):
+        refused(read_share, messages.share(bytes(size)))
+
+
+def test_rosters_of_cohorts_from_4_to_64_under_one_of_two_seals_are_read():
+    for cohort in (4, 32, 64):
+        for seal in (0, 1):
+            read = rosters.read_roster(Roster("p", "q", [("a", 0, 1)], PUBLIC, MEMBERS, cohort, seal).encode())
+            assert (read.cohort, read.seal) == (cohort, seal)
+    for cohort, seal in ((3, 0), (65, 0), (0, 0), (-4, 0), (32, 2), (32, -1), (32, None), (None, 0), (32, True)):
+        refused(rosters.read_roster, Roster("p", "q", [("a", 0, 1)], PUBLIC, MEMBERS, cohort, seal).encode())
+    read = rosters.read_roster(roster_with())
+    assert (read.cohort, read.seal) == (32, 0)
+
+
+def test_a_result_has_sums_only_when_complete_and_names_somebody_when_incomplete():
+    for missing in ([], ["a"], ["m%02d" % i for i in range(64)]):
+        made = coordination.result(DIGEST, coordination.COMPLETE, missing, b"sealed")
+        assert coordination.read_result(made)[2] == missing
+        made = coordination.result(DIGEST, coordination.INVALID, missing, None)
+        assert coordination.read_result(made) == (DIGEST, coordination.INVALID, missing, None)
     for status, missing, sealed in (
         (coordination.COMPLETE, [], None),
-        (coordination.COMPLETE, ["a"], b"sealed"),
         (coordination.INCOMPLETE, [], None),
         (coordination.INCOMPLETE, ["a"], b"sealed"),
         (coordination.INCOMPLETE, ["coordinator"], None),
-        (coordination.INVALID, ["a"], None),
         (coordination.INVALID, [], b"sealed"),
         (3, [], None),
         (-1, [], None),

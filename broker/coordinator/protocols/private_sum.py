@@ -1,43 +1,32 @@
 """The coordinator's side of a private sum: a sans-IO machine, events in, actions out (diagram in docs/architecture.md).
 
-A round is open from the moment its opening is recorded until every member's contribution is in (the sum is published) or its
-window has passed (the round is published as incomplete, with the missing names, and no sum).
+A round is open, for contributions, until all but the absent are in or its window is over. Then the roll is called: who is listed
+answers, until each unit's sum opens or the time for answers is over. Then the round is closed with what opened. The next round
+starts on time in any case.
 """
 
 from dataclasses import dataclass
 from hashlib import sha256
 
-from agent.crypto.errors import CryptoError
-from agent.joye_libert import parameters
-from agent.joye_libert.packing import Packing, PackingError
-from agent.protocols.private_sum import CONTRIBUTION_NONCE, READY_NONCE, nonce
-from agent.wire import coordination, envelope, messages, topics
-from agent.wire.envelope import Context, Envelope, EnvelopeError
-from broker.coordinator import aggregation
-from broker.coordinator.actions import Action, CloseRound, Contribution, Horizon, OpenRound, Publish, Saved
+from agent.joye_libert import blinding, cohorts, parameters
+from agent.joye_libert.packing import Packing
+from agent.wire import coordination, messages
+from agent.wire.envelope import Envelope, EnvelopeError
+from broker.coordinator import aggregation, roll_call
+from broker.coordinator.actions import Action, Answer, CloseRound, Contribution, Horizon, OpenRound, RollCall, Saved
+from broker.coordinator.answers import Answers, Layout
+from broker.coordinator.members import Members
+from broker.coordinator.notices import Notices
+from broker.coordinator.place import Place
+from broker.coordinator.uploads import Refused, Uploads
 
-UPLOAD_MOST = 2048
-
-
-class Refused(Exception):
-    """An input is against the protocol. args[0] is the named reason."""
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a machine works: the roster as signed, and what authenticating it gave."""
-
-    deployment: str
-    group: str
-    epoch: int
-    digest: bytes
-    signed_roster: bytes
-    roster: messages.Roster
+WINDOW_SHARE = 0.8  # the most of the interval that contributions may take; the rest is for answers
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """Seconds: a round opens every `interval`, at most `patience` later if members still make masks; it is open for `window`.
+    """Seconds: a round opens every `interval`, at most `patience` later if members still make masks; contributions are taken for
+    `window`, or 4/5 of the interval if that is less, then answers for `answers`, or until the next round opens.
 
     `rounds` ends the epoch after so many; None goes on for ever.
     """
@@ -46,6 +35,7 @@ class Schedule:
     window: float
     patience: float
     rounds: int | None = None
+    answers: float = 600.0
 
 
 class PrivateSum:
@@ -54,89 +44,115 @@ class PrivateSum:
     def __init__(self, place: Place, private: bytes, result_key: bytes, schedule: Schedule, saved: Saved) -> None:
         self.place = place
         self.refused: dict[str, int] = {}
-        self._private = private
-        self._result_key = result_key
         self._schedule = schedule
-        self._parameters = parameters.load(place.roster.parameters)
-        self._packing = Packing(place.roster.slots, len(place.roster.members), self._parameters.bits)
-        self._keys = aggregation.Keys(private, place.roster, place.digest, self._parameters)
-        self._factor: tuple[int, int] | None = None
+        chosen = parameters.load(place.roster.parameters)
+        packing = Packing(place.roster.slots, len(place.roster.members), chosen.bits)
+        self._layout = Layout(chosen, packing, blinding.field(packing.bits), place.roster.names())
+        self._keys = aggregation.Keys(private, place, chosen)
+        self._notices = Notices(place, private, result_key, self._keys.opening_keys)
+        self._members = Members(place, saved.horizons)
+        self._uploads = Uploads(place, self._keys.round_keys, chosen, self._layout.field, self._members.everyone)
+        self._factors = aggregation.Factors(place, chosen, self._keys.units)
         self._round = saved.next_round
-        self._open_message = saved.open_message
+        self._opening = saved.open_message
+        self._current = {c.device: c for c in saved.open_contributions}
+        self._previous = {c.device: c for c in saved.closed_contributions}
+        self._answers = self._restored(saved)
+        self._last_result = saved.last_result
         self._opened_at = 0.0
         self._closes_at = 0.0
         self._due_at: float | None = None
-        self._current = {c.device: c for c in saved.open_contributions}
-        self._previous = {c.device: c for c in saved.closed_contributions}
-        self._last_result = saved.last_result
-        self._horizons = saved.horizons
+
+    def _restored(self, saved: Saved) -> Answers | None:
+        if saved.roll_message is None:
+            return None
+        _, present, _ = messages.read_roll(Envelope(saved.roll_message).unverified())
+        answers = Answers(self._layout, self._keys.units, saved.roll_message, present)
+        for answer in saved.answers:
+            answers.add(answer)
+        return answers
 
     @property
     def finished(self) -> bool:
         """Whether all scheduled rounds are closed."""
         rounds = self._schedule.rounds
-        return rounds is not None and self._round >= rounds and self._open_message is None
+        return rounds is not None and self._round >= rounds and self._opening is None
+
+    @property
+    def phase(self) -> str:
+        """Between rounds "idle"; "open" for contributions; "roll" while answers are awaited."""
+        if self._opening is None:
+            return "idle"
+        return "roll" if self._answers else "open"
 
     @property
     def next_round(self) -> int:
-        """The open round, or the one to open next."""
+        """The round in progress, or the one to open next."""
         return self._round
 
     @property
     def ready_members(self) -> int:
-        """How many members have a mask for the round to come, or the open one."""
-        return sum(self._horizons.get(name, -1) >= self._round for name in self.place.roster.names())
+        """How many members can take part in the round to come, or in the one in progress."""
+        return self._members.ready(self._round).bit_count()
 
     # -- events
 
     def link_up(self, now: float) -> list[Action]:
         """The link is (again) there: publish all that is retained, for a broker may have lost it."""
-        actions: list[Action] = [Publish(self._group_topic("roster"), self.place.signed_roster, retain=True)]
-        if self._last_result:
-            actions.append(Publish(self._group_topic("result"), self._last_result, retain=True))
+        phase, answers = self.phase, self._answers
         if self._due_at is None:
             self._due_at = self._opened_at = now
-        self._closes_at = now + self._schedule.window  # boards that lost the link too get the whole window again
-        actions.append(Publish(self._group_topic("round"), self._open_message or b"", retain=True))
+        if phase != "idle" and now >= self._due_at:
+            self._due_at = now + self._schedule.interval  # it was not this round that took so long
+        # Boards that lost the link too get the whole time again.
+        self._closes_at = now + (self._schedule.answers if answers else self._window())
+        actions: list[Action] = [self._notices.retained("roster", self.place.signed_roster)]
+        if self._last_result:
+            actions.append(self._notices.retained("result", self._last_result))
+        actions.append(self._notices.retained("round", self._opening if self._opening and phase == "open" else b""))
+        actions.append(self._notices.retained("roll", answers.message if answers else b""))
         return actions
 
     def message(self, device: str, kind: str, payload: bytes, now: float) -> list[Action]:
         """Take what `device` published to its `kind` topic."""
+        take = {"ready": self._on_ready, "contribution": self._on_contribution, "answer": self._on_answer}
         try:
-            if kind not in ("ready", "contribution") or device not in self._keys.round_keys:
-                raise Refused("not-a-member" if kind in ("ready", "contribution") else "wrong-topic")
-            if len(payload) > UPLOAD_MOST:
-                raise Refused("oversized")
-            parsed = Envelope(payload)
-            if parsed.epoch != self.place.epoch:
-                raise Refused("wrong-epoch")
-            if kind == "ready":
-                return self._on_ready(device, parsed)
-            return self._on_contribution(device, parsed, payload, now)
+            parsed = self._uploads.parse(device, kind, payload)
+            actions = take[kind](device, parsed, sha256(payload).digest())
         except (Refused, EnvelopeError, messages.MessageError) as error:
             self.refuse(error.args[0])
             return []
+        self._members.heard(device)
+        return [*actions, *self.tick(now)] if kind != "ready" else actions
+
+    def presence(self, device: str, online: bool, now: float) -> list[Action]:
+        """`device`, or its last will, says whether it is online: nobody waits for who is not. Who is no member is ignored."""
+        if device in self._members.index:
+            self._members.presence(device, online)
+        return self.tick(now)
 
     def tick(self, now: float) -> list[Action]:
-        """Time has passed: open the next round, or close the open one if its window is over or all are in."""
+        """Time has passed: open the next round, or end a phase of the one in progress."""
         if self._due_at is None or self.finished:
             return []
-        if self._open_message is None:
-            waiting = self.ready_members < len(self.place.roster.members)
-            if now >= self._due_at + (self._schedule.patience if waiting else 0):
-                return self._open(now)
-            return []
-        everyone = len(self._current) == len(self.place.roster.members)
-        if everyone or now >= self._closes_at:
-            return self._close(now)
-        return []
+        if self.phase == "idle":
+            return self._open(now) if self._may_open(self._round, now) else []
+        actions: list[Action] = []
+        if self.phase == "open":
+            if self._next_is_due(now):
+                return self._close(now)
+            if self._members.waited_for(self._contributed()) and now < self._closes_at:
+                return []
+            actions = self._call_roll(now)
+        if self._answers:
+            self._open_units(self._answers)
+            if not self._answers.complete and now < self._closes_at and not self._next_is_due(now):
+                return actions
+        return [*actions, *self._close(now)]
 
     def prepare(self) -> None:
-        """Idle time: compute what the open or next round's opening needs, before its contributions are there."""
-        if self._factor is None or self._factor[0] != self._round:
-            place = (self.place.deployment, self.place.group, self.place.epoch)
-            factor = aggregation.unmask_factor(self._parameters, place, self._round, self._keys.exponent)
-            self._factor = (self._round, factor)
+        """Idle time: compute one of the factors that the sums of the round in progress, or to come, open with."""
+        self._factors.prepare(self._round)
 
     def refuse(self, reason: str) -> None:
         """Count one refusal."""
@@ -144,113 +160,129 @@ class PrivateSum:
 
     # -- messages
 
-    def _on_ready(self, device: str, parsed: Envelope) -> list[Action]:
-        if parsed.nonce != nonce(READY_NONCE, parsed.round):
-            raise Refused("malformed")
-        coordination.read_nothing(
-            parsed.open(self._keys.round_keys[device], self._context("ready", parsed.round, device))
-        )
-        if parsed.round <= self._horizons.get(device, -1):
+    def _on_ready(self, device: str, parsed: Envelope, _digest: bytes) -> list[Action]:
+        held = self._uploads.ready(device, parsed)
+        known = self._members.horizon(device)
+        more = parsed.round == known.announced and held != known.held and not known.held & ~held
+        if parsed.round <= known.announced and not more:
             raise Refused("replayed")
-        return self._advance(device, parsed.round)
+        return [self._advance(device, max(known.round, parsed.round), parsed.round, held)]
 
-    def _advance(self, device: str, horizon: int) -> list[Action]:
-        if horizon <= self._horizons.get(device, -1):
-            return []
-        self._horizons[device] = horizon
-        return [Horizon(self.place.group, self.place.epoch, device, horizon)]
+    def _advance(self, device: str, last: int, announced: int, held: int) -> Horizon:
+        record = Horizon(self.place.group, self.place.epoch, device, last, announced, held)
+        self._members.horizons[device] = record
+        return record
 
-    def _on_contribution(self, device: str, parsed: Envelope, payload: bytes, now: float) -> list[Action]:
-        digest = sha256(payload).digest()
+    def _on_contribution(self, device: str, parsed: Envelope, digest: bytes) -> list[Action]:
         for known in (self._current.get(device), self._previous.get(device)):
             if known and known.round == parsed.round and known.digest == digest:
                 self.refuse("duplicate")
-                return [self._mail(known)]
-        if parsed.round != self._round or self._open_message is None:
-            raise Refused("late" if parsed.round < self._round else "early")
-        if parsed.nonce != nonce(CONTRIBUTION_NONCE, parsed.round):
-            raise Refused("malformed")
-        context = self._context("contribution", parsed.round, device)
-        plain = parsed.open(self._keys.round_keys[device], context)
-        ciphertext, horizon = coordination.read_contribution(plain, self._parameters.residue_bytes)
-        if not 0 < int.from_bytes(ciphertext, "big") < self._parameters.n**2:
-            raise Refused("malformed")
+                return [self._notices.mail(device, known.receipt)]
+        if parsed.round < self._round or (parsed.round == self._round and self.phase == "roll"):
+            raise self._late(device, parsed)
+        if parsed.round != self._round or self.phase != "open":
+            raise Refused("early")
+        ciphertext, last, held = self._uploads.contribution(device, parsed)
         if device in self._current:
             raise Refused("conflict")
-        context = Context(
-            self.place.deployment, "receipt", self.place.group, parsed.epoch, parsed.round, topics.COORDINATOR, device
-        )
-        receipt = envelope.sign(self._private, context, coordination.receipt(digest))
-        record = Contribution(
-            self.place.group, self.place.epoch, parsed.round, device, digest, bytes(ciphertext), receipt
-        )
+        receipt = self._notices.receipt(parsed.round, device, digest)
+        place = (self.place.group, self.place.epoch, parsed.round, device)
+        record = Contribution(*place, digest, ciphertext, held, receipt)
         self._current[device] = record
-        return [record, *self._advance(device, horizon), self._mail(record), *self.tick(now)]
+        horizon = self._members.horizon(device)
+        moved = [self._advance(device, last, horizon.announced, horizon.held)] if last > horizon.round else []
+        return [record, *moved, self._notices.mail(device, receipt)]
 
-    def _mail(self, record: Contribution) -> Publish:
-        topic = topics.mail(self.place.deployment, self.place.group, record.device, topics.COORDINATOR)
-        return Publish(topic, record.receipt)
+    def _late(self, device: str, parsed: Envelope) -> Refused:
+        """Who is only just too late lives: the next round waits for it again."""
+        if parsed.round + 1 >= self._round:
+            self._uploads.contribution(device, parsed)
+            self._members.heard(device)
+        return Refused("late")
+
+    def _on_answer(self, device: str, parsed: Envelope, digest: bytes) -> list[Action]:
+        if parsed.round != self._round or not self._answers:
+            raise Refused("late" if parsed.round < self._round else "early")
+        known = self._answers.get(device)
+        if known and known.digest == digest:
+            self.refuse("duplicate")
+            return []
+        index = self._members.index[device]
+        if not self._answers.present >> index & 1:
+            raise Refused("not-listed")
+        blinded, recovered = self._uploads.answer(device, parsed, self._answers.has_missing(index))
+        if known:
+            raise Refused("conflict")
+        record = Answer(self.place.group, self.place.epoch, parsed.round, device, digest, blinded, recovered)
+        self._answers.add(record)
+        return [record]
 
     # -- rounds
 
+    def _may_open(self, number: int, now: float) -> bool:
+        assert self._due_at is not None
+        waiting = self._members.waited_for(self._members.ready(number))
+        return now >= self._due_at + (self._schedule.patience if waiting else 0)
+
+    def _next_is_due(self, now: float) -> bool:
+        last = self._schedule.rounds is not None and self._round + 1 >= self._schedule.rounds
+        return not last and self._may_open(self._round + 1, now)
+
+    def _window(self) -> float:
+        return min(self._schedule.window, WINDOW_SHARE * self._schedule.interval)
+
+    def _contributed(self) -> int:
+        return roll_call.bitmap(self._members.index[name] for name in self._current)
+
     def _open(self, now: float) -> list[Action]:
-        tags = [
-            envelope.opening_tag(key, self._context("round", self._round, topics.COORDINATOR, name), self.place.digest)
-            for name, key in self._keys.opening_keys.items()
-        ]
-        message = coordination.opening(self.place.epoch, self._round, self.place.digest, tags)
-        self._open_message = message
+        message = self._notices.opening(self._round, self._members.absent())
+        self._opening = message
         self._opened_at = now
-        self._closes_at = now + self._schedule.window
+        self._closes_at = now + self._window()
         self._due_at = now + self._schedule.interval
         self._current = {}
         return [
             OpenRound(self.place.group, self.place.epoch, self._round, message),
-            Publish(self._group_topic("round"), message, retain=True),
+            self._notices.retained("round", message),
         ]
 
+    def _call_roll(self, now: float) -> list[Action]:
+        """No contribution is taken any more: list those whose sum can be opened. With nobody to list there is no roll call."""
+        present, _ = roll_call.choose(
+            self._members.cohorts,
+            {self._members.index[name]: record.held for name, record in self._current.items()},
+            self._members.key_held(),
+            3 if len(self._members.names) >= 3 else 2,
+            together=self.place.roster.seal == cohorts.SEAL_FLEET,
+        )
+        if not present:
+            return []
+        message = self._notices.roll(self._round, present)
+        self._answers = Answers(self._layout, self._keys.units, message, present)
+        self._closes_at = now + self._schedule.answers
+        record = RollCall(self.place.group, self.place.epoch, self._round, message)
+        return [record, self._notices.retained("round", b""), self._notices.retained("roll", message)]
+
+    def _open_units(self, answers: Answers) -> None:
+        while (at := answers.next_unit()) is not None:
+            answers.open(at, self._factors.get(self._round, at), self._current)
+
     def _close(self, now: float) -> list[Action]:
-        members = self.place.roster.names()
-        missing = [name for name in members if name not in self._current]
-        status, sums = (coordination.INCOMPLETE, None) if missing else self._sums()
-        sealed = self._seal(sums) if sums is not None else None
-        payload = coordination.result(self.place.digest, status, missing, sealed)
-        message = envelope.sign(self._private, self._context("result", self._round, topics.COORDINATOR, ""), payload)
+        answers = self._answers
+        status, sums, summed, wrong = coordination.INCOMPLETE, None, 0, []
+        if answers is not None:
+            status, sums, summed, wrong = answers.status(), answers.total(), answers.summed(), answers.wrong()
+            for reason in ["wrong-sum"] * len(answers.failed) + ["wrong-share"] * len(wrong):
+                self.refuse(reason)
+        missing = [name for index, name in enumerate(self._members.names) if not summed >> index & 1]
+        message = self._notices.result(self._round, status, missing, sums)
         latency_ms = (now - self._opened_at) * 1000
-        closed = CloseRound(self.place.group, self.place.epoch, self._round, status, missing, sums, message, latency_ms)
-        self._open_message = None
+        place = (self.place.group, self.place.epoch, self._round)
+        closed = CloseRound(*place, status, missing, sums, message, latency_ms, wrong)
+        self._members.missed(self._members.everyone & ~self._contributed())
+        self._opening = self._answers = None
         self._last_result = message
         self._previous, self._current = self._current, {}
         self._round += 1
-        return [
-            closed,
-            Publish(self._group_topic("result"), message, retain=True),
-            Publish(self._group_topic("round"), b"", retain=True),
-        ]
-
-    def _sums(self) -> tuple[int, list[int] | None]:
-        self.prepare()
-        assert self._factor
-        try:
-            ciphertexts = [c.ciphertext for c in self._current.values()]
-            total = aggregation.open_sum(self._parameters, self._factor[1], ciphertexts)
-            return coordination.COMPLETE, self._packing.unpack(total, len(ciphertexts))
-        except (aggregation.WrongSum, PackingError, CryptoError):
-            self.refuse("wrong-sum")
-            return coordination.INVALID, None
-
-    def _seal(self, sums: list[int]) -> bytes:
-        """The sums are for the coordinator's clients, who hold the result key; the broker relays them and learns nothing."""
-        context = self._context("sums", self._round, topics.COORDINATOR, "clients")
-        return bytes(envelope.seal(self._result_key, self._result_nonce(), context, coordination.sums(sums)))
-
-    def _result_nonce(self) -> bytes:
-        # The result key outlives an epoch and serves all groups, so the nonce must name group, epoch and round at once.
-        place = f"{self.place.deployment}/{self.place.group}/{self.place.epoch}/{self._round}"
-        return sha256(place.encode()).digest()[:13]
-
-    def _context(self, kind: str, round_number: int, sender: str, receiver: str = topics.COORDINATOR) -> Context:
-        return Context(self.place.deployment, kind, self.place.group, self.place.epoch, round_number, sender, receiver)
-
-    def _group_topic(self, kind: str) -> str:
-        return str(topics.group(self.place.deployment, self.place.group, kind))
+        cleared = self._notices.retained("roll" if answers else "round", b"")
+        return [closed, self._notices.retained("result", message), cleared]

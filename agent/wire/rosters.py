@@ -1,0 +1,52 @@
+"""The roster's payload (CDDL in docs/protocol.md): a module of its own, which a board loads only while it joins."""
+
+from agent.wire import cbor, topics
+from agent.wire.messages import MEMBERS_LEAST, MEMBERS_MOST, SLOTS_MOST, check, fields, is_bytes, is_integer, is_slot
+
+
+class Roster:
+    """Who is a member, with which key, under which parameters.
+
+    `protocol` and `parameters` are names, `slots` a list of (name, low, high), `coordinator` a 65-byte key, `members` a list of
+    (device, 65-byte key) in strictly growing order of device; `cohort` is the most members of a cohort, 4 to 64; with `seal` 0
+    the sum of each cohort opens, with 1 only that of all members.
+    """
+
+    def __init__(self, protocol, parameters, slots, coordinator, members, cohort=32, seal=0):
+        self.protocol = protocol
+        self.parameters = parameters
+        self.slots = slots
+        self.coordinator = coordinator
+        self.members = members
+        self.cohort = cohort
+        self.seal = seal
+
+    def names(self):
+        """Return the members' names in roster order."""
+        return [name for name, _ in self.members]
+
+    def encode(self):
+        """Return the payload."""
+        slots = [list(slot) for slot in self.slots]
+        members = [list(member) for member in self.members]
+        fields = [self.protocol, self.parameters, slots, self.coordinator, members, self.cohort, self.seal]
+        return cbor.encode(dict(enumerate(fields, 1)))
+
+
+def read_roster(payload):
+    """Return the Roster in `payload`."""
+    protocol, parameters, slots, coordinator, members, cohort, seal = fields(payload, 7)
+    check(topics.valid_name(protocol) and topics.valid_name(parameters) and is_bytes(coordinator, 65))
+    check(isinstance(slots, list) and 1 <= len(slots) <= SLOTS_MOST and all(is_slot(slot) for slot in slots))
+    check(len({slot[0] for slot in slots}) == len(slots))
+    check(is_integer(cohort, 4, MEMBERS_MOST) and is_integer(seal, 0, 1))
+    check(isinstance(members, list) and MEMBERS_LEAST <= len(members) <= MEMBERS_MOST)
+    previous = ""
+    for member in members:
+        check(
+            isinstance(member, list) and len(member) == 2 and topics.valid_device(member[0]) and is_bytes(member[1], 65)
+        )
+        check(member[0] > previous)
+        previous = member[0]
+    slots = [tuple(slot) for slot in slots]
+    return Roster(protocol, parameters, slots, coordinator, [tuple(member) for member in members], cohort, seal)

@@ -1,0 +1,63 @@
+"""What the coordinator says to boards and clients: each message made, and what carries it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+
+from agent.wire import coordination, envelope
+from broker.coordinator.actions import Publish
+from broker.coordinator.place import Place
+
+
+@dataclass(frozen=True)
+class Notices:
+    """The keys that messages are made with."""
+
+    place: Place
+    private: bytes
+    result_key: bytes
+    opening_keys: dict[str, bytes]
+
+    def opening(self, round_number: int, absent: int) -> bytes:
+        """Make the message that opens a round."""
+        tags = self._tags(envelope.opening_tag, "round", round_number, absent)
+        return bytes(coordination.opening(self.place.epoch, round_number, self.place.digest, tags, absent))
+
+    def roll(self, round_number: int, present: int) -> bytes:
+        """Make the signed roll call. Two of one round would be evidence against the coordinator."""
+        tags = self._tags(envelope.roll_tag, "roll", round_number, present)
+        return self._signed("roll", round_number, "", coordination.roll(self.place.digest, present, tags))
+
+    def receipt(self, round_number: int, device: str, digest: bytes) -> bytes:
+        """Make the signed receipt for the contribution whose envelope has the SHA-256 `digest`."""
+        return self._signed("receipt", round_number, device, coordination.receipt(digest))
+
+    def result(self, round_number: int, status: int, missing: list[str], sums: list[int] | None) -> bytes:
+        """Make the signed result. The sums are for the clients, who hold the result key; the broker relays them and learns nothing."""
+        sealed = None
+        if sums is not None:
+            context = self.place.down("sums", round_number, "clients")
+            # The result key outlives an epoch and serves all groups, so the nonce must name group, epoch and round at once.
+            place = f"{self.place.deployment}/{self.place.group}/{self.place.epoch}/{round_number}"
+            nonce = sha256(place.encode()).digest()[:13]
+            sealed = envelope.seal(self.result_key, nonce, context, coordination.sums(sums))
+        payload = coordination.result(self.place.digest, status, missing, sealed)
+        return self._signed("result", round_number, "", payload)
+
+    def retained(self, kind: str, payload: bytes) -> Publish:
+        """Say to all of the group; an empty payload takes back what was said before."""
+        return Publish(self.place.topic(kind), payload, retain=True)
+
+    def mail(self, device: str, payload: bytes) -> Publish:
+        """Say to one member."""
+        return Publish(self.place.mailbox(device), payload)
+
+    def _tags(self, tag: Callable[..., Any], kind: str, round_number: int, members: int) -> list[bytes]:
+        return [
+            tag(key, self.place.down(kind, round_number, name), self.place.digest, members)
+            for name, key in self.opening_keys.items()
+        ]
+
+    def _signed(self, kind: str, round_number: int, receiver: str, payload: bytes) -> bytes:
+        return bytes(envelope.sign(self.private, self.place.down(kind, round_number, receiver), payload))

@@ -1,0 +1,38 @@
+"""Where a coordinator's machine works, and the names that follow from it."""
+
+from dataclasses import dataclass
+
+from agent.wire import rosters, topics
+from agent.wire.envelope import Context
+
+
+@dataclass(frozen=True)
+class Place:
+    """The roster as signed, and what authenticating it gave."""
+
+    deployment: str
+    group: str
+    epoch: int
+    digest: bytes
+    signed_roster: bytes
+    roster: rosters.Roster
+
+    def context(self, kind: str, round_number: int, sender: str, receiver: str) -> Context:
+        """Return what a message of this group and epoch is bound to."""
+        return Context(self.deployment, kind, self.group, self.epoch, round_number, sender, receiver)
+
+    def up(self, kind: str, round_number: int, device: str) -> Context:
+        """Return what a board's message to the coordinator is bound to."""
+        return self.context(kind, round_number, device, topics.COORDINATOR)
+
+    def down(self, kind: str, round_number: int, receiver: str = "") -> Context:
+        """Return what the coordinator's message to `receiver`, or to all, is bound to."""
+        return self.context(kind, round_number, topics.COORDINATOR, receiver)
+
+    def topic(self, kind: str) -> str:
+        """Return the coordinator's topic to all of the group."""
+        return str(topics.group(self.deployment, self.group, kind))
+
+    def mailbox(self, device: str) -> str:
+        """Return the topic of the coordinator's mail to `device`."""
+        return str(topics.mail(self.deployment, self.group, device, topics.COORDINATOR))

@@ -1,0 +1,135 @@
+"""The cohort part of `make bench`: a real board goes through both rounds, and the bytes are those of the messages."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from agent.joye_libert import blinding, cohorts
+from agent.runtime import mqtt_packets as packets
+from agent.wire import topics
+from agent.wire.envelope import Context, seal
+from host_sim import bench_cohort
+from host_sim.bench_group import SLOTS, Group
+from host_sim.bench_peers import BoardLost, BoardProcess, make_peers, run
+from host_sim.compiled import compile_agent
+
+
+def quiet(phase):
+    """Say nothing of the phases."""
+
+
+@pytest.fixture(scope="module")
+def firmware(tmp_path_factory):
+    return compile_agent(tmp_path_factory.mktemp("firmware"))
+
+
+@pytest.fixture(scope="module")
+def figures(firmware):
+    return bench_cohort.measure(firmware, 4, SLOTS, quiet)
+
+
+def test_a_board_goes_through_a_round_with_all_and_one_with_members_missing(figures):
+    assert (figures["members"], figures["threshold"], figures["missing"]) == (4, 3, 1)
+    assert (figures["blinding bits"], figures["rounds a batch"]) == (128, 32)
+    assert figures["resets"] == 0
+    assert figures["answer, some missing, ms"] > figures["answer, ms"] > 0
+
+
+def test_a_recovery_share_is_what_members_that_are_missing_cost_on_the_wire(figures):
+    share = figures["round sent, some missing, B"] - figures["round sent, B"]
+    assert 512 <= share <= 520  # its 512 bytes, and longer heads
+    assert figures["total sent a round, B"] > figures["round sent, B"] + figures["batch sent a round, B"]
+
+
+def test_what_a_board_deals_its_peers_deal_to_it(figures):
+    assert figures["batch sent, B"] == figures["batch received, B"]
+    per_peer = figures["batch sent, B"] / 3
+    assert per_peer > 512  # the shares of one batch
+    assert figures["batch sent a round, B"] == round(figures["batch sent, B"] / 32, 1)
+
+
+def test_the_flash_holds_a_key_share_and_two_batches_of_each_peer(figures):
+    others = ["roster", "key", "acks", "mask", "mask"]
+    assert figures["flash records"] == 3 * (1 + 2) + len(others)
+    assert figures["flash blocks of 4096"] >= figures["flash records"]
+
+
+def test_the_heap_in_a_round_is_at_least_what_is_live_before(figures):
+    assert 0 < figures["heap joined, B"] <= figures["heap most in a round, B"]
+    assert figures["heap most, some missing, B"] <= 400 * 1024
+
+
+def test_a_heap_that_is_too_small_is_an_error_and_no_figure(firmware):
+    with pytest.raises(BoardLost, match="MemoryError"):
+        bench_cohort.measure(firmware, 4, SLOTS, quiet, "60k")
+
+
+def test_a_message_sent_again_is_counted_once_and_each_under_its_purpose():
+    bytes_of = bench_cohort.Bytes(32)
+    mail = topics.mail("bench", "main", "b000", "b001")
+    context = Context("bench", "blinding", "main", 1, 64, "b001", "b000")
+    batch = seal(bytes(16), bytes([5, *bytes(7), 5]) + (64).to_bytes(4, "big"), context, b"x")
+    acknowledged = seal(bytes(16), bytes([6, *bytes(7), 5]) + (64).to_bytes(4, "big"), context, b"")
+    key = seal(bytes(16), bytes([6, *bytes(7), 4]) + bytes(4), Context("bench", "held", "main", 1, 0, "", ""), b"")
+    for topic, payload in (
+        (mail, batch),
+        (mail, batch),
+        (mail, acknowledged),
+        (mail, key),
+        (topics.group("bench", "main", "roster"), b"r"),
+        (topics.group("bench", "main", "roll"), b""),
+        (topics.device("bench", "b000", "diag"), b"d"),
+    ):
+        bytes_of.count("sent", topic, payload, 10, 7)
+    assert bytes_of.totals == {"batch 2 sent": 20, "setup sent": 20, "round 7 sent": 10, "other sent": 10}
+
+
+def test_a_peer_deals_on_demand_what_the_agent_would_have_dealt():
+    group = Group(4, SLOTS)
+    peers = make_peers(group)
+    peer = peers[1]
+    member = peer.machine.member
+    dealing = peer.machine._dealing
+    field = member.field
+    whole = run(blinding.batch_steps(dealing.blinding_seed, 0, 3, cohorts.threshold(4), field))
+    for number in (0, 5):
+        element = slice(number * field.size, (number + 1) * field.size)
+        assert peer.deal(0, 3, number)[element] == whole[element]
+    steps = dealing.steps(None, 2)
+    topic, sealed = next(action for actions in iter(lambda: next(steps), None) for action in actions or [])[1:3]
+    assert topic == topics.mail("bench", "main", "b002", "b001")
+    assert len(sealed) > len(peer.deal(None, 3, 0)) == dealing.share_bytes
+
+
+def test_a_board_that_dies_is_told_by_its_last_word(tmp_path):
+    command = [sys.executable, "-c", "import sys; sys.exit('out of order')"]
+    board = BoardProcess(command, tmp_path, tmp_path / "errors")
+    try:
+        with pytest.raises(BoardLost, match="out of order"):
+            board.receive(20)
+    finally:
+        board.stop()
+
+
+def test_what_a_board_says_is_counted_as_it_is_on_the_wire(tmp_path):
+    packet = packets.publish("some/topic", b"payload", 1, False, 1)
+    command = [sys.executable, "-c", f"import sys; sys.stdout.buffer.write({packet!r}); sys.stdin.read()"]
+    board = BoardProcess(command, tmp_path, tmp_path / "errors")
+    try:
+        assert board.receive(20) == ("some/topic", b"payload", len(packet))
+        assert board.receive(0.01) is None
+    finally:
+        board.stop()
+
+
+def test_make_bench_shows_board_coordinator_and_cohort_in_a_minute():
+    command = [sys.executable, "-W", "error", "-m", "host_sim.bench", "--quick", "--json"]
+    run_ = subprocess.run(command, capture_output=True, text=True, check=False, timeout=110)
+    assert run_.returncode == 0, run_.stderr
+    results = json.loads(run_.stdout)
+    assert set(results) == {"board", "coordinator", "cohorts", "paper_table_5_kB"}
+    assert set(results["board"]) == {"micropython", "cpython"}
+    assert results["cohorts"]["8"]["threshold"] == 6
+    assert results["paper_table_5_kB"]["100, 30 %"]["round sent"] == pytest.approx(62.46 + 58.81)

@@ -1,0 +1,105 @@
+"""The coordinator as a process over a real Mosquitto: a round in which a board's last will is heard, and input of no use is counted."""
+
+import asyncio
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import aiomqtt
+import pytest
+from hand_made import ROLL, ROUND, Member, World
+
+from agent.crypto import accelerate
+from agent.runtime import mqtt_packets
+from agent.wire import coordination, messages
+from broker.coordinator.protocols.private_sum import Schedule
+from broker.coordinator.service import Link, Service
+from host_sim.broker_process import HOST, MosquittoBroker
+
+PATIENT = Schedule(interval=100, window=60, patience=60, rounds=1, answers=60)
+WAIT_S = 30.0
+
+
+@pytest.fixture(scope="module", autouse=True)
+def fast() -> Iterator[None]:
+    accelerate.use_host_libraries()
+    yield
+    accelerate.install()
+
+
+def client(broker: MosquittoBroker, user: str) -> aiomqtt.Client:
+    return aiomqtt.Client(HOST, broker.port, username=user, password=broker.credentials[user], timeout=5)
+
+
+async def board(broker: MosquittoBroker, member: Member, reading: int) -> None:
+    """Do a board's part of one round."""
+    up = f"hum/v1/test/g/main/up/{member.name}"
+    async with client(broker, member.name) as link:
+        for topic in (ROUND, ROLL):
+            await link.subscribe(topic, qos=1)
+        await link.publish(f"{up}/ready", member.ready(), qos=1, retain=True)
+        async for message in link.messages:
+            assert isinstance(message.payload, bytes)
+            if message.payload and message.topic.matches(ROUND):
+                await link.publish(f"{up}/contribution", member.contribution(message.payload, reading), qos=1)
+            elif message.payload:
+                await link.publish(f"{up}/answer", member.answer(message.payload), qos=1)
+                return
+
+
+async def dying_board(broker: MosquittoBroker, member: Member) -> None:
+    """Be ready, hear the opening, talk nonsense, and die: the broker publishes the last will."""
+    state = f"hum/v1/test/dev/{member.name}/state"
+    async with client(broker, member.name) as link:
+        await link.publish(f"hum/v1/test/g/main/up/{member.name}/ready", member.ready(), qos=1, retain=True)
+        await link.subscribe(ROUND, qos=1)
+        async for message in link.messages:
+            if message.payload:
+                break
+        await link.publish(state, b"no presence", qos=1)
+        await link.publish(f"hum/v1/test/g/main/up/{member.name}/whatever", b"", qos=1)
+        await link.publish(f"hum/v1/test/g/other/up/{member.name}/ready", b"x", qos=1)
+    password, will = broker.credentials[member.name], (state, messages.presence(False), 1, True)
+    with socket.create_connection((HOST, broker.port), 5) as raw:
+        raw.sendall(mqtt_packets.connect("dying", 60, True, user=member.name, password=password, will=will))
+        assert raw.recv(4)[3] == 0
+
+
+def test_a_last_will_ends_the_waiting_and_the_sum_is_recovered(tmp_path: Path) -> None:
+    world = World(tmp_path / "world", 4, PATIENT)
+    broker = MosquittoBroker(tmp_path / "broker", "test", world.names)
+
+    async def main() -> None:
+        await broker.start()
+        try:
+            link = Link(HOST, broker.port, "coordinator", broker.credentials["coordinator"], None)
+            service = Service("test", [world.machine], world.home.storage, link)
+            b0, *others = world.members.values()
+            async with asyncio.timeout(WAIT_S):
+                boards = (board(broker, member, 100 + member.index) for member in others)
+                await asyncio.gather(service.run(), dying_board(broker, b0), *boards)
+        finally:
+            await broker.stop()
+
+    began = time.monotonic()
+    asyncio.run(main())
+    assert time.monotonic() - began < WAIT_S < PATIENT.window
+    (row,) = world.home.storage.results("main", 2)
+    assert (row["status"], row["missing"], row["sums"]) == (coordination.COMPLETE, ["b0"], [306])
+    # "whatever" is nothing that the coordinator listens to.
+    assert world.home.storage.refusals() == {"malformed": 1, "unknown-group": 1}
+    world.close()
+
+
+def test_whose_answers_were_wrong_is_in_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    world = World(tmp_path, 4)
+    roll = world.call()
+    service = Service("test", [world.machine], world.home.storage, Link(HOST, 1, None, None, None))
+    for name, payload in (world.answers(roll) | {"b2": world.members["b2"].answer(roll, blinding_off=10**30)}).items():
+        service._perform(world.machine.message(name, "answer", payload, 1.0))
+    assert [record.message for record in caplog.records if "wrong shares" in record.message] == [
+        "round 0 of main: wrong shares of b2"
+    ]
+    assert world.home.storage.refusals() == {"wrong-share": 1}
+    world.close()
