@@ -123,6 +123,7 @@ class Street:
         """Do a round without the peers in `silent`; return the board's report. Raises WrongRound."""
         self._round, self._silent = number, silent
         self._now = number * SCHEDULE.interval
+        self._settle()  # the heap is watched from here on
         self._do(self.coordinator.tick(self._now))
         figures = self._settle()
         if silent:
@@ -141,11 +142,12 @@ class Street:
         """Carry messages until nobody has more to say; return the board's reports as one."""
         merged: dict[str, Any] = {}
         calm = 0
+        how = b"plain" if not self._watch else b"collect" if self._round < 0 else b"watch"
         while calm < 2:
             try:
                 found = self.board.receive(PAUSE_S)
                 arrived = [found] if found else []
-                figures = report(self.board, arrived, self._watch) if not arrived else {}
+                figures = report(self.board, arrived, how) if not arrived else {}
             except BoardLost as error:
                 self._reset(error)
                 continue

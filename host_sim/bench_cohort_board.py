@@ -2,7 +2,7 @@
 
 A whole board, with its real machine, supervisor and flash, whose link is a pair of pipes: MQTT packets come in by standard input and go
 out by standard output, no broker in between. A message to the topic REPORT is answered there with one JSON object; its
-payload "watch" has the heap watched from then on.
+payload says whether the heap is collected for it, and watched from then on.
 """
 
 import asyncio
@@ -84,10 +84,11 @@ class Timed(PrivateSum):
         if event == "online":
             self.online_us = fields["us"]
 
-    def report(self, watch):  # type: ignore[no-untyped-def]
-        """Return all that is known, and begin anew with `work` and `most`."""
-        self.watch = watch
-        self.look()
+    def report(self, how):  # type: ignore[no-untyped-def]
+        """Return all that is known, and begin anew with `work` and `most`. `how` is b"plain", b"collect" or b"watch"."""
+        self.watch = how == b"watch"
+        if how != b"plain":
+            gc.collect()
         live = gc.mem_alloc()
         work, most, self.work, self.most = self.work, self.most, {}, 0
         return {
@@ -124,7 +125,7 @@ class Pipes:
                 return
             _, topic, payload, _, retain, _ = packet
             if topic == REPORT:
-                await self.publish(REPORT, json.dumps(self._machine.report(payload == b"watch")).encode())
+                await self.publish(REPORT, json.dumps(self._machine.report(payload)).encode())
             else:
                 self._hand_over(topic, payload, retain)
 

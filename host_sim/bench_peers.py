@@ -202,9 +202,12 @@ def make_peers(group: Group) -> list[Peer | None]:
     return peers
 
 
-def report(board: BoardProcess, others: list[tuple[str, bytes, int]], watch: bool) -> dict[str, Any]:
-    """Ask the board for its report, and to watch its heap or not; messages that come before are added to `others`. Raises BoardLost."""
-    board.send(REPORT, b"watch" if watch else b"")
+def report(board: BoardProcess, others: list[tuple[str, bytes, int]], how: bytes) -> dict[str, Any]:
+    """Ask the board for its report; messages that come before it are added to `others`. Raises BoardLost.
+
+    `how` is b"plain", b"collect" its heap for the report, or b"watch" it from then on.
+    """
+    board.send(REPORT, how)
     until = time.monotonic() + SILENCE_S
     while (found := board.receive(until - time.monotonic())) is not None:
         if found[0] == REPORT:
