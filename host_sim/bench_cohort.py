@@ -27,8 +27,8 @@ from host_sim.compiled import tool
 
 SIZES = (8, 16, 32, 64)
 HEAP = "400k"  # for measuring
-SMALL_HEAP = "160k"
-SMALL_HEAP_SIZES = (16, 32)
+SMALL_HEAP = "192k"
+SMALL_HEAP_SIZES = (32,)
 RESETS_MOST = 5
 BLOCK = 4096  # bytes of flash, the least that a file of littlefs takes unless it is tiny
 MASKS_TARGET = 8  # a board's own: it announces itself once for three quarters of them
@@ -135,7 +135,7 @@ class Street:
         summed = len(self.group.names) - len(silent)
         expected = [value * summed for value in self.group.values]
         if closed is None or (closed.round, closed.sums, set(closed.missing)) != (number, expected, silent):
-            raise WrongRound(f"round {number}: {closed}, the board refused {figures['refused']}")
+            raise WrongRound(f"round {number} is not complete; refused: {sorted(figures['refused'])}")
         return figures
 
     def _settle(self) -> dict[str, Any]:

@@ -27,6 +27,7 @@ MASKS_MOST = 24
 LATE_WINDOW_MOST = 7.0
 LATE_BY_S = 1.5
 # Seconds of a round that each board costs two cores: its contribution and answer, and a power more to recover others.
+LEAST_S = 3.0  # a round that is not over when the next one is due has no sum, and machines are slow at times
 BOARD_S = {"micropython": 0.12, "cpython": 0.03}
 RECOVERY_S = {"micropython": 0.45, "cpython": 0.05}
 RECOVERY_LEAST_S = {"micropython": 3.0, "cpython": 0.5}
@@ -86,7 +87,7 @@ def _timing(
     if late and window > LATE_WINDOW_MOST:
         raise OptionError(f"--window {window:g}: with --late at most {LATE_WINDOW_MOST:g} seconds")
     if interval is None:
-        interval = max(1.5, BOARD_S[runtime] * boards)
+        interval = max(LEAST_S, BOARD_S[runtime] * boards)
         if kill or late:
             interval += RECOVERY_LEAST_S[runtime] + RECOVERY_S[runtime] * boards
         if late:

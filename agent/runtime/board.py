@@ -98,7 +98,12 @@ class Board:
         except MemoryError:
             # A round must not be lost to idle work: that can begin anew. What is burnt already is refused the second time.
             self._make_room()
-            self._perform(self.machine.message(topic, payload))
+            try:
+                self._perform(self.machine.message(topic, payload))
+            except MemoryError as error:
+                # What was lost may be retained, and comes again only with another link: a reset is the cure for such a heap.
+                self._death = error
+                asyncio.create_task(self.client.stop())
 
     def _make_room(self):
         self.machine.refuse("memory")
