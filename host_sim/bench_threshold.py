@@ -217,8 +217,8 @@ def measure(setting: Setting, workers: int, scale: int, say: Callable[[str], Non
     notes = [
         "secrets of pairs are hashes of a run-local secret, not ECDH; setup_keys counts one real ECDH and key for each",
         "the base of a block is the square of the one before: only the making of the inputs gains by it",
-        "Hum opens with t answers of each cohort, those at the lowest positions; the running coordinator does not wait for these but opens"
-        " with the first t that come, which takes up to twice as long for 300 clients in one cohort (a real cohort has 64 at most);"
+        "Hum opens with t answers of each cohort, those at the lowest positions; the running coordinator does not wait for these but"
+        " opens with the first t that come, which takes up to twice as long for 300 clients in one cohort (real ones have 64);"
         " the paper's server combines those of all online clients, as printed",
         f"failed clients are spread evenly over {len(setting.cohorts)} cohort(s)",
         f"masks_ahead, answer and ahead are measured on {sample} of {setting.blocks} blocks and scaled",

@@ -43,6 +43,7 @@ class Board:
         self._quiet_ms = ticks_ms()
         self._linked = False
         self._death = None
+        self._leaving = None
 
     async def run(self):
         """Run until the client is stopped or a task fails; a failure of any task ends all and is raised."""
@@ -103,7 +104,7 @@ class Board:
             except MemoryError as error:
                 # What was lost may be retained, and comes again only with another link: a reset is the cure for such a heap.
                 self._death = error
-                asyncio.create_task(self.client.stop())
+                self._leaving = asyncio.create_task(self.client.stop())
 
     def _make_room(self):
         self.machine.refuse("memory")
