@@ -71,19 +71,23 @@ def compile_agent(target: Path, progress: Callable[[int, int], None] = lambda do
     mpy_cross = tool("mpy-cross")
     texts = {source: source.read_text() for source in sources}
     used = {source: set(WORD.findall(text)) for source, text in texts.items()}
+    # Not in the threads below: CPython 3.11 cannot parse in two at once ("AST constructor recursion depth mismatch").
+    inlined = {
+        source: inline_numbers(text, set().union(*(words for other, words in used.items() if other != source)))
+        for source, text in texts.items()
+    }
 
     def compile_one(source: Path) -> None:
-        elsewhere = set().union(*(words for other, words in used.items() if other != source))
         output = target / source.relative_to(ROOT).with_suffix(".mpy")
         output.parent.mkdir(parents=True, exist_ok=True)
-        inlined = output.with_suffix(".py")
-        inlined.write_text(inline_numbers(texts[source], elsewhere))
+        plain = output.with_suffix(".py")
+        plain.write_text(inlined[source])
         # As MicroPython will call the file itself: one name on the heap instead of two.
         name = str(source.relative_to(ROOT).with_suffix(".mpy"))
         # -O3 leaves the line numbers out, another 3 kB.
-        command = [mpy_cross, "-O3", "-s", name, "-o", str(output), str(inlined)]
+        command = [mpy_cross, "-O3", "-s", name, "-o", str(output), str(plain)]
         run = subprocess.run(command, capture_output=True, text=True, check=False)
-        inlined.unlink()
+        plain.unlink()
         if run.returncode:
             raise CompileError(f"mpy-cross refused {name}: {run.stderr.strip().splitlines()[-1:]}")
 

@@ -179,6 +179,7 @@ def test_enrolling_again_changes_nothing_and_never_another_key_or_group(authorit
         KEYS[0][:-2] + "zz",
         "ff" * 65,
     ],
+    ids=["empty", "text", "short", "zeros", "cut", "long", "compressed", "no-digits", "ones"],
 )
 def test_what_is_no_public_key_is_refused(authority: Authority, public: str) -> None:
     with pytest.raises(AuthorityError, match="not a P-256 public key"):

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import aiomqtt
+import pytest
 
 from agent.crypto import accelerate
 from agent.protocols.contributing import CONTRIBUTION_NONCE, nonce
@@ -28,6 +29,8 @@ from agent.wire.envelope import Context, seal
 from broker.authority import Authority
 from broker.coordinator.home import Home
 from host_sim.broker_process import HOST, MosquittoBroker
+
+pytestmark = pytest.mark.alone
 
 PROJECT = Path(__file__).parent.parent
 NAMES = ["b0", "b1", "b2"]
@@ -364,7 +367,7 @@ def test_a_flood_of_garbage_does_not_keep_a_round_from_being_exact(tmp_path: Pat
         assert {sums for _, sums in site.closed()} == {"[303]"}
         assert site.logged() == Counter(site.refused())
 
-    on_site(tmp_path, 1.0, 20.0, body)
+    on_site(tmp_path, 4.0, 20.0, body)
 
 
 def test_a_member_that_sends_garbage_in_good_form_spoils_the_sum_and_is_counted(tmp_path: Path) -> None:

@@ -13,6 +13,8 @@ from host_sim.bench_group import SLOTS, Group
 from host_sim.bench_peers import BoardLost, BoardProcess, make_peers, run
 from host_sim.compiled import compile_agent
 
+pytestmark = pytest.mark.alone
+
 
 def quiet(phase):
     """Say nothing of the phases."""

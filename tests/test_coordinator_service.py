@@ -17,6 +17,8 @@ from broker.coordinator.protocols.private_sum import Schedule
 from broker.coordinator.service import Link, Service
 from host_sim.broker_process import HOST, MosquittoBroker
 
+pytestmark = pytest.mark.alone
+
 PATIENT = Schedule(interval=100, window=60, patience=60, rounds=1, answers=60)
 WAIT_S = 30.0
 

@@ -22,7 +22,7 @@ from ecdsa.rfc6979 import generate_k
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.crypto import accelerate, aes_ccm, p256, residue
+from agent.crypto import accelerate, aes_ccm, p256, residue, rfc6979
 from agent.crypto.aes import Aes
 from agent.crypto.errors import CryptoError
 from agent.crypto.hkdf import hkdf_sha256
@@ -102,7 +102,7 @@ def test_sign_equals_the_deterministic_signature_of_the_ecdsa_package(host: bool
 @examples
 @given(scalar=scalars, digest=st.one_of(st.binary(min_size=32, max_size=32), st.just(b"\xff" * 32), st.just(be32(N))))
 def test_later_nonce_candidates_equal_those_of_the_ecdsa_package(scalar: int, digest: bytes) -> None:
-    candidates = nonces(scalar, digest, p256.N)
+    candidates = rfc6979.nonces(scalar, digest, p256.N)
     for retry in range(3):
         assert next(candidates) == generate_k(N, scalar, hashlib.sha256, digest, retry_gen=retry)
 

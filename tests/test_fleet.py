@@ -23,6 +23,8 @@ from host_sim.fleet import DEPLOYMENT, GROUP, Fleet, FleetError, Plan
 from host_sim.observer import Observer, Result, Subscription
 from tests.processes import running
 
+pytestmark = pytest.mark.alone
+
 BOARDS = ["b001", "b002", "b003", "b004"]
 COLUMNS = {
     "b001": [[17, -250, 300, 4000, 5]],

@@ -10,6 +10,8 @@ import pytest
 
 from tests.processes import running
 
+pytestmark = pytest.mark.alone
+
 HUM_SIM = str(Path(sys.executable).parent / "hum-sim")
 HEADER = "home,day," + ",".join(f"s{slot:02}" for slot in range(48))
 DAY = ",".join("5" for _ in range(48))

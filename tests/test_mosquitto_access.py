@@ -21,6 +21,8 @@ from agent.runtime import mqtt_packets
 from broker.mosquitto import configuration
 from host_sim.broker_process import HOST, MosquittoBroker
 
+pytestmark = pytest.mark.alone
+
 DEVICES = ["b0", "b1"]
 ROOT = "hum/v1/test"
 WAIT_S = 5.0

@@ -28,6 +28,8 @@ from agent.crypto import p256
 from agent.runtime import mqtt, mqtt_link, mqtt_packets, start
 from agent.wire import messages, topics
 
+pytestmark = pytest.mark.alone
+
 ROOT = Path(__file__).parent.parent
 MICROPYTHON = Path(sys.executable).parent / "micropython"
 PATIENCE_S = 10.0
