@@ -98,7 +98,7 @@ def coordinator(members: int) -> dict[str, Any]:
 def fleet(folder: Path, boards: int, rounds: int) -> dict[str, Any]:
     """Return what a fleet of MicroPython boards on a real broker shows."""
     rows: list[Row] = []
-    options = {"rounds": rounds, "interval": 1.0, "window": 30.0, "runtime": "micropython", "heap": HEAP}
+    options = {"rounds": rounds, "interval": 3.0, "window": 30.0, "runtime": "micropython", "heap": HEAP}
     data = households.load(households.DEFAULT, boards)
 
     async def run() -> bool:
