@@ -18,8 +18,9 @@ from broker.cli import Seal
 from broker.mosquitto.configuration import BrokerError
 from host_sim import households
 from host_sim.compiled import CompileError
-from host_sim.demo import Demo, Faults, Row
+from host_sim.demo import Demo, Row
 from host_sim.display import Display
+from host_sim.faults import Faults
 from host_sim.fleet import FleetError
 
 MASKS_MOST = 24

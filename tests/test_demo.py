@@ -19,8 +19,9 @@ import pytest
 
 from agent.meters.simulated import SimulatedMeter
 from host_sim import households
-from host_sim.demo import LEAVING_S, Disturbance, Faults, Row, all_exact, recovered
+from host_sim.demo import Row, all_exact, recovered
 from host_sim.display import Display
+from host_sim.faults import LEAVING_S, Disturbance, Faults
 from tests.processes import await_running, running
 
 pytestmark = pytest.mark.alone

@@ -28,7 +28,7 @@ def mail_nonce(kind, number, round):
 class Dealing:
     """What `member`, a Membership with keys, has dealt and holds. Bitmaps have bit i for the member i of the roster.
 
-    `key_holders` holds the members that hold this board's key shares, itself included; holders(batch) those of its blinding.
+    A batch of None stands for the key: holders(None) hold this board's key shares, holders(batch) its blinding shares.
     """
 
     def __init__(self, member, held, acknowledged):

@@ -311,7 +311,7 @@ class PrivateSum:
 
         if not self.member.round_key:  # memory may have been short just after they were made
             yield from keying.key_steps(self.member, self._count_key)
-        keying = None
+        keying = None  # or "unload" would find it still in use here
         yield [("put", "key", self.member.record()), ("unload",)]
         self._start_dealing(None)
 
