@@ -45,8 +45,19 @@ class MemoryStore:
         self.records[name] = bytes(value)
         self.fail_late()
 
+    def patch(self, name: str, offset: int, part: bytes) -> None:
+        old = self.records.get(name, b"")
+        self.put(name, old[:offset] + part + old[offset + len(part) :])
+
+    def reserve(self, size: int) -> None:
+        """There is room for everything."""
+
     def get(self, name: str) -> bytes | None:
         return self.records.get(name)
+
+    def read_part(self, name: str, offset: int, size: int) -> bytes | None:
+        value = self.records.get(name)
+        return None if value is None else value[offset : offset + size]
 
     def read(self, name: str) -> bytes | None:
         return self.records.get(name)
@@ -145,12 +156,12 @@ class SimulatedBoard:
             case "mask":
                 self.stock.save(*arguments)
             case "take":
-                epoch, round_number = arguments
-                values = self.meter.read(round_number)
+                epoch, round_number, counted, slots = arguments
+                values = self.meter.read(round_number, counted, slots)
                 mask = self.stock.load(epoch, round_number)
                 self._perform(self.machine.taken(epoch, round_number, mask, values))
             case "spend":
-                self.stock.spend(*arguments)
+                self.stock.spend(*arguments, self.meter.bookmark())
                 self._perform(self.machine.spent(*arguments))
             case "settle":
                 pending = self.stock.pending()

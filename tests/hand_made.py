@@ -110,9 +110,10 @@ class Member:
 
     def contribution(self, opening: bytes, reading: int, held: int | None = None, last: int = LAST) -> bytes:
         """Obey an opening."""
-        _, number, digest, tags, absent = messages.read_opening(opening)
+        _, number, digest, tags, absent, counted, time = messages.read_opening(opening)
         context = Context("test", "round", "main", 1, number, "coordinator", self.name)
-        assert tags[16 * self.index :][:16] == opening_tag(self.opening_key, context, digest, absent)
+        own = counted[8 * self.index :][:8]
+        assert tags[16 * self.index :][:16] == opening_tag(self.opening_key, context, digest, absent, own, time)
         base = masks.base(CHOSEN, "test", "main", 1, number, 0)
         exponent = self.exponent.to_bytes(CHOSEN.exponent_bytes, "big")
         mask = steps(masks.steps(base, exponent, CHOSEN, masks.workspace(CHOSEN)))

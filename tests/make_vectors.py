@@ -67,7 +67,7 @@ class _Group:
         self._posted: deque[tuple[str, bytes]] = deque()
         self.boards = {name: self._board(name, public) for name, public in members}
         place = Place(DEPLOYMENT, GROUP, EPOCH, self.digest, self.signed, self.roster)
-        self.coordinator = PrivateSum(place, coordinator, RESULT_KEY, Schedule(10.0, 5.0, 0.0), Saved())
+        self.coordinator = PrivateSum(place, coordinator, RESULT_KEY, Schedule(10.0, 5.0, 0.0), Saved(), lambda: 1_700_000_000.5)
 
     def _board(self, name: str, public: bytes) -> Board:
         authority = p256.public_key(private_key("authority"))
@@ -128,7 +128,7 @@ class _Group:
             elif kind == "mask":
                 self.flash[name, "mask", arguments[1]] = arguments[2]
             elif kind == "take":
-                epoch, number = arguments
+                epoch, number, *_ = arguments
                 mask = self.flash[name, "mask", number]
                 self._board_does(name, board.taken(epoch, number, mask, READINGS[name][number]))
             elif kind == "spend":

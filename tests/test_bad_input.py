@@ -35,7 +35,7 @@ pytestmark = pytest.mark.alone
 PROJECT = Path(__file__).parent.parent
 NAMES = ["b0", "b1", "b2"]
 ROOT = "hum/v1/test/g/main"
-WAIT_S = 30.0
+WAIT_S = 90.0
 
 
 class Meter:
@@ -44,8 +44,14 @@ class Meter:
     def __init__(self, value: int) -> None:
         self.value = value
 
-    def read(self, round_number: int) -> list[int]:
+    def restore(self, bookmark: bytes) -> None:
+        pass
+
+    def read(self, round_number: int, counted: bool, slots: list[tuple[str, int, int]]) -> list[int]:
         return [self.value]
+
+    def bookmark(self) -> bytes:
+        return b""
 
 
 LONG = ("--interval", 60, "--window", 45, "--patience", 60)
@@ -347,8 +353,8 @@ def recording(body: Callable[[Site], Awaitable[None]]) -> Callable[[Site], Await
 def record(board: Any) -> None:
     spend, board.sent = board.stock.spend, {}
 
-    def spend_and_keep(epoch: int, number: int, envelope: bytes) -> None:
-        spend(epoch, number, envelope)
+    def spend_and_keep(epoch: int, number: int, envelope: bytes, bookmark: bytes) -> None:
+        spend(epoch, number, envelope, bookmark)
         board.sent[number] = envelope
 
     board.stock.spend = spend_and_keep
@@ -367,7 +373,7 @@ def test_a_flood_of_garbage_does_not_keep_a_round_from_being_exact(tmp_path: Pat
         assert {sums for _, sums in site.closed()} == {"[303]"}
         assert site.logged() == Counter(site.refused())
 
-    on_site(tmp_path, 4.0, 20.0, body)
+    on_site(tmp_path, 6.0, 20.0, body)
 
 
 def test_a_member_that_sends_garbage_in_good_form_spoils_the_sum_and_is_counted(tmp_path: Path) -> None:
@@ -420,12 +426,13 @@ def test_a_broker_that_is_killed_is_found_again_and_the_rounds_go_on(tmp_path: P
         await asyncio.sleep(0.5)
         await site.broker.start()
         closed = len(site.closed())
-        await until(lambda: len(site.closed()) > closed + 1, "two more rounds")
-        assert {sums for _, sums in site.closed()} == {"[303]"}
+        # The round that the broker died in may have no sum: it is over when the next one is due.
+        await until(lambda: [sums for _, sums in site.closed()][closed + 1 :].count("[303]") > 1, "two more sums")
+        assert {sums for _, sums in site.closed()} <= {"[303]", "null"}
         assert site.process and site.process.poll() is None
         assert "no link" in site.log_path.read_text()
 
-    on_site(tmp_path, 1.0, 20.0, body)
+    on_site(tmp_path, 4.0, 20.0, body)
 
 
 def test_the_last_result_is_sent_though_the_link_breaks_when_the_last_round_closes(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
+from time import time as unix_time
 
 import pytest
 from hand_made import LAST, RESULT, ROLL, ROSTER, ROUND, SCHEDULE, World, assert_refused, of_kind, published
@@ -406,15 +407,37 @@ def test_the_epoch_is_finished_after_the_scheduled_rounds(tmp_path: Path) -> Non
     world.close()
 
 
+def test_an_opening_tells_of_each_member_the_last_round_whose_published_sum_has_its_reading(world: World) -> None:
+    def counted(opening: bytes) -> list[bytes]:
+        field = messages.read_opening(opening)[5]
+        return [field[at : at + 8] for at in range(0, len(field), 8)]
+
+    zero = coordination.counted(1, 0)
+    world.whole_round()
+    opening = world.open(10.0)
+    assert counted(opening) == [zero] * 3
+    # Round 1 has no sum, though all contributed.
+    world.send("contribution", world.contributions(opening), 10.5)
+    (closed,) = of_kind(world.do(world.machine.tick(1000.0)), CloseRound)
+    assert (closed.round, closed.sums) == (1, None)
+    world.restart()
+    opening = world.open(1010.0)
+    assert messages.read_opening(opening)[1] == 2 and counted(opening) == [zero] * 3
+
+
 def test_an_opening_is_for_each_member_alone(world: World) -> None:
     """Each board obeys its own tag; another round's opening with the same tags opens nothing."""
     opening = world.open()
-    epoch, number, digest, tags, absent = messages.read_opening(opening)
+    epoch, number, digest, tags, absent, counted, time = messages.read_opening(opening)
+    assert counted == bytes(8 * len(NAMES)) and abs(time - unix_time()) < 60
+    rest = ([counted], time)
     assert (epoch, number, digest, absent) == (1, 0, world.members["b0"].digest, 0)
     for forged in (
-        coordination.opening(epoch, number + 1, digest, [tags], absent),
-        coordination.opening(epoch, number, digest, [tags], 4),
-        coordination.opening(epoch, number, digest, [tags[16:], tags[:16]], absent),
+        coordination.opening(epoch, number + 1, digest, [tags], absent, *rest),
+        coordination.opening(epoch, number, digest, [tags], 4, *rest),
+        coordination.opening(epoch, number, digest, [tags[16:], tags[:16]], absent, *rest),
+        coordination.opening(epoch, number, digest, [tags], absent, [coordination.counted(1, 0)] * len(NAMES), time),
+        coordination.opening(epoch, number, digest, [tags], absent, [counted], time + 1),
     ):
         for member in world.members.values():
             with pytest.raises(AssertionError):

@@ -300,7 +300,7 @@ def test_with_too_few_left_there_is_no_sum_and_the_demo_goes_on(tmp_path: Path) 
 
 def test_without_mosquitto_an_embedded_broker_says_that_it_is_for_a_demo_only(tmp_path: Path) -> None:
     arguments = ("--boards", 3, "--rounds", 2, "--runtime", "cpython", "--json")
-    run = demo(tmp_path, *arguments, HUM_EMBEDDED_BROKER="1", PYTHONWARNINGS="default")
+    run = demo(tmp_path, *arguments, HUM_EMBEDDED_BROKER="1")
     check(run, default_readings(3), 2)
     assert not (tmp_path / "out" / "broker").exists()
     [line] = [line for line in run.stderr.splitlines() if "aMQTT" in line]
@@ -311,7 +311,7 @@ def test_without_mosquitto_an_embedded_broker_says_that_it_is_for_a_demo_only(tm
 
 def test_rounds_beyond_48_begin_the_day_again() -> None:
     meter = SimulatedMeter([list(range(48)), [-value for value in range(48)]])
-    assert [meter.read(number) for number in (0, 47, 48, 49, 96, 4800001)] == [
+    assert [meter.read(number, True, []) for number in (0, 47, 48, 49, 96, 4800001)] == [
         [0, 0], [47, -47], [0, 0], [1, -1], [0, 0], [1, -1]
     ]  # fmt: skip
 

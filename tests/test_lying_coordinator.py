@@ -29,7 +29,7 @@ from agent.protocols.provision import CLOSE_WINDOW, Policy
 from agent.wire import cbor, coordination, envelope, rosters, topics
 from agent.wire.envelope import Context, Envelope
 from broker.coordinator import aggregation, recovery
-from broker.coordinator.actions import Answer, Contribution, Publish
+from broker.coordinator.actions import Answer, Contribution, Counted, Publish
 from broker.coordinator.answers import Answers, Layout
 from broker.coordinator.notices import Notices
 from broker.coordinator.place import Place
@@ -192,8 +192,9 @@ class World:
         self.clock.run(self.clock.now + 1)
 
     def open(self, number: int, absent: int = 0) -> None:
-        """Open a round; all boards take part in it."""
-        self.say(self.notices.retained("round", self.notices.opening(number, absent)))
+        """Open a round; all boards take part in it. Each is told that its last reading was counted."""
+        counted = {name: Counted("main", name, 1, number - 1) for name in self.names if number}
+        self.say(self.notices.retained("round", self.notices.opening(number, absent, counted, 0)))
         self.say(self.notices.retained("round", b""))
 
     def roll(self, number: int, present: int, to: Iterable[int] | None = None, digest: bytes | None = None) -> bytes:

@@ -101,7 +101,13 @@ class RestlessMeter:
         self.last: dict[int, int] = {}
         self._reads = 0
 
-    def read(self, round_number: int) -> list[int]:
+    def restore(self, bookmark: bytes) -> None:
+        pass
+
+    def bookmark(self) -> bytes:
+        return b""
+
+    def read(self, round_number: int, counted: bool, slots: list[tuple[str, int, int]]) -> list[int]:
         self._reads += 1
         self.last[round_number] = 100 * self._reads + round_number
         return [self.last[round_number]]

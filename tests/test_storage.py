@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy.exc import SQLAlchemyError
 
 from agent.wire import coordination
-from broker.coordinator.actions import Answer, CloseRound, Contribution, Horizon, OpenRound, RollCall, Saved
+from broker.coordinator.actions import Answer, CloseRound, Contribution, Counted, Horizon, OpenRound, RollCall, Saved
 from broker.coordinator.storage import FORM, Storage, StorageError
 
 EVERYONE = (1 << 64) - 1  # more than a signed integer of SQLite holds
@@ -106,6 +106,15 @@ def test_groups_and_epochs_are_kept_apart(storage: Storage) -> None:
     storage.commit([opened(0), contribution(0, "b0"), horizon("b0", 3)], {})
     assert storage.saved("main", 2) == Saved()
     assert storage.saved("other", 1) == Saved()
+
+
+def test_of_each_device_the_round_that_it_was_counted_in_last_outlives_the_epoch(storage: Storage) -> None:
+    first, other = Counted("main", "b0", 1, 7), Counted("main", "b1", 1, 6)
+    storage.commit([first, other, Counted("side", "b0", 1, 3)], {})
+    assert storage.saved("main", 2).counted == {"b0": first, "b1": other}
+    later = Counted("main", "b0", 2, 0)
+    storage.commit([later], {})
+    assert storage.saved("main", 2).counted == storage.saved("main", 1).counted == {"b0": later, "b1": other}
 
 
 def test_what_is_committed_twice_is_there_once_and_unchanged(storage: Storage) -> None:

@@ -358,10 +358,12 @@ def test_mail_follows_from_the_description() -> None:
 def test_opening_follows_from_the_description(number: int) -> None:
     tags = b""
     absent = 0b01000 if number else 0
+    counted = be32(1) + be32(0) if number else bytes(8)
+    time = 1700000000
     for name in MEMBERS:
-        message = encode(["Opening", aad("round", number, "coordinator", name), roster_digest(), absent])
+        message = encode(["Opening", aad("round", number, "coordinator", name), roster_digest(), absent, counted, time])
         tags += hmac.digest(round_keys(name)[1], message, "sha256")[:16]
-    opening = encode({1: 1, 2: number, 3: roster_digest(), 4: tags, 5: absent})
+    opening = encode({1: 1, 2: number, 3: roster_digest(), 4: tags, 5: absent, 6: counted * 5, 7: time})
     assert vectors(f"round-{number}")["opening"] == opening.hex()
 
 

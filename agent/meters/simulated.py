@@ -7,6 +7,13 @@ class SimulatedMeter:
     def __init__(self, columns):
         self._columns = columns
 
-    def read(self, round):
-        """Return the values of `round`, in slot order."""
+    def restore(self, bookmark):
+        """A day that is played back has nothing to remember."""
+
+    def read(self, round, counted, slots):
+        """Return the values of `round`, in slot order; `counted` and the roster's `slots` change nothing."""
         return [column[round % len(column)] for column in self._columns]
+
+    def bookmark(self):
+        """Return nothing."""
+        return b""

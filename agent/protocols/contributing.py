@@ -8,6 +8,7 @@ from hashlib import sha256
 
 from agent.joye_libert.packing import PackingError
 from agent.protocols.membership import Refused
+from agent.protocols.provision import CLOSE_WINDOW
 from agent.wire import messages, topics
 from agent.wire.envelope import Envelope, seal
 
@@ -22,12 +23,16 @@ def nonce(kind, round, held=0):
 
 class Contributing:
     """One board's contributions. `stock` lists the rounds to come that there is a mask for; `refilling` tells whether more masks
-    are to be made, `masks_target` at most; `pending` is the (epoch, round, envelope) without a receipt, or None."""
+    are to be made, `masks_target` at most; `pending` is the (epoch, round, envelope) without a receipt, or None; `sent` is the
+    (epoch, round) of the last envelope that may have left the board."""
 
-    def __init__(self, masks_target, high_water, pending):
+    def __init__(self, masks_target, high_water, pending, sent):
         self.high_water = high_water
+        self.sent = sent
         self.pending = pending
         self._masks_target = masks_target
+        self._disputed = None
+        self._disputes = (0, 0)
         self.forget()
 
     def forget(self):
@@ -99,6 +104,28 @@ class Contributing:
         self._announced = (-1, 0)
 
     # -- the contribution
+
+    def counted(self, policy, round, said):
+        """Tell whether the reading that was sent last is in a published sum: `said` is what the opening of `round` says of this
+        member. True if nothing was ever sent.
+
+        What is not counted comes again, with the next reading. A coordinator that says so of readings it did count would see
+        this board's energy twice, and others' once: that is a difference, and the policy's limit on close lists holds here too.
+        Raises Refused("uncounted").
+        """
+        epoch, last = self.sent
+        if not epoch or said == epoch.to_bytes(4, "big") + last.to_bytes(4, "big"):
+            return True
+        window, disputes = self._disputes
+        if window != round // CLOSE_WINDOW:
+            disputes = 0
+        if self._disputed != self.sent:
+            self._disputed = self.sent
+            disputes += 1
+        self._disputes = (round // CLOSE_WINDOW, disputes)
+        if disputes > policy.close_most:
+            raise Refused("uncounted")
+        return False
 
     def contribute(self, member, dealing, round, mask, values, batch):
         """Return the action that spends the round: `values` blinded and encrypted with `mask`. Raises Refused with the reason."""

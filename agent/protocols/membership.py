@@ -23,6 +23,7 @@ class Membership:
         self.digest = digest
         self.members = roster.members
         self.names = roster.names()
+        self.slots = roster.slots
         self.index = self.names.index(place.device)
         self.coordinator = roster.coordinator
         self.cohort_most = roster.cohort

@@ -6,7 +6,9 @@ in order; an action that fails ends the list. Actions:
   ("put", record, value)                    keep a record durably
   ("drop", epoch, round)                    forget masks of earlier epochs and rounds
   ("mask", epoch, round, mask)              keep a mask
-  ("take", epoch, round)                    read the meter, load the round's mask, and call taken()
+  ("clock", seconds)                        it is so many Unix seconds, the coordinator says
+  ("take", epoch, round, counted, slots)    read the meter for the roster's slots, load the round's mask, and call taken(); counted
+                                            tells whether the reading of the last round spent is in a published sum
   ("spend", epoch, round, envelope)         burn the round durably, and only when that is done call spent()
   ("settle", epoch, round)                  erase the receipted contribution
   ("hold", epoch, batch, peer, share)       keep a member's share (batch None: of its key) durably, and only then call held()
@@ -47,7 +49,7 @@ class PrivateSum:
         self._roll_call = None
         self._answered = None
         self._raw_digest = None
-        self._own = Contributing(provision.masks_target, (0, 0), None)
+        self._own = Contributing(provision.masks_target, (0, 0), None, (0, 0))
         self._workspace = None
         self._opened = -1
         self._round_open = False
@@ -91,11 +93,12 @@ class PrivateSum:
 
     # -- events
 
-    def restore(self, roster, key, stock, high_water, pending, held=None, acks=None, answered=None):
+    def restore(self, roster, key, stock, high_water, pending, held=None, acks=None, answered=None, sent=(0, 0)):
         """Take up what the flash holds: the records "roster", "key" and "acks" (bytes or None), the rounds in stock for an epoch (a
         function), the last (epoch, round) spent, the pending (epoch, round, envelope) or None, the shares held of an epoch (a
-        function that returns what Dealing takes), the last answer's (epoch, round, data) or None."""
-        self._own = Contributing(self.provision.masks_target, high_water, pending)
+        function that returns what Dealing takes), the last answer's (epoch, round, data) or None, the (epoch, round) of the last
+        spend that did not fail."""
+        self._own = Contributing(self.provision.masks_target, high_water, pending, sent)
         self._flash_holds = held
         self._answered = answered
         if not roster:
@@ -121,12 +124,13 @@ class PrivateSum:
         return []
 
     def taken(self, epoch, round, mask, values):
-        """The runtime answers ("take", epoch, round): the mask's bytes or None, the reading's values or None."""
+        """The runtime answers ("take", ...): the mask's bytes or None, the reading's values or None."""
         return self._guard(self._contribute, epoch, round, mask, values)
 
     def spent(self, epoch, round, envelope):
         """The runtime answers ("spend", ...) when the burn is durable: now, and not before, the envelope may leave."""
         self._own.pending = (epoch, round, envelope)
+        self._own.sent = (epoch, round)
         self._checking = None  # the receipt of an earlier round must not hold this one back
         return self._resend()
 
@@ -368,7 +372,7 @@ class PrivateSum:
             # The coordinator cleared the retained message; who has contributed waits for the roll call.
             self._round_open = self._round_open and self._last_round() == self._opened
             return []
-        epoch, round, digest, tags, absent = messages.read_opening(raw)
+        epoch, round, digest, tags, absent, counted, time = messages.read_opening(raw)
         if not member or epoch != self.epoch:
             raise Refused("wrong-epoch")
         if digest != member.digest:
@@ -380,14 +384,19 @@ class PrivateSum:
             raise Refused("replayed")
         at = 16 * member.index
         context = member.context("round", round, topics.COORDINATOR, self.provision.device)
-        if not constant_time_equal(tags[at : at + 16], opening_tag(member.opening_key, context, digest, absent)):
+        counted = counted[at // 2 : at // 2 + 8]
+        tag = opening_tag(member.opening_key, context, digest, absent, counted, time)
+        if not constant_time_equal(tags[at : at + 16], tag):
             raise Refused("bad-tag")
         self._opened = max(self._opened, round)
         self._absent = [peer for peer in member.cohort if absent >> peer & 1 and peer != member.index]
         if not waiting and not (self._dealing.enough(None) and self._dealing.enough(round // member.field.batch)):
             raise Refused("not-shared")
         self._round_open = True
-        return self._resend() if waiting else [("take", epoch, round)]
+        clock = ("clock", time)
+        if waiting:
+            return [clock] + self._resend()
+        return [clock, ("take", epoch, round, self._own.counted(member.place.policy, round, counted), member.slots)]
 
     def _contribute(self, epoch, round, mask, values):
         if epoch != self.epoch or not self._dealing or round <= self._last_round():

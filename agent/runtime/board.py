@@ -4,15 +4,17 @@ import asyncio
 import gc
 
 from agent.runtime import reserve
+from agent.runtime.clock import Clock
+from agent.runtime.diagnostics import Health
 from agent.runtime.mask_stock import Spent
 from agent.runtime.mqtt import LinkLost, QueueFull
 from agent.runtime.store import StoreError
-from agent.runtime.ticks import ticks_diff, ticks_ms, ticks_us
+from agent.runtime.ticks import ticks_diff, ticks_us
 from agent.runtime.unload import unload
+from agent.runtime.upkeep import Upkeep
 from agent.wire import messages, topics
 
 SLICE_MS = 10
-RETRY_S = 5
 OUTBOX_MOST = 16
 OUTBOX_IDLE = 2  # idle work that makes messages rests while more than these wait
 FAILURES_MOST = 5  # slices of idle work in a row that may run out of memory
@@ -24,33 +26,47 @@ class Board:
 
     `log(event, fields)` is called with what an engineer at the console would want to see; `diagnostics_s` is the least time
     between two diagnostics messages. `slice_us` is the longest that idle work has kept the event loop.
+
+    Before run(), the owner may set `watchdog`, a Watchdog; `update`, an Updater, which hears of its messages, links and settled
+    rounds; `unlinked_most_s`, after how many seconds without a link run() raises Restart; `at_end()`, called when run() ends.
     """
 
-    def __init__(self, client, store, stock, shares, machine, meter, log, diagnostics_s=60):
+    def __init__(self, client, store, stock, shares, machine, meter, log, diagnostics_s=60, clock=None, health=None):
         self.client = client
         self.store = store
         self.stock = stock
         self.shares = shares
         self.machine = machine
         self.meter = meter
+        self.clock = clock or Clock(store)
+        self.health = health or Health(store, self.clock)
+        self.watchdog = None
+        self.update = None
+        self.at_end = None
+        self.unlinked_most_s = None
         self.slice_us = 0
         self._log = log
-        self._diagnostics_s = diagnostics_s
         self._outbox = []
         self._mail = asyncio.Event()
         self._work = asyncio.Event()
         self._taken_us = 0
-        self._quiet_ms = ticks_ms()
-        self._linked = False
+        self.linked = False
+        self._upkeep = Upkeep(self, diagnostics_s)
         self._death = None
         self._leaving = None
+
+    def add(self, name, seconds, function):
+        """Run `function(alive)`, a coroutine, beside the board's own tasks: alive() is to be called every so many seconds.
+
+        Its failure ends the board, as that of any task; its return does not.
+        """
+        self._upkeep.add(name, seconds, function)
 
     async def run(self):
         """Run until the client is stopped or a task fails; a failure of any task ends all and is raised."""
         if hasattr(gc, "threshold"):
             # Big integers come and go by the kilobyte: collecting often keeps their garbage from scattering over the heap.
             gc.threshold(GARBAGE_MOST)
-        place = self.machine.provision
         for topic_filter in self.machine.subscriptions():
             self.client.subscribe(topic_filter)
         self.client.on_message = self._on_message
@@ -58,13 +74,15 @@ class Board:
         self._restore()
         unload()
         self._free_reserve()
-        loops = (self._idle_loop(), self._outbox_loop(), self._retry_loop(), self._diagnostics_loop(place))
+        loops = [self._idle_loop(), self._outbox_loop()] + self._upkeep.loops()
         tasks = [asyncio.create_task(self._ending(loop)) for loop in loops]
         try:
             await self.client.run()
         finally:
             for task in tasks:
                 task.cancel()
+            if self.at_end:
+                self.at_end()
         if self._death:
             raise self._death
 
@@ -78,7 +96,7 @@ class Board:
 
     def _restore(self):
         machine = self.machine
-        self._perform(
+        self.perform(
             machine.restore(
                 self.store.get("roster"),
                 self.store.get("key"),
@@ -88,19 +106,23 @@ class Board:
                 self.shares.held,
                 self.store.get("acks"),
                 self.shares.answered(),
+                self.stock.sent(),
             )
         )
+        self.meter.restore(self.stock.bookmark())
 
     # -- from the link
 
     def _on_message(self, topic, payload, retain):
+        if self.update and self.update.message(topic, payload):
+            return
         try:
-            self._perform(self.machine.message(topic, payload))
+            self.perform(self.machine.message(topic, payload))
         except MemoryError:
             # A round must not be lost to idle work: that can begin anew. What is burnt already is refused the second time.
             self._make_room()
             try:
-                self._perform(self.machine.message(topic, payload))
+                self.perform(self.machine.message(topic, payload))
             except MemoryError as error:
                 # What was lost may be retained, and comes again only with another link: a reset is the cure for such a heap.
                 self._death = error
@@ -109,20 +131,26 @@ class Board:
     def _make_room(self):
         self.machine.refuse("memory")
         self.machine.rest()
+        self._collect()
+
+    def _collect(self):
         gc.collect()
+        self.health.collected()
 
     def _on_link(self, up):
-        self._linked = up
+        self.linked = up
         self._log("link", {"up": up})
+        if self.update:
+            self.update.link(up)
         if up:
             place = self.machine.provision
             birth = topics.device(place.deployment, place.device, "state")
-            self._enqueue(birth, messages.presence(True), 1, True)
-            self._perform(self.machine.link_up())
+            self.enqueue(birth, messages.presence(True), 1, True)
+            self.perform(self.machine.link_up())
 
     # -- deeds
 
-    def _perform(self, actions):
+    def perform(self, actions):
         """Do `actions` in order; a failure ends the list, so that nothing leaves the board whose burn is not durable."""
         try:
             for action in actions:
@@ -142,30 +170,40 @@ class Board:
     def _do_mask(self, epoch, round, mask):
         self.stock.save(epoch, round, mask)
 
-    def _do_take(self, epoch, round):
+    def _do_clock(self, seconds):
+        if not self.clock.set(self.machine.epoch, seconds):
+            self.machine.refuse("clock")
+
+    def _do_take(self, epoch, round, counted, slots):
         self._log("taken", {"round": round, "sent": self.client.bytes_sent})
         self._taken_us = ticks_us()
-        self._quiet_ms = ticks_ms()
-        values = self.meter.read(round)
-        self._perform(self.machine.taken(epoch, round, self.stock.load(epoch, round), values))
+        self._upkeep.quiet_s = 0
+        values = self.meter.read(round, counted, slots)
+        self.perform(self.machine.taken(epoch, round, self.stock.load(epoch, round), values))
 
     def _do_spend(self, epoch, round, envelope):
-        self.stock.spend(epoch, round, envelope)
-        self._perform(self.machine.spent(epoch, round, envelope))
+        try:
+            self.stock.spend(epoch, round, envelope, self.meter.bookmark())
+        except (StoreError, Spent):
+            self.meter.restore(self.stock.bookmark())  # this reading does not leave the board
+            raise
+        self.perform(self.machine.spent(epoch, round, envelope))
         self._log("online", {"round": round, "us": ticks_diff(ticks_us(), self._taken_us)})
 
     def _do_publish(self, topic, payload, qos, retain):
-        self._enqueue(topic, payload, qos, retain)
+        self.enqueue(topic, payload, qos, retain)
 
     def _do_settle(self, epoch, round):
         self.stock.settle(epoch, round)
         self.stock.drop_before(epoch, round + 1)
         self._log("settled", {"round": round, "sent": self.client.bytes_sent, "refused": self.machine.refused})
+        if self.update:
+            self.update.settled()
 
     def _do_unload(self):
         unload()
         self._free_reserve()
-        gc.collect()
+        self._collect()
 
     def _free_reserve(self):
         if self.machine.progress()[0] not in ("waiting", "keys"):
@@ -173,7 +211,7 @@ class Board:
 
     def _do_hold(self, epoch, batch, peer, share):
         self.shares.keep(epoch, batch, peer, share)
-        self._perform(self.machine.held(epoch, batch, peer))
+        self.perform(self.machine.held(epoch, batch, peer))
 
     def _do_fetch(self, epoch, batch, peer):
         self.machine.fetched(self.shares.load(epoch, batch, peer))
@@ -183,12 +221,17 @@ class Board:
 
     def _do_answer(self, epoch, round, state, envelope):
         self.shares.answer(epoch, round, state + envelope)
-        self._perform(self.machine.answered(epoch, round, envelope))
+        self.perform(self.machine.answered(epoch, round, envelope))
         self._log("answered", {"round": round, "bytes": len(envelope)})
 
     # -- tasks
 
-    def _enqueue(self, topic, payload, qos, retain):
+    def nudge(self):
+        """Wake the tasks that wait for work."""
+        self._work.set()
+        self._mail.set()
+
+    def enqueue(self, topic, payload, qos, retain):
         if len(self._outbox) >= OUTBOX_MOST:
             self.machine.refuse("outbox-full")
             return
@@ -197,9 +240,11 @@ class Board:
 
     async def _outbox_loop(self):
         while True:
+            self._upkeep.alive("outbox")
             while not self._outbox:
                 self._mail.clear()
                 await self._mail.wait()
+                self._upkeep.alive("outbox")
             message = self._outbox.pop(0)
             try:
                 await self.client.publish(*message)
@@ -210,6 +255,7 @@ class Board:
     async def _idle_loop(self):
         failures = 0
         while True:
+            self._upkeep.alive("idle")
             start = ticks_us()
             try:
                 idle = self._slice(start)
@@ -228,7 +274,7 @@ class Board:
             if len(self._outbox) >= OUTBOX_IDLE:
                 await asyncio.sleep(0.01)  # work that makes messages must not outrun the link
             if idle:
-                gc.collect()
+                self._collect()
                 self._work.clear()
                 await self._work.wait()
             await asyncio.sleep(0)
@@ -240,24 +286,5 @@ class Board:
             if actions is None:
                 return True
             if actions:
-                self._perform(actions)
+                self.perform(actions)
         return False
-
-    async def _retry_loop(self):
-        while True:
-            await asyncio.sleep(1)
-            if self._linked and ticks_diff(ticks_ms(), self._quiet_ms) >= RETRY_S * 1000:
-                self._quiet_ms = ticks_ms()
-                self._perform(self.machine.retry())
-
-    async def _diagnostics_loop(self, place):
-        topic = topics.device(place.deployment, place.device, "diag")
-        sent = None
-        while True:
-            phase, done, total = self.machine.progress()
-            if self._linked and (phase, done) != sent:
-                sent = (phase, done)
-                free = gc.mem_free() if hasattr(gc, "mem_free") else 0
-                report = messages.diagnostics(phase, done, total, self.machine.masks(), free, self.machine.refused)
-                self._enqueue(topic, report, 0, False)
-            await asyncio.sleep(self._diagnostics_s)

@@ -3,10 +3,11 @@
 A mask is the expensive half of an encryption and needs no reading (design, "one ciphertext per round, ever"), so a
 board keeps some for the rounds to come: records "mask-<epoch>-<round>" in hex, lost without harm.
 
-The record "spent" is another matter: epoch and round as 64-bit big-endian numbers, then the envelope that was made
-for them, or nothing once a receipt came. (epoch, round) is the high-water mark: no round at or below it is ever
-encrypted again. One atomic put moves the mark and keeps the envelope, so a cut leaves either the state before, in
-which nothing had left the board, or the state after, in which the same bytes can be sent again and no others made.
+The record "spent" is another matter: epoch and round as 64-bit big-endian numbers, again those that the meter's bookmark
+is of, the bookmark behind a byte with its length, then the envelope that was made, or nothing once a receipt came.
+(epoch, round) is the high-water mark: no round at or below it is ever encrypted again. One atomic put moves the mark,
+keeps the envelope and turns the meter's page, so a cut leaves either the state before, in which nothing had left the
+board, or the state after, in which the same bytes can be sent again and no others made.
 """
 
 import struct
@@ -14,9 +15,11 @@ import struct
 from agent.runtime.store import VALUE_MAX, Corrupt, StoreError
 
 MASK_MAX = 1024
-ENVELOPE_MAX = VALUE_MAX - 16
+BOOKMARK_MAX = 64
+ENVELOPE_MAX = VALUE_MAX - BOOKMARK_MAX - 33
 
 _SPENT = "spent"
+_HEAD = ">QQQQB"
 
 
 class Spent(Exception):
@@ -35,7 +38,7 @@ class MaskStock:
     def __init__(self, store):
         self.undeleted = 0
         self._store = store
-        self._mark, self._pending = _read_spent(store)
+        self._mark, self._sent, self._bookmark, self._pending = _read_spent(store)
 
     def save(self, epoch, round, mask):
         """Keep a mask (1 to 1024 bytes) for a later round. Raises Spent for a round that is burnt, StoreError."""
@@ -59,17 +62,22 @@ class MaskStock:
             if entry < (epoch, round) or entry <= self._mark:
                 self._drop(entry)
 
-    def spend(self, epoch, round, envelope):
-        """Burn the round. Only after this has returned may `envelope` (1 to 16368 bytes) leave the board.
+    def spend(self, epoch, round, envelope, bookmark=b""):
+        """Burn the round. Only after this has returned may `envelope` (1 to 16287 bytes) leave the board.
 
+        `bookmark`, at most 64 bytes, is what the meter must know if this reading is the last that was spent.
         Raises Spent if the round is at or below the high-water mark. Raises StoreError if the flash failed: the record
         may have reached it or not, so the round counts as burnt until a reboot, and the envelope must not leave.
         """
         self._refuse_spent(epoch, round)
         if not isinstance(envelope, bytes) or not 1 <= len(envelope) <= ENVELOPE_MAX:
             raise ValueError("envelope")
+        if len(bookmark) > BOOKMARK_MAX:
+            raise ValueError("bookmark")
         self._mark = (epoch, round)  # before the put, so that it holds whatever becomes of the put
-        self._store.put(_SPENT, struct.pack(">QQ", epoch, round) + envelope)
+        self._store.put(_SPENT, _spent(self._mark, self._mark, bookmark, envelope))
+        self._sent = self._mark
+        self._bookmark = bookmark
         self._pending = (epoch, round, envelope)
         self._drop((epoch, round))
 
@@ -84,10 +92,19 @@ class MaskStock:
         """
         if self._pending is None or self._pending[:2] != (epoch, round):
             return False
-        # The mark in RAM, not the pending round: a later spend that failed may have written its own mark.
-        self._store.put(_SPENT, struct.pack(">QQ", self._mark[0], self._mark[1]))
+        # The mark in RAM, not the pending round: a later spend that failed may have written its own mark. The bookmark stays that
+        # of the last spend that did not fail: no other reading has left the board.
+        self._store.put(_SPENT, _spent(self._mark, self._sent, self._bookmark, b""))
         self._pending = None
         return True
+
+    def bookmark(self):
+        """The bookmark of the last spend that did not fail, b"" if there was none."""
+        return self._bookmark
+
+    def sent(self):
+        """(epoch, round) of the last spend that did not fail, (0, 0) if there was none: its envelope may have left the board."""
+        return self._sent
 
     def high_water(self):
         """(epoch, round) of the latest burnt round, (0, 0) if there was none."""
@@ -108,18 +125,25 @@ class MaskStock:
             self.undeleted += 1
 
 
+def _spent(mark, sent, bookmark, envelope):
+    return struct.pack(_HEAD, mark[0], mark[1], sent[0], sent[1], len(bookmark)) + bookmark + envelope
+
+
 def _read_spent(store):
-    """(mark, pending) as the flash has them."""
+    """(mark, sent, bookmark, pending) as the flash has them."""
     try:
         record = store.read(_SPENT)
     except Corrupt:
         record = b""
     if record is None:
-        return (0, 0), None
-    if len(record) < 16:
+        return (0, 0), (0, 0), b"", None
+    start = struct.calcsize(_HEAD)
+    if len(record) < start or len(record) < start + record[start - 1]:
         raise StoreError("spent-corrupt")
-    epoch, round = struct.unpack(">QQ", record[:16])
-    return (epoch, round), ((epoch, round, record[16:]) if len(record) > 16 else None)
+    epoch, round, sent_epoch, sent_round, size = struct.unpack(_HEAD, record[:start])
+    envelope = record[start + size :]
+    pending = (epoch, round, envelope) if envelope else None
+    return (epoch, round), (sent_epoch, sent_round), record[start : start + size], pending
 
 
 def _check_range(epoch, round):

@@ -4,17 +4,42 @@ A board never imports this module: it is a module of its own for the sake of the
 """
 
 from agent.wire import cbor, topics
-from agent.wire.messages import EVERYONE, MEMBERS_MOST, SLOTS_MOST, check, fields, is_bytes, is_integer
+from agent.wire.messages import EVERYONE, MEMBERS_MOST, SLOTS_MOST, MessageError, check, fields, is_bytes, is_integer
 
 COMPLETE = 0
 INCOMPLETE = 1
 INVALID = 2
 
+# What a board may tell of its health beside what it must: bytes, seconds, dBm and counts; `reset` is an index into RESETS, `link_ends`
+# maps reasons to counts, `time` is Unix seconds. The flash's counts are since the last start.
+HEALTH = (
+    "uptime_s",
+    "time",
+    "version",
+    "reset",
+    "rssi_dbm",
+    "heap_low",
+    "heap_block",
+    "flash_puts",
+    "flash_bytes",
+    "links",
+    "joins",
+    "link_ends",
+)
+RESETS = ("unknown", "power-on", "hard", "watchdog", "deep-sleep", "soft")
 
-def opening(epoch, round, roster_digest, tags, absent):
+
+def counted(epoch, round):
+    """Make one member's 8 bytes of an opening's `counted`: the last round whose published sum has its reading; (0, 0) for none."""
+    return epoch.to_bytes(4, "big") + round.to_bytes(4, "big")
+
+
+def opening(epoch, round, roster_digest, tags, absent, counted, time):
     """Make the message that opens a round: `tags` are the members' 16-byte tags in roster order, `absent` is the bitmap of those
-    that are known dead."""
-    return cbor.encode({1: epoch, 2: round, 3: roster_digest, 4: b"".join(tags), 5: absent})
+    that are known dead, `counted` the members' 8 bytes each in roster order, `time` in Unix seconds."""
+    return cbor.encode(
+        {1: epoch, 2: round, 3: roster_digest, 4: b"".join(tags), 5: absent, 6: b"".join(counted), 7: time}
+    )
 
 
 def roll(roster_digest, present, tags):
@@ -81,12 +106,29 @@ def read_sums(payload):
 
 
 def read_diagnostics(payload):
-    """Return (phase, done, total, masks, heap_free, refused)."""
-    phase, done, total, masks, heap_free, refused = fields(payload, 6)
+    """Return (phase, done, total, masks, heap_free, refused, health); `health` is a dictionary of those of HEALTH that are known."""
+    try:
+        found = cbor.decode(payload)
+    except cbor.CborError:
+        raise MessageError("malformed")
+    check(isinstance(found, dict) and all(key in found for key in range(1, 7)))
+    phase, done, total, masks, heap_free, refused = [found.pop(key) for key in range(1, 7)]
     check(topics.valid_name(phase) and all(is_integer(v, 0, 0xFFFFFFFF) for v in (done, total, masks, heap_free)))
-    check(isinstance(refused, dict) and len(refused) <= 24)
-    check(all(topics.valid_name(k) and is_integer(v, 0, 0xFFFFFFFF) for k, v in refused.items()))
-    return phase, done, total, masks, heap_free, refused
+    check(_are_counts(refused))
+    check(all(is_integer(key, 7, 6 + len(HEALTH)) for key in found))
+    health = {HEALTH[key - 7]: found[key] for key in found}
+    for name, value in health.items():
+        low, high = (-127, -1) if name == "rssi_dbm" else (0, len(RESETS) - 1 if name == "reset" else 0xFFFFFFFF)
+        check(_are_counts(value) if name == "link_ends" else is_integer(value, low, high))
+    return phase, done, total, masks, heap_free, refused, health
+
+
+def _are_counts(counts):
+    return (
+        isinstance(counts, dict)
+        and len(counts) <= 24
+        and all(topics.valid_name(k) and is_integer(v, 0, 0xFFFFFFFF) for k, v in counts.items())
+    )
 
 
 def read_presence(payload):

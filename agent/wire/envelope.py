@@ -64,13 +64,14 @@ def seal(key, nonce, context, payload):
     return cbor.encode(cbor.Tag(_ENCRYPT0, [protected, {_IV: nonce}, aes_ccm.seal(key, nonce, payload, aad)]))
 
 
-def opening_tag(key, context, roster_digest, absent):
+def opening_tag(key, context, roster_digest, absent, counted, time):
     """Return the 16-byte tag by which one member knows that the coordinator opens a round (HMAC-SHA-256, RFC 2104).
 
     A signature would be one for all, but a board would check it before it answers, on an RP2040 for about a second. An opening
-    commands no more than one contribution, so that it is authentic to the one who obeys it is enough.
+    commands no more than one contribution, so that it is authentic to the one who obeys it is enough. `counted` is that member's
+    8 bytes of the opening's.
     """
-    return hmac_sha256(key, cbor.encode(["Opening", context.external_aad(), roster_digest, absent]))[:16]
+    return hmac_sha256(key, cbor.encode(["Opening", context.external_aad(), roster_digest, absent, counted, time]))[:16]
 
 
 def roll_tag(key, context, roster_digest, present):

@@ -55,14 +55,16 @@ def _is_tags(tags):
 
 
 def read_opening(payload):
-    """Return (epoch, round, roster digest, tags one after the other, bitmap of the members that are known dead).
+    """Return (epoch, round, roster digest, tags one after the other, bitmap of the members that are known dead, 8 bytes a member
+    one after the other, time): the last epoch and round whose published sum has the member's reading, or zeros; Unix seconds.
 
     Not authentic before a tag is checked.
     """
-    epoch, round, digest, tags, absent = fields(payload, 5)
+    epoch, round, digest, tags, absent, counted, time = fields(payload, 7)
     check(is_integer(epoch, 1, 0xFFFFFFFF) and is_integer(round, 0, 0xFFFFFFFF) and is_bytes(digest, 32))
-    check(_is_tags(tags) and is_integer(absent, 0, EVERYONE))
-    return epoch, round, digest, tags, absent
+    check(_is_tags(tags) and is_integer(absent, 0, EVERYONE) and is_bytes(counted, len(tags) // 2))
+    check(is_integer(time, 0, 0xFFFFFFFF))
+    return epoch, round, digest, tags, absent, counted, time
 
 
 def read_roll(payload):
@@ -117,11 +119,20 @@ def read_nothing(payload):
     fields(payload, 0)
 
 
-def diagnostics(phase, done, total, masks, heap_free, refused):
-    """Make a board's diagnostics: no readings. `refused` maps a named reason to a count; only the first 24 are sent."""
-    return cbor.encode(
-        {1: phase, 2: done, 3: total, 4: masks, 5: heap_free, 6: {k: refused[k] for k in sorted(refused)[:24]}}
-    )
+def diagnostics(phase, done, total, masks, heap_free, refused, health=()):
+    """Make a board's diagnostics: no readings. `refused` maps a named reason to a count; only the first 24 are sent.
+
+    `health` are the values of coordination.HEALTH in order, None for what the board does not know.
+    """
+    found = {1: phase, 2: done, 3: total, 4: masks, 5: heap_free, 6: _counts(refused)}
+    for key, value in enumerate(health, 7):
+        if value is not None:
+            found[key] = _counts(value) if isinstance(value, dict) else value
+    return cbor.encode(found)
+
+
+def _counts(counts):
+    return {name: counts[name] for name in sorted(counts)[:24]}
 
 
 def presence(online):

@@ -89,13 +89,24 @@ class Horizon:
     held: int
 
 
-Record = OpenRound | Contribution | RollCall | Answer | CloseRound | Horizon
+@dataclass(frozen=True)
+class Counted:
+    """Record the last round whose published sum has a device's reading."""
+
+    group: str
+    device: str
+    epoch: int
+    round: int
+
+
+Record = OpenRound | Contribution | RollCall | Answer | CloseRound | Horizon | Counted
 Action = Publish | Record
 
 
 @dataclass
 class Saved:
-    """What the storage holds of a group's epoch: the next round, the one in progress if any, and the last result."""
+    """What the storage holds of a group's epoch: the next round, the one in progress if any, and the last result; and of whom
+    which reading was counted last, in this epoch or an earlier one."""
 
     next_round: int = 0
     open_message: bytes | None = None
@@ -105,3 +116,4 @@ class Saved:
     closed_contributions: list[Contribution] = field(default_factory=list)
     last_result: bytes | None = None
     horizons: dict[str, Horizon] = field(default_factory=dict)
+    counted: dict[str, Counted] = field(default_factory=dict)

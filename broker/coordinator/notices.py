@@ -1,12 +1,11 @@
 """What the coordinator says to boards and clients: each message made, and what carries it."""
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any
 
 from agent.wire import coordination, envelope
-from broker.coordinator.actions import Publish
+from broker.coordinator.actions import Counted, Publish
 from broker.coordinator.place import Place
 
 
@@ -19,14 +18,23 @@ class Notices:
     result_key: bytes
     opening_keys: dict[str, bytes]
 
-    def opening(self, round_number: int, absent: int) -> bytes:
-        """Make the message that opens a round."""
-        tags = self._tags(envelope.opening_tag, "round", round_number, absent)
-        return bytes(coordination.opening(self.place.epoch, round_number, self.place.digest, tags, absent))
+    def opening(self, round_number: int, absent: int, counted: Mapping[str, Counted], time: int) -> bytes:
+        """Make the message that opens a round at `time`, Unix seconds."""
+        members, tags = [], []
+        for name, key in self.opening_keys.items():
+            last = counted.get(name)
+            members.append(coordination.counted(last.epoch, last.round) if last else bytes(8))
+            context = self.place.down("round", round_number, name)
+            tags.append(envelope.opening_tag(key, context, self.place.digest, absent, members[-1], time))
+        place = self.place
+        return bytes(coordination.opening(place.epoch, round_number, place.digest, tags, absent, members, time))
 
     def roll(self, round_number: int, present: int) -> bytes:
         """Make the signed roll call. Two of one round would be evidence against the coordinator."""
-        tags = self._tags(envelope.roll_tag, "roll", round_number, present)
+        tags = [
+            envelope.roll_tag(key, self.place.down("roll", round_number, name), self.place.digest, present)
+            for name, key in self.opening_keys.items()
+        ]
         return self._signed("roll", round_number, "", coordination.roll(self.place.digest, present, tags))
 
     def receipt(self, round_number: int, device: str, digest: bytes) -> bytes:
@@ -52,12 +60,6 @@ class Notices:
     def mail(self, device: str, payload: bytes) -> Publish:
         """Say to one member."""
         return Publish(self.place.mailbox(device), payload)
-
-    def _tags(self, tag: Callable[..., Any], kind: str, round_number: int, members: int) -> list[bytes]:
-        return [
-            tag(key, self.place.down(kind, round_number, name), self.place.digest, members)
-            for name, key in self.opening_keys.items()
-        ]
 
     def _signed(self, kind: str, round_number: int, receiver: str, payload: bytes) -> bytes:
         return bytes(envelope.sign(self.private, self.place.down(kind, round_number, receiver), payload))

@@ -31,9 +31,19 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.sqlite import insert
 
-from broker.coordinator.actions import Answer, CloseRound, Contribution, Horizon, OpenRound, Record, RollCall, Saved
+from broker.coordinator.actions import (
+    Answer,
+    CloseRound,
+    Contribution,
+    Counted,
+    Horizon,
+    OpenRound,
+    Record,
+    RollCall,
+    Saved,
+)
 
-FORM = 2
+FORM = 3
 _R = TypeVar("_R", Contribution, Answer)
 
 _metadata = MetaData()
@@ -110,6 +120,14 @@ _horizons = _table(
     Column("round", Integer, nullable=False),
     Column("announced", Integer, nullable=False),
     Column("held", _Bitmap, nullable=False),
+)
+_counted = _table(
+    "counted",
+    ["group", "device"],
+    Column("group", String),
+    Column("device", String),
+    Column("epoch", Integer, nullable=False),
+    Column("round", Integer, nullable=False),
 )
 _refusals = _table("refusals", ["reason"], Column("reason", String), Column("count", Integer, nullable=False))
 
@@ -195,6 +213,8 @@ class Storage:
                     saved.closed_contributions = self._of_round(_contributions, Contribution, group, epoch, row.round)
             query_horizons = select(_horizons).where((_horizons.c.group == group) & (_horizons.c.epoch == epoch))
             saved.horizons = {row.device: Horizon(**row._mapping) for row in connection.execute(query_horizons)}
+            query_counted = select(_counted).where(_counted.c.group == group)
+            saved.counted = {row.device: Counted(**row._mapping) for row in connection.execute(query_counted)}
         return saved
 
     def _of_round(self, table: Table, kind: type[_R], group: str, epoch: int, round_number: int) -> list[_R]:
@@ -233,12 +253,11 @@ def _statement(record: Record) -> Any:
         case OpenRound():
             values = {**place, "opening": record.message, "opened_at": time.time()}
             return insert(_rounds).values(**values).on_conflict_do_nothing()
-        case Contribution():
-            return insert(_contributions).values(**asdict(record)).on_conflict_do_nothing()
+        case Contribution() | Answer():
+            table = _contributions if isinstance(record, Contribution) else _answers
+            return insert(table).values(**asdict(record)).on_conflict_do_nothing()
         case RollCall():
             return _update_round(record).where(_rounds.c.roll.is_(None)).values(roll=record.message)
-        case Answer():
-            return insert(_answers).values(**asdict(record)).on_conflict_do_nothing()
         case CloseRound():
             return (
                 _update_round(record)
@@ -254,9 +273,15 @@ def _statement(record: Record) -> Any:
                 )
             )
         case Horizon():
-            statement = insert(_horizons).values(**asdict(record))
-            changed = {key: statement.excluded[key] for key in ("round", "announced", "held")}
-            return statement.on_conflict_do_update(index_elements=["group", "epoch", "device"], set_=changed)
+            return _upsert(_horizons, record, ["group", "epoch", "device"], ["round", "announced", "held"])
+        case Counted():
+            return _upsert(_counted, record, ["group", "device"], ["epoch", "round"])
+
+
+def _upsert(table: Table, record: Horizon | Counted, key: list[str], changing: list[str]) -> Any:
+    statement = insert(table).values(**asdict(record))
+    changed = {name: statement.excluded[name] for name in changing}
+    return statement.on_conflict_do_update(index_elements=key, set_=changed)
 
 
 def _update_round(record: RollCall | CloseRound) -> Update:

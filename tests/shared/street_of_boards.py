@@ -15,6 +15,7 @@ from agent.wire import coordination, envelope, rosters, topics
 from agent.wire.envelope import Context, Envelope
 
 PLACE = ("test-street", "north")
+TIME = 1_700_000_000  # Unix seconds
 SLOTS = [("power", -20000, 20000), ("energy", 0, 1000000)]
 VALUES = [1450, 31000]
 CHOSEN = parameters.load("hum-2048")
@@ -132,8 +133,8 @@ class Flash:
 class Device:
     """A board that was just switched on: its machine, restored from `flash`, and a runtime that does what the machine asks.
 
-    `done` lists the actions in the order in which they were done, but for "unload", which `unloads` counts. `sent` lists the
-    (topic, payload) published and not taken yet. Actions named in `failing` find a dead flash: they are not done, nor is what
+    `done` lists the actions in the order in which they were done, but for "clock", and "unload", which `unloads` counts. `sent`
+    lists the (topic, payload) published and not taken yet. Actions named in `failing` find a dead flash: they are not done, nor is what
     follows them.
     """
 
@@ -160,6 +161,7 @@ class Device:
                 flash.held,
                 records.get("acks"),
                 flash.answer,
+                flash.mark,
             )
         )
 
@@ -197,6 +199,9 @@ class Device:
             if action[0] == "unload":
                 self.unloads += 1
                 continue
+            if action[0] == "clock":
+                assert action[1] == TIME
+                continue
             self.done.append(action)
             getattr(self, "_" + action[0])(*action[1:])
 
@@ -209,7 +214,7 @@ class Device:
     def _mask(self, epoch, round, mask):
         self.flash.masks[(epoch, round)] = mask
 
-    def _take(self, epoch, round):
+    def _take(self, epoch, round, counted, slots):
         self.perform(self.machine.taken(epoch, round, self.flash.masks.get((epoch, round)), self.values))
 
     def _spend(self, epoch, round, sealed):
@@ -274,14 +279,15 @@ class Street:
     def bitmap(self, names):
         return sum([1 << self.names.index(name) for name in names])
 
-    def opening(self, round, absent=()):
-        """The coordinator opens a round."""
+    def opening(self, round, absent=(), counted=(0, 0)):
+        """The coordinator opens a round; of each member the reading of the round `counted` was the last in a published sum."""
+        last = coordination.counted(counted[0], counted[1])
         bits = self.bitmap(absent)
         tags = []
         for name in self.names:
             context = self.context("round", round, receiver=name)
-            tags.append(envelope.opening_tag(self.keys(name)[1], context, self.digest, bits))
-        return coordination.opening(1, round, self.digest, tags, bits)
+            tags.append(envelope.opening_tag(self.keys(name)[1], context, self.digest, bits, last, TIME))
+        return coordination.opening(1, round, self.digest, tags, bits, [last] * len(self.names), TIME)
 
     def roll(self, round, present, epoch=1, digest=None, signer="coordinator", bits=None, wrong_tags=False):
         """The coordinator calls the roll: `present` are names, or `bits` is the bitmap itself."""

@@ -24,8 +24,15 @@ class Meter:
 
     def __init__(self, failures=0):
         self.failures = failures
+        self.mark = b""
 
-    def read(self, round):
+    def restore(self, bookmark):
+        self.mark = bookmark
+
+    def bookmark(self):
+        return self.mark
+
+    def read(self, round, counted, slots):
         if self.failures:
             self.failures -= 1
             raise MemoryError
@@ -72,7 +79,7 @@ def work(board):
         actions = board.machine.idle()
         if actions is None:
             return
-        board._perform(actions)
+        board.perform(actions)
 
 
 def after_a_round(board, round=0):
@@ -120,7 +127,7 @@ def test_nothing_leaves_the_board_when_the_burn_fails():
         board = board_in(folder)
         board.store.fail = ("put",)
         board._on_message(ROUND, street().opening(0), True)
-        board._perform(board.machine.retry())
+        board.perform(board.machine.retry())
         assert board._outbox == [] and board.machine.refused == {"flash": 1}
         board.store.fail = ()
         board._on_message(ROUND, street().opening(0), True)  # lost, and no second reading is encrypted for it
@@ -136,7 +143,7 @@ def test_a_receipt_erases_the_contribution_from_the_flash():
         board._on_message(MAIL, street().receipt(contributions(board)[0], ME, 0), False)
         work(board)
         assert board.stock.pending() is None and board.stock.high_water() == (1, 0)
-        assert len(Store(folder).get("spent")) == 16
+        assert len(Store(folder).get("spent")) == 33
 
 
 def test_the_outbox_is_bounded_and_says_so():
@@ -144,7 +151,7 @@ def test_the_outbox_is_bounded_and_says_so():
         board = board_in(folder)
         topic = topics.device(PLACE[0], ME, "diag")
         for _ in range(OUTBOX_MOST + 3):
-            board._enqueue(topic, b"", 0, False)
+            board.enqueue(topic, b"", 0, False)
         assert len(board._outbox) == OUTBOX_MOST and board.machine.refused == {"outbox-full": 3}
 
 
@@ -197,7 +204,7 @@ def test_nothing_leaves_the_board_when_the_answer_cannot_be_kept():
         board.store.fail = ("put",)
         board._on_message(ROLL, street().roll(0, NAMES), True)
         work(board)
-        board._perform(board.machine.retry())
+        board.perform(board.machine.retry())
         board.store.fail = ()
         board._on_message(ROLL, street().roll(0, NAMES), True)
         board._on_message(ROLL, street().roll(0, NAMES[:3]), True)
@@ -211,7 +218,7 @@ def test_a_board_out_of_memory_begins_the_answer_anew():
         board._on_message(ROUND, street().opening(0), True)
         board._on_message(ROLL, street().roll(0, NAMES), True)
         for _ in range(2):
-            board._perform(board.machine.idle())
+            board.perform(board.machine.idle())
         board._make_room()
         work(board)
         (answer,) = sent(board, up(ME, "answer"))
@@ -224,5 +231,5 @@ def test_shares_of_batches_that_are_over_leave_the_flash():
         assert sorted(board.shares.held(1)[1]) == [0, 1]
         board._on_message(ROUND, street().opening(32), True)  # the first of the next batch: it has no mask for it
         board._on_message(ROUND, b"", True)
-        board._perform(board.machine.idle())
+        board.perform(board.machine.idle())
         assert sorted(board.shares.held(1)[1]) == [1] and board.machine.refused == {"no-mask": 1}

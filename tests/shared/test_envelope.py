@@ -73,6 +73,14 @@ def flipped(data, index, bit):
     return bytes(damaged)
 
 
+TAGS = (
+    (envelope.opening_tag, (0, bytes(8), 0)),
+    (envelope.opening_tag, (0, bytes(8), 1)),
+    (envelope.opening_tag, (0, bytes(7) + b"\x01", 0)),
+    (envelope.roll_tag, (0,)),
+)
+
+
 def test_each_field_of_the_context_matters():
     for i in range(len(FIELDS)):
         fields = list(FIELDS)
@@ -81,8 +89,8 @@ def test_each_field_of_the_context_matters():
         assert moved.external_aad() != CONTEXT.external_aad()
         assert reason(verify, SIGNED, moved) == ("bad-signature",)
         assert reason(unseal, SEALED, moved) == ("bad-tag",)
-        for tag_of in (envelope.opening_tag, envelope.roll_tag):
-            assert tag_of(KEY, moved, bytes(32), 0) != tag_of(KEY, CONTEXT, bytes(32), 0)
+        for tag_of, rest in TAGS:
+            assert tag_of(KEY, moved, bytes(32), *rest) != tag_of(KEY, CONTEXT, bytes(32), *rest)
 
 
 def test_neighbouring_fields_do_not_run_into_each_other():
@@ -112,13 +120,13 @@ def test_a_signed_message_is_no_sealed_one_and_the_other_way_round():
 
 def test_a_tag_depends_on_key_roster_members_and_what_it_is_for():
     tags = {
-        tag_of(key, CONTEXT, digest, members)
-        for tag_of in (envelope.opening_tag, envelope.roll_tag)
+        tag_of(key, CONTEXT, digest, members, *rest[1:])
+        for tag_of, rest in TAGS
         for key in (KEY, bytes(16))
         for digest in (bytes(32), b"\x01" * 32)
         for members in (0, 1, (1 << 64) - 1)
     }
-    assert len(tags) == 24 and all(len(tag) == 16 for tag in tags)
+    assert len(tags) == 48 and all(len(tag) == 16 for tag in tags)
 
 
 def test_the_payload_that_nobody_has_verified_is_given_out_of_a_signed_message_only():

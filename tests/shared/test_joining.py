@@ -127,7 +127,7 @@ def test_a_member_whose_key_is_no_point_ends_the_epoch():
     assert device.hear(ROSTER, roster([ME, ("meter-b", b"\x04" + bytes(64)), "meter-c"])) == ["put", "drop", "discard"]
     assert device.idle() == []
     assert device.machine.refused == {"bad-member-key": 1} and device.machine.progress() == ("waiting", 0, 0)
-    refuses(device.machine, "wrong-epoch", device.machine.message, ROUND, coordination.opening(1, 0, bytes(32), [], 0))
+    refuses(device.machine, "wrong-epoch", device.machine.message, ROUND, coordination.opening(1, 0, bytes(32), [], 0, [], 0))
     assert device.hear(ROSTER, roster(NAMES, epoch=2)) == ["put", "drop", "discard"]
 
 
@@ -145,7 +145,7 @@ def test_the_key_record_is_what_the_published_rules_say():
     flash.records = {"roster": SIGNED}
     device = Device("meter-b", flash)
     digest, chosen = digest_of(SIGNED), parameters.load("hum-2048")
-    opening = coordination.opening(1, 0, digest, [bytes(16)] * 3, 0)
+    opening = coordination.opening(1, 0, digest, [bytes(16)] * 3, 0, [bytes(8)] * 3, 0)
     refuses(device.machine, "not-ready", device.machine.message, ROUND, opening)
     refuses(device.machine, "not-ready", device.machine.message, ROUND.replace("round", "roll"), opening)
     refuses(device.machine, "not-ready", device.machine.message, ROUND.replace("round", "mail/meter-b/meter-a"), b"")

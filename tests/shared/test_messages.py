@@ -12,7 +12,7 @@ PUBLIC = b"\x04" + bytes(64)
 DIGEST = bytes(range(32))
 MEMBERS = [("meter-a", PUBLIC), ("meter-b", PUBLIC)]
 ROSTER = Roster("private-sum", "hum-2048", [("power", -5, 5), ("energy", 0, 9)], PUBLIC, MEMBERS, 8, 1).encode()
-OPENING = coordination.opening(1, 0, DIGEST, [b"t" * 16, b"u" * 16], 2)
+OPENING = coordination.opening(1, 0, DIGEST, [b"t" * 16, b"u" * 16], 2, [bytes(8), coordination.counted(1, 9)], 1234)
 ROLL_CALL = coordination.roll(DIGEST, 3, [b"t" * 16, b"u" * 16])
 CONTRIBUTION = messages.contribution(bytes(512), 9, 3)
 ANSWER = messages.answer(bytes(16), bytes(512))
@@ -40,7 +40,7 @@ BITMAPS = (1 << 32, EVERYONE)
 # (reader, a good payload, for each field the hostile values that are nevertheless right)
 READERS = (
     (rosters.read_roster, ROSTER, ((), (), (), (), (), (), ())),
-    (messages.read_opening, OPENING, ((), (), (), (b"",), BITMAPS)),
+    (messages.read_opening, OPENING, ((), (), (), (), BITMAPS, (), (1 << 31,))),
     (messages.read_roll, ROLL_CALL, ((), BITMAPS, (b"",))),
     (read_contribution, CONTRIBUTION, ((), (), BITMAPS)),
     (coordination.read_ready, messages.ready(3), (BITMAPS,)),
@@ -94,7 +94,8 @@ def test_what_is_made_is_read_back():
     assert roster.slots == [("power", -5, 5), ("energy", 0, 9)] and roster.members == MEMBERS
     assert roster.names() == ["meter-a", "meter-b"] and roster.encode() == ROSTER
     assert (roster.cohort, roster.seal) == (8, 1)
-    assert messages.read_opening(OPENING) == (1, 0, DIGEST, b"t" * 16 + b"u" * 16, 2)
+    counted = bytes(8) + b"\x00\x00\x00\x01\x00\x00\x00\x09"
+    assert messages.read_opening(OPENING) == (1, 0, DIGEST, b"t" * 16 + b"u" * 16, 2, counted, 1234)
     assert messages.read_roll(ROLL_CALL) == (DIGEST, 3, b"t" * 16 + b"u" * 16)
     assert coordination.read_contribution(CONTRIBUTION, 512) == (bytes(512), 9, 3)
     assert coordination.read_ready(messages.ready(EVERYONE)) == EVERYONE
@@ -106,7 +107,7 @@ def test_what_is_made_is_read_back():
     assert coordination.read_result(INCOMPLETE) == (DIGEST, coordination.INCOMPLETE, ["meter-b"], None)
     assert coordination.read_sums(coordination.sums([0, -(1 << 63), (1 << 63) - 1])) == [0, -(1 << 63), (1 << 63) - 1]
     assert messages.read_nothing(messages.nothing()) is None
-    assert coordination.read_diagnostics(DIAGNOSTICS) == ("keys", 1, 3, 0, 50000, {"replayed": 2})
+    assert coordination.read_diagnostics(DIAGNOSTICS) == ("keys", 1, 3, 0, 50000, {"replayed": 2}, {})
     assert coordination.read_presence(messages.presence(True)) is True
     assert coordination.read_presence(messages.presence(False)) is False
 
@@ -214,19 +215,24 @@ def test_rosters_of_1_to_48_slots_with_a_range_are_read():
 
 def test_openings_bound_their_numbers_and_tags():
     top = 0xFFFFFFFF
-    for epoch, number, tags, absent in ((1, 0, [], 0), (top, top, [bytes(16)] * 64, EVERYONE)):
-        made = coordination.opening(epoch, number, DIGEST, tags, absent)
-        assert messages.read_opening(made) == (epoch, number, DIGEST, b"".join(tags), absent)
-    for epoch, number, tags, absent in (
-        (0, 0, [], 0),
-        (top + 1, 0, [], 0),
-        (1, -1, [], 0),
-        (1, top + 1, [], 0),
-        (1, 0, [bytes(15)], 0),
-        (1, 0, [bytes(16)] * 65, 0),
-        (1, 0, [], -1),
+    for fields in ((1, 0, [], 0, [], 0), (top, top, [bytes(16)] * 64, EVERYONE, [b"\xff" * 8] * 64, top)):
+        epoch, number, tags, absent, counted, time = fields
+        made = coordination.opening(epoch, number, DIGEST, tags, absent, counted, time)
+        assert messages.read_opening(made) == (epoch, number, DIGEST, b"".join(tags), absent, b"".join(counted), time)
+    for epoch, number, tags, absent, counted, time in (
+        (0, 0, [], 0, [], 0),
+        (top + 1, 0, [], 0, [], 0),
+        (1, -1, [], 0, [], 0),
+        (1, top + 1, [], 0, [], 0),
+        (1, 0, [bytes(15)], 0, [bytes(8)], 0),
+        (1, 0, [bytes(16)] * 65, 0, [bytes(8)] * 65, 0),
+        (1, 0, [], -1, [], 0),
+        (1, 0, [bytes(16)], 0, [], 0),
+        (1, 0, [], 0, [bytes(8)], 0),
+        (1, 0, [], 0, [], -1),
+        (1, 0, [], 0, [], top + 1),
     ):
-        refused(messages.read_opening, coordination.opening(epoch, number, DIGEST, tags, absent))
+        refused(messages.read_opening, coordination.opening(epoch, number, DIGEST, tags, absent, counted, time))
 
 
 def test_a_bitmap_names_64_members_at_most():
@@ -234,7 +240,7 @@ def test_a_bitmap_names_64_members_at_most():
     assert messages.read_roll(coordination.roll(DIGEST, EVERYONE, []))[1] == EVERYONE
     for reader, good, at in (
         (messages.read_roll, coordination.roll(DIGEST, EVERYONE, []), b"\x02\x1b"),
-        (messages.read_opening, coordination.opening(1, 0, DIGEST, [], EVERYONE), b"\x05\x1b"),
+        (messages.read_opening, coordination.opening(1, 0, DIGEST, [], EVERYONE, [], 0), b"\x05\x1b"),
         (coordination.read_ready, messages.ready(EVERYONE), b"\x01\x1b"),
         (read_contribution, messages.contribution(bytes(512), 9, EVERYONE), b"\x03\x1b"),
     ):

@@ -2,6 +2,7 @@
 
 import random
 
+from expect import raises
 from street_of_boards import (
     CHOSEN,
     ONE,
@@ -9,6 +10,8 @@ from street_of_boards import (
     ROLL,
     ROSTER,
     ROUND,
+    SLOTS,
+    TIME,
     VALUES,
     Device,
     dealt,
@@ -24,8 +27,10 @@ from street_of_boards import (
 
 from agent.crypto.hkdf import hkdf_sha256
 from agent.joye_libert import blinding, masks, pairs
-from agent.protocols.contributing import nonce
+from agent.protocols.contributing import Contributing, nonce
+from agent.protocols.membership import Refused
 from agent.protocols.private_sum import ROUND_MOST
+from agent.protocols.provision import Policy
 from agent.wire import cbor, coordination, envelope, messages, topics
 from agent.wire.envelope import Envelope
 
@@ -60,9 +65,15 @@ def opening(round, **changes):
     key = changes.get("key", street().keys(ME)[1])
     absent = changes.get("absent", 0)
     context = street().context("round", round, receiver=changes.get("receiver", ME), epoch=epoch)
-    tag = envelope.opening_tag(key, context, digest, absent)
+    counted = coordination.counted(*changes.get("counted", (0, 0)))
+    tag = envelope.opening_tag(key, context, digest, absent, counted, TIME)
     tags = [tag, bytes(16), bytes(16)] if changes.get("own", True) else [bytes(16), tag, bytes(16)]
-    return coordination.opening(epoch, round, digest, tags, absent)
+    return coordination.opening(epoch, round, digest, tags, absent, [counted, bytes(8), bytes(8)], TIME)
+
+
+def takes(round, epoch=1, counted=True):
+    """What an opening makes the board do."""
+    return [("clock", TIME), ("take", epoch, round, counted, SLOTS)]
 
 
 def receipt(sent, round=0, **changes):
@@ -170,7 +181,7 @@ def test_what_waits_for_a_receipt_of_the_epoch_before_does_not_stand_in_for_a_ro
     flash.records["acks"] = digest + flash.records["acks"][32:]
     device = Device(ME, flash)
     assert device.machine.retry() == []
-    assert device.machine.message(ROUND, opening(0, epoch=2, digest=digest)) == [("take", 2, 0)]
+    assert device.machine.message(ROUND, opening(0, epoch=2, digest=digest)) == takes(0, epoch=2, counted=False)
 
 
 # -- openings
@@ -183,7 +194,7 @@ def test_openings_that_are_not_for_this_board_now_are_refused():
         ("malformed", b"\x00"),
         ("malformed", good[:-1]),
         ("malformed", good + b"\x00"),
-        ("malformed", coordination.opening(0, 5, street().digest, [bytes(16)], 0)),
+        ("malformed", coordination.opening(0, 5, street().digest, [bytes(16)], 0, [bytes(8)], TIME)),
         ("wrong-epoch", opening(5, epoch=2)),
         ("other-roster", opening(5, digest=bytes(32))),
         ("replayed", opening(4)),
@@ -192,24 +203,71 @@ def test_openings_that_are_not_for_this_board_now_are_refused():
         ("bad-tag", opening(5, key=street().keys("meter-b")[1])),
         ("bad-tag", opening(5, receiver="meter-b")),
         ("bad-tag", opening(5, own=False)),
-        ("bad-tag", coordination.opening(1, 5, street().digest, [], 0)),
+        ("bad-tag", coordination.opening(1, 5, street().digest, [], 0, [], TIME)),
         ("bad-tag", good.replace(b"\x02\x05\x03", b"\x02\x06\x03")),
-        ("bad-tag", good[:-1] + b"\x02"),  # another member is said to be dead
+        ("bad-tag", good.replace(b"\x05\x00\x06", b"\x05\x02\x06")),  # another member is said to be dead
+        ("bad-tag", good[:-1] + bytes([TIME + 1 & 255])),  # it is said to be later
+        ("bad-tag", good.replace(bytes(24), bytes(7) + b"\x01" + bytes(16))),  # it is said to have been counted
     ):
         refuses(machine, reason, machine.message, ROUND, raw)
-    assert machine.message(ROUND, good) == [("take", 1, 5)]
+    assert machine.message(ROUND, good) == takes(5, counted=False)
+
+
+def test_an_opening_says_whether_the_reading_that_was_sent_last_is_in_a_published_sum():
+    for mark, said, counted in (
+        ((0, 0), (0, 0), True),  # nothing was ever sent
+        ((1, 4), (1, 4), True),
+        ((1, 4), (1, 3), False),
+        ((1, 4), (0, 0), False),
+    ):
+        machine = ready_board(mark=mark, stock=(5, 6)).machine
+        assert machine.message(ROUND, opening(5, counted=said)) == takes(5, counted=counted)
+        assert machine.message(ROUND, opening(5, counted=said)) == takes(5, counted=counted)
+
+
+def test_a_burn_that_failed_is_not_what_the_opening_speaks_of():
+    device = ready_board(mark=(1, 4), stock=(5, 6))
+    device.failing = ("spend",)
+    device.hear(ROUND, opening(5, counted=(1, 4)))
+    assert device.machine.message(ROUND, opening(6, counted=(1, 4))) == takes(6)
+
+
+def test_a_coordinator_that_often_says_not_counted_is_not_believed_before_the_next_window():
+    """A reading that comes again is in two sums: the difference tells about it, as a close list would."""
+    own = Contributing(8, (1, 0), None, (1, 0))
+    policy = Policy(close_most=2)
+    for sent, counted in enumerate((True, False, True, False, False)):
+        own.sent = (1, sent)
+        said = coordination.counted(1, sent if counted else 0xFFFF)
+        for _ in range(2):  # the same again is no further one
+            if sent < 4:
+                assert own.counted(policy, 40 + sent, said) == counted
+            else:
+                assert raises(Refused, own.counted, policy, 40 + sent, said).args == ("uncounted",)
+    assert own.counted(policy, 47, coordination.counted(1, 4))
+    assert not own.counted(policy, 48, said)
+
+
+def test_a_board_that_is_told_too_often_that_it_was_not_counted_sits_the_round_out():
+    device = ready_board(mark=(1, 4), stock=(5, 6))
+    device.machine.provision.policy = Policy(close_most=0)
+    refuses_but_opens(device.machine, "uncounted", opening(5))
+    assert device.machine.message(ROUND, opening(6, counted=(1, 4))) == takes(6)
 
 
 def test_each_member_looks_at_the_tag_in_its_own_place_and_at_no_other():
     published = street().opening(0)
-    epoch, round, digest, tags, _ = messages.read_opening(published)
+    epoch, round, digest, tags = messages.read_opening(published)[:4]
     for i, name in enumerate(NAMES):
         machine = reboot(street(), name).machine
-        assert machine.message(ROUND, published) == [("take", 1, 0)]
+        assert machine.message(ROUND, published) == takes(0)
         others = bytes(16 * i) + tags[16 * i : 16 * i + 16] + bytes(32 - 16 * i)
-        assert machine.message(ROUND, coordination.opening(epoch, round, digest, [others], 0)) == [("take", 1, 0)]
+        rest = (0, [bytes(24)], TIME)
+        assert machine.message(ROUND, coordination.opening(epoch, round, digest, [others], *rest)) == takes(0)
         without = tags[: 16 * i] + bytes(16) + tags[16 * i + 16 :]
-        refuses(machine, "bad-tag", machine.message, ROUND, coordination.opening(epoch, round, digest, [without], 0))
+        refuses(
+            machine, "bad-tag", machine.message, ROUND, coordination.opening(epoch, round, digest, [without], *rest)
+        )
 
 
 def test_without_mask_or_reading_or_out_of_range_nothing_is_burnt():
@@ -233,14 +291,14 @@ def test_without_mask_or_reading_or_out_of_range_nothing_is_burnt():
 def test_a_board_that_missed_rounds_makes_masks_for_those_to_come():
     device = ready_board(short=True)
     machine = device.machine
-    assert machine.message(ROUND, opening(50)) == [("take", 1, 50)]
+    assert machine.message(ROUND, opening(50)) == takes(50)
     assert machine.taken(1, 50, None, VALUES) == [] and machine.refused == {"no-mask": 1}
-    assert machine.message(ROUND, opening(20)) == [("take", 1, 20)]  # an old one, replayed: leads no further back
+    assert machine.message(ROUND, opening(20)) == takes(20)  # an old one, replayed: leads no further back
     assert machine.taken(1, 20, None, VALUES) == []
     machine.message(ROUND, b"")
     device.idle()
     assert [action[2] for action in device.done if action[0] == "mask"] == [51, 52]
-    assert machine.message(ROUND, opening(51)) == [("take", 1, 51)]
+    assert machine.message(ROUND, opening(51)) == takes(51)
 
 
 def test_a_board_whose_blinding_too_few_hold_sits_the_round_out():
@@ -287,13 +345,13 @@ def test_nothing_is_published_before_the_burn_is_durable():
 def test_a_round_has_one_ciphertext_however_often_it_is_opened():
     device = ready_board()
     machine = device.machine
-    assert machine.message(ROUND, opening(0)) == machine.message(ROUND, opening(0)) == [("take", 1, 0)]
+    assert machine.message(ROUND, opening(0)) == machine.message(ROUND, opening(0)) == takes(0)
     sent = machine.taken(1, 0, ONE, VALUES)[0][3]
     refuses(machine, "replayed", machine.taken, 1, 0, ONE, [7, 7])
     machine.spent(1, 0, sent)
     again = [("publish", UP, sent, 1, False)]
     for _ in range(3):
-        assert machine.message(ROUND, opening(0)) == again
+        assert machine.message(ROUND, opening(0)) == [("clock", TIME)] + again
         assert machine.retry() == again
         assert machine.link_up()[-1:] == again
     refuses(machine, "replayed", machine.taken, 1, 0, ONE, [7, 7])
@@ -396,9 +454,9 @@ def test_records_restore_the_state_that_they_were_put_in():
         assert name in forget or one[name] == other[name], name
     for device in (live, again):
         refuses(device.machine, "replayed", device.machine.taken, 1, 0, ONE, VALUES)
-        assert device.machine.message(ROUND, opening(0)) == [("publish", UP, sent, 1, False)]
+        assert device.machine.message(ROUND, opening(0)) == [("clock", TIME), ("publish", UP, sent, 1, False)]
         settle(device, sent)
-        assert device.machine.message(ROUND, opening(1)) == [("take", 1, 1)]
+        assert device.machine.message(ROUND, opening(1, counted=(1, 0))) == takes(1)
 
 
 def test_stock_at_or_below_the_last_burnt_round_is_not_counted():
@@ -440,17 +498,25 @@ def test_damaged_messages_on_any_topic_raise_nothing_and_change_nothing():
     machine = device.machine
     sent = contribute(device)
     device.hear(ROLL, b"")
-    # In the opening, the tags of the others, at the end, are not this board's to judge.
-    for topic, good, spared in ((ROSTER, roster(NAMES, epoch=2), 0), (ROUND, opening(1), 34), (MAIL, receipt(sent), 0)):
+    # In the opening, what is said to the others is not this board's to judge: their tags, and which of theirs was counted.
+    opened = opening(1)
+    tags_end, counted_end = opened.index(b"\x05\x00\x06"), len(opened) - 6
+    others = list(range(tags_end - 32, tags_end)) + list(range(counted_end - 16, counted_end))
+    for topic, good, spared in (
+        (ROSTER, roster(NAMES, epoch=2), ()),
+        (ROUND, opened, others),
+        (MAIL, receipt(sent), ()),
+    ):
         before = everything(machine)
         for _ in range(80 if topic == ROUND else 25):
             damaged = bytearray(good)
-            damaged[random.getrandbits(16) % (len(good) - spared)] ^= 1 << random.getrandbits(3)
+            at = random.choice([at for at in range(len(good)) if at not in spared])
+            damaged[at] ^= 1 << random.getrandbits(3)
             count = sum(machine.refused.values())
             assert machine.message(topic, bytes(damaged)) == []
             assert device.idle() == []  # the signature of a receipt is checked here
             assert everything(machine) == before and sum(machine.refused.values()) == count + 1
-    assert machine.message(ROUND, opening(1)) == [("take", 1, 1)]
+    assert machine.message(ROUND, opening(1, counted=(1, 0))) == takes(1)
 
 
 def test_messages_of_one_topic_on_another_are_refused():

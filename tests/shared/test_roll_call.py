@@ -56,7 +56,7 @@ def board(policy=None, rounds=(0, 1), few=True, name=ME):
 
 def contributed(device, round=0, absent=()):
     """Let the board contribute to a round; return it."""
-    device.hear(ROUND, street().opening(round, absent))
+    device.hear(ROUND, street().opening(round, absent, device.flash.mark))
     assert len(device.take("contribution")) == 1
     device.hear(ROUND, b"")
     return device

@@ -5,6 +5,8 @@ answers, until each unit's sum opens or the time for answers is over. Then the r
 starts on time in any case.
 """
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -13,7 +15,17 @@ from agent.joye_libert.packing import Packing
 from agent.wire import coordination, messages
 from agent.wire.envelope import Envelope, EnvelopeError
 from broker.coordinator import aggregation, roll_call
-from broker.coordinator.actions import Action, Answer, CloseRound, Contribution, Horizon, OpenRound, RollCall, Saved
+from broker.coordinator.actions import (
+    Action,
+    Answer,
+    CloseRound,
+    Contribution,
+    Counted,
+    Horizon,
+    OpenRound,
+    RollCall,
+    Saved,
+)
 from broker.coordinator.answers import Answers, Layout
 from broker.coordinator.members import Members
 from broker.coordinator.notices import Notices
@@ -39,9 +51,18 @@ class Schedule:
 
 
 class PrivateSum:
-    """One group of one epoch. Times are seconds of one monotonic clock. `refused` counts refusals by named reason."""
+    """One group of one epoch. Times are seconds of one monotonic clock, but for `unix_time()`, which boards are told. `refused`
+    counts refusals by named reason."""
 
-    def __init__(self, place: Place, private: bytes, result_key: bytes, schedule: Schedule, saved: Saved) -> None:
+    def __init__(
+        self,
+        place: Place,
+        private: bytes,
+        result_key: bytes,
+        schedule: Schedule,
+        saved: Saved,
+        unix_time: Callable[[], float] = time.time,
+    ) -> None:
         self.place = place
         self.refused: dict[str, int] = {}
         self._schedule = schedule
@@ -59,6 +80,8 @@ class PrivateSum:
         self._previous = {c.device: c for c in saved.closed_contributions}
         self._answers = self._restored(saved)
         self._last_result = saved.last_result
+        self._counted = dict(saved.counted)
+        self._unix_time = unix_time
         self._opened_at = 0.0
         self._closes_at = 0.0
         self._due_at: float | None = None
@@ -235,7 +258,7 @@ class PrivateSum:
         return roll_call.bitmap(self._members.index[name] for name in self._current)
 
     def _open(self, now: float) -> list[Action]:
-        message = self._notices.opening(self._round, self._members.absent())
+        message = self._notices.opening(self._round, self._members.absent(), self._counted, int(self._unix_time()))
         self._opening = message
         self._opened_at = now
         self._closes_at = now + self._window()
@@ -279,10 +302,16 @@ class PrivateSum:
         latency_ms = (now - self._opened_at) * 1000
         place = (self.place.group, self.place.epoch, self._round)
         closed = CloseRound(*place, status, missing, sums, message, latency_ms, wrong)
+        counted = [
+            Counted(self.place.group, name, self.place.epoch, self._round)
+            for index, name in enumerate(self._members.names)
+            if summed >> index & 1
+        ]
+        self._counted.update({record.device: record for record in counted})
         self._members.missed(self._members.everyone & ~self._contributed())
         self._opening = self._answers = None
         self._last_result = message
         self._previous, self._current = self._current, {}
         self._round += 1
         cleared = self._notices.retained("roll" if answers else "round", b"")
-        return [closed, self._notices.retained("result", message), cleared]
+        return [closed, *counted, self._notices.retained("result", message), cleared]
