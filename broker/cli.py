@@ -186,6 +186,14 @@ def coordinator(
     ] = 600.0,
     patience: Annotated[float, typer.Option(help="Seconds to wait for boards that still make masks.", min=0)] = 600.0,
     rounds: Annotated[int | None, typer.Option(help="Stop after so many rounds of the epoch.", min=1)] = None,
+    announce: Annotated[
+        bool | None,
+        typer.Option(
+            "--announce/--no-announce",
+            help="Tell the local network where the broker is; if not said, only where --host is not this machine's loopback.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Run the coordinator until Ctrl-C (or --rounds). Its log goes to standard error."""
     if context.invoked_subcommand:
@@ -201,7 +209,15 @@ def coordinator(
         machines = home.machines(Schedule(interval, window, patience, rounds, answers))
         if not machines:
             raise HomeError("no roster yet; sign one with `hum authority roster` and give it with --roster GROUP=FILE")
-        asyncio.run(Service(home.deployment, machines, home.storage, link).run())
+        service = Service(home.deployment, machines, home.storage, link)
+        asyncio.run(_serve(service, home.deployment, link, announce))
+
+
+async def _serve(service: Service, deployment: str, link: Link, announce: bool | None) -> None:
+    from broker.announce import announced  # no other command waits for its library
+
+    async with announced(deployment, link.host, link.port, announce):
+        await service.run()
 
 
 def _adopt(home: Home, rosters: list[str]) -> None:

@@ -395,7 +395,7 @@ def test_a_database_of_an_older_version_is_one_line(hum: Hum) -> None:
     database.execute("PRAGMA user_version=0")
     database.close()
     for command in (["coordinator"], ["coordinator", "status"], ["result"]):
-        assert "the database is of form 0, and this version reads form 2" in hum.fails(*command)
+        assert "the database is of form 0, and this version reads form 3" in hum.fails(*command)
 
 
 def test_the_status_names_whose_answers_were_wrong_in_the_last_round(hum: Hum) -> None:
