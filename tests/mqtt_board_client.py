@@ -1,4 +1,4 @@
-"""A client as on a board, for test_mqtt_client.py: `mqtt_board_client.py HOST PORT MESSAGES [CA_DER]` on MicroPython.
+"""A client as on a board, for test_mqtt_client.py: `mqtt_board_client.py HOST PORT MESSAGES [CA_DER [NAME]]` on MicroPython.
 
 Sends itself MESSAGES messages at QoS 1 and prints what the test wants to know, one `name value` a line.
 """
@@ -13,20 +13,15 @@ sys.path.insert(0, ".")
 gc.collect()
 BEFORE = gc.mem_alloc()
 
-from agent.runtime import mqtt  # noqa: E402
+from agent.runtime import mqtt, trust  # noqa: E402
 
 gc.collect()
 IMPORTED = gc.mem_alloc()
 
 
-def context(path):
-    from agent.runtime.start import _trust  # here, for it brings all of the board's modules along
-
-    return _trust(path)
-
-
-async def main(host, port, messages, ca=None):
-    client = mqtt.Client(host, int(port), "board", ssl=context(ca) if ca else None, will=("will", b"gone", 1, False))
+async def main(host, port, messages, ca=None, name=None):
+    trusted = trust.load(ca) if ca else None
+    client = mqtt.Client(host, int(port), "board", ssl=trusted, will=("will", b"gone", 1, False), server_name=name)
     client.connect_timeout = 5
     client.backoff_first = 0.1
     link = asyncio.Event()

@@ -227,15 +227,19 @@ def test_messages_kept_for_a_lasting_session_come_at_the_next_link(broker: Mosqu
 # -- TLS
 
 
-def make_certificates(folder: Path) -> None:
-    """ca.pem, ca.der, and server.pem with server.key for localhost and 127.0.0.1, signed by the CA."""
-    first = datetime.datetime(2020, 1, 1)
-    last = datetime.datetime(2049, 1, 1)
+def make_certificates(folder: Path, first: int = 2020, last: int = 2049) -> None:
+    """ca.pem, ca.der, and server.pem with server.key for localhost and 127.0.0.1, signed by the CA.
+
+    The server's is valid from the beginning of the year `first` to the beginning of the year `last`.
+    """
     ca_key, server_key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     ca_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Test CA")])
     server_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
 
-    def builder(subject: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
+    def builder(
+        subject: x509.Name, key: ec.EllipticCurvePrivateKey, years: tuple[int, int] = (2015, 2049)
+    ) -> x509.CertificateBuilder:
+        first, last = (datetime.datetime(year, 1, 1) for year in years)
         made = x509.CertificateBuilder().subject_name(subject).issuer_name(ca_name).public_key(key.public_key())
         made = made.serial_number(x509.random_serial_number()).not_valid_before(first).not_valid_after(last)
         identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
@@ -252,7 +256,7 @@ def make_certificates(folder: Path) -> None:
     )
     names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.IPv4Address("127.0.0.1"))]
     server = (
-        builder(server_name, server_key)
+        builder(server_name, server_key, (first, last))
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(x509.KeyUsage(**(usage | {"digital_signature": True})), critical=True)
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
@@ -304,22 +308,63 @@ def test_a_certificate_of_another_authority_is_refused(tls_broker: Mosquitto, tm
         context = start._trust(str(tmp_path / "ca.der"))
         me = Recorder(tls_broker.port, "doubter", ssl=context)
         running = asyncio.create_task(me.client.run())
-        await me.until(lambda: me.client.counters.get("connect-failed", 0) >= 2)
+        await me.until(lambda: me.client.counters.get("untrusted", 0) >= 2)
         await me.client.stop()
         await running
-        assert list(me.client.counters) == ["connect-failed"] and not me.states
+        assert list(me.client.counters) == ["untrusted"] and not me.states
 
     asyncio.run(main())
     figures = run_board("localhost", tls_broker.port, 10, tmp_path / "ca.der")
-    assert figures["echoed"] == 0 and figures["connect-failed"] >= 1
+    assert figures["echoed"] == 0 and figures["untrusted"] >= 1
+
+
+@pytest.mark.parametrize(("first", "last", "reason"), [(2045, 2049, "not-yet-valid"), (2016, 2018, "untrusted")])
+def test_a_certificate_before_its_first_day_or_after_its_last_is_refused(
+    tmp_path: Path, first: int, last: int, reason: str
+) -> None:
+    """On MicroPython too: its TLS checks the dates against the clock, which is why a board has to set one."""
+    make_certificates(tmp_path, first, last)
+    files = f"certfile {tmp_path}/server.pem\nkeyfile {tmp_path}/server.key"
+
+    async def main(port: int) -> None:
+        me = Recorder(port, "early", host="localhost", ssl=start._trust(str(tmp_path / "ca.der")))
+        running = asyncio.create_task(me.client.run())
+        await me.until(lambda: me.client.counters.get(reason, 0) >= 2)
+        await me.client.stop()
+        await running
+        assert list(me.client.counters) == [reason] and not me.states
+
+    with Mosquitto(files) as mosquitto:
+        asyncio.run(main(mosquitto.port))
+        figures = run_board("localhost", mosquitto.port, 10, tmp_path / "ca.der")
+    assert figures["echoed"] == 0 and figures[reason] >= 1
+
+
+@pytest.mark.parametrize(("name", "trusted"), [("localhost", True), ("elsewhere", False)])
+def test_the_provisioned_name_decides_and_not_the_address(
+    tls_broker: Mosquitto, certificates: Path, name: str, trusted: bool
+) -> None:
+    async def main() -> None:
+        context = start._trust(str(certificates / "ca.der"))
+        me = Recorder(tls_broker.port, "named", ssl=context, server_name=name)
+        running = asyncio.create_task(me.client.run())
+        await me.until(lambda: bool(me.states or me.client.counters))
+        await me.client.stop()
+        await running
+        assert (me.states[:1], list(me.client.counters)) == (([True], []) if trusted else ([], ["untrusted"]))
+
+    asyncio.run(main())
+    figures = run_board("127.0.0.1", tls_broker.port, 10, certificates / "ca.der", name)
+    assert figures["echoed"] == (10 if trusted else 0) and figures.get("untrusted", 0) == (0 if trusted else 1)
 
 
 # -- MicroPython
 
 
-def run_board(host: str, port: int, messages: int, ca: Path | None = None) -> dict[str, int]:
+def run_board(host: str, port: int, messages: int, ca: Path | None = None, name: str = "") -> dict[str, int]:
     command = [str(MICROPYTHON), "-X", "heapsize=160k", "tests/mqtt_board_client.py", host, str(port), str(messages)]
     command += [str(ca)] if ca else []
+    command += [name] if name else []
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30, check=False)
     print(run.stdout, run.stderr)
     assert run.returncode == 0 and not run.stderr, run.stdout + run.stderr

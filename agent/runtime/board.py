@@ -8,7 +8,7 @@ from agent.runtime.clock import Clock
 from agent.runtime.diagnostics import Health
 from agent.runtime.mask_stock import Spent
 from agent.runtime.mqtt import LinkLost, QueueFull
-from agent.runtime.store import StoreError
+from agent.runtime.store import Full, StoreError
 from agent.runtime.ticks import ticks_diff, ticks_us
 from agent.runtime.unload import unload
 from agent.runtime.upkeep import Upkeep
@@ -18,7 +18,6 @@ SLICE_MS = 10
 OUTBOX_MOST = 16
 OUTBOX_IDLE = 2  # idle work that makes messages rests while more than these wait
 FAILURES_MOST = 5  # slices of idle work in a row that may run out of memory
-GARBAGE_MOST = 24576  # bytes
 
 
 class Board:
@@ -64,9 +63,6 @@ class Board:
 
     async def run(self):
         """Run until the client is stopped or a task fails; a failure of any task ends all and is raised."""
-        if hasattr(gc, "threshold"):
-            # Big integers come and go by the kilobyte: collecting often keeps their garbage from scattering over the heap.
-            gc.threshold(GARBAGE_MOST)
         for topic_filter in self.machine.subscriptions():
             self.client.subscribe(topic_filter)
         self.client.on_message = self._on_message
@@ -81,10 +77,16 @@ class Board:
         finally:
             for task in tasks:
                 task.cancel()
-            if self.at_end:
-                self.at_end()
+            self._save()
         if self._death:
             raise self._death
+
+    def _save(self):
+        try:
+            if self.at_end:
+                self.at_end()
+        except StoreError as error:
+            self._log("flash", {"error": str(error)})
 
     async def _ending(self, loop):
         """A dead task must not leave a board that looks alive: it takes the link down with it, and run() raises."""
@@ -158,6 +160,8 @@ class Board:
         except (StoreError, Spent) as error:
             self.machine.refuse("flash" if isinstance(error, StoreError) else "spent")
             self._log("flash", {"error": str(error)})
+        except Full:
+            self.machine.refuse("flash-full")  # a mask or a share less: what is vital still has room
         self._work.set()
 
     def _do_put(self, record, value):
@@ -281,6 +285,8 @@ class Board:
 
     def _slice(self, start):
         """Do idle work until SLICE_MS after `start`; return True when there is none left."""
+        if self.update and self.update.busy and not self.machine.in_round():
+            return True  # an update needs the room that masks are made in; nudges bring the work back
         while ticks_diff(ticks_us(), start) < SLICE_MS * 1000 and len(self._outbox) < OUTBOX_IDLE:
             actions = self.machine.idle()
             if actions is None:

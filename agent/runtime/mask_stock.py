@@ -41,10 +41,11 @@ class MaskStock:
         self._mark, self._sent, self._bookmark, self._pending = _read_spent(store)
 
     def save(self, epoch, round, mask):
-        """Keep a mask (1 to 1024 bytes) for a later round. Raises Spent for a round that is burnt, StoreError."""
+        """Keep a mask (1 to 1024 bytes) for a later round. Raises Spent for a round that is burnt, Full, StoreError."""
         self._refuse_spent(epoch, round)
         if not isinstance(mask, bytes) or not 1 <= len(mask) <= MASK_MAX:
             raise ValueError("mask")
+        self._store.reserve(len(mask))
         self._store.put(_name(epoch, round), mask)
 
     def load(self, epoch, round):

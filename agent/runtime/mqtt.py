@@ -1,8 +1,9 @@
 """An MQTT 3.1.1 client that keeps one link up: connects, subscribes, pings, and starts over when anything goes wrong.
 
 `Client.run` holds one `mqtt_link.Link` after the other, with back-off in between. Why each of them ended goes into
-`Client.counters`: connect-failed, connect-timeout, refused-1 to refused-5, link-lost, ping-timeout, malformed,
-oversized, internal-error, dropped.
+`Client.counters`: connect-failed, connect-timeout, untrusted, not-yet-valid (the broker's certificate), refused-1 to
+refused-5, link-lost, ping-timeout, ack-timeout, write-timeout, malformed, oversized, memory, internal-error, dropped; no-address
+where none could be begun.
 Counted without ending the link: handler-error, subscribe-refused, unknown-ack.
 """
 
@@ -19,10 +20,12 @@ class Client:
     """One client of the broker at `host`, a name or an IPv4 address, and `port`.
 
     `keepalive` in seconds, 1 to 65535. `will` is (topic, payload, qos, retain). `ssl` is an SSLContext: the certificate
-    is checked against `host`. `max_packet` bounds an incoming packet's remaining length in bytes. `random()` returns a
-    float in [0, 1) for the back-off. Raises ValueError for what no CONNECT can carry.
+    is checked against `server_name`, or `host` if there is none. `max_packet` bounds an incoming packet's remaining length in
+    bytes. `random()` returns a float in [0, 1) for the back-off. Raises ValueError for what no CONNECT can carry.
     `on_message(topic, payload, retain)` and `on_link(up)` are plain functions; what they raise is counted and printed.
-    Messages that the broker kept can arrive before `on_link(True)`.
+    Messages that the broker kept can arrive before `on_link(True)`. `prepare()`, if set, is awaited before each link: it may set
+    `address`, and raise OSError if there is no use in trying. `alive()` is called again and again: at least every 0.4 keepalive
+    and ping_timeout, connect_timeout, or backoff_cap seconds, but for the time that `prepare` takes.
     """
 
     def __init__(
@@ -39,10 +42,11 @@ class Client:
         max_packet=8192,
         clean=True,
         random=None,
+        server_name=None,
     ):
         if random is None:
             from random import random
-        self.address = (host, port, ssl)
+        self.address = (host, port, ssl, server_name or host)
         self.hello = packets.connect(client_id, keepalive, clean, user=user, password=password, will=will)
         self.clean = clean
         self.max_packet = max_packet
@@ -53,6 +57,9 @@ class Client:
         self.backoff_cap = 60
         self.on_message = None
         self.on_link = None
+        self.prepare = None
+        self.alive = lambda: None
+        self.links = 0  # that came up
         self.filters = []
         self.counters = {}
         self.bytes_sent = 0
@@ -76,6 +83,11 @@ class Client:
         delay = self.backoff_first
         try:
             while not self._stopping:
+                self.alive()
+                if self.prepare and not await self._prepared():
+                    await self._pause(delay * (1 + self._random()) / 2)
+                    delay = min(2 * delay, self.backoff_cap)
+                    continue
                 link = await self._one_link()
                 if self._stopping:
                     break
@@ -104,6 +116,27 @@ class Client:
         await link.closed()
         return link
 
+    async def _prepared(self):
+        """Wait for `prepare`, or for stop(); tell whether a link may be tried."""
+        outcome = []  # type: ignore[var-annotated]
+        task = asyncio.create_task(self._preparing(outcome))
+        try:
+            await self._wake.wait()
+        finally:
+            task.cancel()
+        self._wake.clear()
+        return bool(outcome) and not self._stopping
+
+    async def _preparing(self, outcome):
+        try:
+            await self.prepare()
+            outcome.append(True)
+        except Exception as error:
+            self.count("no-address")
+            if not isinstance(error, OSError):
+                print_exception(error)
+        self._wake.set()
+
     async def _pause(self, seconds):
         timer = asyncio.create_task(later(seconds, self._wake.set))
         try:
@@ -119,6 +152,13 @@ class Client:
             self.filters.append((topic_filter, qos))
         if self._link is not None and self._link.greeted:
             self._link.subscribe([(topic_filter, qos)])
+
+    def unsubscribe(self, topic_filter, qos=1):
+        """Forget a filter; messages that are under way can still arrive."""
+        if (topic_filter, qos) in self.filters:
+            self.filters.remove((topic_filter, qos))
+            if self._link is not None and self._link.greeted:
+                self._link.unsubscribe(topic_filter)
 
     async def publish(self, topic, payload, qos=0, retain=False):
         """Return when the message is written (QoS 0) or acknowledged (QoS 1). Nothing is ever sent again.

@@ -13,11 +13,13 @@ import asyncio
 
 from agent.runtime import mqtt_packets as packets
 from agent.runtime import mqtt_socket
+from agent.runtime.mqtt_incoming import Incoming
+from agent.runtime.ticks import ticks_diff, ticks_ms
 
 QUEUE_MOST = 16  # packets waiting for the socket
 IN_FLIGHT_MOST = 8  # QoS 1 messages waiting for their PUBACK
-CHUNK = 512  # bytes asked of the socket at a time
 FAREWELL_S = 1
+ACKNOWLEDGE_S = 30  # for a PUBACK; looked at every 0.4 keepalive
 
 
 class LinkLost(Exception):
@@ -32,6 +34,7 @@ class _Receipt:
     """What a publisher waits on."""
 
     def __init__(self):
+        self.since = ticks_ms()
         self._settled = asyncio.Event()
         self._good = False
 
@@ -56,13 +59,11 @@ class Link:
         self.up = False  # and the SUBACK for all remembered filters
         self.lasted = False
         self.unacknowledged = {}  # packet identifier -> the publisher's _Receipt
-        self._subscribing = {}  # packet identifier -> number of filters asked for
+        self._subscribing = {}  # packet identifier -> number of filters asked for, 0 for an UNSUBSCRIBE
         self._first_subscribe = 0
         self._identifier = 0
         self._queue = []  # (packet, _Receipt or None), kept until written
         self._mail = asyncio.Event()
-        self._buffer = b""  # received, and used up to _place
-        self._place = 0
         self._begun = False
         self._closed = asyncio.Event()
         self._tasks = []
@@ -107,6 +108,12 @@ class Link:
         self._send(packets.subscribe(identifier, filters))
         return identifier
 
+    def unsubscribe(self, topic_filter):
+        """Send an UNSUBSCRIBE."""
+        identifier = self._new_identifier()
+        self._subscribing[identifier] = 0
+        self._send(packets.unsubscribe(identifier, topic_filter))
+
     def publish(self, topic, payload, qos, retain):
         """Queue a PUBLISH: (packet identifier, _Receipt). Raises QueueFull, ValueError."""
         if len(self._queue) >= QUEUE_MOST or (qos and len(self.unacknowledged) >= IN_FLIGHT_MOST):
@@ -139,6 +146,8 @@ class Link:
             await function(*arguments)
         except packets.PacketError as error:
             self.end(error.reason)
+        except mqtt_socket.Untrusted as error:
+            self.end(error.reason)
         except (OSError, EOFError):
             self.end("link-lost" if self.greeted else "connect-failed")
         except Exception as error:
@@ -161,7 +170,8 @@ class Link:
 
     async def _converse(self, reader, writer):
         client = self.client
-        packet = await self._receive(reader)
+        incoming = Incoming(reader, client)
+        packet = await incoming.packet()
         if packet[0] != packets.CONNACK or (packet[1] and client.clean):
             raise packets.PacketError("malformed", "first packet")  # [MQTT-3.2.0-1], [MQTT-3.2.2-1]
         if packet[2]:
@@ -175,44 +185,7 @@ class Link:
         else:
             self._come_up()
         while True:
-            await self._handle(await self._receive(reader))
-
-    async def _receive(self, reader):
-        parser = packets.incoming(self.client.max_packet)
-        wanted = next(parser)
-        while True:
-            octets = await self._take(reader, wanted)
-            try:
-                wanted = parser.send(octets)
-            except StopIteration as done:
-                return done.value
-
-    async def _take(self, reader, size):
-        """Exactly `size` bytes, at least 1. Each read costs a turn of the poller, so it takes all that is there."""
-        if self._place == len(self._buffer):
-            await self._refill(reader)
-        octets = self._buffer[self._place : self._place + size]
-        self._place += len(octets)
-        if len(octets) == size:
-            return octets
-        whole = bytearray(size)
-        have = 0
-        while True:
-            whole[have : have + len(octets)] = octets
-            have += len(octets)
-            if have == size:
-                return bytes(whole)
-            await self._refill(reader)
-            octets = self._buffer[: size - have]
-            self._place = len(octets)
-
-    async def _refill(self, reader):
-        self._buffer = b""
-        self._place = 0
-        self._buffer = await reader.read(CHUNK)
-        if not self._buffer:
-            raise EOFError
-        self.client.bytes_received += len(self._buffer)
+            await self._handle(await incoming.packet())
 
     async def _handle(self, packet):
         kind = packet[0]
@@ -226,6 +199,9 @@ class Link:
                 receipt.settle(True)
         elif kind == packets.SUBACK:
             self._handle_suback(packet[1], packet[2])
+        elif kind == packets.UNSUBACK:
+            if self._subscribing.pop(packet[1], None) != 0:
+                self.client.count("unknown-ack")
         elif kind == packets.CONNACK:
             raise packets.PacketError("malformed", "second connack")
 
@@ -253,6 +229,7 @@ class Link:
 
     def _come_up(self):
         self.up = True
+        self.client.links += 1
         self.client.call(self.client.on_link, True)
 
     async def _write(self, writer):
@@ -271,11 +248,20 @@ class Link:
                     self.end("stopped")
 
     async def _keep_alive(self):
-        """Ping if nothing was sent, or nothing received, since the last look: silent for 0.9 keepalive at most."""
+        """Ping if nothing was sent, or nothing received, since the last look: silent for 0.9 keepalive at most.
+
+        A broker that answers pings and nothing else is none: it gets ACKNOWLEDGE_S for a PUBACK, and must read.
+        """
         client = self.client
         while True:
+            client.alive()
             sent, received = client.bytes_sent, client.bytes_received
+            head = self._queue[0] if self._queue else None
             await asyncio.sleep(client.keepalive * 0.4)
+            if head and self._queue and self._queue[0] is head:
+                self.end("write-timeout")
+            if self._overdue():
+                self.end("ack-timeout")
             if client.bytes_sent != sent and client.bytes_received != received:
                 continue
             received = client.bytes_received
@@ -283,6 +269,10 @@ class Link:
             await asyncio.sleep(client.ping_timeout)
             if client.bytes_received == received:
                 self.end("ping-timeout")
+
+    def _overdue(self):
+        now = ticks_ms()
+        return any(ticks_diff(now, r.since) > ACKNOWLEDGE_S * 1000 for r in self.unacknowledged.values())
 
     async def _deadline(self):
         await asyncio.sleep(self.client.connect_timeout)

@@ -14,6 +14,8 @@ PUBLISH = 3
 PUBACK = 4
 SUBSCRIBE = 8
 SUBACK = 9
+UNSUBSCRIBE = 10
+UNSUBACK = 11
 PINGREQ = 12
 PINGRESP = 13
 DISCONNECT = 14
@@ -23,7 +25,7 @@ TOPIC_LIMIT = 256  # bytes; the standard allows 65535, a board has better uses f
 LENGTH_LIMIT = 268435455  # four groups of seven bits, §2.2.3
 
 # Remaining lengths (least, most) of what a server may send us, PUBLISH aside; every other type is malformed.
-_LENGTHS = {CONNACK: (2, 2), PUBACK: (2, 2), SUBACK: (3, LENGTH_LIMIT), PINGRESP: (0, 0)}
+_LENGTHS = {CONNACK: (2, 2), PUBACK: (2, 2), SUBACK: (3, LENGTH_LIMIT), UNSUBACK: (2, 2), PINGRESP: (0, 0)}
 
 
 class PacketError(Exception):
@@ -84,6 +86,11 @@ def subscribe(identifier, filters):
     return _packet(SUBSCRIBE << 4 | 2, parts)
 
 
+def unsubscribe(identifier, name):
+    """UNSUBSCRIBE, §3.10, from one filter."""
+    return _packet(UNSUBSCRIBE << 4 | 2, [_identifier(identifier), _field(name)])
+
+
 def pingreq():
     """PINGREQ, §3.12."""
     return b"\xc0\x00"
@@ -98,7 +105,7 @@ def incoming(limit):
     """Decode one packet from the server whose remaining length is at most `limit` bytes.
 
     Returns (CONNACK, session_present, code), (PUBLISH, topic, payload, qos, retain, identifier), (PUBACK, identifier),
-    (SUBACK, identifier, codes) or (PINGRESP,). `identifier` is 0 for QoS 0. Raises PacketError as soon as it is
+    (SUBACK, identifier, codes), (UNSUBACK, identifier) or (PINGRESP,). `identifier` is 0 for QoS 0. Raises PacketError as soon as it is
     certain, before it asks for the bytes that a lying length promises.
     """
     head = yield 2  # no packet is shorter
@@ -147,8 +154,8 @@ def parse_suback(body):
 def _parse(kind, body):
     if kind == CONNACK:
         return (CONNACK,) + parse_connack(body)
-    if kind == PUBACK:
-        return PUBACK, _parse_identifier(body)
+    if kind in (PUBACK, UNSUBACK):
+        return kind, _parse_identifier(body)
     if kind == SUBACK:
         return (SUBACK,) + parse_suback(body)
     return (PINGRESP,)

@@ -1,36 +1,70 @@
-"""From a board's settings to a running board."""
+"""From a board's settings (settings.py) to a running board."""
 
 from agent.protocols import load
 from agent.protocols.provision import Provision
-from agent.runtime import identity, mqtt
+from agent.runtime import diagnostics, identity, mqtt
 from agent.runtime.board import Board
+from agent.runtime.clock import Clock
 from agent.runtime.mask_stock import MaskStock
+from agent.runtime.reach import Reach
+from agent.runtime.settings import SettingsError, check
 from agent.runtime.share_stock import ShareStock
 from agent.runtime.store import Store
 from agent.wire import messages, topics
 
-
-class SettingsError(Exception):
-    """A board's settings are not fit. args[0] names the field."""
+UNLINKED_MOST_S = 7200  # a radio that lost its way, or a network stack without a socket left, is reset with the rest
+METER_S = 60  # for its task to show that it is alive
 
 
 def assemble(settings, meter, log):
-    """Return a Board made from `settings`, a dictionary:
+    """Return a Board made from `settings`, a dictionary, with `meter`: without a radio, a watchdog or a clock of the machine's.
 
-    deployment, group, device: names; authority: the pinned public key, hexadecimal; host, port, password: the broker's (the
-    user name is the device's); ca: path of the certificate of the broker's authority, one in DER (a PEM file is refused),
-    absent for plain TCP on a loopback; flash: folder of the store; policy: what `hum authority policy` signed for this device,
-    hexadecimal, absent for the safe one; masks_target: rounds; diagnostics_s: seconds. Raises SettingsError, and Corrupt if
-    the record of the key pair or of the policy is damaged.
+    Raises SettingsError, and Corrupt if the record of the key pair or of the policy is damaged.
     """
-    for name in ("deployment", "group", "device"):
-        if not topics.valid_name(settings.get(name)):
-            raise SettingsError(name)
-    try:
-        authority = bytes.fromhex(settings["authority"])
-    except (KeyError, ValueError):
-        raise SettingsError("authority") from None
-    store = Store(settings["flash"])
+    check(settings)
+    store = Store(settings.get("flash") or "/state")
+    clock = Clock(store, settings.get("time") or 0)
+    board = _board(settings, store, clock, meter, log, diagnostics.Health(store, clock))
+    if not settings.get("host"):
+        _reach(settings, board, None)
+    return board
+
+
+def assemble_board(settings, log, version=0):
+    """Return a Board for the machine that this runs on, with all that the settings name: Wi-Fi, meter, and the machine's watchdog
+    and clock where there are such. `version` is the application's, for diagnostics. Raises as `assemble`.
+
+    The watchdog runs when this returns. run() the board within TIMEOUT_MS, and reset the machine whenever that ends: by Restart,
+    MemoryError, a failure of any kind, or a return. Only who interrupts it (KeyboardInterrupt) shall get the console.
+    """
+    check(settings)
+    store = Store(settings.get("flash") or "/state")
+    clock = Clock(store, settings.get("time") or 0, _machine("RTC"))
+    wifi = _wifi(settings, log) if settings.get("wifi") else None
+    health = diagnostics.Health(store, clock, wifi, diagnostics.reset_cause(), version)
+    meter, source = _meter(settings.get("meter"), store, clock)
+    board = _board(settings, store, clock, meter, log, health)
+    if source is not None and hasattr(source, "run"):
+        board.add("meter", METER_S, source.run)
+    if source is not None and hasattr(source, "save"):
+        board.at_end = source.save
+    if wifi:
+        board.add("wifi", METER_S, wifi.run)
+        board.unlinked_most_s = UNLINKED_MOST_S
+        wifi.on_rejoin = board.client.drop  # the old link leads nowhere, but nobody would tell for half a minute
+    _reach(settings, board, wifi)
+    dog = _machine("WDT")
+    if dog:
+        from agent.runtime.watchdog import Watchdog
+
+        board.watchdog = Watchdog(dog, log)
+    return board
+
+
+def _board(settings, store, clock, meter, log, health):
+    authority = bytes.fromhex(settings["authority"])
+    context = _trust(settings["ca"]) if settings.get("ca") else None
+    policy = _policy(settings, authority, store)
     private, public = identity.load_or_make(store)
     log("identity", {"public": public.hex()})
     device = settings["device"]
@@ -41,22 +75,91 @@ def assemble(settings, meter, log):
         private,
         public,
         authority,
-        _policy(settings, authority, store),
-        settings.get("masks_target", 8),
+        policy,
+        settings.get("masks_target") or 8,
     )
     client = mqtt.Client(
-        settings["host"],
-        settings["port"],
+        settings.get("host"),
+        settings.get("port") or (8883 if context else 1883),
         device,
         user=device,
         password=settings.get("password"),
         will=(topics.device(provision.deployment, device, "state"), messages.presence(False), 1, True),
-        ssl=_trust(settings["ca"]) if settings.get("ca") else None,
+        ssl=context,
+        server_name=settings.get("server_name"),
     )
     machine = load("private-sum")(provision)
-    return Board(
-        client, store, MaskStock(store), ShareStock(store), machine, meter, log, settings.get("diagnostics_s", 60)
-    )
+    stock, shares = MaskStock(store), ShareStock(store)
+    return Board(client, store, stock, shares, machine, meter, log, settings.get("diagnostics_s") or 60, clock, health)
+
+
+def _reach(settings, board, wifi):
+    host, port, _, _ = board.client.address
+    board.client.prepare = Reach(board.client, host, port, settings["deployment"], wifi, board.clock).prepare
+
+
+def _machine(name):
+    """The machine's own RTC or WDT, None where there is none."""
+    try:
+        import machine
+    except ImportError:
+        return None
+    if not hasattr(machine, name):
+        return None
+    if name == "WDT":
+        from agent.runtime.watchdog import TIMEOUT_MS
+
+        return machine.WDT(timeout=TIMEOUT_MS)
+    return machine.RTC()
+
+
+def _wifi(settings, log):
+    import network  # type: ignore[import-not-found]
+
+    from agent.runtime.wifi import Wifi
+
+    wifi = settings["wifi"]
+    if wifi.get("country"):
+        network.country(wifi["country"])
+    network.hostname(settings["device"])
+    station = network.WLAN(network.STA_IF)
+    return Wifi(station, wifi["ssid"], wifi.get("password") or "", log, bool(wifi.get("power_save")))
+
+
+def _meter(meter, store, clock):
+    """Return (a meter, what it reads or None). Raises SettingsError."""
+    if not meter:
+        raise SettingsError("meter")
+    kind = meter["kind"]
+    if kind == "simulated":
+        from agent.meters.simulated import SimulatedMeter
+
+        return SimulatedMeter(meter["columns"]), None
+    from agent.meters.register import RegisterMeter
+
+    try:
+        source = _source(kind, meter, store, clock)
+    except (ValueError, OSError):  # no such pin or UART on this board, or no such file
+        raise SettingsError("meter") from None
+    return RegisterMeter(source), source
+
+
+def _source(kind, meter, store, clock):
+    if kind == "p1":
+        from agent.runtime.p1_port import P1Port, open_uart
+
+        return P1Port(open_uart(meter["uart"], meter["rx"], bool(meter.get("old")), bool(meter.get("inverted"))))
+    if kind == "s0":
+        from agent.runtime.s0_pin import ON_MS, S0Pin, open_pin
+
+        return S0Pin(open_pin(meter["pin"]), store, meter["impulses"], on_ms=meter.get("on_ms") or ON_MS)
+    from agent.meters import played
+
+    try:
+        values = played.read(meter["path"])
+    except played.PlayedError:
+        raise SettingsError("meter.path") from None
+    return played.PlayedRegister(values, lambda: clock.uptime() // meter["step_s"])
 
 
 def _policy(settings, authority, store):
@@ -88,14 +191,10 @@ def _signed_policy(settings, authority):
 
 
 def _trust(path):
-    """An SSLContext that trusts the authority whose certificate, DER, is at `path`. Raises SettingsError."""
-    import ssl
+    """The SSLContext for the certificate at `path`. Raises SettingsError."""
+    from agent.runtime import trust
 
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.verify_mode = ssl.CERT_REQUIRED  # MicroPython checks nothing unless told to
     try:
-        with open(path, "rb") as file:
-            context.load_verify_locations(cadata=file.read())  # given a path, CPython wants PEM and MicroPython DER
+        return trust.load(path)
     except (OSError, ValueError):
         raise SettingsError("ca") from None
-    return context

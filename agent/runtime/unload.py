@@ -7,18 +7,13 @@ takes its code. It is loaded again by the next import. CPython has room, and kee
 
 import sys
 
+# One text a package: a text of its own for every name would cost the heap three times as much.
 ONCE = (
-    "agent.runtime.start",
-    "agent.runtime.identity",
-    "agent.protocols.policy",
-    "agent.protocols.joining",
-    "agent.protocols.keying",
-    "agent.joye_libert.cohorts",
-    "agent.joye_libert.integer_shares",
-    "agent.joye_libert.zero_sum",
-    "agent.joye_libert.moduli",
-    "agent.wire.rosters",
-    "agent.crypto.p256",
+    "agent.runtime: start identity settings trust discovery resolve update staging",
+    "agent.wire: dns rosters release",
+    "agent.protocols: policy joining keying",
+    "agent.joye_libert: cohorts integer_shares zero_sum moduli",
+    "agent.crypto: p256",
 )
 
 
@@ -26,8 +21,9 @@ def unload():
     """Let go of the modules in ONCE that are loaded."""
     if sys.implementation.name != "micropython":
         return
-    for name in ONCE:
-        module = sys.modules.pop(name, None)
-        package, _, leaf = name.rpartition(".")
-        if module and hasattr(sys.modules[package], leaf):
-            delattr(sys.modules[package], leaf)
+    for names in ONCE:
+        package, leaves = names.split(":")
+        for leaf in leaves.split():
+            module = sys.modules.pop(package + "." + leaf, None)
+            if module and hasattr(sys.modules[package], leaf):
+                delattr(sys.modules[package], leaf)

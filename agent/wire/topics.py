@@ -44,6 +44,16 @@ def mail(deployment, group_name, receiver, sender):
     return "hum/v1/%s/g/%s/mail/%s/%s" % (deployment, group_name, receiver, sender)
 
 
+def release(deployment, board):
+    """The signed manifest of the newest version for a kind of board, retained; `board` is a name such as "pico-w"."""
+    return "hum/v1/%s/release/%s" % (deployment, board)
+
+
+def chunk(deployment, digest, number):
+    """The piece `number` of the file whose SHA-256 is `digest`, retained."""
+    return "hum/v1/%s/chunk/%s/%d" % (deployment, digest[:16].hex(), number)
+
+
 def split(topic):
     """Return the levels below "hum/v1" as a list, deployment first, or None where `topic` is not of this tree."""
     levels = topic.split("/")

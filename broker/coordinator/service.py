@@ -24,6 +24,7 @@ TICK_S = 0.05
 # Small packets follow each other here; Nagle's algorithm would hold each for the other side's delayed acknowledgement.
 NO_DELAY = ((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),)
 RECONNECT_S = 1.0
+HEALTH_S = 10.0  # between two records of what boards said of their health
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,9 @@ class Service:
         self._refused: Counter[str] = Counter()
         self._counted: Counter[str] = Counter()
         self._outbox: asyncio.Queue[Publish] = asyncio.Queue()
+        self._members = {name for machine in machines for name in machine.place.roster.names()}
+        self._health: dict[str, tuple[float, dict[str, object]]] = {}
+        self._health_due = 0.0
 
     async def run(self) -> None:
         """Connect, serve, and connect again when the link is lost. Raises SQLAlchemyError when the database fails."""
@@ -93,6 +97,7 @@ class Service:
     async def _serve(self, client: aiomqtt.Client) -> None:
         for levels in (*(f"g/+/up/+/{kind}" for kind in KINDS), "dev/+/state"):
             await client.subscribe(f"hum/v1/{self._deployment}/{levels}", qos=1)
+        await client.subscribe(f"hum/v1/{self._deployment}/dev/+/diag", qos=0)
         await client.publish(topics.coordinator_state(self._deployment), messages.presence(True), qos=1, retain=True)
         self._outbox = asyncio.Queue()
         self._each(lambda machine: machine.link_up(time.monotonic()))
@@ -115,10 +120,13 @@ class Service:
         while not self._finished():
             self._each(lambda machine: machine.tick(time.monotonic()))
             self._commit([])
+            self._note_health()
             for machine in self._machines.values():
                 machine.prepare()
             await asyncio.sleep(TICK_S)
         self._commit([])
+        self._health_due = 0.0
+        self._note_health()
         await self._outbox.join()
 
     def _each(self, event: Callable[[PrivateSum], list[Action]]) -> None:
@@ -151,6 +159,8 @@ class Service:
                 return [
                     action for machine in self._machines.values() for action in machine.presence(device, online, now)
                 ]
+            case [self._deployment, "dev", device, "diag"], bytes():
+                self._hear_of_health(device, payload)
             case [self._deployment, "g", group, "up", device, kind], bytes():
                 if group in self._machines:
                     return self._machines[group].message(device, kind, payload, now)
@@ -158,6 +168,27 @@ class Service:
             case _:
                 self._refused["wrong-topic"] += 1
         return []
+
+    def _hear_of_health(self, device: str, payload: bytes) -> None:
+        """Diagnostics are not authenticated: of members only, the last of each, and they steer nothing."""
+        if device not in self._members:
+            self._refused["not-a-member"] += 1
+            return
+        try:
+            phase, done, total, masks, heap_free, refused, health = coordination.read_diagnostics(payload)
+        except messages.MessageError as error:
+            self._refused[error.args[0]] += 1
+            return
+        report = {"phase": phase, "done": done, "total": total, "masks": masks, "heap_free": heap_free}
+        if "reset" in health:
+            health["reset"] = coordination.RESETS[health["reset"]]
+        self._health[device] = (time.time(), report | health | {"refused": refused})
+
+    def _note_health(self) -> None:
+        if self._health and time.monotonic() >= self._health_due:
+            self._storage.note_health(self._health)
+            self._health = {}
+            self._health_due = time.monotonic() + HEALTH_S
 
     def _perform(self, actions: list[Action]) -> None:
         """Records first, in one durable transaction; then, and only then, what is published because of them.

@@ -129,6 +129,13 @@ _counted = _table(
     Column("epoch", Integer, nullable=False),
     Column("round", Integer, nullable=False),
 )
+_health = _table(
+    "health",
+    ["device"],
+    Column("device", String),
+    Column("at", Float, nullable=False),
+    Column("report", String, nullable=False),
+)
 _refusals = _table("refusals", ["reason"], Column("reason", String), Column("count", Integer, nullable=False))
 
 
@@ -238,6 +245,20 @@ class Storage:
             {**{key: row[key] for key in keys}, **{key: json.loads(row[key]) for key in ("missing", "wrong", "sums")}}
             for row in reversed(rows)
         ]
+
+    def note_health(self, reports: dict[str, tuple[float, dict[str, Any]]]) -> None:
+        """Keep each device's last diagnostics, (Unix seconds, report), in the place of those before."""
+        with self._engine.begin() as connection:
+            for device, (at, report) in reports.items():
+                statement = insert(_health).values(device=device, at=at, report=json.dumps(report))
+                newer = {"at": statement.excluded.at, "report": statement.excluded.report}
+                connection.execute(statement.on_conflict_do_update(index_elements=["device"], set_=newer))
+
+    def health(self) -> dict[str, tuple[float, dict[str, Any]]]:
+        """Return each device's last diagnostics: (Unix seconds, report). Unauthenticated: for the operator's eyes."""
+        with self._engine.connect() as connection:
+            rows = connection.execute(select(_health).order_by(_health.c.device))
+            return {row.device: (row.at, json.loads(row.report)) for row in rows}
 
     def refusals(self) -> dict[str, int]:
         """Return how often an input was refused, by named reason, since the database was made."""

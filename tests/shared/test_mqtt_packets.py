@@ -122,12 +122,12 @@ def test_a_length_cut_short_is_refused_or_gives_a_shorter_payload():
 
 
 def test_every_first_byte_is_accepted_or_malformed_as_the_standard_has_it():
-    good = [0x20, 0x40, 0x90, 0xD0, 0x30, 0x31, 0x32, 0x33, 0x3A, 0x3B]
+    good = [0x20, 0x40, 0x90, 0xB0, 0xD0, 0x30, 0x31, 0x32, 0x33, 0x3A, 0x3B]
     for first in range(256):
         parser = packets.incoming(8192)
         next(parser)
         if first in good:
-            size = {0x20: 2, 0x40: 2, 0x90: 3, 0xD0: 0}.get(first, 5)
+            size = {0x20: 2, 0x40: 2, 0x90: 3, 0xB0: 2, 0xD0: 0}.get(first, 5)
             if size:
                 assert parser.send(bytes([first, size])) > 0
             else:

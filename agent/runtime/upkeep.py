@@ -1,0 +1,102 @@
+"""What a board does by the clock, for as long as it lives: retries, diagnostics, and showing the watchdog that its tasks go on."""
+
+import asyncio
+
+from agent.runtime.store import StoreError
+from agent.wire import topics
+
+RETRY_S = 5  # without a round
+NUDGE_S = 20  # tasks that wait for work are woken that often, to show that they would do it
+REPORT_S = 900  # diagnostics are sent at least that often
+
+# How long each task may take to make progress: more than twice what it needs when all that it waits for fails.
+IDLE_S = 60
+OUTBOX_S = 180
+RETRY_ALIVE_S = 30
+LINK_S = 240
+
+
+class Restart(Exception):
+    """The board is to be reset; its flash has all that matters. args[0] says why: "unlinked", for too long."""
+
+
+class Upkeep:
+    """Of `board`, a Board; `diagnostics_s` is the least time between two diagnostics messages.
+
+    `quiet_s` is how many seconds ago a round was opened, or retried. Seconds are counted: a board can be without a round or a link
+    for longer than ticks go without wrapping around.
+    """
+
+    def __init__(self, board, diagnostics_s):
+        self.quiet_s = 0
+        self._board = board
+        self._diagnostics_s = diagnostics_s
+        self._unlinked_s = 0
+        self._beside = []
+
+    def add(self, name, seconds, function):
+        """See Board.add."""
+        self._beside.append((name, seconds, function))
+
+    def loops(self):
+        """Return the coroutines to run; if there is a watchdog, all tasks are watched from now on."""
+        board = self._board
+        loops = [self._retry_loop(), self._diagnostics_loop()]
+        loops += [function(self._sign_of(name)) for name, _, function in self._beside]
+        if board.watchdog:
+            board.watchdog.watch("idle", IDLE_S)
+            board.watchdog.watch("outbox", OUTBOX_S)
+            board.watchdog.watch("retry", RETRY_ALIVE_S)
+            board.watchdog.watch("link", LINK_S)
+            board.watchdog.watch("diagnostics", self._diagnostics_s + IDLE_S)
+            for name, seconds, _ in self._beside:
+                board.watchdog.watch(name, seconds)
+            board.client.alive = self._sign_of("link")
+            loops.append(board.watchdog.run())
+        return loops
+
+    def alive(self, name):
+        """The task called `name` has made progress."""
+        if self._board.watchdog:
+            self._board.watchdog.alive(name)
+
+    def _sign_of(self, name):
+        return lambda: self.alive(name)
+
+    async def _retry_loop(self):
+        board = self._board
+        seconds = 0
+        while True:
+            await asyncio.sleep(1)
+            self.alive("retry")
+            self.quiet_s += 1
+            if board.linked and self.quiet_s >= RETRY_S:
+                self.quiet_s = 0
+                board.perform(board.machine.retry())
+            self._unlinked_s = 0 if board.linked else self._unlinked_s + 1
+            if board.unlinked_most_s and self._unlinked_s > board.unlinked_most_s:
+                raise Restart("unlinked")
+            seconds += 1
+            if seconds % NUDGE_S == 0:
+                board.nudge()
+
+    async def _diagnostics_loop(self):
+        board = self._board
+        place = board.machine.provision
+        topic = topics.device(place.deployment, place.device, "diag")
+        sent = None
+        sent_s = 0
+        while True:
+            self.alive("diagnostics")
+            state = board.machine.progress()[:2]
+            now = board.clock.uptime()
+            due = state != sent or now - sent_s >= REPORT_S
+            if due and board.linked and not board.machine.in_round():  # looking for the largest block takes a moment
+                sent = state
+                sent_s = now
+                board.enqueue(topic, board.health.report(board.machine, board.client), 0, False)
+            try:
+                board.clock.keep()
+            except StoreError:
+                board.machine.refuse("flash")
+            await asyncio.sleep(self._diagnostics_s)
