@@ -5,10 +5,19 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO ?=
 PYTEST ?=
+BOARD ?=
+PORT ?=
+FIRMWARE ?=
+HUM_FIRMWARE := $(BIN)/python -m firmware
+
+# $(call wants,NAME,an example): end in one line unless NAME was given.
+define wants
+	@test -n "$($(1))" || { echo "hum-firmware: give $(1)=..., for example: make $@ $(2)" >&2; exit 2; }
+endef
 
 .PHONY: help
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: setup
 setup: .venv/ready mosquitto ## Make .venv with everything pinned, and get Mosquitto
@@ -38,12 +47,40 @@ test: setup ## Run all tests: CPython, and the shared suite again on MicroPython
 lint: setup ## Check style, types and that imports point one way
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy agent broker host_sim
+	$(BIN)/mypy agent broker firmware host_sim
 	$(BIN)/lint-imports
 
 .PHONY: bench
 bench: setup ## Measure; every figure beside a named baseline of the same run
 	@$(BIN)/python -m host_sim.bench
+
+.PHONY: firmware
+firmware: setup ## Compile and sign the application: BOARD=pico-w
+	$(call wants,BOARD,BOARD=pico-w)
+	@$(HUM_FIRMWARE) build --board $(BOARD) $(FIRMWARE)
+
+.PHONY: provision
+provision: setup ## Make a board's key pair on it and enrol it: BOARD= PORT= FIRMWARE="--device NAME ..."
+	$(call wants,BOARD,BOARD=pico-w PORT=/dev/ttyACM0)
+	$(call wants,PORT,BOARD=pico-w PORT=/dev/ttyACM0)
+	@$(HUM_FIRMWARE) provision --board $(BOARD) --port $(PORT) $(FIRMWARE)
+
+.PHONY: flash
+flash: setup ## Put the built application on a board: BOARD= PORT=
+	$(call wants,BOARD,BOARD=pico-w PORT=/dev/ttyACM0)
+	$(call wants,PORT,BOARD=pico-w PORT=/dev/ttyACM0)
+	@$(HUM_FIRMWARE) flash --board $(BOARD) --port $(PORT) $(FIRMWARE)
+
+.PHONY: monitor
+monitor: setup ## Show a board's console: PORT=
+	$(call wants,PORT,PORT=/dev/ttyACM0)
+	@$(HUM_FIRMWARE) monitor --port $(PORT)
+
+.PHONY: erase
+erase: setup ## Remove Hum from a board, its key pair too (asks): BOARD= PORT=
+	$(call wants,BOARD,BOARD=pico-w PORT=/dev/ttyACM0)
+	$(call wants,PORT,BOARD=pico-w PORT=/dev/ttyACM0)
+	@$(HUM_FIRMWARE) erase --board $(BOARD) --port $(PORT) $(FIRMWARE)
 
 .PHONY: clean
 clean: ## Remove what the targets above made

@@ -17,6 +17,7 @@ from agent.joye_libert.packing import Packing, PackingError
 from agent.protocols import policy as policies
 from agent.protocols.joining import ROSTER_MOST
 from agent.wire import cbor, envelope, messages, rosters, topics
+from agent.wire import release as releases
 from agent.wire.envelope import Context
 
 ENVELOPE_MOST = 128  # what a COSE_Sign1 adds to its payload, and more
@@ -59,7 +60,7 @@ def read_public(text: str) -> bytes:
 
 
 class Authority:
-    """The folder of one deployment's authority: authority.key, authority.pub, deployment.json (members, epochs, serials)."""
+    """The folder of one deployment's authority: authority.key, authority.pub, deployment.json (members, epochs, serials, versions)."""
 
     def __init__(self, folder: Path) -> None:
         """Open the folder. Raises AuthorityError."""
@@ -128,6 +129,35 @@ class Authority:
         replace(self._folder / "deployment.json", _json(self._state))
         return serial, envelope.sign(self._private, policies.context(self.deployment, group, device, serial), payload)
 
+    def sign_release(
+        self, board: str, files: Sequence[tuple[str, int, bytes]], version: int | None = None
+    ) -> tuple[int, bytes]:
+        """Sign the manifest of a version of the application for `board` and return (version, signed manifest).
+
+        `files` are (path, size, SHA-256) by path; without `version` it is one more than the last. Raises AuthorityError.
+        """
+        if not topics.valid_name(board):
+            raise AuthorityError("a board's name is 1 to 32 of a-z, 0-9 and -")
+        versions = self._state.setdefault("releases", {})
+        last = versions.get(board, 0)
+        if version is None:
+            version = last + 1
+        if not last < version < releases.VERSION_MOST:
+            raise AuthorityError(f"version {version} for {board}: it must be more than {last}, the last one signed")
+        try:
+            payload = releases.encode(version, list(files))
+        except messages.MessageError:
+            raise AuthorityError(
+                "these files make no release: too many, too large, or a path that no board takes"
+            ) from None
+        if len(payload) > releases.MANIFEST_MOST - ENVELOPE_MOST:
+            raise AuthorityError("this manifest is too large for a board; use fewer files or shorter names")
+        versions[board] = version
+        # Spent before the manifest exists, as an epoch is: two releases of one version never do.
+        replace(self._folder / "deployment.json", _json(self._state))
+        context = releases.context(self.deployment, board, version)
+        return version, envelope.sign(self._private, context, payload)
+
     def sign_roster(
         self,
         group: str,
@@ -174,6 +204,9 @@ def _read_state(text: str) -> dict[str, Any]:
     state: Any = json.loads(text)
     groups = state.get("groups") if isinstance(state, dict) else None
     if not isinstance(groups, dict) or not topics.valid_name(state.get("deployment")):
+        raise ValueError("deployment.json")
+    versions = state.get("releases", {})
+    if not isinstance(versions, dict) or not all(_is_count(version) for version in versions.values()):
         raise ValueError("deployment.json")
     for group, entry in groups.items():
         if not topics.valid_name(group) or not isinstance(entry, dict) or not isinstance(entry.get("members"), dict):

@@ -16,12 +16,16 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from agent.crypto import accelerate
 from agent.protocols.policy import CLOSE_WINDOW, Policy
-from agent.wire import coordination, topics
+from agent.runtime.versions import MANIFEST
+from agent.wire import coordination
+from broker import releases
 from broker.authority import Authority, AuthorityError, read_public
 from broker.coordinator.home import Home, HomeError
 from broker.coordinator.protocols.private_sum import Schedule
 from broker.coordinator.service import Link, Service
 from broker.mosquitto import configuration
+from broker.options import AsJson, BoardName, CertificateAuthority, Credentials, Host, Port, link_to, show
+from broker.release_commands import release_app
 
 STATUS = {coordination.COMPLETE: "complete", coordination.INCOMPLETE: "incomplete", coordination.INVALID: "invalid"}
 
@@ -30,22 +34,14 @@ authority_app = typer.Typer(help="The offline authority: who is a member, signed
 coordinator_app = typer.Typer(help="Run the coordinator: opens rounds, learns sums and nothing else.")
 app.add_typer(authority_app, name="authority")
 app.add_typer(coordinator_app, name="coordinator")
+app.add_typer(release_app, name="release")
 
 AuthorityFolder = Annotated[Path, typer.Option("--dir", help="The authority's folder. Keep it offline.")]
 StateFolder = Annotated[Path, typer.Option("--state", help="The coordinator's folder.")]
 GroupName = Annotated[str, typer.Option("--group", help="The group's name.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 AUTHORITY = Path("authority")
 STATE = Path("coordinator")
-
-
-def _print(as_json: bool, fields: dict[str, Any]) -> None:
-    if as_json:
-        print(json.dumps(fields))
-    else:
-        for key, value in fields.items():
-            print(f"{key}: {value}")
 
 
 @authority_app.command("init")
@@ -56,7 +52,7 @@ def authority_init(
 ) -> None:
     """Make the authority's key pair and print the public key that boards pin."""
     authority = Authority.init(folder, deployment)
-    _print(as_json, {"deployment": deployment, "authority": authority.public})
+    show(as_json, {"deployment": deployment, "authority": authority.public})
 
 
 @authority_app.command("enrol")
@@ -69,7 +65,7 @@ def authority_enrol(
 ) -> None:
     """Add a board to a group. It takes part from the next roster on."""
     Authority(folder).enrol(group, device, public)
-    _print(as_json, {"group": group, "enrolled": device})
+    show(as_json, {"group": group, "enrolled": device})
 
 
 def _slot(text: str) -> tuple[str, int, int]:
@@ -108,7 +104,7 @@ def authority_roster(
         group, coordinator, [_slot(text) for text in slots], protocol, parameters, cohort, list(Seal).index(seal)
     )
     output.write_bytes(signed)
-    _print(as_json, {"group": group, "epoch": epoch, "members": len(authority.devices(group)), "roster": str(output)})
+    show(as_json, {"group": group, "epoch": epoch, "members": len(authority.devices(group)), "roster": str(output)})
 
 
 @authority_app.command("policy")
@@ -136,7 +132,21 @@ def authority_policy(
     policy = Policy(members_least, contributors_least, allowed, close, close_most)
     serial, signed = authority.sign_policy(group, device, policy)
     output.write_text(signed.hex() + "\n")
-    _print(as_json, {"group": group, "device": device, "serial": serial, "policy": str(output)})
+    show(as_json, {"group": group, "device": device, "serial": serial, "policy": str(output)})
+
+
+@authority_app.command("release")
+def authority_release(
+    build: Annotated[Path, typer.Argument(help="What `make firmware` built, such as build/pico-w.")],
+    board: BoardName = None,
+    version: Annotated[int | None, typer.Option(help="By default one more than the last.", min=1)] = None,
+    folder: AuthorityFolder = AUTHORITY,
+    as_json: AsJson = False,
+) -> None:
+    """Sign what was built as the next version of the boards' application."""
+    board = board or build.resolve().name
+    version, signed = releases.sign(Authority(folder), build, board, version)
+    show(as_json, {"board": board, "version": version, "bytes": len(signed), "manifest": str(build / MANIFEST)})
 
 
 @app.command("broker")
@@ -153,7 +163,7 @@ def broker_configuration(
         raise configuration.BrokerError(f"to listen on {address} give --tls FOLDER; plain TCP is for this machine only")
     authority = Authority(authority_folder)
     users = configuration.write(folder, authority.deployment, authority.devices(), address, port, tls)
-    _print(as_json, {"configuration": str(folder / "mosquitto.conf"), "users": len(users)})
+    show(as_json, {"configuration": str(folder / "mosquitto.conf"), "users": len(users)})
 
 
 @coordinator_app.command("init")
@@ -165,7 +175,7 @@ def coordinator_init(
 ) -> None:
     """Make the coordinator's folder and print its public key, for the roster."""
     home = Home.init(state, deployment, read_public(authority))
-    _print(as_json, {"deployment": deployment, "coordinator": home.public})
+    show(as_json, {"deployment": deployment, "coordinator": home.public})
 
 
 @coordinator_app.callback(invoke_without_command=True)
@@ -173,10 +183,10 @@ def coordinator(
     context: typer.Context,
     state: StateFolder = STATE,
     roster: Annotated[list[str] | None, typer.Option(help="GROUP=FILE, a signed roster to adopt; repeatable.")] = None,
-    host: Annotated[str, typer.Option(help="The broker's address.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="The broker's port.", min=1, max=65535)] = 8883,
-    credentials: Annotated[Path | None, typer.Option(help="credentials.json of `hum broker`.")] = None,
-    ca: Annotated[Path | None, typer.Option(help="Certificate authority of the broker; turns TLS on.")] = None,
+    host: Host = "127.0.0.1",
+    port: Port = 8883,
+    credentials: Credentials = None,
+    ca: CertificateAuthority = None,
     interval: Annotated[float, typer.Option(help="Seconds from one round's opening to the next.", min=0.1)] = 1800.0,
     window: Annotated[
         float, typer.Option(help="Seconds that a round takes contributions, at most 4/5 of the interval.", min=0.1)
@@ -199,10 +209,7 @@ def coordinator(
     if context.invoked_subcommand:
         return
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    if ca:
-        ssl.create_default_context(cafile=ca)  # one that cannot be read is an error now, not a link that never comes
-    password = configuration.read_password(credentials, topics.COORDINATOR) if credentials else None
-    link = Link(host, port, topics.COORDINATOR if password else None, password, str(ca) if ca else None)
+    link = link_to(host, port, credentials, ca)
     home = Home(state)
     with home.lock():
         _adopt(home, roster or [])
@@ -230,7 +237,8 @@ def _adopt(home: Home, rosters: list[str]) -> None:
 
 @coordinator_app.command("status")
 def coordinator_status(state: StateFolder = STATE, as_json: AsJson = False) -> None:
-    """Show groups, rounds, whose answers were wrong in the last one, and how many inputs were refused for which reason."""
+    """Show groups, rounds, whose answers were wrong in the last one, how many inputs were refused for which reason, and how the
+    boards say that they are: unauthenticated."""
     home = Home(state)
     groups = []
     for machine in home.machines(Schedule(1, 1, 0)):
@@ -243,10 +251,29 @@ def coordinator_status(state: StateFolder = STATE, as_json: AsJson = False) -> N
             | {"wrong": last[0]["wrong"] if last else []}
         )
     refused = home.storage.refusals()
+    now = time.time()
+    boards = [
+        {"device": device, "age_s": round(max(now - at, 0))} | report
+        for device, (at, report) in home.storage.health().items()
+    ]
     if as_json:
-        print(json.dumps({"deployment": home.deployment, "groups": groups, "refused": refused}))
+        print(json.dumps({"deployment": home.deployment, "groups": groups, "refused": refused, "boards": boards}))
         return
     _table("Groups", ["group", "epoch", "members", "next_round", "phase", "ready", "wrong"], groups)
+    columns = [
+        "device",
+        "age_s",
+        "phase",
+        "masks",
+        "version",
+        "uptime_s",
+        "reset",
+        "rssi_dbm",
+        "links",
+        "heap_low",
+        "flash_bytes",
+    ]
+    _table("Boards", columns, [{name: board.get(name) for name in columns} for board in boards])
     _table("Refused inputs", ["reason", "count"], [{"reason": k, "count": v} for k, v in refused.items()])
 
 
@@ -284,7 +311,7 @@ def main() -> None:
     accelerate.use_host_libraries()
     try:
         app()
-    except (AuthorityError, HomeError, configuration.BrokerError) as error:
+    except (AuthorityError, HomeError, configuration.BrokerError, releases.ReleaseError) as error:
         raise SystemExit(f"hum: {error}") from None
     except ssl.SSLError as error:
         raise SystemExit(f"hum: --ca: {error}") from None

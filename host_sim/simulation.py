@@ -161,7 +161,8 @@ class SimulatedBoard:
                 mask = self.stock.load(epoch, round_number)
                 self._perform(self.machine.taken(epoch, round_number, mask, values))
             case "spend":
-                self.stock.spend(*arguments, self.meter.bookmark())
+                epoch, round_number, envelope = arguments
+                self.stock.spend(epoch, round_number, envelope, self.meter.bookmark())
                 self._perform(self.machine.spent(*arguments))
             case "settle":
                 pending = self.stock.pending()

@@ -35,10 +35,14 @@ COMMANDS = [
     ["authority", "enrol"],
     ["authority", "roster"],
     ["authority", "policy"],
+    ["authority", "release"],
     ["broker"],
     ["coordinator"],
     ["coordinator", "init"],
     ["coordinator", "status"],
+    ["release"],
+    ["release", "publish"],
+    ["release", "retract"],
     ["result"],
 ]
 
@@ -171,7 +175,7 @@ def test_the_same_for_people(hum: Hum) -> None:
 
 
 def test_a_roster_is_adopted_and_status_shows_it(hum: Hum) -> None:
-    assert hum.json("coordinator", "status") == {"deployment": "test", "groups": [], "refused": {}}
+    assert hum.json("coordinator", "status") == {"deployment": "test", "groups": [], "boards": [], "refused": {}}
     with_lost_link = ["coordinator", "--roster", "main=roster.cose", "--port", "1"]
     environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
     command = [sys.executable, "-m", "broker", *with_lost_link]
@@ -182,7 +186,7 @@ def test_a_roster_is_adopted_and_status_shows_it(hum: Hum) -> None:
         process.terminate()
     assert "another process runs the coordinator" in other
     group = {"group": "main", "epoch": 1, "members": 3, "next_round": 0, "phase": "idle", "ready": 0, "wrong": []}
-    assert hum.json("coordinator", "status") == {"deployment": "test", "groups": [group], "refused": {}}
+    assert hum.json("coordinator", "status") == {"deployment": "test", "groups": [group], "boards": [], "refused": {}}
     table = hum.run("coordinator", "status").stdout
     assert re.search(r"main\W+1\W+3\W+0\W+idle\W+0", table)
 

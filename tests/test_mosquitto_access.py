@@ -134,6 +134,9 @@ def test_a_board_writes_its_own_topics(broker: MosquittoBroker, topic: str, read
         (f"{ROOT}/g/main/result", "client"),
         (f"{ROOT}/g/main/roster", "b1"),
         (f"{ROOT}/coord/state", "b1"),
+        (f"{ROOT}/release/pico-w", "b1"),
+        (f"{ROOT}/release/b0", "b1"),
+        (f"{ROOT}/chunk/00ff/0", "b1"),
         ("hum/v1/else/g/main/up/b0/contribution", "coordinator"),
         ("else", "coordinator"),
     ],
@@ -153,6 +156,14 @@ def test_the_coordinator_answers_in_a_boards_mailbox_and_nobody_else_hears_it(br
     assert asyncio.run(arrives(broker, "coordinator", topic, "b0"))
     assert not asyncio.run(arrives(broker, "coordinator", topic, "b1"))
     assert not asyncio.run(arrives(broker, "coordinator", topic, "client"))
+
+
+@pytest.mark.parametrize("topic", [f"{ROOT}/release/pico-w", f"{ROOT}/chunk/00ff/12"])
+def test_releases_are_published_as_the_coordinator_and_all_boards_hear_them(
+    broker: MosquittoBroker, topic: str
+) -> None:
+    assert asyncio.run(arrives(broker, "coordinator", topic, "b0"))
+    assert asyncio.run(arrives(broker, "coordinator", topic, "coordinator"))
 
 
 def test_the_coordinators_presence_is_heard(broker: MosquittoBroker) -> None:
@@ -190,6 +201,8 @@ def test_a_board_hears_no_other_boards_diagnostics(broker: MosquittoBroker) -> N
         (f"{ROOT}/g/main/up/b0/answer", "coordinator"),
         (f"{ROOT}/g/main/mail/b0/client", "b0"),
         (f"{ROOT}/g/main/mail/b0/coordinator", "b0"),
+        (f"{ROOT}/release/pico-w", "b0"),
+        (f"{ROOT}/chunk/00ff/0", "b0"),
     ],
 )
 def test_the_client_writes_nothing(broker: MosquittoBroker, topic: str, reader: str) -> None:

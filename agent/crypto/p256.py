@@ -88,8 +88,16 @@ def verify(public, message, signature):
 def verify_steps(public, message, signature):
     """Do what `verify` does in some 65 short slices: a generator that yields None and returns the verdict."""
     try:
-        x, y = _point(public)
         digest = sha256(octets(message, "message")).digest()
+    except CryptoError:
+        return False
+    return (yield from verify_digest_steps(public, digest, signature))
+
+
+def verify_digest_steps(public, digest, signature):
+    """Do what `verify_steps` does for a message of which only the SHA-256 is at hand."""
+    try:
+        x, y = _point(public)
         signature = octets(signature, "signature", 64)
     except CryptoError:
         return False

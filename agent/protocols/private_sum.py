@@ -87,6 +87,10 @@ class PrivateSum:
         """Return for how many rounds to come there is a mask."""
         return len(self._own.stock)
 
+    def in_round(self):
+        """Tell whether a round is open or an answer is to be made: nothing else should be done."""
+        return self._round_open or self._roll is not None
+
     def refuse(self, reason):
         """Count one refusal."""
         self.refused[reason] = self.refused.get(reason, 0) + 1

@@ -149,8 +149,10 @@ class RollCall:
 
     def _fetch(self, epoch, batch, peer):
         """Generator: yield the action that loads a share; return the share. Raises Refused("no-share")."""
-        self.fetched = None  # what a job that was given up has fetched is another share
-        yield [("fetch", epoch, batch, peer)]
+        self._wanted = None
+        while self._wanted != (epoch, batch, peer):  # an answer in between has fetched another
+            self.fetched, self._wanted = None, (epoch, batch, peer)
+            yield [("fetch", epoch, batch, peer)]
         if self.fetched is None:
             raise Refused("no-share")
         return self.fetched

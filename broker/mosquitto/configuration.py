@@ -36,6 +36,8 @@ def access_rules(deployment: str) -> str:
     """Return the access control list. Patterns hold for every user: %u is the user's name."""
     root = f"hum/v1/{deployment}"
     to_all = [f"read {root}/g/+/{kind}" for kind in ("roster", "round", "roll", "result")]
+    releases = [f"{root}/release/+", f"{root}/chunk/+/+"]
+    to_all += [f"read {topic}" for topic in releases]
     own = [
         f"write {root}/dev/%u/+",
         f"write {root}/g/+/up/%u/+",
@@ -44,6 +46,7 @@ def access_rules(deployment: str) -> str:
     ]
     coordinator = [f"topic read {root}/g/+/up/+/+", f"topic read {root}/dev/+/+", f"topic write {root}/coord/state"]
     coordinator += [f"topic write {root}/g/+/{kind}" for kind in ("roster", "round", "roll", "result")]
+    coordinator += [f"topic write {topic}" for topic in releases]  # the operator publishes them as the coordinator
     client = [f"topic read {root}/dev/+/+"]
     # The patterns hold for the client too, and would let it write as if it were a board of its name.
     client += [f"topic deny {root}/{own}" for own in (f"dev/{CLIENT}/+", f"g/+/up/{CLIENT}/+", f"g/+/mail/+/{CLIENT}")]

@@ -1,0 +1,38 @@
+"""What commands of several modules share: options, and how results are shown."""
+
+import json
+import ssl
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from agent.wire import topics
+from broker.coordinator.service import Link
+from broker.mosquitto import configuration
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+BoardName = Annotated[
+    str | None, typer.Option("--board", help="The kind of board; by default the built folder's name.")
+]
+Host = Annotated[str, typer.Option(help="The broker's address.")]
+Port = Annotated[int, typer.Option(help="The broker's port.", min=1, max=65535)]
+Credentials = Annotated[Path | None, typer.Option(help="credentials.json of `hum broker`.")]
+CertificateAuthority = Annotated[Path | None, typer.Option(help="Certificate authority of the broker; turns TLS on.")]
+
+
+def show(as_json: bool, fields: dict[str, Any]) -> None:
+    """Print the fields of a result."""
+    if as_json:
+        print(json.dumps(fields))
+    else:
+        for key, value in fields.items():
+            print(f"{key}: {value}")
+
+
+def link_to(host: str, port: int, credentials: Path | None, ca: Path | None) -> Link:
+    """Return where the coordinator's user goes."""
+    if ca:
+        ssl.create_default_context(cafile=ca)  # one that cannot be read is an error now, not a link that never comes
+    password = configuration.read_password(credentials, topics.COORDINATOR) if credentials else None
+    return Link(host, port, topics.COORDINATOR if password else None, password, str(ca) if ca else None)
