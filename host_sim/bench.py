@@ -23,11 +23,12 @@ from rich.table import Table
 from agent.crypto import accelerate
 from agent.joye_libert import masks, parameters
 from broker.coordinator import aggregation
-from host_sim import bench_cohort, bench_threshold, households
+from firmware.compiled import ROOT, tool
+from host_sim import bench_cohort, bench_footprint, bench_threshold, households
 from host_sim.bench_group import SLOTS, WIDE, Group
 from host_sim.bench_peers import BoardLost
-from host_sim.compiled import ROOT, compile_agent, tool
 from host_sim.demo import Demo, Row
+from host_sim.programs import compile_boards
 from host_sim.threshold_inputs import HumInputs, Setting
 
 HEAP = "160k"
@@ -42,7 +43,7 @@ STREETS = "600 clients in cohorts of 32, 1 value, 10 % failed, N 2048"
 
 def board(folder: Path, members: int) -> dict[str, dict[str, Any]]:
     """Return the board's figures on MicroPython (from .mpy, capped heap) and on CPython."""
-    compile_agent(folder)
+    compile_boards(folder)
     settings = folder / "board.json"
     settings.write_text(json.dumps(Group(members, SLOTS).settings()))
     runs = {
@@ -207,6 +208,10 @@ def main() -> None:
         results["coordinator"] = {str(n): coordinator(n) for n in (12, 64)}
         if not options.json:
             _show("Coordinator: one round, members (ahead_to_pow: gmpy2 against Python's pow)", results["coordinator"])
+        count = bench_footprint.ROUNDS_QUICK if options.quick else bench_footprint.ROUNDS
+        results["footprint"] = bench_footprint.measure(count, _phase("footprint"))
+        if not options.json:
+            bench_footprint.show(results["footprint"])
         sizes = bench_cohort.SIZES[:1] if options.quick else bench_cohort.SIZES
         results["cohorts"] = cohort_sizes(folder / "firmware", sizes)
         results["paper_table_5_kB"] = bench_cohort.PAPER

@@ -11,8 +11,8 @@ import sys
 
 from agent.joye_libert import masks
 from agent.protocols.provision import Provision
-from agent.runtime import reserve
-from agent.runtime.board import GARBAGE_MOST, SLICE_MS
+from agent.runtime import GARBAGE_MOST, reserve
+from agent.runtime.board import SLICE_MS
 from agent.runtime.ticks import ticks_diff, ticks_us
 from agent.runtime.unload import unload
 from agent.wire import topics

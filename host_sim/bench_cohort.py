@@ -9,6 +9,7 @@ import json
 import os
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,9 @@ from agent.wire import topics
 from agent.wire.envelope import Envelope
 from broker.coordinator.actions import CloseRound, Publish, Saved
 from broker.coordinator.protocols.private_sum import PrivateSum, Schedule
+from firmware.compiled import tool
 from host_sim.bench_group import Group
 from host_sim.bench_peers import BATCHES, PAUSE_S, BoardLost, BoardProcess, make_peers, report
-from host_sim.compiled import tool
 
 SIZES = (8, 16, 32, 64)
 HEAP = "400k"  # for measuring
@@ -98,15 +99,18 @@ class Bytes:
 class Street:
     """The board's process, its peers, and the coordinator, who carry each other's messages. Raises BoardLost, WrongRound."""
 
-    def __init__(self, group: Group, board: BoardProcess, watch: bool, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, group: Group, board: BoardProcess, watch: bool, say: Callable[[str], None], rounds: int = 2
+    ) -> None:
         self.board = board
         self._watch = watch
         self.group = group
         say("peers")
-        self.peers = make_peers(group)
-        self.coordinator = PrivateSum(group.place, group.coordinator, os.urandom(16), SCHEDULE, Saved())
+        schedule = replace(SCHEDULE, rounds=rounds)
+        self.coordinator = PrivateSum(group.place, group.coordinator, os.urandom(16), schedule, Saved())
         self.packing = Packing(group.place.roster.slots, len(group.names), 2048)
         self.field = blinding.field(self.packing.bits)
+        self.peers = make_peers(group, rounds // self.field.batch + BATCHES)
         self.bytes = Bytes(self.field.batch)
         self.resets = 0
         self.closed: list[CloseRound] = []
@@ -193,7 +197,7 @@ class Street:
     def _publish(self, kind: str, action: Publish) -> None:
         """Deliver to all, to the board last; of its peers no more answer a roll call than it takes together with the board."""
         names = self.group.names[1:]
-        if kind == "roll":
+        if kind == "roll" and action.payload:
             able = [name for name in names if name not in self._silent]
             names = able[: cohorts.threshold(len(self.group.names)) - 1]
         for name in [*(names if self._round >= 0 else []), self.group.names[0]]:

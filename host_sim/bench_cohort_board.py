@@ -98,6 +98,7 @@ class Timed(PrivateSum):
             "work": work,
             "online_us": self.online_us,
             "refused": self.refused,
+            "modules": [name for name in sys.modules if name.startswith("agent.")] if how == b"collect" else [],
         }
 
 
@@ -105,7 +106,8 @@ class Pipes:
     """What agent.runtime.mqtt.Client is to a Board."""
 
     def __init__(self, machine):  # type: ignore[no-untyped-def]
-        self.bytes_sent = 0
+        self.bytes_sent = self.links = 0
+        self.counters = {}
         self.on_message = self.on_link = None
         self._machine = machine
         self._task = None

@@ -120,7 +120,7 @@ class BoardProcess:
 class Peer:
     """A member on this host: the board's own machine, with a flash in memory. `sent` is what it has published."""
 
-    def __init__(self, name: str, group: Group) -> None:
+    def __init__(self, name: str, group: Group, batches: int) -> None:
         place = Provision(
             DEPLOYMENT, GROUP, name, group.privates[name], group.publics[name], group.authority, masks_target=BATCHES
         )
@@ -135,7 +135,7 @@ class Peer:
         self.key = next(action[2] for action in actions if action[:2] == ("put", "key"))
         # As if all peers, but not the board, had acknowledged this one's shares (the record of agent/protocols/dealing.py).
         others = sum(1 << index for index in range(1, len(group.names)) if group.names[index] != name)
-        numbers = range(BATCHES + 1)
+        numbers = range(batches + 1)
         acks = self.key[:32] + b"".join(n.to_bytes(4, "big") + others.to_bytes(8, "big") for n in numbers)
         self.machine = PrivateSum(place)
         self._perform(self.machine.restore(group.signed, self.key, lambda _: [], (0, 0), None, acks=acks))
@@ -193,9 +193,9 @@ class Peer:
         return dealer.deal(batch, member.cohort.index(member.index) + 1, self._round)
 
 
-def make_peers(group: Group) -> list[Peer | None]:
-    """Return the members by index, None in the place of the board under test."""
-    peers: list[Peer | None] = [None, *(Peer(name, group) for name in group.names[1:])]
+def make_peers(group: Group, batches: int = BATCHES) -> list[Peer | None]:
+    """Return the members by index, None in the place of the board under test. `batches` are as if dealt among the others."""
+    peers: list[Peer | None] = [None, *(Peer(name, group, batches) for name in group.names[1:])]
     for peer in peers:
         if peer is not None:
             peer.peers = peers

@@ -20,10 +20,11 @@ from agent.runtime.store import Store
 from agent.wire.envelope import Context, Envelope
 from broker.authority import Authority
 from broker.coordinator.home import Home
+from firmware.compiled import ROOT, tool
 from host_sim import broker_process
 from host_sim.board import RESET
-from host_sim.compiled import ROOT, compile_agent, tool
 from host_sim.delay import Delay
+from host_sim.programs import compile_boards
 
 DEPLOYMENT = "demo"
 GROUP = "street"
@@ -113,7 +114,7 @@ class Fleet:
             await self._relay.start()
         if self.plan.runtime == "micropython":
             # In a thread, so that a signal is heard meanwhile.
-            self._compiled = await asyncio.to_thread(compile_agent, folder / "firmware", progress)
+            self._compiled = await asyncio.to_thread(compile_boards, folder / "firmware", progress)
         else:
             accelerate.use_host_libraries()
         (folder / "boards").mkdir(exist_ok=True)

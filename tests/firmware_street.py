@@ -1,0 +1,109 @@
+"""What the tests of the firmware tools share: a small application in several versions, an authority, and a board that runs one."""
+
+import json
+import shutil
+from pathlib import Path
+
+from agent.runtime import versions
+from agent.runtime.versions import Pointer
+from broker import releases
+from broker.authority import Authority
+from firmware import board as boards
+from firmware import flash as flashing
+from firmware import main
+from firmware.build import MAIN
+from firmware.device import Session
+from firmware.flash import Flashed
+from tests.firmware_device import FlashedDevice
+
+UNIX = boards.load("unix")
+IDENTITY = bytes(range(105))
+KEPT = {"/state/identity": IDENTITY, "/state/mask-1-2": b"a mask" * 100, "/boot.py": b"# not ours\n"}
+
+RUNS = """
+import json, time
+from agent.large import LARGE
+from agent.number import NUMBER
+from agent.parts.same import SAME
+
+def main(root, folder):
+    print(json.dumps({"event": "version", "number": NUMBER, "same": SAME, "large": len(LARGE), "folder": folder}))
+    while True:
+        time.sleep(1)
+"""
+
+
+def application(number: int) -> dict[str, bytes]:
+    """Return the files of a version: one is the same in all, one is larger than what goes in one command, one is in no other."""
+    return {
+        "agent/__init__.py": b"",
+        "agent/large.py": b"LARGE = '" + b"%d" % (number % 10) * 1000 + b"'\n",
+        "agent/number.py": b"NUMBER = %d\n" % number,
+        f"agent/only_{number}.py": b"",
+        "agent/parts/__init__.py": b"",
+        "agent/parts/same.py": b"SAME = 'same'\n",
+        "agent/runtime/__init__.py": b"",
+        "agent/runtime/main.py": RUNS.encode(),
+    }
+
+
+def build(folder: Path, authority: Authority, number: int) -> Path:
+    """Write and sign a version into `folder`."""
+    for path, data in application(number).items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(data)
+    releases.sign(authority, folder, "unix", number)
+    return folder
+
+
+def settings(authority: Authority) -> bytes:
+    place = {"deployment": authority.deployment, "group": "street", "device": "kitchen-12", "board": "unix"}
+    return json.dumps({**place, "authority": authority.public, "password": "secret-of-kitchen-12"}).encode()
+
+
+def installed(folder: Path, name: str) -> dict[str, bytes]:
+    """Return the files of a built version as a board has them in its folder `name`."""
+    return {f"/{name}/{p.relative_to(folder)}": p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def provisioned(authority: Authority) -> dict[str, bytes]:
+    return {**KEPT, "/settings.json": settings(authority)}
+
+
+def running(authority: Authority, folder: Path, pointer: Pointer) -> dict[str, bytes]:
+    """Return the flash of a board that runs the version in `folder` from /a."""
+    files = {**provisioned(authority), **installed(folder, "a"), "/main.py": MAIN.read_bytes()}
+    return {**files, "/version": versions.encode(pointer)}
+
+
+def flash(device: FlashedDevice, folder: Path, older: bool = False, reset: bool = True) -> Flashed:
+    """Flash, and start the board."""
+    with Session(device.port) as connected:
+        done = flashing.flash(connected, UNIX, folder, older)
+        if reset:
+            connected.reset()
+    return done
+
+
+def starts(device: FlashedDevice, built: dict[int, Path], scratch: Path) -> int:
+    """Return the version that /main.py starts from this flash, having checked that it is whole: what booted() does, sooner."""
+    there = device.tree()
+    shutil.rmtree(scratch, ignore_errors=True)
+    for path, data in there.items():
+        (scratch / path[1:]).parent.mkdir(parents=True, exist_ok=True)
+        (scratch / path[1:]).write_bytes(data)
+    assert there["/main.py"] == MAIN.read_bytes()
+    folders, _ = main.choose(str(scratch))
+    folder = next(name for name in folders if name and main.number(str(scratch), name))
+    number = int(main.number(str(scratch), folder))
+    found = {path: data for path, data in there.items() if path.startswith(f"/{folder}/")}
+    assert found == installed(built[number], folder)
+    return number
+
+
+def booted(device: FlashedDevice) -> int:
+    """Switch a board on and return the number of the version that runs, having imported all of it; off again."""
+    with device:
+        fields = json.loads(device.wait_for(b'"event": "version"'))
+    assert (fields["same"], fields["large"]) == ("same", 1000)
+    return int(fields["number"])

@@ -1,0 +1,120 @@
+"""What a board is given: every module compiles for every kind of board, and means the same under the names that it gets."""
+
+import ast
+import json
+import subprocess
+
+import pytest
+
+from firmware.compiled import ARCHITECTURES, ROOT, compile_agent, slimmed, tool
+from firmware.names import FREE, shorten
+from host_sim import bench_footprint, mpy_file
+
+LIBRARY = """
+_TABLE = {"one": 1}
+class Base:
+    def __init__(self, amount, scale=1):
+        self.amount = amount
+        self._scaled = amount * scale
+    def _do_add(self, operand): return self._scaled + operand
+    def _do_take(self, operand): return self._scaled - operand
+    def perform(self, action, operand): return getattr(self, "_do_" + action)(operand)
+    def doubled_again(self, operand=2): return [operand * factor for factor in (self.amount, self._scaled)]
+def make_base(amount, scale): return Base(amount, scale=scale)
+def look_up(word):
+    global _counter
+    _counter = _TABLE.get(word, 0)
+    return (lambda amount, bonus=_counter: amount + bonus)(_counter)
+"""
+USER = """
+import library_of_test
+from library_of_test import Base, look_up
+class Derived(Base):
+    def __init__(self, amount):
+        super().__init__(amount, 3)
+        self._extra_amount = amount + 1
+    def everything(self): return self.perform("add", 1), self.perform("take", 2), self._extra_amount, self.doubled_again(), self._scaled
+def outcome(): return Derived(5).everything(), look_up("one"), library_of_test.make_base(2, 7)._scaled
+"""
+
+
+def run(trees):
+    """Run the modules of `trees`, and return what the last one's function "outcome" does."""
+    library = type(ast)("library_of_test")
+    exec(compile(ast.unparse(trees["library_of_test.py"]), "library_of_test", "exec"), vars(library))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(__import__("sys").modules, "library_of_test", library)
+        space = {"__name__": "user"}
+        exec(compile(ast.unparse(trees["user.py"]), "user", "exec"), space)
+        return space["outcome"]()
+
+
+def parsed():
+    return {"library_of_test.py": ast.parse(LIBRARY), "user.py": ast.parse(USER)}
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_every_module_compiles_for_every_kind_of_board_and_the_core_fits(architecture, tmp_path):
+    figures = bench_footprint.parts(compile_agent(tmp_path, architecture=architecture))
+    modules = {path.relative_to(ROOT).with_suffix(".mpy") for path in (ROOT / "agent").rglob("*.py")}
+    assert {path.relative_to(tmp_path) for path in (tmp_path / "agent").rglob("*.mpy")} == modules
+    assert sum(figures[part] for part in bench_footprint.PARTS) <= figures["all"]
+    assert figures["core: one meter, what boards load"] <= bench_footprint.CORE_MOST
+    for path in tmp_path.rglob("*.mpy"):
+        content = mpy_file.read(path)  # raises unless it understands the file to its last byte
+        assert content.total >= content.code >= 0
+    names = json.loads((tmp_path / "names.json").read_text())  # tells what a traceback means
+    assert "_sum_steps" in names["agent/crypto/p256.py"].values()
+    assert all(set(short) <= set(FREE) for short in names.values())
+
+
+def test_shortened_modules_do_what_they_did():
+    before, after = parsed(), parsed()
+    names = shorten(after, {"outcome"})
+    assert run(after) == run(before)
+    assert set(names["user.py"].values()) >= {"Derived", "everything", "_extra_amount"}
+    assert set(names["user.py"]) <= set(FREE)
+
+
+def test_what_strings_keywords_and_others_mention_keeps_its_name():
+    trees = parsed()
+    names = shorten(trees, {"outcome", "make_base"})
+    lost = set(names["library_of_test.py"].values())
+    assert lost.isdisjoint({"make_base", "look_up", "_do_add", "_do_take", "scale", "library_of_test"})
+    assert lost >= {"perform", "_scaled", "_TABLE"}
+
+
+def test_classes_that_inherit_share_no_short_name_for_two_attributes():
+    trees = parsed()
+    names = shorten(trees, set())
+    library, user = ({old: new for new, old in names[name].items()} for name in trees)
+    assert user["_extra_amount"] not in library.values()
+    assert user["_scaled"] == library["_scaled"]
+
+
+def test_a_message_that_nobody_reads_is_left_out_and_a_named_reason_stays():
+    text = ast.unparse(slimmed("def f(a):\n raise ValueError('too %d' % a)\ndef g():\n raise Refused('stale')", set()))
+    assert "raise ValueError()" in text
+    assert "raise Refused('stale')" in text
+
+
+def test_the_free_names_are_in_every_firmware(tmp_path):
+    """mpy-cross writes the number of such a name in place of its letters: the form of the file says which they are."""
+    source = tmp_path / "free.py"
+    source.write_text("\n".join(f"print.{name}" for name in FREE))
+    subprocess.run([tool("mpy-cross"), str(source)], check=True)
+    compiled = source.with_suffix(".mpy").read_bytes()
+    assert [name for name in FREE if bytes([2 * len(name)]) + name.encode() + b"\0" in compiled] == []
+
+
+def test_a_heap_that_grows_has_a_slope():
+    assert bench_footprint.slope([5, 5, 5, 5]) == 0
+    assert bench_footprint.slope([1, 3, 5, 7]) == 2
+    assert bench_footprint.slope([10, 0, 10, 0]) < 0
+
+
+def test_a_file_that_is_no_mpy_file_is_refused(tmp_path):
+    path = tmp_path / "x.mpy"
+    path.write_bytes(b"C\x05\x00\x1f")
+    with pytest.raises(mpy_file.MpyError):
+        mpy_file.read(path)

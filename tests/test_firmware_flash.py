@@ -1,0 +1,282 @@
+"""Flashing over the serial port: what is copied, what is refused, and that a cut at any step leaves a board that starts."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from agent.crypto import accelerate
+from agent.runtime import versions
+from agent.runtime.versions import Pointer
+from broker.authority import Authority
+from broker.releases import ReleaseError
+from firmware.errors import FirmwareError
+from firmware.port import DeviceError, PortError
+from tests import firmware_street as street
+from tests.firmware_device import FlashedDevice
+
+
+@dataclass
+class Street:
+    """An authority, built versions by number, and the flash of a board that runs version 1 from /a."""
+
+    authority: Authority
+    built: dict[int, Path]
+    image: bytes
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Street]:
+    folder = tmp_path_factory.mktemp("street")
+    accelerate.use_host_libraries()
+    authority = Authority.init(folder / "authority", "test")
+    built = {number: street.build(folder / str(number), authority, number) for number in (1, 2, 3)}
+    device = FlashedDevice(folder / "flash")
+    device.put(street.running(authority, built[1], Pointer("a", None, "", 2)))
+    yield Street(authority, built, device.image.read_bytes())
+    accelerate.install()
+
+
+@pytest.fixture
+def device(made: Street, tmp_path: Path) -> FlashedDevice:
+    (tmp_path / "flash").write_bytes(made.image)
+    return FlashedDevice(tmp_path / "flash")
+
+
+def flashed(device: FlashedDevice, folder: Path, older: bool = False) -> street.Flashed:
+    with device:
+        return street.flash(device, folder, older)
+
+
+def pointer(device: FlashedDevice) -> Pointer:
+    return versions.decode(device.tree()["/version"])
+
+
+def kept(device: FlashedDevice) -> dict[str, bytes]:
+    """Return what no flashing may touch."""
+    return {path: data for path, data in device.tree().items() if path in street.KEPT or path == "/settings.json"}
+
+
+def test_a_new_version_goes_beside_the_old_one_and_starts_on_trial(made: Street, device: FlashedDevice) -> None:
+    before = kept(device)
+    done = flashed(device, made.built[2])
+    # Of the files that differ only; the others are copied on the board.
+    assert (done.version, done.changed, done.sent) == (2, True, 1022)
+    there = device.tree()
+    assert {path: there[path] for path in there if path.startswith("/b/")} == street.installed(made.built[2], "b")
+    assert {path: there[path] for path in there if path.startswith("/a/")} == street.installed(made.built[1], "a")
+    assert (
+        vars(pointer(device)) == {"folder": "b", "tries": 3, "previous": "a", "least": 3} or pointer(device).tries == 2
+    )
+    assert kept(device) == before
+    assert street.booted(device) == 2
+
+
+def test_the_same_again_copies_nothing_and_changes_nothing(made: Street, device: FlashedDevice) -> None:
+    before = device.tree()
+    done = flashed(device, made.built[1])
+    assert (done.version, done.changed, done.sent) == (1, False, 0)
+    assert device.tree() == before
+
+
+def after_a_cut(made: Street, device: FlashedDevice, really: bool) -> int:
+    """Return the version that a board starts after a cut, and check that the next run brings it to the new one."""
+    device.cut_command = device.cut_flash = 0
+    before = kept(device)
+    number = street.booted(device) if really else street.starts(device, made.built, device.image.parent / "scratch")
+    with device:
+        street.flash(device, made.built[2], reset=False)
+    assert street.starts(device, made.built, device.image.parent / "scratch") == 2
+    assert kept(device) == before
+    return number
+
+
+def test_a_cut_before_any_command_leaves_a_board_that_starts_and_the_next_run_goes_on(
+    made: Street, device: FlashedDevice
+) -> None:
+    before = kept(device)
+    device.record = []
+    with device:
+        street.flash(device, made.built[2])
+    images = list(dict.fromkeys(device.record))  # most commands only look
+    device.record = None
+    assert len(images) > 20
+    seen = []
+    for index, image in enumerate(images):
+        device.image.write_bytes(image)
+        assert kept(device) == before
+        seen.append(after_a_cut(made, device, index % 8 == 0))
+    # The switch is one command; all before it is the old version, and all after it the new one.
+    assert seen == sorted(seen) and set(seen) == {1, 2}
+
+
+def test_a_board_that_goes_away_is_one_clear_line(made: Street, device: FlashedDevice) -> None:
+    with device:
+        street.flash(device, made.built[2], reset=False)
+        commands = device.commands
+    for cut in (*range(1, commands, 12), commands):
+        device.image.write_bytes(made.image)
+        device.cut_command = cut
+        with pytest.raises(PortError) as error:
+            flashed(device, made.built[2])
+        assert "went away" in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_cut_at_a_flash_operation_leaves_a_board_that_starts(made: Street, device: FlashedDevice) -> None:
+    before = kept(device)
+    seen = []
+    done = False
+    while not done:
+        device.image.write_bytes(made.image)
+        with device:
+            device.cut_flash = 1 + 5 * len(seen)  # of the start that the tool makes: the soft reset into the raw REPL
+            try:
+                street.flash(device, made.built[2], reset=False)
+                done = True
+            except PortError:
+                assert not done
+        assert kept(device) == before
+        seen.append(after_a_cut(made, device, False))
+    assert len(seen) > 10 and seen == sorted(seen) and seen[0] == 1
+
+
+def test_a_version_on_trial_gives_way_and_what_it_falls_back_to_does_not(made: Street, device: FlashedDevice) -> None:
+    flashed(device, made.built[2])
+    flashed(device, made.built[3])
+    there = device.tree()
+    assert {path: there[path] for path in there if path.startswith("/a/")} == street.installed(made.built[1], "a")
+    assert {path: there[path] for path in there if path.startswith("/b/")} == street.installed(made.built[3], "b")
+    assert (pointer(device).folder, pointer(device).previous, pointer(device).least) == ("b", "a", 4)
+    assert street.booted(device) == 3
+
+
+def test_a_version_that_failed_its_trial_can_be_flashed_again(made: Street, device: FlashedDevice) -> None:
+    flashed(device, made.built[2])
+    device.put({"/version": versions.encode(Pointer("b", 0, "a", 3))})
+    assert street.booted(device) == 1
+    assert flashed(device, made.built[2]).sent == 0
+    assert street.booted(device) == 2
+
+
+def test_an_older_version_needs_to_be_meant(made: Street, device: FlashedDevice) -> None:
+    flashed(device, made.built[3])
+    before = device.tree()
+    with pytest.raises(FirmwareError, match="has had version 3, and this is 2"):
+        flashed(device, made.built[2])
+    after = device.tree()
+    versions_of = [{p: d for p, d in tree.items() if p.startswith(("/a/", "/b/"))} for tree in (before, after)]
+    assert versions_of[0] == versions_of[1]  # the pointer has one try less, as with any start
+    flashed(device, made.built[2], older=True)
+    assert pointer(device).least == 4
+    assert street.booted(device) == 2
+
+
+@pytest.mark.parametrize("data", [None, b"", b"hum1 b ok a 3 0000000000000000", b"\xff" * 96])
+def test_a_board_without_a_good_pointer_keeps_what_it_starts(
+    made: Street, device: FlashedDevice, data: bytes | None
+) -> None:
+    with device.files() as files:
+        files.remove("/version")
+    if data is not None:
+        device.put({"/version": data})
+    flashed(device, made.built[2])
+    assert (pointer(device).folder, pointer(device).previous) == ("b", "a")
+    assert street.booted(device) == 2
+
+
+def test_a_damaged_version_is_not_what_is_kept(made: Street, device: FlashedDevice) -> None:
+    flashed(device, made.built[2])
+    assert street.booted(device) == 2
+    device.put({"/version": versions.encode(Pointer("b", None, "a", 3)), "/b/agent/large.py": b"LARGE = ''\n"})
+    flashed(device, made.built[3])
+    assert (pointer(device).folder, pointer(device).previous) == ("b", "a")
+    assert street.booted(device) == 3
+
+
+def test_a_damaged_version_gives_way_to_the_whole_one_before_it_is_written_over(
+    made: Street, device: FlashedDevice
+) -> None:
+    flashed(device, made.built[2])
+    # Nothing in this pointer leads to /a.
+    device.put({"/version": versions.encode(Pointer("b", None, "", 3)), "/b/agent/large.py": b"LARGE = ''\n"})
+    device.record = []
+    with device:
+        street.flash(device, made.built[3], reset=False)
+    torn = 0
+    for image in dict.fromkeys(device.record):
+        device.image.write_bytes(image)
+        if "/b/manifest.cose" not in device.tree():
+            assert street.starts(device, made.built, device.image.parent / "scratch") == 1
+            torn += 1
+    assert torn > 3
+
+
+def test_the_first_version_is_there_to_stay(made: Street, tmp_path: Path) -> None:
+    device = FlashedDevice(tmp_path / "flash")
+    device.put(street.provisioned(made.authority))
+    flashed(device, made.built[2])
+    assert vars(pointer(device)) == vars(Pointer("a", None, "", 3))
+    assert street.booted(device) == 2
+
+
+# -- what is refused, and leaves the board as it was
+
+
+def refused(device: FlashedDevice, folder: Path, kind: type[Exception] = FirmwareError) -> str:
+    before = device.tree()
+    with pytest.raises(kind) as error:
+        flashed(device, folder)
+    assert device.tree() == before
+    text = str(error.value)
+    assert "\n" not in text
+    return text
+
+
+def test_a_board_without_identity_or_settings_is_refused(made: Street, device: FlashedDevice) -> None:
+    with device.files() as files:
+        files.remove("/state/identity")
+    assert "make provision" in refused(device, made.built[2])
+    device.put({"/state/identity": street.IDENTITY})
+    with device.files() as files:
+        files.remove("/settings.json")
+    assert "make provision" in refused(device, made.built[2])
+    device.put({"/settings.json": b'{"deployment": "test"'})
+    assert "is damaged" in refused(device, made.built[2])
+
+
+def test_another_chip_and_an_old_micropython_are_refused(
+    made: Street, device: FlashedDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(street, "UNIX", street.boards.load("pico-w"))
+    with pytest.raises(FirmwareError, match=r"the board is a linux .*, not a Raspberry Pi Pico W"):
+        flashed(device, made.built[2])
+    monkeypatch.undo()
+    monkeypatch.setattr("firmware.device.VERSION_LEAST", (99, 0))
+    assert "needs 1.27 or later" in refused(device, made.built[2])
+
+
+def test_a_build_of_another_authority_or_with_other_files_is_refused(
+    made: Street, device: FlashedDevice, tmp_path: Path
+) -> None:
+    other = street.build(tmp_path / "other", Authority.init(tmp_path / "authority", "test"), 2)
+    assert "is not signed by this authority" in refused(device, other, ReleaseError)
+    changed = street.build(tmp_path / "changed", made.authority, 9)
+    (changed / "agent/number.py").write_bytes(b"NUMBER = 8\n")
+    assert "are not those that were signed" in refused(device, changed, ReleaseError)
+    assert "no manifest.cose" in refused(device, tmp_path / "nothing", ReleaseError)
+
+
+def test_a_full_flash_is_refused_before_anything_is_changed(made: Street, device: FlashedDevice) -> None:
+    device.put({"/state/masks": b"\x00" * (180 * 4096)})
+    assert "too full" in refused(device, made.built[2])
+
+
+def test_a_flash_that_fills_up_while_files_are_copied_is_one_clear_line(
+    made: Street, device: FlashedDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device.put({"/state/masks": b"\x00" * (192 * 4096)})
+    monkeypatch.setattr("firmware.install._check_room", lambda *arguments: None)
+    with pytest.raises(DeviceError, match="the board's flash is full; what it ran before is as it was"):
+        flashed(device, made.built[2])
+    assert street.booted(device) == 1
