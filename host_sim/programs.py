@@ -5,7 +5,10 @@ from pathlib import Path
 
 from firmware.compiled import compile_agent
 
-PROGRAMS = tuple(f"host_sim/{name}.py" for name in ("__init__", "board", "bench_board", "bench_cohort_board", "bench_footprint_board"))
+PROGRAMS = tuple(
+    f"host_sim/{name}.py"
+    for name in ("__init__", "board", "bench_board", "bench_cohort_board", "bench_footprint_board")
+)
 
 
 def compile_boards(target: Path, progress: Callable[[int, int], None] = lambda done, total: None) -> Path:

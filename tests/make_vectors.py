@@ -67,7 +67,9 @@ class _Group:
         self._posted: deque[tuple[str, bytes]] = deque()
         self.boards = {name: self._board(name, public) for name, public in members}
         place = Place(DEPLOYMENT, GROUP, EPOCH, self.digest, self.signed, self.roster)
-        self.coordinator = PrivateSum(place, coordinator, RESULT_KEY, Schedule(10.0, 5.0, 0.0), Saved(), lambda: 1_700_000_000.5)
+        self.coordinator = PrivateSum(
+            place, coordinator, RESULT_KEY, Schedule(10.0, 5.0, 0.0), Saved(), lambda: 1_700_000_000.5
+        )
 
     def _board(self, name: str, public: bytes) -> Board:
         authority = p256.public_key(private_key("authority"))

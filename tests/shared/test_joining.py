@@ -127,7 +127,13 @@ def test_a_member_whose_key_is_no_point_ends_the_epoch():
     assert device.hear(ROSTER, roster([ME, ("meter-b", b"\x04" + bytes(64)), "meter-c"])) == ["put", "drop", "discard"]
     assert device.idle() == []
     assert device.machine.refused == {"bad-member-key": 1} and device.machine.progress() == ("waiting", 0, 0)
-    refuses(device.machine, "wrong-epoch", device.machine.message, ROUND, coordination.opening(1, 0, bytes(32), [], 0, [], 0))
+    refuses(
+        device.machine,
+        "wrong-epoch",
+        device.machine.message,
+        ROUND,
+        coordination.opening(1, 0, bytes(32), [], 0, [], 0),
+    )
     assert device.hear(ROSTER, roster(NAMES, epoch=2)) == ["put", "drop", "discard"]
 
 
