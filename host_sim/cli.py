@@ -16,8 +16,8 @@ import typer
 from agent.wire.messages import MEMBERS_MOST
 from broker.cli import Seal
 from broker.mosquitto.configuration import BrokerError
+from firmware.compiled import CompileError
 from host_sim import households
-from host_sim.compiled import CompileError
 from host_sim.demo import Demo, Row
 from host_sim.display import Display
 from host_sim.faults import Faults
@@ -216,6 +216,39 @@ def demo(
     raise typer.Exit(0 if ok else 1)
 
 
+@app.command()
+def years(
+    rounds: Annotated[int, typer.Option(help="How many rounds go wrong; 35,040 are a year.", min=1)] = 35_000,
+    boards: Annotated[int, typer.Option(help="How many boards.", min=3, max=8)] = 4,
+    seed: Annotated[int, typer.Option(help="What goes wrong when follows from it.")] = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
+) -> None:
+    """Simulate years of boards: links and messages lost, reboots, power cuts in the middle of a flash operation.
+
+    Exit status 0 only if energy in was energy out, no round had two ciphertexts or answers, and every published sum was exact.
+    """
+    from rich.console import Console
+
+    from host_sim.years import simulate
+    from host_sim.years_board import Violation
+
+    started = time.monotonic()
+    try:
+        with Console(stderr=True).status("starting") as status:
+            figures = simulate(rounds, seed, boards, progress=lambda done: status.update(f"round {done}"))
+    except Violation as violation:
+        raise OptionError(f"years: seed {seed}: {violation}") from None
+    figures |= {"seed": seed, "seconds": round(time.monotonic() - started, 1)}
+    if as_json:
+        print(json.dumps(figures), flush=True)
+        return
+    for name, value in figures.items():
+        lines = value.items() if isinstance(value, dict) else [("", value)]
+        for reason, count in lines:
+            label = f"{name}: {reason}" if reason else name
+            print(f"{label:48} {count:>12,}")
+
+
 @bench.command("threshold")
 def bench_threshold(
     clients: Annotated[int, typer.Option(help="How many clients.", min=2, max=1000)] = 100,
@@ -244,6 +277,26 @@ def bench_threshold(
             figures = measure(Setting(clients, dimension, failures, bits, cohort), workers, scale, status.update)
     except BenchError as error:
         raise OptionError(f"bench threshold: {error}") from None
+    if as_json:
+        print(json.dumps(figures), flush=True)
+    else:
+        show(figures)
+
+
+@bench.command("footprint")
+def bench_footprint(
+    rounds: Annotated[int, typer.Option(help="How many rounds the heap is watched, about 1.5 s each.", min=20)] = 60,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
+) -> None:
+    """Measure what the agent takes of a board: .mpy files, live heap after joining, and whether the heap grows in many rounds."""
+    from host_sim.bench_cohort import WrongRound
+    from host_sim.bench_footprint import measure, show
+    from host_sim.bench_peers import BoardLost
+
+    try:
+        figures = measure(rounds, lambda phase: print(phase, file=sys.stderr, flush=True))
+    except (BoardLost, WrongRound) as error:
+        raise OptionError(f"bench footprint: {error}") from None
     if as_json:
         print(json.dumps(figures), flush=True)
     else:

@@ -32,7 +32,7 @@ class Contributing:
         self.pending = pending
         self._masks_target = masks_target
         self._disputed = None
-        self._disputes = (0, 0)
+        self._disputes = None, 0
         self.forget()
 
     def forget(self):
@@ -67,6 +67,12 @@ class Contributing:
         self.stock.append(round)
         self.refilling = len(self.stock) < self._masks_target
         yield [("mask", member.epoch, round, mask)]
+
+    def unkept(self, round):
+        """The flash has no room for the mask of `round`: make do with those before it, until a round is spent."""
+        self.stock = [r for r in self.stock if r != round]
+        self.refilling = False
+        self._announced = (-1, 0)
 
     def _spend_stock(self, round):
         """Masks up to `round` are of no more use; refill when a quarter of the target is left."""
@@ -105,9 +111,9 @@ class Contributing:
 
     # -- the contribution
 
-    def counted(self, policy, round, said):
-        """Tell whether the reading that was sent last is in a published sum: `said` is what the opening of `round` says of this
-        member. True if nothing was ever sent.
+    def counted(self, policy, epoch_now, round, said):
+        """Tell whether the reading that was sent last is in a published sum: `said` is what the opening of `round` in the
+        epoch in force says of this member. True if nothing was ever sent.
 
         What is not counted comes again, with the next reading. A coordinator that says so of readings it did count would see
         this board's energy twice, and others' once: that is a difference, and the policy's limit on close lists holds here too.
@@ -116,13 +122,14 @@ class Contributing:
         epoch, last = self.sent
         if not epoch or said == epoch.to_bytes(4, "big") + last.to_bytes(4, "big"):
             return True
+        now = epoch_now, round // CLOSE_WINDOW
         window, disputes = self._disputes
-        if window != round // CLOSE_WINDOW:
+        if window != now:
             disputes = 0
         if self._disputed != self.sent:
             self._disputed = self.sent
             disputes += 1
-        self._disputes = (round // CLOSE_WINDOW, disputes)
+        self._disputes = now, disputes
         if disputes > policy.close_most:
             raise Refused("uncounted")
         return False

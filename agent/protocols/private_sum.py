@@ -131,6 +131,13 @@ class PrivateSum:
         """The runtime answers ("take", ...): the mask's bytes or None, the reading's values or None."""
         return self._guard(self._contribute, epoch, round, mask, values)
 
+    def unkept(self, epoch, round):
+        """The runtime answers ("mask", ...) where the flash has no room for it."""
+        if epoch != self.epoch:
+            return []
+        self._own.unkept(round)
+        return self._announce()
+
     def spent(self, epoch, round, envelope):
         """The runtime answers ("spend", ...) when the burn is durable: now, and not before, the envelope may leave."""
         self._own.pending = (epoch, round, envelope)
@@ -400,7 +407,7 @@ class PrivateSum:
         clock = ("clock", time)
         if waiting:
             return [clock] + self._resend()
-        return [clock, ("take", epoch, round, self._own.counted(member.place.policy, round, counted), member.slots)]
+        return [clock, ("take", epoch, round, self._own.counted(member.place.policy, epoch, round, counted), member.slots)]
 
     def _contribute(self, epoch, round, mask, values):
         if epoch != self.epoch or not self._dealing or round <= self._last_round():

@@ -172,7 +172,11 @@ class Board:
         self.stock.drop_before(epoch, round)
 
     def _do_mask(self, epoch, round, mask):
-        self.stock.save(epoch, round, mask)
+        try:
+            self.stock.save(epoch, round, mask)
+        except Full:
+            self.perform(self.machine.unkept(epoch, round))
+            raise
 
     def _do_clock(self, seconds):
         if not self.clock.set(self.machine.epoch, seconds):

@@ -10,12 +10,12 @@ import os
 from errno import ENOENT
 from hashlib import sha256
 
+from agent.runtime.store import ENOSPC
 from agent.runtime.versions import MANIFEST, sync
 from agent.wire.release import folders
 
 SPARE = 65536  # bytes that an update leaves free, for the masks, shares and records of the rounds to come
-ENOSPC = 28  # littlefs says so, too; MicroPython's errno names neither this
-_ENOTDIR = 20  # nor that
+_ENOTDIR = 20  # MicroPython's errno does not name it
 _PART = 512  # bytes read or written in a slice
 _NEW = "/manifest.new"
 _NOTHING = -1

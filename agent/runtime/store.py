@@ -18,18 +18,26 @@ import hashlib
 import os
 
 VALUE_MAX = 16384
+ENOSPC = 28  # littlefs says so, too; MicroPython's errno does not name it
 NAME_MAX = 40
+MARGIN = 65536  # bytes of flash that masks and shares leave to the records without which a board cannot go on
+
+_PIECE = 512  # bytes that patch holds in RAM at a time
 
 _CHECK = 8
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789.-"
 
 
 class StoreError(Exception):
-    """The flash failed. Arguments: what was being done ("open", "put", "read", "delete", "names"), errno or None."""
+    """The flash failed. Arguments: what was being done ("open", "put", "reserve", "read", "delete", "names"), errno or None."""
 
 
 class Corrupt(Exception):
     """A record is there and its checksum does not fit. The argument is its name."""
+
+
+class Full(Exception):
+    """Of the flash only what is kept for the vital records is left. No argument."""
 
 
 class Store:
@@ -37,11 +45,14 @@ class Store:
 
     name: 1 to 40 of a-z 0-9 . and -, neither starting with a dot nor ending in ".tmp"; value: bytes, at most 16384.
     A name or value out of these bounds raises ValueError; a flash that fails raises StoreError.
-    `corrupt` counts the reads that met a record with a wrong checksum.
+    `corrupt` counts the reads that met a record with a wrong checksum, `puts` the records written since the start and `written`
+    their bytes, for an estimate of wear: littlefs erases a block for each put of more than a few hundred bytes.
     """
 
     def __init__(self, root):
         self.corrupt = 0
+        self.puts = 0
+        self.written = 0
         self._root = root
         with _Flash("open"):
             _make_folder(root)
@@ -57,22 +68,62 @@ class Store:
         path = self._path(name)
         if not isinstance(value, (bytes, bytearray)) or len(value) > VALUE_MAX:
             raise ValueError("value")
+        self._replace(name, path, 0, 0, value)
+
+    def patch(self, name, offset, part):
+        """As `put`, of what the record is with the bytes `part` at `offset` of its value: of nothing, if there is none.
+
+        `offset` is at most the length of the value. A few hundred bytes are in RAM at a time, and so the old value's checksum
+        is not checked: what is patched must have checks of its own, as what is read by read_part.
+        """
+        path = self._path(name)
+        with _Flash("put"):
+            size = max(_CHECK, _size(path) or 0) - _CHECK
+        if not 0 <= offset <= size or max(size, offset + len(part)) > VALUE_MAX:
+            raise ValueError("value")
+        self._replace(name, path, size, offset, part)
+
+    def _replace(self, name, path, size, offset, part):
+        """Put the old value's `size` bytes with `part` at `offset`."""
         temporary = path + ".tmp"
         renamed = False
         try:
             with _Flash("put"):
-                with open(temporary, "wb") as file:
-                    _write_all(file, _checksum(name, value))
-                    _write_all(file, value)
-                    file.flush()
-                    if hasattr(os, "fsync"):
-                        os.fsync(file.fileno())
+                if size:
+                    with open(path, "rb") as old:
+                        self._write(name, temporary, old, size, offset, part)
+                else:
+                    self._write(name, temporary, None, 0, 0, part)
                 os.rename(temporary, path)
                 renamed = True
                 _sync_folder(self._root)
         finally:
             if not renamed:
                 _removed(temporary)  # if that fails too, the next put or the next start does it
+
+    def _write(self, name, path, old, size, offset, part):
+        check = _checksum(name, _patched(old, size, offset, part))
+        with open(path, "wb") as file:
+            self.puts += 1
+            self.written += _write_all(file, check)
+            for piece in _patched(old, size, offset, part):
+                self.written += _write_all(file, piece)
+            file.flush()
+            if hasattr(os, "fsync"):
+                os.fsync(file.fileno())
+
+    def reserve(self, size):
+        """Raise Full unless `size` bytes more leave MARGIN: for what a board can do without, before each put of it.
+
+        littlefs counts its blocks for this: a walk over all files, on a board some 20 ms. Raises StoreError.
+        """
+        with _Flash("reserve"):
+            figures = os.statvfs(self._root)
+        free = (
+            figures[4] if figures[4] <= figures[2] else 0
+        )  # littlefs counts some blocks twice, and MicroPython then wraps around
+        if figures[1] * free < size + MARGIN:
+            raise Full
 
     def get(self, name):
         """The value, or None if there is no such record. A corrupt record is deleted, counted, and None."""
@@ -93,10 +144,20 @@ class Store:
                 with open(path, "rb") as file:
                     check = file.read(_CHECK)
                     value = file.read(size - _CHECK)
-                if len(value) == size - _CHECK and check == _checksum(name, value):
+                if len(value) == size - _CHECK and check == _checksum(name, [value]):
                     return value
         self.corrupt += 1
         raise Corrupt(name)
+
+    def read_part(self, name, offset, size):
+        """The `size` bytes from `offset` of the value on, fewer at its end, or None if there is no such record. Not checked."""
+        path = self._path(name)
+        with _Flash("read"):
+            if _size(path) is None:
+                return None
+            with open(path, "rb") as file:
+                file.seek(_CHECK + offset)
+                return file.read(size)
 
     def delete(self, name):
         """Remove the record; one that is not there is fine."""
@@ -137,15 +198,36 @@ def _is_name(name):
     return all(letter in _ALPHABET for letter in name)
 
 
-def _checksum(name, value):
+def _checksum(name, pieces):
     digest = hashlib.sha256(name.encode())
-    digest.update(value)
+    for piece in pieces:
+        digest.update(piece)
     return digest.digest()[:_CHECK]
 
 
+def _patched(old, size, offset, part):
+    """Generator: the pieces of the value of `size` bytes in the file `old`, with `part` at `offset`."""
+    yield from _pieces(old, 0, offset)
+    yield part
+    yield from _pieces(old, offset + len(part), size)
+
+
+def _pieces(old, start, end):
+    if start < end:
+        old.seek(_CHECK + start)
+    while start < end:
+        piece = old.read(min(_PIECE, end - start))
+        if not piece:
+            raise OSError(errno.EIO)
+        start += len(piece)
+        yield piece
+
+
 def _write_all(file, data):
+    """Return how many bytes that were: all."""
     if file.write(data) != len(data):
-        raise OSError(errno.ENOSPC)
+        raise OSError(ENOSPC)
+    return len(data)
 
 
 def _size(path):

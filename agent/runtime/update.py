@@ -8,7 +8,7 @@ Whatever is cut off, the folder in use is as it was, and the other has a manifes
 is found by its hash and not fetched again. The module is in the memory only during an update.
 """
 
-from agent.runtime.staging import ENOSPC
+from agent.runtime.store import ENOSPC
 from agent.runtime.versions import UpdateRefused
 from agent.wire import release, topics
 from agent.wire.envelope import EnvelopeError

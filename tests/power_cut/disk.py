@@ -111,6 +111,7 @@ class File:
         self._file = file
         self.fileno = file.fileno
         self.read = file.read
+        self.seek = file.seek
 
     def __enter__(self) -> "File":
         return self

@@ -93,11 +93,19 @@ class Watched:
         self._store = store
         self._may = may
         self.read, self.get, self.names = store.read, store.get, store.names
+        self.read_part, self.reserve = store.read_part, store.reserve
 
     def put(self, name, value):
         self._may.setdefault(name, [None]).append(value)
         self._store.put(name, value)
         self._may[name] = [value]
+
+    def patch(self, name, offset, part):
+        before = self._may.setdefault(name, [None])
+        after = [(old or b"")[:offset] + part + (old or b"")[offset + len(part) :] for old in before]
+        self._may[name] = before + after
+        self._store.patch(name, offset, part)
+        self._may[name] = after
 
     def delete(self, name):
         self._may.setdefault(name, [None]).append(None)
@@ -217,13 +225,23 @@ class RemovesFirst(Store):
         self.delete(name)
         Store.put(self, name, value)
 
+    def patch(self, name, offset, part):
+        old = self.get(name) or b""
+        self.put(name, old[:offset] + part + old[offset + len(part) :])
+
 
 class SaysNothing(Store):
     """Does not tell its caller that the flash failed."""
 
     def put(self, name, value):
+        self._quietly(Store.put, name, value)
+
+    def patch(self, name, offset, part):
+        self._quietly(Store.patch, name, offset, part)
+
+    def _quietly(self, method, *arguments):
         try:
-            Store.put(self, name, value)
+            method(self, *arguments)
         except StoreError:
             self.quiet = True
 

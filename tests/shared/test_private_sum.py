@@ -241,11 +241,34 @@ def test_a_coordinator_that_often_says_not_counted_is_not_believed_before_the_ne
         said = coordination.counted(1, sent if counted else 0xFFFF)
         for _ in range(2):  # the same again is no further one
             if sent < 4:
-                assert own.counted(policy, 40 + sent, said) == counted
+                assert own.counted(policy, 1, 40 + sent, said) == counted
             else:
-                assert raises(Refused, own.counted, policy, 40 + sent, said).args == ("uncounted",)
-    assert own.counted(policy, 47, coordination.counted(1, 4))
-    assert not own.counted(policy, 48, said)
+                assert raises(Refused, own.counted, policy, 1, 40 + sent, said).args == ("uncounted",)
+    assert own.counted(policy, 1, 47, coordination.counted(1, 4))
+    assert not own.counted(policy, 1, 48, said)
+
+
+def test_the_next_epoch_begins_with_none_denied():
+    own = Contributing(8, (1, 3), None, (1, 3))
+    policy = Policy(close_most=1)
+    assert not own.counted(policy, 1, 4, bytes(8))
+    own.sent = (1, 4)
+    assert raises(Refused, own.counted, policy, 1, 5, bytes(8)).args == ("uncounted",)
+    assert not own.counted(policy, 2, 0, bytes(8))
+    own.sent = (2, 0)
+    assert not own.counted(policy, 2, 1, bytes(8))
+
+
+def test_where_the_flash_has_no_room_for_a_mask_the_board_makes_do_with_those_before_it():
+    device = ready_board(stock=(0,), short=True)
+    machine = device.machine
+    while not any(action[0] == "mask" for action in device.done):
+        device.step()
+    (made,) = [action[2] for action in device.done if action[0] == "mask"]
+    assert machine.masks() == 2
+    assert [action[1].split("/")[-1] for action in machine.unkept(1, made)] == ["ready"]
+    assert machine.masks() == 1 and "mask" not in device.idle()
+    assert machine.unkept(2, 5) == []
 
 
 def test_a_board_that_is_told_too_often_that_it_was_not_counted_sits_the_round_out():

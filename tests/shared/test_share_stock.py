@@ -1,10 +1,12 @@
 """The shares and the last answer on an ordinary folder. What a power cut does to them: tests/power_cut."""
 
+import os
+
 from expect import raises
 from test_store import FailingStore, Folder, flip
 
-from agent.runtime.share_stock import ShareStock
-from agent.runtime.store import Store, StoreError
+from agent.runtime.share_stock import BLINDINGS_EACH, KEYS_EACH, ShareStock
+from agent.runtime.store import Full, Store, StoreError
 
 TOP = 0xFFFFFFFF
 LAST_BATCH = TOP // 2
@@ -52,12 +54,91 @@ def test_earlier_epochs_and_batches_are_discarded_and_nothing_else():
         assert shares.held(2) == (0, {}) and shares.held(3) == (0, {0: 1})
 
 
-def test_a_share_that_rotted_is_none():
+def test_a_share_that_rotted_is_none_and_those_beside_it_are_whole():
     with Folder() as folder:
         shares = ShareStock(Store(folder))
-        shares.keep(1, 0, 2, bytes(512))
-        flip(path_of(folder, "blind-1-0-2"), 100)
-        assert shares.load(1, 0, 2) is None and shares.held(1) == (0, {})
+        for member in (2, 3, 4):
+            shares.keep(1, 0, member, bytes([member]) * 512)
+        slot = 8 + 1 + 512
+        for position in (8 + 2 + slot, 8 + 2 + slot + 8, 8 + 2 + slot + 100, 8 + 2 + 2 * slot - 1):
+            flip(path_of(folder, "blind-1-0-0"), position)
+            for stock in (ShareStock(Store(folder)), ShareStock(Store(folder))):
+                assert stock.load(1, 0, 3) is None and stock.held(1) == (0, {0: 0b10100})
+            assert stock.load(1, 0, 2) == bytes([2]) * 512 and stock.load(1, 0, 4) == bytes([4]) * 512
+            flip(path_of(folder, "blind-1-0-0"), position)
+        flip(path_of(folder, "blind-1-0-0"), 8 + 2 + slot + 100)
+        assert shares.load(1, 0, 3) is None and shares.held(1) == (0, {0: 0b10100})
+        shares.keep(1, 0, 3, bytes([3]) * 512)  # it has room where the other one was
+        for stock in (shares, ShareStock(Store(folder))):
+            assert stock.held(1) == (0, {0: 0b11100}) and stock.load(1, 0, 3) == bytes([3]) * 512
+        assert Store(folder).names("") == ["blind-1-0-0"]
+
+
+def test_the_shares_of_a_whole_cohort_take_a_block_for_each_handful():
+    with Folder() as folder:
+        store = Store(folder)
+        shares = ShareStock(store)
+        for member in range(63, 0, -1):
+            shares.keep(1, None, member, bytes([member]) * 641)
+            shares.keep(1, 5, member, bytes([member, 1]) * 256)
+        everyone = (1 << 64) - 2
+        for stock in (shares, ShareStock(store)):
+            assert stock.held(1) == (everyone, {5: everyone})
+            for member in range(1, 64):
+                assert stock.load(1, None, member) == bytes([member]) * 641
+                assert stock.load(1, 5, member) == bytes([member, 1]) * 256
+        assert len(store.names("share-")) == -(-63 // KEYS_EACH) and len(store.names("blind-")) == -(
+            -63 // BLINDINGS_EACH
+        )
+        assert max(os.stat(path_of(folder, name))[6] for name in store.names("")) <= 4096
+        assert store.get("share-1-0") and store.corrupt == 0
+        shares.discard(2, 0)
+        assert store.names("") == []
+
+
+def test_a_share_that_is_kept_again_takes_its_own_place():
+    with Folder() as folder:
+        shares = ShareStock(Store(folder))
+        for member in (1, 2, 1, 2):
+            shares.keep(1, 0, member, bytes([member]) * 100)
+            shares.keep(1, 0, member, bytes([member + 8]) * 100)
+        assert os.stat(path_of(folder, "blind-1-0-0"))[6] == 8 + 2 + 2 * 109
+        assert ShareStock(Store(folder)).load(1, 0, 1) == bytes([9]) * 100
+
+
+def test_shares_of_one_batch_are_equally_long():
+    with Folder() as folder:
+        shares = ShareStock(Store(folder))
+        shares.keep(1, 0, 1, bytes(100))
+        raises(ValueError, shares.keep, 1, 0, 2, bytes(101))
+        assert ShareStock(Store(folder)).held(1) == (0, {0: 0b10})
+
+
+def test_a_record_without_a_share_that_fits_is_forgotten():
+    with Folder() as folder:
+        store = Store(folder)
+        for name, value in (
+            ("blind-1-0-0", bytes(512)),
+            ("blind-1-0-1", b""),
+            ("share-1-0", b"x" * 641),
+            ("share-1-1", b"y"),
+        ):
+            store.put(name, value)
+        shares = ShareStock(store)
+        assert shares.held(1) == (0, {}) and store.names("") == []
+        shares.keep(1, 0, 5, bytes(512))
+        assert ShareStock(store).held(1) == (0, {0: 1 << 5})
+
+
+def test_a_share_is_refused_where_only_the_vital_records_have_room():
+    with Folder() as folder:
+        store = FailingStore(folder)
+        shares = ShareStock(store)
+        shares.keep(1, 0, 1, b"share")
+        store.full = True
+        raises(Full, shares.keep, 1, 0, 2, b"other")
+        shares.answer(1, 1, b"vital")
+        assert shares.held(1) == (0, {0: 0b10}) and shares.answered() == (1, 1, b"vital")
 
 
 def test_the_last_answer_replaces_the_one_before():

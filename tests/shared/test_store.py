@@ -4,8 +4,9 @@ import os
 
 from expect import raises
 
+from agent.runtime import store as store_module
 from agent.runtime.mask_stock import ENVELOPE_MAX, MASK_MAX, MaskStock, Spent
-from agent.runtime.store import VALUE_MAX, Corrupt, Store, StoreError
+from agent.runtime.store import MARGIN, VALUE_MAX, Corrupt, Full, Store, StoreError
 
 
 class Folder:
@@ -49,11 +50,22 @@ class FailingStore(Store):
     """A real store whose next operations of the kinds in `fail` find a dead flash."""
 
     fail = ()
+    full = False
+
+    def reserve(self, size):
+        if self.full:
+            raise Full
+        Store.reserve(self, size)
 
     def put(self, name, value):
         if "put" in self.fail:
             raise StoreError("put", 5)
         Store.put(self, name, value)
+
+    def patch(self, name, offset, part):
+        if "put" in self.fail:
+            raise StoreError("put", 5)
+        Store.patch(self, name, offset, part)
 
     def delete(self, name):
         if "delete" in self.fail:
@@ -186,6 +198,102 @@ def test_every_operation_reports_a_flash_that_fails():
         assert raises(StoreError, store.names, "").args[0] == "names"
         assert raises(StoreError, store.put, "a", b"").args[0] == "put"
         os.mkdir(root)  # for the Folder to remove
+
+
+def test_a_patch_changes_a_part_and_keeps_the_rest():
+    with Folder() as root:
+        store = Store(root)
+        whole = bytes(range(256)) * 14
+        store.patch("a", 0, whole[:100])
+        for start, end in (
+            (100, 600),
+            (600, 3500),
+            (3500, 3584),
+            (0, 1),
+            (511, 513),
+            (512, 1024),
+            (3583, 3584),
+            (0, 3584),
+        ):
+            store.patch("a", start, whole[start:end])
+        assert store.read("a") == whole
+        store.patch("a", 700, b"new")
+        assert store.read("a") == whole[:700] + b"new" + whole[703:]
+        assert Store(root).names("") == ["a"] and store.corrupt == 0
+
+
+def test_a_patch_leaves_no_gap_and_nothing_too_long():
+    with Folder() as root:
+        store = Store(root)
+        store.put("a", bytes(10))
+        for name, offset, size in (
+            ("a", 11, 1),
+            ("a", -1, 1),
+            ("b", 1, 1),
+            ("a", 10, VALUE_MAX - 9),
+            ("b", 0, VALUE_MAX + 1),
+        ):
+            raises(ValueError, store.patch, name, offset, bytes(size))
+        assert store.read("a") == bytes(10) and store.names("") == ["a"]
+
+
+def test_a_part_of_a_record_is_read_without_the_rest():
+    with Folder() as root:
+        store = Store(root)
+        assert store.read_part("a", 0, 5) is None
+        store.put("a", b"0123456789")
+        assert store.read_part("a", 0, 3) == b"012" and store.read_part("a", 8, 5) == b"89"
+        assert store.read_part("a", 10, 5) == b"" and store.read_part("a", 4, 0) == b""
+        flip(root + "/a", 8 + 9)
+        assert store.read_part("a", 0, 3) == b"012" and store.corrupt == 0
+        os.mkdir(root + "/b")
+        assert raises(StoreError, store.read_part, "b", 0, 1).args[0] == "read"
+
+
+def test_what_was_written_is_counted():
+    with Folder() as root:
+        store = Store(root)
+        assert store.puts == store.written == 0
+        store.put("a", bytes(100))
+        store.patch("a", 100, bytes(50))
+        store.get("a")
+        store.delete("a")
+        assert store.puts == 2 and store.written == 8 + 100 + 8 + 150
+
+
+class Statvfs:
+    """`os` with so many blocks of 4096 bytes that are free."""
+
+    def __init__(self, free):
+        self._free = free
+
+    def __getattr__(self, name):
+        return getattr(os, name)
+
+    def statvfs(self, path):
+        return (8192, 4096, 1000, self._free + 7, self._free, 0, 0, 0, 0, 255)
+
+
+def test_what_a_board_can_do_without_leaves_a_margin_to_the_rest():
+    with Folder() as root:
+        stock = MaskStock(Store(root))
+        assert MARGIN == 16 * 4096
+        try:
+            for free, size in ((16, 0), (17, 4096), (1000, 4096)):
+                store_module.os = Statvfs(free)
+                Store(root).reserve(size)
+            for free, size in ((0, 0), (15, 0), (16, 1), (17, 4097), (2**32 - 1, 0)):
+                store_module.os = Statvfs(free)
+                assert raises(Full, Store(root).reserve, size).args == ()
+            store_module.os = Statvfs(16)
+            raises(Full, stock.save, 1, 1, bytes(512))
+            stock.spend(1, 1, b"envelope")  # what is vital is kept whatever is free
+        finally:
+            store_module.os = os
+        assert MaskStock(Store(root)).pending() == (1, 1, b"envelope")
+        store = Store(root + "/x")
+        remove(root + "/x")
+        assert raises(StoreError, store.reserve, 1).args[0] == "reserve"
 
 
 def test_masks_are_kept_listed_in_order_and_dropped_by_epoch_and_round():
