@@ -4,6 +4,7 @@ import json
 import ssl
 import sys
 from collections.abc import Callable
+from getpass import getpass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -154,7 +155,7 @@ def provision_board(
     signed = provision.read_policy(policy, authority, group, device)
     certificate = provision.certificate(ca) if ca else None
     network = Wifi(wifi, _wifi_password(wifi, wifi_password), country) if wifi else None
-    secret, fresh = provision.password(credentials, device) if credentials else (None, False)
+    secret, known = provision.password(credentials, device) if credentials else (None, True)
     where = Broker(host, broker_port, secret, certificate is not None, server_name)
     reading = Reading(meter, impulses, pin, uart, old, inverted)
     settings = compose(kind, authority, group, device, where, network, signed, reading, masks)
@@ -169,7 +170,7 @@ def provision_board(
     if roster:
         answer["epoch"] = provision.renew_roster(authority, roster, group, coordinator or "", readings)
         answer["roster"] = str(roster)
-    if fresh:
+    if not known:
         answer["next"] = "run `hum broker` again: the board has a password that the broker does not know yet"
     _print(as_json, answer)
 
@@ -182,9 +183,10 @@ def _wifi_password(wifi: str, path: Path | None) -> str:
         return text.rstrip("\r\n")
     if not sys.stdin.isatty():
         raise FirmwareError("the Wi-Fi password cannot be asked for here; give --wifi-password-file")
-    return str(
-        typer.prompt(f"Password of {wifi} (empty for an open network)", default="", hide_input=True, show_default=False)
-    )
+    try:
+        return getpass(f"Password of {wifi} (empty for an open network): ")
+    except EOFError:
+        raise FirmwareError("no Wi-Fi password was given; the board was not touched") from None
 
 
 @app.command("flash")
@@ -252,16 +254,20 @@ def erase(
         devices.check(connected, kind.is_chip, kind.title)
         name = _name(connected)
         if not yes:
-            if not sys.stdin.isatty():
-                raise FirmwareError("nobody can be asked here; --yes erases without asking")
-            print(
-                f"Lost will be: {name}'s key pair (it must be enrolled again), its masks, its counters and its settings."
-            )
-            if typer.prompt("To erase, type the board's name") != name:
-                raise FirmwareError("that is not its name; nothing was changed")
+            _ask(name)
         flashing.erase(connected, _progress("erased"))
         connected.reset()
     _print(as_json, {"device": name, "erased": True})
+
+
+def _ask(name: str) -> None:
+    """Raise FirmwareError unless somebody types the board's name."""
+    if not sys.stdin.isatty():
+        raise FirmwareError("nobody can be asked here; --yes erases without asking")
+    lost = f"{name}'s key pair (it must be enrolled again), its masks, its counters and its settings"
+    print(f"Lost will be: {lost}.\nTo erase, type the board's name: ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip() != name:
+        raise FirmwareError("that is not its name; nothing was changed")
 
 
 def _name(connected: devices.Device) -> str:

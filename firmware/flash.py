@@ -68,6 +68,6 @@ def erase(device: Device, progress: Callable[[int, int], None] = lambda done, to
     for done, path in enumerate(ERASED):
         progress(done, len(ERASED))
         device.remove_tree(path)
-        if path in (install.POINTER, install.MAIN, provision.SETTINGS):
+        if path in (install.POINTER, install.MAIN, provision.CA, provision.SETTINGS):
             device.remove(path + ".tmp")
     progress(len(ERASED), len(ERASED))

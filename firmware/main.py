@@ -8,6 +8,7 @@ is not any more, it will not be confirmed. If nothing starts there is one line o
 
 import os
 import sys
+import time
 from hashlib import sha256
 
 TRIES = "3"
@@ -111,6 +112,7 @@ def start(root: str) -> None:
             main(root, folder)
         except Exception as error:  # it should not: the application resets the board by itself
             print("hum:", folder or "the firmware's version", "ended:", repr(error))
+            time.sleep(1)  # Ctrl-C must get through to a board that dies again and again
             reset()
         return
     print("hum: no version of the application starts; flash one over the serial port")

@@ -46,6 +46,7 @@ class _Bounded:
 
     def __init__(self, port: Any) -> None:
         self._port = port
+        self._came = b""  # mpremote reads most things byte by byte, and asks the system for none of them
         self._left = 0
         self._end = 0.0
         self.begin(REPLY_S)
@@ -59,11 +60,23 @@ class _Bounded:
         """Return `size` bytes, fewer after READ_S."""
         if time.monotonic() > self._end:
             raise PortError("the board does not answer in time; unplug it, plug it in and try again")
-        data = bytes(self._port.read(size))
-        self._left -= len(data)
-        if self._left < 0:
-            raise PortError("what answers at this port sends without end; is it the right port?")
+        if size > len(self._came):
+            data = bytes(self._port.read(max(size - len(self._came), min(self._port.in_waiting, 4096))))
+            self._left -= len(data)
+            if self._left < 0:
+                raise PortError("what answers at this port sends without end; is it the right port?")
+            self._came += data
+        data, self._came = self._came[:size], self._came[size:]
         return data
+
+    @property
+    def in_waiting(self) -> int:
+        """How many bytes read() has without waiting."""
+        return len(self._came) + int(self._port.in_waiting)
+
+    def inWaiting(self) -> int:
+        """As in_waiting, by the name that mpremote has for it."""
+        return self.in_waiting
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._port, name)

@@ -90,7 +90,7 @@ def make_identity(device: Device, folder: str) -> str:
 
 
 def password(credentials: Path, device: str) -> tuple[str, bool]:
-    """Return the device's password at the broker, and whether it is new: `hum broker` must then be run again.
+    """Return the device's password at the broker, and whether the broker knows it; if not, `hum broker` must be run again.
 
     It is kept in credentials.json, which `hum broker` reads and only its owner can. Raises FirmwareError, BrokerError.
     """
@@ -105,12 +105,21 @@ def password(credentials: Path, device: str) -> tuple[str, bool]:
         if not isinstance(known, dict):
             raise FirmwareError(f"{credentials} is damaged; the credentials.json of `hum broker` is wanted")
         if device in known:
-            return read_password(credentials, device), False
+            return read_password(credentials, device), _at_broker(credentials, device)
     elif not credentials.parent.is_dir():
         raise FirmwareError(f"{credentials.parent} is no folder; the one that `hum broker` writes is wanted")
     known[device] = secrets.token_urlsafe(18)
     replace(credentials, (json.dumps(known, indent=1) + "\n").encode())
-    return str(known[device]), True
+    return str(known[device]), False
+
+
+def _at_broker(credentials: Path, device: str) -> bool:
+    """Tell whether `hum broker` has written a password of the device: not if it was made by a run that was cut off since."""
+    try:
+        lines = credentials.with_name("passwords").read_text().splitlines()
+    except (OSError, UnicodeError):
+        return False
+    return any(line.startswith(device + ":") for line in lines)
 
 
 def certificate(path: Path) -> bytes:

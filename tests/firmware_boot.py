@@ -1,10 +1,11 @@
 """What the unix port runs to be a board (tests/firmware_device.py): a littlefs in a file becomes the root, then /main.py runs.
 
-Arguments: the file, its number of blocks, "main" or "raw" (as after a soft reset from the raw REPL), and the number of the flash
-operation that the power goes at, 0 for none.
+Arguments: the file, its number of blocks, "main" or "raw" (as after a soft reset from the raw REPL), and a file that each operation on
+the flash is added to (firmware_device.py reads it), or "".
 """
 
 import os
+import struct
 import sys
 
 import vfs
@@ -12,19 +13,13 @@ import vfs
 BLOCK = 4096
 
 
-def lose_power():
-    os.system("kill -9 $PPID")
-    while True:
-        pass
-
-
 class File:
     """A flash in a file, for littlefs. Reads and writes go straight to the operating system: a killed process loses nothing."""
 
-    def __init__(self, path, blocks, cut):
+    def __init__(self, path, blocks, log):
         self._file = open(path, "r+b")  # noqa: SIM115  open for as long as the board is on
         self._blocks = blocks
-        self._cut = cut
+        self._log = open(log, "ab") if log else None  # noqa: SIM115
 
     def readblocks(self, number, buffer, offset=0):
         self._file.seek(number * BLOCK + offset)
@@ -32,11 +27,7 @@ class File:
         return 0
 
     def writeblocks(self, number, buffer, offset=0):
-        self._file.seek(number * BLOCK + offset)
-        if self._strikes():
-            self._file.write(buffer[: len(buffer) // 2])
-            lose_power()
-        self._file.write(buffer)
+        self._write(number * BLOCK + offset, buffer)
         return 0
 
     def ioctl(self, operation, argument):
@@ -45,26 +36,28 @@ class File:
         if operation == 5:
             return BLOCK
         if operation == 6:
-            if self._strikes():
-                lose_power()
-            self._file.seek(argument * BLOCK)
-            self._file.write(b"\xff" * BLOCK)
+            self._write(argument * BLOCK, b"\xff" * BLOCK)
         return 0
 
-    def _strikes(self):
-        self._cut -= 1
-        return self._cut == 0
+    def _write(self, place, data):
+        if self._log:
+            self._log.write(struct.pack("<II", place, len(data)))
+            self._log.write(data)
+        self._file.seek(place)
+        self._file.write(data)
 
 
 class Machine:
     """Stands where a board has its machine module."""
 
     def reset(self):
-        lose_power()
+        os.system("kill -9 $PPID")
+        while True:
+            pass
 
 
-def boot(path, blocks, mode, cut):
-    flash = File(path, int(blocks), int(cut))
+def boot(path, blocks, mode, log):
+    flash = File(path, int(blocks), log)
     vfs.umount("/")
     vfs.mount(vfs.VfsLfs2(flash), "/")
     os.chdir("/")

@@ -7,20 +7,26 @@ and nothing else. A hard reset kills the process and it is started with /main.py
 import contextlib
 import os
 import select
+import struct
 import subprocess
 import sys
 import termios
 import threading
 import time
 import tty
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import lru_cache
 from pathlib import Path
 
+import micropython_run
 import psutil
 from littlefs import LittleFS, UserContext
+from littlefs.lfs import LFSConfig
 
 ROOT = Path(__file__).parent.parent
-MICROPYTHON = Path(sys.executable).parent / "micropython"
+# What .venv/bin/micropython does, without all that Python looks for when it starts: that took more time than the boards do.
+RUN = "import sys; sys.path.append(sys.argv.pop(1)); from micropython_run import run_main; run_main(sys.argv)"
+MICROPYTHON = [sys.executable, "-I", "-S", "-c", RUN, str(Path(micropython_run.__file__).parent)]
 BOOT = ROOT / "tests" / "firmware_boot.py"
 BLOCK = 4096
 WAIT_S = 60
@@ -28,12 +34,60 @@ SLEEP_S = 2  # an application that makes masks does not sleep
 STARTED = b"started\n"  # firmware_boot.py
 
 
+class _Flash(UserContext):
+    """As littlefs-python's, which writes each read to a log."""
+
+    def read(self, cfg: LFSConfig, block: int, off: int, size: int) -> bytearray:
+        start = block * BLOCK + off
+        return self.buffer[start : start + size]
+
+
+def _mounted(flash: _Flash, blocks: int, new: bool = False) -> LittleFS:
+    # As MicroPython's VfsLfs2 formats it.
+    sizes = {"block_size": BLOCK, "block_count": blocks, "read_size": 32, "prog_size": 32, "lookahead_size": 32}
+    files = LittleFS(flash, mount=False, cache_size=128, **sizes)
+    if new:
+        files.format()
+    files.mount()
+    return files
+
+
+def tree(image: bytes) -> dict[str, bytes]:
+    """Return all files on a flash."""
+    return dict(_tree(image))
+
+
+@lru_cache(maxsize=8)  # the tests look at most of them several times
+def _tree(image: bytes) -> dict[str, bytes]:
+    files = _mounted(_Flash(buffer=bytearray(image)), len(image) // BLOCK)
+    found = {}
+    for folder, _, names in files.walk("/"):
+        for name in names:
+            path = f"{folder.rstrip('/')}/{name}"
+            with files.open(path, "rb", buffering=0) as file:
+                found[path] = bytes(file.read())
+    return found
+
+
+def interrupted(image: bytes, log: Path) -> Iterator[bytes]:
+    """Yield the flash `image` as a loss of power leaves it in the middle of each operation in `log`, and after it."""
+    flash = bytearray(image)
+    operations = log.read_bytes()
+    at = 0
+    while at < len(operations):
+        place, size = struct.unpack_from("<II", operations, at)
+        at += 8 + size
+        for written in (size // 2, size):
+            flash[place : place + written] = operations[at - size : at - size + written]
+            yield bytes(flash)
+
+
 class FlashedDevice:
     """A board whose flash is the file `image`, formatted when it is not there. Use it with `with`; `port` is its serial port.
 
-    `printed` is what it has sent since it was switched on, and `commands` counts what the host had run. The power goes before
-    command number `cut_command` reaches the board, or at flash operation number `cut_flash` of any start; 0 for never. Then the
-    port goes away, as with a pulled plug. A list as `record` gets the flash as it is before each command: what a cut there leaves.
+    `printed` is what it has sent since its last start, and `commands` counts what the host had run. The power goes before
+    command number `cut_command` reaches the board, 0 for never. Then the port goes away, as with a pulled plug. `watch` is called
+    before each command: what is in the flash then is what a cut there leaves. `log` is a file that gets all operations on the flash.
     """
 
     def __init__(self, image: Path, blocks: int = 212, heap: str = "512k") -> None:
@@ -42,11 +96,10 @@ class FlashedDevice:
         self.heap = heap
         self.commands = 0
         self.cut_command = 0
-        self.cut_flash = 0
-        self.starts = 0
         self.port = ""
         self.printed = b""
-        self.record: list[bytes] | None = None
+        self.watch: Callable[[], None] = lambda: None
+        self.log: Path | None = None
         self._on = False
         self._thread: threading.Thread | None = None
         if not image.exists():
@@ -63,34 +116,16 @@ class FlashedDevice:
 
     @contextlib.contextmanager
     def files(self, new: bool = False) -> Iterator[LittleFS]:
-        """The flash as a file system, to look at or change while the board is off."""
+        """The flash as a file system, to change while the board is off."""
         assert not self._on
-        context = UserContext(buffer=bytearray(self.image.read_bytes()))
-        # As MicroPython's VfsLfs2 formats it.
-        sizes = {
-            "block_size": BLOCK,
-            "block_count": self.blocks,
-            "read_size": 32,
-            "prog_size": 32,
-            "lookahead_size": 32,
-        }
-        files = LittleFS(context, mount=False, cache_size=128, **sizes)
-        if new:
-            files.format()
-        files.mount()
-        yield files
-        self.image.write_bytes(bytes(context.buffer))
+        flash = _Flash(buffer=bytearray(self.image.read_bytes()))
+        yield _mounted(flash, self.blocks, new)
+        self.image.write_bytes(bytes(flash.buffer))
 
     def tree(self) -> dict[str, bytes]:
         """Return all files on the flash."""
-        with self.files() as files:
-            found = {}
-            for folder, _, names in files.walk("/"):
-                for name in names:
-                    path = f"{folder.rstrip('/')}/{name}"
-                    with files.open(path, "rb") as file:
-                        found[path] = bytes(file.read())
-        return found
+        assert not self._on
+        return tree(self.image.read_bytes())
 
     def put(self, contents: dict[str, bytes]) -> None:
         """Write files."""
@@ -105,7 +140,6 @@ class FlashedDevice:
         assert not self._on
         self._on = True
         self.commands = 0
-        self.printed = b""
         self._host, port = os.openpty()
         tty.setraw(port)
         self.port = os.ttyname(port)
@@ -138,15 +172,15 @@ class FlashedDevice:
         self.switch_on()
 
     def _start(self, mode: str) -> None:
-        self.starts += 1
+        self.printed = b""
         self._raw = mode == "raw"
         self._board, console = os.openpty()
         tty.setraw(console)
         attributes = termios.tcgetattr(console)
         attributes[3] |= termios.ISIG | termios.NOFLSH  # Ctrl-C stops a running program
         termios.tcsetattr(console, termios.TCSANOW, attributes)
-        command = [str(MICROPYTHON), "-X", f"heapsize={self.heap}", "-i", str(BOOT)]
-        command += [str(self.image), str(self.blocks), mode, str(self.cut_flash)]
+        command = [*MICROPYTHON, "-X", f"heapsize={self.heap}", "-i", str(BOOT)]
+        command += [str(self.image), str(self.blocks), mode, str(self.log or "")]
         # The shell opens the terminal anew: only so it becomes the one that Ctrl-C comes from.
         shell = 'exec <"$0" >"$0" 2>&1; exec "$@"'
         self._process = subprocess.Popen(["sh", "-c", shell, os.ttyname(console), *command], start_new_session=True)
@@ -190,10 +224,6 @@ class FlashedDevice:
         killed = self._process.wait() == -9
         os.close(self._board)
         os.close(self._console)
-        if killed and self.cut_flash:
-            self._board, self._console = os.openpty()  # closed by the caller
-            self._on = False
-            return
         self._start("raw" if self._raw and not killed else "main")
 
     def _to_host(self) -> None:
@@ -211,8 +241,7 @@ class FlashedDevice:
                     self._raw = letter == b"\x01"
             if b"\x04" in piece:
                 self.commands += 1
-                if self.record is not None:
-                    self.record.append(self.image.read_bytes())
+                self.watch()
                 if self.commands == self.cut_command:
                     self._on = False
                     return

@@ -1,7 +1,6 @@
 """What the tests of the firmware tools share: a small application in several versions, an authority, and a board that runs one."""
 
 import json
-import shutil
 from pathlib import Path
 
 from agent.runtime import versions
@@ -85,14 +84,15 @@ def flash(device: FlashedDevice, folder: Path, older: bool = False, reset: bool 
     return done
 
 
-def starts(device: FlashedDevice, built: dict[int, Path], scratch: Path) -> int:
-    """Return the version that /main.py starts from this flash, having checked that it is whole: what booted() does, sooner."""
-    there = device.tree()
-    shutil.rmtree(scratch, ignore_errors=True)
-    for path, data in there.items():
-        (scratch / path[1:]).parent.mkdir(parents=True, exist_ok=True)
-        (scratch / path[1:]).write_bytes(data)
+def starts(there: dict[str, bytes], built: dict[int, Path], scratch: Path) -> int:
+    """Return the version that /main.py starts where these files are, having checked that it is whole: as booted() does, sooner."""
     assert there["/main.py"] == MAIN.read_bytes()
+    for path in ("/version", "/a/manifest.cose", "/b/manifest.cose"):  # all that it looks at
+        place = scratch / path[1:]
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.unlink(missing_ok=True)
+        if path in there:
+            place.write_bytes(there[path])
     folders, _ = main.choose(str(scratch))
     folder = next(name for name in folders if name and main.number(str(scratch), name))
     number = int(main.number(str(scratch), folder))

@@ -2,7 +2,6 @@
 
 import contextlib
 import datetime
-import io
 import json
 import os
 import pty
@@ -11,7 +10,6 @@ import sys
 import threading
 import tty
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -23,7 +21,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from typer.main import get_command
 
-from agent.crypto import accelerate, p256
+from agent.crypto import p256
 from agent.protocols.policy import Policy
 from agent.runtime import settings as board_settings
 from broker.authority import Authority
@@ -32,53 +30,18 @@ from firmware import board as boards
 from firmware import port as ports
 from firmware import provision as provisioning
 from firmware.build import package
-from firmware.cli import app, main
+from firmware.cli import app
 from firmware.device import Device
 from firmware.errors import FirmwareError
 from firmware.port import DeviceError, Port, PortError
 from tests import firmware_street as street
 from tests.firmware_device import FlashedDevice
+from tests.firmware_tool import Tool, files, provision
 from tests.mosquitto_process import Mosquitto
+from tests.test_mqtt_client import make_certificates
 
 PROJECT = Path(__file__).parent.parent
 SECRET = "the-wifi-password"
-
-
-@dataclass
-class Tool:
-    """Runs the command in `folder`, in this process."""
-
-    folder: Path
-
-    def call(self, *arguments: object) -> "subprocess.CompletedProcess[str]":
-        output, errors = io.StringIO(), io.StringIO()
-        with contextlib.chdir(self.folder), contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
-            status = self._call([str(argument) for argument in arguments])
-        return subprocess.CompletedProcess(arguments, status, output.getvalue(), errors.getvalue())
-
-    def _call(self, arguments: list[str]) -> int:
-        try:
-            with mock.patch.object(sys, "argv", ["firmware", *arguments]):
-                main()
-        except SystemExit as end:
-            return int(end.code or 0)
-        finally:
-            accelerate.install()
-        return 0
-
-    def json(self, *arguments: object) -> Any:
-        done = self.call(*arguments, "--json")
-        assert (done.returncode, done.stderr) == (0, ""), done.stderr
-        (line,) = done.stdout.splitlines()
-        return json.loads(line)
-
-    def fails(self, *arguments: object) -> str:
-        """Run what must fail; return its one line of error."""
-        done = self.call(*arguments)
-        assert (done.returncode, done.stdout) == (2, ""), done
-        (line,) = done.stderr.splitlines()
-        assert line.startswith("hum-firmware: ")
-        return line
 
 
 def test_help_names_every_option_and_a_wrong_call_is_refused(tmp_path: Path) -> None:
@@ -134,12 +97,6 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def provision(tool: Tool, device: FlashedDevice, broker: int, *more: object) -> list[object]:
-    place = ["--device", "kitchen-12", "--group", "street", "--meter", "simulated"]
-    where = ["--broker", "127.0.0.1", "--broker-port", broker, "--credentials", "mosquitto/credentials.json"]
-    return ["provision", "--board", "unix", "--port", device.port, *place, *where, *more]
-
-
 def test_a_board_is_provisioned_flashed_heard_of_and_erased(made: Path, tmp_path: Path) -> None:
     tool = Tool(made)
     device = FlashedDevice(tmp_path / "flash", heap="1m")
@@ -149,7 +106,7 @@ def test_a_board_is_provisioned_flashed_heard_of_and_erased(made: Path, tmp_path
         assert "make provision" in tool.fails("flash", *to_board, device.port)
         key = p256.public_key(p256.generate(os.urandom)).hex()
         roster = ["--roster", "street.cose", "--coordinator", key, "--slot", "load:0:1000"]
-        first = tool.json(*provision(tool, device, broker.port, *roster))
+        first = tool.json(*provision(device, broker.port, *roster))
     authority = Authority(made / "authority")
     there = device.tree()
     # The public half is the board's own, and the other one is nowhere but on the board.
@@ -169,6 +126,11 @@ def test_a_board_is_provisioned_flashed_heard_of_and_erased(made: Path, tmp_path
     configuration.write(made / "mosquitto", "test", authority.devices(), "127.0.0.1", broker.port, None)
     config = (made / "mosquitto/mosquitto.conf").read_text().splitlines()
     broker._config = "\n".join(line for line in config if not line.startswith(("listener", "user")))
+    make_certificates(tmp_path)
+    pair = f"certfile {tmp_path}/server.pem\nkeyfile {tmp_path}/server.key\n"
+    with_tls = Mosquitto(pair + broker._config)
+    _, signed = authority.sign_policy("street", "kitchen-12", Policy())
+    (tmp_path / "policy").write_text(signed.hex())
     watch = ["--broker", "127.0.0.1", "--broker-port", broker.port, "--credentials", "mosquitto/credentials.json"]
     with broker, device:
         done = tool.json("flash", *to_board, device.port, *watch)
@@ -176,25 +138,33 @@ def test_a_board_is_provisioned_flashed_heard_of_and_erased(made: Path, tmp_path
         again = tool.json("flash", *to_board, device.port, *watch)
         assert (again["changed"], again["heard"]) == (False, "birth")
         # The same board again keeps its key; under another name or authority it is refused.
-        second = tool.json(*provision(tool, device, broker.port))
+        second = tool.json(*provision(device, broker.port))
         assert second["public"] == first["public"] and "next" not in second
-        other = [name if name != "kitchen-12" else "attic-1" for name in provision(tool, device, broker.port)]
+        other = [name if name != "kitchen-12" else "attic-1" for name in provision(device, broker.port)]
         assert "is kitchen-12 in street already" in tool.fails(*other)
         Authority.init(made / "stranger", "test")
         (made / "strangers").mkdir()
-        strange = provision(tool, device, broker.port, "--dir", "stranger")
+        strange = provision(device, broker.port, "--dir", "stranger")
         strange[strange.index("mosquitto/credentials.json")] = "strangers/credentials.json"
         assert "of another authority's test" in tool.fails(*strange)
         assert "nobody can be asked" in tool.fails("erase", *to_board, device.port)
         assert tool.json("flash", *to_board, device.port)["heard"] == "version"
-    assert device.tree()["/state/identity"] == there["/state/identity"]
+    # Settings that are written again, with TLS and a policy, are what it joins by.
+    name = tmp_path / "ca.pem"
+    with with_tls, device:
+        again = tool.json(*provision(device, with_tls.port, "--ca", name, "--policy", tmp_path / "policy"))
+        assert again["public"] == first["public"]
+        watch[watch.index(broker.port)] = with_tls.port
+        done = tool.json("flash", *to_board, device.port, *watch, "--ca", name)
+        assert (done["changed"], done["heard"]) == (False, "birth")
+    now = device.tree()
+    assert now["/ca.der"] == (tmp_path / "ca.der").read_bytes()
+    settings = json.loads(now["/settings.json"])
+    assert (settings["ca"], settings["policy"], settings["password"]) == ("/ca.der", signed.hex(), password)
+    assert now["/state/identity"] == there["/state/identity"]
     with device:
         assert tool.json("erase", *to_board, device.port, "--yes") == {"device": "kitchen-12", "erased": True}
     assert device.tree() == {}
-
-
-def files(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if path.is_file()]
 
 
 def test_what_cannot_be_provisioned_is_refused_before_the_board_is_touched(made: Path, tmp_path: Path) -> None:
@@ -215,7 +185,7 @@ def test_what_cannot_be_provisioned_is_refused_before_the_board_is_touched(made:
         (["--wifi", "home", "--country", "nl", "--wifi-password-file", "wifi"], "two capital letters"),
         ([], "cannot be opened"),
     ):
-        line = tool.fails(*provision(tool, device, 1, *arguments))
+        line = tool.fails(*provision(device, 1, *arguments))
         assert words in line and SECRET not in line
     assert device.tree() == {}
 
@@ -255,21 +225,105 @@ def test_an_erasure_that_was_cut_can_be_done_again_and_takes_the_key_last(tmp_pa
     authority = Authority.init(tmp_path / "authority", "test")
     device = FlashedDevice(tmp_path / "flash")
     device.put(street.provisioned(authority))
-    device.put({"/a/agent/x.py": b"x", "/main.py": b"", "/version.tmp": b"x"})
-    device.record = []
+    device.put({"/a/agent/x.py": b"x", "/main.py": b"", "/ca.der": b"x"})
+    device.put({path + ".tmp": b"x" for path in ("/version", "/main.py", "/ca.der", "/settings.json")})
+    images: list[bytes] = []
+    device.watch = lambda: images.append(device.image.read_bytes())
     erase = ["erase", "--board", "unix", "--yes", "--port"]
     with device:
         assert Tool(tmp_path).json(*erase, device.port)["device"] == "kitchen-12"
     assert device.tree() == {"/boot.py": street.KEPT["/boot.py"]}
-    images = list(dict.fromkeys(device.record))
-    device.record = None
-    for image in images[::3]:
+    device.watch = lambda: None
+    for image in list(dict.fromkeys(images))[::3]:
         device.image.write_bytes(image)
         there = device.tree()
         assert "/settings.json" in there or not any(path.startswith(("/a", "/version")) for path in there)
         with device:
             assert Tool(tmp_path).json(*erase, device.port)["erased"]
         assert device.tree() == {"/boot.py": street.KEPT["/boot.py"]}
+
+
+@contextlib.contextmanager
+def typed(answer: bytes) -> Iterator[None]:
+    """Let somebody sit at the terminal and type `answer`, Ctrl-C too; as a terminal of theirs the pytest's own is left alone."""
+    board, port = pty.openpty()
+    os.write(board, answer)
+    with open(port, encoding="utf-8") as terminal, mock.patch.object(sys, "stdin", terminal):
+        yield
+    os.close(board)
+
+
+@pytest.mark.parametrize("answer", [b"no\n", b"y\n", b"\n", b"kitchen-1\n", b"\x04"])
+def test_an_erasure_that_is_not_confirmed_changes_nothing(tmp_path: Path, answer: bytes) -> None:
+    authority = Authority.init(tmp_path / "authority", "test")
+    device = FlashedDevice(tmp_path / "flash")
+    device.put(street.provisioned(authority))
+    image = device.image.read_bytes()
+    with device, typed(answer):
+        done = Tool(tmp_path).call("erase", "--board", "unix", "--port", device.port)
+    assert (done.returncode, done.stdout) == (2, "")
+    asked, _, error = done.stderr.partition("To erase, type the board's name: ")
+    assert "kitchen-12's key pair (it must be enrolled again)" in asked
+    assert error == "hum-firmware: that is not its name; nothing was changed\n"
+    assert device.image.read_bytes() == image
+
+
+def test_an_erasure_is_confirmed_with_the_board_s_name(tmp_path: Path) -> None:
+    authority = Authority.init(tmp_path / "authority", "test")
+    device = FlashedDevice(tmp_path / "flash")
+    device.put(street.provisioned(authority))
+    with device, typed(b"kitchen-12\n"):
+        done = Tool(tmp_path).call("erase", "--board", "unix", "--port", device.port, "--json")
+    assert done.stdout == '{"device": "kitchen-12", "erased": true}\n'
+    assert device.tree() == {"/boot.py": street.KEPT["/boot.py"]}
+
+
+def at_terminal(arguments: list[object], folder: Path, question: bytes, answer: bytes) -> tuple[int, bytes]:
+    """Run the tool on a terminal of its own, type `answer` to its question, and return (status, what it said after that)."""
+    board, port = pty.openpty()
+    shell = 'exec <"$0" >"$0" 2>&1; exec "$@"'  # opened anew, it is where Ctrl-C comes from
+    command = ["sh", "-c", shell, os.ttyname(port), sys.executable, "-m", "firmware", *map(str, arguments)]
+    with subprocess.Popen(
+        command, cwd=folder, env={**os.environ, "PYTHONPATH": str(PROJECT)}, start_new_session=True
+    ) as tool:
+        seen = b""
+        while not seen.endswith(question):
+            seen += os.read(board, 1000)
+        os.write(board, answer)
+        status = tool.wait(60)
+    end = b"<end>"
+    os.write(port, end)
+    seen = b""
+    while not seen.endswith(end):
+        seen += os.read(board, 1000)
+    os.close(port)
+    os.close(board)
+    return status, seen.removesuffix(end).replace(b"^C", b"").strip()
+
+
+def test_ctrl_c_at_the_question_of_an_erasure_leaves_the_board_as_it_was(tmp_path: Path) -> None:
+    device = FlashedDevice(tmp_path / "flash")
+    device.put(street.provisioned(Authority.init(tmp_path / "authority", "test")))
+    image = device.image.read_bytes()
+    with device:
+        erase: list[object] = ["erase", "--board", "unix", "--port", device.port]
+        status, said = at_terminal(erase, tmp_path, b"To erase, type the board's name: ", b"\x03")
+    assert (status, said) == (130, b"")
+    assert device.image.read_bytes() == image
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "says"),
+    [(b"\x03", 130, b""), (b"short77\n", 2, b"hum-firmware: a Wi-Fi password has 8 to 63 characters")],
+)
+def test_the_wifi_password_is_asked_for_and_not_shown(tmp_path: Path, answer: bytes, status: int, says: bytes) -> None:
+    Authority.init(tmp_path / "authority", "test")
+    (tmp_path / "mosquitto").mkdir()
+    device = FlashedDevice(tmp_path / "flash")
+    device.port = "/dev/none"
+    question = b"Password of home (empty for an open network): "
+    done, said = at_terminal(provision(device, 1, "--wifi", "home"), tmp_path, question, answer)
+    assert (done, said) == (status, says)
 
 
 # -- mip

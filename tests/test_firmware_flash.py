@@ -1,5 +1,8 @@
 """Flashing over the serial port: what is copied, what is refused, and that a cut at any step leaves a board that starts."""
 
+import json
+import signal
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +17,8 @@ from broker.releases import ReleaseError
 from firmware.errors import FirmwareError
 from firmware.port import DeviceError, PortError
 from tests import firmware_street as street
-from tests.firmware_device import FlashedDevice
+from tests.firmware_device import FlashedDevice, interrupted, tree
+from tests.firmware_tool import Tool
 
 
 @dataclass
@@ -80,33 +84,39 @@ def test_the_same_again_copies_nothing_and_changes_nothing(made: Street, device:
     assert device.tree() == before
 
 
-def after_a_cut(made: Street, device: FlashedDevice, really: bool) -> int:
-    """Return the version that a board starts after a cut, and check that the next run brings it to the new one."""
-    device.cut_command = device.cut_flash = 0
+def started(made: Street, device: FlashedDevice, there: dict[str, bytes]) -> int:
+    return street.starts(there, made.built, device.image.parent / "scratch")
+
+
+def goes_on(made: Street, device: FlashedDevice, image: bytes) -> None:
+    """Check that the next run brings a board whose flash a cut left as `image` to the new version."""
+    device.image.write_bytes(image)
     before = kept(device)
-    number = street.booted(device) if really else street.starts(device, made.built, device.image.parent / "scratch")
     with device:
         street.flash(device, made.built[2], reset=False)
-    assert street.starts(device, made.built, device.image.parent / "scratch") == 2
+    assert started(made, device, device.tree()) == 2
     assert kept(device) == before
-    return number
 
 
 def test_a_cut_before_any_command_leaves_a_board_that_starts_and_the_next_run_goes_on(
     made: Street, device: FlashedDevice
 ) -> None:
     before = kept(device)
-    device.record = []
+    images: list[bytes] = []
+    device.watch = lambda: images.append(device.image.read_bytes())
     with device:
         street.flash(device, made.built[2])
-    images = list(dict.fromkeys(device.record))  # most commands only look
-    device.record = None
+    device.watch = lambda: None
+    images = list(dict.fromkeys(images))  # most commands only look
     assert len(images) > 20
     seen = []
     for index, image in enumerate(images):
         device.image.write_bytes(image)
         assert kept(device) == before
-        seen.append(after_a_cut(made, device, index % 8 == 0))
+        seen.append(started(made, device, device.tree()))
+        if index % 16 == 0:
+            assert street.booted(device) == seen[-1]
+        goes_on(made, device, image)
     # The switch is one command; all before it is the old version, and all after it the new one.
     assert seen == sorted(seen) and set(seen) == {1, 2}
 
@@ -123,22 +133,48 @@ def test_a_board_that_goes_away_is_one_clear_line(made: Street, device: FlashedD
         assert "went away" in str(error.value) and "\n" not in str(error.value)
 
 
-def test_a_cut_at_a_flash_operation_leaves_a_board_that_starts(made: Street, device: FlashedDevice) -> None:
+def test_ctrl_c_is_status_130_and_the_board_runs_what_it_had(made: Street, device: FlashedDevice) -> None:
     before = kept(device)
-    seen = []
-    done = False
-    while not done:
+    tool = Tool(device.image.parent)
+    arguments = ["flash", "--board", "unix", "--build", made.built[2], "--port"]
+    with device:
+        street.flash(device, made.built[2], reset=False)
+        commands = device.commands
+
+    def press() -> None:
+        if device.commands == at:
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    device.watch = press
+    for at in (1, 2, 3, *range(4, commands, 14), commands):
         device.image.write_bytes(made.image)
         with device:
-            device.cut_flash = 1 + 5 * len(seen)  # of the start that the tool makes: the soft reset into the raw REPL
-            try:
-                street.flash(device, made.built[2], reset=False)
-                done = True
-            except PortError:
-                assert not done
+            done = tool.call(*arguments, device.port)
+            assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+            fields = json.loads(device.wait_for(b'"event": "version"'))
         assert kept(device) == before
-        seen.append(after_a_cut(made, device, False))
-    assert len(seen) > 10 and seen == sorted(seen) and seen[0] == 1
+        assert started(made, device, device.tree()) == fields["number"] == (2 if at == commands else 1)
+    device.watch = lambda: None
+    goes_on(made, device, device.image.read_bytes())
+
+
+def test_a_cut_in_any_operation_on_the_flash_leaves_a_board_that_starts(made: Street, device: FlashedDevice) -> None:
+    before = kept(device)
+    device.log = device.image.parent / "log"
+    with device:
+        street.flash(device, made.built[2], reset=False)
+    final = device.tree()
+    images = list(interrupted(made.image, device.log))
+    device.log = None
+    assert tree(images[-1]) == final
+    seen = []
+    for image in images:
+        there = tree(image)
+        assert {path: data for path, data in there.items() if path in before} == before
+        seen.append(started(made, device, there))
+    assert len(seen) > 100 and seen == sorted(seen) and set(seen) == {1, 2}
+    for image in images[7::60]:
+        goes_on(made, device, image)
 
 
 def test_a_version_on_trial_gives_way_and_what_it_falls_back_to_does_not(made: Street, device: FlashedDevice) -> None:
@@ -200,14 +236,14 @@ def test_a_damaged_version_gives_way_to_the_whole_one_before_it_is_written_over(
     flashed(device, made.built[2])
     # Nothing in this pointer leads to /a.
     device.put({"/version": versions.encode(Pointer("b", None, "", 3)), "/b/agent/large.py": b"LARGE = ''\n"})
-    device.record = []
+    images: list[bytes] = []
+    device.watch = lambda: images.append(device.image.read_bytes())
     with device:
         street.flash(device, made.built[3], reset=False)
     torn = 0
-    for image in dict.fromkeys(device.record):
-        device.image.write_bytes(image)
-        if "/b/manifest.cose" not in device.tree():
-            assert street.starts(device, made.built, device.image.parent / "scratch") == 1
+    for there in map(tree, dict.fromkeys(images)):
+        if "/b/manifest.cose" not in there:
+            assert started(made, device, there) == 1
             torn += 1
     assert torn > 3
 

@@ -32,7 +32,7 @@ class Contributing:
         self.pending = pending
         self._masks_target = masks_target
         self._disputed = None
-        self._disputes = None, 0
+        self._disputes = (0, 0), 0
         self.forget()
 
     def forget(self):

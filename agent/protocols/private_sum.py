@@ -407,7 +407,10 @@ class PrivateSum:
         clock = ("clock", time)
         if waiting:
             return [clock] + self._resend()
-        return [clock, ("take", epoch, round, self._own.counted(member.place.policy, epoch, round, counted), member.slots)]
+        return [
+            clock,
+            ("take", epoch, round, self._own.counted(member.place.policy, epoch, round, counted), member.slots),
+        ]
 
     def _contribute(self, epoch, round, mask, values):
         if epoch != self.epoch or not self._dealing or round <= self._last_round():

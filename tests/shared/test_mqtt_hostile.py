@@ -9,7 +9,7 @@ from agent.runtime import mqtt, mqtt_link, mqtt_packets
 
 CONNACK = b"\x20\x02\x00\x00"
 PINGRESP = b"\xd0\x00"
-PATIENCE_S = 5
+PATIENCE_S = 30
 
 
 class Connection:
