@@ -88,7 +88,8 @@ def _standard() -> set[str]:
 
 
 def _fixed(nodes: Mapping[str, list[ast.AST]]) -> set[str]:
-    """Return the names that must stay: of keywords, modules, imports from elsewhere, and in strings."""
+    """Return the names that must stay: of keywords, modules, imports from elsewhere, in strings, and of exceptions, for these are
+    among a board's last words."""
     fixed = {part for name in nodes for part in WORD.findall(name)}
     every = [node for found in nodes.values() for node in found]
     outside = {alias.asname or alias.name for node in every if isinstance(node, ast.Import) for alias in node.names}
@@ -97,6 +98,8 @@ def _fixed(nodes: Mapping[str, list[ast.AST]]) -> set[str]:
             case ast.Attribute(attr=name, value=ast.Name(id=module)) if module in outside:
                 fixed.add(name)
             case ast.keyword(arg=str(name)) | ast.Constant(value=str(name)):
+                fixed.add(name)
+            case ast.ClassDef(name=name, bases=[ast.Name(id="Exception")]):
                 fixed.add(name)
             case ast.Import(names=aliases):
                 fixed.update(name for alias in aliases for name in _names(alias))

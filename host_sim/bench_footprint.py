@@ -7,9 +7,14 @@ take, without the socket and TLS, is added. The second run is one of many rounds
 The port has words of 64 bits, boards have 32. An object is a whole number of words on both, so on a board it takes half; bytes take
 what they take. With h the heap and b what in it is bytes (bytecode, names and their numbers, texts, keys), a board's heap is
 (h + b)/2. A unix port of 32 bits (1.25, i386), in which the same board joined, had 87.1 kB where this says 89.0.
-Code that is frozen into the firmware takes no heap for bytecode, names and constants: that figure is computed from the files.
+
+Code can be in the flash, too, and run there: frozen into the firmware, or in a read-only file system (ROMFS), which asks for a firmware
+that is built with one. The latter is measured: the same board joins with its .mpy files in a ROMFS image, and the image, which the port
+has on the heap, is taken off. Frozen code has its tables of names and constants in the flash besides: computed from the files.
 """
 
+import contextlib
+import io
 import json
 import subprocess
 import tempfile
@@ -17,6 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from mpremote.romfs import make_romfs
 from rich.console import Console
 from rich.table import Table
 
@@ -41,11 +47,30 @@ ROUNDS_GROUP = 4
 STACK = 8  # rounds at the start of a run in which batches and masks come in for the first time
 POOL_32, POOL_64 = 7, 11  # bytes of a place in the table of names: a pointer, a hash of 2 and a length of 1
 KEPT = 1024 + 256  # bytes that are keys and numbers beside the record "key": the table of P-256, and N
+BLOCK_64 = 32  # bytes of a block of the port's heap
+# A ROMFS that the agent comes from, as the port can have one. What follows imports agent.runtime first, as on a board.
+MOUNT = """import sys, vfs
+image = bytearray({size})
+with open({image!r}, "rb") as file:
+    file.readinto(image)
+vfs.mount(vfs.VfsRom(image), "/rom")
+sys.path[:] = ["/rom", ".frozen"]
+"""
+JOIN = """import agent.runtime, asyncio
+from host_sim.bench_cohort_board import assemble
+asyncio.run(assemble({!r}).run())
+"""
+ACCOUNT = """import agent.runtime
+from host_sim.bench_footprint_board import main
+main({!r})
+"""
 NOTES = (
     "bytecode is the same on all four: none of the agent's code is native; the core's meter is the S0 input",
     "heap: measured on the 64-bit port, the bench's own code taken off, the MQTT client and a link added, without socket and TLS; for"
     " 32-bit words (h + b)/2, where b is bytecode, names, texts and keys; a 32-bit unix port had 2 % less than this says",
-    "frozen: computed: the same without bytecode, names and constants, which are in the flash then",
+    "code in a ROMFS: measured: a real board joins with bytecode, texts and letters of names in an image that is not counted. It needs"
+    " a firmware that is built with a ROMFS partition (MICROPY_HW_ROMFS_BYTES on rp2, a partition table of one's own on ESP32)",
+    "frozen: computed from that: without tables of names and constants, too; it needs a firmware of one's own as well",
     "growth: a straight line through the heap after every round; a board collects before each figure",
 )
 
@@ -68,43 +93,82 @@ def parts(firmware: Path) -> dict[str, int]:
 
 
 def heap(firmware: Path, say: Callable[[str], None], members: int = GROUP) -> dict[str, Any]:
-    """Return what is live after joining. Raises BoardLost."""
+    """Return what is live after joining, with code on the heap and in a ROMFS. Raises BoardLost."""
+    figures: dict[str, Any] = {}
     group = Group(members, SLOTS)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        board = _board(firmware, folder, group, BATCHES)
-        try:
-            street = Street(group, board, True, say)
-            say("keys, shares, masks")
-            street.set_up()
-            joined = report(board, [], b"collect")
-        finally:
-            board.stop()
-        key = (folder / "flash/key").stat().st_size
-    return _convert(firmware, joined["live"], joined["modules"], key + KEPT)
+        image = make_image(firmware, folder / "image")
+        for where in (None, image):
+            place = Path(tempfile.mkdtemp(dir=folder))
+            live, modules, data = _join(firmware, place, group, where, say)
+            contents = [mpy_file.read(path) for path in _files(firmware, modules)]
+            aside, names = inventory(firmware, modules, where)
+            live += aside["link"] - aside["bench"]
+            if not where:
+                figures |= _stock(live, contents, names, data)
+                continue
+            live -= -(-where.stat().st_size // BLOCK_64) * BLOCK_64
+            strings = sum(len(name) + 1 for name in modules)  # made by the imports
+            figures |= _in_rom(live, contents, names["n_qstr"], strings, data)
+    return figures | {"most": HEAP_MOST}
 
 
-def _convert(firmware: Path, live: int, modules: list[str], data: int) -> dict[str, Any]:
-    """Return the figures of a heap with `live` bytes, of which `data` are keys, with `modules` loaded."""
+def make_image(firmware: Path, target: Path) -> Path:
+    """Make the ROMFS image `target` of the folder `firmware`, and return it."""
+    with contextlib.redirect_stdout(io.StringIO()):  # it draws a tree of the files
+        target.write_bytes(make_romfs(str(firmware), mpy_cross=False))
+    return target
+
+
+def _join(
+    firmware: Path, folder: Path, group: Group, image: Path | None, say: Callable[[str], None]
+) -> tuple[int, list[str], int]:
+    """Let a board join; return what is live, the modules that are loaded, and the bytes of its keys."""
+    board = _board(firmware, folder, group, BATCHES, image)
+    try:
+        street = Street(group, board, True, say)
+        say("keys, shares, masks")
+        street.set_up()
+        joined = report(board, [], b"collect")
+    finally:
+        board.stop()
+    return joined["live"], joined["modules"], (folder / "flash/key").stat().st_size + KEPT
+
+
+def _files(firmware: Path, modules: list[str]) -> list[Path]:
     paths = [firmware / name.replace(".", "/") for name in modules]
-    files = [path.with_suffix(".mpy") if path.with_suffix(".mpy").exists() else path / "__init__.mpy" for path in paths]
-    contents = [mpy_file.read(path) for path in files]
-    aside, names = _inventory(firmware, modules)
-    heap_64 = live - aside["bench"] + aside["link"]
-    places = _places(names["n_qstr"])
-    strings = names["n_str_data_bytes"]
-    plain = sum(each.code + each.names + each.texts for each in contents)
-    heap_32 = (heap_64 + plain + strings + places * (2 * POOL_32 - POOL_64) + data) // 2
-    frozen = heap_32 - sum(each.total for each in contents) - strings - places * POOL_32
+    return [path.with_suffix(".mpy") if path.with_suffix(".mpy").exists() else path / "__init__.mpy" for path in paths]
+
+
+def _stock(live: int, contents: list[mpy_file.Content], names: dict[str, int], data: int) -> dict[str, Any]:
+    """Return the figures of a heap with `live` bytes, `data` of them keys, and with the code of `contents`, all of it on the heap."""
+    places, strings = _places(names["n_qstr"]), names["n_str_data_bytes"]
+    plain = sum(each.code + each.names + each.texts for each in contents) + strings + places * (2 * POOL_32 - POOL_64)
     return {
-        "64-bit port, measured": heap_64,
-        "32-bit words: .mpy files on stock firmware": heap_32,
-        "32-bit words: frozen into the firmware": frozen,
-        "most": HEAP_MOST,
+        "64-bit port, measured": live,
+        "32-bit words: .mpy files on stock firmware": (live + plain + data) // 2,
         "of it bytecode": sum(each.code for each in contents),
         "of it names": strings + places * POOL_32,
+        "of it tables and constants": sum(each.names + each.texts + each.objects for each in contents),
         "names": names["n_qstr"],
-        "modules": len(modules),
+        "modules": len(contents),
+    }
+
+
+def _in_rom(live: int, contents: list[mpy_file.Content], names: int, strings: int, data: int) -> dict[str, Any]:
+    """The same where bytecode, texts and the letters of names are in a ROMFS, but for `strings` bytes. `names` are counted."""
+    places = _places(names)
+    tables = sum(each.names for each in contents)
+    heap_32 = (live + tables + strings + places * (2 * POOL_32 - POOL_64) + data) // 2
+    return {
+        "64-bit port, code in a ROMFS, measured": live,
+        "32-bit words: code in a ROMFS": heap_32,
+        "32-bit words: frozen into the firmware, computed": heap_32
+        - tables
+        - sum(each.objects for each in contents)
+        - strings
+        - places * POOL_32,
     }
 
 
@@ -117,13 +181,25 @@ def _places(names: int) -> int:
     return places
 
 
-def _inventory(firmware: Path, modules: list[str]) -> tuple[dict[str, int], dict[str, int]]:
-    """Return what of the bench's own and of a link the heap holds, and MicroPython's account of its names."""
-    command = [tool("micropython"), "-X", f"heapsize={HEAP}", "-m", "host_sim.bench_footprint_board", *modules]
-    run = subprocess.run(command, cwd=firmware, capture_output=True, text=True, check=True, timeout=120)
+def inventory(firmware: Path, modules: list[str], image: Path | None) -> tuple[dict[str, int], dict[str, int]]:
+    """Return what of the modules, a link and the bench's own the heap holds, and MicroPython's account of its names."""
+    command = [*_micropython(), "-m", "host_sim.bench_footprint_board", *modules]
+    if image:
+        command = [*_micropython(), "-c", _mount(image) + ACCOUNT.format(modules)]
+    run = subprocess.run(
+        command, cwd=image.parent if image else firmware, capture_output=True, text=True, check=True, timeout=120
+    )
     account, figures = run.stdout.strip().splitlines()
     pairs = [pair.split("=") for pair in account.partition(": ")[2].split(", ")]
     return json.loads(figures), {name: int(value) for name, value in pairs}
+
+
+def _micropython() -> list[str]:
+    return [tool("micropython"), "-X", f"heapsize={HEAP}"]
+
+
+def _mount(image: Path) -> str:
+    return MOUNT.format(size=image.stat().st_size, image=str(image))
 
 
 def rounds(firmware: Path, count: int, say: Callable[[str], None]) -> dict[str, Any]:
@@ -157,11 +233,14 @@ def slope(values: list[int]) -> float:
     return sum((at - middle) * (value - mean) for at, value in enumerate(values)) / spread
 
 
-def _board(firmware: Path, folder: Path, group: Group, masks: int) -> BoardProcess:
+def _board(firmware: Path, folder: Path, group: Group, masks: int, image: Path | None = None) -> BoardProcess:
     settings = group.settings(flash=str(folder / "flash"), masks_target=masks)
-    (folder / "board.json").write_text(json.dumps(settings))
-    command = [tool("micropython"), "-X", f"heapsize={HEAP}", "-m", "host_sim.bench_cohort_board"]
-    return BoardProcess([*command, str(folder / "board.json")], firmware, folder / "errors")
+    path = folder / "board.json"
+    path.write_text(json.dumps(settings))
+    start = ["-m", "host_sim.bench_cohort_board", str(path)]
+    if image:
+        start = ["-c", _mount(image) + JOIN.format(str(path))]
+    return BoardProcess([*_micropython(), *start], folder if image else firmware, folder / "errors")
 
 
 def show(figures: dict[str, Any]) -> None:

@@ -32,13 +32,15 @@ async def link():  # type: ignore[no-untyped-def]
 
 def main(modules):  # type: ignore[no-untyped-def]
     """Load `modules`, and measure."""
+    before = live()
     for name in modules:
         __import__(name)
+    loaded = live() - before
     micropython.qstr_info()
     linked = asyncio.run(link())
     before = live()
     __import__("host_sim.bench_cohort_board")
-    print(json.dumps({"link": linked, "bench": live() - before}))
+    print(json.dumps({"loaded": loaded, "link": linked, "bench": live() - before}))
 
 
 if __name__ == "__main__":

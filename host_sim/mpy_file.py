@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 VERSION = 6
+NATIVE = 0xFC  # in the third byte: which architecture's code is in the file, 0 for none, and flags for it
 BLOCK = 16  # bytes of a heap's block where words have 32 bits
 SINGLE = 5  # types of constants below this one have no data: None, False, True, ...
 TEXT = (5, 6)  # str and bytes end in a zero
@@ -88,6 +89,8 @@ def read(path: Path) -> Content:
     data = path.read_bytes()
     if data[:2] != bytes([ord("M"), VERSION]):
         raise MpyError(f"{path} is not a .mpy file of version {VERSION}")
+    if data[2] & NATIVE:
+        raise MpyError(f"{path} has native code")
     reader = _Reader(data)
     names, constants = reader.number(), reader.number()
     for _ in range(names):

@@ -9,6 +9,7 @@ import pytest
 from firmware.compiled import ARCHITECTURES, ROOT, compile_agent, slimmed, tool
 from firmware.names import FREE, shorten
 from host_sim import bench_footprint, mpy_file
+from host_sim.programs import PROGRAMS
 
 LIBRARY = """
 _TABLE = {"one": 1}
@@ -53,16 +54,22 @@ def parsed():
     return {"library_of_test.py": ast.parse(LIBRARY), "user.py": ast.parse(USER)}
 
 
-def test_every_module_compiles_for_a_board_and_the_core_fits(tmp_path):
-    figures = bench_footprint.parts(compile_agent(tmp_path, architecture=ARCHITECTURES[0]))
+@pytest.fixture(scope="module")
+def firmware(tmp_path_factory):
+    """All that a board of the simulator runs, compiled once."""
+    return compile_agent(tmp_path_factory.mktemp("firmware"), programs=PROGRAMS, architecture=ARCHITECTURES[0])
+
+
+def test_every_module_compiles_for_a_board_and_the_core_fits(firmware):
+    figures = bench_footprint.parts(firmware)
     modules = {path.relative_to(ROOT).with_suffix(".mpy") for path in (ROOT / "agent").rglob("*.py")}
-    assert {path.relative_to(tmp_path) for path in (tmp_path / "agent").rglob("*.mpy")} == modules
+    assert {path.relative_to(firmware) for path in (firmware / "agent").rglob("*.mpy")} == modules
     assert sum(figures[part] for part in bench_footprint.PARTS) <= figures["all"]
     assert figures["core: one meter, what boards load"] <= bench_footprint.CORE_MOST
-    for path in tmp_path.rglob("*.mpy"):
+    for path in firmware.rglob("*.mpy"):
         content = mpy_file.read(path)  # raises unless it understands the file to its last byte, which is bytecode only
         assert content.total >= content.code >= 0
-    names = json.loads((tmp_path / "names.json").read_text())  # tells what a traceback means
+    names = json.loads((firmware / "names.json").read_text())  # tells what a traceback means
     assert "_sum_steps" in names["agent/crypto/p256.py"].values()
     assert all(set(short) <= set(FREE) for short in names.values())
 
@@ -77,6 +84,20 @@ def test_bytecode_is_the_same_for_every_kind_of_board(tmp_path):
         subprocess.run(command, check=True)
         made.add(output.read_bytes())
     assert len(made) == 1
+
+
+def test_code_in_a_romfs_runs_where_it_is(firmware, tmp_path):
+    """The same modules take less heap from the image than from files, by most of their bytecode at least."""
+    modules = [
+        "agent.runtime.board",
+        "agent.runtime.mqtt_link",
+        "agent.protocols.dealing",
+        "agent.protocols.private_sum",
+    ]
+    image = bench_footprint.make_image(firmware, tmp_path / "image")
+    on_heap, in_rom = (bench_footprint.inventory(firmware, modules, where)[0] for where in (None, image))
+    code = sum(mpy_file.read(firmware / (name.replace(".", "/") + ".mpy")).code for name in modules)
+    assert 0 < in_rom["loaded"] < on_heap["loaded"] - code
 
 
 def test_shortened_modules_do_what_they_did():
