@@ -41,7 +41,7 @@ demo: setup ## Run a broker, a coordinator and 12 MicroPython boards; print sums
 .PHONY: test
 test: setup ## Run all tests: CPython, and the shared suite again on MicroPython
 	@if test -n "$(PYTEST)"; then $(BIN)/python -m pytest $(PYTEST); else \
-		$(BIN)/python -m pytest -n 2 -m "not alone" && $(BIN)/python -m pytest -m alone; fi
+		$(BIN)/python -m pytest -n 2 -m "not alone" && $(BIN)/python -m pytest -n 2 --dist loadfile -m alone; fi
 
 .PHONY: lint
 lint: setup ## Check style, types and that imports point one way
