@@ -290,8 +290,10 @@ class PrivateSum:
         if self._round_open:
             return None
         if not self._making:
-            self._workspace = None  # a signature's check needs the room
+            self._workspace = None
             self._making = self._next_job()
+        elif self._workspace:
+            return "_making"  # its buffers and the code that checks signatures are never in a small heap at once
         for name in _JOBS:
             if getattr(self, name):
                 return name

@@ -67,6 +67,7 @@ class Board:
             self.client.subscribe(topic_filter)
         self.client.on_message = self._on_message
         self.client.on_link = self._on_link
+        unload()  # before a roster is taken up again, which needs the room
         self._restore()
         unload()
         self._free_reserve()

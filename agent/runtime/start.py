@@ -6,7 +6,6 @@ from agent.runtime import diagnostics, identity, mqtt
 from agent.runtime.board import Board
 from agent.runtime.clock import Clock
 from agent.runtime.mask_stock import MaskStock
-from agent.runtime.reach import Reach
 from agent.runtime.settings import SettingsError, check
 from agent.runtime.share_stock import ShareStock
 from agent.runtime.store import Store
@@ -94,6 +93,8 @@ def _board(settings, store, clock, meter, log, health):
 
 
 def _reach(settings, board, wifi):
+    from agent.runtime.reach import Reach  # a board on a loopback needs none of it
+
     host, port, _, _ = board.client.address
     board.client.prepare = Reach(board.client, host, port, settings["deployment"], wifi, board.clock).prepare
 

@@ -3,7 +3,8 @@
 from test_store import FailingStore, Folder
 
 from agent.runtime import clock
-from agent.runtime.clock import BACK_MOST, DOUBT_MOST, DOUBT_S, EARLIEST, KEEP_S, LATEST, Clock, calendar
+from agent.runtime.calendar import calendar
+from agent.runtime.clock import BACK_MOST, DOUBT_MOST, DOUBT_S, EARLIEST, KEEP_S, LATEST, Clock
 from agent.runtime.store import Store, StoreError
 
 NOW = 1800000000

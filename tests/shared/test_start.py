@@ -7,7 +7,7 @@ from expect import raises
 from test_store import Folder
 
 from agent.meters.simulated import SimulatedMeter
-from agent.runtime.clock import calendar
+from agent.runtime.calendar import calendar
 from agent.runtime.settings import SettingsError
 from agent.runtime.start import UNLINKED_MOST_S, assemble, assemble_board
 from agent.runtime.watchdog import TIMEOUT_MS
