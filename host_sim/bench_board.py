@@ -11,7 +11,7 @@ import sys
 
 from agent.joye_libert import masks
 from agent.protocols.provision import Provision
-from agent.runtime import GARBAGE_MOST, reserve
+from agent.runtime import reserve
 from agent.runtime.board import SLICE_MS
 from agent.runtime.ticks import ticks_diff, ticks_us
 from agent.runtime.unload import unload
@@ -101,8 +101,6 @@ def main():  # type: ignore[no-untyped-def]
     """Measure and print."""
     machine, signed = make_machine(sys.argv[1])
     gc.collect()
-    if hasattr(gc, "threshold"):
-        gc.threshold(GARBAGE_MOST)
     start = ticks_us()
     machine.message(topics.group("bench", "main", "roster"), signed)
     make_room(machine)
