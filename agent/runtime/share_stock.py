@@ -16,9 +16,8 @@ import struct
 
 from agent.runtime.store import Corrupt, StoreError
 
-KEYS_EACH = (
-    6  # shares a record: 6 of 641 bytes, or 7 of 512, the longest there are, and what is with them, fill a block
-)
+# Shares a record: 6 of 641 bytes, or 7 of 512, the longest there are, and what is with them, fill a block.
+KEYS_EACH = 6
 BLINDINGS_EACH = 7
 
 _ANSWERED = "answered"

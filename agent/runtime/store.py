@@ -119,9 +119,8 @@ class Store:
         """
         with _Flash("reserve"):
             figures = os.statvfs(self._root)
-        free = (
-            figures[4] if figures[4] <= figures[2] else 0
-        )  # littlefs counts some blocks twice, and MicroPython then wraps around
+        # littlefs counts some blocks twice, and MicroPython then wraps around.
+        free = figures[4] if figures[4] <= figures[2] else 0
         if figures[1] * free < size + MARGIN:
             raise Full
 

@@ -155,9 +155,8 @@ class Updater:
         self.machine.rest()
         gc.collect()
         steps = self._steps()
-        reserve[0] = (
-            None  # not before the code is there: its small pieces fill the gaps, and the messages need what is whole
-        )
+        # Not before the code is there: its small pieces fill the gaps, and the messages need what is whole.
+        reserve[0] = None
         self._notice = None
         try:
             self._log("installed", {"version": await self._drive(steps)})
