@@ -18,7 +18,7 @@ from agent.wire import release, topics
 from agent.wire.envelope import EnvelopeError
 from agent.wire.messages import MessageError
 from broker.authority import Authority, replace
-from broker.coordinator.service import NO_DELAY, Link
+from broker.coordinator.service import Link
 
 WAIT_S = 20.0
 
@@ -96,17 +96,8 @@ def _verified(signed: bytes, authority: bytes, deployment: str, board: str) -> R
 @asynccontextmanager
 async def _client(link: Link) -> AsyncIterator[aiomqtt.Client]:
     try:
-        async with aiomqtt.Client(
-            link.host,
-            link.port,
-            username=link.username,
-            password=link.password,
-            identifier=f"hum-release-{os.getpid()}",
-            tls_params=aiomqtt.TLSParameters(ca_certs=link.ca) if link.ca else None,
-            socket_options=NO_DELAY,
-            timeout=WAIT_S,
-            max_queued_outgoing_messages=10_000,
-        ) as client:
+        identifier = f"hum-release-{os.getpid()}"
+        async with link.client(identifier, timeout=WAIT_S, max_queued_outgoing_messages=10_000) as client:
             yield client
     except aiomqtt.MqttError as error:
         raise ReleaseError(f"the broker at {link.host}:{link.port}: {error}") from None

@@ -10,7 +10,7 @@ from typing import Any
 import aiomqtt
 
 from agent.wire import messages, topics
-from broker.coordinator.service import NO_DELAY, Link
+from broker.coordinator.service import Link
 from firmware.errors import FirmwareError
 from firmware.port import Port, PortError, opened, printable
 
@@ -25,15 +25,7 @@ def at_broker(link: Link, deployment: str, device: str, start: Callable[[], None
 async def _at_broker(link: Link, deployment: str, device: str, start: Callable[[], None], seconds: float) -> None:
     started = False
     try:
-        async with aiomqtt.Client(
-            link.host,
-            link.port,
-            username=link.username,
-            password=link.password,
-            identifier=f"hum-firmware-{os.getpid()}",
-            tls_params=aiomqtt.TLSParameters(ca_certs=link.ca) if link.ca else None,
-            socket_options=NO_DELAY,
-        ) as client:
+        async with link.client(f"hum-firmware-{os.getpid()}") as client:
             await client.subscribe(topics.device(deployment, device, "state"), qos=1)
             started = True
             start()

@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import aiomqtt
 from sqlalchemy.exc import SQLAlchemyError
@@ -36,6 +37,19 @@ class Link:
     username: str | None
     password: str | None
     ca: str | None
+
+    def client(self, identifier: str, **options: Any) -> aiomqtt.Client:
+        """Return a client that is not connected yet; `options` are aiomqtt's own."""
+        return aiomqtt.Client(
+            self.host,
+            self.port,
+            username=self.username,
+            password=self.password,
+            identifier=identifier,
+            tls_params=aiomqtt.TLSParameters(ca_certs=self.ca) if self.ca else None,
+            socket_options=NO_DELAY,
+            **options,
+        )
 
 
 class Service:
@@ -77,16 +91,10 @@ class Service:
 
     def _client(self) -> aiomqtt.Client:
         topic = topics.coordinator_state(self._deployment)
-        return aiomqtt.Client(
-            self._link.host,
-            self._link.port,
-            username=self._link.username,
-            password=self._link.password,
-            identifier=f"hum-coordinator-{self._deployment}",
-            tls_params=aiomqtt.TLSParameters(ca_certs=self._link.ca) if self._link.ca else None,
+        return self._link.client(
+            f"hum-coordinator-{self._deployment}",
             will=aiomqtt.Will(topic, messages.presence(False), qos=1, retain=True),
             keepalive=15,
-            socket_options=NO_DELAY,
             timeout=5,
             max_queued_incoming_messages=10_000,
         )
