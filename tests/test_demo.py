@@ -35,7 +35,7 @@ def demo(folder: Path, *arguments: object, **environment: str) -> "subprocess.Co
     """Run the demo below `folder`; no process of it may be left."""
     command = [HUM_SIM, "demo", "--output", str(folder / "out"), *map(str, arguments)]
     run = subprocess.run(
-        command, capture_output=True, text=True, check=False, timeout=100, env={**os.environ, **environment}
+        command, capture_output=True, text=True, check=False, timeout=200, env={**os.environ, **environment}
     )
     assert running(folder / "out") == {}
     return run

@@ -278,6 +278,15 @@ def test_an_erasure_is_confirmed_with_the_board_s_name(tmp_path: Path) -> None:
     assert device.tree() == {"/boot.py": street.KEPT["/boot.py"]}
 
 
+def finish(tool: "subprocess.Popen[bytes]", again: Callable[[], object]) -> int:
+    """Wait for the end. A Ctrl-C between the question and the reading of the answer is lost: a person presses it again."""
+    for _ in range(30):
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return tool.wait(2)
+        again()
+    return tool.wait(1)
+
+
 def at_terminal(arguments: list[object], folder: Path, question: bytes, answer: bytes) -> tuple[int, bytes]:
     """Run the tool on a terminal of its own, type `answer` to its question, and return (status, what it said after that)."""
     board, port = pty.openpty()
@@ -286,11 +295,14 @@ def at_terminal(arguments: list[object], folder: Path, question: bytes, answer: 
     with subprocess.Popen(
         command, cwd=folder, env={**os.environ, "PYTHONPATH": str(PROJECT)}, start_new_session=True
     ) as tool:
-        seen = b""
-        while not seen.endswith(question):
-            seen += os.read(board, 1000)
-        os.write(board, answer)
-        status = tool.wait(60)
+        try:
+            seen = b""
+            while not seen.endswith(question):
+                seen += os.read(board, 1000)
+            os.write(board, answer)
+            status = finish(tool, lambda: answer == b"\x03" and os.write(board, answer))
+        finally:
+            tool.kill()
     end = b"<end>"
     os.write(port, end)
     seen = b""

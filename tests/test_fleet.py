@@ -42,8 +42,8 @@ def truth(round_number: int, missing: Collection[str] = ()) -> int:
 def plan(**changes: Any) -> Plan:
     options = {
         "rounds": 4,
-        "interval": 6.0,
-        "window": 4.8,
+        "interval": 5.0,
+        "window": 4.0,
         "runtime": "micropython",
         "heap": "192k",
         "masks_target": 4,

@@ -22,7 +22,7 @@ KILLS = 20
 @pytest.mark.parametrize(("story", "least", "checks"), [("contributions", 700, "9"), ("shares", 380, "8")])
 def test_the_scenario_passes_on_littlefs_under_micropython(story: str, least: int, checks: str) -> None:
     command = [str(MICROPYTHON), "-X", "heapsize=2M", "tests/power_cut/scenario.py", story]
-    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=110, check=False)
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=250, check=False)
     print(run.stdout, run.stderr)
     closing = re.search(r"^(\d+) cuts tried\n(\d+) passed, (\d+) failed$", run.stdout, re.M)
     assert run.returncode == 0 and closing, run.stdout + run.stderr

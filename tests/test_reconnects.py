@@ -50,7 +50,7 @@ def run_board(port: int, links: int, kind: str, files: int = 64) -> dict[str, in
     """Run it with at most so many open files."""
     command = ["prlimit", f"--nofile={files}", str(MICROPYTHON), "-X", "heapsize=160k"]
     command += ["tests/mqtt_board_reconnects.py", str(port), str(links), kind]
-    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False)
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=250, check=False)
     print(run.stdout, run.stderr)
     assert run.returncode == 0 and not run.stderr, run.stdout + run.stderr
     return {name: int(value) for name, value in (line.split() for line in run.stdout.splitlines())}

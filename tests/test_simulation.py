@@ -429,7 +429,7 @@ def partial_rounds(run: Run) -> list[int]:
 
 
 @pytest.mark.timeout(600)  # less than a minute, on two cores that have nothing else to do
-@settings(max_examples=35, deadline=None, suppress_health_check=list(HealthCheck), phases=set(Phase) - {Phase.explain})
+@settings(max_examples=22, deadline=None, suppress_health_check=list(HealthCheck), phases=set(Phase) - {Phase.explain})
 @given(plans)
 def test_no_schedule_of_faults_breaks_a_promise(plan: Plan) -> None:
     run = carry_out(plan)

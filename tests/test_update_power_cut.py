@@ -11,7 +11,7 @@ MICROPYTHON = Path(sys.executable).parent / "micropython"
 
 def test_the_update_passes_on_littlefs_under_micropython() -> None:
     command = [str(MICROPYTHON), "-X", "heapsize=4M", "tests/power_cut/update.py"]
-    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=110, check=False)
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=250, check=False)
     print(run.stdout, run.stderr)
     closing = re.search(r"^(\d+) cuts tried\n(\d+) passed, (\d+) failed$", run.stdout, re.M)
     assert run.returncode == 0 and closing, run.stdout + run.stderr
