@@ -55,7 +55,7 @@ bench: setup ## Measure; every figure beside a named baseline of the same run
 	@$(BIN)/python -m host_sim.bench
 
 .PHONY: firmware
-firmware: setup ## Compile and sign the application: BOARD=pico-w
+firmware: setup ## Compile and sign the application: BOARD=pico-w, FIRMWARE=--romfs for an image to run in place
 	$(call wants,BOARD,BOARD=pico-w)
 	@$(HUM_FIRMWARE) build --board $(BOARD) $(FIRMWARE)
 

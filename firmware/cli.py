@@ -26,6 +26,7 @@ from firmware import flash as flashing
 from firmware.compiled import CompileError
 from firmware.errors import FirmwareError
 from firmware.port import Port, printable
+from firmware.romfs import write_image
 from firmware.settings import Broker, Meter, Reading, Wifi, compose
 
 app = typer.Typer(
@@ -92,12 +93,18 @@ def build(
     version: Annotated[
         int | None, typer.Option(help="The version's number; one more than the last if not given.", min=1)
     ] = None,
+    romfs: Annotated[
+        bool, typer.Option("--romfs", help="Write romfs.img, too, for firmware with a ROMFS: docs/boards.md.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Compile the application for a board and sign it."""
     kind = boards.load(board)
     built = builds.build(kind, target or BUILDS / board, Authority(folder), version, _progress("compiled"))
-    fields = {"board": board, "version": built.version, "files": built.files, "bytes": built.size}
+    fields: dict[str, Any] = {"board": board, "version": built.version, "files": built.files, "bytes": built.size}
+    if romfs:
+        image = write_image(target or BUILDS / board)
+        fields |= {"image": str(image), "image_bytes": image.stat().st_size}
     _print(as_json, {**fields, "folder": str(target or BUILDS / board), "changed": built.changed})
 
 

@@ -2,9 +2,13 @@
 
 MicroPython keeps every name that code mentions in a table of strings for ever, also when the module has left the memory: the
 name, and 7 bytes more in tables that double. But some hundred names are in every firmware, because the form of .mpy files counts
-on them. So each name that the agent defines, and that nothing outside can look for, becomes one of those; two names may become
-the same if no module mentions both. Parameters of functions, which are called by position, become so besides. What a keyword, a
-string, the standard library or a program outside of the agent mentions stays as it is.
+on them. So each name that the agent defines, and that nothing outside can look for, becomes one of those.
+
+Names in modules, in objects and in functions do not meet: a global and an attribute may have one name. So two globals may
+become the same if no module mentions both, and two attributes if no object has both: classes that inherit from one another
+share theirs. Parameters of functions, which are called by position, become such names besides. What a keyword, a string,
+the standard library or a program outside of the agent mentions stays as it is. Modules must be such as bundle.py makes:
+none uses another one as an object.
 
 The code does the same afterwards. Only a traceback calls things otherwise: names.json beside the code tells what each name was.
 """
@@ -14,7 +18,10 @@ import builtins
 import importlib
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
+from typing import TypeVar
+
+from firmware.bundle import Comprehension, Function, bindings, parameters
 
 WORD = re.compile(r"\w+")
 # Of the names in every firmware, those that mean nothing to the compiler and that nothing built in looks for in an object.
@@ -25,6 +32,16 @@ FREE = WORD.findall("""
     repr replace reverse rfind rindex round rsplit rstrip sep set setattr setdefault sort sorted split start startswith staticmethod
     step stop str strip sum to_bytes tuple update upper values zip
 """)
+# For globals only, where the module does not mention them: these mean something as an attribute, or are built in.
+GLOBAL = WORD.findall("""
+    ArithmeticError AssertionError AttributeError BaseException EOFError Ellipsis GeneratorExit ImportError IndentationError
+    IndexError KeyError KeyboardInterrupt LookupError MemoryError NameError NoneType NotImplementedError OSError OverflowError
+    RuntimeError StopIteration SyntaxError SystemExit TypeError ValueError ZeroDivisionError __call__ __delitem__ __enter__
+    __exit__ __getitem__ __hash__ __int__ __iter__ __len__ __next__ __repr__ __setitem__ __str__ args close next object read
+    readinto readline send throw value write
+""")
+# When those run out: they cost something, but they are short, and the same everywhere.
+MORE = [letter + digit for digit in "0123456789" for letter in "abcdefghijklmnopqrstuvwxyz"]
 STANDARD = WORD.findall("""
     array asyncio binascii collections errno gc hashlib io json math os random select socket ssl struct sys time types
 """)
@@ -38,7 +55,7 @@ HARDWARE = set(
         unregister value writeblocks
     """)
 )
-Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
+K = TypeVar("K", bound=Hashable)
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
@@ -57,25 +74,6 @@ def _names(node: ast.AST) -> Iterator[str]:
             yield from name.split(".")
             if asname:
                 yield asname
-
-
-def _definitions(tree: ast.Module) -> Iterator[str]:
-    """Yield the names of what a module defines: functions, classes, their attributes and its own."""
-    for node in ast.walk(tree):
-        match node:
-            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
-                yield name
-            case ast.Attribute(attr=name, value=ast.Name(id="self"), ctx=ast.Store()):
-                yield name
-        if isinstance(node, ast.Module | ast.ClassDef):
-            for statement in node.body:
-                if isinstance(statement, ast.Assign):
-                    yield from (
-                        name.id
-                        for target in statement.targets
-                        for name in ast.walk(target)
-                        if isinstance(name, ast.Name)
-                    )
 
 
 def _standard() -> set[str]:
@@ -108,45 +106,111 @@ def _fixed(nodes: Mapping[str, list[ast.AST]]) -> set[str]:
     return fixed
 
 
-def _related(nodes: Mapping[str, list[ast.AST]]) -> dict[str, set[str]]:
-    """Return for each module those whose classes have instances in common with its own: it and they inherit from one another."""
-    classes = {
-        module: {node.name: node for node in found if isinstance(node, ast.ClassDef)} for module, found in nodes.items()
-    }
-    related = {module: {module} for module in nodes}
-    for module, own in classes.items():
-        bases = {name for one in own.values() for base in one.bases for node in ast.walk(base) for name in _names(node)}
-        for other in [other for other, found in classes.items() if bases & found.keys()]:
-            together = related[module] | related[other]
-            for each in together:
-                related[each] = together
-    return related
+def _inside(node: ast.AST) -> bool:
+    return isinstance(node, ast.ImportFrom) and str(node.module).split(".")[0] in ("agent", "host_sim")
+
+
+def _globals(tree: ast.Module) -> set[str]:
+    """Return the names that a module defines, or has from another one of these."""
+    body = [node for node in tree.body if not isinstance(node, ast.Import | ast.ImportFrom)]
+    declared = [node for node in ast.walk(tree) if isinstance(node, ast.Global) or _inside(node)]
+    return set(bindings(body)).union(
+        *(_names(each) for node in declared for each in (node, *ast.iter_child_nodes(node)))
+    )
+
+
+class _Families:
+    """The attributes that objects of the program's classes have: one set for all classes that inherit from one another."""
+
+    def __init__(self, nodes: Mapping[str, list[ast.AST]]) -> None:
+        classes = [node for found in nodes.values() for node in found if isinstance(node, ast.ClassDef)]
+        self.defined: set[str] = set()
+        self._of = {one.name: {one.name} for one in classes}
+        for one in classes:
+            for base in (node.id for node in one.bases if isinstance(node, ast.Name) and node.id in self._of):
+                together = self._of[one.name] | self._of[base]
+                for name in together:
+                    self._of[name] = together
+        self.attributes: dict[int, set[str]] = {id(family): set() for family in self._of.values()}
+        for one in classes:
+            own, mentioned = _attributes(one)
+            self.defined |= own
+            self.attributes[id(self._of[one.name])] |= own | mentioned
+
+
+def _attributes(one: ast.ClassDef) -> tuple[set[str], set[str]]:
+    """Return (names that the class, or a method on its object, defines, names that a method looks for in its object)."""
+    own, mentioned = set(bindings(one.body)), set()
+    for node in ast.walk(one):
+        match node:
+            case ast.Attribute(attr=name, value=ast.Name(id="self"), ctx=ast.Store()):
+                own.add(name)
+            case ast.Attribute(attr=name, value=ast.Name(id="self")):
+                mentioned.add(name)
+    return own, mentioned
 
 
 class _Rename(ast.NodeVisitor):
-    """Gives every name in `new` its new name."""
+    """Gives variables that are in `variables`, and attributes in `attributes`, their new names."""
 
-    def __init__(self, new: Mapping[str, str]) -> None:
-        self._new = new
-
-    def generic_visit(self, node: ast.AST) -> None:
-        for field in ("id", "attr", "arg", "name", "asname"):
-            name = getattr(node, field, None)
-            if isinstance(name, str) and not isinstance(node, ast.keyword):
-                setattr(node, field, self._new.get(name, name))
-        if isinstance(node, ast.Global | ast.Nonlocal):
-            node.names = [self._new.get(name, name) for name in node.names]
-        super().generic_visit(node)
-
-
-class _RenameLocal(_Rename):
-    """The same for local variables: an attribute of the same name is another thing."""
+    def __init__(self, variables: Mapping[str, str], attributes: Mapping[str, str]) -> None:
+        self._variables = variables
+        self._attributes = attributes
+        self._in_class = False
 
     def generic_visit(self, node: ast.AST) -> None:
+        in_class = self._in_class
+        new = self._attributes if in_class and isinstance(node, Definition) else self._variables
+        for name in ("id", "arg", "name", "asname"):
+            old = getattr(node, name, None)
+            if isinstance(old, str) and not isinstance(node, ast.keyword):
+                setattr(node, name, new.get(old, old))
         if isinstance(node, ast.Attribute):
-            self.visit(node.value)
+            node.attr = self._attributes.get(node.attr, node.attr)
+        if isinstance(node, ast.Global | ast.Nonlocal):
+            node.names = [self._variables.get(name, name) for name in node.names]
+        if isinstance(node, ast.ClassDef):
+            self._visit_class(node)
+            return
+        self._in_class = False
+        super().generic_visit(node)
+        self._in_class = in_class
+
+    def _visit_class(self, node: ast.ClassDef) -> None:
+        for each in (*node.bases, *node.decorator_list):
+            self.visit(each)
+        for statement in node.body:
+            self._in_class = isinstance(statement, Definition)
+            if isinstance(statement, ast.Assign):
+                for target in statement.targets:
+                    _Rename(self._attributes, {}).visit(target)
+                self.visit(statement.value)
+            else:
+                self.visit(statement)
+        self._in_class = False
+
+
+def _lengthen_variables(tree: ast.AST, stay: set[str]) -> None:
+    """Rename the functions' variables that have one of the names in the firmware, so that globals can get those."""
+    for node in [node for node in ast.walk(tree) if isinstance(node, Function | Comprehension)]:
+        if isinstance(node, Comprehension):
+            bound = {
+                each.id for part in node.generators for each in ast.walk(part.target) if isinstance(each, ast.Name)
+            }
         else:
-            super().generic_visit(node)
+            bound = set(parameters(node.args)) | set([] if isinstance(node, ast.Lambda) else bindings(node.body))
+        new = {name: name + "_" for name in bound & ({*FREE, *GLOBAL, *MORE} - stay)}
+        for part in _inner(node):
+            _Rename(new, {}).visit(part)
+
+
+def _inner(node: ast.AST) -> list[ast.AST]:
+    """Return what of a function is in its own scope: not the default values."""
+    if not isinstance(node, Function):
+        return [node]
+    arguments = node.args
+    named = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, arguments.vararg, arguments.kwarg]
+    return [*(each for each in named if each), *(node.body if isinstance(node.body, list) else [node.body])]
 
 
 def _rename_parameters(tree: ast.Module, keywords: set[str]) -> None:
@@ -156,38 +220,87 @@ def _rename_parameters(tree: ast.Module, keywords: set[str]) -> None:
         mentioned = {name for node in inside for name in _names(node)}
         defined = {node.name for node in inside if isinstance(node, Definition)}
         imported = {name for node in inside if isinstance(node, ast.alias) for name in _names(node)}
-        parameters = [*function.args.posonlyargs, *function.args.args]
+        named = [*function.args.posonlyargs, *function.args.args]
         stay = keywords | defined | imported | {"self", *FREE}
         free = iter([name for name in FREE if name not in mentioned])
-        new = {parameter.arg: next(free) for parameter in parameters if parameter.arg not in stay}
-        renaming = _RenameLocal(new)
-        for part in parameters + (function.body if isinstance(function.body, list) else [function.body]):
-            renaming.visit(part)  # not the default values: their names are of the scope around
+        new = {parameter.arg: next(free) for parameter in named if parameter.arg not in stay}
+        for part in _inner(function):
+            _Rename(new, {}).visit(part)
 
 
-def shorten(trees: Mapping[str, ast.Module], kept: set[str]) -> dict[str, dict[str, str]]:
-    """Rename in `trees`, modules by path, what nobody else mentions, and nothing in `kept`; return {module: {new: old}}."""
+def _assign(
+    users: Mapping[str, set[K]], taken: Mapping[K, set[str]], names: list[str], weights: Counter[str]
+) -> dict[str, str]:
+    """Return a new name, one of `names`, for each that `users` has: another one than all that its users have taken."""
+    new = {}
+    for name in sorted(users, key=lambda name: (-len(users[name]), -weights[name], name)):
+        free = next((short for short in names if not any(short in taken[user] for user in users[name])), None)
+        if free and len(name) > len(MORE[0]):
+            new[name] = free
+            for user in users[name]:
+                taken[user].add(free)
+    return new
+
+
+def shorten(trees: Mapping[str, ast.Module], kept: set[str]) -> dict[str, dict[str, list[str]]]:
+    """Rename in `trees`, modules by path, what nobody else mentions, and nothing in `kept`; return {module: {new: what it was}}."""
+    found = {module: list(ast.walk(tree)) for module, tree in trees.items()}
+    keywords = {node.arg for each in found.values() for node in each if isinstance(node, ast.keyword) and node.arg}
+    for tree in trees.values():
+        _lengthen_variables(tree, keywords | kept)
     nodes = {module: list(ast.walk(tree)) for module, tree in trees.items()}
-    mentioned = {module: Counter(name for node in found for name in _names(node)) for module, found in nodes.items()}
-    keywords = {node.arg for found in nodes.values() for node in found if isinstance(node, ast.keyword) and node.arg}
+    total = Counter(name for each in nodes.values() for node in each for name in _names(node))
     fixed = _fixed(nodes)
     prefixes = tuple(text for text in fixed if text.startswith("_") and text.strip("_"))  # "_do_" + name, for getattr
     stay = fixed | kept | _standard()
-    total: Counter[str] = sum(mentioned.values(), Counter())
-    defined = {name for tree in trees.values() for name in _definitions(tree)} - stay
-    new: dict[str, str] = {}
-    taken = {module: set(names) for module, names in mentioned.items()}
-    related = _related(nodes)
-    for name in sorted(
-        defined, key=lambda name: (-sum(name in names for names in mentioned.values()), -total[name], name)
-    ):
-        users = {other for module, names in mentioned.items() if name in names for other in related[module]}
-        free = next((short for short in FREE if not any(short in taken[user] for user in users)), None)
-        if free and len(name) > 2 and not name.startswith(prefixes) and not name.startswith("__"):
-            new[name] = free
-            for user in users:
-                taken[user].add(free)
+    variables = _assign_globals(trees, nodes, stay, total)
+    attributes = _assign_attributes(nodes, stay, prefixes, total)
+    was = {module: _was(each, variables, attributes) for module, each in nodes.items()}
     for tree in trees.values():
-        _Rename(new).visit(tree)
+        _Rename(variables, attributes).visit(tree)
         _rename_parameters(tree, keywords | kept)
-    return {module: {new[name]: name for name in names if name in new} for module, names in mentioned.items()}
+    return was
+
+
+def _assign_globals(
+    trees: Mapping[str, ast.Module], nodes: Mapping[str, list[ast.AST]], stay: set[str], total: Counter[str]
+) -> dict[str, str]:
+    mine = {module: _globals(tree) - stay for module, tree in trees.items()}
+    mentioned = {
+        module: {name for node in each if not isinstance(node, ast.Attribute) for name in _names(node)}
+        for module, each in nodes.items()
+    }
+    every = set().union(*mine.values())
+    users = {
+        name: {module for module in trees if name in mentioned[module]} for name in every if not name.startswith("__")
+    }
+    return _assign(users, mentioned, [*FREE, *GLOBAL, *MORE], total)
+
+
+def _assign_attributes(
+    nodes: Mapping[str, list[ast.AST]], stay: set[str], prefixes: tuple[str, ...], total: Counter[str]
+) -> dict[str, str]:
+    families = _Families(nodes)
+    users: dict[str, set[int]] = {}
+    for name in families.defined - stay:
+        if not name.startswith(("__", *prefixes)):
+            users[name] = {family for family, has in families.attributes.items() if name in has}
+    # What is put into objects from outside, and stays as it is, may be in any of them.
+    put = {
+        node.attr
+        for each in nodes.values()
+        for node in each
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)
+    } - users.keys()
+    taken = {family: has | put for family, has in families.attributes.items()}
+    return _assign(users, taken, [*FREE, *MORE], total)
+
+
+def _was(nodes: list[ast.AST], *renamings: Mapping[str, str]) -> dict[str, list[str]]:
+    """Return what the new names in a module were."""
+    was: dict[str, list[str]] = {}
+    for name in sorted({name for node in nodes for name in _names(node)}):
+        for new in renamings:
+            if name in new and name not in was.setdefault(new[name], []):
+                was[new[name]].append(name)
+    return was

@@ -16,8 +16,9 @@ from broker import releases
 from broker.authority import Authority, AuthorityError, read_public, replace
 from broker.mosquitto.configuration import read_password
 from firmware import device as devices
-from firmware import install
+from firmware import install, romfs
 from firmware.board import Board
+from firmware.build import MAIN
 from firmware.device import About, Device
 from firmware.errors import FirmwareError
 from firmware.port import DeviceError, printable
@@ -150,7 +151,8 @@ def make(
 ) -> str:
     """Let the board called `name` make its key pair, and return the public key, hexadecimal.
 
-    The application is needed for that: where the board has none yet, the version in `build` is copied to it, but not started.
+    The application is needed for that: where the board has none yet, the version in `build` is copied to it, but not started. One in a
+    ROMFS is used as it is, and /main.py is put on the board, which starts it.
     Raises FirmwareError, also where the board is somebody else already.
     """
     about = devices.check(device, board.is_chip, board.title)
@@ -158,7 +160,11 @@ def make(
         check_same(device, authority, group, name)
     found = install.survey(device)
     folder = found.runs()
-    if not folder or not found.folders[folder].whole:
+    in_rom = not folder and device.exists(f"{romfs.FOLDER}/agent")
+    if in_rom:  # it runs there: no version is copied, but what starts it
+        install.put_main(device, MAIN.read_bytes())
+        folder = romfs.FOLDER[1:]
+    elif not folder or not found.folders[folder].whole:
         wanted = releases.read(build, authority.public, authority.deployment, board.name)
         check_form(build, wanted, about)
         folder, _ = install.stage(device, found, wanted, build, progress)

@@ -13,8 +13,6 @@ that is built with one. The latter is measured: the same board joins with its .m
 has on the heap, is taken off. Frozen code has its tables of names and constants in the flash besides: computed from the files.
 """
 
-import contextlib
-import io
 import json
 import subprocess
 import tempfile
@@ -22,11 +20,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mpremote.romfs import make_romfs
 from rich.console import Console
 from rich.table import Table
 
 from agent.crypto import accelerate
+from firmware import romfs
 from firmware.compiled import ARCHITECTURES, compile_agent, tool
 from host_sim import mpy_file
 from host_sim.bench_cohort import HEAP, MASKS_TARGET, Street
@@ -35,10 +33,16 @@ from host_sim.bench_peers import BATCHES, BoardProcess, report
 from host_sim.programs import compile_boards
 
 GROUP = 32
-PARTS = ("crypto", "wire", "joye_libert", "protocols", "meters", "runtime")
-# No board loads these: firmware has AES, boards verify and do not sign, and the last are the coordinator's messages.
-HOST_ONLY = ("crypto/aes", "crypto/rfc6979", "wire/coordination")
-OTHER_METERS = ("meters/dsmr", "meters/played", "meters/simulated", "runtime/p1_port")
+# Not in the core, with all that only they need: firmware has AES; one protocol; one meter.
+NOT_CORE = (
+    "agent/crypto/aes.py",
+    "agent/protocols/gossip.py",
+    "agent/meters/dsmr.py",
+    "agent/meters/played.py",
+    "agent/meters/simulated.py",
+    "agent/runtime/p1_port.py",
+)
+CORE, ALL = "core: one protocol, one meter", "all"
 CORE_MOST = 80_000  # bytes
 HEAP_MOST = 60_000  # what was asked for
 ROUNDS = 60  # a minute and a half; 500 with `hum-sim bench footprint --rounds 500`
@@ -47,6 +51,7 @@ ROUNDS_GROUP = 4
 STACK = 8  # rounds at the start of a run in which batches and masks come in for the first time
 POOL_32, POOL_64 = 7, 11  # bytes of a place in the table of names: a pointer, a hash of 2 and a length of 1
 KEPT = 1024 + 256  # bytes that are keys and numbers beside the record "key": the table of P-256, and N
+FLASH_BLOCK = 4096  # bytes
 BLOCK_64 = 32  # bytes of a block of the port's heap
 # A ROMFS that the agent comes from, as the port can have one. What follows imports agent.runtime first, as on a board.
 MOUNT = """import sys, vfs
@@ -66,6 +71,7 @@ main({!r})
 """
 NOTES = (
     "bytecode is the same on all four: none of the agent's code is native; the core's meter is the S0 input",
+    "blocks of flash: 4 KiB each, whole ones for a file and two for a folder; the manifest is not counted",
     "heap: measured on the 64-bit port, the bench's own code taken off, the MQTT client and a link added, without socket and TLS; for"
     " 32-bit words (h + b)/2, where b is bytecode, names, texts and keys; a 32-bit unix port had 2 % less than this says",
     "code in a ROMFS: measured: a real board joins with bytecode, texts and letters of names in an image that is not counted. It needs"
@@ -76,20 +82,33 @@ NOTES = (
 
 
 def sizes(folder: Path) -> dict[str, dict[str, int]]:
-    """Return bytes of .mpy by part, for each of the boards' architectures; `folder` is for the files. Raises CompileError."""
-    return {name: parts(compile_agent(folder / name, architecture=name)) for name in ARCHITECTURES}
+    """Return bytes of .mpy by file, and blocks of flash, for each of the boards' architectures; `folder` is for the files.
+
+    Raises CompileError."""
+    figures = {}
+    for name in ARCHITECTURES:
+        built = compile_agent(folder / name, architecture=name)
+        figures[name] = parts(built) | {"blocks of flash": blocks(built)}
+        core = compile_agent(folder / f"{name}-core", architecture=name, without=NOT_CORE)
+        figures[name][CORE] = parts(core)[ALL]
+    return figures
 
 
 def parts(firmware: Path) -> dict[str, int]:
-    """Return the bytes of the .mpy files in the folder `firmware`, by part."""
+    """Return the bytes of the .mpy files of the agent in the folder `firmware`, by path, and of all."""
     agent = firmware / "agent"
-    files = {str(path.relative_to(agent).with_suffix("")): path.stat().st_size for path in agent.rglob("*.mpy")}
-    figures = {part: sum(size for name, size in files.items() if name.startswith(part + "/")) for part in PARTS}
-    figures["all"] = sum(files.values())
-    figures["core: one meter, what boards load"] = sum(
-        size for name, size in files.items() if name not in HOST_ONLY + OTHER_METERS
+    figures = {
+        str(path.relative_to(agent).with_suffix("")): path.stat().st_size for path in sorted(agent.rglob("*.mpy"))
+    }
+    return figures | {ALL: sum(figures.values())}
+
+
+def blocks(firmware: Path) -> int:
+    """Return the blocks of flash that the version in the folder `firmware` takes: whole ones for files, two for a folder."""
+    files = list((firmware / "agent").rglob("*.mpy"))
+    return sum(-(-path.stat().st_size // FLASH_BLOCK) for path in files) + 2 * len(
+        {path.parent for path in files} | {firmware / "agent"}
     )
-    return figures
 
 
 def heap(firmware: Path, say: Callable[[str], None], members: int = GROUP) -> dict[str, Any]:
@@ -98,7 +117,7 @@ def heap(firmware: Path, say: Callable[[str], None], members: int = GROUP) -> di
     group = Group(members, SLOTS)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        image = make_image(firmware, folder / "image")
+        image = romfs.pack(firmware, folder / "image")
         for where in (None, image):
             place = Path(tempfile.mkdtemp(dir=folder))
             live, modules, data = _join(firmware, place, group, where, say)
@@ -106,19 +125,12 @@ def heap(firmware: Path, say: Callable[[str], None], members: int = GROUP) -> di
             aside, names = inventory(firmware, modules, where)
             live += aside["link"] - aside["bench"]
             if not where:
-                figures |= _stock(live, contents, names, data)
+                figures |= _stock(live, contents, names, data, aside["loaded"])
                 continue
             live -= -(-where.stat().st_size // BLOCK_64) * BLOCK_64
             strings = sum(len(name) + 1 for name in modules)  # made by the imports
             figures |= _in_rom(live, contents, names["n_qstr"], strings, data)
     return figures | {"most": HEAP_MOST}
-
-
-def make_image(firmware: Path, target: Path) -> Path:
-    """Make the ROMFS image `target` of the folder `firmware`, and return it."""
-    with contextlib.redirect_stdout(io.StringIO()):  # it draws a tree of the files
-        target.write_bytes(make_romfs(str(firmware), mpy_cross=False))
-    return target
 
 
 def _join(
@@ -137,21 +149,32 @@ def _join(
 
 
 def _files(firmware: Path, modules: list[str]) -> list[Path]:
+    """Return the files of the modules; packages without code of their own have none."""
     paths = [firmware / name.replace(".", "/") for name in modules]
-    return [path.with_suffix(".mpy") if path.with_suffix(".mpy").exists() else path / "__init__.mpy" for path in paths]
+    return [file for path in paths for file in (path.with_suffix(".mpy"), path / "__init__.mpy") if file.exists()]
 
 
-def _stock(live: int, contents: list[mpy_file.Content], names: dict[str, int], data: int) -> dict[str, Any]:
-    """Return the figures of a heap with `live` bytes, `data` of them keys, and with the code of `contents`, all of it on the heap."""
+def _stock(
+    live: int, contents: list[mpy_file.Content], names: dict[str, int], data: int, loaded: int
+) -> dict[str, Any]:
+    """Return the figures of a heap with `live` bytes, `data` of them keys, and with the code of `contents`, all of it on the heap:
+    `loaded` bytes with all that loading it makes."""
     places, strings = _places(names["n_qstr"]), names["n_str_data_bytes"]
     plain = sum(each.code + each.names + each.texts for each in contents) + strings + places * (2 * POOL_32 - POOL_64)
-    return {
-        "64-bit port, measured": live,
-        "32-bit words: .mpy files on stock firmware": (live + plain + data) // 2,
+    all_32, modules_32 = (live + plain + data) // 2, (loaded + plain) // 2
+    of_code = {
         "of it bytecode": sum(each.code for each in contents),
         "of it names": strings + places * POOL_32,
         "of it tables and constants": sum(each.names + each.texts + each.objects for each in contents),
+    }
+    return {
+        "64-bit port, measured": live,
+        "32-bit words: .mpy files on stock firmware": all_32,
+        **of_code,
+        "of it functions, classes, modules": modules_32 - sum(of_code.values()),
+        "of it keys, shares, link, other objects": all_32 - modules_32,
         "names": names["n_qstr"],
+        "functions": sum(each.functions for each in contents),
         "modules": len(contents),
     }
 

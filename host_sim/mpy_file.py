@@ -24,13 +24,14 @@ class Content:
     """Bytes, in whole blocks, where words have 32 bits.
 
     `code`: bytecode of all functions; the module's own leaves the heap when it has run. `names`: the table of the names' numbers.
-    `texts`: what the constants' texts hold; `objects`: their heads, and the table of all constants.
+    `texts`: what the constants' texts hold; `objects`: their heads, and the table of all constants. `functions` is their number.
     """
 
     code: int
     names: int
     texts: int
     objects: int
+    functions: int
 
     @property
     def total(self) -> int:
@@ -104,4 +105,5 @@ def read(path: Path) -> Content:
         blocks(2 * names),
         sum(blocks(size) for size in texts),
         blocks(4 * constants) + BLOCK * len(texts),
+        len(functions) - 1,
     )

@@ -58,15 +58,31 @@ class Machine:
 
 def boot(path, blocks, mode, log):
     flash = File(path, int(blocks), log)
+    image = rom(path)
     vfs.umount("/")
     vfs.mount(vfs.VfsLfs2(flash), "/")
     os.chdir("/")
     sys.path[:] = ["", ".frozen", "/lib"]
+    if image:
+        vfs.mount(vfs.VfsRom(image), "/rom")
+        sys.path[1:1] = ["/rom", "/rom/lib"]
     sys.argv[:] = []
     sys.modules["machine"] = Machine()
     print("started")
     if mode == "main":
         run("/main.py")
+
+
+def rom(path):
+    """Return the ROMFS that is beside the flash's file, None if there is none: firmware with one mounts it at /rom when it starts."""
+    try:
+        size = os.stat(path + ".romfs")[6]
+    except OSError:
+        return None
+    image = bytearray(size)
+    with open(path + ".romfs", "rb") as file:
+        file.readinto(image)
+    return image
 
 
 def run(path):
