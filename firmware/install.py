@@ -189,10 +189,16 @@ def switch(device: Device, found: Survey, target: str, version: int) -> None:
 
 
 def settle(device: Device, found: Survey) -> bool:
-    """Write the pointer of a board that has the version already but, as after an installation with mip, no pointer."""
-    if found.pointer is None:
+    """Mend the pointer of a board that has the version already: it has none after an installation with mip, and a version that is
+    on trial gets back the starts that it has used. Tell whether there was something to mend."""
+    pointer = found.pointer
+    if pointer is None:
         _write_pointer(device, Pointer(found.runs(), None, "", found.least()))
-    return found.pointer is None
+    elif pointer.tries is not None and pointer.tries < versions.TRIES:
+        _write_pointer(device, Pointer(pointer.folder, versions.TRIES, pointer.previous, pointer.least))
+    else:
+        return False
+    return True
 
 
 def _write_pointer(device: Device, pointer: Pointer) -> None:

@@ -84,6 +84,16 @@ def test_the_same_again_copies_nothing_and_changes_nothing(made: Street, device:
     assert device.tree() == before
 
 
+def test_the_same_again_gives_a_version_on_trial_its_starts_back(made: Street, device: FlashedDevice) -> None:
+    flashed(device, made.built[2])
+    there = pointer(device)
+    device.put({"/version": versions.encode(versions.Pointer("b", 1, there.previous, there.least))})
+    with device:
+        assert street.flash(device, made.built[2], reset=False).sent == 0
+    assert pointer(device).tries >= 2
+    assert started(made, device, device.tree()) == 2
+
+
 def started(made: Street, device: FlashedDevice, there: dict[str, bytes]) -> int:
     return street.starts(there, made.built, device.image.parent / "scratch")
 
