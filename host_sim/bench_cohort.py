@@ -17,7 +17,7 @@ from typing import Any
 from agent.crypto import accelerate
 from agent.joye_libert import blinding, cohorts
 from agent.joye_libert.packing import Packing
-from agent.protocols.dealing import BLINDING
+from agent.protocols.mail import BLINDING
 from agent.wire import topics
 from agent.wire.envelope import Envelope
 from broker.coordinator.actions import CloseRound, Publish, Saved

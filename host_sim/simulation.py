@@ -154,7 +154,7 @@ class SimulatedBoard:
             case "drop":
                 self.stock.drop_before(*arguments)
             case "mask":
-                self.stock.save(*arguments)
+                self._save_mask(*arguments)
             case "take":
                 epoch, round_number, counted, slots = arguments
                 values = self.meter.read(round_number, counted, slots)
@@ -186,6 +186,13 @@ class SimulatedBoard:
             case "publish":
                 self._publish(*arguments)
 
+    def _save_mask(self, epoch: int, round_number: int, mask: bytes) -> None:
+        try:
+            self.stock.save(epoch, round_number, mask)
+        except StoreError:
+            self._perform(self.machine.unkept(epoch, round_number))
+            raise
+
     def _publish(self, topic: str, payload: bytes, qos: int, retain: bool) -> None:
         if not self._network.connected(self.name):
             self.machine.refuse("link-lost")
@@ -207,6 +214,7 @@ class SimulatedBoard:
     def _retry(self, life: int) -> None:
         if self.running and life == self._life:
             self._perform(self.machine.retry())
+            self._idle(life)
             self._network.clock.after(RETRY_S, lambda: self._retry(life))
 
 
@@ -289,6 +297,7 @@ class Street:
         masks: int = 8,
         cohort: int = 32,
         seal: int = 0,
+        audit: bool | None = None,
     ) -> None:
         self.network = network
         authority = Authority.init(folder / "authority", "sim")
@@ -305,7 +314,7 @@ class Street:
         low, high = min(map(min, rows)), max(map(max, rows))
         slots = [("load", low, high)]
         _, signed = authority.sign_roster(
-            "main", home.public, slots, "private-sum", "hum-2048", cohort=cohort, seal=seal
+            "main", home.public, slots, "private-sum", "hum-2048", cohort=cohort, seal=seal, audit=audit
         )
         home.adopt("main", signed)
         home.storage.close()

@@ -21,7 +21,7 @@ from unittest import mock
 import pytest
 from Crypto.Cipher import AES
 from gmpy2 import invert
-from hypothesis import HealthCheck, Phase, event, given, settings
+from hypothesis import HealthCheck, Phase, event, example, given, settings
 from hypothesis import strategies as st
 
 from agent.crypto import accelerate
@@ -50,15 +50,17 @@ END_S = 300.0
 
 @dataclass(frozen=True)
 class Shape:
-    """A group: how many members, the most of a cohort, what opens."""
+    """A group: how many members, the most of a cohort, what opens, whether roll calls are compared."""
 
     members: int
     cohort: int
     seal: int
+    audit: bool = False
 
 
 FOUR, FIVE, SIX = Shape(4, 32, 0), Shape(5, 32, 1), Shape(6, 32, 0)  # 3 of 4, 4 of 5, 5 of 6 open a sum
 PAIR, SEALED_PAIR = Shape(6, 4, 0), Shape(6, 4, 1)  # two cohorts of three, and all three of each are needed
+AUDITED, SEALED_AUDITED = Shape(6, 32, 0, True), Shape(6, 4, 1, True)
 EIGHT, SEALED_EIGHT = Shape(8, 4, 0), Shape(8, 4, 1)  # two cohorts of four
 
 
@@ -133,7 +135,7 @@ class Plan:
 delays = st.sampled_from([0.0, 0.001, 0.02, 0.3, 3.0, 5.9, 6.1, 15.0])
 plans = st.builds(
     Plan,
-    shape=st.sampled_from([FOUR, FIVE, SIX, PAIR, SEALED_PAIR]),
+    shape=st.sampled_from([FOUR, FIVE, SIX, PAIR, SEALED_PAIR, AUDITED, SEALED_AUDITED]),
     fates=st.lists(st.lists(delays, max_size=2), max_size=160),
     outages=st.lists(
         st.tuples(
@@ -163,7 +165,7 @@ class Run:
         with mock.patch.object(os, "urandom", generator.randbytes):  # the same keys in every example
             shape = plan.shape
             rows = [[0, 100_000]] * shape.members
-            self.street = Street(self.network, folder, rows, SCHEDULE, ROUNDS, shape.cohort, shape.seal)
+            self.street = Street(self.network, folder, rows, SCHEDULE, ROUNDS, shape.cohort, shape.seal, shape.audit)
         self.boards = self.street.boards
         self.coordinator = self.street.coordinator
         self.names = [board.name for board in self.boards]
@@ -428,8 +430,24 @@ def partial_rounds(run: Run) -> list[int]:
     return [n for n, row in run.outcome.items() if row["status"] == coordination.COMPLETE and row["missing"]]
 
 
+# A flash that failed to take the mask of round 4 left a board without one there, long after the fault, and out of round 5 too.
+A_MASK_LOST_LATE = Plan(
+    shape=SIX,
+    fates=[*([[]] * 8), [3.0, 3.0], []],
+    outages=[(28.985, 0, 0.0), (39.534, 0, 0.0), (28.442, 0, 0.0), (0.99999, 0, 0.0)],
+    flash=[*([""] * 6), "early"],
+)
+
+
 @pytest.mark.timeout(600)  # less than a minute, on two cores that have nothing else to do
-@settings(max_examples=22, deadline=None, suppress_health_check=list(HealthCheck), phases=set(Phase) - {Phase.explain})
+@settings(
+    max_examples=22,
+    deadline=None,
+    derandomize=True,  # others are tried by hand, with --hypothesis-seed and without this
+    suppress_health_check=list(HealthCheck),
+    phases=set(Phase) - {Phase.explain},
+)
+@example(A_MASK_LOST_LATE)
 @given(plans)
 def test_no_schedule_of_faults_breaks_a_promise(plan: Plan) -> None:
     run = carry_out(plan)
@@ -438,7 +456,7 @@ def test_no_schedule_of_faults_breaks_a_promise(plan: Plan) -> None:
     event(f"boards restarted: {sum(board._life > 1 for board in run.boards)}")
 
 
-@pytest.mark.parametrize("shape", [FOUR, FIVE, SIX, PAIR, SEALED_PAIR, SEALED_EIGHT])
+@pytest.mark.parametrize("shape", [FOUR, FIVE, SIX, PAIR, SEALED_PAIR, SEALED_EIGHT, AUDITED, SEALED_AUDITED])
 def test_without_faults_every_round_is_complete(shape: Shape) -> None:
     run = carry_out(Plan(shape))
     assert complete_rounds(run) == list(range(ROUNDS))

@@ -69,7 +69,7 @@ class Contributing:
         yield [("mask", member.epoch, round, mask)]
 
     def unkept(self, round):
-        """The flash has no room for the mask of `round`: make do with those before it, until a round is spent."""
+        """The flash has not taken the mask of `round`: make do with those before it, until a round is spent."""
         self.stock = [r for r in self.stock if r != round]
         self.refilling = False
         self._announced = (-1, 0)

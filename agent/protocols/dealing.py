@@ -7,22 +7,12 @@ Source: threshold Joye-Libert paper, section 6 and Figure 3; batches of blinding
 
 from agent.crypto.hkdf import hkdf_sha256
 from agent.joye_libert import blinding
+from agent.protocols.mail import BLINDING, HELD, KEY_SHARE, letter
 from agent.protocols.membership import Refused
-from agent.wire import cbor, messages, topics
-from agent.wire.envelope import Envelope, seal
+from agent.wire import cbor, messages
 
-KEY_SHARE = 4
-BLINDING = 5
-HELD = 6
-KINDS = {KEY_SHARE: "key-share", BLINDING: "blinding", HELD: "held"}
-MAIL_MOST = 1024  # bytes
 BATCHES_AHEAD = 2  # how far from one's own batch another member's may be
 RESEND_MOST = 64  # retries between two times that a silent member is sent its shares
-
-
-def mail_nonce(kind, number, round):
-    """Return the 13-byte nonce of mail: one message of each kind, number (a "held" names the kind that it acknowledges) and round."""
-    return bytes([kind]) + bytes(7) + bytes([number]) + round.to_bytes(4, "big")
 
 
 class Dealing:
@@ -119,7 +109,7 @@ class Dealing:
             share = yield from blinding.batch_steps(self.blinding_seed, round, x, member.threshold, member.field)
         self._sent[batch] = self._sent.get(batch, 0) | 1 << peer
         last = batch is None and self.next([]) is None
-        yield [self._mail(peer, kind, kind, round, messages.share(share))] + ([("unload",)] if last else [])
+        yield [letter(member, peer, kind, kind, round, messages.share(share))] + ([("unload",)] if last else [])
 
     def again(self):
         """A while has passed: at growing intervals, shares that nobody has acknowledged are due again."""
@@ -142,31 +132,15 @@ class Dealing:
 
     # -- mail
 
-    def take(self, sender, raw, batch):
-        """Take mail from `sender`, a name; `batch` is this board's own. Returns actions. Raises Refused with the named reason."""
+    def take(self, kind, number, round, peer, payload, batch):
+        """Take mail, as mail.read() returns it; `batch` is this board's own. Returns actions. Raises Refused with the named reason."""
         member = self._member
-        if len(raw) > MAIL_MOST:
-            raise Refused("oversized")
-        envelope = Envelope(raw)
-        if envelope.epoch != member.epoch:
-            raise Refused("wrong-epoch")
-        peer = member.names.index(sender) if sender in member.names else -1
-        if peer < 0 or not self._others >> peer & 1:
-            raise Refused("not-in-cohort")
-        kind, number = (envelope.nonce[0], envelope.nonce[8]) if envelope.nonce else (0, 0)
-        if kind not in KINDS or envelope.nonce != mail_nonce(kind, number, envelope.round):
-            raise Refused("malformed")
-        payload = envelope.open(
-            member.mail_key(peer, False), member.context(KINDS[kind], envelope.round, sender, member.place.device)
-        )
-        about = self._batch_of(number, envelope.round)
+        about = self._batch_of(number, round)
         if about is not None and not batch <= about <= batch + BATCHES_AHEAD:
             raise Refused("wrong-batch")
         if kind == HELD:
             messages.read_nothing(payload)
             return self._on_held(about, peer)
-        if kind != number:
-            raise Refused("malformed")
         if self._held.get(about, 0) >> peer & 1:
             return self.held(about, peer)
         share = messages.read_share(
@@ -183,7 +157,7 @@ class Dealing:
         if not self._acknowledged.get(batch, 0) >> peer & 1:
             self._sent[batch] = self._sent.get(batch, 0) & ~(1 << peer)
         kind, round = (KEY_SHARE, 0) if batch is None else (BLINDING, batch * self._member.field.batch)
-        return [self._mail(peer, HELD, kind, round, messages.nothing())]
+        return [letter(self._member, peer, HELD, kind, round, messages.nothing())]
 
     def _on_held(self, batch, peer):
         before = self._acknowledged.get(batch, 0)
@@ -209,11 +183,3 @@ class Dealing:
         for at in range(0, len(share), field.size):
             if int.from_bytes(share[at : at + field.size], "big") >= field.p:
                 raise Refused("malformed")
-
-    def _mail(self, peer, kind, number, round, payload):
-        member = self._member
-        place = member.place
-        name = member.names[peer]
-        context = member.context(KINDS[kind], round, place.device, name)
-        envelope = seal(member.mail_key(peer, True), mail_nonce(kind, number, round), context, payload)
-        return ("publish", topics.mail(place.deployment, place.group, name, place.device), envelope, 1, False)

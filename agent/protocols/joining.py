@@ -6,10 +6,7 @@ A board needs this module once an epoch: a small one forgets it in between (agen
 from agent.joye_libert import blinding, cohorts, parameters
 from agent.joye_libert.packing import Packing, PackingError
 from agent.protocols.membership import Membership, Refused
-from agent.wire import rosters
-from agent.wire.envelope import Context, Envelope
-
-ROSTER_MOST = 8192  # bytes
+from agent.protocols.signed_roster import ROSTER_MOST, read  # noqa: F401  the bound is for who signs rosters
 
 
 def accept(place, raw, least_epoch):
@@ -18,16 +15,7 @@ def accept(place, raw, least_epoch):
     Raises Refused, EnvelopeError or MessageError with the named reason: it is of an epoch before `least_epoch`, not signed, not
     for this board, against its policy, or of no use.
     """
-    if len(raw) > ROSTER_MOST:
-        raise Refused("oversized")
-    envelope = Envelope(raw)
-    if envelope.epoch < least_epoch or envelope.round:
-        raise Refused("stale-roster")
-    context = Context(place.deployment, "roster", place.group, envelope.epoch, 0, "authority", "")
-    roster = rosters.read_roster(envelope.verify(place.authority, context))
-    if (place.device, place.public) not in roster.members:
-        raise Refused("not-a-member")
-    digest = envelope.digest(context)
+    epoch, digest, roster = read(place, raw, least_epoch)
     names = roster.names()
     own = names.index(place.device)
     every = cohorts.assign(names, digest, roster.cohort)
@@ -48,4 +36,4 @@ def accept(place, raw, least_epoch):
         raise Refused(error.args[0])
     threshold = cohorts.threshold(len(cohort))
     elsewhere = sum([cohorts.threshold(len(members)) for members in every]) - threshold if roster.seal else 0
-    return Membership(place, envelope.epoch, digest, roster, cohort, threshold, elsewhere, chosen, packing, field)
+    return Membership(place, epoch, digest, roster, cohort, threshold, elsewhere, chosen, packing, field)

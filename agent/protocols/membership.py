@@ -1,11 +1,8 @@
 """A board's place under the roster in force, and its keys. How it comes to them: joining.py, keying.py."""
 
+from agent.protocols import Refused  # noqa: F401  for the other parts of the machine
 from agent.wire import topics
 from agent.wire.envelope import Context
-
-
-class Refused(Exception):
-    """An input is against the protocol or the board's policy. args[0] is the named reason."""
 
 
 class Membership:
@@ -28,6 +25,7 @@ class Membership:
         self.coordinator = roster.coordinator
         self.cohort_most = roster.cohort
         self.seal = roster.seal
+        self.audit = roster.audit
         self.cohort = cohort
         self.threshold = threshold
         self.elsewhere = elsewhere

@@ -1,6 +1,6 @@
 """The board's side of a private sum: a sans-IO machine, events in, actions out (diagram in docs/architecture.md).
 
-Its parts are membership (the roster and its keys), contributing, dealing (shares) and roll_call (answers). Events: restore(),
+Its parts are membership (the roster and its keys), contributing, dealing (shares), audit and roll_call (answers). Events: restore(),
 message(), taken(), spent(), held(), fetched(), answered(), idle(), link_up(), retry(). Each returns a list of actions, to be done
 in order; an action that fails ends the list. Actions:
   ("put", record, value)                    keep a record durably
@@ -47,6 +47,8 @@ class PrivateSum:
         self._flash_holds = None
         self._dealing = None
         self._roll_call = None
+        self._audit = None
+        self._audited = (0, 0)
         self._answered = None
         self._raw_digest = None
         self._own = Contributing(provision.masks_target, (0, 0), None, (0, 0))
@@ -104,6 +106,9 @@ class PrivateSum:
         spend that did not fail."""
         self._own = Contributing(self.provision.masks_target, high_water, pending, sent)
         self._flash_holds = held
+        self._audited = (
+            high_water  # a board does not remember what it vouched for: after a reboot it sits the audit out
+        )
         self._answered = answered
         if not roster:
             return []
@@ -132,7 +137,7 @@ class PrivateSum:
         return self._guard(self._contribute, epoch, round, mask, values)
 
     def unkept(self, epoch, round):
-        """The runtime answers ("mask", ...) where the flash has no room for it."""
+        """The runtime answers ("mask", ...) where the flash has no room for it, or fails."""
         if epoch != self.epoch:
             return []
         self._own.unkept(round)
@@ -164,9 +169,10 @@ class PrivateSum:
 
         While a round is open nothing but the answer is done: the time is the round's.
         """
-        name = self._job()
+        sends = self._audit.next() if self._audit else []
+        name = None if sends else self._job()
         if name is None:
-            return None
+            return sends or None
         try:
             return next(getattr(self, name)) or []
         except StopIteration:
@@ -201,6 +207,8 @@ class PrivateSum:
         self._round_open = False
         if self._dealing:
             self._dealing.again()
+        if self._audit:
+            self._audit.again()
         return actions
 
     def _guard(self, handler, *arguments):
@@ -253,7 +261,7 @@ class PrivateSum:
         return []
 
     def _forget_roster(self):
-        self.member = self._dealing = self._raw_digest = self._roll = None
+        self.member = self._dealing = self._raw_digest = self._roll = self._audit = None
         self._answering = self._checking = self._witnessing = self._making = None
         self.keys_done = self._kept_batch = 0
         self._opened = -1
@@ -282,6 +290,13 @@ class PrivateSum:
 
     def _job(self):
         """Return the name of the attribute with the generator whose turn it is, or None."""
+        if self._roll and self._audit:
+            verdict = self._audit.verdict()
+            if verdict is None:
+                return None
+            for reason in verdict:
+                self.refuse(reason)
+                self._roll = self._answering = None
         if self._roll:
             if not self._answering:
                 round, present, envelope = self._roll
@@ -374,8 +389,36 @@ class PrivateSum:
             return []
         if not self._dealing:
             raise Refused("not-ready")
-        actions = self._dealing.take(sender, raw, self._batch())
+        from agent.protocols import mail  # not before joining, which needs the room
+
+        kind, number, round, peer, payload = mail.read(self.member, sender, raw)
+        if kind in (mail.VOUCH, mail.SPLIT):
+            self._audit_of(round).hear(kind, peer, payload)
+            return []
+        actions = self._dealing.take(kind, number, round, peer, payload, self._batch())
         return actions + self._announce()
+
+    # -- the audit
+
+    def _audit_of(self, round):
+        """Return the Audit of a round: it is begun once, in the round that this board contributed to last. Raises Refused."""
+        if not self._audit or self._audit.round != round:
+            if not self.member.audit or not self._audited < (self.epoch, round) == self._own.high_water:
+                raise Refused("not-audited")
+            from agent.protocols.audit import Audit
+
+            self._audited = (self.epoch, round)
+            self._audit = Audit(self.member, round)
+        return self._audit
+
+    def _end_audit(self):
+        """The round is over."""
+        if not self._audit:
+            return []
+        if self._audit.verdict() != []:
+            self._roll = None
+        self._audit = None
+        return [("unload",)]
 
     # -- a round
 
@@ -406,13 +449,13 @@ class PrivateSum:
         if not waiting and not (self._dealing.enough(None) and self._dealing.enough(round // member.field.batch)):
             raise Refused("not-shared")
         self._round_open = True
-        clock = ("clock", time)
+        actions = [("clock", time)]
+        if round > self._audited[1]:
+            actions += self._end_audit()
         if waiting:
-            return [clock] + self._resend()
-        return [
-            clock,
-            ("take", epoch, round, self._own.counted(member.place.policy, epoch, round, counted), member.slots),
-        ]
+            return actions + self._resend()
+        counted = self._own.counted(member.place.policy, epoch, round, counted)
+        return actions + [("take", epoch, round, counted, member.slots)]
 
     def _contribute(self, epoch, round, mask, values):
         if epoch != self.epoch or not self._dealing or round <= self._last_round():
@@ -423,7 +466,7 @@ class PrivateSum:
         member = self.member
         if not raw:
             self._round_open = False  # the coordinator cleared the retained message: the round is over
-            return []
+            return self._end_audit()
         if not self._dealing:
             raise Refused("not-ready")
         heard = self._answers().hear(member, raw, self._own.high_water)
@@ -431,6 +474,8 @@ class PrivateSum:
             self._opened = max(self._opened, self._roll_call.round)  # after a reboot nothing else tells
             return self._send_answer()
         envelope, present = heard
+        if member.audit:
+            self._audit_of(envelope.round).vouch(present)
         if self._roll and self._roll[0] == envelope.round:
             raise Refused("replayed")
         self._answering = None  # an answer to an earlier round has come too late
@@ -442,6 +487,8 @@ class PrivateSum:
         return []
 
     def _answer(self, round, present, envelope):
+        if self._absent and not self._roll_call.has_recovery(self.member, round, self._absent):
+            yield self._end_audit()  # a power needs the room, more than the others need this board's letters again
         yield from self._roll_call.steps(self.member, self._dealing, round, present, self._buffers)
         self._witnessing = self._witness(envelope)
 

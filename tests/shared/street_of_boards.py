@@ -58,10 +58,11 @@ def roster(
     names=("private-sum", "hum-2048"),
     cohort=32,
     seal=0,
+    audit=0,
 ):
     """A signed roster of `members`: names, or pairs of a name and a key."""
     pairs_of = [(member, public(member)) if isinstance(member, str) else member for member in members]
-    made = rosters.Roster(names[0], names[1], slots or SLOTS, public("coordinator"), pairs_of, cohort, seal)
+    made = rosters.Roster(names[0], names[1], slots or SLOTS, public("coordinator"), pairs_of, cohort, seal, audit)
     context = Context(place[0], kind, place[1], epoch, round, "authority", "")
     return envelope.sign(private(signer), context, made.encode())
 
@@ -82,7 +83,7 @@ def everything(machine):
             value = dict(value)
         elif isinstance(value, list):
             value = list(value)
-        elif name in ("member", "_own", "_dealing", "_roll_call") and value is not None:
+        elif name in ("member", "_own", "_dealing", "_roll_call", "_audit") and value is not None:
             value = everything(value)
         known[name] = value
     return known
@@ -249,9 +250,9 @@ class Device:
 class Street:
     """The boards meter-a, meter-b ... of one roster, and the coordinator's words to them. `devices` are by name."""
 
-    def __init__(self, members, cohort=32, seal=0, rounds=2):
+    def __init__(self, members, cohort=32, seal=0, rounds=2, audit=0):
         self.names = [name_of(index) for index in range(members)]
-        self.signed = roster(self.names, cohort=cohort, seal=seal)
+        self.signed = roster(self.names, cohort=cohort, seal=seal, audit=audit)
         self.digest = digest_of(self.signed)
         self.devices = {}
         for name in self.names:
@@ -331,11 +332,11 @@ def carry(devices, see=lambda topic, payload: None):
             see(topic, payload)
 
 
-def dealt(members, cohort=32, seal=0, rounds=2):
+def dealt(members, cohort=32, seal=0, rounds=2, audit=0):
     """A Street whose boards have dealt all; made once. Who changes its flash takes a reboot() instead."""
-    key = (members, cohort, seal, rounds)
+    key = (members, cohort, seal, rounds, audit)
     if key not in _dealt:
-        _dealt[key] = Street(members, cohort, seal, rounds)
+        _dealt[key] = Street(members, cohort, seal, rounds, audit)
         _dealt[key].deliver()
     return _dealt[key]
 

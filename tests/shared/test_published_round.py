@@ -89,6 +89,15 @@ def play(device, number, published):
     device.hear(ROUND, b"")
     device.hear(ROLL, bytes_of(published, "roll"))
     device.idle()
+    assert device.take("answer") == []
+    letters = published["vouches"]
+    for pair in sorted(letters):
+        sender, _, receiver = pair.split()
+        if sender == ME:
+            assert device.take(receiver) == [bytes_of(letters, pair)]
+        elif receiver == ME:
+            device.hear(mailbox(ME, sender), bytes_of(letters, pair))
+    device.idle()
     assert device.take("answer") == [bytes_of(mine, "answer")]
     device.hear(mailbox(ME, topics.COORDINATOR), bytes_of(mine, "receipt"))
     device.hear(ROLL, b"")
