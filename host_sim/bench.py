@@ -24,7 +24,16 @@ from agent.crypto import accelerate
 from agent.joye_libert import masks, parameters
 from broker.coordinator import aggregation
 from firmware.compiled import ROOT, tool
-from host_sim import bench_cohort, bench_footprint, bench_threshold, households
+from host_sim import (
+    bench_audit,
+    bench_cohort,
+    bench_footprint,
+    bench_overlay,
+    bench_query,
+    bench_threshold,
+    households,
+    suitable_sizes,
+)
 from host_sim.bench_group import SLOTS, WIDE, Group
 from host_sim.bench_peers import BoardLost
 from host_sim.demo import Demo, Row
@@ -218,7 +227,22 @@ def main() -> None:
         if not options.json:
             _show("Board in a cohort, by its size; everything but milliseconds is for any board", results["cohorts"])
             _show(bench_cohort.PAPER_TITLE, bench_cohort.PAPER, bench_cohort.NOTES)
+        audited = bench_audit.SIZES_QUICK if options.quick else bench_audit.SIZES
+        results["audit"] = bench_audit.measure(audited, _phase("audit"))
+        if not options.json:
+            bench_audit.show(results["audit"])
+        results["overlay"] = bench_overlay.measure(_phase("overlay"))
+        if not options.json:
+            bench_overlay.show(results["overlay"])
+        cases = bench_query.CASES[:1] if options.quick else bench_query.CASES
+        results["query"] = bench_query.measure(folder / "firmware", cases, _phase("query"))
+        if not options.json:
+            _show("Board in a query, by members and failures tolerated", results["query"], bench_query.NOTES)
         if not options.quick:
+            results["sizes"] = suitable_sizes.measure(suitable_sizes.MOST)
+            if not options.json:
+                rows = {name: value for name, value in results["sizes"].items() if name != "gaps"}
+                _show("Suitable sizes of the overlay", {"figure": rows})
             results["threshold"] = threshold()
             if not options.json:
                 notes = list(dict.fromkeys(note for case in results["threshold"].values() for note in case["notes"]))

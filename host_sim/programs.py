@@ -7,7 +7,15 @@ from firmware.compiled import compile_agent
 
 PROGRAMS = tuple(
     f"host_sim/{name}.py"
-    for name in ("__init__", "board", "bench_board", "bench_cohort_board", "bench_footprint_board")
+    for name in (
+        "__init__",
+        "board",
+        "byzantine",
+        "bench_board",
+        "bench_cohort_board",
+        "bench_footprint_board",
+        "bench_query_board",
+    )
 )
 
 

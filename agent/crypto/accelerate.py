@@ -9,24 +9,28 @@ try:
 except ImportError:  # CPython
     _built_in_aes = None
 
-_installed = {"aes": None, "powmod": None, "point_sum": None}
+_installed = {"aes": None, "powmod": None, "point_sum": None, "sha384": None}
 
 
-def install(aes=None, powmod=None, point_sum=None):
+def install(aes=None, powmod=None, point_sum=None, sha384=None):
     """Replace what is given and put the built-in code back for the rest; `install()` is pure Python again.
 
     aes(key, mode[, iv])    object whose encrypt(data, output) works like `cryptolib.aes`: mode 1 is ECB, 2 is CBC
     powmod(b, e, m)         b**e % m as an int, for 0 <= b, 0 <= e, 1 <= m
     point_sum(terms)        the P-256 point k1*(x1, y1) + k2*(x2, y2) + ... of the list `terms` of (k, x, y), as
                             affine ints (x, y), or None for the point at infinity; 0 <= k < n, the points are valid
+    sha384(message)         the 48-byte digest of a byte string
     """
     _installed["aes"] = aes
     _installed["powmod"] = powmod
     _installed["point_sum"] = point_sum
+    _installed["sha384"] = sha384
 
 
 def use_host_libraries():
-    """Plug in gmpy2 (powers) and pycryptodome (AES, P-256). ImportError where one is missing; nothing changes then."""
+    """Plug in gmpy2 (powers), pycryptodome (AES, P-256) and hashlib. ImportError where one is missing; nothing changes then."""
+    from hashlib import sha384
+
     from Crypto.Cipher import AES
     from Crypto.PublicKey.ECC import EccPoint
     from gmpy2 import powmod
@@ -40,7 +44,10 @@ def use_host_libraries():
             total += EccPoint(x, y, "p256") * scalar
         return None if total.is_point_at_infinity() else (int(total.x), int(total.y))
 
-    install(aes=AES.new, powmod=int_powmod, point_sum=point_sum)
+    def sha384_digest(message):
+        return sha384(message).digest()
+
+    install(aes=AES.new, powmod=int_powmod, point_sum=point_sum, sha384=sha384_digest)
 
 
 def powmod(base, exponent, modulus):
@@ -64,3 +71,8 @@ def aes(*arguments):
 def point_sum():
     """Return the installed `point_sum`, or None when P-256 is to use its own arithmetic."""
     return _installed["point_sum"]
+
+
+def sha384():
+    """Return the installed `sha384`, or None: then agent.crypto.sha384 makes the digest itself, in slices."""
+    return _installed["sha384"]

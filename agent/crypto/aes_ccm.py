@@ -1,7 +1,8 @@
 """AES-CCM with a 16-byte tag (RFC 3610; NIST SP 800-38C).
 
-One call of AES-CBC makes the tag and one of AES-ECB the key stream, both in place: on MicroPython the blocks never
-pass through Python one at a time. Never use a nonce twice under one key.
+AES-CBC makes the tag and AES-ECB the key stream, both in place and in pieces of some blocks: on MicroPython the blocks never pass
+through Python one at a time, and a message of kilobytes is not in a scattered heap ten times over. Never use a nonce twice
+under one key.
 """
 
 from agent.crypto import accelerate
@@ -13,6 +14,7 @@ TAG_LENGTH = 16
 # RFC 3610 allows 2^24 - 1 with a 12-byte nonce; one bound for both, above what a board can hold, is simpler to rely on.
 MAX_PLAINTEXT = 0xFFFF
 MAX_AAD = 0xFEFF  # from 0xFF00 on, the length would need the long encoding of RFC 3610, section 2.2
+PIECE = 512  # bytes, whole blocks
 _ECB = 1
 _CBC = 2
 
@@ -27,8 +29,7 @@ def seal(key, nonce, plaintext, aad):
     plaintext = octets(plaintext, "plaintext")
     if len(plaintext) > MAX_PLAINTEXT:
         raise CryptoError("plaintext too long")
-    sealed = _crypt(key, nonce, _tag(key, nonce, plaintext, aad) + plaintext)
-    return sealed[TAG_LENGTH:] + sealed[:TAG_LENGTH]
+    return bytes(_crypt(key, nonce, plaintext, _tag(key, nonce, plaintext, aad)))
 
 
 def open(key, nonce, ciphertext, aad):
@@ -41,11 +42,10 @@ def open(key, nonce, ciphertext, aad):
     length = len(ciphertext) - TAG_LENGTH
     if not 0 <= length <= MAX_PLAINTEXT:
         raise CryptoError("ciphertext length out of range")
-    opened = _crypt(key, nonce, ciphertext[length:] + ciphertext[:length])
-    plaintext = opened[TAG_LENGTH:]
-    if not constant_time_equal(opened[:TAG_LENGTH], _tag(key, nonce, plaintext, aad)):
+    opened = memoryview(_crypt(key, nonce, memoryview(ciphertext)[:length], ciphertext[length:]))
+    if not constant_time_equal(bytes(opened[length:]), _tag(key, nonce, opened[:length], aad)):
         raise CryptoError("authentication failed")
-    return plaintext
+    return bytes(opened[:length])
 
 
 def _checked(key, nonce, aad):
@@ -68,23 +68,42 @@ def _tag(key, nonce, plaintext, aad):
     header = bytes((flags,)) + nonce + len(plaintext).to_bytes(width, "big")
     if aad:
         header += len(aad).to_bytes(2, "big") + aad
-    start = (len(header) + 15) // 16 * 16
-    blocks = bytearray(start + (len(plaintext) + 15) // 16 * 16)  # zeros: the padding is there already
-    blocks[: len(header)] = header
-    blocks[start : start + len(plaintext)] = plaintext
-    accelerate.aes(key, _CBC, bytes(16)).encrypt(blocks, blocks)
-    return bytes(blocks[len(blocks) - TAG_LENGTH :])
+    cbc = accelerate.aes(key, _CBC, bytes(16))
+    tag = _chained(cbc, header)
+    for at in range(0, len(plaintext), PIECE):
+        tag = _chained(cbc, plaintext[at : at + PIECE])
+    return tag
 
 
-def _crypt(key, nonce, data):
-    """XOR with the key stream (RFC 3610, section 2.3), whose block 0 is for the tag: so `data` is tag, then text."""
-    count = (len(data) + 15) // 16
+def _chained(cbc, piece):
+    """Return the last block of the chain after `piece`, filled up with zeros."""
+    blocks = bytearray((len(piece) + 15) // 16 * 16)
+    blocks[: len(piece)] = piece
+    cbc.encrypt(blocks, blocks)
+    return bytes(blocks[-16:])
+
+
+def _crypt(key, nonce, text, tag):
+    """Return text, then tag, XOR the key stream (RFC 3610, section 2.3), whose block 0 is for the tag."""
+    ecb = accelerate.aes(key, _ECB)
     first = bytes((14 - len(nonce),)) + nonce + bytes(15 - len(nonce))
-    stream = bytearray(first * count)
-    for i in range(1, count):
-        stream[16 * i + 14] = i >> 8
-        stream[16 * i + 15] = i & 255
-    accelerate.aes(key, _ECB).encrypt(stream, stream)
+    length = len(text)
+    crypted = bytearray(length + TAG_LENGTH)
+    crypted[length:] = _xor(tag, bytearray(first), ecb)
+    for at in range(0, length, PIECE):
+        piece = text[at : at + PIECE]
+        count = (len(piece) + 15) // 16
+        stream = bytearray(first * count)
+        for i in range(count):
+            number = at // 16 + 1 + i
+            stream[16 * i + 14] = number >> 8
+            stream[16 * i + 15] = number & 255
+        crypted[at : at + len(piece)] = _xor(piece, stream, ecb)
+    return crypted
+
+
+def _xor(data, counters, ecb):
+    ecb.encrypt(counters, counters)
     # One big XOR: eight times faster on MicroPython than a loop over bytes.
-    mask = int.from_bytes(stream[: len(data)], "big")
+    mask = int.from_bytes(counters[: len(data)], "big")
     return (int.from_bytes(data, "big") ^ mask).to_bytes(len(data), "big")

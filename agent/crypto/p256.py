@@ -40,7 +40,12 @@ def generate(random_bytes):
 
 def public_key(private):
     """Return the 65-byte public key of a 32-byte private key. CryptoError for a key outside [1, n-1]."""
-    x, y = _base_multiple(_scalar(private))
+    return _run(public_key_steps(private))
+
+
+def public_key_steps(private):
+    """Do what `public_key` does in some 33 short slices: a generator that yields None and returns the public key."""
+    x, y = yield from _base_multiple_steps(_scalar(private))
     return b"\x04" + x.to_bytes(32, "big") + y.to_bytes(32, "big")
 
 
@@ -69,12 +74,17 @@ def sign(private, message):
 
     CryptoError for a private key outside [1, n-1].
     """
-    from agent.crypto.rfc6979 import nonces  # boards only verify
+    return _run(sign_steps(private, message))
+
+
+def sign_steps(private, message):
+    """Do what `sign` does in some 33 short slices: a generator that yields None and returns the signature."""
+    from agent.crypto.rfc6979 import nonces  # most boards only verify
 
     secret = _scalar(private)
     digest = sha256(octets(message, "message")).digest()
     for nonce in nonces(secret, digest, N):
-        r = _base_multiple(nonce)[0] % N
+        r = (yield from _base_multiple_steps(nonce))[0] % N
         s = accelerate.powmod(nonce, N - 2, N) * (int.from_bytes(digest, "big") + r * secret) % N
         if r and s:
             return r.to_bytes(32, "big") + s.to_bytes(32, "big")
@@ -144,15 +154,15 @@ def _run(steps):
             return stop.value
 
 
-def _base_multiple(scalar):
-    """Return scalar*G, 1 <= scalar < N, as affine (x, y)."""
+def _base_multiple_steps(scalar):
+    """Return scalar*G, 1 <= scalar < N, as affine (x, y): a generator that yields None."""
     point_sum = accelerate.point_sum()
     if point_sum:
         return point_sum([(scalar, GX, GY)])
     # The upper half of the digits goes with 2^128*G: half the doublings.
     digits = _digits(scalar)
     points = _base_points()
-    return _affine(_run(_sum_steps([(digits[:32], points[:8]), (digits[32:], points[8:])])))
+    return _affine((yield from _sum_steps([(digits[:32], points[:8]), (digits[32:], points[8:])])))
 
 
 def _digits(scalar):
