@@ -5,11 +5,11 @@ It runs on the operator's own machine, never beside the broker.
 
 import json
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from agent import protocols
 from agent.crypto import p256
 from agent.crypto.errors import CryptoError
 from agent.joye_libert import blinding, parameters
@@ -21,6 +21,9 @@ from agent.wire import release as releases
 from agent.wire.envelope import Context
 
 ENVELOPE_MOST = 128  # what a COSE_Sign1 adds to its payload, and more
+AUDIT_FROM = 8  # members from which on cohorts compare their roll calls, unless told otherwise
+SUMS = "private-sum"
+QUERIES = ("gossip", "gossip-flood", "gossip-bft")
 
 
 class AuthorityError(Exception):
@@ -167,10 +170,15 @@ class Authority:
         parameter_set: str,
         cohort: int = 32,
         seal: int = 0,
+        audit: bool | None = None,
+        signer: bytes = b"",
     ) -> tuple[int, bytes]:
         """Sign the next epoch's roster of `group` and return (epoch, signed roster). Raises AuthorityError.
 
-        `cohort` is the most members of a cohort, 4 to 64; `seal` is 0 to open each cohort's sum, 1 to open the whole group's only.
+        `parameter_set` is the modulus of private sums, or "t" and how many failures a gossip protocol stands. `cohort` is the most
+        members of a cohort, 4 to 64; `seal` is 0 to open each cohort's sum, 1 to open the whole group's only. `audit` tells whether
+        a cohort compares the roll calls it was shown before it answers; if not said, from AUDIT_FROM members on. `signer` is the
+        256-byte modulus of the coordinator's blind signatures, which gossip-bft needs.
         """
         entry = self._state["groups"].get(group)
         members = sorted((name, bytes.fromhex(key)) for name, key in entry["members"].items()) if entry else []
@@ -179,15 +187,14 @@ class Authority:
             raise AuthorityError(
                 f"group {group} has {len(members)} members; {messages.MEMBERS_LEAST} to {most} are wanted"
             )
-        roster = rosters.Roster(protocol, parameter_set, list(slots), read_public(coordinator), members, cohort, seal)
+        if audit is None:
+            audit = protocol == SUMS and len(members) >= AUDIT_FROM
+        shape = (cohort, seal, int(audit), signer)
+        roster = rosters.Roster(protocol, parameter_set, list(slots), read_public(coordinator), members, *shape)
         try:
             payload = roster.encode()
             rosters.read_roster(payload)  # first: what it lets through, the others can compute with
-            packing = Packing(slots, len(members), parameters.load(parameter_set).bits)
-            blinding.field(packing.bits)
-            protocols.load(protocol)
-        except protocols.UnknownProtocol:
-            raise AuthorityError(f"no protocol is called {protocol!r}") from None
+            _check_protocol(roster)
         except (parameters.ParameterError, PackingError, messages.MessageError, cbor.CborError) as error:
             raise AuthorityError(f"these slots or parameters make no roster: {error}") from None
         if len(payload) > ROSTER_MOST - ENVELOPE_MOST:
@@ -197,6 +204,25 @@ class Authority:
         replace(self._folder / "deployment.json", _json(self._state))
         context = Context(self.deployment, "roster", group, epoch, 0, "authority", "")
         return epoch, envelope.sign(self._private, context, payload)
+
+
+def _check_protocol(roster: rosters.Roster) -> None:
+    """Raise AuthorityError, ParameterError or PackingError unless the roster's protocol can run with its parameters."""
+    if roster.protocol == SUMS:
+        packing = Packing(roster.slots, len(roster.members), parameters.load(roster.parameters).bits)
+        blinding.field(packing.bits)
+    elif roster.protocol not in QUERIES:
+        raise AuthorityError(f"no protocol is called {roster.protocol!r}")
+    elif not re.fullmatch("t[1-9][0-9]?", roster.parameters) or int(roster.parameters[1:]) >= len(roster.members):
+        raise AuthorityError(
+            f"parameters {roster.parameters!r}: t1, t2 ... are wanted, how many members may fail, fewer than there are"
+        )
+    if roster.audit and roster.protocol != SUMS:
+        raise AuthorityError(f"{roster.protocol} calls no roll that could be audited")
+    if bool(roster.signer) != (roster.protocol == "gossip-bft"):
+        raise AuthorityError(
+            "gossip-bft needs the modulus of the coordinator's blind signatures, and nothing else does"
+        )
 
 
 def _read_state(text: str) -> dict[str, Any]:

@@ -15,16 +15,29 @@ from rich.table import Table
 from sqlalchemy.exc import SQLAlchemyError
 
 from agent.crypto import accelerate
-from agent.protocols.policy import CLOSE_WINDOW, Policy
+from agent.protocols.policy import CLOSE_WINDOW, EPSILON_PERIOD_MOST, EPSILON_TOTAL_MOST, Policy
+from agent.protocols.provision import EPSILON_PERIOD
 from agent.runtime.versions import MANIFEST
 from agent.wire import coordination
 from broker import releases
-from broker.authority import Authority, AuthorityError, read_public
+from broker.authority import AUDIT_FROM, Authority, AuthorityError, read_public
 from broker.coordinator.home import Home, HomeError
 from broker.coordinator.protocols.private_sum import Schedule
 from broker.coordinator.service import Link, Service
 from broker.mosquitto import configuration
-from broker.options import AsJson, BoardName, CertificateAuthority, Credentials, Host, Port, link_to, show
+from broker.options import (
+    MILLION,
+    AsJson,
+    BoardName,
+    CertificateAuthority,
+    Credentials,
+    Host,
+    Port,
+    link_to,
+    millionths,
+    show,
+)
+from broker.query_commands import QueryError, query
 from broker.release_commands import release_app
 
 STATUS = {coordination.COMPLETE: "complete", coordination.INCOMPLETE: "incomplete", coordination.INVALID: "invalid"}
@@ -35,6 +48,7 @@ coordinator_app = typer.Typer(help="Run the coordinator: opens rounds, learns su
 app.add_typer(authority_app, name="authority")
 app.add_typer(coordinator_app, name="coordinator")
 app.add_typer(release_app, name="release")
+app.command("query")(query)
 
 AuthorityFolder = Annotated[Path, typer.Option("--dir", help="The authority's folder. Keep it offline.")]
 StateFolder = Annotated[Path, typer.Option("--state", help="The coordinator's folder.")]
@@ -76,6 +90,13 @@ def _slot(text: str) -> tuple[str, int, int]:
         raise AuthorityError(f"slot {text!r}: NAME:LOW:HIGH is wanted, such as load:0:100000") from None
 
 
+def _modulus(text: str) -> bytes:
+    try:
+        return bytes.fromhex(text)
+    except ValueError:
+        raise AuthorityError("the signer is a modulus of 512 hexadecimal digits") from None
+
+
 class Seal(StrEnum):
     """Which sums open: its place is its number in the roster."""
 
@@ -91,18 +112,31 @@ def authority_roster(
     group: GroupName = "main",
     folder: AuthorityFolder = AUTHORITY,
     protocol: Annotated[str, typer.Option(help="The protocol that the group runs.")] = "private-sum",
-    parameters: Annotated[str, typer.Option(help="The modulus.")] = "hum-2048",
+    parameters: Annotated[
+        str, typer.Option(help="The modulus; with a gossip protocol how many boards may fail: t1, t2 ...")
+    ] = "hum-2048",
     cohort: Annotated[int, typer.Option(help="The most boards that share keys with each other.", min=4, max=64)] = 32,
     seal: Annotated[Seal, typer.Option(help="What opens: each cohort's sum, or only the whole group's.")] = Seal.COHORT,
+    audit: Annotated[
+        bool | None,
+        typer.Option(
+            "--audit/--no-audit",
+            help=f"Boards compare the roll calls that they were shown before they answer; if not said, from {AUDIT_FROM} boards on.",
+            show_default=False,
+        ),
+    ] = None,
+    signer: Annotated[
+        str, typer.Option(help="For gossip-bft: the modulus of the coordinator's blind signatures (hexadecimal).")
+    ] = "",
     as_json: AsJson = False,
 ) -> None:
     """Sign the next epoch's roster of a group."""
     authority = Authority(folder)
     if not output.parent.is_dir():
         raise AuthorityError(f"{output.parent} is no folder")
-    epoch, signed = authority.sign_roster(
-        group, coordinator, [_slot(text) for text in slots], protocol, parameters, cohort, list(Seal).index(seal)
-    )
+    chosen = [_slot(text) for text in slots]
+    shape = (cohort, list(Seal).index(seal), audit, _modulus(signer))
+    epoch, signed = authority.sign_roster(group, coordinator, chosen, protocol, parameters, *shape)
     output.write_bytes(signed)
     show(as_json, {"group": group, "epoch": epoch, "members": len(authority.devices(group)), "roster": str(output)})
 
@@ -122,6 +156,13 @@ def authority_policy(
     close_most: Annotated[
         int, typer.Option(help=f"How many close lists to answer in {CLOSE_WINDOW} rounds.", min=0, max=CLOSE_WINDOW)
     ] = 8,
+    epsilon: Annotated[
+        float | None,
+        typer.Option(help="What queries may cost the board in a period; without noise none is answered then.", min=0),
+    ] = None,
+    epsilon_period: Annotated[
+        int, typer.Option(metavar="S", help="Seconds of such a period.", min=1, max=EPSILON_PERIOD_MOST)
+    ] = EPSILON_PERIOD,
     as_json: AsJson = False,
 ) -> None:
     """Sign what a board may take part in: the "policy" of its settings."""
@@ -129,7 +170,10 @@ def authority_policy(
     if not output.parent.is_dir():
         raise AuthorityError(f"{output.parent} is no folder")
     allowed = [_slot(text) for text in slots] if slots else None
-    policy = Policy(members_least, contributors_least, allowed, close, close_most)
+    if epsilon is not None and not epsilon * MILLION <= EPSILON_TOTAL_MOST:
+        raise AuthorityError(f"--epsilon {epsilon:g}: at most {EPSILON_TOTAL_MOST // MILLION}")
+    budget = None if epsilon is None else millionths(epsilon)
+    policy = Policy(members_least, contributors_least, allowed, close, close_most, budget, epsilon_period)
     serial, signed = authority.sign_policy(group, device, policy)
     output.write_text(signed.hex() + "\n")
     show(as_json, {"group": group, "device": device, "serial": serial, "policy": str(output)})
@@ -237,8 +281,9 @@ def _adopt(home: Home, rosters: list[str]) -> None:
 
 @coordinator_app.command("status")
 def coordinator_status(state: StateFolder = STATE, as_json: AsJson = False) -> None:
-    """Show groups, rounds, whose answers were wrong in the last one, how many inputs were refused for which reason, and how the
-    boards say that they are: unauthenticated."""
+    """Show groups, rounds, whose answers were wrong in the last one, what queries have cost each board, how many inputs were refused
+    for which reason, and how the boards say that they are: unauthenticated.
+    """
     home = Home(state)
     groups = []
     for machine in home.machines(Schedule(1, 1, 0)):
@@ -249,6 +294,7 @@ def coordinator_status(state: StateFolder = STATE, as_json: AsJson = False) -> N
             entry
             | {"next_round": machine.next_round, "phase": machine.phase, "ready": machine.ready_members}
             | {"wrong": last[0]["wrong"] if last else []}
+            | {"epsilon_spent": home.storage.queries.spent(machine.place.group) / MILLION}
         )
     refused = home.storage.refusals()
     now = time.time()
@@ -259,7 +305,7 @@ def coordinator_status(state: StateFolder = STATE, as_json: AsJson = False) -> N
     if as_json:
         print(json.dumps({"deployment": home.deployment, "groups": groups, "refused": refused, "boards": boards}))
         return
-    _table("Groups", ["group", "epoch", "members", "next_round", "phase", "ready", "wrong"], groups)
+    _table("Groups", ["group", "epoch", "members", "next_round", "phase", "ready", "wrong", "epsilon_spent"], groups)
     columns = [
         "device",
         "age_s",
@@ -311,7 +357,7 @@ def main() -> None:
     accelerate.use_host_libraries()
     try:
         app()
-    except (AuthorityError, HomeError, configuration.BrokerError, releases.ReleaseError) as error:
+    except (AuthorityError, HomeError, configuration.BrokerError, releases.ReleaseError, QueryError) as error:
         raise SystemExit(f"hum: {error}") from None
     except ssl.SSLError as error:
         raise SystemExit(f"hum: --ca: {error}") from None

@@ -21,6 +21,14 @@ Credentials = Annotated[Path | None, typer.Option(help="credentials.json of `hum
 CertificateAuthority = Annotated[Path | None, typer.Option(help="Certificate authority of the broker; turns TLS on.")]
 
 
+MILLION = 1_000_000  # epsilons are kept in millionths, so that budgets add up exactly
+
+
+def millionths(epsilon: float) -> int:
+    """Return `epsilon` as it is kept."""
+    return round(epsilon * MILLION)
+
+
 def show(as_json: bool, fields: dict[str, Any]) -> None:
     """Print the fields of a result."""
     if as_json:

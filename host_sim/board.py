@@ -24,6 +24,11 @@ def make(path: str):  # type: ignore[no-untyped-def]
 
     with open(path) as file:
         settings = json.load(file)
+    habit = settings.pop("habit", None)
+    if habit:
+        from host_sim import byzantine
+
+        byzantine.spoil(habit)
     return assemble(settings, SimulatedMeter(settings["columns"]), console)
 
 

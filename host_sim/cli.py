@@ -21,7 +21,11 @@ from host_sim import households
 from host_sim.demo import Demo, Row
 from host_sim.display import Display
 from host_sim.faults import Faults
+from host_sim.figure_commands import FigureOptionError
+from host_sim.figure_commands import add as add_figures
 from host_sim.fleet import FleetError
+from host_sim.overlay_commands import OverlayError, overlay
+from host_sim.query_commands import query
 
 MASKS_MOST = 24
 # A late board's delay is longer than the window, and shorter than its patience with an unanswered ping.
@@ -38,6 +42,9 @@ app = typer.Typer(
 )
 bench = typer.Typer(help="Measurements: each against a baseline of the same run.", no_args_is_help=True)
 app.add_typer(bench, name="bench")
+app.command()(overlay)
+add_figures(app, bench)
+app.command("query")(query)
 
 
 class OptionError(Exception):
@@ -303,11 +310,41 @@ def bench_footprint(
         show(figures)
 
 
+@bench.command("audit")
+def bench_audit(
+    members: Annotated[list[int] | None, typer.Option(help="Size of the cohort, repeatable; 32 takes minutes.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
+) -> None:
+    """Measure what the roll-call audit costs: messages, bytes and message times of a round with it and without it."""
+    from host_sim.bench_audit import SIZES, WrongSum, measure, show
+
+    sizes = members or list(SIZES)
+    for size in sizes:
+        if not 3 <= size <= MEMBERS_MOST:
+            raise OptionError(f"--members {size}: 3 to {MEMBERS_MOST}")
+    try:
+        figures = measure(sizes, lambda phase: print(phase, file=sys.stderr, flush=True))
+    except WrongSum as error:
+        raise OptionError(f"bench audit: {error}") from None
+    if as_json:
+        print(json.dumps(figures), flush=True)
+    else:
+        show(figures)
+
+
 def main() -> None:
     """Run the command line; a known error is one line on standard error and exit status 1."""
     try:
         app()
-    except (OptionError, FleetError, BrokerError, CompileError, households.DataError) as error:
+    except (
+        OptionError,
+        OverlayError,
+        FigureOptionError,
+        FleetError,
+        BrokerError,
+        CompileError,
+        households.DataError,
+    ) as error:
         raise SystemExit(f"hum-sim: {error}") from None
     except OSError as error:
         raise SystemExit(f"hum-sim: {error}") from None

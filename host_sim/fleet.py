@@ -5,7 +5,7 @@ import json
 import re
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +74,11 @@ class Plan:
     seal: int = 0
     # Devices whose link goes through a relay that hold_back() turns slow.
     late: tuple[str, ...] = ()
+    # What the group runs, and the roster's parameters.
+    protocol: str = "private-sum"
+    parameters: str = "hum-2048"
+    # Bad habits of boards on MicroPython (host_sim/byzantine.py), by device.
+    habits: dict[str, str] = field(default_factory=dict)
 
 
 class Fleet:
@@ -106,6 +111,10 @@ class Fleet:
         pinned = bytes.fromhex(self.authority.public)
         home = Home.init(folder / "coordinator", DEPLOYMENT, pinned)
         self.result_key, self.coordinator_public = home.result_key, bytes.fromhex(home.public)
+        self._signer = b""
+        if self.plan.protocol == "gossip-bft":
+            self._signer = home.signer().modulus
+            home.signer().close()
         home.storage.close()
         self.broker = broker_process.choose(folder / "broker", DEPLOYMENT, self.plan.columns)
         await self.broker.start()
@@ -140,7 +149,14 @@ class Fleet:
         for device in plan.columns:
             self._policies[device] = authority.sign_policy(GROUP, device, Policy(least, least))[1].hex()
         epoch, signed = authority.sign_roster(
-            GROUP, self.coordinator_public.hex(), plan.slots, "private-sum", "hum-2048", plan.cohort, plan.seal
+            GROUP,
+            self.coordinator_public.hex(),
+            plan.slots,
+            plan.protocol,
+            plan.parameters,
+            plan.cohort,
+            plan.seal,
+            signer=self._signer,
         )
         (self.folder / "roster.cose").write_bytes(signed)
         names = sorted(plan.columns)
@@ -193,6 +209,7 @@ class Fleet:
             "deployment": DEPLOYMENT,
             "group": GROUP,
             "device": device,
+            "protocol": self.plan.protocol,
             "authority": self.authority.public,
             "host": broker_process.HOST,
             "port": self._relay.port if self._relay and relayed else self.broker.port,
@@ -203,6 +220,8 @@ class Fleet:
             "policy": self._policies[device],
             "diagnostics_s": 1,
         }
+        if device in self.plan.habits:
+            settings["habit"] = self.plan.habits[device]
         if self.plan.runtime == "micropython":
             await self._start_process(device, settings)
         else:

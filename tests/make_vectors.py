@@ -1,4 +1,4 @@
-"""Write tests/vectors/*.json: one group of five boards, two rounds, every value on the way, from fixed keys.
+"""Write tests/vectors/*.json: one group of five boards, two rounds, every value on the way, from fixed keys; and two onions.
 
 Run `python -m tests.make_vectors` after a deliberate change of the protocol, and change docs/protocol.md with it. The messages
 are what the boards' and the coordinator's machines publish; tests/test_vectors.py derives the same values without them. In
@@ -16,7 +16,7 @@ from gmpy2 import invert, powmod
 
 from agent.crypto import accelerate, p256
 from agent.joye_libert import cohorts, masks, parameters, zero_sum
-from agent.protocols import policy
+from agent.protocols import mail, policy
 from agent.protocols.private_sum import PrivateSum as Board
 from agent.protocols.provision import Policy, Provision
 from agent.wire import coordination, envelope, messages, rosters, topics
@@ -26,6 +26,7 @@ from broker.coordinator.actions import Answer, CloseRound, Contribution, Publish
 from broker.coordinator.aggregation import product, unmask_factor
 from broker.coordinator.place import Place
 from broker.coordinator.protocols.private_sum import PrivateSum, Schedule
+from tests import onion_vectors
 
 FOLDER = Path(__file__).parent / "vectors"
 DEPLOYMENT, GROUP, EPOCH = "test-street", "north", 1
@@ -57,7 +58,7 @@ class _Group:
     def __init__(self) -> None:
         coordinator = private_key("coordinator")
         members = [(name, p256.public_key(private_key(name))) for name in NAMES]
-        self.roster = rosters.Roster("private-sum", "hum-2048", SLOTS, p256.public_key(coordinator), members)
+        self.roster = rosters.Roster("private-sum", "hum-2048", SLOTS, p256.public_key(coordinator), members, audit=1)
         self.context = Context(DEPLOYMENT, "roster", GROUP, EPOCH, 0, "authority", "")
         self.signed = envelope.sign(private_key("authority"), self.context, self.roster.encode())
         self.digest = Envelope(self.signed).digest(self.context)
@@ -238,7 +239,8 @@ def _share_values(group: _Group) -> Values:
     for topic, payloads in group.sent.items():
         levels = topics.split(topic)
         if "mail" in levels and levels[-1] != topics.COORDINATOR:
-            letters[f"{levels[-1]} to {levels[-2]}"] = sorted(payload.hex() for payload in set(payloads))
+            dealt = {payload for payload in payloads if Envelope(payload).nonce[0] < mail.VOUCH}
+            letters[f"{levels[-1]} to {levels[-2]}"] = sorted(payload.hex() for payload in dealt)
     example = {"meter-a to meter-b": letters["meter-a to meter-b"]}
     brief = {pair: [_brief(bytes.fromhex(one)) for one in every] for pair, every in letters.items()}
     return {
@@ -246,6 +248,20 @@ def _share_values(group: _Group) -> Values:
         "mail": dict(sorted(brief.items())),
         "mail_in_full": example,
     }
+
+
+def _audit_values(group: _Group, number: int) -> Values:
+    vouches: Values = {}
+    for topic, payloads in sorted(group.sent.items()):
+        levels = topics.split(topic)
+        for payload in set(payloads) if "mail" in levels and levels[-1] != topics.COORDINATOR else ():
+            if Envelope(payload).nonce[0] == mail.VOUCH and Envelope(payload).round == number:
+                pair = f"{levels[-1]} to {levels[-2]}"
+                assert pair not in vouches, "one letter to each"
+                vouches[pair] = payload.hex()
+    nobody = messages.share(bytes(8))
+    _, _, alarm, *_ = mail.letter(group.boards["meter-a"].member, 1, mail.SPLIT, mail.SPLIT, number, nobody)
+    return {"vouches": vouches, "alarm_of_meter_a_to_meter_b": alarm.hex()}
 
 
 def _opening_values(group: _Group, number: int) -> Values:
@@ -316,6 +332,7 @@ def _round_values(group: _Group, number: int) -> Values:
         "members": members,
         "present": messages.read_roll(Envelope(group.said("roll", number)).unverified())[1],
         "roll": group.said("roll", number).hex(),
+        **_audit_values(group, number),
         **_opening_values(group, number),
         "sums": closed.sums,
         "missing": closed.missing,
@@ -338,6 +355,7 @@ def build() -> dict[str, str]:
         group.run()
         values = {"group": _group_values(group), "keys": _key_values(group), "shares": _share_values(group)}
         values |= {f"round-{number}": _round_values(group, number) for number in (0, 1)}
+        values["onions"] = onion_vectors.values()
     finally:
         accelerate.install()
     return {f"{name}.json": json.dumps(value, indent=1) + "\n" for name, value in values.items()}

@@ -199,6 +199,58 @@ def test_the_private_key_is_its_owners_alone_and_a_second_authority_is_refused(t
             Authority.init(tmp_path / "other", name)
 
 
+# -- the audit, and other protocols
+
+
+def test_groups_of_8_and_more_compare_their_roll_calls_unless_told_otherwise(authority: Authority) -> None:
+    found = []
+    for name in range(3, 9):
+        authority.enrol("main", f"b{name}", key())
+        for told in (None, True, False):
+            epoch, signed = sign(authority, audit=told)
+            found.append((len(authority.devices()), told, opened(authority, signed, epoch).audit))
+    expected = [[(size, None, int(size >= 8)), (size, True, 1), (size, False, 0)] for size in range(4, 10)]
+    assert found == [row for rows in expected for row in rows]
+
+
+MODULUS = b"\xc0" + bytes(254) + b"\x07"
+
+
+@pytest.mark.parametrize(
+    ("protocol", "signer"), [("gossip", b""), ("gossip-flood", b""), ("gossip-bft", MODULUS)], ids=str
+)
+def test_gossip_protocols_are_signed_with_how_many_may_fail(authority: Authority, protocol: str, signer: bytes) -> None:
+    for device in range(3, 13):
+        authority.enrol("main", f"b{device:02}", key())
+    for epoch, parameters in enumerate(["t1", "t12"], 1):
+        _, signed = sign(authority, protocol=protocol, parameter_set=parameters, signer=signer)
+        roster = opened(authority, signed, epoch)
+        assert (roster.protocol, roster.parameters) == (protocol, parameters)
+        assert (roster.audit, roster.signer) == (0, signer)
+    for parameters in ("hum-2048", "t0", "t13", "t01", "t100", "2", "t", "t2 "):
+        with pytest.raises(AuthorityError):
+            sign(authority, protocol=protocol, parameter_set=parameters, signer=signer)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"protocol": "gossip", "parameter_set": "t1", "audit": True}, "no roll"),
+        ({"protocol": "gossip", "parameter_set": "t1", "signer": MODULUS}, "gossip-bft needs"),
+        ({"protocol": "gossip-bft", "parameter_set": "t1"}, "gossip-bft needs"),
+        ({"protocol": "gossip-bft", "parameter_set": "t1", "signer": MODULUS[:-1]}, "make no roster"),
+        ({"signer": MODULUS}, "gossip-bft needs"),
+        ({"protocol": "gossip-", "parameter_set": "t1"}, "no protocol is called"),
+    ],
+)
+def test_a_roster_that_no_protocol_runs_with_spends_no_epoch(
+    authority: Authority, options: dict[str, object], message: str
+) -> None:
+    with pytest.raises(AuthorityError, match=message):
+        sign(authority, **options)
+    assert sign(authority)[0] == 1
+
+
 # -- policies
 
 
@@ -207,11 +259,11 @@ def obeyed(authority: Authority, signed: bytes, device: str = "b0") -> tuple[int
 
 
 def test_a_policy_is_what_the_board_reads(authority: Authority) -> None:
-    serial, signed = authority.sign_policy("main", "b0", Policy(4, 5, SLOTS, 6, 7))
+    serial, signed = authority.sign_policy("main", "b0", Policy(4, 5, SLOTS, 6, 7, 8, 9))
     found, policy = obeyed(authority, signed)
     assert serial == found == 1
     assert (policy.members_least, policy.contributors_least, policy.slots) == (4, 5, SLOTS)
-    assert (policy.close, policy.close_most) == (6, 7)
+    assert (policy.close, policy.close_most, policy.epsilon, policy.epsilon_period) == (6, 7, 8, 9)
 
 
 def test_serials_grow_device_by_device_and_are_remembered(authority: Authority, tmp_path: Path) -> None:

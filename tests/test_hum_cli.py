@@ -40,6 +40,7 @@ COMMANDS = [
     ["coordinator"],
     ["coordinator", "init"],
     ["coordinator", "status"],
+    ["query"],
     ["release"],
     ["release", "publish"],
     ["release", "retract"],
@@ -49,7 +50,15 @@ COMMANDS = [
 
 OUT_OF_BOUNDS = [
     ["authority", "policy", "b0", "--output", "x", *option]
-    for option in (["--members-least", "1"], ["--contributors-least", "65"], ["--close", "0"], ["--close-most", "49"])
+    for option in (
+        ["--members-least", "1"],
+        ["--contributors-least", "65"],
+        ["--close", "0"],
+        ["--close-most", "49"],
+        ["--epsilon", "-1"],
+        ["--epsilon", "nan"],
+        ["--epsilon-period", "0"],
+    )
 ] + [
     ["authority", "roster", "--coordinator", "04", "--slot", "load:0:1", "--output", "x", *option]
     for option in (["--cohort", "3"], ["--cohort", "65"], ["--seal", "1"])
@@ -186,6 +195,7 @@ def test_a_roster_is_adopted_and_status_shows_it(hum: Hum) -> None:
         process.terminate()
     assert "another process runs the coordinator" in other
     group = {"group": "main", "epoch": 1, "members": 3, "next_round": 0, "phase": "idle", "ready": 0, "wrong": []}
+    group["epsilon_spent"] = 0.0
     assert hum.json("coordinator", "status") == {"deployment": "test", "groups": [group], "boards": [], "refused": {}}
     table = hum.run("coordinator", "status").stdout
     assert re.search(r"main\W+1\W+3\W+0\W+idle\W+0", table)
@@ -215,14 +225,16 @@ def test_results_and_refusals_are_shown(hum: Hum) -> None:
 def test_a_policy_is_signed_for_one_board_as_its_settings_want_it(hum: Hum) -> None:
     bounds = ["--members-least", "5", "--contributors-least", "4", "--close", "3", "--close-most", "0"]
     slots = ["--slot", "load:0:1000", "--slot", "feed-in:-500:0"]
+    budget = ["--epsilon", "2.5", "--epsilon-period", "3600"]
     for serial in (1, 2):
-        answer = hum.json("authority", "policy", "b1", *bounds, *slots, "--output", "b1.policy")
+        answer = hum.json("authority", "policy", "b1", *bounds, *slots, *budget, "--output", "b1.policy")
         assert answer == {"group": "main", "device": "b1", "serial": serial, "policy": "b1.policy"}
     authority = bytes.fromhex((hum.folder / "authority" / "authority.pub").read_text())
     signed = bytes.fromhex((hum.folder / "b1.policy").read_text())
     serial, chosen = policy.verify(signed, authority, "test", "main", "b1")
     assert (serial, chosen.members_least, chosen.contributors_least) == (2, 5, 4)
     assert (chosen.slots, chosen.close, chosen.close_most) == ([("load", 0, 1000), ("feed-in", -500, 0)], 3, 0)
+    assert (chosen.epsilon, chosen.epsilon_period) == (2500000, 3600)
 
 
 def test_a_policy_without_options_is_the_safe_one(hum: Hum) -> None:
@@ -247,6 +259,25 @@ def test_a_roster_takes_the_size_of_a_cohort_and_the_seal(hum: Hum) -> None:
         payload = signed.verify(authority, Context("test", "roster", "main", epoch, 0, "authority", ""))
         found = rosters.read_roster(payload)
         assert (found.cohort, found.seal) == expected
+
+
+def test_a_roster_takes_the_audit_and_the_signer_of_blind_signatures(hum: Hum) -> None:
+    authority = bytes.fromhex((hum.folder / "authority" / "authority.pub").read_text())
+    roster = ["authority", "roster", "--coordinator", KEYS[0], "--slot", "load:0:1", "--output", "new.cose"]
+    modulus = "c0" + "00" * 254 + "07"
+    blind = ["--protocol", "gossip-bft", "--parameters", "t1", "--signer", modulus]
+    for options, expected in (
+        ([], (0, "")),
+        (["--audit"], (1, "")),
+        (["--no-audit"], (0, "")),
+        (blind, (0, modulus)),
+    ):
+        epoch = hum.json(*roster, *options)["epoch"]
+        signed = Envelope((hum.folder / "new.cose").read_bytes())
+        payload = signed.verify(authority, Context("test", "roster", "main", epoch, 0, "authority", ""))
+        found = rosters.read_roster(payload)
+        assert (found.audit, found.signer.hex()) == expected
+    assert "512 hexadecimal digits" in hum.fails(*roster, "--signer", "xyz")
 
 
 def test_the_brokers_files_are_written_for_all_enrolled(hum: Hum) -> None:
@@ -292,6 +323,8 @@ def test_policy_errors_are_one_line(hum: Hum) -> None:
     assert "NAME:LOW:HIGH" in hum.fails(*command, "--slot", "load")
     for slot in ("load:5:1", "LOAD:0:1", f"load:0:{10**30}", b"\xff:0:1".decode(errors="surrogateescape")):
         assert "make no policy" in hum.fails(*command, "--slot", slot)
+    for much in ("2000000", "inf"):
+        assert "at most 1099511" in hum.fails(*command, "--epsilon", much)
     assert "is no folder" in hum.fails("authority", "policy", "b0", "--output", "none/new.policy")
     assert not (hum.folder / "new.policy").exists()
     assert hum.json(*command)["serial"] == 1
@@ -401,7 +434,7 @@ def test_a_database_of_an_older_version_is_one_line(hum: Hum) -> None:
     database.execute("PRAGMA user_version=0")
     database.close()
     for command in (["coordinator"], ["coordinator", "status"], ["result"]):
-        assert "the database is of form 0, and this version reads form 3" in hum.fails(*command)
+        assert "the database is of form 0, and this version reads form 5" in hum.fails(*command)
 
 
 def test_the_status_names_whose_answers_were_wrong_in_the_last_round(hum: Hum) -> None:

@@ -190,7 +190,7 @@ def test_a_file_that_is_no_database_is_an_error(tmp_path: Path) -> None:
 def test_a_database_of_another_form_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
     path = tmp_path / "coordinator.db"
     Storage(path).close()
-    for form in (0, FORM - 1, FORM + 1):
+    for form in (0, FORM - 3, FORM + 1):
         with sqlite3.connect(path) as database:
             assert database.execute(f"PRAGMA user_version={form}").fetchall() == []
         with pytest.raises(StorageError, match=f"is of form {form}, and this version reads form {FORM}"):

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from gmpy2 import is_prime, powmod
 
 FOLDER = Path(__file__).parent / "vectors"
-FILES = ("group", "keys", "round-0", "round-1", "shares")
+FILES = ("group", "keys", "onions", "round-0", "round-1", "shares")
 
 
 @cache
@@ -115,7 +115,17 @@ def ecdh(first: str, second: str) -> bytes:
 def roster_payload() -> bytes:
     members = [[name, public_bytes(name)] for name in MEMBERS]
     return encode(
-        {1: "private-sum", 2: "hum-2048", 3: SLOTS, 4: public_bytes("coordinator"), 5: members, 6: 32, 7: 0},
+        {
+            1: "private-sum",
+            2: "hum-2048",
+            3: SLOTS,
+            4: public_bytes("coordinator"),
+            5: members,
+            6: 32,
+            7: 0,
+            8: 1,
+            9: b"",
+        },
     )
 
 
@@ -212,7 +222,7 @@ def share_payload(owner: str, batch: int | None, x: int) -> bytes:
 
 
 def letter(sender: str, receiver: str, kind: str, about: int, number: int, payload: Any) -> bytes:
-    first = {"key-share": 4, "blinding": 5, "held": 6}[kind]
+    first = {"key-share": 4, "blinding": 5, "held": 6, "vouch": 7, "split": 8}[kind]
     nonce = bytes([first]) + bytes(7) + bytes([about]) + be32(number)
     return encrypt0(mail_key(sender, receiver), nonce, aad(kind, number, sender, receiver), number, encode(payload))
 
@@ -260,7 +270,7 @@ def test_identities_and_roster_follow_from_the_description() -> None:
 
 
 def test_policy_follows_from_the_description() -> None:
-    policy = {1: 4, 2: 4, 3: [["power", -30000, 30000], ["energy", 0, 1000000]], 4: 3, 5: 2}
+    policy = {1: 4, 2: 4, 3: [["power", -30000, 30000], ["energy", 0, 1000000]], 4: 3, 5: 2, 6: None, 7: 86400}
     context = aad("policy", 7, "authority", "meter-a", epoch=0)
     assert sign1("authority", context, 7, encode(policy), epoch=0).hex() == GROUP["signed_policy_7_of_meter_a"]
 
@@ -352,6 +362,23 @@ def test_mail_follows_from_the_description() -> None:
             if pair in given["mail_in_full"]:
                 assert given["mail_in_full"][pair] == sorted(one.hex() for one in letters)
     assert list(given["mail_in_full"]) == ["meter-a to meter-b"]
+
+
+@ROUNDS
+def test_each_listed_member_vouches_for_its_list_to_each_other(number: int) -> None:
+    given = vectors(f"round-{number}")
+    listed = [name for index, name in enumerate(MEMBERS) if given["present"] >> index & 1]
+    expected = {
+        f"{sender} to {receiver}": letter(
+            sender, receiver, "vouch", 7, number, {1: given["present"].to_bytes(8, "big")}
+        ).hex()
+        for sender in listed
+        for receiver in listed
+        if sender != receiver
+    }
+    assert given["vouches"] == expected
+    alarm = letter("meter-a", "meter-b", "split", 8, number, {1: bytes(8)})
+    assert given["alarm_of_meter_a_to_meter_b"] == alarm.hex()
 
 
 @ROUNDS

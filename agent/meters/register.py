@@ -110,6 +110,25 @@ class RegisterMeter:
         self._offered = offered
         return values
 
+    def present(self, number, slots):
+        """Return the values of `slots` now, a list with None for what cannot be read: the meter's state stays as it is.
+
+        "load" is what the register has gained since the energy that was spent last, or since it was seen first.
+        """
+        total = self._source.total()
+        values = []
+        for name, low, high in slots:
+            value = None
+            if name == "load" and total is not None and self._base is not None and total >= self._seen:
+                value = total - (self._base if self._spent is None else self._spent)
+                value = min(value, high) if value >= low else None
+            elif name == "count":
+                value = 1
+            elif name == "power" and hasattr(self._source, "power"):
+                value = self._source.power()
+            values.append(value)
+        return values
+
     def _follow(self, total):
         """Take note of the register as it is, and begin anew where it is not the one that was."""
         identity = self._hash()

@@ -14,6 +14,10 @@ class SimulatedMeter:
         """Return the values of `round`, in slot order; `counted` and the roster's `slots` change nothing."""
         return [column[round % len(column)] for column in self._columns]
 
+    def present(self, number, slots):
+        """Return the values for the query `number`: those of the round with this number."""
+        return self.read(number, True, slots)
+
     def bookmark(self):
         """Return nothing."""
         return b""

@@ -3,15 +3,25 @@
 The modules on the coordinator's side are in broker/coordinator/protocols under the same names.
 """
 
+QUERIES = ("gossip", "gossip-flood", "gossip-bft")  # one machine, agent/protocols/gossip.py
+
+
+class Refused(Exception):
+    """An input is against the protocol or the board's policy. args[0] is the named reason."""
+
 
 class UnknownProtocol(Exception):
     """No protocol of that name is registered."""
 
 
 def load(name):
-    """Return the board's machine class of the protocol called `name`. Raises UnknownProtocol."""
+    """Return what makes the board's machine of the protocol called `name` out of a Provision. Raises UnknownProtocol."""
     if name == "private-sum":
         from agent.protocols.private_sum import PrivateSum
 
         return PrivateSum
+    if name in QUERIES:
+        from agent.protocols.gossip import Gossip
+
+        return lambda provision: Gossip(provision, name)
     raise UnknownProtocol(name)

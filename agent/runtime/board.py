@@ -8,7 +8,8 @@ from agent.runtime.clock import Clock
 from agent.runtime.diagnostics import Health
 from agent.runtime.mask_stock import Spent
 from agent.runtime.mqtt import LinkLost, QueueFull
-from agent.runtime.store import Full, StoreError
+from agent.runtime.schedule import Schedule
+from agent.runtime.store import Corrupt, Full, StoreError
 from agent.runtime.ticks import ticks_diff, ticks_us
 from agent.runtime.unload import unload
 from agent.runtime.upkeep import Upkeep
@@ -51,8 +52,10 @@ class Board:
         self._taken_us = 0
         self.linked = False
         self._upkeep = Upkeep(self, diagnostics_s)
+        self._schedule = Schedule(self._elapsed)
         self._death = None
         self._leaving = None
+        self._budget = None
 
     def add(self, name, seconds, function):
         """Run `function(alive)`, a coroutine, beside the board's own tasks: alive() is to be called every so many seconds.
@@ -76,6 +79,7 @@ class Board:
         try:
             await self.client.run()
         finally:
+            self._schedule.cancel()
             for task in tasks:
                 task.cancel()
             self._save()
@@ -119,13 +123,19 @@ class Board:
     def _on_message(self, topic, payload, retain):
         if self.update and self.update.message(topic, payload):
             return
+        self._tell(lambda: self.machine.message(topic, payload))
+
+    def _elapsed(self, r):
+        self._tell(lambda: self.machine.elapsed(r))
+
+    def _tell(self, event):
         try:
-            self.perform(self.machine.message(topic, payload))
+            self.perform(event())
         except MemoryError:
             # A round must not be lost to idle work: that can begin anew. What is burnt already is refused the second time.
             self._make_room()
             try:
-                self.perform(self.machine.message(topic, payload))
+                self.perform(event())
             except MemoryError as error:
                 # What was lost may be retained, and comes again only with another link: a reset is the cure for such a heap.
                 self._death = error
@@ -175,7 +185,7 @@ class Board:
     def _do_mask(self, epoch, round, mask):
         try:
             self.stock.save(epoch, round, mask)
-        except Full:
+        except (Full, StoreError):
             self.perform(self.machine.unkept(epoch, round))
             raise
 
@@ -232,6 +242,44 @@ class Board:
         self.shares.answer(epoch, round, state + envelope)
         self.perform(self.machine.answered(epoch, round, envelope))
         self._log("answered", {"round": round, "bytes": len(envelope)})
+
+    def _do_schedule(self, period_ms, count):
+        self._schedule.set(period_ms, count, lambda loop: asyncio.create_task(self._ending(loop)))
+
+    def _do_burn(self, epoch, number, cost):
+        reason = self._pay(epoch, number, cost)
+        if reason:
+            self.perform(self.machine.declined(epoch, number, reason))
+            return
+        self.stock.burn(epoch, number)
+        self._log("query", {"number": number, "sent": self.client.bytes_sent})
+        self.perform(self.machine.burnt(epoch, number))
+
+    def _pay(self, epoch, number, cost):
+        """Take a query's cost from the budget, durably; return why that is not possible, or None."""
+        policy = self.machine.provision.policy
+        if policy.epsilon is None:
+            return None
+        from agent.gossip.budget import Budget, BudgetError
+
+        now = self.clock.uptime()
+        try:
+            if self._budget is None:
+                self._budget = Budget(policy.epsilon, policy.epsilon_period, now, self.store.read("budget"))
+            self.store.put("budget", self._budget.spend(epoch, number, cost, now))
+        except BudgetError as error:
+            return error.args[0]
+        except Corrupt:
+            return "corrupt"
+        return None
+
+    def _do_over(self, number, fields):
+        self._log("over", dict(fields, number=number, sent=self.client.bytes_sent))
+        if self.update:
+            self.update.settled()
+
+    def _do_read(self, number, slots):
+        self.perform(self.machine.have_read(number, self.meter.present(number, slots)))
 
     # -- tasks
 

@@ -82,6 +82,15 @@ class MaskStock:
         self._pending = (epoch, round, envelope)
         self._drop((epoch, round))
 
+    def burn(self, epoch, round):
+        """Burn a round, or the number of a query, that no reading is counted in: the bookmark and what it is of stay as they are.
+
+        Raises Spent and StoreError as `spend`."""
+        self._refuse_spent(epoch, round)
+        self._mark = (epoch, round)
+        self._store.put(_SPENT, _spent(self._mark, self._sent, self._bookmark, b""))
+        self._pending = None
+
     def pending(self):
         """(epoch, round, envelope) of the contribution that has no receipt yet, for sending again; else None."""
         return self._pending

@@ -2,6 +2,7 @@
 
     deployment, group, device   names (docs/protocol.md); the device's is also its user name at the broker, and its host name
     authority                   the pinned public key: 65 bytes, hexadecimal
+    protocol                    what the group runs (agent/protocols), "private-sum" if absent: rosters of another are refused
     host, port                  the broker's name or IPv4 address. Without `host` the board looks for it on the local network, and
                                 must have `ca` and `server_name`. port: 1 to 65535; without one 8883, or 1883 where there is no `ca`
     password                    at the broker, at most 128 characters
@@ -25,12 +26,13 @@
 A field that is not one of these is refused too: it is mistyped, and what it was to say would be lost.
 """
 
+from agent.protocols import QUERIES
 from agent.wire import topics
 
 PINS_MOST = 48
 _KNOWN = (
-    "deployment group device authority host port password ca server_name flash policy masks_target diagnostics_s time board wifi "
-    "meter columns"
+    "deployment group device authority protocol host port password ca server_name flash policy masks_target diagnostics_s time board "
+    "wifi meter columns"
 )
 
 
@@ -51,6 +53,7 @@ def check(settings):
     ):
         if not good(settings.get(field)):
             raise SettingsError(field)
+    _optional(settings, "", "protocol", lambda value: value == "private-sum" or value in QUERIES)
     _optional(settings, "", "host", _host)
     _optional(settings, "", "port", lambda value: _integer(value, 1, 65535))
     _optional(settings, "", "password", lambda value: _text(value, 0, 128))

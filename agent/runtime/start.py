@@ -1,6 +1,9 @@
 """From a board's settings (settings.py) to a running board."""
 
-from agent.protocols import load
+import gc
+import sys
+
+from agent.protocols import QUERIES, load
 from agent.protocols.provision import Provision
 from agent.runtime import diagnostics, identity, mqtt
 from agent.runtime.board import Board
@@ -12,6 +15,7 @@ from agent.runtime.store import Store
 from agent.wire import messages, topics
 
 UNLINKED_MOST_S = 7200  # a radio that lost its way, or a network stack without a socket left, is reset with the rest
+TIGHT_WORDS = 26000  # of heap, for a board that answers queries
 METER_S = 60  # for its task to show that it is alive
 
 
@@ -87,9 +91,20 @@ def _board(settings, store, clock, meter, log, health):
         ssl=context,
         server_name=settings.get("server_name"),
     )
-    machine = load("private-sum")(provision)
+    protocol = settings.get("protocol") or "private-sum"
+    if protocol in QUERIES:
+        _collect_often()
+    machine = load(protocol)(provision)
     stock, shares = MaskStock(store), ShareStock(store)
     return Board(client, store, stock, shares, machine, meter, log, settings.get("diagnostics_s") or 60, clock, health)
+
+
+def _collect_often():
+    """Messages of kilobytes come and go in a query: garbage between them would leave a small heap without a piece of that size."""
+    if hasattr(gc, "threshold"):
+        heap = gc.mem_alloc() + gc.mem_free()  # type: ignore[attr-defined]
+        if heap // (8 if sys.maxsize > 0xFFFFFFFF else 4) < TIGHT_WORDS:
+            gc.threshold(6144)  # bytes, as agent/runtime sets it for heaps that are tighter still
 
 
 def _reach(settings, board, wifi):

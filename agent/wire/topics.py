@@ -30,12 +30,12 @@ def device(deployment, name, kind):
 
 
 def group(deployment, name, kind):
-    """Coordinator to all of a group; kind is "roster", "round", "roll" or "result"."""
+    """Coordinator to all of a group; kind is "roster", "round", "roll", "query" or "result"."""
     return "hum/v1/%s/g/%s/%s" % (deployment, name, kind)
 
 
 def up(deployment, group_name, sender, kind):
-    """Board to coordinator; kind is "ready", "contribution" or "answer"."""
+    """Board to coordinator; kind is "ready", "contribution", "answer" or "aggregate"."""
     return "hum/v1/%s/g/%s/up/%s/%s" % (deployment, group_name, sender, kind)
 
 

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from broker.coordinator.queries import QueryRecord, SavedQueries
+
 
 @dataclass(frozen=True)
 class Publish:
@@ -99,14 +101,15 @@ class Counted:
     round: int
 
 
-Record = OpenRound | Contribution | RollCall | Answer | CloseRound | Horizon | Counted
+RoundRecord = OpenRound | Contribution | RollCall | Answer | CloseRound | Horizon | Counted
+Record = RoundRecord | QueryRecord
 Action = Publish | Record
 
 
 @dataclass
 class Saved:
     """What the storage holds of a group's epoch: the next round, the one in progress if any, and the last result; and of whom
-    which reading was counted last, in this epoch or an earlier one."""
+    which reading was counted last, in this epoch or an earlier one. For a group that answers queries, what there is of these."""
 
     next_round: int = 0
     open_message: bytes | None = None
@@ -117,3 +120,4 @@ class Saved:
     last_result: bytes | None = None
     horizons: dict[str, Horizon] = field(default_factory=dict)
     counted: dict[str, Counted] = field(default_factory=dict)
+    queries: SavedQueries = field(default_factory=SavedQueries)

@@ -17,8 +17,11 @@ from agent.wire.envelope import Context, Envelope, EnvelopeError
 from broker.authority import AuthorityError, read_public, replace, write_private
 from broker.coordinator import protocols
 from broker.coordinator.actions import Saved
+from broker.coordinator.blind_signer import BlindSigner, BlindSignerError
+from broker.coordinator.machine import Machine
 from broker.coordinator.place import Place
-from broker.coordinator.protocols.private_sum import PrivateSum, Schedule
+from broker.coordinator.protocols.gossip import Gossip
+from broker.coordinator.protocols.private_sum import Schedule
 from broker.coordinator.storage import Storage, StorageError
 
 
@@ -50,6 +53,7 @@ class Home:
         except StorageError as error:
             raise HomeError(f"{folder}: {error}") from None
         self._folder = folder
+        self._signer: BlindSigner | None = None
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -63,6 +67,14 @@ class Home:
             except BlockingIOError:
                 raise HomeError(f"another process runs the coordinator in {self._folder}") from None
             yield
+
+    def is_running(self) -> bool:
+        """Tell whether a process runs this coordinator."""
+        try:
+            with self.lock():
+                return False
+        except HomeError:
+            return True
 
     @staticmethod
     def init(folder: Path, deployment: str, authority: bytes) -> "Home":
@@ -89,21 +101,35 @@ class Home:
         self.storage.keep_roster(group, place.epoch, signed)
         return place.epoch
 
-    def machines(self, schedule: Schedule) -> list[PrivateSum]:
+    def machines(self, schedule: Schedule) -> list[Machine]:
         """Return a machine for the latest roster of each group, restored from the database. Raises HomeError."""
-        made = []
+        made: list[Machine] = []
         for group, epoch, signed in self.storage.rosters():
             place = self._place(group, signed)
             made.append(self._machine(place, schedule, self.storage.saved(group, epoch)))
         return made
 
-    def _machine(self, place: Place, schedule: Schedule, saved: Saved) -> PrivateSum:
+    def _machine(self, place: Place, schedule: Schedule, saved: Saved) -> Machine:
         try:
-            return protocols.load(place.roster.protocol)(place, self._private, self.result_key, schedule, saved)
+            machine = protocols.load(place.roster.protocol)(place, self._private, self.result_key, schedule, saved)
         except UnknownProtocol as error:
             raise HomeError(f"the roster of {place.group} names the protocol {error}, which is unknown here") from None
         except (ParameterError, PackingError, CryptoError) as error:
             raise HomeError(f"the roster of {place.group} is of no use: {error}") from None
+        if place.roster.signer and isinstance(machine, Gossip):
+            machine.signer = self.signer()
+            if machine.signer.modulus != place.roster.signer:
+                raise HomeError(f"the roster of {place.group} names another signer of tuples")
+        return machine
+
+    def signer(self) -> BlindSigner:
+        """Return what signs the tuples of gossip-bft; its key is made when it is first asked for. Raises HomeError."""
+        if self._signer is None:
+            try:
+                self._signer = BlindSigner(self._folder)
+            except BlindSignerError as error:
+                raise HomeError(error.args[0]) from None
+        return self._signer
 
     def _place(self, group: str, signed: bytes) -> Place:
         try:

@@ -6,7 +6,7 @@ import logging
 import socket
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from agent.wire import coordination, messages, topics
 from broker.coordinator.actions import Action, CloseRound, Publish, Record
-from broker.coordinator.protocols.private_sum import PrivateSum
+from broker.coordinator.machine import Machine
+from broker.coordinator.protocols.gossip import Gossip
+from broker.coordinator.queries import REFUSED, CloseQuery
 from broker.coordinator.storage import Storage
 from broker.coordinator.uploads import KINDS
 
@@ -55,7 +57,7 @@ class Link:
 class Service:
     """Runs `machines`, one a group, until all are finished or it is cancelled."""
 
-    def __init__(self, deployment: str, machines: list[PrivateSum], storage: Storage, link: Link) -> None:
+    def __init__(self, deployment: str, machines: Sequence[Machine], storage: Storage, link: Link) -> None:
         self._deployment = deployment
         self._machines = {machine.place.group: machine for machine in machines}
         self._storage = storage
@@ -103,7 +105,7 @@ class Service:
         return all(machine.finished for machine in self._machines.values())
 
     async def _serve(self, client: aiomqtt.Client) -> None:
-        for levels in (*(f"g/+/up/+/{kind}" for kind in KINDS), "dev/+/state"):
+        for levels in (*(f"g/+/up/+/{kind}" for kind in (*KINDS, "aggregate", "blind")), "dev/+/state"):
             await client.subscribe(f"hum/v1/{self._deployment}/{levels}", qos=1)
         await client.subscribe(f"hum/v1/{self._deployment}/dev/+/diag", qos=0)
         await client.publish(topics.coordinator_state(self._deployment), messages.presence(True), qos=1, retain=True)
@@ -126,6 +128,7 @@ class Service:
     async def _tick(self) -> None:
         """Let time pass for the machines until all are finished and what they said is sent."""
         while not self._finished():
+            self._hear_requests()
             self._each(lambda machine: machine.tick(time.monotonic()))
             self._commit([])
             self._note_health()
@@ -137,7 +140,16 @@ class Service:
         self._note_health()
         await self._outbox.join()
 
-    def _each(self, event: Callable[[PrivateSum], list[Action]]) -> None:
+    def _hear_requests(self) -> None:
+        """Give what `hum query`, another process, has asked to the machines."""
+        for request in self._storage.queries.waiting():
+            machine = self._machines.get(request.group)
+            if isinstance(machine, Gossip):
+                machine.ask(request)
+            else:
+                self._commit([CloseQuery(request.id, REFUSED, "unknown-group")])
+
+    def _each(self, event: Callable[[Machine], list[Action]]) -> None:
         for machine in self._machines.values():
             self._perform(event(machine))
 

@@ -1,6 +1,7 @@
 """The coordinator's memory: SQLite in WAL mode. What was committed survives kill -9 and, with synchronous=FULL, a power cut.
 
-PRAGMA user_version tells the form of the tables; a file of another form is refused.
+PRAGMA user_version tells the form of the tables. Form 3 lacks the table of queries, form 4 in it the columns of noise: both are added.
+A file of another form is refused.
 """
 
 import json
@@ -12,6 +13,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import (
     Column,
+    Connection,
     Dialect,
     Engine,
     Float,
@@ -31,6 +33,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.sqlite import insert
 
+from broker.coordinator import queries
 from broker.coordinator.actions import (
     Answer,
     CloseRound,
@@ -40,10 +43,14 @@ from broker.coordinator.actions import (
     OpenRound,
     Record,
     RollCall,
+    RoundRecord,
     Saved,
 )
+from broker.coordinator.queries import CloseQuery, OpenQuery, Queries
 
-FORM = 3
+FORM = 5
+WITHOUT_NOISE = 4
+WITHOUT_QUERIES = 3
 _R = TypeVar("_R", Contribution, Answer)
 
 _metadata = MetaData()
@@ -136,6 +143,7 @@ _health = _table(
     Column("at", Float, nullable=False),
     Column("report", String, nullable=False),
 )
+_queries = queries.define(_metadata)
 _refusals = _table("refusals", ["reason"], Column("reason", String), Column("count", Integer, nullable=False))
 
 
@@ -143,6 +151,18 @@ def _pragmas(connection: Any, _record: Any) -> None:
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute("PRAGMA busy_timeout=5000")
+
+
+def _add_noise(connection: Connection) -> None:
+    """Add the columns of noise to the table of queries, those that are missing: a process may be killed in between."""
+    found = inspect(connection)
+    if not found.has_table(_queries.name):
+        return
+    known = {column["name"] for column in found.get_columns(_queries.name)}
+    for column in queries.noise_columns():
+        if column.name not in known:
+            default = "NOT NULL DEFAULT 0" if column.server_default is not None else ""
+            connection.exec_driver_sql(f"ALTER TABLE queries ADD COLUMN {column.name} INTEGER {default}")
 
 
 class Storage:
@@ -153,15 +173,18 @@ class Storage:
         event.listen(self._engine, "connect", _pragmas)
         self._check_form()
         _metadata.create_all(self._engine)
+        self.queries = Queries(self._engine, _queries)
 
     def _check_form(self) -> None:
         with self._engine.connect() as connection:
             form = connection.exec_driver_sql("PRAGMA user_version").scalar()
-            if form != FORM and inspect(connection).get_table_names():
+            if form not in (FORM, WITHOUT_NOISE, WITHOUT_QUERIES) and inspect(connection).get_table_names():
                 raise StorageError(
                     f"the database is of form {form}, and this version reads form {FORM}; "
                     "move it away, and sign the next roster for the coordinator to begin anew"
                 )
+            if form == WITHOUT_NOISE:
+                _add_noise(connection)
             # Before the tables: a process that is killed in between leaves a file that the next one completes.
             connection.exec_driver_sql(f"PRAGMA user_version={FORM}")
 
@@ -195,7 +218,10 @@ class Storage:
         """Record all of `records` and add `refusals` to the counters: in one transaction, durable on return."""
         with self._engine.begin() as connection:
             for record in records:
-                connection.execute(_statement(record))
+                if isinstance(record, OpenQuery | CloseQuery):
+                    connection.execute(queries.statement(_queries, record))
+                else:
+                    connection.execute(_statement(record))
             for reason, count in refusals.items():
                 statement = insert(_refusals).values(reason=reason, count=count)
                 added = {"count": _refusals.c.count + statement.excluded.count}
@@ -204,7 +230,7 @@ class Storage:
     def saved(self, group: str, epoch: int) -> Saved:
         """Return what a machine of this group and epoch is to be restored from."""
         here = (_rounds.c.group == group) & (_rounds.c.epoch == epoch)
-        saved = Saved()
+        saved = Saved(queries=self.queries.saved(group, epoch))
         with self._engine.connect() as connection:
             query = select(_rounds).where(here).order_by(_rounds.c.round.desc()).limit(2)
             for row in connection.execute(query):
@@ -267,7 +293,7 @@ class Storage:
             return {row.reason: row._mapping["count"] for row in rows}
 
 
-def _statement(record: Record) -> Any:
+def _statement(record: RoundRecord) -> Any:
     """Each record is written so that doing it twice is doing it once."""
     place = {"group": record.group, "epoch": record.epoch, "round": record.round}
     match record:

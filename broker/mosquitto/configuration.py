@@ -18,6 +18,7 @@ from agent.wire.topics import CLIENT
 from broker.authority import replace
 
 PACKET_MOST = 16384
+KINDS = ("roster", "round", "roll", "query", "result")  # what a coordinator says to all of a group
 
 
 class BrokerError(Exception):
@@ -35,7 +36,7 @@ def find(program: str = "mosquitto") -> str:
 def access_rules(deployment: str) -> str:
     """Return the access control list. Patterns hold for every user: %u is the user's name."""
     root = f"hum/v1/{deployment}"
-    to_all = [f"read {root}/g/+/{kind}" for kind in ("roster", "round", "roll", "result")]
+    to_all = [f"read {root}/g/+/{kind}" for kind in KINDS]
     releases = [f"{root}/release/+", f"{root}/chunk/+/+"]
     to_all += [f"read {topic}" for topic in releases]
     own = [
@@ -45,7 +46,7 @@ def access_rules(deployment: str) -> str:
         f"read {root}/g/+/mail/%u/+",
     ]
     coordinator = [f"topic read {root}/g/+/up/+/+", f"topic read {root}/dev/+/+", f"topic write {root}/coord/state"]
-    coordinator += [f"topic write {root}/g/+/{kind}" for kind in ("roster", "round", "roll", "result")]
+    coordinator += [f"topic write {root}/g/+/{kind}" for kind in KINDS]
     coordinator += [f"topic write {topic}" for topic in releases]  # the operator publishes them as the coordinator
     client = [f"topic read {root}/dev/+/+"]
     # The patterns hold for the client too, and would let it write as if it were a board of its name.

@@ -11,7 +11,7 @@ from agent.wire.rosters import Roster
 PUBLIC = b"\x04" + bytes(64)
 DIGEST = bytes(range(32))
 MEMBERS = [("meter-a", PUBLIC), ("meter-b", PUBLIC)]
-ROSTER = Roster("private-sum", "hum-2048", [("power", -5, 5), ("energy", 0, 9)], PUBLIC, MEMBERS, 8, 1).encode()
+ROSTER = Roster("private-sum", "hum-2048", [("power", -5, 5), ("energy", 0, 9)], PUBLIC, MEMBERS, 8, 1, 1).encode()
 OPENING = coordination.opening(1, 0, DIGEST, [b"t" * 16, b"u" * 16], 2, [bytes(8), coordination.counted(1, 9)], 1234)
 ROLL_CALL = coordination.roll(DIGEST, 3, [b"t" * 16, b"u" * 16])
 CONTRIBUTION = messages.contribution(bytes(512), 9, 3)
@@ -39,7 +39,7 @@ BITMAPS = (1 << 32, EVERYONE)
 
 # (reader, a good payload, for each field the hostile values that are nevertheless right)
 READERS = (
-    (rosters.read_roster, ROSTER, ((), (), (), (), (), (), ())),
+    (rosters.read_roster, ROSTER, ((), (), (), (), (), (), (), (), (b"",))),
     (messages.read_opening, OPENING, ((), (), (), (), BITMAPS, (), (1 << 31,))),
     (messages.read_roll, ROLL_CALL, ((), BITMAPS, (b"",))),
     (read_contribution, CONTRIBUTION, ((), (), BITMAPS)),
@@ -93,7 +93,7 @@ def test_what_is_made_is_read_back():
     assert (roster.protocol, roster.parameters, roster.coordinator) == ("private-sum", "hum-2048", PUBLIC)
     assert roster.slots == [("power", -5, 5), ("energy", 0, 9)] and roster.members == MEMBERS
     assert roster.names() == ["meter-a", "meter-b"] and roster.encode() == ROSTER
-    assert (roster.cohort, roster.seal) == (8, 1)
+    assert (roster.cohort, roster.seal, roster.audit, roster.signer) == (8, 1, 1, b"")
     counted = bytes(8) + b"\x00\x00\x00\x01\x00\x00\x00\x09"
     assert messages.read_opening(OPENING) == (1, 0, DIGEST, b"t" * 16 + b"u" * 16, 2, counted, 1234)
     assert messages.read_roll(ROLL_CALL) == (DIGEST, 3, b"t" * 16 + b"u" * 16)
@@ -277,6 +277,18 @@ def test_rosters_of_cohorts_from_4_to_64_under_one_of_two_seals_are_read():
         refused(rosters.read_roster, Roster("p", "q", [("a", 0, 1)], PUBLIC, MEMBERS, cohort, seal).encode())
     read = rosters.read_roster(roster_with())
     assert (read.cohort, read.seal) == (32, 0)
+
+
+def test_a_roster_audits_or_not_and_names_an_odd_modulus_of_2048_bits_or_none():
+    modulus = b"\x80" + bytes(254) + b"\x01"
+    for audit in (0, 1):
+        for signer in (b"", modulus):
+            made = Roster("gossip-bft", "t2", [("a", 0, 1)], PUBLIC, MEMBERS, 32, 0, audit, signer)
+            read = rosters.read_roster(made.encode())
+            assert (read.protocol, read.parameters, read.audit, read.signer) == ("gossip-bft", "t2", audit, signer)
+    wrong = [modulus[1:], b"\x80" + modulus, b"\x7f" + modulus[1:], modulus[:255] + b"\x02", "", None, 3]
+    for audit, signer in [(2, b""), (-1, b""), (None, b""), (True, b"")] + [(0, signer) for signer in wrong]:
+        refused(rosters.read_roster, Roster("p", "q", [("a", 0, 1)], PUBLIC, MEMBERS, 32, 0, audit, signer).encode())
 
 
 def test_a_result_has_sums_only_when_complete_and_names_somebody_when_incomplete():

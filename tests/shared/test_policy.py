@@ -21,12 +21,14 @@ AUTHORITY = bytes(31) + b"\x07"
 PINNED = p256.public_key(AUTHORITY)
 PLACE = ("test", "main", "b0")
 SLOTS = [("load", -5, 1000), ("heat", 0, 0)]
-FIELDS = {1: 3, 2: 3, 3: None, 4: 2, 5: 8}
+FIELDS = {1: 3, 2: 3, 3: None, 4: 2, 5: 8, 6: None, 7: 86400}
+SAFE = (3, 3, None, 2, 8, None, 86400)
 SIZES = (2, 3, 4, 5, 6, 7)
 
 
 def values(policy):
-    return (policy.members_least, policy.contributors_least, policy.slots, policy.close, policy.close_most)
+    bounds = (policy.members_least, policy.contributors_least, policy.slots, policy.close, policy.close_most)
+    return bounds + (policy.epsilon, policy.epsilon_period)
 
 
 def signed(chosen, serial=1, signer=AUTHORITY, place=PLACE, kind="policy", epoch=0):
@@ -89,20 +91,25 @@ class Flash:
 
 
 def test_a_board_without_a_policy_has_the_safe_one():
-    assert values(Provision("test", "main", "b0", None, None, None).policy) == (3, 3, None, 2, 8)
-    assert values(Policy()) == (3, 3, None, 2, 8)
+    assert values(Provision("test", "main", "b0", None, None, None).policy) == SAFE
+    assert values(Policy()) == SAFE
 
 
 def test_a_policy_reads_as_it_was_encoded():
     most = [("s%02d" % index, -(1 << 48), 1 << 48) for index in range(48)]
-    for fields in ((3, 3, None, 2, 8), (2, 2, SLOTS, 1, 0), (64, 64, most, 64, 48), (5, 4, [("a", 3, 3)], 7, 9)):
+    for fields in (
+        SAFE,
+        (2, 2, SLOTS, 1, 0, 0, 1),
+        (64, 64, most, 64, 48, 1 << 40, 0xFFFFFFFF),
+        (5, 4, [("a", 3, 3)], 7, 9, 1500000, 3600),
+    ):
         assert values(read_policy(encode(Policy(*fields)))) == fields
 
 
 def test_the_payload_is_the_map_that_the_protocol_describes():
     assert cbor.decode(encode(Policy())) == FIELDS
     slots = [["load", -5, 1000], ["heat", 0, 0]]
-    assert cbor.decode(encode(Policy(4, 5, SLOTS, 6, 7))) == {1: 4, 2: 5, 3: slots, 4: 6, 5: 7}
+    assert cbor.decode(encode(Policy(4, 5, SLOTS, 6, 7, 8, 9))) == {1: 4, 2: 5, 3: slots, 4: 6, 5: 7, 6: 8, 7: 9}
 
 
 def test_a_field_out_of_its_range_or_type_is_malformed():
@@ -126,6 +133,8 @@ def test_a_field_out_of_its_range_or_type_is_malformed():
         ),
         4: (0, 65, -1, True, None, []),
         5: (-1, 49, True, False, None),
+        6: (-1, (1 << 40) + 1, True, "1", b""),
+        7: (0, 1 << 32, -1, True, None),
     }
     for field, found in wrong.items():
         for value in found:
@@ -137,8 +146,8 @@ def test_a_field_out_of_its_range_or_type_is_malformed():
 def test_a_missing_field_one_too_many_or_no_map_is_malformed():
     short, long = dict(FIELDS), dict(FIELDS)
     del short[3]
-    long[6] = 0
-    for found in (short, long, {}, [3, 3, None, 2, 8], None):
+    long[8] = 0
+    for found in (short, long, {}, list(SAFE), None):
         raises(MessageError, read_policy, cbor.encode(found))
     for data in (b"", encode(Policy())[:-1], encode(Policy()) + b"\x00"):
         raises(MessageError, read_policy, data)
@@ -165,7 +174,7 @@ def test_slots_are_allowed_by_name_and_inside_the_range():
 def test_a_policy_of_the_authority_for_this_device_is_verified():
     for serial in (1, 2, 0xFFFFFFFF):
         found, chosen = policy.verify(signed(Policy(4, 5, SLOTS, 6, 7), serial), PINNED, *PLACE)
-        assert found == serial and values(chosen) == (4, 5, SLOTS, 6, 7)
+        assert found == serial and values(chosen) == (4, 5, SLOTS, 6, 7, None, 86400)
 
 
 def test_a_policy_of_another_signer_or_for_another_place_is_refused():
@@ -202,13 +211,13 @@ def test_a_policy_with_a_byte_changed_is_refused():
 
 def test_a_board_obeys_the_policy_of_its_settings():
     with Flash() as flash:
-        assert flash.start(signed(Policy(4, 5, SLOTS, 6, 7)).hex()) == (4, 5, SLOTS, 6, 7)
-        assert flash.start(signed(Policy(2, 2, None, 1, 0), 2).hex()) == (2, 2, None, 1, 0)
+        for serial, fields in enumerate(((4, 5, SLOTS, 6, 7, None, 1), (2, 2, None, 1, 0, 3000000, 3600)), 1):
+            assert flash.start(signed(Policy(*fields), serial).hex()) == fields
 
 
 def test_a_board_without_a_policy_in_its_settings_keeps_no_record_of_one():
     with Flash() as flash:
-        assert flash.start() == (3, 3, None, 2, 8)
+        assert flash.start() == SAFE
         assert Store(flash.root).names("policy") == []
 
 
@@ -219,7 +228,7 @@ def test_an_older_policy_does_not_come_back_and_neither_does_none():
         flash.start(new)
         flash.refuses(old)
         flash.refuses()
-        assert flash.start(new) == (5, 5, None, 2, 8)
+        assert flash.start(new) == (5, 5) + SAFE[2:]
 
 
 def test_a_policy_that_is_refused_leaves_the_record_as_it_was():
@@ -227,7 +236,7 @@ def test_a_policy_that_is_refused_leaves_the_record_as_it_was():
         flash.start(signed(Policy(), 2).hex())
         for text in (signed(Policy(), 9, signer=bytes(31) + b"\x08").hex(), signed(cbor.encode({}), 9).hex()):
             flash.refuses(text)
-        assert flash.start(signed(Policy(), 2).hex()) == (3, 3, None, 2, 8)
+        assert flash.start(signed(Policy(), 2).hex()) == SAFE
 
 
 def test_what_is_no_signed_policy_is_refused_by_the_settings_name():

@@ -307,3 +307,27 @@ def test_a_played_register_is_read_from_a_file_and_bounded():
         assert refusal("1\n" * (played.VALUES_MOST + 1)) == ("too-long", played.VALUES_MOST + 1)
     for values in ([], [1.5], [-1], [None]):
         raises(PlayedError, PlayedRegister, values, lambda: 0)
+
+
+def test_what_a_query_reads_changes_nothing_that_sums_depend_on():
+    source = FullRegister(100)
+    meter = started(source, [("load", 0, 1000), ("power", 0, 5000)])
+    asked = [("load", 0, 1000), ("power", 0, 5000), ("count", 1, 1), ("gas", 0, 1)]
+    source.wh = 130
+    assert meter.present(1, asked) == [30, 230, 1, None]
+    assert meter.present(2, asked) == [30, 230, 1, None]
+    assert meter.read(1, True, LOAD) == [30]
+    mark = meter.bookmark()
+    source.wh = 150
+    assert meter.present(3, LOAD) == [20]  # since what was spent last, whether that was counted or not
+    assert meter.bookmark() == mark
+    assert meter.read(2, False, LOAD) == [50]
+    source.wh = 5000
+    assert meter.present(4, LOAD) == [1000]
+    source.wh = 10  # another meter, or it fell: nothing to tell before read() has seen to it
+    assert meter.present(5, LOAD) == [None]
+    fresh = RegisterMeter(Register(7))
+    fresh.restore(b"")
+    assert fresh.present(1, LOAD) == [None]
+    source.wh = None
+    assert meter.present(6, [("load", 0, 1000), ("power", 0, 5000)]) == [None, 230]

@@ -374,6 +374,20 @@ def test_settling_erases_the_envelope_and_keeps_the_mark():
             raises(Spent, boot.spend, 1, 7, b"another")
 
 
+def test_a_number_is_burnt_once_and_the_bookmark_of_the_last_reading_stays():
+    with Folder() as path:
+        stock = MaskStock(Store(path))
+        stock.spend(1, 4, b"envelope", b"mark")
+        raises(Spent, stock.burn, 1, 4)
+        stock.burn(2, 1)
+        raises(Spent, stock.burn, 2, 1)
+        raises(Spent, stock.spend, 2, 1, b"envelope")
+        again = MaskStock(Store(path))
+        for one in (stock, again):
+            assert one.high_water() == (2, 1) and one.pending() is None
+            assert one.bookmark() == b"mark" and one.sent() == (1, 4)
+
+
 def test_a_spend_that_fails_burns_the_round_until_the_flash_has_told():
     with Folder() as root:
         store = FailingStore(root)

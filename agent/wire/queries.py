@@ -1,0 +1,86 @@
+"""The payloads of anonymous queries that a board makes and reads (CDDL in docs/protocol.md; the other half in answers.py)."""
+
+from agent.crypto.hmac import hmac_sha256
+from agent.wire import cbor, topics
+from agent.wire.messages import EVERYONE, MEMBERS_MOST, check, fields, is_bytes, is_integer
+
+QUERY_MOST = 4096  # bytes
+PERIOD_LEAST = 50  # ms
+PERIOD_MOST = 60000
+PARAMETERS_MOST = 64
+NUMBER_MOST = 0xFFFFFFFF
+EPSILON_MOST = 100000000  # millionths, as in agent/gossip/privacy.py
+_VALUE = 1 << 48  # as the bounds of a slot
+
+
+class Query:
+    """What is asked. `number` counts from 1 in an epoch; `slot` and `function` are names, `parameters` a list of integers; `between`
+    is [low, high], what values are counted, or None for all; `absent` is the bitmap of the members that are known dead; `period` is
+    the milliseconds of a round; `time` in Unix seconds. `epsilon`, of each result, and `record_epsilon`, of a record's paired noise,
+    are in millionths, 0 for no noise (agent/gossip/privacy.py)."""
+
+    def __init__(
+        self,
+        epoch,
+        number,
+        digest,
+        slot,
+        function,
+        parameters,
+        between,
+        absent,
+        period,
+        time,
+        epsilon=0,
+        record_epsilon=0,
+    ):
+        self.epoch = epoch
+        self.number = number
+        self.digest = digest
+        self.slot = slot
+        self.function = function
+        self.parameters = parameters
+        self.between = between
+        self.absent = absent
+        self.period = period
+        self.time = time
+        self.epsilon = epsilon
+        self.record_epsilon = record_epsilon
+
+    def encode(self):
+        """Return the body, which the members' tags are over."""
+        values = [self.epoch, self.number, self.digest, self.slot, self.function, self.parameters, self.between]
+        values += [self.absent, self.period, self.time, self.epsilon, self.record_epsilon]
+        return cbor.encode(dict(enumerate(values, 1)))
+
+
+def read_query(payload):
+    """Return (Query, its body, the members' 16-byte tags one after the other). Not authentic before a tag is checked."""
+    body, tags = fields(payload, 2)
+    check(isinstance(body, bytes) and isinstance(tags, bytes))
+    check(len(tags) % 16 == 0 and len(tags) <= 16 * MEMBERS_MOST)
+    found = fields(body, 12)
+    epoch, number, digest, slot, function, parameters, between, absent, period, time, epsilon, record_epsilon = found
+    check(is_integer(epoch, 1, 0xFFFFFFFF) and is_integer(number, 1, NUMBER_MOST) and is_bytes(digest, 32))
+    check(topics.valid_name(slot) and topics.valid_name(function))
+    check(is_values(parameters) and len(parameters) <= PARAMETERS_MOST)
+    check(between is None or (is_values(between) and len(between) == 2 and between[0] <= between[1]))
+    check(is_integer(absent, 0, EVERYONE) and is_integer(period, PERIOD_LEAST, PERIOD_MOST))
+    check(is_integer(time, 0, 0xFFFFFFFF))
+    check(is_integer(epsilon, 0, EPSILON_MOST) and is_integer(record_epsilon, 0, EPSILON_MOST))
+    return Query(*found), body, tags
+
+
+def is_values(values):
+    """Tell whether `values` is a list of integers that a slot could have."""
+    return isinstance(values, list) and all(is_integer(value, -_VALUE, _VALUE) for value in values)
+
+
+def query_tag(key, context, body):
+    """Return the 16-byte tag by which one member knows that the coordinator asks (HMAC-SHA-256): as an opening_tag."""
+    return hmac_sha256(key, cbor.encode(["Query", context.external_aad(), body]))[:16]
+
+
+def aggregate(leader, data):
+    """Make what a group's leader sends to the coordinator: its virtual id, and the group's result (bytes)."""
+    return cbor.encode({1: leader, 2: data})

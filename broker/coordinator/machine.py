@@ -1,0 +1,39 @@
+"""What the coordinator's process asks of a machine, whatever its protocol."""
+
+from typing import Protocol
+
+from broker.coordinator.actions import Action
+from broker.coordinator.place import Place
+
+
+class Machine(Protocol):
+    """One group of one epoch: events in, actions out. Times are seconds of one monotonic clock.
+
+    `refused` counts refusals by named reason, `finished` tells whether nothing will happen any more, `phase` is for people;
+    `next_round` is the round or query in progress, or the next one; `ready_members` how many could take part in it.
+    """
+
+    place: Place
+    refused: dict[str, int]
+
+    @property
+    def finished(self) -> bool: ...
+
+    @property
+    def phase(self) -> str: ...
+
+    @property
+    def next_round(self) -> int: ...
+
+    @property
+    def ready_members(self) -> int: ...
+
+    def link_up(self, now: float) -> list[Action]: ...
+
+    def message(self, device: str, kind: str, payload: bytes, now: float) -> list[Action]: ...
+
+    def presence(self, device: str, online: bool, now: float) -> list[Action]: ...
+
+    def tick(self, now: float) -> list[Action]: ...
+
+    def prepare(self) -> None: ...

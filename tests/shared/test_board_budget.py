@@ -1,0 +1,132 @@
+"""A board pays for a query from its policy's budget, durably, before anything of the query leaves it."""
+
+import sys
+
+from street_of_askers import Street
+from test_store import FailingStore, Folder
+
+from agent.crypto import accelerate
+from agent.gossip.privacy import MILLION
+from agent.protocols.provision import Policy
+from agent.runtime.board import Board
+from agent.runtime.mask_stock import MaskStock
+from agent.runtime.mqtt import Client
+from agent.runtime.share_stock import ShareStock
+
+if sys.implementation.name == "cpython":
+    accelerate.use_host_libraries()
+
+QUERY = "hum/v1/test/g/street/query"
+_streets = []
+
+
+class Meter:
+    """Reads 7 for every slot."""
+
+    def restore(self, bookmark):
+        self.mark = bookmark
+
+    def bookmark(self):
+        return b""
+
+    def present(self, number, slots):
+        return [7] * len(slots)
+
+
+def street():
+    if not _streets:
+        _streets.append(Street(5, 1))
+        _streets[0].start()
+    return _streets[0]
+
+
+def board_in(folder, policy):
+    """The first board of the street on a real flash, with this Policy, as it starts, and without a link."""
+    flash = street().boards[0].flash
+    store = FailingStore(folder)
+    for name in ("roster", "key"):
+        store.put(name, flash[name])
+    machine = type(street().boards[0].machine)(street().boards[0].machine.provision)
+    machine.provision.policy = policy
+    stock = MaskStock(store)
+    board = Board(
+        Client("127.0.0.1", 1, "x"), store, stock, ShareStock(store), machine, Meter(), lambda event, fields: None
+    )
+    board._restore()
+    assert machine.refused == {} and machine.progress()[0] != "keys"
+    return board
+
+
+def ask(board, number, **noise):
+    """Deliver a query, but for the schedule, which wants a running loop. Returns how many messages leave because of it, at first."""
+    del board._outbox[:]
+    actions = board.machine.message(QUERY, street().query(number, **noise))
+    board.perform([action for action in actions if action[0] == "burn"])
+    actions = []
+    while board.machine.in_round() and actions is not None and not board._outbox:
+        actions = board.machine.idle()
+        board.perform(actions or [])
+    return len(board._outbox)
+
+
+def test_queries_are_paid_for_until_the_budget_is_used_up_and_the_rest_leaves_nothing():
+    with Folder() as folder:
+        board = board_in(folder, Policy(epsilon=5 * MILLION, epsilon_period=1000))
+        assert ask(board, 1, epsilon=2 * MILLION, record_epsilon=MILLION // 2) > 0  # 4.5
+        assert board.machine.in_round() and board.stock.high_water() == (1, 1)
+        paid = board.store.read("budget")
+        assert ask(board, 2, epsilon=MILLION // 2) == 0  # 1
+        assert board.machine.refused == {"superseded": 1, "budget": 1} and not board.machine.in_round()
+        assert board.stock.high_water() == (1, 1) and board.store.read("budget") == paid
+        assert ask(board, 3, epsilon=MILLION // 4) > 0 and board.stock.high_water() == (1, 3)
+        assert board.store.read("budget") != paid
+
+
+def test_a_query_without_result_noise_is_refused_whatever_is_left():
+    with Folder() as folder:
+        board = board_in(folder, Policy(epsilon=1 << 40))
+        assert ask(board, 1) == 0 and ask(board, 2, record_epsilon=MILLION) == 0
+        assert board.machine.refused == {"budget": 2} and board.store.read("budget") is None
+
+
+def test_a_board_without_a_budget_answers_and_keeps_no_record():
+    with Folder() as folder:
+        board = board_in(folder, Policy())
+        assert ask(board, 1) > 0 and ask(board, 2, epsilon=MILLION) > 0
+        assert board.store.read("budget") is None
+
+
+def test_what_was_spent_is_spent_after_a_power_cut_and_a_period_later_it_is_not():
+    with Folder() as folder:
+        policy = Policy(epsilon=2 * MILLION, epsilon_period=1000)
+        assert ask(board_in(folder, policy), 1, epsilon=MILLION) > 0
+        board = board_in(folder, policy)
+        assert ask(board, 2, epsilon=MILLION) == 0 and board.machine.refused == {"budget": 1}
+        board = board_in(folder, policy)
+        now = board.clock.uptime()
+        board.clock.uptime = lambda: now
+        assert ask(board, 2, epsilon=MILLION) == 0
+        now += 1000
+        assert ask(board, 3, epsilon=MILLION) > 0
+
+
+def test_a_damaged_record_is_no_new_budget():
+    with Folder() as folder:
+        policy = Policy(epsilon=100 * MILLION)
+        assert ask(board_in(folder, policy), 1, epsilon=MILLION) > 0
+        with open(folder + "/budget", "r+b") as file:
+            file.write(b"\xff")
+        board = board_in(folder, policy)
+        for number in (2, 3):
+            assert ask(board, number, epsilon=MILLION) == 0
+        assert board.machine.refused == {"corrupt": 2} and board.stock.high_water() == (1, 1)
+
+
+def test_what_cannot_be_paid_durably_is_not_answered():
+    with Folder() as folder:
+        board = board_in(folder, Policy(epsilon=100 * MILLION))
+        board.store.fail = ("put",)
+        assert ask(board, 1, epsilon=MILLION) == 0
+        assert board.machine.refused == {"flash": 1} and board.stock.high_water() == (0, 0)
+        board.store.fail = ()
+        assert ask(board, 2, epsilon=MILLION) > 0
