@@ -247,11 +247,17 @@ class Board:
         self._schedule.set(period_ms, count, lambda loop: asyncio.create_task(self._ending(loop)))
 
     def _do_burn(self, epoch, number, cost):
-        reason = self._pay(epoch, number, cost)
+        try:
+            reason = self._pay(epoch, number, cost)
+            if not reason:
+                self.stock.burn(epoch, number)
+        except (StoreError, Full):
+            reason = "flash"
+        except Spent:
+            reason = "spent"
         if reason:
             self.perform(self.machine.declined(epoch, number, reason))
             return
-        self.stock.burn(epoch, number)
         self._log("query", {"number": number, "sent": self.client.bytes_sent})
         self.perform(self.machine.burnt(epoch, number))
 

@@ -128,5 +128,7 @@ def test_what_cannot_be_paid_durably_is_not_answered():
         board.store.fail = ("put",)
         assert ask(board, 1, epsilon=MILLION) == 0
         assert board.machine.refused == {"flash": 1} and board.stock.high_water() == (0, 0)
+        board.machine.rest()
+        assert board.machine.idle() is not None  # it does not wait for that query, but works for the next
         board.store.fail = ()
         assert ask(board, 2, epsilon=MILLION) > 0
