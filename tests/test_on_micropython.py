@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 MICROPYTHON = Path(sys.executable).parent / "micropython"
-HEAP = "512k"
+HEAP = "768k"
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "tests/shared").glob("test_*.py")), ids=lambda p: p.stem)

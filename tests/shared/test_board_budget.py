@@ -1,11 +1,8 @@
 """A board pays for a query from its policy's budget, durably, before anything of the query leaves it."""
 
-import sys
-
 from street_of_askers import Street
 from test_store import FailingStore, Folder
 
-from agent.crypto import accelerate
 from agent.gossip.privacy import MILLION
 from agent.protocols.provision import Policy
 from agent.runtime.board import Board
@@ -13,8 +10,7 @@ from agent.runtime.mask_stock import MaskStock
 from agent.runtime.mqtt import Client
 from agent.runtime.share_stock import ShareStock
 
-if sys.implementation.name == "cpython":
-    accelerate.use_host_libraries()
+HOST_LIBRARIES = True  # conftest.py
 
 QUERY = "hum/v1/test/g/street/query"
 _streets = []

@@ -1,12 +1,10 @@
 """A board's machine for anonymous queries: what a street of them answers, and what each refuses and under which name."""
 
-import sys
 from hashlib import sha256
 
 from expect import raises
 from street_of_askers import DEPLOYMENT, GROUP, LATENCY, Street
 
-from agent.crypto import accelerate
 from agent.gossip import mail, pair_keys, results
 from agent.gossip.asked import function_of
 from agent.gossip.plan import Plan
@@ -17,8 +15,7 @@ from agent.protocols.policy import Policy
 from agent.wire import answers, cbor, messages, queries
 from agent.wire.envelope import Context, Envelope, EnvelopeError, seal
 
-if sys.implementation.name == "cpython":
-    accelerate.use_host_libraries()
+HOST_LIBRARIES = True  # conftest.py
 
 ROSTER = "hum/v1/test/g/street/roster"
 QUERY = "hum/v1/test/g/street/query"
