@@ -441,7 +441,7 @@ A_MASK_LOST_LATE = Plan(
 
 @pytest.mark.timeout(600)  # less than a minute, on two cores that have nothing else to do
 @settings(
-    max_examples=22,
+    max_examples=12,
     deadline=None,
     derandomize=True,  # others are tried by hand, with --hypothesis-seed and without this
     suppress_health_check=list(HealthCheck),
