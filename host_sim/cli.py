@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from agent.wire.messages import MEMBERS_MOST
+from broker.authority import AUDIT_FROM
 from broker.cli import Seal
 from broker.mosquitto.configuration import BrokerError
 from firmware.compiled import CompileError
@@ -36,6 +37,7 @@ LEAST_S = 3.0  # a round that is not over when the next one is due has no sum, a
 BOARD_S = {"micropython": 0.12, "cpython": 0.03}
 RECOVERY_S = {"micropython": 0.45, "cpython": 0.05}
 RECOVERY_LEAST_S = {"micropython": 3.0, "cpython": 0.5}
+AUDIT_S = 5.0  # so long the others may wait for a vouch of one that was listed and killed
 
 app = typer.Typer(
     help="Hum's simulator: real boards' code on this machine.", no_args_is_help=True, add_completion=False
@@ -98,6 +100,7 @@ def _timing(
         interval = max(LEAST_S, BOARD_S[runtime] * boards)
         if kill or late:
             interval += RECOVERY_LEAST_S[runtime] + RECOVERY_S[runtime] * boards
+            interval += AUDIT_S if boards >= AUDIT_FROM else 0.0
         if late:
             interval += window
     return interval, window

@@ -228,7 +228,7 @@ def test_boards_that_die_after_they_were_listed_do_not_stop_the_round(tmp_path: 
     (_, first, _, _), (_, second, missing, late), (_, third, gone, _) = group.results
     assert first == group.expected(0, [])
     assert (second, missing) == (group.expected(1, []), [])  # they had contributed
-    assert late < 15_000  # two retries, and the waiting for the dead ones' answers
+    assert late < 15_000  # a retry, and the waiting for the dead ones' answers
     assert (third, sorted(gone)) == (group.expected(2, gone), [board.name for board in dead])
     assert {sender for sender, _ in group.vouches(2)} == {board.name for board in group.boards if board not in dead}
     assert len(group.vouches(2)) == THRESHOLD * (THRESHOLD - 1)  # nobody waits for who is not on the list

@@ -11,7 +11,7 @@ from agent.protocols import overlay
 from agent.protocols.mail import SPLIT, VOUCH, letter
 from agent.wire import messages
 
-PATIENCE = 2  # retries after which the threshold is enough; before, all on the list must have vouched
+PATIENCE = 1  # retries after which the threshold is enough; before, all on the list must have vouched
 RETRIES_MOST = 8  # retries after which the round is given up
 ASKED_MOST = 8  # letters that are sent again because of one that came again, a member of the cohort
 

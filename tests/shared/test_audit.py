@@ -266,7 +266,7 @@ def test_an_answer_that_is_being_made_is_given_up_at_the_alarm():
 # -- members that fail, letters that are lost
 
 
-def test_a_member_that_died_after_it_was_listed_is_waited_for_two_retries_and_no_more():
+def test_a_member_that_died_after_it_was_listed_is_waited_for_until_a_retry_and_no_more():
     devices = boards()
     dead = devices.pop(D)
     show(devices.values(), ALL)
