@@ -27,7 +27,7 @@ from firmware.compiled import CompileError
 from firmware.errors import FirmwareError
 from firmware.port import Port, printable
 from firmware.romfs import write_image
-from firmware.settings import Broker, Meter, Reading, Wifi, compose
+from firmware.settings import SUMS, Broker, Meter, Reading, Wifi, compose
 
 app = typer.Typer(
     help="Build, provision, flash, watch and erase boards.",
@@ -116,6 +116,7 @@ def provision_board(
     target: BuildFolder = None,
     folder: AuthorityFolder = AUTHORITY,
     group: Annotated[str, typer.Option(help="The group that it joins.")] = "main",
+    protocol: Annotated[str, typer.Option(help="What the group runs; gossip and its kin answer queries.")] = SUMS,
     host: Annotated[
         str | None, typer.Option("--broker", help="The broker's address; the board looks for one if not given.")
     ] = None,
@@ -165,7 +166,7 @@ def provision_board(
     secret, known = provision.password(credentials, device) if credentials else (None, True)
     where = Broker(host, broker_port, secret, certificate is not None, server_name)
     reading = Reading(meter, impulses, pin, uart, old, inverted)
-    settings = compose(kind, authority, group, device, where, network, signed, reading, masks)
+    settings = compose(kind, authority, group, device, where, network, signed, reading, masks, protocol)
     with devices.Session(port, kind.watchdog_off) as connected:
         public = provision.make(
             connected, kind, authority, group, device, target or BUILDS / board, _progress("copied")

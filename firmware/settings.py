@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from agent.protocols import QUERIES
 from agent.runtime.settings import SettingsError, check
 from broker.authority import Authority
 from firmware.board import Board
 from firmware.errors import FirmwareError
 
+SUMS = "private-sum"  # what a board runs if its settings name no protocol
 # Watt-hours in half an hour, through the day: for a board that is only tried.
 DEMONSTRATION = [90, 80, 75, 75, 70, 70, 75, 90, 160, 220, 240, 210, 180, 170, 165, 170]
 DEMONSTRATION += [180, 175, 165, 160, 170, 190, 230, 290, 340, 360, 330, 280, 240, 190, 140, 110]
@@ -65,6 +67,7 @@ def compose(
     policy: bytes | None,
     reading: Reading,
     masks: int,
+    protocol: str = SUMS,
 ) -> dict[str, Any]:
     """Return the settings, as the board will check them again. Raises FirmwareError."""
     settings: dict[str, Any] = {
@@ -72,6 +75,7 @@ def compose(
         "group": group,
         "device": device,
         "authority": authority.public,
+        "protocol": None if protocol == SUMS else protocol,
         "board": board.name,
         "flash": "/state",
         "host": broker.host,
@@ -118,6 +122,7 @@ def _reasons(field: str) -> str:
         "ca": "a board that looks for its broker wants --ca and --server-name: whoever answers must prove that it is the one",
         "host": "--broker: a name or an IPv4 address is wanted",
         "device": "--device: 1 to 32 of a-z, 0-9 and - are wanted; 'coordinator' and 'client' are no devices",
+        "protocol": f"--protocol: {SUMS}, {', '.join(QUERIES)} are known",
         "group": "--group: 1 to 32 of a-z, 0-9 and - are wanted",
         "wifi.ssid": "--wifi: 1 to 32 bytes are wanted",
         "wifi.password": "a Wi-Fi password has 8 to 63 characters",

@@ -34,6 +34,7 @@ from firmware.cli import app
 from firmware.device import Device
 from firmware.errors import FirmwareError
 from firmware.port import DeviceError, Port, PortError
+from firmware.settings import Broker, Meter, Reading, compose
 from tests import firmware_street as street
 from tests.firmware_device import FlashedDevice
 from tests.firmware_tool import Tool, files, provision
@@ -188,6 +189,17 @@ def test_what_cannot_be_provisioned_is_refused_before_the_board_is_touched(made:
         line = tool.fails(*provision(device, 1, *arguments))
         assert words in line and SECRET not in line
     assert device.tree() == {}
+
+
+def test_a_board_is_told_which_protocol_its_group_runs(tmp_path: Path) -> None:
+    authority = Authority.init(tmp_path / "authority", "test")
+    place = (boards.load("unix"), authority, "street", "kitchen-12", Broker("h", None, None, False), None, None)
+    for protocol, told in (("gossip", "gossip"), ("gossip-bft", "gossip-bft"), ("private-sum", None)):
+        settings = compose(*place, Reading(Meter.SIMULATED), 8, protocol)
+        board_settings.check(settings)
+        assert settings.get("protocol") == told
+    with pytest.raises(FirmwareError, match="--protocol: private-sum, gossip, gossip-flood, gossip-bft are known"):
+        compose(*place, Reading(Meter.SIMULATED), 8, "gosip")
 
 
 def test_the_certificate_goes_to_the_board_in_its_own_form(tmp_path: Path) -> None:

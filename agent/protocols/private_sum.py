@@ -106,9 +106,7 @@ class PrivateSum:
         spend that did not fail."""
         self._own = Contributing(self.provision.masks_target, high_water, pending, sent)
         self._flash_holds = held
-        self._audited = (
-            high_water  # a board does not remember what it vouched for: after a reboot it sits the audit out
-        )
+        self._audited = high_water  # what it vouched for it does not remember: it sits that round's audit out
         self._answered = answered
         if not roster:
             return []
