@@ -39,6 +39,7 @@ from broker.options import (
 )
 from broker.query_commands import QueryError, query
 from broker.release_commands import release_app
+from broker.signer_commands import modulus, signer
 
 STATUS = {coordination.COMPLETE: "complete", coordination.INCOMPLETE: "incomplete", coordination.INVALID: "invalid"}
 
@@ -49,6 +50,7 @@ app.add_typer(authority_app, name="authority")
 app.add_typer(coordinator_app, name="coordinator")
 app.add_typer(release_app, name="release")
 app.command("query")(query)
+coordinator_app.command("signer")(signer)
 
 AuthorityFolder = Annotated[Path, typer.Option("--dir", help="The authority's folder. Keep it offline.")]
 StateFolder = Annotated[Path, typer.Option("--state", help="The coordinator's folder.")]
@@ -90,13 +92,6 @@ def _slot(text: str) -> tuple[str, int, int]:
         raise AuthorityError(f"slot {text!r}: NAME:LOW:HIGH is wanted, such as load:0:100000") from None
 
 
-def _modulus(text: str) -> bytes:
-    try:
-        return bytes.fromhex(text)
-    except ValueError:
-        raise AuthorityError("the signer is a modulus of 512 hexadecimal digits") from None
-
-
 class Seal(StrEnum):
     """Which sums open: its place is its number in the roster."""
 
@@ -125,9 +120,9 @@ def authority_roster(
             show_default=False,
         ),
     ] = None,
-    signer: Annotated[
-        str, typer.Option(help="For gossip-bft: the modulus of the coordinator's blind signatures (hexadecimal).")
-    ] = "",
+    statement: Annotated[
+        Path | None, typer.Option("--signer", help="For gossip-bft: the file that `hum coordinator signer` wrote.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Sign the next epoch's roster of a group."""
@@ -135,7 +130,7 @@ def authority_roster(
     if not output.parent.is_dir():
         raise AuthorityError(f"{output.parent} is no folder")
     chosen = [_slot(text) for text in slots]
-    shape = (cohort, list(Seal).index(seal), audit, _modulus(signer))
+    shape = (cohort, list(Seal).index(seal), audit, modulus(statement))
     epoch, signed = authority.sign_roster(group, coordinator, chosen, protocol, parameters, *shape)
     output.write_bytes(signed)
     show(as_json, {"group": group, "epoch": epoch, "members": len(authority.devices(group)), "roster": str(output)})

@@ -264,8 +264,14 @@ def test_a_roster_takes_the_size_of_a_cohort_and_the_seal(hum: Hum) -> None:
 def test_a_roster_takes_the_audit_and_the_signer_of_blind_signatures(hum: Hum) -> None:
     authority = bytes.fromhex((hum.folder / "authority" / "authority.pub").read_text())
     roster = ["authority", "roster", "--coordinator", KEYS[0], "--slot", "load:0:1", "--output", "new.cose"]
-    modulus = "c0" + "00" * 254 + "07"
-    blind = ["--protocol", "gossip-bft", "--parameters", "t1", "--signer", modulus]
+    pinned = (hum.folder / "authority" / "authority.pub").read_text().strip()
+    hum.json("coordinator", "init", "test", "--authority", pinned, "--state", "signing")
+    signing = ["coordinator", "signer", "--state", "signing", "--output", "signer.txt"]
+    told = hum.json(*signing)
+    statement = (hum.folder / "signer.txt").read_text()
+    modulus = statement[:512]
+    assert told == hum.json(*signing) == {"signer": modulus[:16], "statement": "signer.txt"}
+    blind = ["--protocol", "gossip-bft", "--parameters", "t1", "--signer", "signer.txt"]
     for options, expected in (
         ([], (0, "")),
         (["--audit"], (1, "")),
@@ -277,7 +283,9 @@ def test_a_roster_takes_the_audit_and_the_signer_of_blind_signatures(hum: Hum) -
         payload = signed.verify(authority, Context("test", "roster", "main", epoch, 0, "authority", ""))
         found = rosters.read_roster(payload)
         assert (found.audit, found.signer.hex()) == expected
-    assert "512 hexadecimal digits" in hum.fails(*roster, "--signer", "xyz")
+    (hum.folder / "forged.txt").write_text(modulus + "00" * 256 * 8)
+    for name, said in (("forged.txt", "is no statement"), ("none.txt", "No such file")):
+        assert said in hum.fails(*roster, "--protocol", "gossip-bft", "--parameters", "t1", "--signer", name)
 
 
 def test_the_brokers_files_are_written_for_all_enrolled(hum: Hum) -> None:
