@@ -42,8 +42,8 @@ def truth(round_number: int, missing: Collection[str] = ()) -> int:
 def plan(**changes: Any) -> Plan:
     options = {
         "rounds": 4,
-        "interval": 5.0,
-        "window": 4.0,
+        "interval": 6.0,
+        "window": 4.8,
         "runtime": "micropython",
         "heap": "192k",
         "masks_target": 4,
@@ -241,7 +241,7 @@ def test_a_coordinator_killed_after_its_roll_call_opens_the_same_list_after_its_
 
 def test_boards_and_coordinator_come_back_after_the_broker_was_killed(tmp_path: Path) -> None:
     async def play() -> None:
-        async with scene(tmp_path, plan()) as it:
+        async with scene(tmp_path, plan(interval=12.0, window=9.6)) as it:
             broker = it.fleet.broker
             assert isinstance(broker, MosquittoBroker)
             await it.exact(0)
