@@ -40,6 +40,7 @@ COMMANDS = [
     ["coordinator"],
     ["coordinator", "init"],
     ["coordinator", "status"],
+    ["coordinator", "signer"],
     ["query"],
     ["release"],
     ["release", "publish"],
