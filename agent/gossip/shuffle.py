@@ -93,9 +93,8 @@ def find(plan, own, targets, phase, random, avoid, late=True):
     try:
         return routes.routes(own, targets, start, phase.rounds, plan.n, random, avoid, late, most)
     except routes.RouteError:
-        pass
-    if len(targets) == 1:
-        return [0], 0
+        if len(targets) == 1:
+            return [0], 0
     found = [find(plan, own, [target], phase, random, avoid, late)[0][0] for target in targets]
     return found, len(found)
 
