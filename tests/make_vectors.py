@@ -1,8 +1,8 @@
-"""Write tests/vectors/*.json: one group of five boards, two rounds, every value on the way, from fixed keys; and two onions.
+"""Write tests/vectors/*.json: one group of five boards, two rounds, every value on the way, from fixed keys; two onions, and a query.
 
-Run `python -m tests.make_vectors` after a deliberate change of the protocol, and change docs/protocol.md with it. The messages
-are what the boards' and the coordinator's machines publish; tests/test_vectors.py derives the same values without them. In
-round 0 everybody is there; meter-d is dead from round 1 on.
+Run `python -m tests.make_vectors` after a deliberate change of the protocol, and change docs/protocol.md or
+docs/protocol-queries.md with it. The messages are what the boards' and the coordinator's machines publish; tests/test_vectors.py
+and test_query_vectors.py derive the same values without them. In round 0 everybody is there; meter-d is dead from round 1 on.
 """
 
 import json
@@ -26,7 +26,7 @@ from broker.coordinator.actions import Answer, CloseRound, Contribution, Publish
 from broker.coordinator.aggregation import product, unmask_factor
 from broker.coordinator.place import Place
 from broker.coordinator.protocols.private_sum import PrivateSum, Schedule
-from tests import onion_vectors
+from tests import onion_vectors, query_vectors
 
 FOLDER = Path(__file__).parent / "vectors"
 DEPLOYMENT, GROUP, EPOCH = "test-street", "north", 1
@@ -356,6 +356,7 @@ def build() -> dict[str, str]:
         values = {"group": _group_values(group), "keys": _key_values(group), "shares": _share_values(group)}
         values |= {f"round-{number}": _round_values(group, number) for number in (0, 1)}
         values["onions"] = onion_vectors.values()
+        values["queries"] = query_vectors.values()
     finally:
         accelerate.install()
     return {f"{name}.json": json.dumps(value, indent=1) + "\n" for name, value in values.items()}

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from gmpy2 import is_prime, powmod
 
 FOLDER = Path(__file__).parent / "vectors"
-FILES = ("group", "keys", "onions", "round-0", "round-1", "shares")
+FILES = ("group", "keys", "onions", "queries", "round-0", "round-1", "shares")
 
 
 @cache

@@ -2,8 +2,9 @@
 
 The coordinator signs (agent/crypto/blind_rsa.py) without seeing, so it cannot tell later whose tuple is whose, and one board gets one
 signature in one query. What is signed: "hum/v1/gossip-bft" | query (32 bytes) | the tuple without its proof. `query` is a digest of
-the query as announced, with 16 random bytes in it. The query's number would not do, as the paper has it (section 6.3): numbers
-are known ahead, so a board could spend the signatures of queries 1 to k-1 on tuples of query k and then count k times.
+the query as announced, with the members' tags, which nobody else can make. The query's number would not do, as the paper
+has it (section 6.3): numbers are known ahead, so a board could spend the signatures of queries 1 to k-1 on tuples of query k
+and then count k times.
 
 A proof is the 32 random bytes of RFC 9474's Prepare and the signature.
 """

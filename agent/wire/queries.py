@@ -1,4 +1,4 @@
-"""The payloads of anonymous queries that a board makes and reads (CDDL in docs/protocol.md; the other half in answers.py)."""
+"""The payloads of anonymous queries that a board makes and reads (CDDL in docs/protocol-queries.md; the other half in answers.py)."""
 
 from agent.crypto.hmac import hmac_sha256
 from agent.wire import cbor, topics

@@ -35,7 +35,7 @@ def group(deployment, name, kind):
 
 
 def up(deployment, group_name, sender, kind):
-    """Board to coordinator; kind is "ready", "contribution", "answer" or "aggregate"."""
+    """Board to coordinator; kind is "ready", "contribution", "answer", "blind" or "aggregate"."""
     return "hum/v1/%s/g/%s/up/%s/%s" % (deployment, group_name, sender, kind)
 
 
