@@ -3,10 +3,10 @@
 It runs on the operator's own machine, never beside the broker.
 """
 
-import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ from agent.protocols.joining import ROSTER_MOST
 from agent.wire import cbor, envelope, messages, rosters, topics
 from agent.wire import release as releases
 from agent.wire.envelope import Context
+from broker import membership
+from broker.files import alone_in, replace, write_private
 
 ENVELOPE_MOST = 128  # what a COSE_Sign1 adds to its payload, and more
 AUDIT_FROM = 8  # members from which on cohorts compare their roll calls, unless told otherwise
@@ -28,28 +30,6 @@ QUERIES = ("gossip", "gossip-flood", "gossip-bft")
 
 class AuthorityError(Exception):
     """What was asked cannot be done. args[0] says why and what to do."""
-
-
-def write_private(path: Path, data: bytes) -> None:
-    """Write a new file that only its owner can read, durably; never over an old one."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def replace(path: Path, data: bytes) -> None:
-    """Replace a file's content at once or not at all."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.unlink(missing_ok=True)
-    write_private(temporary, data)
-    temporary.rename(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)  # or a power cut may undo the rename, and an epoch be signed twice
-    finally:
-        os.close(folder)
 
 
 def read_public(text: str) -> bytes:
@@ -68,17 +48,42 @@ class Authority:
     def __init__(self, folder: Path) -> None:
         """Open the folder. Raises AuthorityError."""
         self._folder = folder
+        self._state = self._stored()
         try:
             self._private = (folder / "authority.key").read_bytes()
-            text = (folder / "deployment.json").read_text()
-        except (OSError, ValueError):
-            raise AuthorityError(f"no authority in {folder}; make one with `hum authority init`") from None
-        try:
-            self._state = _read_state(text)
             self.public = p256.public_key(self._private).hex()
+        except OSError:
+            raise self._none() from None
         except (ValueError, CryptoError):
-            raise AuthorityError(f"the files in {folder} are damaged; restore them from a copy") from None
+            raise self._damaged() from None
         self.deployment: str = self._state["deployment"]
+
+    def _stored(self) -> dict[str, Any]:
+        try:
+            text = (self._folder / "deployment.json").read_text()
+        except (OSError, ValueError):
+            raise self._none() from None
+        try:
+            return membership.read(text)
+        except ValueError:
+            raise self._damaged() from None
+
+    def _none(self) -> AuthorityError:
+        return AuthorityError(f"no authority in {self._folder}; make one with `hum authority init`")
+
+    def _damaged(self) -> AuthorityError:
+        return AuthorityError(f"the files in {self._folder} are damaged; restore them from a copy")
+
+    def _keep(self) -> None:
+        replace(self._folder / "deployment.json", membership.encode(self._state))
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep other processes from changing the folder, and begin with what they have changed since it was read: else the slower of
+        two would undo what the other did, and an epoch be signed twice."""
+        with alone_in(self._folder):
+            self._state = self._stored()
+            yield
 
     @staticmethod
     def init(folder: Path, deployment: str) -> "Authority":
@@ -90,7 +95,7 @@ class Authority:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         private = p256.generate(os.urandom)
         (folder / "authority.pub").write_text(p256.public_key(private).hex() + "\n")
-        replace(folder / "deployment.json", _json({"deployment": deployment, "groups": {}}))
+        replace(folder / "deployment.json", membership.encode({"deployment": deployment, "groups": {}}))
         write_private(folder / "authority.key", private)
         return Authority(folder)
 
@@ -109,15 +114,24 @@ class Authority:
                 f"{group}/{device}: names are 1 to 32 of a-z, 0-9 and -; 'coordinator' and 'client' are no devices"
             )
         key = read_public(public).hex()
-        groups = self._state["groups"]
-        for other, entry in groups.items():
-            if device in entry["members"] and (other, entry["members"][device]) != (group, key):
-                raise AuthorityError(f"{device} is enrolled in {other} with another key or group; choose another name")
-        groups.setdefault(group, {"epoch": 0, "members": {}})["members"][device] = key
-        replace(self._folder / "deployment.json", _json(self._state))
+        with self._alone():
+            groups = self._state["groups"]
+            for other, entry in groups.items():
+                if device in entry["members"] and (other, entry["members"][device]) != (group, key):
+                    raise AuthorityError(
+                        f"{device} is enrolled in {other} with another key or group; choose another name"
+                    )
+            groups.setdefault(group, {"epoch": 0, "members": {}})["members"][device] = key
+            self._keep()
 
     def sign_policy(self, group: str, device: str, policy: policies.Policy) -> tuple[int, bytes]:
         """Sign the device's next policy and return (serial number, signed policy). Raises AuthorityError."""
+        with self._alone():
+            serial, payload = self._spend_serial(group, device, policy)
+        context = policies.context(self.deployment, group, device, serial)
+        return serial, envelope.sign(self._private, context, payload)
+
+    def _spend_serial(self, group: str, device: str, policy: policies.Policy) -> tuple[int, bytes]:
         entry = self._state["groups"].get(group)
         if not entry or device not in entry["members"]:
             raise AuthorityError(f"{device} is not enrolled in {group}")
@@ -129,8 +143,8 @@ class Authority:
         serials = entry.setdefault("serials", {})
         serial = serials[device] = serials.get(device, 0) + 1
         # Spent before the policy exists, as an epoch is: a board keeps only the number, so one number is one policy.
-        replace(self._folder / "deployment.json", _json(self._state))
-        return serial, envelope.sign(self._private, policies.context(self.deployment, group, device, serial), payload)
+        self._keep()
+        return serial, payload
 
     def sign_release(
         self, board: str, files: Sequence[tuple[str, int, bytes]], version: int | None = None
@@ -141,6 +155,13 @@ class Authority:
         """
         if not topics.valid_name(board):
             raise AuthorityError("a board's name is 1 to 32 of a-z, 0-9 and -")
+        with self._alone():
+            version, payload = self._spend_version(board, files, version)
+        return version, envelope.sign(self._private, releases.context(self.deployment, board, version), payload)
+
+    def _spend_version(
+        self, board: str, files: Sequence[tuple[str, int, bytes]], version: int | None
+    ) -> tuple[int, bytes]:
         versions = self._state.setdefault("releases", {})
         last = versions.get(board, 0)
         if version is None:
@@ -157,9 +178,8 @@ class Authority:
             raise AuthorityError("this manifest is too large for a board; use fewer files or shorter names")
         versions[board] = version
         # Spent before the manifest exists, as an epoch is: two releases of one version never do.
-        replace(self._folder / "deployment.json", _json(self._state))
-        context = releases.context(self.deployment, board, version)
-        return version, envelope.sign(self._private, context, payload)
+        self._keep()
+        return version, payload
 
     def sign_roster(
         self,
@@ -180,30 +200,40 @@ class Authority:
         a cohort compares the roll calls it was shown before it answers; if not said, from AUDIT_FROM members on. `signer` is the
         256-byte modulus of the coordinator's blind signatures, which gossip-bft needs.
         """
+        with self._alone():
+            members = self._members(group)
+            if audit is None:
+                audit = protocol == SUMS and len(members) >= AUDIT_FROM
+            shape = (cohort, seal, int(audit), signer)
+            key = read_public(coordinator)
+            payload = _payload(rosters.Roster(protocol, parameter_set, list(slots), key, members, *shape))
+            entry = self._state["groups"][group]
+            epoch = entry["epoch"] = entry["epoch"] + 1
+            # The epoch is spent before the roster exists: two rosters of one epoch never do.
+            self._keep()
+        context = Context(self.deployment, "roster", group, epoch, 0, "authority", "")
+        return epoch, envelope.sign(self._private, context, payload)
+
+    def _members(self, group: str) -> list[tuple[str, bytes]]:
         entry = self._state["groups"].get(group)
         members = sorted((name, bytes.fromhex(key)) for name, key in entry["members"].items()) if entry else []
         if not messages.MEMBERS_LEAST <= len(members) <= messages.MEMBERS_MOST:
-            most = messages.MEMBERS_MOST
-            raise AuthorityError(
-                f"group {group} has {len(members)} members; {messages.MEMBERS_LEAST} to {most} are wanted"
-            )
-        if audit is None:
-            audit = protocol == SUMS and len(members) >= AUDIT_FROM
-        shape = (cohort, seal, int(audit), signer)
-        roster = rosters.Roster(protocol, parameter_set, list(slots), read_public(coordinator), members, *shape)
-        try:
-            payload = roster.encode()
-            rosters.read_roster(payload)  # first: what it lets through, the others can compute with
-            _check_protocol(roster)
-        except (parameters.ParameterError, PackingError, messages.MessageError, cbor.CborError) as error:
-            raise AuthorityError(f"these slots or parameters make no roster: {error}") from None
-        if len(payload) > ROSTER_MOST - ENVELOPE_MOST:
-            raise AuthorityError("this roster is too large for a board; use fewer slots, members or shorter names")
-        epoch = entry["epoch"] = entry["epoch"] + 1
-        # The epoch is spent before the roster exists: two rosters of one epoch never do.
-        replace(self._folder / "deployment.json", _json(self._state))
-        context = Context(self.deployment, "roster", group, epoch, 0, "authority", "")
-        return epoch, envelope.sign(self._private, context, payload)
+            wanted = f"{messages.MEMBERS_LEAST} to {messages.MEMBERS_MOST} are wanted"
+            raise AuthorityError(f"group {group} has {len(members)} members; {wanted}")
+        return members
+
+
+def _payload(roster: rosters.Roster) -> bytes:
+    """Return what a roster's signature is made of. Raises AuthorityError unless boards and coordinator can run with it."""
+    try:
+        payload = bytes(roster.encode())
+        rosters.read_roster(payload)  # first: what it lets through, the others can compute with
+        _check_protocol(roster)
+    except (parameters.ParameterError, PackingError, messages.MessageError, cbor.CborError) as error:
+        raise AuthorityError(f"these slots or parameters make no roster: {error}") from None
+    if len(payload) > ROSTER_MOST - ENVELOPE_MOST:
+        raise AuthorityError("this roster is too large for a board; use fewer slots, members or shorter names")
+    return payload
 
 
 def _check_protocol(roster: rosters.Roster) -> None:
@@ -213,9 +243,9 @@ def _check_protocol(roster: rosters.Roster) -> None:
         blinding.field(packing.bits)
     elif roster.protocol not in QUERIES:
         raise AuthorityError(f"no protocol is called {roster.protocol!r}")
-    elif not re.fullmatch("t[1-9][0-9]?", roster.parameters) or int(roster.parameters[1:]) >= len(roster.members):
+    elif not re.fullmatch("t[1-9]", roster.parameters) or int(roster.parameters[1:]) >= len(roster.members):
         raise AuthorityError(
-            f"parameters {roster.parameters!r}: t1, t2 ... are wanted, how many members may fail, fewer than there are"
+            f"parameters {roster.parameters!r}: t1 to t9 are wanted, how many members may fail, fewer than there are"
         )
     if roster.audit and roster.protocol != SUMS:
         raise AuthorityError(f"{roster.protocol} calls no roll that could be audited")
@@ -223,34 +253,3 @@ def _check_protocol(roster: rosters.Roster) -> None:
         raise AuthorityError(
             "gossip-bft needs the modulus of the coordinator's blind signatures, and nothing else does"
         )
-
-
-def _read_state(text: str) -> dict[str, Any]:
-    """Return what deployment.json holds. Raises ValueError."""
-    state: Any = json.loads(text)
-    groups = state.get("groups") if isinstance(state, dict) else None
-    if not isinstance(groups, dict) or not topics.valid_name(state.get("deployment")):
-        raise ValueError("deployment.json")
-    versions = state.get("releases", {})
-    if not isinstance(versions, dict) or not all(_is_count(version) for version in versions.values()):
-        raise ValueError("deployment.json")
-    for group, entry in groups.items():
-        if not topics.valid_name(group) or not isinstance(entry, dict) or not isinstance(entry.get("members"), dict):
-            raise ValueError("deployment.json")
-        if not _is_count(entry.get("epoch")):
-            raise ValueError("deployment.json")
-        serials = entry.get("serials", {})  # a folder from before there were policies has none
-        if not isinstance(serials, dict) or not all(_is_count(serial) for serial in serials.values()):
-            raise ValueError("deployment.json")
-        for device, key in entry["members"].items():
-            if not topics.valid_device(device) or not isinstance(key, str) or len(bytes.fromhex(key)) != 65:
-                raise ValueError("deployment.json")
-    return dict(state)
-
-
-def _is_count(value: Any) -> bool:
-    return type(value) is int and 0 <= value < 0xFFFFFFFF
-
-
-def _json(state: dict[str, Any]) -> bytes:
-    return (json.dumps(state, indent=1, sort_keys=True) + "\n").encode()

@@ -2,7 +2,6 @@
 
 import time
 from itertools import pairwise
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -13,9 +12,9 @@ from agent.protocols import QUERIES
 from agent.wire.queries import EPSILON_MOST, PERIOD_LEAST, PERIOD_MOST, read_query
 from broker.coordinator.home import Home
 from broker.coordinator.machine import Machine
-from broker.coordinator.protocols.private_sum import Schedule
-from broker.coordinator.queries import COMPLETE, OVER, WAITING, Request
-from broker.options import MILLION, AsJson, millionths, show
+from broker.coordinator.queries import COMPLETE, OVER, Request
+from broker.coordinator.schedule import Schedule
+from broker.options import MILLION, STATE, AsJson, StateFolder, millionths, show
 
 POLL_S = 0.05
 TAG = 16  # bytes, one a member
@@ -27,28 +26,33 @@ class QueryError(Exception):
     """What was asked cannot be asked, or has no answer. args[0] says why and what to do."""
 
 
+Edges = Annotated[
+    str | None, typer.Option(help="The bounds of a histogram's bins, at equal distances: 0,500,1000,1500.")
+]
+Between = Annotated[
+    tuple[int, int] | None, typer.Option(help="LOW HIGH: only values in this range, both included, count.")
+]
+Period = Annotated[
+    int,
+    typer.Option(
+        help="Milliseconds after which a board goes on without a dead one.", min=PERIOD_LEAST, max=PERIOD_MOST
+    ),
+]
+GroupNoise = Annotated[float, typer.Option(help="Noise on each group's result; 0: none.", min=0, max=NOISE_MOST)]
+RecordNoise = Annotated[float, typer.Option(help="Paired noise on each record; 0: none.", min=0, max=NOISE_MOST)]
+
+
 def query(
     group: Annotated[str, typer.Argument(help="The group's name.")],
     function: Annotated[str, typer.Argument(help=FUNCTIONS + ".")],
     slot: Annotated[str, typer.Option("--slot", help="Which of the roster's readings is asked for.")],
-    edges: Annotated[
-        str | None, typer.Option(help="The bounds of a histogram's bins, at equal distances: 0,500,1000,1500.")
-    ] = None,
+    edges: Edges = None,
     k: Annotated[int | None, typer.Option("--k", help="How many values of a top-k.", min=1)] = None,
-    between: Annotated[
-        tuple[int, int] | None, typer.Option(help="LOW HIGH: only values in this range, both included, count.")
-    ] = None,
-    period: Annotated[
-        int,
-        typer.Option(
-            help="Milliseconds after which a board goes on without a dead one.", min=PERIOD_LEAST, max=PERIOD_MOST
-        ),
-    ] = 2000,
-    epsilon: Annotated[float, typer.Option(help="Noise on each group's result; 0: none.", min=0, max=NOISE_MOST)] = 0,
-    record_epsilon: Annotated[
-        float, typer.Option(help="Paired noise on each record; 0: none.", min=0, max=NOISE_MOST)
-    ] = 0,
-    state: Annotated[Path, typer.Option("--state", help="The coordinator's folder.")] = Path("coordinator"),
+    between: Between = None,
+    period: Period = 2000,
+    epsilon: GroupNoise = 0,
+    record_epsilon: RecordNoise = 0,
+    state: StateFolder = STATE,
     timeout: Annotated[float, typer.Option(help="Seconds to wait for the answer.", min=0.1)] = 300.0,
     as_json: AsJson = False,
 ) -> None:
@@ -61,15 +65,10 @@ def query(
     limits = list(between) if between else None
     parameters = _parameters(function, edges, k)
     asked = _function(function, parameters, limits)
-    noise = (millionths(epsilon), millionths(record_epsilon))
-    if bool(epsilon) != bool(noise[0]) or bool(record_epsilon) != bool(noise[1]):
-        raise QueryError("--epsilon, --record-epsilon: at least 0.000001, or 0 for no noise")
+    noise = (_noise_of(epsilon), _noise_of(record_epsilon))
     if not home.is_running():
         raise QueryError(f"no coordinator runs in {state}; start it with `hum coordinator --state {state}`")
-    request = home.storage.queries.ask(Request(0, group, slot, function, parameters, limits, period, *noise))
-    row = _wait(home, request, timeout)
-    if row["status"] != COMPLETE:
-        raise QueryError(f"the query is {row['status']}: {row['reason']}")
+    row = _answered(home, Request(0, group, slot, function, parameters, limits, period, *noise), timeout)
     told = {"group": group, "query": row["number"], "function": function, "slot": slot}
     told |= {"latency_ms": round(row["latency_ms"], 1), **asked.result(asked.decode(row["state"]))}
     show(as_json, told | _noise(row))
@@ -132,14 +131,30 @@ def _function(name: str, parameters: list[int], between: list[int] | None) -> An
         raise QueryError(f"{name}: too many bins or values, or bounds out of range") from None
 
 
-def _wait(home: Home, request: int, timeout: float) -> dict[str, Any]:
+def _noise_of(epsilon: float) -> int:
+    if epsilon and not millionths(epsilon):
+        raise QueryError("--epsilon, --record-epsilon: at least 0.000001, or 0 for no noise")
+    return millionths(epsilon)
+
+
+def _answered(home: Home, request: Request, timeout: float) -> dict[str, Any]:
+    """Hand the request to the coordinator and return what is known of it once it has an answer. Raises QueryError."""
+    number = home.storage.queries.ask(request)
+    try:
+        row = _wait(home, number, timeout)
+    finally:  # after Ctrl-C too: an answer that nobody awaits would cost the boards of their budget
+        home.storage.queries.give_up(number)
+    if row["status"] != COMPLETE:
+        raise QueryError(f"the query is {row['status']}: {row['reason']}")
+    return row
+
+
+def _wait(home: Home, number: int, timeout: float) -> dict[str, Any]:
     deadline = time.monotonic() + timeout
     while True:
-        row = home.storage.queries.row(request)
+        row = home.storage.queries.row(number)
         if row["status"] in OVER:
             return row
         if time.monotonic() >= deadline:
-            if row["status"] == WAITING:
-                home.storage.queries.give_up(request)
             raise QueryError(f"no answer within {timeout:g} s; the query is {row['status']}")
         time.sleep(POLL_S)

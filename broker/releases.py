@@ -17,8 +17,9 @@ from agent.runtime.versions import MANIFEST
 from agent.wire import release, topics
 from agent.wire.envelope import EnvelopeError
 from agent.wire.messages import MessageError
-from broker.authority import Authority, replace
+from broker.authority import Authority
 from broker.coordinator.service import Link
+from broker.files import replace
 
 WAIT_S = 20.0
 
@@ -169,6 +170,8 @@ async def publish(link: Link, deployment: str, authority: str, build: Path, foun
 
 async def retract(link: Link, deployment: str, authority: str, board: str) -> int:
     """Take the board's release back and return its version: boards that have it keep it. Raises ReleaseError."""
+    if not topics.valid_name(deployment) or not topics.valid_name(board):
+        raise ReleaseError(f"{board!r} in {deployment!r}: names are 1 to 32 of a-z, 0-9 and -")
     async with _client(link) as client:
         kept = await _kept(client, deployment, authority)
         former = kept.pop(board, None)

@@ -5,17 +5,18 @@ from typing import Annotated
 
 import typer
 
-from broker.authority import AuthorityError, replace
+from broker.authority import AuthorityError
 from broker.coordinator.blind_signer import BlindSignerError, read_statement
 from broker.coordinator.home import Home
-from broker.options import AsJson, show
+from broker.files import replace
+from broker.options import STATE, AsJson, StateFolder, show
 
 STATEMENT_MOST = 8192  # bytes of a file
 
 
 def signer(
     output: Annotated[Path, typer.Option("--output", help="Where the statement goes, for `hum authority roster`.")],
-    state: Annotated[Path, typer.Option("--state", help="The coordinator's folder.")] = Path("coordinator"),
+    state: StateFolder = STATE,
     as_json: AsJson = False,
 ) -> None:
     """Make the key of gossip-bft's blind signatures, if there is none, and write what the authority wants of it."""

@@ -3,8 +3,6 @@
 import json
 import ssl
 import sys
-from collections.abc import Callable
-from getpass import getpass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,6 +15,7 @@ from agent.wire.topics import CLIENT
 from broker.authority import Authority, AuthorityError
 from broker.coordinator.service import Link
 from broker.mosquitto.configuration import BrokerError, read_password
+from broker.options import one_line, show
 from broker.releases import ReleaseError
 from firmware import birth, provision
 from firmware import board as boards
@@ -25,9 +24,20 @@ from firmware import device as devices
 from firmware import flash as flashing
 from firmware.compiled import CompileError
 from firmware.errors import FirmwareError
+from firmware.options import (
+    AUTHORITY,
+    BUILDS,
+    AsJson,
+    AuthorityFolder,
+    BoardName,
+    BuildFolder,
+    Credentials,
+    PortName,
+    progress,
+)
 from firmware.port import Port, printable
+from firmware.provision_command import provision_board
 from firmware.romfs import write_image
-from firmware.settings import SUMS, Broker, Meter, Reading, Wifi, compose
 
 app = typer.Typer(
     help="Build, provision, flash, watch and erase boards.",
@@ -35,35 +45,6 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
 )
-
-BoardName = Annotated[str, typer.Option("--board", help="The board's kind; `python -m firmware boards` lists them.")]
-PortName = Annotated[str, typer.Option("--port", help="The board's serial port, such as /dev/ttyACM0.")]
-BuildFolder = Annotated[Path | None, typer.Option("--build", help="The built version; build/BOARD if not given.")]
-AuthorityFolder = Annotated[Path, typer.Option("--dir", help="The authority's folder.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of lines for people.")]
-Credentials = Annotated[Path | None, typer.Option(help="credentials.json of `hum broker`.", dir_okay=False)]
-
-AUTHORITY = Path("authority")
-BUILDS = Path("build")
-
-
-def _print(as_json: bool, fields: dict[str, Any]) -> None:
-    if as_json:
-        print(json.dumps(fields))
-    else:
-        for key, value in fields.items():
-            print(f"{key}: {value}")
-
-
-def _progress(what: str) -> Callable[[int, int], None]:
-    """Return a function that shows how far `what` is, on a terminal only."""
-
-    def show(done: int, total: int) -> None:
-        if sys.stderr.isatty():
-            end = "\n" if done == total else ""
-            print(f"\r{what}: {100 * done // max(total, 1)} %", end=end, file=sys.stderr, flush=True)
-
-    return show
 
 
 @app.command("boards")
@@ -100,101 +81,15 @@ def build(
 ) -> None:
     """Compile the application for a board and sign it."""
     kind = boards.load(board)
-    built = builds.build(kind, target or BUILDS / board, Authority(folder), version, _progress("compiled"))
+    built = builds.build(kind, target or BUILDS / board, Authority(folder), version, progress("compiled"))
     fields: dict[str, Any] = {"board": board, "version": built.version, "files": built.files, "bytes": built.size}
     if romfs:
         image = write_image(target or BUILDS / board)
         fields |= {"image": str(image), "image_bytes": image.stat().st_size}
-    _print(as_json, {**fields, "folder": str(target or BUILDS / board), "changed": built.changed})
+    show(as_json, {**fields, "folder": str(target or BUILDS / board), "changed": built.changed})
 
 
-@app.command("provision")
-def provision_board(
-    board: BoardName,
-    port: PortName,
-    device: Annotated[str, typer.Option("--device", help="The board's name in the deployment: a-z, 0-9 and -.")],
-    target: BuildFolder = None,
-    folder: AuthorityFolder = AUTHORITY,
-    group: Annotated[str, typer.Option(help="The group that it joins.")] = "main",
-    protocol: Annotated[str, typer.Option(help="What the group runs; gossip and its kin answer queries.")] = SUMS,
-    host: Annotated[
-        str | None, typer.Option("--broker", help="The broker's address; the board looks for one if not given.")
-    ] = None,
-    broker_port: Annotated[
-        int | None, typer.Option(help="The broker's port; 8883, or 1883 without --ca.", min=1, max=65535)
-    ] = None,
-    server_name: Annotated[
-        str | None, typer.Option(help="The name in the broker's certificate, if it is another.")
-    ] = None,
-    credentials: Credentials = None,
-    ca: Annotated[
-        Path | None, typer.Option(help="The broker's certificate authority, PEM or DER; turns TLS on.")
-    ] = None,
-    wifi: Annotated[str | None, typer.Option(help="The Wi-Fi network's name.")] = None,
-    wifi_password: Annotated[
-        Path | None, typer.Option("--wifi-password-file", help="File with its password; asked for if not given.")
-    ] = None,
-    country: Annotated[str | None, typer.Option(help="The country whose radio rules hold, such as NL.")] = None,
-    policy: Annotated[Path | None, typer.Option(help="What `hum authority policy` signed for this board.")] = None,
-    meter: Annotated[Meter, typer.Option(help="What the board reads.")] = Meter.P1,
-    impulses: Annotated[int, typer.Option(help="S0: impulses per kWh.", min=1, max=100_000)] = 1000,
-    pin: Annotated[
-        int | None, typer.Option(help="The pin that receives, or counts, if not the board's own.", min=0, max=48)
-    ] = None,
-    uart: Annotated[int | None, typer.Option(help="P1: the UART, if not the board's own.", min=0, max=3)] = None,
-    old: Annotated[bool, typer.Option("--old", help="P1: DSMR 2.2 or 3, 9600 baud.")] = False,
-    inverted: Annotated[bool, typer.Option("--inverted", help="P1: no transistor turns the line over.")] = False,
-    masks: Annotated[int, typer.Option(help="How many rounds ahead it makes masks for.", min=1, max=1000)] = 8,
-    roster: Annotated[
-        Path | None, typer.Option(help="Sign the group's next roster into this file; with --coordinator and --slot.")
-    ] = None,
-    coordinator: Annotated[str | None, typer.Option(help="The coordinator's public key, for the roster.")] = None,
-    slots: Annotated[
-        list[str] | None, typer.Option("--slot", help="NAME:LOW:HIGH, a reading of the roster; repeatable.")
-    ] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Let a board make its key pair, enrol it, and write its settings."""
-    kind = boards.load(board)
-    authority = Authority(folder)
-    if roster and not (coordinator and slots):
-        raise FirmwareError("--roster wants --coordinator and at least one --slot, as `hum authority roster` does")
-    readings = [provision.slot(text) for text in slots or []]
-    signed = provision.read_policy(policy, authority, group, device)
-    certificate = provision.certificate(ca) if ca else None
-    network = Wifi(wifi, _wifi_password(wifi, wifi_password), country) if wifi else None
-    secret, known = provision.password(credentials, device) if credentials else (None, True)
-    where = Broker(host, broker_port, secret, certificate is not None, server_name)
-    reading = Reading(meter, impulses, pin, uart, old, inverted)
-    settings = compose(kind, authority, group, device, where, network, signed, reading, masks, protocol)
-    with devices.Session(port, kind.watchdog_off) as connected:
-        public = provision.make(
-            connected, kind, authority, group, device, target or BUILDS / board, _progress("copied")
-        )
-        authority.enrol(group, device, public)
-        provision.write(connected, settings, certificate)
-        connected.reset()
-    answer: dict[str, Any] = {"device": device, "group": group, "public": public}
-    if roster:
-        answer["epoch"] = provision.renew_roster(authority, roster, group, coordinator or "", readings)
-        answer["roster"] = str(roster)
-    if not known:
-        answer["next"] = "run `hum broker` again: the board has a password that the broker does not know yet"
-    _print(as_json, answer)
-
-
-def _wifi_password(wifi: str, path: Path | None) -> str:
-    if path:
-        text = path.read_text()
-        if path.stat().st_mode & 0o077:
-            print(f"hum-firmware: {path} can be read by others on this machine", file=sys.stderr)
-        return text.rstrip("\r\n")
-    if not sys.stdin.isatty():
-        raise FirmwareError("the Wi-Fi password cannot be asked for here; give --wifi-password-file")
-    try:
-        return getpass(f"Password of {wifi} (empty for an open network): ")
-    except EOFError:
-        raise FirmwareError("no Wi-Fi password was given; the board was not touched") from None
+app.command("provision")(provision_board)
 
 
 @app.command("flash")
@@ -223,7 +118,7 @@ def flash(
     secret = read_password(credentials, CLIENT) if credentials else None
     link = Link(host, broker_port, CLIENT if secret else None, secret, str(ca) if ca else None) if host else None
     with devices.Session(port, kind.watchdog_off) as connected:
-        done = flashing.flash(connected, kind, target or BUILDS / board, older, _progress("copied"))
+        done = flashing.flash(connected, kind, target or BUILDS / board, older, progress("copied"))
         place = done.place
         if link:
             birth.at_broker(link, place.deployment, place.device, connected.reset, wait)
@@ -237,7 +132,7 @@ def flash(
         "sent": done.sent,
         "heard": heard,
     }
-    _print(as_json, fields)
+    show(as_json, fields)
 
 
 @app.command("monitor")
@@ -263,9 +158,9 @@ def erase(
         name = _name(connected)
         if not yes:
             _ask(name)
-        flashing.erase(connected, _progress("erased"))
+        flashing.erase(connected, progress("erased"))
         connected.reset()
-    _print(as_json, {"device": name, "erased": True})
+    show(as_json, {"device": name, "erased": True})
 
 
 def _ask(name: str) -> None:
@@ -296,7 +191,7 @@ def main() -> None:
     except ssl.SSLError as error:
         _fail(f"--ca: {error}")
     except (OSError, UnicodeError) as error:
-        _fail(str(error).splitlines()[0])
+        _fail(one_line(error))
     except KeyboardInterrupt:
         raise SystemExit(130) from None
 

@@ -2,13 +2,15 @@
 
 Before that the whole program is made smaller, by what a compiler that sees one module at a time cannot know. Modules that
 are loaded together become one (bundle.py); numbers take the place of their names; messages that nobody on a board reads,
-and what no board comes to (unused.py), are left out; names become such as every firmware has (names.py). The sources stay
-as they are, and `make bench` prints what is left.
+and what no board comes to (unused.py), are left out; a function goes where its only user is (homes.py), and into the place of
+its only call (inline.py); names become such as every firmware has (names.py). The sources stay as they are, and `make bench`
+prints what is left.
 """
 
 import ast
 import builtins
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -17,10 +19,15 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+from hashlib import sha256
 from pathlib import Path
 
-from firmware.bundle import BundleError, bindings, bundle
+from firmware.bundle import bundle
+from firmware.homes import rehome
+from firmware.inline import inline
 from firmware.names import shorten
+from firmware.program import BundleError
+from firmware.scopes import bindings
 from firmware.unused import prune
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -28,6 +35,8 @@ ARCHITECTURES = ("armv6m", "armv7emsp", "xtensawin", "rv32imc")  # of the boards
 ROOTS = ("agent/runtime/__init__.py", "agent/runtime/main.py", "agent/runtime/store.py", "agent/runtime/identity.py")
 WORD = re.compile(r"\w+")
 COMMON = 80  # names
+Sources = tuple[tuple[str, str], ...]  # (path, text) of each module
+Prepared = tuple[dict[str, str], dict[str, dict[str, list[str]]]]
 NUMBER_MOST = 1 << 30  # larger ones are objects on the heap: once is better than in every place
 
 
@@ -106,16 +115,34 @@ def _spoken_of() -> set[str]:
 
 
 @lru_cache(maxsize=3)  # for all kinds of boards once
-def _prepared(
-    sources: tuple[tuple[str, str], ...], kept: frozenset[str]
-) -> tuple[dict[str, str], dict[str, dict[str, list[str]]]]:
+def _prepared(sources: Sources, kept: frozenset[str]) -> Prepared:
+    """Return what _prepare() does; from a file of `build` if it was made of the same before, since it takes ten seconds."""
+    makers = [path.read_text() for path in sorted(Path(__file__).parent.glob("*.py"))]
+    digest = sha256(repr((sys.version, makers, sources, sorted(kept))).encode()).hexdigest()
+    path = ROOT / "build" / f"prepared-{digest[:32]}.json"
+    try:
+        texts, names = json.loads(path.read_text())
+    except (OSError, ValueError):
+        texts, names = _prepare(sources, kept)
+        path.parent.mkdir(exist_ok=True)
+        new = path.with_suffix(f".{os.getpid()}")
+        new.write_text(json.dumps([texts, names]))
+        new.replace(path)
+    return texts, names
+
+
+def _prepare(sources: Sources, kept: frozenset[str]) -> Prepared:
     """Return the texts that mpy-cross is given, by path, and what shorten() returns."""
     used = Counter(word for _, text in sources for word in set(WORD.findall(text)))
     # Not in threads: CPython 3.11 cannot parse in two at once ("AST constructor recursion depth mismatch").
     trees = {name: slimmed(text, {word for word in WORD.findall(text) if used[word] > 1}) for name, text in sources}
     trees = bundle(trees, set(kept))
     _inline_everywhere(trees, kept)
-    trees = prune(trees, set(kept), {path for path in trees if path in ROOTS or not path.startswith("agent/")})
+    roots = {path for path in trees if path in ROOTS or not path.startswith("agent/")}
+    trees = prune(trees, set(kept), roots)
+    rehome(trees, set(kept))
+    trees = prune(trees, set(kept), roots)
+    inline(trees, set(kept))
     names = shorten(trees, set(kept))
     return {name: _common_first(tree) + ast.unparse(tree) + "\n" for name, tree in trees.items()}, names
 

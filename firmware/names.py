@@ -14,47 +14,13 @@ The code does the same afterwards. Only a traceback calls things otherwise: name
 """
 
 import ast
-import builtins
-import importlib
-import re
 from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping
 from typing import TypeVar
 
-from firmware.bundle import Comprehension, Function, bindings, parameters
+from firmware.known_names import FREE, GLOBAL, MORE, WORD, standard
+from firmware.scopes import Comprehension, Function, bindings, parameters, targets
 
-WORD = re.compile(r"\w+")
-# Of the names in every firmware, those that mean nothing to the compiler and that nothing built in looks for in an object.
-FREE = WORD.findall("""
-    abs all any append bool builtins bytearray bytecode bytes callable chr classmethod clear copy count dict dir divmod end endswith
-    eval exec extend find format from_bytes get getattr globals hasattr hash id index insert int isalpha isdigit isinstance islower
-    isspace issubclass isupper items iter join key keys len list little locals lower lstrip map open ord pop popitem pow range remove
-    repr replace reverse rfind rindex round rsplit rstrip sep set setattr setdefault sort sorted split start startswith staticmethod
-    step stop str strip sum to_bytes tuple update upper values zip
-""")
-# For globals only, where the module does not mention them: these mean something as an attribute, or are built in.
-GLOBAL = WORD.findall("""
-    ArithmeticError AssertionError AttributeError BaseException EOFError Ellipsis GeneratorExit ImportError IndentationError
-    IndexError KeyError KeyboardInterrupt LookupError MemoryError NameError NoneType NotImplementedError OSError OverflowError
-    RuntimeError StopIteration SyntaxError SystemExit TypeError ValueError ZeroDivisionError __call__ __delitem__ __enter__
-    __exit__ __getitem__ __hash__ __int__ __iter__ __len__ __next__ __repr__ __setitem__ __str__ args close next object read
-    readinto readline send throw value write
-""")
-# When those run out: they cost something, but they are short, and the same everywhere.
-MORE = [letter + digit for digit in "0123456789" for letter in "abcdefghijklmnopqrstuvwxyz"]
-STANDARD = WORD.findall("""
-    array asyncio binascii collections errno gc hashlib io json math os random select socket ssl struct sys time types
-""")
-# What only MicroPython's modules have, and its classes of hardware.
-HARDWARE = set(
-    WORD.findall("""
-        ADC I2C PWM Pin RTC SPI Timer UART WDT WLAN active any config connect const country cpu crypt deinit disconnect encrypt
-        decrypt feed freq hostname idle ifconfig init inv ioctl ipconfig ipoll irq isconnected kbd_intr lightsleep mem_alloc mem_free
-        mount mode modify network off on out_buf ph_key pm poll print_exception qstr_info readblocks register reset reset_cause rxbuf
-        scan schedule send sleep_ms status threshold ticks_add ticks_diff ticks_ms ticks_us toggle trigger txdone umount unique_id
-        unregister value writeblocks
-    """)
-)
 K = TypeVar("K", bound=Hashable)
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
@@ -74,15 +40,6 @@ def _names(node: ast.AST) -> Iterator[str]:
             yield from name.split(".")
             if asname:
                 yield asname
-
-
-def _standard() -> set[str]:
-    """Return what the standard library's modules and classes define, as far as CPython tells."""
-    modules = [builtins, *(importlib.import_module(name) for name in STANDARD)]
-    found = {name for module in modules for name in dir(module)}
-    classes = [value for module in modules for value in vars(module).values() if isinstance(value, type)]
-    found |= {name for one in classes for name in dir(one)} | HARDWARE
-    return {name for name in found if not name.startswith("_") or name.endswith("_")}
 
 
 def _fixed(nodes: Mapping[str, list[ast.AST]]) -> set[str]:
@@ -194,9 +151,7 @@ def _lengthen_variables(tree: ast.AST, stay: set[str]) -> None:
     """Rename the functions' variables that have one of the names in the firmware, so that globals can get those."""
     for node in [node for node in ast.walk(tree) if isinstance(node, Function | Comprehension)]:
         if isinstance(node, Comprehension):
-            bound = {
-                each.id for part in node.generators for each in ast.walk(part.target) if isinstance(each, ast.Name)
-            }
+            bound = targets(node)
         else:
             bound = set(parameters(node.args)) | set([] if isinstance(node, ast.Lambda) else bindings(node.body))
         new = {name: name + "_" for name in bound & ({*FREE, *GLOBAL, *MORE} - stay)}
@@ -252,7 +207,7 @@ def shorten(trees: Mapping[str, ast.Module], kept: set[str]) -> dict[str, dict[s
     total = Counter(name for each in nodes.values() for node in each for name in _names(node))
     fixed = _fixed(nodes)
     prefixes = tuple(text for text in fixed if text.startswith("_") and text.strip("_"))  # "_do_" + name, for getattr
-    stay = fixed | kept | _standard()
+    stay = fixed | kept | standard()
     variables = _assign_globals(trees, nodes, stay, total)
     attributes = _assign_attributes(nodes, stay, prefixes, total)
     was = {module: _was(each, variables, attributes) for module, each in nodes.items()}

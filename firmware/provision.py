@@ -13,7 +13,8 @@ from agent.wire import topics
 from agent.wire.envelope import EnvelopeError
 from agent.wire.messages import MessageError
 from broker import releases
-from broker.authority import Authority, AuthorityError, read_public, replace
+from broker.authority import Authority, AuthorityError, read_public
+from broker.files import alone_in, replace
 from broker.mosquitto.configuration import read_password
 from firmware import device as devices
 from firmware import install, romfs
@@ -95,23 +96,27 @@ def password(credentials: Path, device: str) -> tuple[str, bool]:
 
     It is kept in credentials.json, which `hum broker` reads and only its owner can. Raises FirmwareError, BrokerError.
     """
-    known: dict[str, Any] = {}
-    if credentials.exists():
-        try:
-            known = json.loads(credentials.read_text())
-        except (OSError, ValueError):
-            raise FirmwareError(
-                f"{credentials} cannot be read; the credentials.json of `hum broker` is wanted"
-            ) from None
-        if not isinstance(known, dict):
-            raise FirmwareError(f"{credentials} is damaged; the credentials.json of `hum broker` is wanted")
+    if not credentials.parent.is_dir():
+        raise FirmwareError(f"{credentials.parent} is no folder; the one that `hum broker` writes is wanted")
+    with alone_in(credentials.parent):
+        known = _known(credentials)
         if device in known:
             return read_password(credentials, device), _at_broker(credentials, device)
-    elif not credentials.parent.is_dir():
-        raise FirmwareError(f"{credentials.parent} is no folder; the one that `hum broker` writes is wanted")
-    known[device] = secrets.token_urlsafe(18)
-    replace(credentials, (json.dumps(known, indent=1) + "\n").encode())
-    return str(known[device]), False
+        known[device] = secrets.token_urlsafe(18)
+        replace(credentials, (json.dumps(known, indent=1) + "\n").encode())
+        return str(known[device]), False
+
+
+def _known(credentials: Path) -> dict[str, Any]:
+    if not credentials.exists():
+        return {}
+    try:
+        known = json.loads(credentials.read_text())
+    except (OSError, ValueError):
+        raise FirmwareError(f"{credentials} cannot be read; the credentials.json of `hum broker` is wanted") from None
+    if not isinstance(known, dict):
+        raise FirmwareError(f"{credentials} is damaged; the credentials.json of `hum broker` is wanted")
+    return known
 
 
 def _at_broker(credentials: Path, device: str) -> bool:

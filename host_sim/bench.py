@@ -39,6 +39,7 @@ from host_sim.bench_peers import BoardLost
 from host_sim.demo import Demo, Row
 from host_sim.programs import compile_boards
 from host_sim.threshold_inputs import HumInputs, Setting
+from host_sim.threshold_server import hum_server
 
 HEAP = "160k"
 HEAP_FOR_POW = "200k"  # the interpreter's own pow needs room that a board does not have beside the machine
@@ -157,7 +158,7 @@ def threshold() -> dict[str, dict[str, Any]]:
     }
     setting = Setting(600, 1, 0.1, 2048, 32)
     inputs = HumInputs(setting, _phase(STREETS))
-    runs = [bench_threshold.hum_server(setting, inputs, 1) for _ in range(3)]
+    runs = [hum_server(setting, inputs, 1) for _ in range(3)]
     server = min(runs, key=lambda run: run["total"])
     figures[STREETS] = {"server_ms": {"hum": {name: round(ms, 3) for name, ms in server.items()}}, "notes": []}
     return figures

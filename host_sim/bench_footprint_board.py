@@ -17,6 +17,16 @@ def live():  # type: ignore[no-untyped-def]  # MicroPython has no typing module
     return gc.mem_alloc()
 
 
+def bench():  # type: ignore[no-untyped-def]
+    """Return what the bench's own code takes. Its names, and the table that they may begin, stay: a board has as many others."""
+    name = "host_sim.bench_cohort_board"
+    __import__(name)
+    before = live()
+    del sys.modules[name]
+    delattr(sys.modules["host_sim"], name.split(".")[1])
+    return before - live()
+
+
 async def link():  # type: ignore[no-untyped-def]
     """Return what the MQTT client and a link of it take, without the socket and TLS."""
     from agent.runtime.mqtt import Client
@@ -38,9 +48,7 @@ def main(modules):  # type: ignore[no-untyped-def]
     loaded = live() - before
     micropython.qstr_info()
     linked = asyncio.run(link())
-    before = live()
-    __import__("host_sim.bench_cohort_board")
-    print(json.dumps({"loaded": loaded, "link": linked, "bench": live() - before}))
+    print(json.dumps({"loaded": loaded, "link": linked, "bench": bench()}))
 
 
 if __name__ == "__main__":

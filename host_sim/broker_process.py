@@ -87,7 +87,7 @@ class EmbeddedBroker:
     async def start(self) -> None:
         """Start and wait until it listens. Raises BrokerError."""
         try:
-            from amqtt.broker import Broker
+            from amqtt.broker import Broker as Embedded
             from amqtt.errors import BrokerError as StartError
         except ImportError:
             raise BrokerError("neither Mosquitto nor aMQTT is installed; run `make setup`") from None
@@ -95,7 +95,7 @@ class EmbeddedBroker:
             logging.getLogger(name).setLevel(logging.CRITICAL)  # it logs each client's going as an error
         listener = {"default": {"type": "tcp", "bind": f"{HOST}:{self.port}", "max_connections": 1000}}
         plugins = {"amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True}}
-        broker = Broker({"listeners": listener, "plugins": plugins})
+        broker = Embedded({"listeners": listener, "plugins": plugins})
         try:
             await broker.start()
         except StartError as error:
@@ -108,7 +108,10 @@ class EmbeddedBroker:
             await self._broker.shutdown()
 
 
-def choose(folder: Path, deployment: str, devices: Iterable[str]) -> MosquittoBroker | EmbeddedBroker:
+Broker = MosquittoBroker | EmbeddedBroker
+
+
+def choose(folder: Path, deployment: str, devices: Iterable[str]) -> Broker:
     """Return a broker that is not started yet: Mosquitto, or, with a line that says so, the embedded one."""
     try:
         if os.environ.get("HUM_EMBEDDED_BROKER"):

@@ -105,7 +105,7 @@ def _votes(node, phase):  # type: ignore[no-untyped-def]
     """Vote several times: tuples with a forged proof, others' tuples with another value, signatures in others' names."""
     plan = node.plan
     if phase.index == 0:
-        proxies, paths, _ = node.draw
+        proxies, paths, _ = node.draw or shuffle.draw(plan, node.own, node.random, ())
         for path, moves in paths:
             raw = tuples.make(node.random(8), 4999, proxies, b"", node.random(plan.proof_bytes))
             node.post(moves[0], (yield from node.secrets.onion(path, moves[1:], raw, plan.hops_most)))
@@ -129,18 +129,22 @@ def _post_chain(node, phase, raw: bytes) -> None:  # type: ignore[no-untyped-def
 
 
 def _equivocate(node, begin, phase) -> None:  # type: ignore[no-untyped-def]
-    """Give the own tuple to one other proxy or to none, and sign in one of the multicasts, for one proxy only."""
+    """Give the own tuple to one other proxy or to none, and sign in one of the multicasts, for one proxy only.
+
+    A second id has no tuple: it signs in that way what it is a proxy of.
+    """
     raw = node._raw
     if phase.index == 0:
-        proxies, paths, shared = node.draw
-        others = [path for path in paths if path[0][-1] != node.own]
-        node.draw = proxies, others[: raw[0] & 1], shared
+        if raw:
+            proxies, paths, shared = node.draw
+            others = [path for path in paths if path[0][-1] != node.own]
+            node.draw = proxies, others[: raw[0] & 1], shared
+            node.keep(raw)
         begin(phase)
-        node.keep(raw)
         return
     begin(phase)
     part = node._part
     send = part._send
     part._send = lambda to, route, counter, cell: None if counter else send(to, route, counter, cell)
-    if phase.index != 1 + raw[1] % (len(node.plan.phases) - 1):
+    if phase.index != 1 + (raw[1] if raw else node.own) % (len(node.plan.phases) - 1):
         part.enter = lambda r: None

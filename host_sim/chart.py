@@ -47,7 +47,8 @@ def picture(rows: list[Row], households: list[list[int]], scale: int, boards: in
             rounds, curve, color=HIDDEN, linewidth=1.1, linestyle=(0, (4, 2)), marker=dots, markersize=4, alpha=0.8
         )
     axes.plot(rounds, sums, color=SEEN, linewidth=3, marker="o", markersize=6 if len(rounds) <= SLOTS else 0)
-    axes.plot(lost, [0] * len(lost), "x", color=LOST, markersize=9, markeredgewidth=2.5, clip_on=False)
+    [crosses] = axes.plot(lost, [0] * len(lost), "x", color=LOST, markersize=9, markeredgewidth=2.5, clip_on=False)
+    crosses.set_in_layout(bool(lost))  # the layout takes no crosses for one in the picture's corner
     axes.set_title("What a street used, and what nobody saw", loc="left", fontsize=FONT_POINTS + 3, fontweight="bold")
     axes.set_ylabel("Wh per half hour")
     if min(0.0, *(value for curve in [sums, *curves] for value in curve if not math.isnan(value))) == 0:

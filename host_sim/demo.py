@@ -13,7 +13,8 @@ from agent.joye_libert.cohorts import SEAL_FLEET, threshold
 from agent.wire import coordination
 from host_sim import broker_process
 from host_sim.faults import NO_FAULTS, Disturbance, Faults
-from host_sim.fleet import DEPLOYMENT, GROUP, Fleet, FleetError, Plan
+from host_sim.fleet import Fleet
+from host_sim.fleet_plan import DEPLOYMENT, GROUP, FleetError, Plan
 from host_sim.households import Fleet as Households
 from host_sim.observer import Observer, Result, Subscription
 
@@ -134,7 +135,8 @@ class Demo:
         observer = None
         try:
             await fleet.start(lambda done, total: self._on_progress("compile", done, total))
-            place = Subscription(DEPLOYMENT, GROUP, 1, fleet.coordinator_public, fleet.result_key)
+            enrolled = fleet.enrolled
+            place = Subscription(DEPLOYMENT, GROUP, 1, enrolled.coordinator_public, enrolled.result_key)
             watcher = Observer(place, self._take_result, self._diagnosed)
             password = fleet.broker.credentials.get("client")
             observer = asyncio.create_task(watcher.run(broker_process.HOST, fleet.broker.port, password))
@@ -212,7 +214,7 @@ class Demo:
             latency_ms=round(result.latency_ms, 1) if result.latency_ms is not None else None,
             bytes_per_board=max(settled.values()) if settled else None,
             online_ms=round(online[len(online) // 2] / 1000, 2) if online else None,
-            recovered=recovered(self.fleet.cohorts, contributors, together=self.fleet.plan.seal == SEAL_FLEET),
+            recovered=recovered(self.fleet.enrolled.cohorts, contributors, together=self.fleet.plan.seal == SEAL_FLEET),
             killed=self._named(self.fleet.killed) if disturbance.faults.kill else None,
             late=self._named(set(disturbance.late if disturbance.slow else [])) if disturbance.late else None,
         )
@@ -260,7 +262,7 @@ class Demo:
 
     def _work(self, device: str, phase: str) -> int:
         """How much a board has to do in a phase: keys with all, shares to be acknowledged by as many as recover, masks."""
-        cohort = next(members for members in self.fleet.cohorts if device in members)
+        cohort = next(members for members in self.fleet.enrolled.cohorts if device in members)
         shares = int(threshold(len(cohort)))
         return {"keys": len(self.names), "shares": shares, "masks": self.fleet.plan.masks_target}[phase]
 

@@ -9,12 +9,14 @@ import csv
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from matplotlib import pyplot, rc_context
 from matplotlib.axes import Axes
 
+from agent.gossip.plan import FEW
 from agent.protocols.overlay import log2_ceil
 from host_sim import convergence, households, suitable_sizes
 from host_sim.chart import FONT_POINTS, HIDDEN, LOST, SEEN
@@ -27,6 +29,12 @@ TOLERATE_LOAD = 2  # Figure 5: failures that its queries tolerate
 HALF = 32  # bits of the lower of two sums in one value
 SIZES = (13, 29, 53, 101, 197, 389, 797, 1019)
 PROTOCOLS = ("gossip", "gossip-bft")
+APART = 1.5  # times the size before: so far apart are two sizes that both have room for their text
+# One line may lie on the other: the upper one is narrow and broken.
+WIDE: dict[str, Any] = {"color": SEEN, "linewidth": 5, "marker": "o", "markersize": 10, "label": "no failures"}
+NARROW: dict[str, Any] = {
+    "color": LOST, "linewidth": 2, "linestyle": (0, (4, 2)), "marker": "o", "markersize": 5, "label": "t failures"
+}  # fmt: skip
 
 Say = Callable[[str], None]
 
@@ -142,7 +150,7 @@ def query_time(folder: Path, say: Say, costly: Costly) -> dict[str, Any]:
 
 def data_sent(folder: Path, say: Say, costly: Costly) -> dict[str, Any]:
     """Figure 7: what a board sends in a query, in bytes of real envelopes."""
-    return _by_size(folder, 7, costly.rows(say), "bytes", 1024.0, "kB that a board sends in a query")
+    return _by_size(folder, 7, costly.rows(say), "bytes", 1000.0, "kB that a board sends in a query")
 
 
 def _by_size(
@@ -152,28 +160,34 @@ def _by_size(
     _table(folder / f"figure-{number}.csv", tuple(rows[0]), [row.values() for row in rows])
 
     def draw(axes: Axes, protocol: str) -> None:
-        for some, colour, text in ((False, SEEN, "no failures"), (True, LOST, "t failures")):
-            line = [row for row in rows if row["protocol"] == protocol and (row["failed"] > 0) == some]
-            axes.plot(
-                [row["nodes"] for row in line],
-                [row[name] / unit for row in line],
-                color=colour,
-                marker="o",
-                label=text,
-            )
-        axes.set_xscale("log")
-        ticks = sorted({row["nodes"] for row in rows if row["protocol"] == protocol})
-        axes.set_xticks(ticks, [str(n) for n in ticks], rotation=45)
-        axes.minorticks_off()
-        axes.set_ylim(bottom=0)
-        axes.set_xlabel("nodes")
+        shown = [row for row in rows if row["protocol"] == protocol]
+        for some, look in ((False, WIDE), (True, NARROW)):
+            line = [row for row in shown if (row["failed"] > 0) == some]
+            axes.plot([row["nodes"] for row in line], [row[name] / unit for row in line], **look)
+        axes.set_ylim(bottom=0, top=1.3 * axes.get_ylim()[1])
         axes.set_ylabel(label)
         axes.set_title(protocol, loc="left")
-        axes.legend(frameon=False)
+        axes.legend(frameon=False, loc="upper left")
+        _size_axis(axes, {row["nodes"]: row["tolerated"] for row in shown})
 
     protocols = list(dict.fromkeys(row["protocol"] for row in rows))
     _pictures(folder / f"figure-{number}.png", [partial(draw, protocol=one) for one in protocols])
     return {"rows": rows}
+
+
+def _size_axis(axes: Axes, tolerated_by: dict[int, int]) -> None:
+    """Below each size its t, where there is room; and a line where phases change (agent/gossip/plan.py, FEW)."""
+    sizes = sorted(tolerated_by)
+    roomy = [n for n, after in pairwise(sizes) if after >= APART * n] + sizes[-1:]
+    axes.set_xscale("log")
+    axes.set_xticks(roomy, [f"{n}\nt = {tolerated_by[n]}" for n in roomy])
+    axes.minorticks_off()
+    axes.set_xlabel("nodes, and t: the failures tolerated")
+    if sizes[0] <= FEW < sizes[-1]:
+        axes.axvline(FEW, color=HIDDEN, linewidth=1.2, linestyle=(0, (2, 3)))
+        text = f" over {FEW} nodes:\n shorter phases"
+        in_axes = axes.get_xaxis_transform()
+        axes.text(FEW, 0.97, text, color=HIDDEN, transform=in_axes, va="top", fontsize=FONT_POINTS - 3)
 
 
 def spreading(folder: Path, say: Say) -> dict[str, Any]:

@@ -16,6 +16,8 @@ from host_sim.overlay_costs import Costs
 from host_sim.overlay_network import DEADLINE_MS, MOST_MS, OWNER, OverlayNetwork
 from host_sim.overlay_signer import RealSigner, Signer, StandInSigner
 
+VALUES = (0, 5000)  # of which the boards' values are drawn where none are given
+_SENT = ("cells", "partial", "result")
 QUERY_BYTES = 300  # a signed query; it is broadcast, so it counts once a board
 
 
@@ -23,7 +25,8 @@ QUERY_BYTES = 300  # a signed query; it is broadcast, so it counts once a board
 class Setting:
     """What is simulated. `failed` nodes are dead from the beginning, or, with `failed_in` a phase's name, each dies
     in a round of it drawn at random, before it sends. `crypto` is "stand-in" or "real"; `costs` are those of the
-    boards' cryptography, in ms.
+    boards' cryptography, in ms. `byzantine` maps virtual ids to habits of host_sim/byzantine.py (gossip-bft only); none
+    of these fails.
     """
 
     nodes: int
@@ -42,14 +45,14 @@ class Setting:
     values: list[int | None] | None = None
     dead: list[int] | None = None
     watched: bool = False
-    byzantine: dict[int, str] = field(default_factory=dict)  # habits of host_sim/byzantine.py, by virtual id
+    byzantine: dict[int, str] = field(default_factory=dict)
 
 
 @dataclass
 class Outcome:
-    """What came out. `exact`: the accepted result is that of a plain computation over all living members, and those
-    dead ones (`dead_counted`) whose tuples came through. Counts are means over the living nodes; `bytes` is what a
-    node sends, in envelopes.
+    """What came out. `exact`: the accepted result is that of a plain computation over all honest living members
+    (`living` of them), and those dead or Byzantine ones (`dead_counted`) whose tuples came through. Counts are means
+    over the living nodes, `refused` and `missed` sums over the honest ones; `bytes` is what a node sends, in envelopes.
     """
 
     accepted: dict[str, Any] | None
@@ -98,7 +101,9 @@ class Simulation:
         if signed:
             self._signer = RealSigner(setting.seed, setting.number) if real else StandInSigner(setting.seed)
         drawn = random.Random(f"setting {setting.seed}")
-        self.values = setting.values or [drawn.randint(0, 5000) for _ in range(setting.nodes)]
+        self.values: list[int | None] = (
+            list(setting.values) if setting.values else [drawn.randint(*VALUES) for _ in range(setting.nodes)]
+        )
         dies_in = self._failures(drawn)
         secrets = (
             overlay_secrets.real(self.plan, setting.seed)
@@ -143,7 +148,8 @@ class Simulation:
     def _failures(self, drawn: random.Random) -> dict[int, int]:
         """Return in which round each failed node dies; -1: it never lives."""
         setting = self.setting
-        dead = setting.dead if setting.dead is not None else drawn.sample(range(self.plan.n), setting.failed)
+        honest = [own for own in range(self.plan.n) if own not in setting.byzantine]
+        dead = setting.dead if setting.dead is not None else drawn.sample(honest, setting.failed)
         if setting.failed_in == "start":
             return dict.fromkeys(dead, -1)
         phase = next(phase for phase in self.plan.phases if phase.name == setting.failed_in)
@@ -209,42 +215,46 @@ class Simulation:
         return self.setting.protocol == "gossip-flood"
 
     def _outcome(self, query_ms: float) -> Outcome:
-        accepted, reason, exact, counted, dead_counted = None, None, False, 0, 0
         living = [board for board in self.boards if not board.dead]
-        honest = {board.node.own for board in living} - set(self.setting.byzantine)
-        members = {own for own in honest if own < self.plan.members}
+        honest = [board.node for board in living if board.node.own not in self.setting.byzantine]
+        members = {node.own for node in honest if node.has_tuple}
+        accepted, reason, counted, dead_counted = None, None, 0, None
         try:
             best = results.accept(self.plan, self.results)
         except results.NotAccepted as error:
             reason = error.args[0]
         else:
-            function = self.plan.function
-            accepted, counted = function.result(best[3]), best[1]
-            for group, data in self.results.items():
-                if results.read(self.plan, data) == best:
-                    origins = self._held_in(group)
-                    truth = self._plain(origins)
-                    if truth == best[3] and members <= origins:
-                        exact, dead_counted = True, len(origins - members)
+            accepted, counted = self.plan.function.result(best[3]), best[1]
+            dead_counted = self._beside(members, best)
         network, per = self.network, max(1, len(living))
         return Outcome(
             accepted,
             reason,
-            exact,
+            dead_counted is not None,
             len(members),
             counted,
-            dead_counted,
+            dead_counted or 0,
             round(query_ms, 3),
             self.plan.rounds,
             self.plan.deadlines,
-            sum(network.messages.get(kind, 0) for kind in ("cells", "partial", "result")) / per,
+            sum(network.messages.get(kind, 0) for kind in _SENT) / per,
             sum(board.node.sent for board in living) / per,
-            sum(network.bytes.get(kind, 0) for kind in ("cells", "partial", "result")) / per,
+            sum(network.bytes.get(kind, 0) for kind in _SENT) / per,
             self.plan.message_size + ENVELOPE,
-            _total(board.node.refused for board in living),
-            _total(board.node.missed for board in living),
+            _total(node.refused for node in honest),
+            _total(node.missed for node in honest),
             network.digest(),
         )
+
+    def _beside(self, members: set[int], best: tuple[Any, ...]) -> int | None:
+        """Return how many a result counts beside these members; None if it is not the truth over them all and those."""
+        beside = None
+        for group, data in self.results.items():
+            if results.read(self.plan, data) == best:
+                origins = self._held_in(group)
+                if self._plain(origins) == best[3] and members <= origins:
+                    beside = len(origins - members)
+        return beside
 
     def _held_in(self, group: int) -> set[int]:
         """Return whose tuples the living proxies of a group hold."""

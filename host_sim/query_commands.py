@@ -2,11 +2,10 @@
 
 import asyncio
 import json
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -15,14 +14,14 @@ from agent.wire.messages import MEMBERS_MOST
 from agent.wire.queries import PERIOD_LEAST, PERIOD_MOST
 from host_sim import households
 from host_sim.byzantine import HABITS
-from host_sim.fleet import FleetError
+from host_sim.options import Data, Heap, OptionError, Runtime, cancel_by_signal, new_folder, say
 from host_sim.query_demo import Asked, QueryDemo, Row
 
 BINS = 8
 
 
 def asked(name: str, fleet: households.Fleet) -> Asked:
-    """Return the query called `name`, with parameters that suit the readings. Raises FleetError."""
+    """Return the query called `name`, with parameters that suit the readings. Raises OptionError."""
     if name in ("sum", "count", "mean", "variance", "min", "max"):
         return Asked(name)
     if name == "top-k":
@@ -31,7 +30,7 @@ def asked(name: str, fleet: households.Fleet) -> Asked:
         width = max(max(row) for row in fleet.load) // BINS + 1
         edges = ",".join(str(width * i) for i in range(BINS + 1))
         return Asked(name, (0, width, BINS), ("--edges", edges))
-    raise FleetError(f"--query {name}: sum, count, mean, variance, min, max, histogram or top-k")
+    raise OptionError(f"--query {name}: sum, count, mean, variance, min, max, histogram or top-k")
 
 
 def query(
@@ -50,13 +49,9 @@ def query(
     ] = 1500,
     epsilon: Annotated[float, typer.Option(help="Noise on each group's result, of a sum; 0: none.", min=0)] = 0,
     record_epsilon: Annotated[float, typer.Option(help="Paired noise on each record of a sum; 0: none.", min=0)] = 0,
-    data: Annotated[Path, typer.Option(help="FILE.csv[.gz]: id, date, s00..s47 in Wh; a row is a board.")] = (
-        households.DEFAULT
-    ),
-    runtime: Annotated[
-        str, typer.Option(help="micropython: a process each; cpython: agents in this process.")
-    ] = "micropython",
-    heap: Annotated[str, typer.Option(help="Heap of each MicroPython board.")] = "256k",
+    data: Data = households.DEFAULT,
+    runtime: Runtime = "micropython",
+    heap: Heap = "256k",
     output: Annotated[Path | None, typer.Option(help="Folder for logs; default out/query-TIME.")] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON line a query, and a last one with ok, on standard output.")
@@ -67,48 +62,63 @@ def query(
     Exit status 0 only if every answer was exact over the boards that lived (and those of the killed that it counts), but for the noise
     asked for.
     """
-    from host_sim.cli import _cancel_by_signal, _folder
-
     if protocol not in QUERIES:
-        raise FleetError(f"--protocol {protocol}: {', '.join(QUERIES)}")
+        raise OptionError(f"--protocol {protocol}: {', '.join(QUERIES)}")
     if kill > tolerate:
-        raise FleetError(f"--kill {kill}: at most as many as --tolerate, which is {tolerate}")
+        raise OptionError(f"--kill {kill}: at most as many as --tolerate, which is {tolerate}")
     if byzantine and (byzantine not in HABITS or protocol != "gossip-bft" or runtime != "micropython"):
-        raise FleetError(f"--byzantine {byzantine}: {', '.join(HABITS)}, with --protocol gossip-bft on MicroPython")
+        raise OptionError(f"--byzantine {byzantine}: {', '.join(HABITS)}, with --protocol gossip-bft on MicroPython")
     fleet = households.load(data, boards)
-    wanted = [asked(name, fleet) for name in queries or ["sum"]]
-    if epsilon or record_epsilon:
-        if any(one.function != "sum" for one in wanted):
-            raise FleetError("--epsilon and --record-epsilon are checked for --query sum only")
-        wanted = [replace(one, epsilon=epsilon, record_epsilon=record_epsilon) for one in wanted]
-    if byzantine:  # a range that leaves nobody honest out
-        wanted = [replace(one, options=(*one.options, "--between", "0", "1000000")) for one in wanted]
-    folder = _folder(output or Path("out") / time.strftime("query-%Y%m%d-%H%M%S"))
+    wanted = _wanted(queries or ["sum"], fleet, (epsilon, record_epsilon), bool(byzantine))
+    folder = new_folder(output, "query")
     habits = {f"b{boards:03d}": byzantine} if byzantine else {}
     options = {"habits": habits, "runtime": runtime, "heap": heap, "protocol": protocol, "parameters": f"t{tolerate}"}
     started = time.monotonic()
-    rows: list[Row] = []
-
-    def on_row(row: Row) -> None:
-        rows.append(row)
-        print(row.to_json() if as_json else _line(row), flush=True)
-
-    def say(line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
-
-    async def run() -> bool:
-        _cancel_by_signal()
-        return await QueryDemo(folder, fleet, options, kill, period, on_row, say).run(wanted)
-
     say(f"starting a broker, {boards} boards and the coordinator; logs: {folder}")
-    ok = asyncio.run(run())
-    summary = {"ok": ok, "queries": len(rows), "boards": boards, "protocol": protocol, "killed_each": kill}
+    count, ok = _run(folder, fleet, options, kill, period, wanted, as_json)
+    summary = {"ok": ok, "queries": count, "boards": boards, "protocol": protocol, "killed_each": kill}
     summary["seconds"] = round(time.monotonic() - started, 1)
     if as_json:
         print(json.dumps(summary), flush=True)
     told = "within its noise" if epsilon or record_epsilon else "exact"
     say(f"{'every' if ok else 'NOT every'} answer was {told}; {summary['seconds']} s")
     raise typer.Exit(0 if ok else 1)
+
+
+def _wanted(names: list[str], fleet: households.Fleet, epsilons: tuple[float, float], byzantine: bool) -> list[Asked]:
+    wanted = [asked(name, fleet) for name in names]
+    epsilon, record_epsilon = epsilons
+    if epsilon or record_epsilon:
+        if any(one.function != "sum" for one in wanted):
+            raise OptionError("--epsilon and --record-epsilon are checked for --query sum only")
+        wanted = [replace(one, epsilon=epsilon, record_epsilon=record_epsilon) for one in wanted]
+    if byzantine:  # a range that leaves nobody honest out
+        wanted = [replace(one, options=(*one.options, "--between", "0", "1000000")) for one in wanted]
+    return wanted
+
+
+def _run(
+    folder: Path,
+    fleet: households.Fleet,
+    options: dict[str, Any],
+    kill: int,
+    period: int,
+    wanted: list[Asked],
+    as_json: bool,
+) -> tuple[int, bool]:
+    """Ask all and print each answer. Returns how many there were, and whether all were exact."""
+    rows: list[Row] = []
+
+    def on_row(row: Row) -> None:
+        rows.append(row)
+        print(row.to_json() if as_json else _line(row), flush=True)
+
+    async def run() -> bool:
+        cancel_by_signal()
+        return await QueryDemo(folder, fleet, options, kill, period, on_row, say).run(wanted)
+
+    ok = asyncio.run(run())
+    return len(rows), ok
 
 
 def _line(row: Row) -> str:

@@ -14,7 +14,7 @@ from agent.runtime.share_stock import ShareStock
 from agent.runtime.store import Full, Store, StoreError
 from agent.wire.envelope import Envelope
 from host_sim.network import Network
-from host_sim.simulation import SimulatedBoard
+from host_sim.simulated_board import SimulatedBoard
 from host_sim.years_flash import PowerLost, Volume
 
 MADE_MOST = 64  # envelopes whose readings are remembered before they leave

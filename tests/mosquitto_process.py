@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-START_S = 5.0
+START_S = 30.0
 
 
 def free_port() -> int:

@@ -3,6 +3,8 @@
 import json
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,9 +15,11 @@ from agent.protocols.policy import Policy
 from agent.wire import rosters
 from agent.wire.envelope import Context, Envelope
 from broker import authority as authority_module
+from broker import files as files_module
 from broker.authority import Authority, AuthorityError
 
 SLOTS = [("load", 0, 1000)]
+ROOT = Path(__file__).parent.parent
 
 
 def key() -> str:
@@ -75,6 +79,39 @@ def test_epochs_grow_and_are_remembered(authority: Authority, tmp_path: Path) ->
     assert sign(Authority(tmp_path / "authority"))[0] == 3
 
 
+def test_who_opened_the_folder_earlier_undoes_nothing_that_another_has_done_since(
+    authority: Authority, tmp_path: Path
+) -> None:
+    """Two boards are provisioned at once, a minute each, while the operator signs a roster."""
+    other = Authority(tmp_path / "authority")
+    assert sign(other)[0] == 1
+    other.enrol("main", "b8", key())
+    authority.enrol("main", "b9", key())
+    assert {"b8", "b9"} <= set(Authority(tmp_path / "authority").devices())
+    assert (sign(authority)[0], sign(other)[0], sign(authority)[0]) == (2, 3, 4)
+    serials = [at.sign_policy("main", "b8", Policy())[0] for at in (other, authority, other)]
+    versions = [at.sign_release("pico-w", [("agent/a.mpy", 1, bytes(32))])[0] for at in (other, authority, other)]
+    assert serials == versions == [1, 2, 3]
+    with pytest.raises(AuthorityError, match="it must be more than 3"):
+        authority.sign_release("pico-w", [("agent/a.mpy", 1, bytes(32))], 3)
+
+
+def test_processes_that_enrol_at_once_all_do(authority: Authority, tmp_path: Path) -> None:
+    program = (
+        "import sys\nfrom pathlib import Path\nfrom broker.authority import Authority\n"
+        "authority = Authority(Path(sys.argv[1]))\nsys.stdin.read(1)\n"
+        "for index in range(20):\n    authority.enrol('main', sys.argv[2] + str(index), sys.argv[3])\n"
+    )
+    arguments = [[sys.executable, "-c", program, str(tmp_path / "authority"), name, key()] for name in ("x", "y")]
+    both = [subprocess.Popen(one, cwd=ROOT, stdin=subprocess.PIPE) for one in arguments]
+    for process in both:
+        assert process.stdin
+        process.stdin.write(b"x")
+        process.stdin.close()
+    assert [process.wait(60) for process in both] == [0, 0]
+    assert len(Authority(tmp_path / "authority").devices()) == 3 + 40
+
+
 def test_an_epoch_is_spent_before_its_roster_exists(
     authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -94,7 +131,7 @@ def test_a_roster_that_cannot_be_kept_is_not_signed(
         raise OSError(28, "no space")
 
     with monkeypatch.context() as patch, pytest.raises(OSError, match="no space"):
-        patch.setattr(authority_module, "write_private", full)
+        patch.setattr(files_module, "write_private", full)
         sign(authority)
     assert Authority(tmp_path / "authority").devices() == ["b0", "b1", "b2"]
     assert sign(Authority(tmp_path / "authority"))[0] == 1
@@ -222,12 +259,12 @@ MODULUS = b"\xc0" + bytes(254) + b"\x07"
 def test_gossip_protocols_are_signed_with_how_many_may_fail(authority: Authority, protocol: str, signer: bytes) -> None:
     for device in range(3, 13):
         authority.enrol("main", f"b{device:02}", key())
-    for epoch, parameters in enumerate(["t1", "t12"], 1):
+    for epoch, parameters in enumerate(["t1", "t9"], 1):
         _, signed = sign(authority, protocol=protocol, parameter_set=parameters, signer=signer)
         roster = opened(authority, signed, epoch)
         assert (roster.protocol, roster.parameters) == (protocol, parameters)
         assert (roster.audit, roster.signer) == (0, signer)
-    for parameters in ("hum-2048", "t0", "t13", "t01", "t100", "2", "t", "t2 "):
+    for parameters in ("hum-2048", "t0", "t10", "t12", "t13", "t01", "t100", "2", "t", "t2 "):
         with pytest.raises(AuthorityError):
             sign(authority, protocol=protocol, parameter_set=parameters, signer=signer)
 
@@ -292,7 +329,7 @@ def test_a_policy_that_cannot_be_kept_is_not_signed(
         raise OSError(28, "no space")
 
     with monkeypatch.context() as patch, pytest.raises(OSError, match="no space"):
-        patch.setattr(authority_module, "write_private", full)
+        patch.setattr(files_module, "write_private", full)
         authority.sign_policy("main", "b0", Policy())
     assert Authority(tmp_path / "authority").sign_policy("main", "b0", Policy())[0] == 1
 
@@ -385,6 +422,23 @@ def test_a_damaged_key_is_refused(authority: Authority, tmp_path: Path, private:
     (tmp_path / "authority" / "authority.key").write_bytes(private)
     with pytest.raises(AuthorityError, match="damaged"):
         Authority(tmp_path / "authority")
+
+
+def test_a_folder_whose_making_found_the_disk_full_can_be_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+
+    def full(descriptor: int) -> None:
+        synced.append(descriptor)
+        if len(synced) == 3:  # the state and its folder, then the key
+            raise OSError(28, "no space")
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="no space"):
+        patch.setattr("broker.authority.os.fsync", full)
+        Authority.init(tmp_path / "authority", "test")
+    assert not (tmp_path / "authority" / "authority.key").exists()
+    Authority.init(tmp_path / "authority", "test").enrol("main", "b0", key())
 
 
 def test_the_state_is_replaced_as_a_whole(authority: Authority, tmp_path: Path) -> None:

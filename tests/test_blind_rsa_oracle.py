@@ -21,6 +21,7 @@ from agent.crypto.blind_rsa import run
 from agent.crypto.sha384 import sha384
 from agent.gossip import proof
 from broker.coordinator.blind_signer import KEY_FILE, BlindSigner, BlindSignerError, read_statement
+from tests.signer_at_hand import key_file, signer_in
 
 ROOT = Path(__file__).parent.parent
 BITS = 2048
@@ -52,20 +53,10 @@ def key() -> rsa.RSAPrivateKey:
     return rsa.generate_private_key(65537, BITS)
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """A key file: to find the primes takes a second."""
-    folder = tmp_path_factory.mktemp("made")
-    BlindSigner(folder).close()
-    return (folder / KEY_FILE).read_bytes()
-
-
 @pytest.fixture
-def signer(tmp_path: Path, made: bytes) -> Iterator[BlindSigner]:
-    (tmp_path / KEY_FILE).write_bytes(made)
-    signer = BlindSigner(tmp_path)
-    yield signer
-    signer.close()
+def signer(tmp_path: Path) -> Iterator[BlindSigner]:
+    with signer_in(tmp_path) as signer:
+        yield signer
 
 
 @examples
@@ -156,8 +147,8 @@ def test_one_signature_a_board_and_query(signer: BlindSigner) -> None:
     signer.sign("g", 2, 2, "d", first)  # a malformed request spends nothing
 
 
-def test_what_was_signed_is_known_after_a_kill(tmp_path: Path, made: bytes) -> None:
-    (tmp_path / KEY_FILE).write_bytes(made)
+def test_what_was_signed_is_known_after_a_kill(tmp_path: Path) -> None:
+    (tmp_path / KEY_FILE).write_bytes(key_file())
     program = (
         "import os, sys\n"
         "from pathlib import Path\n"
@@ -167,7 +158,7 @@ def test_what_was_signed_is_known_after_a_kill(tmp_path: Path, made: bytes) -> N
         "os.kill(os.getpid(), 9)\n"
     )
     run_ = subprocess.run(
-        [sys.executable, "-c", program, str(tmp_path)], cwd=ROOT, capture_output=True, timeout=60, check=False
+        [sys.executable, "-c", program, str(tmp_path)], cwd=ROOT, capture_output=True, timeout=250, check=False
     )
     assert run_.returncode == -9
     signer = BlindSigner(tmp_path)
@@ -176,8 +167,8 @@ def test_what_was_signed_is_known_after_a_kill(tmp_path: Path, made: bytes) -> N
     signer.close()
 
 
-def test_two_processes_cannot_both_sign(tmp_path: Path, made: bytes) -> None:
-    (tmp_path / KEY_FILE).write_bytes(made)
+def test_two_processes_cannot_both_sign(tmp_path: Path) -> None:
+    (tmp_path / KEY_FILE).write_bytes(key_file())
     one, two = BlindSigner(tmp_path), BlindSigner(tmp_path)
     assert one.modulus == two.modulus
     one.sign("g", 1, 1, "d", b"\x01" * 256)

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from agent.runtime.unload import ONCE
-from firmware.bundle import BUNDLES, BundleError, bundle
+from firmware.bundle import BUNDLES, bundle
 from firmware.compiled import ROOT, tool
 from firmware.names import shorten
+from firmware.program import BundleError
 from firmware.unused import prune
 
 # Two modules with the same names, one that has names from another one, one that is loaded late and one that is let go of.

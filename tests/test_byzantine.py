@@ -1,12 +1,16 @@
 """Simulated queries of gossip-bft with Byzantine boards: the honest values are counted exactly, and all correct groups alike."""
 
+import json
 from dataclasses import replace
 
 import pytest
+from typer.testing import CliRunner
 
 from agent.crypto import accelerate
 from agent.gossip import tuples
 from host_sim.byzantine import HABITS, LIE, make
+from host_sim.cli import app
+from host_sim.options import OptionError
 from host_sim.overlay_simulation import Outcome, Setting, Simulation
 
 RANGE = (0, 5000)
@@ -96,6 +100,69 @@ def test_where_too_many_groups_are_spoilt_there_is_no_result() -> None:
     for byzantine in ({2: "drop", 7: "lie"}, {2: "lie", 7: "drop", 11: "flood"}):
         _, outcome = run(setting(1, byzantine, 3))
         assert outcome.accepted is None and outcome.reason == "no-agreement"
+
+
+@pytest.mark.parametrize("tolerate", [1, 2])
+def test_one_more_leader_than_tolerated_and_all_of_one_mind_get_a_false_result_accepted(tolerate: int) -> None:
+    one = setting(tolerate, {}, 3)
+    plan = Simulation(one).plan
+    leaders = [plan.group(index)[0] for index in range(plan.groups)]
+    # All of them falsify in the same way: t leaders are outvoted, t + 1 are the majority. Nothing is promised beyond t.
+    for many in (tolerate, tolerate + 1):
+        simulation, outcome = run(replace(one, byzantine=dict.fromkeys(leaders[:many], "lie")))
+        honest = sum(value for own, value in enumerate(simulation.values) if own not in leaders[:many])
+        assert outcome.accepted is not None and outcome.exact is (many == tolerate)
+        assert (outcome.accepted["sum"] == honest) is (many == tolerate)
+
+
+@pytest.mark.parametrize("habit", HABITS)
+def test_a_second_id_of_a_board_may_be_byzantine_too(habit: str) -> None:
+    for seed in range(3):
+        one = setting(1, {12: habit}, seed)  # 12 members: the id 12 is the second one of member 0, and has no tuple
+        simulation, outcome = run(replace(one, nodes=12))
+        assert simulation.plan.faults == 2 and outcome.exact and outcome.counted == outcome.living == 12
+
+
+def command(*arguments: object) -> tuple[int, str, BaseException | None]:
+    result = CliRunner().invoke(app, ["overlay", "--protocol", "gossip-bft", *map(str, arguments)])
+    return result.exit_code, result.stdout, result.exception
+
+
+@pytest.mark.parametrize("nodes", [13, 19])
+@pytest.mark.parametrize("habit", HABITS)
+def test_the_command_is_exact_with_as_many_byzantine_ids_as_tolerated(habit: str, nodes: int) -> None:
+    options = ("--nodes", nodes, "--tolerate", 2, "--byzantine", 2, "--habit", habit, "--seeds", 3, "--json")
+    status, output, _ = command(*options)
+    report = json.loads(output)
+    assert (status, report["exact"], report["living"]) == (0, 3, 3 * [nodes - 2])
+    assert (report["byzantine"], report["habit"]) == (2, habit)
+    # Their own values count or not, as they come.
+    assert report["counted"] == [nodes - 2 + more for more in report["dead_counted"]]
+    assert all(0 <= more <= 2 for more in report["dead_counted"])
+    refused = {"flood": {"congested", "bad-proxies", "ignored"}, "forge": {"forged", "ignored"}}
+    assert report["refused"].keys() >= refused.get(habit, set())
+
+
+def test_of_the_tolerated_some_may_crash_and_others_be_byzantine() -> None:
+    options = ("--nodes", 13, "--tolerate", 2, "--byzantine", 1, "--habit", "forge", "--failed", 1)
+    status, output, _ = command(*options, "--failed-in", "shuffle", "--seeds", 4, "--json")
+    report = json.loads(output)
+    assert status == 0 and report["exact"] == 4 and report["living"] == 4 * [11]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (("--byzantine", 3), "--byzantine 3: at most as many as --tolerate, which is 2"),
+        (("--byzantine", 1, "--protocol", "gossip"), "--byzantine 1: with --protocol gossip-bft only"),
+        (("--byzantine", 1, "--protocol", "gossip-flood"), "--byzantine 1: with --protocol gossip-bft only"),
+        (("--byzantine", 1, "--habit", "sleep"), f"--habit sleep: {', '.join(HABITS)}"),
+        (("--byzantine", 1, "--failed", 12), "--failed 12: of 13 virtual ids one at least must be left"),
+    ],
+)
+def test_byzantine_ids_that_nothing_is_promised_for_are_refused(arguments: tuple[object, ...], line: str) -> None:
+    _, output, error = command("--nodes", 13, "--tolerate", 2, *arguments)
+    assert isinstance(error, OptionError) and str(error) == line and output == ""
 
 
 def test_crashes_are_tolerated_too() -> None:

@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from agent.wire import release
-from firmware import romfs
+from firmware import compiled, romfs
 from firmware.compiled import ARCHITECTURES, ROOT, compile_agent, compiler, slimmed, tool
 from firmware.names import FREE, GLOBAL, MORE, shorten
 from host_sim import bench_footprint, mpy_file
@@ -83,6 +83,20 @@ def test_every_module_compiles(tmp_path):
     command = [compiler(), f"-march={ARCHITECTURES[0]}", "-O3", "-o", str(tmp_path / "out.mpy")]
     for source in (ROOT / "agent").rglob("*.py"):
         subprocess.run([*command, str(source)], check=True)
+
+
+def test_what_was_prepared_before_is_kept_and_made_anew_if_it_is_damaged(tmp_path, monkeypatch):
+    monkeypatch.setattr(compiled, "ROOT", tmp_path)
+    sources, kept = (("one.py", "def double(value):\n    return value + value\n"),), frozenset({"double"})
+    first = compiled._prepared.__wrapped__(sources, kept)
+    (file,) = (tmp_path / "build").iterdir()
+    whole = file.read_text()
+    file.write_text(whole.replace(" + ", " - "))
+    again = compiled._prepared.__wrapped__(sources, kept)
+    assert again != first and " - " in again[0]["one.py"]
+    file.write_text(whole[:-9])
+    assert compiled._prepared.__wrapped__(sources, kept) == first
+    assert [path.read_text() for path in (tmp_path / "build").iterdir()] == [whole]
 
 
 def test_bytecode_is_the_same_for_every_kind_of_board(tmp_path):

@@ -1,6 +1,7 @@
 """The coordinator's machine for anonymous queries: what it takes, what it refuses, and what is durable before it is said."""
 
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,11 +18,12 @@ from agent.wire import answers, cbor, messages, queries
 from agent.wire.envelope import Context, Envelope, seal
 from broker.coordinator import queries as records
 from broker.coordinator.actions import Publish, Saved
+from broker.coordinator.forms import FORM
 from broker.coordinator.place import Place
 from broker.coordinator.protocols.gossip import GRACE_S, Gossip
-from broker.coordinator.protocols.private_sum import Schedule
 from broker.coordinator.queries import CloseQuery, OpenQuery, Request, SavedQueries
-from broker.coordinator.storage import FORM, Storage
+from broker.coordinator.schedule import Schedule
+from broker.coordinator.storage import Storage
 from tests.shared.street_of_askers import DEPLOYMENT, GROUP, Street
 
 RESULT_KEY = bytes(range(16))
@@ -71,7 +73,7 @@ class World:
                 assert self.machine.message(device, kind, payload, 0.0) == []
 
     def open(self, asked: Request) -> tuple[OpenQuery, bytes]:
-        self.machine.ask(asked)
+        self.machine.ask([asked])
         record, said = self.machine.tick(1.0)
         assert isinstance(record, OpenQuery) and isinstance(said, Publish)
         assert (said.topic, said.retain) == (QUERY, False) and record.message == said.payload
@@ -148,9 +150,7 @@ def test_a_group_that_floods_answers_around_boards_that_are_dead_and_not_announc
 def test_requests_wait_for_their_turn_and_each_has_a_number_of_its_own() -> None:
     world = World()
     world.begin()
-    world.machine.ask(request(3))
-    world.machine.ask(request(3))
-    world.machine.ask(request(4, "max"))
+    world.machine.ask([request(3), request(4, "max")])
     numbers = []
     now = 1.0
     while True:
@@ -162,12 +162,25 @@ def test_requests_wait_for_their_turn_and_each_has_a_number_of_its_own() -> None
     assert numbers == [(3, 1), (4, 2)]
 
 
+def test_a_request_whose_asker_gave_up_while_it_waited_is_not_asked() -> None:
+    """The answer is for nobody, and it would cost the boards of their budget."""
+    world = World()
+    world.begin()
+    world.machine.ask([request(3), request(4)])
+    (first, _) = world.machine.tick(1.0)
+    assert isinstance(first, OpenQuery) and first.request == 3
+    world.machine.ask([request(5)])  # what still waits
+    world.machine.tick(1000.0)
+    (second, _) = world.machine.tick(1000.0)
+    assert isinstance(second, OpenQuery) and (second.request, second.number) == (5, 2)
+
+
 def test_who_is_offline_or_not_ready_is_announced_absent_after_the_patience() -> None:
     world = World(patience=10)
     world.begin(but=("b001",))
     world.machine.presence("b004", False, 0.0)
     world.machine.presence("stranger", False, 0.0)
-    world.machine.ask(request())
+    world.machine.ask([request()])
     assert world.machine.tick(9.0) == []  # b001 may still make its keys
     record, _ = world.machine.tick(10.0)
     assert isinstance(record, OpenQuery)
@@ -192,11 +205,11 @@ def test_what_cannot_be_asked_is_refused_with_a_reason_and_takes_no_number() -> 
             (request(8, epsilon=100000001), "epsilon"),
         )
     ):
-        world.machine.ask(asked)
+        world.machine.ask([asked])
         assert world.machine.tick(1.0) == [CloseQuery(number + 1, records.REFUSED, reason)]
     for device in ("b000", "b001", "b002"):
         world.machine.presence(device, False, 1.0)
-    world.machine.ask(request(9))
+    world.machine.ask([request(9)])
     assert world.machine.tick(1.0) == [CloseQuery(9, records.REFUSED, "too-few")]
     assert world.machine.next_round == 1
 
@@ -318,7 +331,8 @@ def test_a_request_waits_is_open_and_over_and_its_number_outlives_the_process(st
     assert [one.id for one in storage.queries.waiting()] == [again]
     other = Storage(tmp_path / "coordinator.db")
     assert other.saved(GROUP, 1).queries == SavedQueries(5, asked, None)
-    assert other.saved(GROUP, 2).queries == SavedQueries() == other.saved("main", 1).queries
+    assert other.saved(GROUP, 2).queries == SavedQueries(0, asked, None)  # the next roster's machine ends it
+    assert other.saved("main", 1).queries == SavedQueries()
     other.close()
     closed = CloseQuery(asked, records.COMPLETE, None, 3, 1, b"state", b"outcome", 12.5)
     storage.commit([closed, CloseQuery(asked, records.INCOMPLETE, "late")], {})
@@ -373,6 +387,31 @@ def test_a_database_without_noise_gets_its_columns_and_keeps_its_queries(tmp_pat
     again = storage.queries.ask(request(0, epsilon=7, record_epsilon=3))
     assert storage.queries.waiting()[-1] == request(again, epsilon=7, record_epsilon=3)
     storage.close()
+
+
+def test_two_processes_that_open_an_old_database_at_once_both_can(tmp_path: Path) -> None:
+    path = tmp_path / "coordinator.db"
+    Storage(path).close()
+    first = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    columns = ("epsilon INTEGER NOT NULL DEFAULT 0", "record_epsilon INTEGER NOT NULL DEFAULT 0", "cost INTEGER")
+    for column in columns:
+        first.execute(f"ALTER TABLE queries DROP COLUMN {column.split()[0]}")
+    first.execute("PRAGMA user_version=4")
+    first.execute("BEGIN IMMEDIATE")  # it is at it when the second comes
+
+    def finish() -> None:
+        for column in columns:
+            first.execute(f"ALTER TABLE queries ADD COLUMN {column}")
+        first.execute(f"PRAGMA user_version={FORM}")
+        first.execute("COMMIT")
+
+    timer = threading.Timer(0.3, finish)
+    timer.start()
+    second = Storage(path)
+    timer.join()
+    assert second.queries.row(second.queries.ask(request(0, epsilon=7)))["epsilon"] == 7
+    second.close()
+    first.close()
 
 
 def test_what_queries_cost_is_summed_by_group_whether_there_was_an_answer_or_not(storage: Storage) -> None:

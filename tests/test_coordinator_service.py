@@ -2,18 +2,21 @@
 
 import asyncio
 import socket
+import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiomqtt
 import pytest
 from hand_made import ROLL, ROUND, Member, World
+from sqlalchemy.exc import SQLAlchemyError
 
 from agent.crypto import accelerate
 from agent.runtime import mqtt_packets
 from agent.wire import coordination, messages
-from broker.coordinator.protocols.private_sum import Schedule
+from broker.coordinator.schedule import Schedule
 from broker.coordinator.service import Link, Service
 from host_sim.broker_process import HOST, MosquittoBroker
 
@@ -91,6 +94,31 @@ def test_a_last_will_ends_the_waiting_and_the_sum_is_recovered(tmp_path: Path) -
     assert (row["status"], row["missing"], row["sums"]) == (coordination.COMPLETE, ["b0"], [306])
     # "whatever" is nothing that the coordinator listens to.
     assert world.home.storage.refusals() == {"malformed": 1, "unknown-group": 1}
+    world.close()
+
+
+@pytest.mark.parametrize("error", [sqlite3.OperationalError("full"), SQLAlchemyError("full")], ids=["record", "rounds"])
+def test_a_database_that_fails_ends_it_though_leaving_the_broker_fails_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """The blind signer's record is no less a database: to go on would be to forget what was signed."""
+
+    @asynccontextmanager
+    async def lost(_service: Service) -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            raise aiomqtt.MqttError("gone")
+
+    async def fail(_service: Service, _client: object) -> None:
+        raise error
+
+    monkeypatch.setattr(Service, "_client", lost)
+    monkeypatch.setattr(Service, "_serve", fail)
+    world = World(tmp_path, 4)
+    service = Service("test", [world.machine], world.home.storage, Link(HOST, 1, None, None, None))
+    with pytest.raises(type(error), match="full"):
+        asyncio.run(asyncio.wait_for(service.run(), 10))
     world.close()
 
 

@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import ecdsa
@@ -27,29 +26,19 @@ from agent.crypto.aes import Aes
 from agent.crypto.errors import CryptoError
 from agent.crypto.hkdf import hkdf_sha256
 from agent.crypto.hmac import constant_time_equal, hmac_sha256
+from tests.both_ways import both_ways, implementation
 
 ROOT = Path(__file__).parent.parent
 CURVE = ec.SECP256R1()
 N = p256.N
 P = p256.P
 
-both_ways = pytest.mark.parametrize("host", [False, True], ids=["pure", "host"])
 examples = settings(max_examples=60, deadline=None, derandomize=True)
 
 edges = [1, 2, 3, 15, 16, 17, 2**128 - 1, 2**128, 2**128 + 1, 2**255, N // 2, N // 2 + 1, N - 17, N - 2, N - 1]
 scalars = st.one_of(st.sampled_from(edges), st.integers(1, N - 1))
 aes_keys = st.one_of(st.binary(min_size=16, max_size=16), st.binary(min_size=32, max_size=32))
 nonces = st.binary(min_size=12, max_size=13)
-
-
-@contextmanager
-def implementation(host: bool) -> Iterator[None]:
-    if host:
-        accelerate.use_host_libraries()
-    try:
-        yield
-    finally:
-        accelerate.install()
 
 
 def be32(value: int) -> bytes:

@@ -4,16 +4,18 @@ import csv
 import json
 import random
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from matplotlib import pyplot, rc_context
 from matplotlib.image import imread
 from typer.testing import CliRunner
 
 from agent.protocols import overlay
 from host_sim import bench_overlay, convergence, figures, suitable_sizes
 from host_sim.cli import app
-from host_sim.figure_commands import FigureOptionError
+from host_sim.options import OptionError
 
 
 def rows_of(path: Path) -> list[list[str]]:
@@ -95,6 +97,25 @@ def test_time_and_data_come_from_the_same_runs(tmp_path: Path) -> None:
         assert imread(tmp_path / f"figure-{number}.png").std() > 0.02
 
 
+@pytest.mark.parametrize("sizes", [figures.SIZES[:1], figures.SIZES[:4], figures.SIZES])
+def test_the_sizes_below_the_axis_have_room_and_tell_t(sizes: tuple[int, ...]) -> None:
+    with rc_context({"font.size": figures.FONT_POINTS}):
+        figure, (axes, _) = pyplot.subplots(1, 2, figsize=(13, 5.4), layout="constrained")
+        try:
+            axes.plot(sizes, sizes)
+            figures._size_axis(axes, {n: figures.tolerated("gossip", n) for n in sizes})
+            figure.canvas.draw()
+            labels = axes.get_xticklabels()
+            extents = [label.get_window_extent() for label in labels]
+        finally:
+            pyplot.close(figure)
+    assert not any(first.overlaps(second) for first, second in pairwise(extents))
+    assert [label.get_text() for label in labels] == [
+        f"{n}\nt = {figures.tolerated('gossip', n)}" for n in sizes if n != 797
+    ]
+    assert len(axes.texts) == (max(sizes) > 64)
+
+
 def test_the_command_writes_what_was_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(convergence, "RUNS", 2)
     monkeypatch.setattr(suitable_sizes, "MOST", 5000)
@@ -116,7 +137,7 @@ def test_the_command_writes_what_was_asked_for(tmp_path: Path, monkeypatch: pyte
 @pytest.mark.parametrize("only", ["3", "4,9", "x", "4;5"])
 def test_figures_that_do_not_exist_are_refused(tmp_path: Path, only: str) -> None:
     run = CliRunner().invoke(app, ["figures", "tremel", "--output", str(tmp_path), "--only", only])
-    assert isinstance(run.exception, FigureOptionError)
+    assert isinstance(run.exception, OptionError)
     assert not list(tmp_path.iterdir())
 
 

@@ -25,6 +25,7 @@ from agent.crypto import p256
 from agent.protocols.policy import Policy
 from agent.runtime import settings as board_settings
 from broker.authority import Authority
+from broker.files import alone_in
 from broker.mosquitto import configuration
 from firmware import board as boards
 from firmware import port as ports
@@ -180,6 +181,10 @@ def test_what_cannot_be_provisioned_is_refused_before_the_board_is_touched(made:
         (["--policy", tmp_path / "policy"], "holds no policy of this authority for kitchen-12"),
         (["--ca", tmp_path / "ca"], "holds no certificate"),
         (["--roster", "x.cose"], "--roster wants --coordinator"),
+        (
+            ["--roster", "x.cose", "--coordinator", "04", "--slot", "load:0:9", "--protocol", "gossip"],
+            "hum authority roster --protocol gossip",
+        ),
         (["--slot", "load"], "NAME:LOW:HIGH"),
         (["--meter", "p1"], "has no pins"),
         (["--wifi", "home"], "cannot be asked for here"),
@@ -189,6 +194,19 @@ def test_what_cannot_be_provisioned_is_refused_before_the_board_is_touched(made:
         line = tool.fails(*provision(device, 1, *arguments))
         assert words in line and SECRET not in line
     assert device.tree() == {}
+
+
+def test_a_password_is_added_to_what_another_process_has_just_written(tmp_path: Path) -> None:
+    credentials = tmp_path / "credentials.json"
+    told: list[tuple[str, bool]] = []
+    call = threading.Thread(target=lambda: told.append(provisioning.password(credentials, "kitchen-12")))
+    with alone_in(tmp_path):  # as `hum broker` does, and another `make provision`
+        call.start()
+        call.join(0.2)
+        assert call.is_alive()
+        credentials.write_text('{"cellar-1": "secret"}')
+    call.join(60)
+    assert json.loads(credentials.read_text()) == {"cellar-1": "secret", "kitchen-12": told[0][0]}
 
 
 def test_a_board_is_told_which_protocol_its_group_runs(tmp_path: Path) -> None:

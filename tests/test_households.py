@@ -402,6 +402,6 @@ def test_another_source_is_refused_and_nothing_written(tmp_path: Path) -> None:
         (make_default_data.HEADER + "\n" + "".join(minutes("2007-03-01", "?")), "not a number"),
     ):
         source.write_text(text)
-        run = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=60, check=False)
+        run = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=250, check=False)
         assert run.returncode == 1 and problem in run.stderr and "Traceback" not in run.stderr
         assert not output.exists()

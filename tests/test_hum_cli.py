@@ -26,6 +26,7 @@ from broker.cli import app, main
 from broker.coordinator.actions import CloseRound, OpenRound
 from broker.coordinator.home import Home
 from broker.coordinator.storage import Storage
+from tests.signer_at_hand import key_file
 
 PROJECT = Path(__file__).parent.parent
 COMMANDS = [
@@ -84,7 +85,7 @@ class Hum:
         environment = {**os.environ, "PYTHONPATH": str(PROJECT), "COLUMNS": "120", "NO_COLOR": "1", "TERM": "dumb"}
         command = [sys.executable, "-W", "error", "-m", "broker", *map(str, arguments)]
         return subprocess.run(
-            command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=60, check=False
+            command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=250, check=False
         )
 
     def call(self, *arguments: object) -> "subprocess.CompletedProcess[str]":
@@ -339,6 +340,13 @@ def test_policy_errors_are_one_line(hum: Hum) -> None:
     assert hum.json(*command)["serial"] == 1
 
 
+def test_names_that_no_topic_can_hold_are_one_line_before_any_broker_is_asked(hum: Hum) -> None:
+    retract = ["release", "retract", "--authority", KEYS[0], "--port", "1"]
+    for board, deployment in (("pico-w", "te#st"), ("pico/w", "test"), ("+", "test"), ("", "test")):
+        assert "names are" in hum.fails(*retract, board, "--deployment", deployment)
+    assert "127.0.0.1:1" in hum.fails(*retract, "pico-w", "--deployment", "test")
+
+
 def test_a_group_of_one_has_no_roster(hum: Hum) -> None:
     hum.json("authority", "enrol", "lone", key(), "--group", "small")
     line = hum.fails(
@@ -436,6 +444,44 @@ def test_a_corrupt_database_is_one_line(hum: Hum) -> None:
     (hum.folder / "coordinator" / "coordinator.db").write_bytes(b"no database " * 1000)
     for command in (["coordinator"], ["coordinator", "status"], ["result"]):
         assert "not a database" in hum.fails(*command, process=True)
+
+
+def test_a_signers_record_that_is_damaged_is_one_line(hum: Hum) -> None:
+    (hum.folder / "coordinator" / "signed.db").write_bytes(b"no database " * 1000)
+    (hum.folder / "coordinator" / "signer.pem").write_bytes(key_file())
+    assert "signed.db is of no use" in hum.fails("coordinator", "signer", "--output", "signer.txt")
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (TimeoutError(), "hum: TimeoutError"),
+        (sqlite3.OperationalError("disk is full\nand more"), "hum: disk is full"),
+    ],
+    ids=["nothing said", "sqlite"],
+)
+def test_what_the_system_or_a_database_says_is_one_line(hum: Hum, error: Exception, line: str) -> None:
+    with mock.patch("broker.cli.app", side_effect=error):
+        assert hum.fails("result") == line
+
+
+def test_a_password_file_is_replaced_once_its_passwords_are_hashed(hum: Hum, monkeypatch: pytest.MonkeyPatch) -> None:
+    hum.json("broker", "mosquitto")
+    former = (hum.folder / "mosquitto" / "passwords").read_bytes()
+    programs = hum.folder / "programs"
+    programs.mkdir()
+    failing = programs / "mosquitto_passwd"
+    failing.write_text("#!/bin/sh\necho broken >&2\nexit 1\n")
+    failing.chmod(0o755)
+    hum.json("authority", "enrol", "b9", key())
+    with monkeypatch.context() as patch:
+        patch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+        assert hum.fails("broker", "mosquitto") == "hum: mosquitto_passwd failed: broken"
+    assert (hum.folder / "mosquitto" / "passwords").read_bytes() == former
+    assert not (hum.folder / "mosquitto" / "passwords.new").exists()
+    assert hum.json("broker", "mosquitto")["users"] == 6
+    known = (hum.folder / "mosquitto" / "passwords").read_text().splitlines()
+    assert len(known) == 6 and all(line.split(":")[1].startswith("$") for line in known)
 
 
 def test_a_database_of_an_older_version_is_one_line(hum: Hum) -> None:

@@ -1,16 +1,18 @@
 """What `hum-sim demo` cannot use: one line on standard error that says what is wrong, exit status 1, nothing left running."""
 
+import contextlib
 import gzip
+import io
 import os
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
+from host_sim.cli import main
 from tests.processes import running
-
-pytestmark = pytest.mark.alone
 
 HUM_SIM = str(Path(sys.executable).parent / "hum-sim")
 HEADER = "home,day," + ",".join(f"s{slot:02}" for slot in range(48))
@@ -19,14 +21,22 @@ DAY = ",".join("5" for _ in range(48))
 
 def hum_sim(folder: Path, *arguments: object) -> "subprocess.CompletedProcess[str]":
     command = [HUM_SIM, *map(str, arguments)]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=250)
 
 
 def refused(folder: Path, *arguments: object) -> str:
-    """Return the one line that says why, without its prefix."""
-    run = hum_sim(folder, "demo", *arguments)
-    assert (run.returncode, run.stdout) == (1, ""), run.stderr
-    [line] = run.stderr.splitlines()
+    """Return the one line that says why, without its prefix: of a text to exit with Python makes standard error, and status 1."""
+    output = io.StringIO()
+    with (
+        contextlib.chdir(folder),
+        contextlib.redirect_stdout(output),
+        contextlib.redirect_stderr(output),
+        mock.patch.object(sys, "argv", ["hum-sim", "demo", *map(str, arguments)]),
+        pytest.raises(SystemExit) as ended,
+    ):
+        main()
+    assert output.getvalue() == ""
+    [line] = str(ended.value.code).splitlines()
     prefix, _, message = line.partition(": ")
     assert prefix == "hum-sim"
     assert running(folder) == {}
@@ -85,6 +95,13 @@ def test_an_output_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     assert (tmp_path / "full" / "precious").read_text() == "kept"
 
 
+def test_a_refusal_is_all_that_the_process_says(tmp_path: Path) -> None:
+    run = hum_sim(tmp_path, "demo", "--boards", 1)
+    assert (run.returncode, run.stdout) == (1, "")
+    assert run.stderr == "hum-sim: --boards 1: a group has 2 to 64 boards\n"
+
+
+@pytest.mark.alone
 def test_a_heap_that_is_too_small_ends_in_one_clear_line(tmp_path: Path) -> None:
     run = hum_sim(tmp_path, "demo", "--boards", 2, "--rounds", 2, "--heap", "20k", "--output", tmp_path / "out")
     assert (run.returncode, run.stdout) == (1, "")

@@ -16,10 +16,8 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from Crypto.Cipher import AES
 from gmpy2 import invert, powmod
 
-from agent.crypto import accelerate
 from agent.joye_libert import blinding, cohorts, integer_shares, masks, parameters
 from agent.joye_libert.packing import Packing
 from agent.meters.simulated import SimulatedMeter
@@ -39,8 +37,8 @@ from broker.coordinator.roll_call import bitmap, members
 from broker.coordinator.uploads import Uploads
 from host_sim.network import Network, VirtualClock
 from host_sim.simulation import SimulatedBoard, Street
+from tests.quick_arithmetic import remembered
 
-N = parameters.load("hum-2048").n
 C = 7  # the smallest cohort in which two may collude
 VICTIM = 0
 READINGS = [31_007, 17_011, 23_029, 47_041, 11_059, 53_077, 29_083, 7_001]
@@ -49,16 +47,10 @@ WITHOUT = EVERYONE & ~(1 << VICTIM)
 
 
 @pytest.fixture(scope="module", autouse=True)
-def powers_are_computed_once() -> Iterator[None]:
-    """The boards of all worlds have the same keys, and so the same powers and points."""
-    accelerate.use_host_libraries()
-    fast, point_sum = accelerate.fast_powmod(), accelerate.point_sum()
-    cached_point_sum = lru_cache(4096)(lambda terms: point_sum(list(terms)))
-    accelerate.install(
-        aes=AES.new, powmod=lru_cache(4096)(fast), point_sum=lambda terms: cached_point_sum(tuple(terms))
-    )
-    yield
-    accelerate.install()
+def arithmetic_is_quick() -> Iterator[None]:
+    """The boards of all worlds have the same keys."""
+    with remembered():
+        yield
 
 
 @lru_cache(64)
@@ -183,6 +175,7 @@ class World:
         self.place = Place("sim", group, epoch, digest, signed, roster)
         self.private = (folder / "coordinator.key").read_bytes()
         self.parameters = parameters.load(roster.parameters)
+        self._n = self.parameters.n
         self.keys = aggregation.Keys(self.private, self.place, self.parameters)
         self.notices = Notices(self.place, self.private, home.result_key, self.keys.opening_keys)
         self.names = roster.names()
@@ -252,11 +245,11 @@ class World:
                 total += int.from_bytes(share[at : at + field.size], "big")
             elif peer != index:
                 exponent += int.from_bytes(board.shares.load(1, None, peer), "big")
-        return total % field.p, int(powmod(self.base(number), exponent, N * N))
+        return total % field.p, int(powmod(self.base(number), exponent, self._n**2))
 
     def base(self, number: int) -> int:
         x0, x1 = masks.base(self.parameters, "sim", "main", 1, number, 0)
-        return int(x0 + N * x1)
+        return int(x0 + self._n * x1)
 
     def points(self, number: int, present: int) -> tuple[dict[int, int], dict[int, int]]:
         """Return (blinding, recovery) by position: all answers to this list, the colluders' included."""
@@ -282,7 +275,7 @@ class World:
         ciphertexts = self.ciphertexts(number)
         product = unmask_factor(self.parameters.bits, number, self.keys.units[0].exponent)
         for index in members(present):
-            product = product * ciphertexts[self.names[index]] % (N * N)
+            product = product * ciphertexts[self.names[index]] % self._n**2
         cohort = recovery.Cohort(len(self.names), self.threshold, missing, blinded, recovered if missing else {})
         fits: Callable[[int], bool] = lambda packed: packed <= 100_000 * present.bit_count()  # noqa: E731
         return recovery.open_unit(self.parameters, product, [cohort], self.field.p, fits)[0]
@@ -298,13 +291,14 @@ class World:
         weights, scale = recovery.lagrange(xs)
         power = 1
         for x, weight in zip(xs, weights, strict=True):
-            power = power * powmod(recovered[x], weight, N * N) % (N * N)
+            power = power * powmod(recovered[x], weight, self._n**2) % self._n**2
         delta = integer_shares.Sharing(C, C, self.parameters).delta
         factor = scale * delta
-        opened = powmod(self.ciphertexts(number)[self.names[VICTIM]], factor, N * N) * invert(power, N * N) % (N * N)
-        quotient, rest = divmod(opened - 1, N)
+        square = self._n**2
+        opened = powmod(self.ciphertexts(number)[self.names[VICTIM]], factor, square) * invert(power, square) % square
+        quotient, rest = divmod(opened - 1, self._n)
         assert rest == 0, "the recovered mask is the victim's"
-        return int(quotient * invert(factor, N) % N)
+        return int(quotient * invert(factor, self._n) % self._n)
 
     def knowledge(self, number: int) -> Knowledge:
         """Return all that is known of a round."""

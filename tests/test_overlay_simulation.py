@@ -15,7 +15,7 @@ from agent.gossip import functions, results
 from agent.gossip.functions import LEAST, MOST
 from agent.gossip.node import Node
 from host_sim.cli import app
-from host_sim.overlay_commands import OverlayError
+from host_sim.options import OptionError
 from host_sim.overlay_costs import Costs
 from host_sim.overlay_network import DEADLINE_MS, MOST_MS, OverlayNetwork
 from host_sim.overlay_simulation import Outcome, Setting, Simulation
@@ -280,7 +280,7 @@ def test_the_command_fails_if_a_result_is_not_exact() -> None:
 )
 def test_options_of_no_use_are_refused_by_name(wrong: list[str]) -> None:
     _, output, error = _command(*wrong)
-    assert isinstance(error, OverlayError) and wrong[0] in str(error) and output == ""
+    assert isinstance(error, OptionError) and wrong[0] in str(error) and output == ""
 
 
 _values = st.lists(st.one_of(st.none(), st.integers(LEAST - 2, MOST + 2)), max_size=8)

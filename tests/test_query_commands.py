@@ -1,10 +1,14 @@
 """`hum query` as its user meets it: what it refuses in one line, and a whole street that answers while a board dies."""
 
+import fcntl
 import json
 import os
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,9 +17,10 @@ from agent.crypto import p256
 from agent.wire import answers
 from agent.wire.queries import Query
 from broker.authority import Authority
-from broker.coordinator.home import Home
+from broker.coordinator.home import Home, HomeError
 from broker.options import MILLION
 from broker.query_commands import _noise, _parameters
+from broker.query_commands import query as command
 from host_sim.query_demo import Asked, is_exact, truth
 from tests.processes import running
 
@@ -43,7 +48,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def query(folder: Path, *arguments: object) -> "subprocess.CompletedProcess[str]":
     command = [str(BIN / "hum"), "query", *map(str, arguments), "--state", str(folder)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=250)
 
 
 @pytest.mark.parametrize(
@@ -83,6 +88,34 @@ def test_a_query_that_nobody_takes_up_is_given_up(folder: Path) -> None:
         run = query(folder, "street", "sum", "--slot", "load", "--timeout", "0.2")
         assert run.returncode == 1 and "no answer within 0.2 s; the query is waiting" in run.stderr
     assert home.storage.queries.waiting() == []
+    home.storage.close()
+
+
+def test_a_query_that_is_broken_off_is_given_up(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def ctrl_c(_seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    home = Home(folder)
+    with home.lock(), pytest.raises(KeyboardInterrupt):
+        monkeypatch.setattr("broker.query_commands.time", SimpleNamespace(sleep=ctrl_c, monotonic=time.monotonic))
+        command(group="street", function="sum", slot="load", state=folder)
+    assert home.storage.queries.waiting() == []
+    home.storage.close()
+
+
+def test_who_looks_whether_a_coordinator_runs_keeps_none_from_starting(folder: Path) -> None:
+    home = Home(folder)
+    with (folder / "coordinator.lock").open("w") as looking:
+        fcntl.flock(looking, fcntl.LOCK_SH)  # what is_running() of another process holds
+        assert not home.is_running()
+        timer = threading.Timer(0.2, lambda: fcntl.flock(looking, fcntl.LOCK_UN))
+        timer.start()
+        with home.lock():
+            assert home.is_running()
+            with pytest.raises(HomeError, match="another process runs"), home.lock():
+                pass
+        timer.join()
+    assert not home.is_running()
     home.storage.close()
 
 
@@ -166,5 +199,5 @@ def test_hum_sim_query_refuses_options_that_make_no_sense(tmp_path: Path) -> Non
         (["--query", "max", "--epsilon", "1"], "--epsilon and --record-epsilon are checked for --query sum only"),
     ):
         command = [str(BIN / "hum-sim"), "query", *options, "--output", str(tmp_path / "out")]
-        run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=250)
         assert run.returncode == 1 and error in run.stderr and run.stderr.count("\n") == 1

@@ -14,13 +14,14 @@ from agent.gossip.privacy import FOLDS, MILLION
 from agent.wire import cbor
 from agent.wire.envelope import Context, seal
 from broker.coordinator.actions import Publish, Saved
-from broker.coordinator.blind_signer import KEY_FILE, BlindSigner
+from broker.coordinator.blind_signer import BlindSigner
 from broker.coordinator.place import Place
 from broker.coordinator.protocols.gossip import Gossip
-from broker.coordinator.protocols.private_sum import Schedule
 from broker.coordinator.queries import COMPLETE, CloseQuery, Request
+from broker.coordinator.schedule import Schedule
 from host_sim import byzantine
 from tests.shared.street_of_askers import DEPLOYMENT, GROUP, LATENCY, PERIOD, Street
+from tests.signer_at_hand import signer_in
 
 BOARDS = 11
 MAIL = "hum/v1/test/g/street/mail/%s/coordinator"
@@ -33,19 +34,10 @@ def fast() -> Iterator[None]:
     accelerate.install()
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    folder = tmp_path_factory.mktemp("made")
-    BlindSigner(folder).close()
-    return (folder / KEY_FILE).read_bytes()
-
-
 @pytest.fixture
-def signer(tmp_path: Path, made: bytes) -> Iterator[BlindSigner]:
-    (tmp_path / KEY_FILE).write_bytes(made)
-    signer = BlindSigner(tmp_path)
-    yield signer
-    signer.close()
+def signer(tmp_path: Path) -> Iterator[BlindSigner]:
+    with signer_in(tmp_path) as signer:
+        yield signer
 
 
 class World:
@@ -65,7 +57,7 @@ class World:
         self._relay()
 
     def ask(self, number: int, function: str = "sum", between: list[int] | None = None, *noise: int) -> None:
-        self.machine.ask(Request(number, GROUP, "load", function, [], between, PERIOD, *noise))
+        self.machine.ask([Request(number, GROUP, "load", function, [], between, PERIOD, *noise)])
         self._take(self.machine.tick(self.street.clock / 1000))
 
     def run(self) -> CloseQuery:

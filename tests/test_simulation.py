@@ -19,7 +19,6 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from Crypto.Cipher import AES
 from gmpy2 import invert
 from hypothesis import HealthCheck, Phase, event, example, given, settings
 from hypothesis import strategies as st
@@ -36,16 +35,21 @@ from broker.coordinator import aggregation, recovery, roll_call
 from broker.coordinator.actions import Publish, RollCall
 from broker.coordinator.answers import Answers
 from broker.coordinator.protocols.private_sum import PrivateSum, Schedule
-from host_sim import simulation
+from host_sim import simulated_board
 from host_sim.network import Network, VirtualClock, matches
 from host_sim.observer import Subscription, read_result
-from host_sim.simulation import TICK_S, SimulatedBoard, SimulatedCoordinator, Street
+from host_sim.simulated_board import SimulatedBoard
+from host_sim.simulation import TICK_S, SimulatedCoordinator, Street
+from tests.quick_arithmetic import remembered, small_modulus
 
 ROUNDS = 9
 SCHEDULE = Schedule(interval=10, window=6, patience=12, rounds=ROUNDS, answers=30)
 FAULTS_END_S = 45.0
 SETTLED_S = FAULTS_END_S + 22.0  # a round may have to wait, once, until all have masks and shares again
 END_S = 300.0
+MEMORY = (
+    "/dev/shm" if Path("/dev/shm").is_dir() else None
+)  # processes die here, and no disk: what a sync costs is spared
 
 
 @dataclass(frozen=True)
@@ -65,15 +69,10 @@ EIGHT, SEALED_EIGHT = Shape(8, 4, 0), Shape(8, 4, 1)  # two cohorts of four
 
 
 @pytest.fixture(scope="module", autouse=True)
-def powers_are_computed_once() -> Iterator[None]:
-    """The same keys and rounds come back in each example: so do the same powers and points."""
-    accelerate.use_host_libraries()
-    powmod, point_sum = accelerate.fast_powmod(), accelerate.point_sum()
-    cached_point_sum = lru_cache(4096)(lambda terms: point_sum(list(terms)))
-    accelerate.install(
-        aes=AES.new, powmod=lru_cache(8192)(powmod), point_sum=lambda terms: cached_point_sum(tuple(terms))
-    )
-    factor, coefficient = aggregation.unmask_factor, blinding._coefficient
+def arithmetic_is_quick() -> Iterator[None]:
+    """The same keys and rounds come back in each example, and so does what is computed of them. What becomes of a round hangs on no
+    size; test_lying_coordinator.py has the real one."""
+    factor = aggregation.unmask_factor
     factors: dict[Any, int] = {}
 
     def cached_factor(parameters: Any, place: Any, round_number: int, exponent: int) -> int:
@@ -82,18 +81,8 @@ def powers_are_computed_once() -> Iterator[None]:
             factors[key] = factor(parameters, place, round_number, exponent)
         return factors[key]
 
-    @lru_cache(65536)
-    def cached_coefficient(seed: bytes, round_number: int, j: int, bits: int) -> int:
-        return coefficient(seed, round_number, j, fields[bits])
-
-    fields = {128: blinding.field(1)}
-    remembered = lambda seed, number, j, field: cached_coefficient(seed, number, j, field.bits)  # noqa: E731
-    with (
-        mock.patch.object(aggregation, "unmask_factor", cached_factor),
-        mock.patch.object(blinding, "_coefficient", remembered),
-    ):
+    with remembered(), small_modulus(), mock.patch.object(aggregation, "unmask_factor", cached_factor):
         yield
-    accelerate.install()
 
 
 class RestlessMeter:
@@ -408,7 +397,7 @@ def open_blinded(parameters: Any, number: int, exponent: bytes, ciphertext: byte
 def carry_out(plan: Plan, *answerless: int) -> Run:
     """Run a plan, check what must hold, and return it. The boards `answerless` lose power when they would answer in round 1, at
     10 s, and are away until 35 s."""
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
         run = Run(Path(folder), plan)
         for index in answerless:
             run.boards[index].cut = lambda kind: kind == "answer" and 10 < run.clock.now < 20
@@ -497,7 +486,7 @@ def test_too_few_answers_is_no_sum_and_the_next_round_starts_on_time() -> None:
 
 def first_cohort(shape: Shape) -> list[int]:
     """Return the members of a group's first cohort: it hangs on the roster's digest, and so on the keys."""
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
         coordinator = Run(Path(folder), Plan(shape)).coordinator
         coordinator.start()
         coordinator.crash()
@@ -534,7 +523,7 @@ class ForgetfulStock(MaskStock):
 
 
 def test_a_board_that_forgets_what_it_burnt_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(simulation, "MaskStock", ForgetfulStock)
+    monkeypatch.setattr(simulated_board, "MaskStock", ForgetfulStock)
     away = Plan(outages=[(9.0, 0, 6.5), (9.0, 2, 6.5), (13.0, 1, 1.0)])  # board 1 has sent, two keep the round open
     with pytest.raises(AssertionError, match="two ciphertexts"):
         carry_out(away)

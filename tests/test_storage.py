@@ -13,7 +13,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from agent.wire import coordination
 from broker.coordinator.actions import Answer, CloseRound, Contribution, Counted, Horizon, OpenRound, RollCall, Saved
-from broker.coordinator.storage import FORM, Storage, StorageError
+from broker.coordinator.forms import FORM, StorageError
+from broker.coordinator.storage import KEPT_ROUNDS, Storage
 
 EVERYONE = (1 << 64) - 1  # more than a signed integer of SQLite holds
 ROOT = Path(__file__).parent.parent
@@ -146,6 +147,33 @@ def test_a_transaction_that_fails_leaves_nothing(storage: Storage) -> None:
         storage.commit([opened(0), broken], {"late": 1})
     assert storage.saved("main", 1) == Saved()
     assert storage.refusals() == {}
+
+
+def test_of_rounds_long_over_and_of_earlier_epochs_no_contributions_and_answers_stay(storage: Storage) -> None:
+    """With 60 boards they would fill a disk by some 40 kB a round, and nothing reads them again."""
+
+    def kept(table: str) -> list[tuple[str, int, int]]:
+        with storage._engine.connect() as connection:
+            found = connection.exec_driver_sql(f'SELECT "group", epoch, round FROM {table} ORDER BY 1, 2, 3')
+            return [(row[0], row[1], row[2]) for row in found]
+
+    def whole(group: str, epoch: int, number: int) -> None:
+        sent = [opened(number), contribution(number % 256, "b0"), roll_call(number), answer(number % 256, "b0")]
+        records = [replace(one, group=group, epoch=epoch, round=number) for one in [*sent, closed(number, [7])]]
+        storage.commit(records, {})
+
+    whole("other", 1, 0)
+    for number in (0, 1, KEPT_ROUNDS - 1):
+        whole("main", 1, number)
+    first = [("main", 1, number) for number in (0, 1, KEPT_ROUNDS - 1)]
+    assert kept("contributions") == kept("answers") == [*first, ("other", 1, 0)]
+    whole("main", 1, KEPT_ROUNDS)
+    first = [*first[1:], ("main", 1, KEPT_ROUNDS)]
+    assert kept("contributions") == kept("answers") == [*first, ("other", 1, 0)]
+    storage.commit([opened(KEPT_ROUNDS + 1)], {})  # it is open when the next roster comes
+    whole("main", 2, 0)
+    assert kept("contributions") == kept("answers") == [("main", 2, 0), ("other", 1, 0)]
+    assert len(storage.results("main", 10)) == 5
 
 
 def test_refusals_add_up_over_commits_and_restarts(storage: Storage, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ Source: threshold Joye-Libert paper, section 6 and Figure 3; batches of blinding
 from agent.crypto.hkdf import hkdf_sha256
 from agent.joye_libert import blinding
 from agent.protocols.mail import BLINDING, HELD, KEY_SHARE, letter
-from agent.protocols.membership import Refused
+from agent.protocols.membership import ROUND_MOST, Refused
 from agent.wire import cbor, messages
 
 BATCHES_AHEAD = 2  # how far from one's own batch another member's may be
@@ -18,7 +18,8 @@ RESEND_MOST = 64  # retries between two times that a silent member is sent its s
 class Dealing:
     """What `member`, a Membership with keys, has dealt and holds. Bitmaps have bit i for the member i of the roster.
 
-    A batch of None stands for the key: holders(None) hold this board's key shares, holders(batch) its blinding shares.
+    A batch of None stands for the key: holders(None) hold this board's key shares, holders(batch) its blinding shares. `batch` is
+    the first that is not forgotten.
     """
 
     def __init__(self, member, held, acknowledged):
@@ -34,6 +35,7 @@ class Dealing:
         self._others ^= self._own
         self._acknowledged = {}
         self._sent = {}
+        self.batch = 0
         self._retries = 0
         self._resend_at = 1
         place = member.place
@@ -85,13 +87,20 @@ class Dealing:
 
     # -- dealing
 
-    def next(self, batches):
-        """Return the (batch, member) whose share is to be dealt next, of the key (None) and then of `batches`; None if all are."""
-        for batch in [None] + batches:
-            todo = self._others & ~self._acknowledged.get(batch, 0) & ~self._sent.get(batch, 0)
-            for index in self._member.cohort if todo else ():
-                if todo >> index & 1:
-                    return batch, index
+    def deal(self, batch):
+        """Return a generator that deals the next share of the key and then of `batch`, as steps() does; None if all are dealt."""
+        for each in (None, batch) if batch * self._member.field.batch <= ROUND_MOST else (None,):
+            peer = self._next(each)
+            if peer is not None:
+                return self.steps(each, peer)
+        return None
+
+    def _next(self, batch):
+        """Return the member to whom a share of `batch` is to be dealt next, None if there is none."""
+        todo = self._others & ~self._acknowledged.get(batch, 0) & ~self._sent.get(batch, 0)
+        for index in self._member.cohort if todo else ():
+            if todo >> index & 1:
+                return index
         return None
 
     def steps(self, batch, peer):
@@ -108,7 +117,7 @@ class Dealing:
             kind, round = BLINDING, batch * member.field.batch
             share = yield from blinding.batch_steps(self.blinding_seed, round, x, member.threshold, member.field)
         self._sent[batch] = self._sent.get(batch, 0) | 1 << peer
-        last = batch is None and self.next([]) is None
+        last = batch is None and self._next(None) is None
         yield [letter(member, peer, kind, kind, round, messages.share(share))] + ([("unload",)] if last else [])
 
     def again(self):
@@ -124,11 +133,13 @@ class Dealing:
         self._sent = {}
         self._retries, self._resend_at = 0, 1
 
-    def forget_before(self, batch):
-        """Batches before `batch` are over."""
+    def enter(self, batch):
+        """Generator: `batch` has come into use; yield the action that forgets those before it, as this does."""
+        self.batch = batch
         for table in (self._acknowledged, self._sent, self._held):
             for old in [b for b in table if b is not None and b < batch]:
                 del table[old]
+        yield [("discard", self._member.epoch, batch)]
 
     # -- mail
 

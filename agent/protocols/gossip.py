@@ -1,27 +1,22 @@
 """The board's side of anonymous queries: a sans-IO machine, events in, actions out (diagram in docs/architecture.md).
 
 It runs "gossip", "gossip-flood" or "gossip-bft": what they differ in is the plan's (agent/gossip/plan.py). Events: restore(),
-message(), burnt(), have_read(), elapsed(), idle(), link_up(), retry(). Each returns a list of actions, to be done in order; an
-action that fails ends the list. Actions:
-  ("put", record, value)                    keep a record durably
-  ("clock", seconds)                        it is so many Unix seconds, the coordinator says
+message(), burnt(), declined(), have_read(), elapsed(), idle(), rest(), link_up(), retry(). Actions, besides those in machine.py:
   ("schedule", period_ms, count)            call elapsed(r) in (r+1) periods from now, r = 0 to count-1; replaces an earlier one
   ("burn", epoch, number, cost)             take `cost` from the budget and burn a query's number, both durably, and only then call
                                             burnt(); or declined(), if the budget does not allow it
   ("read", number, slots)                   read the meter for the slots, changing nothing, and call have_read()
   ("over", number, fields)                  a query is over: what an engineer would want to know of it
-  ("unload",)                               code for joining can leave the memory
-  ("publish", topic, payload, qos, retain)  send
 """
 
 import os
 from hashlib import sha256
 
 from agent.crypto.errors import CryptoError
-from agent.crypto.hmac import constant_time_equal
-from agent.protocols import Refused
+from agent.protocols import Refused, check_tag
+from agent.protocols.machine import Machine
 from agent.wire import messages, queries, topics
-from agent.wire.envelope import EnvelopeError, seal
+from agent.wire.envelope import seal
 
 READY_NONCE = 5
 BYZANTINE = "gossip-bft"  # its tuples are signed by the coordinator
@@ -35,22 +30,16 @@ def ready_nonce():
     return bytes([READY_NONCE]) + bytes(12)
 
 
-class Gossip:
-    """One board in one group. `refused` maps each named reason to how often an input was refused for it.
-
-    `group` is the Group under the roster in force, or None; `inquiry` the query under way, or None.
-    """
+class Gossip(Machine):
+    """One board in one group. `group` is the Group under the roster in force, or None; `inquiry` the query under way, or None."""
 
     def __init__(self, provision, protocol="gossip"):
-        self.provision = provision
-        self.refused = {}
+        super().__init__(provision, self._obey, self._on_mail, (("query", self._on_query),))
         self.group = None
         self.inquiry = None
-        self.epoch = 0
         self.keys_done = 0
         self._protocol = protocol
         self._roster = None
-        self._raw_digest = None
         self._keys = None
         self._burnt = (0, 0)
         self._asked = self._announced = None
@@ -61,12 +50,6 @@ class Gossip:
         self._ready = False  # and has said so
 
     # -- what the runtime may ask
-
-    def subscriptions(self):
-        """Return the topic filters that this machine listens to."""
-        place = self.provision
-        group = [topics.group(place.deployment, place.group, kind) for kind in ("roster", "query")]
-        return group + [topics.mail(place.deployment, place.group, place.device, "+")]
 
     def progress(self):
         """Return (phase, done, total): "waiting", "keys", "layers" or "ready"."""
@@ -86,10 +69,6 @@ class Gossip:
         """Tell whether a query is under way: nothing else should be done."""
         return self.inquiry is not None
 
-    def refuse(self, reason):
-        """Count one refusal."""
-        self.refused[reason] = self.refused.get(reason, 0) + 1
-
     # -- events
 
     def restore(
@@ -98,23 +77,10 @@ class Gossip:
         """Take up what the flash holds: the records "roster" and "key" (bytes or None), and the last (epoch, number) burnt. The rest is
         what the flash keeps for private sums."""
         self._burnt = high_water
-        if not roster:
-            return []
-        actions = self._guard(self._adopt, roster)
+        if roster:
+            self._guard(self._take_roster, roster)
         if self.group:
             self._take_keys(key)
-        return actions
-
-    def message(self, topic, payload):
-        """Take a message from the broker."""
-        place = self.provision
-        own_mail = topics.mail(place.deployment, place.group, place.device, "")
-        if topic.startswith(own_mail):
-            return self._guard(self._on_mail, topic[len(own_mail) :], payload)
-        for kind, handler in (("roster", self._on_roster), ("query", self._on_query)):
-            if topic == topics.group(place.deployment, place.group, kind):
-                return self._guard(handler, payload)
-        self.refuse("wrong-topic")
         return []
 
     def burnt(self, epoch, number):
@@ -149,14 +115,7 @@ class Gossip:
             self._making = self._next_job()
             if not self._making:
                 return self._say_ready()
-        try:
-            return next(self._making) or []
-        except StopIteration:
-            self._making = None
-        except CryptoError:  # a member's key is no point of the curve
-            self._forget_roster()
-            self.refuse("bad-member-key")
-        return []
+        return self._step(self, "_making")
 
     def rest(self):
         """Memory is short: give up what is made ahead; idle() begins anew."""
@@ -171,22 +130,9 @@ class Gossip:
         """Some seconds have passed. A query waits for nobody: there is nothing to repeat."""
         return []
 
-    def _guard(self, handler, *arguments):
-        try:
-            return handler(*arguments)
-        except (Refused, EnvelopeError, messages.MessageError) as error:
-            self.refuse(error.args[0])
-            return []
-
     # -- the roster
 
-    def _on_roster(self, raw):
-        if self._raw_digest and sha256(raw).digest() == self._raw_digest:
-            return []
-        self._adopt(raw)
-        return [("put", "roster", raw), ("unload",)]
-
-    def _adopt(self, raw):
+    def _obey(self, raw):
         from agent.gossip import group  # not before there is a roster
 
         least = max(self.epoch + 1, self._burnt[0])
@@ -194,7 +140,6 @@ class Gossip:
         self._forget_roster()
         self.group, self._roster = found, roster
         self.epoch = found.epoch
-        self._raw_digest = sha256(raw).digest()
         return []
 
     def _forget_roster(self):
@@ -240,7 +185,12 @@ class Gossip:
         from agent.gossip import pair_keys
 
         self.keys_done = 0
-        record = yield from pair_keys.key_steps(self.provision, self.group.digest, self._roster, self._count_key)
+        try:
+            record = yield from pair_keys.key_steps(self.provision, self.group.digest, self._roster, self._count_key)
+        except CryptoError:  # a member's key is no point of the curve
+            self._forget_roster()
+            self.refuse("bad-member-key")
+            return
         self._take_keys(record)
         yield [("put", "key", record), ("unload",)]
 
@@ -267,10 +217,8 @@ class Gossip:
             raise Refused("not-ready")
         if (query.epoch, query.number) <= self._burnt:
             raise Refused("replayed")
-        at = 16 * group.index
         context = group.context("query", query.number, topics.COORDINATOR, self.provision.device)
-        if not constant_time_equal(tags[at : at + 16], queries.query_tag(self._keys.query_key, context, body)):
-            raise Refused("bad-tag")
+        check_tag(tags, group.index, queries.query_tag(self._keys.query_key, context, body))
         from agent.gossip import admission
 
         proof_bytes = PROOF if self._protocol == BYZANTINE else 0
@@ -362,5 +310,5 @@ class Gossip:
         done, self.inquiry = self.inquiry, None
         refused = done.refused()
         for reason, count in refused.items():
-            self.refused[reason] = self.refused.get(reason, 0) + count
+            self.refuse(reason, count)
         return [("over", done.number, {"messages": done.sent, "refused": refused})]

@@ -6,11 +6,12 @@ from agent.joye_libert import cohorts, zero_sum
 from agent.wire import cbor, topics
 
 
-def key_steps(member, count):
-    """Generator: one yield a short step; at its end the Membership has its keys.
+def key_steps(member):
+    """Generator: one yield a short step; at its end the Membership has its keys. It counts the members done.
 
-    `count()` is called for each member done. Raises CryptoError if a member's key is no point of the curve.
+    Raises CryptoError if a member's key is no point of the curve.
     """
+    member.keys_done = 0
     place, digest, chosen = member.place, member.digest, member.parameters
     own = place.device
     members = member.members
@@ -28,13 +29,13 @@ def key_steps(member, count):
                 at = 32 * member.cohort.index(index)
                 mail_keys[at : at + 16] = _mail_key(secret, digest, own, name)
                 mail_keys[at + 16 : at + 32] = _mail_key(secret, digest, name, own)
-        count()
+        member.keys_done += 1
         yield
     secret = yield from p256.ecdh_steps(place.private, member.coordinator)
     total += zero_sum.pair_key(secret, digest, own, topics.COORDINATOR, chosen)
     round_key, opening_key = zero_sum.round_keys(secret, digest, own)
     exponent = total.to_bytes(chosen.exponent_bytes, "big")
-    member.take_keys(round_key, opening_key, exponent, bytes(mail_keys))
+    member.restore(digest + round_key + opening_key + exponent + bytes(mail_keys))
 
 
 def _mail_key(secret, digest, sender, receiver):

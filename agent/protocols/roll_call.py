@@ -7,9 +7,10 @@ Source: threshold Joye-Libert paper, sections 5 and 6 and Figure 4; the argument
 
 import struct
 
-from agent.crypto.hmac import constant_time_equal
 from agent.joye_libert import blinding, masks
 from agent.joye_libert.pairs import from_bytes
+from agent.protocols import check_tag
+from agent.protocols.contributing import publish_up
 from agent.protocols.membership import Refused
 from agent.protocols.provision import CLOSE_WINDOW
 from agent.wire import messages, topics
@@ -51,10 +52,8 @@ class RollCall:
         digest, present, tags = messages.read_roll(envelope.unverified())
         if digest != member.digest:
             raise Refused("other-roster")
-        at = 16 * member.index
         context = member.context("roll", envelope.round, topics.COORDINATOR, member.place.device)
-        if not constant_time_equal(tags[at : at + 16], roll_tag(member.opening_key, context, digest, present)):
-            raise Refused("bad-tag")
+        check_tag(tags, member.index, roll_tag(member.opening_key, context, digest, present))
         if (envelope.epoch, envelope.round) == (self.epoch, self.round) and present == self._present:
             return None
         if (envelope.epoch, envelope.round) <= (self.epoch, self.round):
@@ -92,10 +91,10 @@ class RollCall:
     def _count(self, round):
         return self._close if self._window == round // CLOSE_WINDOW else 0
 
-    def steps(self, member, dealing, round, present, workspace):
+    def steps(self, member, dealing, round, present, own):
         """Generator: make the answer in short steps, and yield the action that keeps and sends it. Raises Refused("no-share").
 
-        `dealing` is the board's Dealing; `workspace()` returns the buffers for a power.
+        `dealing` is the board's Dealing; `own` its Contributing, which has the buffers for a power.
         """
         field = member.field
         total = blinding.share(
@@ -108,7 +107,7 @@ class RollCall:
                 total += int.from_bytes(share[at : at + field.size], "big")
         missing = [peer for peer in member.cohort if not present >> peer & 1]
         if missing:
-            yield from self.recovery_steps(member, dealing, round, missing, workspace)
+            yield from self.recovery_steps(member, dealing, round, missing, own)
         payload = messages.answer((total % field.p).to_bytes(field.size, "big"), self._recovery[3] if missing else None)
         nonce = bytes([ANSWER_NONCE]) + bytes(8) + round.to_bytes(4, "big")
         envelope = seal(member.round_key, nonce, member.context("answer", round), payload)
@@ -119,11 +118,22 @@ class RollCall:
         state = struct.pack(_STATE, present, self._window, close)
         yield [("answer", member.epoch, round, state, envelope)]
 
+    def resend(self, member, opened):
+        """Publish the last answer (again), as long as its round is the last that was opened, `opened`: identical bytes."""
+        if not self.envelope or not member or (self.epoch, self.round) != (member.epoch, opened):
+            return []
+        return [publish_up(member, "answer", self.envelope, False)]
+
+    def next_round(self, member, own):
+        """Return the round whose roll call comes next, as far as this board can tell."""
+        over = (self.epoch, self.round) == (member.epoch, own.opened) or own.last_round(member.epoch) < own.opened
+        return own.opened + 1 if over else max(own.opened, 0)
+
     def has_recovery(self, member, round, missing):
         """Tell whether the recovery share for `missing`, a list of members, is made already."""
         return self._recovery[:3] == (member.epoch, round, missing)
 
-    def recovery_steps(self, member, dealing, round, missing, workspace):
+    def recovery_steps(self, member, dealing, round, missing, own):
         """Generator: make H(round)^(sum of the key shares of `missing`), ahead of a roll call or for one.
 
         Raises Refused("no-share")."""
@@ -137,7 +147,7 @@ class RollCall:
             masks.base(parameters, place.deployment, place.group, member.epoch, round, 0),
             total.to_bytes(dealing.share_bytes + 1, "big"),
             parameters,
-            workspace(),
+            own.buffers(parameters),
         )
         x0, x1 = from_bytes(power, parameters.modulus_bytes)
         self._recovery = (

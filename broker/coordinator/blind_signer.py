@@ -13,7 +13,7 @@ from gmpy2 import gcd, invert, mpz, powmod, powmod_sec
 
 from agent.crypto.blind_rsa import EXPONENT, LEAST
 from agent.crypto.residue import full_domain
-from broker.authority import replace
+from broker.files import replace
 
 KEY_FILE = "signer.pem"
 SIGNED_FILE = "signed.db"
@@ -33,7 +33,7 @@ class BlindSigner:
     """The key and the record in a coordinator's folder. `modulus` is what rosters name as their signer, 256 bytes."""
 
     def __init__(self, folder: Path) -> None:
-        """Open the folder; make the key if there is none. Raises BlindSignerError if the key file is of no use."""
+        """Open the folder; make the key if there is none. Raises BlindSignerError if one of the files is of no use."""
         path = folder / KEY_FILE
         if not path.exists():
             replace(path, RSA.generate(8 * LEAST, e=EXPONENT).export_key(pkcs=8))
@@ -48,9 +48,7 @@ class BlindSigner:
         self._d_p = invert(EXPONENT, self._p - 1)
         self._d_q = invert(EXPONENT, self._q - 1)
         self._q_inverse = invert(self._q, self._p)
-        self._signed = sqlite3.connect(folder / SIGNED_FILE, isolation_level=None)
-        for statement in ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL", "PRAGMA busy_timeout=5000", _TABLE):
-            self._signed.execute(statement)
+        self._signed = _record(folder / SIGNED_FILE)
 
     def close(self) -> None:
         """Release the record."""
@@ -60,7 +58,8 @@ class BlindSigner:
         """Return the blind signature, 256 bytes. The same request again has the same answer: one that got lost is no second.
 
         That it was made is on the disk before this returns. Raises BlindSignerError: "malformed"; "second" for another message of
-        the same board in the same query; "past" for a query before the last that was signed for this board.
+        the same board in the same query; "past" for a query before the last that was signed for this board. Raises sqlite3.Error if
+        the disk does not take it: then nothing is signed.
         """
         if len(blinded) != LEAST or int.from_bytes(blinded, "big") >= self._n:
             raise BlindSignerError("malformed")
@@ -103,6 +102,17 @@ class BlindSigner:
     def statement(self) -> bytes:
         """Return the modulus and the proof that `read_statement` checks, 9 times 256 bytes, for the authority."""
         return self.modulus + b"".join(self._power(point) for point in _points(self.modulus))
+
+
+def _record(path: Path) -> sqlite3.Connection:
+    signed = sqlite3.connect(path, isolation_level=None)
+    try:
+        for statement in ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL", "PRAGMA busy_timeout=5000", _TABLE):
+            signed.execute(statement)
+    except sqlite3.Error as error:
+        signed.close()
+        raise BlindSignerError(f"{path} is of no use ({error}); restore it from a copy") from None
+    return signed
 
 
 def read_statement(statement: bytes) -> bytes:

@@ -3,9 +3,11 @@
 import fcntl
 import json
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from agent.crypto import p256
 from agent.crypto.errors import CryptoError
@@ -14,15 +16,19 @@ from agent.joye_libert.parameters import ParameterError
 from agent.protocols import UnknownProtocol
 from agent.wire import messages, rosters, topics
 from agent.wire.envelope import Context, Envelope, EnvelopeError
-from broker.authority import AuthorityError, read_public, replace, write_private
+from broker.authority import AuthorityError, read_public
 from broker.coordinator import protocols
 from broker.coordinator.actions import Saved
 from broker.coordinator.blind_signer import BlindSigner, BlindSignerError
+from broker.coordinator.forms import StorageError
 from broker.coordinator.machine import Machine
 from broker.coordinator.place import Place
 from broker.coordinator.protocols.gossip import Gossip
-from broker.coordinator.protocols.private_sum import Schedule
-from broker.coordinator.storage import Storage, StorageError
+from broker.coordinator.schedule import Schedule
+from broker.coordinator.storage import Storage
+from broker.files import replace, write_private
+
+LOCK_S = 0.5  # is_running() in other processes holds the lock for a moment
 
 
 class HomeError(Exception):
@@ -61,20 +67,18 @@ class Home:
 
         Raises HomeError if another does already. kill -9 leaves nothing locked.
         """
+        deadline = time.monotonic() + LOCK_S
         with (self._folder / "coordinator.lock").open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise HomeError(f"another process runs the coordinator in {self._folder}") from None
+            while not _locked(file, fcntl.LOCK_EX):
+                if time.monotonic() >= deadline:
+                    raise HomeError(f"another process runs the coordinator in {self._folder}")
+                time.sleep(LOCK_S / 20)
             yield
 
     def is_running(self) -> bool:
         """Tell whether a process runs this coordinator."""
-        try:
-            with self.lock():
-                return False
-        except HomeError:
-            return True
+        with (self._folder / "coordinator.lock").open("w") as file:
+            return not _locked(file, fcntl.LOCK_SH)
 
     @staticmethod
     def init(folder: Path, deployment: str, authority: bytes) -> "Home":
@@ -143,6 +147,15 @@ class Home:
         if roster.coordinator.hex() != self.public:
             raise HomeError(f"the roster of {group} names another coordinator; sign it for the key {self.public}")
         return Place(self.deployment, group, parsed.epoch, parsed.digest(context), signed, roster)
+
+
+def _locked(file: IO[str], kind: int) -> bool:
+    """Lock an open file, until it is closed, unless that would have to wait."""
+    try:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _read_settings(text: str) -> tuple[str, bytes]:

@@ -27,6 +27,12 @@ class Members:
         unknown = Horizon(self._place.group, self._place.epoch, device, -1, -1, 0)
         return self.horizons.get(device, unknown)
 
+    def advance(self, device: str, last: int, announced: int, held: int) -> Horizon:
+        """Know from now on how far a member can go, and return the record of it."""
+        record = Horizon(self._place.group, self._place.epoch, device, last, announced, held)
+        self.horizons[device] = record
+        return record
+
     def ready(self, round_number: int) -> int:
         """Return the bitmap of those that can take part in a round."""
         return roll_call.bitmap(self.index[name] for name in self.names if self.horizon(name).round >= round_number)

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import socket
+import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -15,11 +16,11 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from agent.wire import coordination, messages, topics
 from broker.coordinator.actions import Action, CloseRound, Publish, Record
+from broker.coordinator.gate import KINDS
 from broker.coordinator.machine import Machine
 from broker.coordinator.protocols.gossip import Gossip
 from broker.coordinator.queries import REFUSED, CloseQuery
 from broker.coordinator.storage import Storage
-from broker.coordinator.uploads import KINDS
 
 log = logging.getLogger("hum.coordinator")
 
@@ -70,8 +71,8 @@ class Service:
         self._health_due = 0.0
 
     async def run(self) -> None:
-        """Connect, serve, and connect again when the link is lost. Raises SQLAlchemyError when the database fails."""
-        failure: SQLAlchemyError | None = None
+        """Connect, serve, and connect again when the link is lost. Raises SQLAlchemyError or sqlite3.Error when a database fails."""
+        failure: SQLAlchemyError | sqlite3.Error | None = None
         while failure is None:
             try:
                 async with self._client() as client:
@@ -79,7 +80,7 @@ class Service:
                     try:
                         await self._serve(client)
                         return
-                    except SQLAlchemyError as error:
+                    except (SQLAlchemyError, sqlite3.Error) as error:
                         # Kept, for leaving the client may raise too. What the machines hold is not what is recorded
                         # any more, so there is no going on: the next start restores what is.
                         failure = error
@@ -105,7 +106,7 @@ class Service:
         return all(machine.finished for machine in self._machines.values())
 
     async def _serve(self, client: aiomqtt.Client) -> None:
-        for levels in (*(f"g/+/up/+/{kind}" for kind in (*KINDS, "aggregate", "blind")), "dev/+/state"):
+        for levels in (*(f"g/+/up/+/{kind}" for kind in KINDS), "dev/+/state"):
             await client.subscribe(f"hum/v1/{self._deployment}/{levels}", qos=1)
         await client.subscribe(f"hum/v1/{self._deployment}/dev/+/diag", qos=0)
         await client.publish(topics.coordinator_state(self._deployment), messages.presence(True), qos=1, retain=True)
@@ -142,12 +143,13 @@ class Service:
 
     def _hear_requests(self) -> None:
         """Give what `hum query`, another process, has asked to the machines."""
-        for request in self._storage.queries.waiting():
-            machine = self._machines.get(request.group)
-            if isinstance(machine, Gossip):
-                machine.ask(request)
-            else:
-                self._commit([CloseQuery(request.id, REFUSED, "unknown-group")])
+        waiting = self._storage.queries.waiting()
+        askable = {group: machine for group, machine in self._machines.items() if isinstance(machine, Gossip)}
+        for group, machine in askable.items():
+            machine.ask([request for request in waiting if request.group == group])
+        unknown = [request for request in waiting if request.group not in askable]
+        if unknown:
+            self._commit([CloseQuery(request.id, REFUSED, "unknown-group") for request in unknown])
 
     def _each(self, event: Callable[[Machine], list[Action]]) -> None:
         for machine in self._machines.values():

@@ -8,14 +8,8 @@ from agent.protocols.contributing import CONTRIBUTION_NONCE, READY_NONCE, nonce
 from agent.protocols.roll_call import ANSWER_NONCE
 from agent.wire import coordination
 from agent.wire.envelope import Envelope
+from broker.coordinator.gate import Refused
 from broker.coordinator.place import Place
-
-UPLOAD_MOST = 2048
-KINDS = ("ready", "contribution", "answer")
-
-
-class Refused(Exception):
-    """An input is against the protocol. args[0] is the named reason."""
 
 
 @dataclass(frozen=True)
@@ -27,19 +21,6 @@ class Uploads:
     parameters: Parameters
     field: blinding.Field
     everyone: int
-
-    def parse(self, device: str, kind: str, payload: bytes) -> Envelope:
-        """Return the envelope, if it is of a member and of this epoch. It is not authenticated yet."""
-        if kind not in KINDS:
-            raise Refused("wrong-topic")
-        if device not in self.round_keys:
-            raise Refused("not-a-member")
-        if len(payload) > UPLOAD_MOST:
-            raise Refused("oversized")
-        parsed = Envelope(payload)
-        if parsed.epoch != self.place.epoch:
-            raise Refused("wrong-epoch")
-        return parsed
 
     def ready(self, device: str, parsed: Envelope) -> int:
         """Return the bitmap of those that hold the board's key shares."""

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from agent.wire import topics
 from agent.wire.topics import CLIENT
-from broker.authority import replace
+from broker.files import alone_in, replace
 
 PACKET_MOST = 16384
 KINDS = ("roster", "round", "roll", "query", "result")  # what a coordinator says to all of a group
@@ -76,6 +76,31 @@ def read_password(path: Path, user: str) -> str:
         ) from None
 
 
+def _write_hashed(path: Path, credentials: dict[str, str]) -> None:
+    """Replace the password file once its passwords are hashed: a broker may read it at any time."""
+    program = find("mosquitto_passwd")
+    plain = path.with_name("passwords.new")
+    replace(plain, "".join(f"{user}:{password}\n" for user, password in credentials.items()).encode())
+    try:
+        hashed = subprocess.run([program, "-U", str(plain)], capture_output=True, check=False)
+        if hashed.returncode:
+            raise BrokerError(f"mosquitto_passwd failed: {hashed.stderr.decode(errors='replace').strip()}")
+        plain.rename(path)
+    finally:
+        plain.unlink(missing_ok=True)
+
+
+def _with_new_users(path: Path, users: list[str]) -> dict[str, str]:
+    """Write the credentials of `users` to a credentials.json, those that are in it unchanged, and return them. Raises BrokerError."""
+    try:
+        known = _known(path)
+    except ValueError:
+        raise BrokerError(f"{path} is damaged; restore it, or remove it and give every board a new password") from None
+    credentials = {user: known.get(user) or secrets.token_urlsafe(18) for user in users}
+    replace(path, (json.dumps(credentials, indent=1) + "\n").encode())
+    return credentials
+
+
 def write(
     folder: Path, deployment: str, devices: Iterable[str], address: str, port: int, tls: Path | None
 ) -> dict[str, str]:
@@ -85,27 +110,16 @@ def write(
     server.crt and server.key; without it the listener is plain TCP, which is for a loopback or a closed network only.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    credentials_path = folder / "credentials.json"
-    try:
-        known = _known(credentials_path)
-    except ValueError:
-        raise BrokerError(
-            f"{credentials_path} is damaged; restore it, or remove it and give every board a new password"
-        ) from None
     users = [topics.COORDINATOR, CLIENT, *devices]
     if len(set(users)) != len(users):
         raise BrokerError(f"two users of one name; no device can be called {CLIENT} or {topics.COORDINATOR}")
     for name in ("server.crt", "server.key"):
         if tls and not (tls / name).is_file():
             raise BrokerError(f"no {name} in {tls}")
-    credentials = {user: known.get(user) or secrets.token_urlsafe(18) for user in users}
-    replace(credentials_path, (json.dumps(credentials, indent=1) + "\n").encode())
     passwords = folder / "passwords"
-    replace(passwords, "".join(f"{user}:{password}\n" for user, password in credentials.items()).encode())
-    hashed = subprocess.run([find("mosquitto_passwd"), "-U", str(passwords)], capture_output=True, check=False)
-    if hashed.returncode:
-        passwords.unlink(missing_ok=True)  # it holds them in plain
-        raise BrokerError(f"mosquitto_passwd failed: {hashed.stderr.decode(errors='replace').strip()}")
+    with alone_in(folder):  # `make provision` adds passwords to the same file
+        credentials = _with_new_users(folder / "credentials.json", users)
+        _write_hashed(passwords, credentials)
     rules = folder / "access"
     replace(rules, access_rules(deployment).encode())
     lines = [

@@ -83,7 +83,7 @@ def everything(machine):
             value = dict(value)
         elif isinstance(value, list):
             value = list(value)
-        elif name in ("member", "_own", "_dealing", "_roll_call", "_audit") and value is not None:
+        elif name in ("member", "_own", "_dealing", "_roll_call", "_answering", "audit") and value is not None:
             value = everything(value)
         known[name] = value
     return known
@@ -95,7 +95,9 @@ def refuses(machine, reason, event, *arguments):
     assert event(*arguments) == [], reason
     after = everything(machine)
     for name in before:
-        unread = name == "_roll_call" and before[name] is None  # its code is loaded when a roll call is heard
+        unread = (
+            name in ("_roll_call", "_answered") and before["_roll_call"] is None
+        )  # it is read when a roll call is heard
         assert unread or after[name] == before[name], (reason, name)
     counted[reason] = counted.get(reason, 0) + 1
     assert machine.refused == counted, (reason, machine.refused)

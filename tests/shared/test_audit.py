@@ -154,7 +154,7 @@ def test_the_code_leaves_the_memory_when_the_round_is_over():
         show([device], ALL)
         before = device.unloads
         device.hear(*over)
-        assert device.unloads == before + 1 and device.machine._audit is None
+        assert device.unloads == before + 1 and device.machine._answering.audit is None
         assert not device.machine.in_round() or over[0] == ROUND
         device.idle()
         assert device.take("answer") == []
@@ -400,9 +400,9 @@ def test_letters_that_are_forged_replayed_or_malformed_change_nothing_and_are_co
         changed[at] ^= 1
         refuses(device.machine, "bad-tag", device.machine.message, box, bytes(changed))
         changed[at] ^= 1
-    before = everything(device.machine)["_audit"]["_alike"]
+    before = everything(device.machine)["_answering"]["audit"]["_alike"]
     assert device.machine.message(box, good) == []
-    assert everything(device.machine)["_audit"]["_alike"] == before | 2
+    assert everything(device.machine)["_answering"]["audit"]["_alike"] == before | 2
 
 
 def test_one_member_can_deny_the_sum_and_is_named():
@@ -449,8 +449,8 @@ def test_a_power_for_the_missing_gets_the_room_of_the_audit():
     show(devices.values(), WITHOUT_D)
     for name in (B, C):
         devices[A].hear(mailbox(A, name), vouch(name, A, WITHOUT_D))
-    while devices[A].machine._audit:
-        assert devices[A].step() and not devices[A].machine._workspace
+    while devices[A].machine._answering.audit:
+        assert devices[A].step() and not devices[A].machine._own.workspace
     assert devices[A].unloads == 1
     devices[A].idle()
     assert len(devices[A].take("answer")) == 1

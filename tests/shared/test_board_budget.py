@@ -30,9 +30,11 @@ class Meter:
 
 
 def street():
+    """A street whose first board has joined."""
     if not _streets:
-        _streets.append(Street(5, 1))
-        _streets[0].start()
+        one = Street(5, 1)
+        one.deliver(one.boards[0], "hum/v1/test/g/street/roster", one.signed)
+        _streets.append(one)
     return _streets[0]
 
 

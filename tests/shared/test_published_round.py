@@ -102,7 +102,7 @@ def play(device, number, published):
     device.hear(mailbox(ME, topics.COORDINATOR), bytes_of(mine, "receipt"))
     device.hear(ROLL, b"")
     device.idle()
-    assert ("settle", 1, number) in device.done and device.machine.pending is None
+    assert ("settle", 1, number) in device.done and device.machine._own.pending is None
 
 
 def test_the_published_rounds_are_reproduced_from_keys_to_receipts():

@@ -91,7 +91,7 @@ def test_three_answers_give_the_sum_of_the_blinds_of_those_listed():
         sealed = answer(device, 0, ALL)
         assert Envelope(sealed).nonce == nonce(3, 0)
         summed, recovery = street().answer(name, sealed, 0)
-        assert recovery is None and device.machine._workspace is None  # nobody is missing: no power at all
+        assert recovery is None and device.machine._own.workspace is None  # nobody is missing: no power at all
         total += {1: 3, 2: -3, 3: 1}[x] * int.from_bytes(summed, "big")  # Lagrange at 0 over 1, 2, 3
     blinds = [street().devices[name].machine._dealing.blinding_seed for name in ALL]
     assert total % field.p == sum([blinding.blind(seed, 0, field) for seed in blinds]) % field.p
@@ -121,7 +121,7 @@ def test_shares_of_several_missing_members_are_added_before_the_power():
     device = board()
     machine = device.machine
     calls = machine._answers()
-    for _ in play(device, calls.recovery_steps(machine.member, machine._dealing, 0, [1, 3], machine._buffers)):
+    for _ in play(device, calls.recovery_steps(machine.member, machine._dealing, 0, [1, 3], machine._own)):
         continue
     assert calls._recovery[-1] == power(0, 2 * FEW + 4)
 
@@ -317,7 +317,7 @@ def membership(seal):
     names = [name_of(index) for index in range(8)]
     place = Provision(PLACE[0], PLACE[1], ME, private(ME), public(ME), public("authority"), Policy(3, 4, None, 2, 0))
     member = joining.accept(place, roster(NAMES_AND_KEYS, cohort=4, seal=seal), 1)
-    member.take_keys(bytes(16), b"k" * 16, bytes(513), bytes(128))
+    member.restore(member.digest + bytes(16) + b"k" * 16 + bytes(513) + bytes(128))
     assert member.names == names and len(member.cohort) == 4
     return member
 

@@ -7,13 +7,11 @@ starts on time in any case.
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from hashlib import sha256
 
 from agent.joye_libert import blinding, cohorts, parameters
 from agent.joye_libert.packing import Packing
 from agent.wire import coordination, messages
-from agent.wire.envelope import Envelope, EnvelopeError
+from agent.wire.envelope import Envelope
 from broker.coordinator import aggregation, roll_call
 from broker.coordinator.actions import (
     Action,
@@ -21,33 +19,21 @@ from broker.coordinator.actions import (
     CloseRound,
     Contribution,
     Counted,
-    Horizon,
     OpenRound,
     RollCall,
     Saved,
 )
 from broker.coordinator.answers import Answers, Layout
+from broker.coordinator.gate import UPLOAD_MOST, Gate, Refused, Upload
 from broker.coordinator.members import Members
 from broker.coordinator.notices import Notices
 from broker.coordinator.place import Place
-from broker.coordinator.uploads import Refused, Uploads
+from broker.coordinator.schedule import Schedule
+from broker.coordinator.uploads import Uploads
+
+__all__ = ["PrivateSum", "Schedule"]
 
 WINDOW_SHARE = 0.8  # the most of the interval that contributions may take; the rest is for answers
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """Seconds: a round opens every `interval`, at most `patience` later if members still make masks; contributions are taken for
-    `window`, or 4/5 of the interval if that is less, then answers for `answers`, or until the next round opens.
-
-    `rounds` ends the epoch after so many; None goes on for ever.
-    """
-
-    interval: float
-    window: float
-    patience: float
-    rounds: int | None = None
-    answers: float = 600.0
 
 
 class PrivateSum:
@@ -64,7 +50,9 @@ class PrivateSum:
         unix_time: Callable[[], float] = time.time,
     ) -> None:
         self.place = place
-        self.refused: dict[str, int] = {}
+        takers = {"ready": self._on_ready, "contribution": self._on_contribution, "answer": self._on_answer}
+        self._gate = Gate(place, takers, UPLOAD_MOST)
+        self.refused = self._gate.refused
         self._schedule = schedule
         chosen = parameters.load(place.roster.parameters)
         packing = Packing(place.roster.slots, len(place.roster.members), chosen.bits)
@@ -138,12 +126,8 @@ class PrivateSum:
 
     def message(self, device: str, kind: str, payload: bytes, now: float) -> list[Action]:
         """Take what `device` published to its `kind` topic."""
-        take = {"ready": self._on_ready, "contribution": self._on_contribution, "answer": self._on_answer}
-        try:
-            parsed = self._uploads.parse(device, kind, payload)
-            actions = take[kind](device, parsed, sha256(payload).digest())
-        except (Refused, EnvelopeError, messages.MessageError) as error:
-            self.refuse(error.args[0])
+        actions = self._gate.take(device, kind, payload)
+        if actions is None:
             return []
         self._members.heard(device)
         return [*actions, *self.tick(now)] if kind != "ready" else actions
@@ -177,66 +161,60 @@ class PrivateSum:
         """Idle time: compute one of the factors that the sums of the round in progress, or to come, open with."""
         self._factors.prepare(self._round)
 
-    def refuse(self, reason: str) -> None:
-        """Count one refusal."""
-        self.refused[reason] = self.refused.get(reason, 0) + 1
-
     # -- messages
 
-    def _on_ready(self, device: str, parsed: Envelope, _digest: bytes) -> list[Action]:
-        held = self._uploads.ready(device, parsed)
+    def _on_ready(self, upload: Upload) -> list[Action]:
+        device, number = upload.device, upload.envelope.round
+        held = self._uploads.ready(device, upload.envelope)
         known = self._members.horizon(device)
-        more = parsed.round == known.announced and held != known.held and not known.held & ~held
-        if parsed.round <= known.announced and not more:
+        more = number == known.announced and held != known.held and not known.held & ~held
+        if number <= known.announced and not more:
             raise Refused("replayed")
-        return [self._advance(device, max(known.round, parsed.round), parsed.round, held)]
+        return [self._members.advance(device, max(known.round, number), number, held)]
 
-    def _advance(self, device: str, last: int, announced: int, held: int) -> Horizon:
-        record = Horizon(self.place.group, self.place.epoch, device, last, announced, held)
-        self._members.horizons[device] = record
-        return record
-
-    def _on_contribution(self, device: str, parsed: Envelope, digest: bytes) -> list[Action]:
+    def _on_contribution(self, upload: Upload) -> list[Action]:
+        device, number = upload.device, upload.envelope.round
         for known in (self._current.get(device), self._previous.get(device)):
-            if known and known.round == parsed.round and known.digest == digest:
-                self.refuse("duplicate")
+            if known and known.round == number and known.digest == upload.digest:
+                self._gate.refuse("duplicate")
                 return [self._notices.mail(device, known.receipt)]
-        if parsed.round < self._round or (parsed.round == self._round and self.phase == "roll"):
-            raise self._late(device, parsed)
-        if parsed.round != self._round or self.phase != "open":
+        if number < self._round or (number == self._round and self.phase == "roll"):
+            raise self._late(upload)
+        if number != self._round or self.phase != "open":
             raise Refused("early")
-        ciphertext, last, held = self._uploads.contribution(device, parsed)
+        ciphertext, last, held = self._uploads.contribution(device, upload.envelope)
         if device in self._current:
             raise Refused("conflict")
-        receipt = self._notices.receipt(parsed.round, device, digest)
-        place = (self.place.group, self.place.epoch, parsed.round, device)
-        record = Contribution(*place, digest, ciphertext, held, receipt)
+        receipt = self._notices.receipt(number, device, upload.digest)
+        place = (self.place.group, self.place.epoch, number, device)
+        record = Contribution(*place, upload.digest, ciphertext, held, receipt)
         self._current[device] = record
         horizon = self._members.horizon(device)
-        moved = [self._advance(device, last, horizon.announced, horizon.held)] if last > horizon.round else []
+        moved = [self._members.advance(device, last, horizon.announced, horizon.held)] if last > horizon.round else []
         return [record, *moved, self._notices.mail(device, receipt)]
 
-    def _late(self, device: str, parsed: Envelope) -> Refused:
+    def _late(self, upload: Upload) -> Refused:
         """Who is only just too late lives: the next round waits for it again."""
-        if parsed.round + 1 >= self._round:
-            self._uploads.contribution(device, parsed)
-            self._members.heard(device)
+        if upload.envelope.round + 1 >= self._round:
+            self._uploads.contribution(upload.device, upload.envelope)
+            self._members.heard(upload.device)
         return Refused("late")
 
-    def _on_answer(self, device: str, parsed: Envelope, digest: bytes) -> list[Action]:
-        if parsed.round != self._round or not self._answers:
-            raise Refused("late" if parsed.round < self._round else "early")
+    def _on_answer(self, upload: Upload) -> list[Action]:
+        device, number = upload.device, upload.envelope.round
+        if number != self._round or not self._answers:
+            raise Refused("late" if number < self._round else "early")
         known = self._answers.get(device)
-        if known and known.digest == digest:
-            self.refuse("duplicate")
+        if known and known.digest == upload.digest:
+            self._gate.refuse("duplicate")
             return []
         index = self._members.index[device]
         if not self._answers.present >> index & 1:
             raise Refused("not-listed")
-        blinded, recovered = self._uploads.answer(device, parsed, self._answers.has_missing(index))
+        blinded, recovered = self._uploads.answer(device, upload.envelope, self._answers.has_missing(index))
         if known:
             raise Refused("conflict")
-        record = Answer(self.place.group, self.place.epoch, parsed.round, device, digest, blinded, recovered)
+        record = Answer(self.place.group, self.place.epoch, number, device, upload.digest, blinded, recovered)
         self._answers.add(record)
         return [record]
 
@@ -296,7 +274,7 @@ class PrivateSum:
         if answers is not None:
             status, sums, summed, wrong = answers.status(), answers.total(), answers.summed(), answers.wrong()
             for reason in ["wrong-sum"] * len(answers.failed) + ["wrong-share"] * len(wrong):
-                self.refuse(reason)
+                self._gate.refuse(reason)
         missing = [name for index, name in enumerate(self._members.names) if not summed >> index & 1]
         message = self._notices.result(self._round, status, missing, sums)
         latency_ms = (now - self._opened_at) * 1000
