@@ -1,18 +1,14 @@
 """The command line in the test's own process, as an operator has it in a folder."""
 
-import contextlib
-import io
 import json
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
-from agent.crypto import accelerate
 from firmware.cli import main
+from tests.called import called
 from tests.firmware_device import FlashedDevice
 
 
@@ -23,20 +19,7 @@ class Tool:
     folder: Path
 
     def call(self, *arguments: object) -> "subprocess.CompletedProcess[str]":
-        output, errors = io.StringIO(), io.StringIO()
-        with contextlib.chdir(self.folder), contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
-            status = self._call([str(argument) for argument in arguments])
-        return subprocess.CompletedProcess(arguments, status, output.getvalue(), errors.getvalue())
-
-    def _call(self, arguments: list[str]) -> int:
-        try:
-            with mock.patch.object(sys, "argv", ["firmware", *arguments]):
-                main()
-        except SystemExit as end:
-            return int(end.code or 0)
-        finally:
-            accelerate.install()
-        return 0
+        return called(main, "firmware", self.folder, *arguments)
 
     def json(self, *arguments: object) -> Any:
         done = self.call(*arguments, "--json")

@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,28 +15,18 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.crypto import accelerate, blind_rsa
+from agent.crypto import blind_rsa
 from agent.crypto.blind_rsa import run
 from agent.crypto.sha384 import sha384
 from agent.gossip import proof
 from broker.coordinator.blind_signer import KEY_FILE, BlindSigner, BlindSignerError, read_statement
+from tests.both_ways import both_ways, implementation
 from tests.signer_at_hand import key_file, signer_in
 
 ROOT = Path(__file__).parent.parent
 BITS = 2048
 
 examples = settings(max_examples=25, deadline=None, derandomize=True)
-both_ways = pytest.mark.parametrize("host", [False, True], ids=["pure", "host"])
-
-
-@contextmanager
-def implementation(host: bool) -> Iterator[None]:
-    if host:
-        accelerate.use_host_libraries()
-    try:
-        yield
-    finally:
-        accelerate.install()
 
 
 def pss(salt_length: int) -> padding.PSS:

@@ -1,7 +1,5 @@
 """The `hum` command as a person and a program meet it: what it prints, and that every error is one line and exit status 1."""
 
-import contextlib
-import io
 import json
 import os
 import re
@@ -18,7 +16,7 @@ from unittest import mock
 import pytest
 from typer.main import get_command
 
-from agent.crypto import accelerate, p256
+from agent.crypto import p256
 from agent.protocols import policy
 from agent.wire import coordination, rosters
 from agent.wire.envelope import Context, Envelope
@@ -26,6 +24,7 @@ from broker.cli import app, main
 from broker.coordinator.actions import CloseRound, OpenRound
 from broker.coordinator.home import Home
 from broker.coordinator.storage import Storage
+from tests.called import called
 from tests.signer_at_hand import key_file
 
 PROJECT = Path(__file__).parent.parent
@@ -89,24 +88,8 @@ class Hum:
         )
 
     def call(self, *arguments: object) -> "subprocess.CompletedProcess[str]":
-        """The same in this process, for the many ways to go wrong: a process takes a second to import all it needs."""
-        output, errors = io.StringIO(), io.StringIO()
-        with contextlib.chdir(self.folder), contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
-            status = self._call([str(argument) for argument in arguments])
-        return subprocess.CompletedProcess(arguments, status, output.getvalue(), errors.getvalue())
-
-    def _call(self, arguments: list[str]) -> int:
-        try:
-            with mock.patch.object(sys, "argv", ["hum", *arguments]):
-                main()
-        except SystemExit as end:  # what the interpreter makes of it at the end of a process
-            if isinstance(end.code, str):
-                print(end.code, file=sys.stderr)
-                return 1
-            return end.code or 0
-        finally:
-            accelerate.install()
-        return 0
+        """The same in this process."""
+        return called(main, "hum", self.folder, *arguments)
 
     def json(self, *arguments: object) -> Any:
         """Run with --json; the answer is the one line on standard output."""

@@ -1,17 +1,15 @@
 """What `hum-sim demo` cannot use: one line on standard error that says what is wrong, exit status 1, nothing left running."""
 
-import contextlib
 import gzip
-import io
 import os
 import subprocess
 import sys
 from pathlib import Path
-from unittest import mock
 
 import pytest
 
 from host_sim.cli import main
+from tests.called import called
 from tests.processes import running
 
 HUM_SIM = str(Path(sys.executable).parent / "hum-sim")
@@ -26,17 +24,9 @@ def hum_sim(folder: Path, *arguments: object) -> "subprocess.CompletedProcess[st
 
 def refused(folder: Path, *arguments: object) -> str:
     """Return the one line that says why, without its prefix: of a text to exit with Python makes standard error, and status 1."""
-    output = io.StringIO()
-    with (
-        contextlib.chdir(folder),
-        contextlib.redirect_stdout(output),
-        contextlib.redirect_stderr(output),
-        mock.patch.object(sys, "argv", ["hum-sim", "demo", *map(str, arguments)]),
-        pytest.raises(SystemExit) as ended,
-    ):
-        main()
-    assert output.getvalue() == ""
-    [line] = str(ended.value.code).splitlines()
+    run = called(main, "hum-sim", folder, "demo", *arguments)
+    assert (run.returncode, run.stdout) == (1, "")
+    [line] = run.stderr.splitlines()
     prefix, _, message = line.partition(": ")
     assert prefix == "hum-sim"
     assert running(folder) == {}

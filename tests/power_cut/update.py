@@ -18,8 +18,9 @@ sys.path[:] = [".", "tests", "tests/shared"] + [p for p in sys.path if p.startsw
 
 import releases_at_hand  # noqa: E402
 import vfs  # noqa: E402
+from files_at_hand import read, write  # noqa: E402
 from power_cut import flash as nor  # noqa: E402
-from releases_at_hand import Signed, make, read, update, write  # noqa: E402
+from releases_at_hand import Signed, make, update  # noqa: E402
 
 from agent.crypto import p256  # noqa: E402
 from agent.runtime import staging, versions  # noqa: E402

@@ -3,6 +3,8 @@
 import os
 from hashlib import sha256
 
+from files_at_hand import read, write
+
 from agent.crypto import p256
 from agent.runtime import versions
 from agent.runtime.staging import Staging
@@ -75,19 +77,6 @@ def cut_up(deployment, data):
     return {topics.chunk(deployment, digest, at // size): data[at : at + size] for at in range(0, len(data), size)}
 
 
-class Folder:
-    """A new folder for a `with`, removed with all that is in it."""
-
-    def __enter__(self):
-        name = "hum-update-" + "".join(["%02x" % byte for byte in os.urandom(8)])
-        self._path = (os.getenv("TMPDIR") or "/tmp") + "/" + name
-        os.mkdir(self._path)
-        return self._path
-
-    def __exit__(self, kind, error, trace):
-        remove(self._path)
-
-
 def board_with(root, signed):
     """Have a board under `root` that runs the version `signed` from folder a; return its Versions."""
     signed.put(root, "a")
@@ -132,22 +121,3 @@ def walk(path):
         below = path + "/" + name
         found += walk(below) if os.stat(below)[0] & 0x4000 else [below]
     return found
-
-
-def remove(path):
-    if os.stat(path)[0] & 0x4000:
-        for name in os.listdir(path):
-            remove(path + "/" + name)
-        os.rmdir(path)
-    else:
-        os.remove(path)
-
-
-def write(path, data):
-    with open(path, "wb") as file:
-        file.write(data)
-
-
-def read(path):
-    with open(path, "rb") as file:
-        return file.read()

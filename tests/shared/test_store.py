@@ -3,41 +3,11 @@
 import os
 
 from expect import raises
+from files_at_hand import Folder, read, remove, write
 
 from agent.runtime import store as store_module
 from agent.runtime.mask_stock import ENVELOPE_MAX, MASK_MAX, MaskStock, Spent
 from agent.runtime.store import MARGIN, VALUE_MAX, Corrupt, Full, Store, StoreError
-
-
-class Folder:
-    """A new folder path for a `with`, removed with all that is in it."""
-
-    def __enter__(self):
-        name = "hum-store-" + "".join([f"{byte:02x}" for byte in os.urandom(8)])
-        self._path = (os.getenv("TMPDIR") or "/tmp") + "/" + name
-        return self._path
-
-    def __exit__(self, kind, error, trace):
-        remove(self._path)
-
-
-def remove(path):
-    if os.stat(path)[0] & 0x4000:
-        for name in os.listdir(path):
-            remove(path + "/" + name)
-        os.rmdir(path)
-    else:
-        os.remove(path)
-
-
-def write(path, data):
-    with open(path, "wb") as file:
-        file.write(data)
-
-
-def read(path):
-    with open(path, "rb") as file:
-        return file.read()
 
 
 def flip(path, position):

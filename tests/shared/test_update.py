@@ -3,21 +3,8 @@
 import os
 
 from expect import raises
-from releases_at_hand import (
-    DEPLOYMENT,
-    NEW,
-    OLD,
-    Folder,
-    Signed,
-    board_with,
-    cut_up,
-    make,
-    read,
-    refusal,
-    update,
-    walk,
-    write,
-)
+from files_at_hand import Folder, read, write
+from releases_at_hand import DEPLOYMENT, NEW, OLD, Signed, board_with, cut_up, make, refusal, update, walk
 
 from agent.runtime import staging, versions
 from agent.runtime.versions import Pointer, PointerError, Versions

@@ -4,7 +4,8 @@ import asyncio
 import os
 
 from expect import raises
-from releases_at_hand import BOARD, DEPLOYMENT, NEW, OLD, PUBLIC, Folder, Signed, board_with, cut_up, update
+from files_at_hand import Folder
+from releases_at_hand import BOARD, DEPLOYMENT, NEW, OLD, PUBLIC, Signed, board_with, cut_up, update
 
 from agent.runtime import updater as module
 from agent.runtime import versions
