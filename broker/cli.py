@@ -14,15 +14,13 @@ from agent.crypto import accelerate
 from agent.wire import coordination
 from broker import releases
 from broker.authority import Authority, AuthorityError
-from broker.authority_commands import Seal, authority_app
+from broker.authority_commands import authority_app
 from broker.coordinator.home import Home, HomeError
 from broker.coordinator_commands import coordinator_app
 from broker.mosquitto import configuration
 from broker.options import AUTHORITY, STATE, AsJson, AuthorityFolder, StateFolder, one_line, show, show_table
 from broker.query_commands import QueryError, query
 from broker.release_commands import release_app
-
-__all__ = ["Seal", "app", "main"]
 
 STATUS = {coordination.COMPLETE: "complete", coordination.INCOMPLETE: "incomplete", coordination.INVALID: "invalid"}
 

@@ -20,7 +20,7 @@ from agent.protocols import overlay
 from agent.protocols.mail import SPLIT, VOUCH
 from agent.wire import topics
 from agent.wire.envelope import Envelope
-from broker.coordinator.protocols.private_sum import Schedule
+from broker.coordinator.schedule import Schedule
 from host_sim.network import Network, VirtualClock
 from host_sim.simulation import Street
 

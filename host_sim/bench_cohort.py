@@ -21,7 +21,8 @@ from agent.protocols.mail import BLINDING
 from agent.wire import topics
 from agent.wire.envelope import Envelope
 from broker.coordinator.actions import CloseRound, Publish, Saved
-from broker.coordinator.protocols.private_sum import PrivateSum, Schedule
+from broker.coordinator.protocols.private_sum import PrivateSum
+from broker.coordinator.schedule import Schedule
 from firmware.compiled import tool
 from host_sim.bench_group import Group
 from host_sim.bench_peers import BATCHES, PAUSE_S, BoardLost, BoardProcess, make_peers, report

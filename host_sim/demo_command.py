@@ -14,7 +14,7 @@ import typer
 
 from agent.wire.messages import MEMBERS_MOST
 from broker.authority import AUDIT_FROM
-from broker.cli import Seal
+from broker.authority_commands import Seal
 from host_sim import households
 from host_sim.demo import Demo, Row
 from host_sim.display import Display

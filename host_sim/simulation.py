@@ -14,7 +14,7 @@ from agent.wire import coordination, topics
 from broker.authority import Authority
 from broker.coordinator.actions import Action, Publish, Record
 from broker.coordinator.home import Home
-from broker.coordinator.protocols.private_sum import Schedule
+from broker.coordinator.schedule import Schedule
 from host_sim.network import Network
 from host_sim.simulated_board import SimulatedBoard
 

@@ -20,7 +20,8 @@ from agent.wire import coordination, rosters, topics
 from agent.wire.envelope import Context, Envelope, sign
 from broker.coordinator.actions import Action, CloseRound, Counted, Publish, Saved
 from broker.coordinator.place import Place
-from broker.coordinator.protocols.private_sum import PrivateSum, Schedule
+from broker.coordinator.protocols.private_sum import PrivateSum
+from broker.coordinator.schedule import Schedule
 from host_sim.network import Network, VirtualClock
 from host_sim.years_board import REAL, Board, Parts, Violation
 from host_sim.years_crypto import TOY, toy_arithmetic

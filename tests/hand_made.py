@@ -20,7 +20,8 @@ from agent.wire.envelope import Context, Envelope, opening_tag, roll_tag, seal
 from broker.authority import Authority
 from broker.coordinator.actions import Publish
 from broker.coordinator.home import Home
-from broker.coordinator.protocols.private_sum import PrivateSum, Schedule
+from broker.coordinator.protocols.private_sum import PrivateSum
+from broker.coordinator.schedule import Schedule
 from host_sim.observer import Subscription, read_result
 
 NONCES = {"contribution": CONTRIBUTION_NONCE, "ready": READY_NONCE, "answer": ANSWER_NONCE}

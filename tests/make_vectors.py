@@ -25,7 +25,8 @@ from broker.coordinator import interpolation
 from broker.coordinator.actions import Answer, CloseRound, Contribution, Publish, Saved
 from broker.coordinator.aggregation import product, unmask_factor
 from broker.coordinator.place import Place
-from broker.coordinator.protocols.private_sum import PrivateSum, Schedule
+from broker.coordinator.protocols.private_sum import PrivateSum
+from broker.coordinator.schedule import Schedule
 from tests import onion_vectors, query_vectors
 
 FOLDER = Path(__file__).parent / "vectors"

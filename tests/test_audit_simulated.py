@@ -7,7 +7,7 @@ import pytest
 
 from agent.protocols import mail
 from agent.wire import messages, topics
-from broker.coordinator.protocols.private_sum import Schedule
+from broker.coordinator.schedule import Schedule
 from host_sim import bench_audit
 from host_sim.network import Network, VirtualClock
 from host_sim.simulation import SimulatedBoard, Street

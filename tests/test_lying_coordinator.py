@@ -31,9 +31,9 @@ from broker.coordinator.actions import Answer, Contribution, Counted, Publish
 from broker.coordinator.answers import Answers, Layout
 from broker.coordinator.notices import Notices
 from broker.coordinator.place import Place
-from broker.coordinator.protocols.private_sum import Schedule
 from broker.coordinator.recovery import WrongShares
 from broker.coordinator.roll_call import bitmap, members
+from broker.coordinator.schedule import Schedule
 from broker.coordinator.uploads import Uploads
 from host_sim.network import Network, VirtualClock
 from host_sim.simulation import SimulatedBoard, Street

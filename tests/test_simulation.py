@@ -34,7 +34,8 @@ from agent.wire.envelope import Envelope
 from broker.coordinator import aggregation, recovery, roll_call
 from broker.coordinator.actions import Publish, RollCall
 from broker.coordinator.answers import Answers
-from broker.coordinator.protocols.private_sum import PrivateSum, Schedule
+from broker.coordinator.protocols.private_sum import PrivateSum
+from broker.coordinator.schedule import Schedule
 from host_sim import simulated_board
 from host_sim.network import Network, VirtualClock, matches
 from host_sim.observer import Subscription, read_result

@@ -31,8 +31,6 @@ from broker.coordinator.place import Place
 from broker.coordinator.schedule import Schedule
 from broker.coordinator.uploads import Uploads
 
-__all__ = ["PrivateSum", "Schedule"]
-
 WINDOW_SHARE = 0.8  # the most of the interval that contributions may take; the rest is for answers
 
 
