@@ -26,7 +26,7 @@ from firmware.bundle import bundle
 from firmware.homes import rehome
 from firmware.inline import inline
 from firmware.names import shorten
-from firmware.program import BundleError
+from firmware.program import BundleError, check_imports
 from firmware.scopes import bindings
 from firmware.unused import prune
 
@@ -143,6 +143,7 @@ def _prepare(sources: Sources, kept: frozenset[str]) -> Prepared:
     rehome(trees, set(kept))
     trees = prune(trees, set(kept), roots)
     inline(trees, set(kept))
+    check_imports(trees)
     names = shorten(trees, set(kept))
     return {name: _common_first(tree) + ast.unparse(tree) + "\n" for name, tree in trees.items()}, names
 

@@ -38,6 +38,8 @@ def _move(trees: Mapping[str, ast.Module], stay: set[str]) -> bool:
                 if needed is not None and not any(_reaches(source, _name(path), trees) for _, source in needed):
                     former.body.remove(node)
                     _receive(home, node, needed)
+                    for needs, _ in needed:  # or what it uses would move to where it was
+                        users[needs.name].add(path)
                     moved = True
     return moved
 

@@ -12,6 +12,18 @@ class BundleError(Exception):
     """A module does what cannot be kept in a bundle. args[0] says which, and what."""
 
 
+def check_imports(trees: Mapping[str, ast.Module]) -> None:
+    """Check that `trees`, modules by path, have what they import from one another. Raises BundleError."""
+    known = {path.removesuffix(".py").removesuffix("/__init__").replace("/", "."): tree for path, tree in trees.items()}
+    has = {name: set(bindings(tree.body)) for name, tree in known.items()}
+    for path, tree in trees.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and node.module in has:
+                for alias in node.names:
+                    if alias.name not in has[node.module] and f"{node.module}.{alias.name}" not in has:
+                        raise BundleError(f"{path} imports {alias.name} from {node.module}, which has none")
+
+
 @dataclass(frozen=True)
 class Target:
     """What an imported name stands for: the module `module` if `name` is "", else what is called so in it."""

@@ -25,7 +25,7 @@ class _Part:
 
 
 def _mentions(node: ast.AST) -> Iterator[str]:
-    """Yield the names that the node and what is in it mention, but for those that are imported."""
+    """Yield the names that the node and what is in it mention, but for those that are imported under the same name."""
     for each in ast.walk(node):
         match each:
             case ast.Name(id=name, ctx=ast.Load() | ast.Del()) | ast.Attribute(attr=name):
@@ -34,6 +34,8 @@ def _mentions(node: ast.AST) -> Iterator[str]:
                 yield name
             case ast.Global(names=names):
                 yield from names
+            case ast.alias(name=name, asname=str(other)) if other != name:
+                yield name
 
 
 def prune(trees: Mapping[str, ast.Module], kept: set[str], roots: set[str]) -> dict[str, ast.Module]:

@@ -9,6 +9,8 @@ import pytest
 from firmware.compiled import tool
 from firmware.homes import rehome
 from firmware.inline import inline
+from firmware.program import BundleError, check_imports
+from firmware.unused import prune
 
 PROGRAM = """
 said = []
@@ -157,3 +159,30 @@ def test_a_function_moves_to_its_only_user_with_what_it_needs():
     )
     kept = [node.name for node in trees["agent/b.py"].body if isinstance(node, ast.FunctionDef)]
     assert kept == ["two", "three", "four", "g"]
+
+
+def test_what_a_moved_function_uses_is_found_where_it_went():
+    program = {
+        "agent/a.py": "from agent.c import steps\ndef f(): return steps()",
+        "agent/b.py": "def installed(): return 7",
+        "agent/c.py": "from agent.b import installed\ndef steps(): return installed()",
+    }
+    trees = {path: ast.parse(text) for path, text in program.items()}
+    rehome(trees, {"f"})
+    check_imports(trees)
+    assert "def steps" in ast.unparse(trees["agent/a.py"])
+
+
+def test_an_import_of_what_is_not_there_is_refused():
+    trees = {path: ast.parse(text) for path, text in (("agent/a.py", "from agent.b import gone"), ("agent/b.py", ""))}
+    with pytest.raises(BundleError, match="imports gone from"):
+        check_imports(trees)
+
+
+def test_what_is_imported_under_another_name_stays():
+    program = {
+        "agent/a.py": "def f():\n from agent.b import Aes as factory\n return factory()\nf()",
+        "agent/b.py": "class Aes: pass",
+    }
+    left = prune({path: ast.parse(text) for path, text in program.items()}, set(), {"agent/a.py"})
+    assert "class Aes" in ast.unparse(left["agent/b.py"])
