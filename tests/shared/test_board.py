@@ -1,7 +1,8 @@
 """The supervisor at its edges: what it does with a machine's actions when the flash or the memory fails."""
 
+from files_at_hand import Folder
 from street_of_boards import ONE, PLACE, ROLL, ROUND, VALUES, Flash, dealt, mailbox, private, public, up
-from test_store import FailingStore, Folder
+from test_store import FailingStore
 
 from agent.joye_libert import masks, pairs
 from agent.protocols.private_sum import PrivateSum

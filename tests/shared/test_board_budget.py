@@ -1,7 +1,8 @@
 """A board pays for a query from its policy's budget, durably, before anything of the query leaves it."""
 
+from files_at_hand import Folder
 from street_of_askers import Street
-from test_store import FailingStore, Folder
+from test_store import FailingStore
 
 from agent.gossip.privacy import MILLION
 from agent.protocols.provision import Policy

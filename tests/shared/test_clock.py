@@ -1,6 +1,7 @@
 """The clock: what it believes, what it keeps, and that it outlives the ticks' wrapping around."""
 
-from test_store import FailingStore, Folder
+from files_at_hand import Folder
+from test_store import FailingStore
 
 from agent.runtime import clock
 from agent.runtime.calendar import calendar

@@ -4,7 +4,7 @@ import gc
 import sys
 
 from expect import raises
-from test_store import Folder
+from files_at_hand import Folder
 
 from agent.runtime import diagnostics
 from agent.runtime.clock import Clock

@@ -3,7 +3,8 @@
 import asyncio
 
 from expect import raises
-from test_store import FailingStore, Folder, flip
+from files_at_hand import Folder
+from test_store import FailingStore, flip
 
 from agent.meters.pulse import PulseRegister, Pulses, pulses_since
 from agent.runtime import s0_pin

@@ -5,7 +5,7 @@ import os
 import socket
 
 from expect import raises
-from test_store import Folder
+from files_at_hand import Folder
 
 from agent.runtime import discovery, reach, resolve
 from agent.runtime.clock import Clock

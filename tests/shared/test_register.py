@@ -1,9 +1,7 @@
 """Readings as differences of a register: what is counted once, what comes again, and what happens to the flash and the meter."""
 
-import os
-
 from expect import raises
-from test_store import Folder
+from files_at_hand import Folder
 
 from agent.meters import played
 from agent.meters.played import PlayedError, PlayedRegister
@@ -290,7 +288,6 @@ def test_a_played_register_is_the_sum_of_the_steps_that_are_over():
 
 def test_a_played_register_is_read_from_a_file_and_bounded():
     with Folder() as path:
-        os.mkdir(path)
         name = path + "/day.txt"
 
         def refusal(text):

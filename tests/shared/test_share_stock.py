@@ -3,7 +3,8 @@
 import os
 
 from expect import raises
-from test_store import FailingStore, Folder, flip
+from files_at_hand import Folder
+from test_store import FailingStore, flip
 
 from agent.runtime.share_stock import BLINDINGS_EACH, KEYS_EACH, ShareStock
 from agent.runtime.store import Full, Store, StoreError

@@ -4,7 +4,7 @@ import asyncio
 import sys
 
 from expect import raises
-from test_store import Folder
+from files_at_hand import Folder
 
 from agent.meters.simulated import SimulatedMeter
 from agent.runtime.calendar import calendar

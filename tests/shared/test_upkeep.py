@@ -2,8 +2,8 @@
 
 import asyncio
 
+from files_at_hand import Folder
 from test_mqtt_hostile import CONNACK, PINGRESP, Broker, until
-from test_store import Folder
 
 from agent.meters.simulated import SimulatedMeter
 from agent.protocols.private_sum import PrivateSum
