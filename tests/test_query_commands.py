@@ -193,7 +193,17 @@ def test_micropython_boards_on_a_real_broker_answer_while_one_dies(tmp_path: Pat
 @pytest.mark.alone
 def test_micropython_boards_on_a_real_broker_answer_though_one_of_them_equivocates(tmp_path: Path) -> None:
     command = [str(BIN / "hum-sim"), "query", "--boards", "7", "--tolerate", "1", "--protocol", "gossip-bft"]
-    command += ["--byzantine", "equivocate", "--heap", "384k", "--period", "3000", "--output", str(tmp_path / "out"), "--json"]
+    command += [
+        "--byzantine",
+        "equivocate",
+        "--heap",
+        "384k",
+        "--period",
+        "3000",
+        "--output",
+        str(tmp_path / "out"),
+        "--json",
+    ]
     run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=250)
     assert running(tmp_path / "out") == {}
     assert run.returncode == 0, run.stderr
