@@ -26,7 +26,7 @@ agent.runtime.store agent.runtime.ticks agent.runtime.calendar agent.runtime.clo
 agent.runtime.board agent.runtime.schedule agent.runtime.upkeep agent.runtime.mqtt agent.runtime.mqtt_packets \
     agent.runtime.mqtt_incoming agent.runtime.mqtt_socket agent.runtime.mqtt_link
 agent.runtime.main agent.runtime.updater agent.runtime.versions agent.runtime.watchdog agent.runtime.reach
-agent.runtime.identity agent.runtime.start agent.runtime.settings agent.runtime.trust
+agent.runtime.identity agent.runtime.start agent.runtime.settings agent.runtime.trust agent.protocols.registry
 agent.runtime.update agent.runtime.staging agent.wire.release
 agent.runtime.discovery agent.runtime.resolve agent.wire.dns
 agent.runtime.p1_port agent.meters.dsmr

@@ -1,4 +1,4 @@
-"""Protocols by name. Each is one sans-IO state machine in a module of its own, imported when a roster first names it.
+"""The protocols, one sans-IO state machine each, in modules of their own (registry.py), and what all of them refuse.
 
 The modules on the coordinator's side are in broker/coordinator/protocols under the same names.
 """
@@ -20,16 +20,3 @@ def check_tag(tags, index, tag):
     """Raise Refused("bad-tag") unless those 16 bytes are the tag of the member `index`, of all members' `tags`."""
     if not constant_time_equal(tags[16 * index : 16 * index + 16], tag):
         raise Refused("bad-tag")
-
-
-def load(name):
-    """Return what makes the board's machine of the protocol called `name` out of a Provision. Raises UnknownProtocol."""
-    if name == "private-sum":
-        from agent.protocols.private_sum import PrivateSum
-
-        return PrivateSum
-    if name in QUERIES:
-        from agent.protocols.gossip import Gossip
-
-        return lambda provision: Gossip(provision, name)
-    raise UnknownProtocol(name)

@@ -3,8 +3,9 @@
 import gc
 import sys
 
-from agent.protocols import QUERIES, load
+from agent.protocols import QUERIES
 from agent.protocols.provision import Provision
+from agent.protocols.registry import load
 from agent.runtime import diagnostics, identity, mqtt
 from agent.runtime.board import Board
 from agent.runtime.clock import Clock

@@ -11,7 +11,7 @@ import sys
 ONCE = (
     "agent.runtime: start identity settings trust discovery resolve update staging",
     "agent.wire: dns rosters release",
-    "agent.protocols: policy joining keying signed_roster audit overlay",
+    "agent.protocols: registry policy joining keying signed_roster audit overlay",
     "agent.joye_libert: cohorts integer_shares zero_sum moduli",
     "agent.crypto: p256",
 )

@@ -10,8 +10,9 @@ from agent.gossip.asked import function_of
 from agent.gossip.plan import Plan
 from agent.gossip.privacy import FOLDS, MILLION, SEED
 from agent.gossip.secrets import Layers, Secrets
-from agent.protocols import Refused, load
+from agent.protocols import Refused
 from agent.protocols.policy import Policy
+from agent.protocols.registry import load
 from agent.wire import answers, cbor, messages, queries
 from agent.wire.envelope import Context, Envelope, EnvelopeError, seal
 
