@@ -36,7 +36,7 @@ agent.protocols.private_sum agent.protocols.contributing agent.protocols.answeri
     agent.joye_libert.pairs agent.joye_libert.masks
 agent.protocols.gossip agent.wire.queries agent.gossip.group agent.gossip.pair_keys agent.gossip.mail \
     agent.gossip.onion agent.crypto.p256_compressed agent.gossip.functions agent.gossip.asked agent.gossip.parts \
-    agent.gossip.plan agent.gossip.secrets agent.gossip.tuples agent.gossip.routes agent.gossip.shuffle \
+    agent.gossip.plan agent.gossip.sizes agent.gossip.secrets agent.gossip.tuples agent.gossip.routes agent.gossip.shuffle \
     agent.gossip.stock agent.gossip.tree agent.gossip.carried agent.gossip.echo agent.gossip.node \
     agent.gossip.inquiry agent.gossip.admission
 agent.gossip.privacy agent.gossip.laplace agent.gossip.paired_noise

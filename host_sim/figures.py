@@ -16,7 +16,7 @@ from typing import Any
 from matplotlib import pyplot, rc_context
 from matplotlib.axes import Axes
 
-from agent.gossip.plan import FEW
+from agent.gossip.sizes import FEW
 from agent.protocols.overlay import log2_ceil
 from host_sim import convergence, households, suitable_sizes
 from host_sim.chart import FONT_POINTS, HIDDEN, LOST, SEEN

@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from agent.gossip.plan import FEW, Plan
+from agent.gossip.plan import Plan
+from agent.gossip.sizes import FEW
 
 # OpenSSL on one core of a desktop processor, 2048 bits: public operations are some 30 times as fast as private ones.
 ENCRYPT_MS = 0.03

@@ -13,8 +13,9 @@ from typing import Any
 from agent.crypto import p256
 from agent.gossip import onion
 from agent.gossip.pair_keys import PairKeys, pair_secret
-from agent.gossip.plan import SEAL, Plan
+from agent.gossip.plan import Plan
 from agent.gossip.secrets import Layers, Secrets
+from agent.gossip.sizes import SEAL
 
 _LAYER = 9  # a sign and 8 bytes, as the machines read them
 _HEAD = _LAYER + 4 + 2

@@ -9,7 +9,8 @@ from typing import Any
 
 from agent.gossip import functions, proof, results, tuples
 from agent.gossip.node import Node
-from agent.gossip.plan import IDENTITY, Plan
+from agent.gossip.plan import Plan
+from agent.gossip.sizes import IDENTITY
 from host_sim import byzantine, overlay_secrets
 from host_sim.overlay_board import ENVELOPE, Board
 from host_sim.overlay_costs import Costs

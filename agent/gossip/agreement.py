@@ -30,7 +30,7 @@ No signature is checked beyond those that are needed.
 from hashlib import sha256
 
 from agent.gossip import carried, routes, shuffle, tuples
-from agent.gossip.plan import FEW, ID, ROUNDS_MOST, SEAL
+from agent.gossip.sizes import FEW, ID, ROUNDS_MOST, SEAL
 from agent.protocols import overlay
 
 KEY = 16

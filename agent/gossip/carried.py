@@ -6,7 +6,7 @@ that move: what is left tells a relay where the cell goes, and only the round an
 have come from.
 """
 
-from agent.gossip.plan import ID
+from agent.gossip.sizes import ID
 
 
 def width(rounds):

@@ -19,7 +19,7 @@ misses the tuple with about b * (2b)^(groups-1): at n = 1019, F = 10, m = 5 that
 """
 
 from agent.gossip import carried, shuffle, tuples
-from agent.gossip.plan import FEW, ID, SEAL
+from agent.gossip.sizes import FEW, ID, SEAL
 from agent.protocols import overlay
 
 _COUNTER = 2

@@ -19,7 +19,7 @@ Source: paper, sections 4.2 (one message in every round) and 4.3.
 from agent.gossip import tuples
 from agent.gossip.onion import OnionError
 from agent.gossip.parts import part
-from agent.gossip.plan import IDENTITY
+from agent.gossip.sizes import IDENTITY
 from agent.gossip.tree import Tree
 
 

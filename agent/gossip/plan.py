@@ -15,6 +15,7 @@ Source: Tremel et al., "Anonymous, Fault-Tolerant Distributed Queries for Smart 
 """
 
 from agent.gossip.parts import part
+from agent.gossip.sizes import FEW, ID, IDENTITY, NODES_MOST, ROUNDS_MOST, VALUE
 from agent.protocols import overlay
 
 # The phases of each protocol, in order. "tree" follows them all, off the overlay.
@@ -23,13 +24,6 @@ PROTOCOLS = {
     "gossip-flood": ("survey", "scatter", "gather", "echo"),
     "gossip-bft": ("shuffle",),  # and what agent/gossip/agreement.py adds
 }
-ID = 2  # bytes of a virtual id
-IDENTITY = 8  # random bytes that make two equal values of two boards two tuples
-VALUE = 8  # bytes of a value, big-endian two's complement
-SEAL = 16  # bytes that sealing adds (AES-CCM-16-128-128)
-ROUNDS_MOST = 255  # an onion's instruction is a byte, and 255 is taken
-NODES_MOST = 0xFFFF
-FEW = 64  # up to so many nodes, a phase in which every node meets every other is short enough
 
 
 class PlanError(Exception):

@@ -15,7 +15,7 @@ Source: paper, section 5.1.
 """
 
 from agent.gossip import carried, onion, routes, shuffle, tuples
-from agent.gossip.plan import FEW, ID
+from agent.gossip.sizes import FEW, ID
 
 
 def _rounds(plan):

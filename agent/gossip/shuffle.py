@@ -7,7 +7,7 @@ Source: paper, section 4.3 (Shuffle) and 4.2 (tunneled multicast).
 """
 
 from agent.gossip import onion, routes, tuples
-from agent.gossip.plan import FEW
+from agent.gossip.sizes import FEW
 
 
 class Shuffle:

@@ -8,7 +8,7 @@ query. A board that has no signature by then takes part without a tuple of its o
 
 from agent.crypto.errors import CryptoError
 from agent.gossip import proof, shuffle, tuples
-from agent.gossip.plan import IDENTITY
+from agent.gossip.sizes import IDENTITY
 from agent.protocols import Refused
 from agent.wire import cbor, topics
 from agent.wire.envelope import seal

@@ -11,7 +11,7 @@ Source: paper, section 4.3 (Aggregate).
 
 from agent.gossip import tuples
 from agent.gossip.functions import FunctionError
-from agent.gossip.plan import NODES_MOST
+from agent.gossip.sizes import NODES_MOST
 
 
 class Tree:

@@ -5,7 +5,7 @@ has the proxy NOBODY.
 """
 
 from agent.gossip.functions import LEAST
-from agent.gossip.plan import ID, IDENTITY, VALUE
+from agent.gossip.sizes import ID, IDENTITY, VALUE
 
 NOBODY = 0xFFFF
 _HEAD = IDENTITY + VALUE

@@ -2,7 +2,8 @@
 
 from agent.gossip import functions, onion
 from agent.gossip.node import Node
-from agent.gossip.plan import SEAL, Plan
+from agent.gossip.plan import Plan
+from agent.gossip.sizes import SEAL
 
 
 class Drawn:
