@@ -1,10 +1,13 @@
 """Which queries a board takes part in, on which terms, and the noise on what it puts into them. Loaded with the first query."""
 
+from hashlib import sha256
+
 from agent.gossip.asked import SEED, function_of, limits_of, terms_of
 from agent.gossip.functions import FunctionError
 from agent.gossip.pair_keys import NOISE
 from agent.gossip.plan import Plan, PlanError
-from agent.protocols import Refused
+from agent.protocols import Refused, check_tag
+from agent.wire import queries, topics
 
 PACKET_MOST = 7936  # bytes of a message, before it is sealed: a board's MQTT client takes packets of 8192
 
@@ -52,6 +55,27 @@ class Admitted:
             return None
         bound = context + self.text
         return lambda count, seed, state: terms.noised(state, seed, bound)
+
+
+def hear(raw, group, keys, burnt):
+    """Return (Query, SHA-256 of what all are asked alike) of a message that the coordinator made for this board.
+
+    `group` is its Group, None without a roster, `keys` its PairKeys, None before they are made, `burnt` the last (epoch, number)
+    that it answered. Raises Refused, MessageError."""
+    if len(raw) > queries.QUERY_MOST:
+        raise Refused("oversized")
+    query, body, tags = queries.read_query(raw)
+    if not group or query.epoch != group.epoch:
+        raise Refused("wrong-epoch")
+    if query.digest != group.digest:
+        raise Refused("other-roster")
+    if not keys:
+        raise Refused("not-ready")
+    if (query.epoch, query.number) <= burnt:
+        raise Refused("replayed")
+    context = group.context("query", query.number, topics.COORDINATOR, group.place.device)
+    check_tag(tags, group.index, queries.query_tag(keys.query_key, context, body))
+    return query, sha256(body).digest()
 
 
 def admit(query, text, group, policy, protocol, proof_bytes):

@@ -13,9 +13,9 @@ import os
 from hashlib import sha256
 
 from agent.crypto.errors import CryptoError
-from agent.protocols import Refused, check_tag
+from agent.protocols import Refused
 from agent.protocols.machine import Machine
-from agent.wire import messages, queries, topics
+from agent.wire import messages, topics
 from agent.wire.envelope import seal
 
 READY_NONCE = 5
@@ -205,25 +205,11 @@ class Gossip(Machine):
     def _on_query(self, raw):
         if not raw:
             return []
-        if len(raw) > queries.QUERY_MOST:
-            raise Refused("oversized")
-        query, body, tags = queries.read_query(raw)
-        group = self.group
-        if not group or query.epoch != self.epoch:
-            raise Refused("wrong-epoch")
-        if query.digest != group.digest:
-            raise Refused("other-roster")
-        if not self._keys:
-            raise Refused("not-ready")
-        if (query.epoch, query.number) <= self._burnt:
-            raise Refused("replayed")
-        context = group.context("query", query.number, topics.COORDINATOR, self.provision.device)
-        check_tag(tags, group.index, queries.query_tag(self._keys.query_key, context, body))
-        from agent.gossip import admission
+        from agent.gossip import admission  # not before the first query
 
+        query, text = admission.hear(raw, self.group, self._keys, self._burnt)
         proof_bytes = PROOF if self._protocol == BYZANTINE else 0
-        text = sha256(body).digest()
-        asked = admission.admit(query, text, group, self.provision.policy, self._protocol, proof_bytes)
+        asked = admission.admit(query, text, self.group, self.provision.policy, self._protocol, proof_bytes)
         if self.inquiry or self._asked:
             self.refuse("superseded")
         self._burnt = (query.epoch, query.number)  # whatever becomes of the burn
