@@ -35,6 +35,7 @@ ARCHITECTURES = ("armv6m", "armv7emsp", "xtensawin", "rv32imc")  # of the boards
 ROOTS = ("agent/runtime/__init__.py", "agent/runtime/main.py", "agent/runtime/store.py", "agent/runtime/identity.py")
 WORD = re.compile(r"\w+")
 COMMON = 80  # names
+PREPARED_MOST = 16  # files of half a megabyte: what was made of other sources is not needed again
 Sources = tuple[tuple[str, str], ...]  # (path, text) of each module
 Prepared = tuple[dict[str, str], dict[str, dict[str, list[str]]]]
 NUMBER_MOST = 1 << 30  # larger ones are objects on the heap: once is better than in every place
@@ -125,6 +126,9 @@ def _prepared(sources: Sources, kept: frozenset[str]) -> Prepared:
     except (OSError, ValueError):
         texts, names = _prepare(sources, kept)
         path.parent.mkdir(exist_ok=True)
+        if len(old := list(path.parent.glob("prepared-*.json"))) >= PREPARED_MOST:
+            for each in old:
+                each.unlink(missing_ok=True)
         new = path.with_suffix(f".{os.getpid()}")
         new.write_text(json.dumps([texts, names]))
         new.replace(path)

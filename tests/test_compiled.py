@@ -97,6 +97,9 @@ def test_what_was_prepared_before_is_kept_and_made_anew_if_it_is_damaged(tmp_pat
     file.write_text(whole[:-9])
     assert compiled._prepared.__wrapped__(sources, kept) == first
     assert [path.read_text() for path in (tmp_path / "build").iterdir()] == [whole]
+    for number in range(compiled.PREPARED_MOST):
+        compiled._prepared.__wrapped__((("one.py", f"def double(value):\n    return {number}\n"),), kept)
+    assert len(list((tmp_path / "build").iterdir())) < compiled.PREPARED_MOST
 
 
 def test_bytecode_is_the_same_for_every_kind_of_board(tmp_path):

@@ -51,7 +51,7 @@ def bound():
             connection.bind(socket.getaddrinfo(HERE, port)[0][-1])
             return connection, port
         except OSError:
-            pass
+            continue
 
 
 async def asked(respond, timeout_s, port=None):
