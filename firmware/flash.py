@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from broker import releases
+from broker.authority import releases
 from firmware import device as devices
 from firmware import install, provision
 from firmware.board import Board

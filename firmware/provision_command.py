@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from broker.authority import Authority
-from broker.options import show
+from broker.authority.authority import Authority
+from broker.cli.options import show
 from firmware import board as boards
 from firmware import device as devices
 from firmware import provision
