@@ -3,16 +3,15 @@
 import gc
 import sys
 
-from agent.protocols import QUERIES
-from agent.protocols.base.identity import Provision
-from agent.protocols.registry import load
-from agent.runtime import key_pair as identity
+from agent.protocols import registry
+from agent.protocols.base.identity import Identity
+from agent.runtime import key_pair
 from agent.runtime.flash.masks import MaskStock
 from agent.runtime.flash.shares import ShareStock
 from agent.runtime.flash.store import Store
 from agent.runtime.net import mqtt
 from agent.runtime.settings import SettingsError, check
-from agent.runtime.supervisor import Board
+from agent.runtime.supervisor import Supervisor
 from agent.runtime.system import diagnostics
 from agent.runtime.system.clock import Clock
 from agent.wire import messages, topics
@@ -23,7 +22,7 @@ METER_S = 60  # for its task to show that it is alive
 
 
 def assemble(settings, meter, log):
-    """Return a Board made from `settings`, a dictionary, with `meter`: without a radio, a watchdog
+    """Return a Supervisor made from `settings`, a dictionary, with `meter`: without a radio, a watchdog
     or a clock of the machine's.
 
     Raises SettingsError, and Corrupt if the record of the key pair or of the policy is damaged.
@@ -38,7 +37,7 @@ def assemble(settings, meter, log):
 
 
 def assemble_board(settings, log, version=0):
-    """Return a Board for the machine that this runs on, with all that the settings name: Wi-Fi,
+    """Return a Supervisor for the machine that this runs on, with all that the settings name: Wi-Fi,
     meter, and the machine's watchdog and clock where there are such. `version` is the
     application's, for diagnostics. Raises as `assemble`.
 
@@ -74,10 +73,10 @@ def _board(settings, store, clock, meter, log, health):
     authority = bytes.fromhex(settings["authority"])
     context = _trust(settings["ca"]) if settings.get("ca") else None
     policy = _policy(settings, authority, store)
-    private, public = identity.load_or_make(store)
+    private, public = key_pair.load_or_make(store)
     log("identity", {"public": public.hex()})
     device = settings["device"]
-    provision = Provision(
+    identity = Identity(
         settings["deployment"],
         settings["group"],
         device,
@@ -93,16 +92,17 @@ def _board(settings, store, clock, meter, log, health):
         device,
         user=device,
         password=settings.get("password"),
-        will=(topics.device(provision.deployment, device, "state"), messages.presence(False), 1, True),
+        will=(topics.device(identity.deployment, device, "state"), messages.presence(False), 1, True),
         ssl=context,
         server_name=settings.get("server_name"),
     )
     protocol = settings.get("protocol") or "private-sum"
-    if protocol in QUERIES:
+    if registry.sends_kilobytes(protocol):
         _collect_often()
-    machine = load(protocol)(provision)
-    stock, shares = MaskStock(store), ShareStock(store)
-    return Board(client, store, stock, shares, machine, meter, log, settings.get("diagnostics_s") or 60, clock, health)
+    machine = registry.make(protocol, identity)
+    diagnostics_s = settings.get("diagnostics_s") or 60
+    masks, shares = MaskStock(store), ShareStock(store)
+    return Supervisor(client, store, masks, shares, machine, meter, log, clock, health, diagnostics_s)
 
 
 def _collect_often():
