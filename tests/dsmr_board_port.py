@@ -4,11 +4,11 @@ import asyncio
 import gc
 import select
 import sys
+import time
 
 sys.path.insert(0, ".")
 
 from agent.meters import p1_port
-from agent.runtime.system.ticks import ticks_diff, ticks_ms
 
 p1_port.PAUSE_MS = 0  # the test sends faster than a meter
 
@@ -32,7 +32,7 @@ class Terminal:
 
 
 async def main(path):
-    port = p1_port.P1Port(Terminal(path), ticks_ms, ticks_diff)
+    port = p1_port.P1Port(Terminal(path), time.ticks_ms, time.ticks_diff)
     task = asyncio.create_task(port.run(lambda: None))
     told = None
     print("open")

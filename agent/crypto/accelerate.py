@@ -20,7 +20,7 @@ if TYPE_CHECKING:
         """One key in one mode, as `cryptolib.aes`: `output` is as long as the data, and may be
         them."""
 
-        def encrypt(self, data: Octets, output: bytearray, /) -> object: ...
+        def encrypt(self, __data: Octets, __output: bytearray) -> object: ...
 
     Power = Callable[[int, int, int], int]
     PointSum = Callable[[list[tuple[int, int, int]]], tuple[int, int] | None]

@@ -8,7 +8,8 @@ from test_store import FailingStore, flip
 
 from agent.meters.pulse import PulseRegister, Pulses, pulses_since
 from agent.meters.s0_pin import SAVE_S, S0Pin
-from agent.runtime.flash.store import Store, StoreErrorfrom agent.runtime.system.ticks import ticks_diff, ticks_ms
+from agent.runtime.flash.store import Store, StoreError
+from agent.runtime.system.ticks import ticks_diff, ticks_ms
 
 try:
     from micropython import heap_lock, heap_unlock
