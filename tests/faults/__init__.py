@@ -1,4 +1,5 @@
-"""Faults that were shown by script, one module each, and the table of those that are still there (README.md)."""
+"""Faults that were shown by script, one module each, and the table of those that are still there
+(README.md)."""
 
 import sys
 from pathlib import Path

@@ -48,7 +48,8 @@ def faults() -> list[str]:
 
 
 def chosen(names: Iterable[str]) -> list[str]:
-    """Return the scripts that `names` mean, with or without their folder; without names, all. Raises SystemExit."""
+    """Return the scripts that `names` mean, with or without their folder; without names, all.
+    Raises SystemExit."""
     every = faults()
     asked = [name.replace("/", ".").removesuffix(".py") for name in names]
     unknown = [name for name in asked if not any(name in (one, one.split(".")[1]) for one in every)]
@@ -59,7 +60,8 @@ def chosen(names: Iterable[str]) -> list[str]:
 
 
 async def _run(name: str, folder: Path) -> list[Row]:
-    """Run one script in a process of its own; whatever it writes to a temporary folder is below `folder`."""
+    """Run one script in a process of its own; whatever it writes to a temporary folder is below
+    `folder`."""
     temporary = folder / name
     temporary.mkdir()
     begun = time.monotonic()
@@ -120,7 +122,8 @@ async def run_all(names: list[str]) -> list[Row]:
 
 
 def table(rows: list[Row]) -> Table:
-    """A table that fits 80 columns: a line for a script, or for each of its cases below its name."""
+    """A table that fits 80 columns: a line for a script, or for each of its cases below its
+    name."""
     shown = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
     shown.add_column("fault", overflow="fold", max_width=30)
     shown.add_column("now", no_wrap=True)

@@ -1,6 +1,8 @@
-"""Run one fault in this process: `python -m tests.faults.one attacks.m2_starve`. Its verdicts are one line of JSON.
+"""Run one fault in this process: `python -m tests.faults.one attacks.m2_starve`. Its verdicts are
+one line of JSON.
 
-Each fault has a process of its own, since some of them take the place of the clock, of a socket or of a method.
+Each fault has a process of its own, since some of them take the place of the clock, of a socket or
+of a method.
 """
 
 import asyncio
@@ -29,7 +31,8 @@ async def _awaited(found):
 
 
 def _main() -> None:
-    # Who starts this in the background may have them ignored; what a fault has started ends with it only if it hears them.
+    # Who starts this in the background may have them ignored; what a fault has started ends with it
+    # only if it hears them.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     # Whatever a fault's parts print is not for the table.

@@ -6,8 +6,9 @@ from typing import NamedTuple
 class Verdict(NamedTuple):
     """Whether the fault is `present`, and what was `seen` that says so, in one short line.
 
-    A script that shows several cases returns one verdict for each, told apart by `case`. `present` follows from what
-    happened. A script whose control fails raises instead, for then nothing was shown either way.
+    A script that shows several cases returns one verdict for each, told apart by `case`. `present`
+    follows from what happened. A script whose control fails raises instead, for then nothing was
+    shown either way.
     """
 
     present: bool

@@ -1,4 +1,5 @@
-"""An event loop whose time is virtual: a wait is over at once, and the clocks of `time` go on by what was waited for."""
+"""An event loop whose time is virtual: a wait is over at once, and the clocks of `time` go on by
+what was waited for."""
 
 import asyncio
 import selectors

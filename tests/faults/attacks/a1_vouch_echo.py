@@ -1,7 +1,8 @@
 """A board that was shown no list vouches for one that a member told it.
 
-One board of eight is shown a list that no other board is shown. It tells the others; each takes the list from it and vouches for
-it in its turn, so that the one board believes that the cohort was shown the same list, and answers it.
+One board of eight is shown a list that no other board is shown. It tells the others; each takes
+the list from it and vouches for it in its turn, so that the one board believes that the cohort was
+shown the same list, and answers it.
 
 What must hold: a board vouches only for a list that it was shown itself.
 """

@@ -1,7 +1,9 @@
-"""A member with its own valid password ends the sessions of others by taking their MQTT client identifiers.
+"""A member with its own valid password ends the sessions of others by taking their MQTT client
+identifiers.
 
-The generated configuration of the broker does not tie the identifier to the user, so the broker ends the older session of the same
-identifier (MQTT 3.1.1, [MQTT-3.1.4-2]), again and again, and publishes the other's last will.
+The generated configuration of the broker does not tie the identifier to the user, so the broker
+ends the older session of the same identifier (MQTT 3.1.1, [MQTT-3.1.4-2]), again and again, and
+publishes the other's last will.
 
 What must hold: nobody's session ends because another user connects.
 """
@@ -25,7 +27,8 @@ VICTIMS = {
 
 
 class Victim:
-    """Stays connected as the coordinator and boards do: always the same identifier, a last will, and again after a second."""
+    """Stays connected as the coordinator and boards do: always the same identifier, a last will,
+    and again after a second."""
 
     def __init__(self, user: str, broker: MosquittoBroker) -> None:
         self.losses = 0

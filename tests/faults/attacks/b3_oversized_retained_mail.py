@@ -1,10 +1,12 @@
-"""One retained letter of more than 8192 bytes, by any user of the broker, keeps a board off the broker for good.
+"""One retained letter of more than 8192 bytes, by any user of the broker, keeps a board off the
+broker for good.
 
-The board's MQTT client ends the link on such a packet, and the broker sends a retained letter again with every subscription. The
-generated configuration of the broker lets 16384 bytes through, in any group's mailboxes. Only its author can take the letter back.
+The board's MQTT client ends the link on such a packet, and the broker sends a retained letter
+again with every subscription. The generated configuration of the broker lets 16384 bytes through,
+in any group's mailboxes. Only its author can take the letter back.
 
-What must hold: what is too large is skipped and the link stays, or it never gets to the board; and the coordinator's user can clear
-a mailbox.
+What must hold: what is too large is skipped and the link stays, or it never gets to the board; and
+the coordinator's user can clear a mailbox.
 """
 
 import asyncio

@@ -1,9 +1,10 @@
 """An erasure that is cut off keeps the board's key pair and loses its burn record.
 
-The command removes the records in reverse order of their names, the burn record "spent" before "identity". A board that is cut off in
-between and provisioned again under its name is enrolled with the same key and takes up the retained roster of the same epoch. The
-coordinator replays an opening and gets a second ciphertext under the same mask and blinding: the quotient of the two tells the
-difference of two readings.
+The command removes the records in reverse order of their names, the burn record "spent" before
+"identity". A board that is cut off in between and provisioned again under its name is enrolled
+with the same key and takes up the retained roster of the same epoch. The coordinator replays an
+opening and gets a second ciphertext under the same mask and blinding: the quotient of the two
+tells the difference of two readings.
 
 What must hold: no cut leaves a board that sends a second ciphertext for a round.
 """
@@ -28,7 +29,8 @@ KEYS, BURNT = "/state/identity", "/state/spent"
 
 
 class Port:
-    """Carries out what removes files on a dictionary of them; the plug is pulled before the command number `cut`."""
+    """Carries out what removes files on a dictionary of them; the plug is pulled before the
+    command number `cut`."""
 
     def __init__(self, files: list[str], cut: int) -> None:
         self.files = set(files)
@@ -62,7 +64,8 @@ class Board(Device):
 def cuts(records: list[str]) -> tuple[int, list[set[str]]]:
     """Erase a board with these records, cut off before each command in turn.
 
-    Return how many cuts there are, and what is left after each that keeps the key pair without the burn record.
+    Return how many cuts there are, and what is left after each that keeps the key pair without the
+    burn record.
     """
     files = ["/main.py", "/version", "/settings.json", *(f"/state/{name}" for name in records)]
     assert {KEYS, BURNT} <= set(files), "the records have other names"
@@ -81,7 +84,8 @@ def cuts(records: list[str]) -> tuple[int, list[set[str]]]:
 
 
 def difference(world: World, left: set[str]) -> int | None:
-    """Start the victim with what is left, replay the opening of round 0; return the difference of the readings, if it tells."""
+    """Start the victim with what is left, replay the opening of round 0; return the difference of
+    the readings, if it tells."""
     victim = world.boards[VICTIM]
     first = world.ciphertexts(0)[victim.name]
     victim.crash()

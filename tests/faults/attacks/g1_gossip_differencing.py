@@ -1,8 +1,11 @@
-"""Two queries that differ by one member that is announced absent give that member's exact reading, under its name.
+"""Two queries that differ by one member that is announced absent give that member's exact reading,
+under its name.
 
-The coordinator is malicious and nobody colludes. The boards have the strictest policy there is: no close list is ever answered.
+The coordinator is malicious and nobody colludes. The boards have the strictest policy there is: no
+close list is ever answered.
 
-What must hold: gossip protocols have the same rule of closeness, and the same durable record, as private sums.
+What must hold: gossip protocols have the same rule of closeness, and the same durable record, as
+private sums.
 """
 
 from street_of_askers import Street

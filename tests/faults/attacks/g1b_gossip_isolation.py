@@ -1,8 +1,10 @@
 """A query that lists all absent but the victim and two colluders is answered.
 
-Two colluders are what the roster tolerates (t = 2). The sum less the colluders' own values is the victim's reading.
+Two colluders are what the roster tolerates (t = 2). The sum less the colluders' own values is the
+victim's reading.
 
-What must hold: the living members are at least the colluders that a query is to bear and the policy's least number of honest ones.
+What must hold: the living members are at least the colluders that a query is to bear and the
+policy's least number of honest ones.
 """
 
 from street_of_askers import Street

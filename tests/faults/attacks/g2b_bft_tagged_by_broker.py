@@ -1,9 +1,12 @@
-"""The broker changes another board's tag in the victim's copy of a query, and one colluding proxy reads the victim's value.
+"""The broker changes another board's tag in the victim's copy of a query, and one colluding proxy
+reads the victim's value.
 
-The coordinator is honest. In gossip-bft the blind signature binds the whole message of the query, the tags of others included, which
-a board cannot check. So the victim's tuple is the only one that is valid for the changed message, and its proxy knows whose it is.
+The coordinator is honest. In gossip-bft the blind signature binds the whole message of the query,
+the tags of others included, which a board cannot check. So the victim's tuple is the only one that
+is valid for the changed message, and its proxy knows whose it is.
 
-What must hold: the signature binds what every verifier can check, so that a changed tag tells nobody's tuple from the others'.
+What must hold: the signature binds what every verifier can check, so that a changed tag tells
+nobody's tuple from the others'.
 """
 
 from collections.abc import Iterator
@@ -27,7 +30,8 @@ TOPIC = "hum/v1/test/g/street/query"
 
 
 class Attack:
-    """The broker and the colluder. `marked` is the digest of the victim's copy; `caught` are (query, value read)."""
+    """The broker and the colluder. `marked` is the digest of the victim's copy; `caught` are
+    (query, value read)."""
 
     def __init__(self) -> None:
         self.marked = b""
@@ -47,7 +51,8 @@ class Attack:
             street.after(LATENCY, lambda board=board, copy=copy: street.deliver(board, TOPIC, copy))
 
     def check(self, machine: Any, raw: bytes) -> Iterator[Any]:
-        """As a proxy checks a tuple; the colluder also tries the digest that only the victim was shown."""
+        """As a proxy checks a tuple; the colluder also tries the digest that only the victim was
+        shown."""
         good = yield from self._check(machine, raw)
         if machine._group.index == COLLUDER:
             self.genuine += bool(good)
@@ -59,10 +64,17 @@ class Attack:
 def fault() -> Verdict:
     attack = Attack()
     values = [1000 + 111 * index for index in range(BOARDS)]
+
+    def check(machine: signing.Signing, raw: bytes) -> Iterator[Any]:
+        return attack.check(machine, raw)
+
+    def ask(street: Street, message: bytes) -> None:
+        attack.relay(street, message)
+
     with (
         signer_in(Path(mkdtemp())) as signer,
-        mock.patch.object(signing.Signing, "_genuine", lambda machine, raw: attack.check(machine, raw)),
-        mock.patch.object(Street, "ask", lambda street, message: attack.relay(street, message)),
+        mock.patch.object(signing.Signing, "_genuine", check),
+        mock.patch.object(Street, "ask", ask),
     ):
         world = World(signer, values=values)
         for number in range(1, QUERIES + 1):

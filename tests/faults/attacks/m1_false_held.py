@@ -1,9 +1,10 @@
 """A member that deals nothing and says that all hold its shares leaves its cohort without sums.
 
-The coordinator believes the dealer. Honest boards lack its shares and refuse the roll call, no round has a sum, nobody is named, and
-it goes on for ever. One liar of eight, of whom two may fail.
+The coordinator believes the dealer. Honest boards lack its shares and refuse the roll call, no
+round has a sum, nobody is named, and it goes on for ever. One liar of eight, of whom two may fail.
 
-What must hold: holders say what they hold; a dealer whose word differs is left out, and most rounds have their sums.
+What must hold: holders say what they hold; a dealer whose word differs is left out, and most
+rounds have their sums.
 """
 
 from pathlib import Path
@@ -13,8 +14,8 @@ from agent.protocols.mail import BLINDING, KEY_SHARE
 from agent.wire.envelope import Envelope
 from broker.coordinator.schedule import Schedule
 from host_sim.network import Network, VirtualClock
-from host_sim.simulation import Street
 from host_sim.simulated_board import SimulatedBoard
+from host_sim.simulation import Street
 from tests.faults.verdict import Verdict
 from tests.quick_arithmetic import remembered
 
@@ -57,7 +58,8 @@ class Liar:
 def complete(kind: int | None) -> int:
     """Return how many of the rounds have a sum; `kind` is of the letters that one member never sends.
 
-    Who has dealt no key shares, or is honest, dies after two rounds: only then are its key shares needed.
+    Who has dealt no key shares, or is honest, dies after a few rounds: only then are its key shares
+    needed.
     """
     clock = VirtualClock()
     rows = [[100 * (index + 1)] * 60 for index in range(MEMBERS)]

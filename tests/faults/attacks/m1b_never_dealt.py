@@ -1,6 +1,7 @@
 """A member that is on the roster and never deals its key shares leaves its cohort without sums.
 
-It was never switched on, or means harm. One is missing of eight, of whom two may fail, and no round has a sum, nor is anybody told why.
+It was never switched on, or means harm. One is missing of eight, of whom two may fail, and no
+round has a sum, nor is anybody told why.
 
 What must hold: who never dealt counts among those that may be missing.
 """
@@ -19,7 +20,8 @@ ROUNDS = 12
 
 
 def complete(dealt: bool) -> int:
-    """Return how many rounds have a sum without the last member, which died as soon as it had dealt, or was never there."""
+    """Return how many rounds have a sum without the last member, which died as soon as it had
+    dealt, or was never there."""
     clock = VirtualClock()
     rows = [[100 * (index + 1)] * 60 for index in range(MEMBERS)]
     schedule = Schedule(interval=10, window=5, patience=5, rounds=ROUNDS, answers=8)

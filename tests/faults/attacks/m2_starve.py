@@ -1,7 +1,8 @@
 """A member that repeats one valid letter keeps a board from making masks.
 
-The member acknowledges nothing and sends its own key share over and over, always the same bytes. Each copy makes the honest board make
-its key share for that member again, before any mask and past its own back-off. So it is never ready.
+The member acknowledges nothing and sends its own key share over and over, always the same bytes.
+Each copy makes the honest board make its key share for that member again, before any mask and past
+its own back-off. So it is never ready.
 
 What must hold: only what is new causes work.
 """
@@ -19,7 +20,8 @@ VICTIM, EVIL = "meter-a", "meter-d"
 
 
 class Work:
-    """Four boards without masks, one of them evil; `letters` were sent by it, `masks` made by the victim."""
+    """Four boards without masks, one of them evil; `letters` were sent by it, `masks` made by the
+    victim."""
 
     def __init__(self) -> None:
         self.letters = 0
@@ -54,7 +56,8 @@ class Work:
         raise AssertionError("it deals no key shares")
 
     def run(self, attack: bool) -> None:
-        """Let the honest work until the victim has its masks, or LETTERS were sent by the evil board."""
+        """Let the honest work until the victim has its masks, or LETTERS were sent by the evil
+        board."""
         for _ in range(STEPS):
             if self.masks >= MASKS or self.letters >= LETTERS:
                 return

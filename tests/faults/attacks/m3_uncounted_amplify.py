@@ -1,7 +1,8 @@
 """Ten rounds without a sum silence a whole group for the rest of a window of 48.
 
-Nobody's reading was ever denied, for no sum was published at all: a liar, silent members or the broker kept the answers back. Yet
-every honest board refuses the good rounds after them as "uncounted".
+Nobody's reading was ever denied, for no sum was published at all: a liar, silent members or the
+broker kept the answers back. Yet every honest board refuses the good rounds after them as
+"uncounted".
 
 What must hold: after an outage the rounds have their sums again.
 """

@@ -1,9 +1,12 @@
-"""Colluders shift a sum although all answer, and an honest member is named as the one whose answer is wrong.
+"""Colluders shift a sum although all answer, and an honest member is named as the one whose answer
+is wrong.
 
-Ten members, threshold 7, three colluders. They add e(x) = s * prod(x - h) to their answers, over all honest positions h but one: they
-need to know no honest share, and the honest member left out of the product is the one that is named.
+Ten members, threshold 7, three colluders. They add e(x) = s * prod(x - h) to their answers, over
+all honest positions h but one: they need to know no honest share, and the honest member left out
+of the product is the one that is named.
 
-What must hold: (answers - threshold) / 2 liars are found out; where there may be more, no sum is reported as sure and nobody is named.
+What must hold: (answers - threshold) / 2 liars are found out; where there may be more, no sum is
+reported as sure and nobody is named.
 """
 
 import math
@@ -31,7 +34,8 @@ def fits(value: int) -> bool:
 
 
 class Round:
-    """A round in which nobody is missing, so that the masks cancel; `honest` and `answers` are by position."""
+    """A round in which nobody is missing, so that the masks cancel; `honest` and `answers` are by
+    position."""
 
     def __init__(self) -> None:
         p, n = FIELD.p, PARAMETERS.n

@@ -1,12 +1,15 @@
 """Limits that count round numbers are skipped by who chooses the numbers.
 
-The coordinator is malicious and nobody colludes. Boards bound close lists in 48 rounds of the round's number. It announces round 48k,
-for which nobody is ready and which only moves the boards on, and then runs round 48k + 1: every real round stands in a window of its
-own. The lists alternate between everybody and everybody but the victim, under a policy that allows one close list in a window.
+The coordinator is malicious and nobody colludes. Boards bound close lists in 48 rounds of the
+round's number. It announces round 48k, for which nobody is ready and which only moves the boards
+on, and then runs round 48k + 1: every real round stands in a window of its own. The lists
+alternate between everybody and everybody but the victim, under a policy that allows one close list
+in a window.
 
 What must hold: limits count what a board really spent and answered.
 """
 
+from itertools import pairwise
 from pathlib import Path
 from tempfile import mkdtemp
 
@@ -14,7 +17,7 @@ from agent.protocols.provision import CLOSE_WINDOW, Policy
 from broker.coordinator.recovery import WrongShares
 from tests.faults.verdict import Verdict
 from tests.quick_arithmetic import remembered
-from tests.test_lying_coordinator import EVERYONE, READINGS, VICTIM, WITHOUT, World, C
+from tests.test_lying_coordinator import EVERYONE, READINGS, VICTIM, WITHOUT, C, World
 
 ALLOWED = 1
 REAL_ROUNDS = 6
@@ -49,6 +52,6 @@ def fault() -> Verdict:
         assert len(world.answers(0)) == C, "an honest round is not answered"
         assert len(world.answers(2)) < world.threshold, "within one window the policy does not hold"
         sums = attack(world)
-    told = sum(abs(one - next_one) == READINGS[VICTIM] for one, next_one in zip(sums, sums[1:], strict=False))
+    told = sum(abs(one - next_one) == READINGS[VICTIM] for one, next_one in pairwise(sums))
     seen = f"the victim's reading {told} times in {REAL_ROUNDS} rounds; its policy allows {ALLOWED}"
     return Verdict(told > 0, seen)
