@@ -20,8 +20,8 @@ from agent.wire import messages, topics
 from host_sim.broker_process import HOST, MosquittoBroker
 from tests.faults.verdict import Verdict
 
-LETTER = topics.mail("test", "north", "b0", "evil")
 WATCHED_S = 6
+SIZE = 9000  # of the letter; a board takes 8192 bytes
 
 
 def board(broker: MosquittoBroker) -> Client:
@@ -40,19 +40,24 @@ def connect(broker: MosquittoBroker, user: str) -> aiomqtt.Client:
     return aiomqtt.Client(HOST, broker.port, username=user, password=password, identifier=user, timeout=10)
 
 
-async def publish(broker: MosquittoBroker, user: str, payload: bytes) -> None:
-    """Put `payload` into the mailbox; a broker may refuse that by ending the link."""
+def letter(author: str) -> str:
+    return topics.mail("test", "north", "b0", author)
+
+
+async def publish(broker: MosquittoBroker, user: str, author: str, payload: bytes) -> None:
+    """As `user`, put `payload` in the place of the letter of `author`; a broker may refuse that by
+    ending the link."""
     try:
-        async with connect(broker, user) as author:
-            await author.publish(LETTER, payload, qos=1, retain=True)
+        async with connect(broker, user) as publisher:
+            await publisher.publish(letter(author), payload, qos=1, retain=True)
     except aiomqtt.MqttError:
         return
 
 
-async def size_retained(broker: MosquittoBroker) -> int:
-    """Return the size of the letter in the mailbox, as its owner sees it; 0 if there is none."""
+async def size_retained(broker: MosquittoBroker, author: str) -> int:
+    """Return the size of the letter of `author`, as the mailbox's owner sees it; 0 if there is none."""
     async with connect(broker, "b0") as owner:
-        await owner.subscribe(LETTER, qos=1)
+        await owner.subscribe(letter(author), qos=1)
         try:
             async with asyncio.timeout(2):
                 async for message in owner.messages:
@@ -70,18 +75,20 @@ async def fault() -> list[Verdict]:
     try:
         await asyncio.sleep(2)
         assert victim.links == 1 and not victim.counters, "the board has no lasting link before the attack"
-        await publish(broker, "evil", bytes(9000))
+        await publish(broker, "evil", "evil", bytes(SIZE))
         await asyncio.sleep(WATCHED_S)
         lost = victim.links - 1
-        await publish(broker, "coordinator", b"")
         await victim.stop()
         await asyncio.gather(running, return_exceptions=True)
-        left = await size_retained(broker)
+        await publish(broker, "b1", "b1", bytes(100))
+        assert await size_retained(broker, "b1") == 100, "an ordinary letter is not kept"
+        await publish(broker, "coordinator", "b1", b"")
+        left = await size_retained(broker, "b1")
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
         await broker.stop()
     return [
         Verdict(lost > 0, f"{lost} links lost in {WATCHED_S} s to one letter", "link"),
-        Verdict(left > 0, f"{left} bytes left after the coordinator's user cleared them", "clearing"),
+        Verdict(left > 0, f"{left} bytes of a letter left after the coordinator's user cleared it", "clearing"),
     ]
