@@ -16,7 +16,7 @@ from tempfile import mkdtemp
 import aiomqtt
 
 from agent.wire import messages, topics
-from host_sim.broker_process import HOST, MosquittoBroker
+from host_sim.fleet.broker_process import HOST, MosquittoBroker
 from tests.faults.verdict import Verdict
 
 ATTACK_S = 6

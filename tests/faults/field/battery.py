@@ -17,9 +17,8 @@ from dsmr_parser.clients.telegram_buffer import TelegramBuffer
 from dsmr_parser.exceptions import InvalidChecksumError, ParseError
 from dsmr_parser.parsers import TelegramParser
 
-from agent.meters import dsmr
-from agent.runtime import p1_port
-from agent.runtime.p1_port import P1Port
+from agent.meters import dsmr, p1_port
+from agent.meters.p1_port import P1Port
 from tests.faults.verdict import Verdict
 
 LINES = [

@@ -14,9 +14,10 @@ from unittest import mock
 import test_start
 from files_at_hand import Folder
 
-from agent.runtime import mqtt_socket, store
+from agent.runtime.flash import store
+from agent.runtime.flash.store import Store
+from agent.runtime.net import mqtt_socket
 from agent.runtime.start import assemble_board
-from agent.runtime.store import Store
 from tests.faults import virtual
 from tests.faults.verdict import Verdict
 

@@ -15,8 +15,8 @@ from collections.abc import Iterable
 from files_at_hand import Folder
 from test_pulse import Clock, Contact
 
-from agent.runtime.s0_pin import S0Pin
-from agent.runtime.store import Store
+from agent.meters.s0_pin import S0Pin
+from agent.runtime.flash.store import Store
 from firmware.settings import Reading
 from tests.faults.verdict import Verdict
 
