@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     class RealTimeClock(Protocol):
         """A machine.RTC, or what stands for one."""
 
-        def datetime(self, datetimetuple: tuple[int, ...], /) -> object: ...
+        def datetime(self, datetimetuple: tuple[int, ...]) -> object: ...
 
 
 EARLIEST = 1704067200  # 2024-01-01, Unix seconds
