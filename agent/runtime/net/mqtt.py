@@ -38,7 +38,7 @@ class Client:
     in [0, 1) for the back-off. Raises ValueError for what no CONNECT can carry. `on_message(topic,
     payload, retain)` and `on_link(up)` are plain functions; what they raise is counted and printed.
     Messages that the broker kept can arrive before `on_link(True)`. `prepare()`, if set, is awaited
-    before each link: it may set `address`, and raise OSError if there is no use in trying.
+    before each link: it may aim(), and raise OSError if there is no use in trying.
     `alive()` is called again and again: at least every 0.4 keepalive and ping_timeout,
     connect_timeout, or backoff_cap seconds, but for the time that `prepare` takes.
     """
@@ -204,6 +204,10 @@ class Client:
             self._link.leave()
         if self._running:
             await self._finished.wait()
+
+    def aim(self, host: str, port: int) -> None:
+        """The links to come go to that host and port; the name in the certificate stays."""
+        self.address = (host, port) + self.address[2:]
 
     def drop(self) -> None:
         """End the link without DISCONNECT; `run` connects again."""

@@ -8,7 +8,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ssl import SSLContext
 
-    Address = tuple[str | None, int, SSLContext | None, str | None]  # host, port, TLS or None, the name in the certificate
+    # Host, port, TLS or None, the name in the certificate.
+    Address = tuple[str | None, int, SSLContext | None, str | None]
 
 
 class Untrusted(Exception):

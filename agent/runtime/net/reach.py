@@ -65,7 +65,7 @@ class Reach:
         if not self._candidates:
             raise NoAddress()
         host, port = self._candidates.pop(0)  # the next one if this is of no use
-        self._client.address = (host, port) + self._client.address[2:]
+        self._client.aim(host, port)
 
     async def _search(self) -> list[tuple[str, int]]:
         if not self._host:
