@@ -11,9 +11,7 @@ without ending the link: handler-error, subscribe-refused, unknown-ack.
 import asyncio
 
 from agent.runtime.net import mqtt_packets as packets
-from agent.runtime.net.mqtt_link import Link, later
-from agent.runtime.net.mqtt_link import LinkLost as LinkLost  # noqa: PLC0414  for callers, too
-from agent.runtime.net.mqtt_link import QueueFull as QueueFull  # noqa: PLC0414  for callers
+from agent.runtime.net.mqtt_link import Link, LinkLost, QueueFull, later
 from agent.runtime.net.mqtt_socket import print_exception
 
 TYPE_CHECKING = False
@@ -24,6 +22,8 @@ if TYPE_CHECKING:
 
     from agent.runtime.net.mqtt_packets import Filters, Octets, Will
     from agent.runtime.net.mqtt_socket import Address
+
+    __all__ = ("Client", "LinkLost", "QueueFull")  # the last for callers alone
 
 SHORTAGES_MOST = 2  # links in a row that ended for want of memory
 

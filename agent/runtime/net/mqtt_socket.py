@@ -68,7 +68,7 @@ async def _connect_on_micropython(
                 raise
         if ssl is not None:
             connection = ssl.wrap_socket(connection, server_hostname=name, do_handshake_on_connect=False)
-        stream = asyncio.StreamWriter(connection, {})  # type: ignore[call-arg, arg-type]
+        stream = asyncio.StreamWriter(connection, {})  # type: ignore[call-arg, arg-type]  # MicroPython's takes a socket
         stream.out_buf = hello  # type: ignore[attr-defined]  # so that drain() waits for the connection, then writes
         await stream.drain()
     except ValueError as error:
