@@ -138,7 +138,7 @@ def _machine(name):
 
 
 def _wifi(settings, log):
-    import network  # type: ignore[import-not-found]
+    import network
 
     from agent.runtime.net.wifi import Wifi
 
