@@ -23,7 +23,7 @@ from rich.table import Table
 from agent.crypto import accelerate
 from agent.joye_libert import masks, parameters
 from broker.coordinator import aggregation
-from firmware.compiled import ROOT, tool
+from firmware.build.compile import ROOT, tool
 from host_sim import (
     bench_audit,
     bench_cohort,

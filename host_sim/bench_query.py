@@ -13,7 +13,7 @@ from typing import Any
 
 from agent.crypto import accelerate, p256
 from agent.gossip.pair_keys import pair_secret
-from firmware.compiled import tool
+from firmware.build.compile import tool
 from host_sim.overlay_board import ENVELOPE
 from host_sim.overlay_simulation import Setting, Simulation
 from host_sim.programs import compile_boards

@@ -6,7 +6,7 @@ import sys
 import typer
 
 from broker.mosquitto.configuration import BrokerError
-from firmware.compiled import CompileError
+from firmware.build.compile import CompileError
 from host_sim import households
 from host_sim.bench_commands import bench
 from host_sim.demo_command import demo

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from firmware.compiled import ROOT
+from firmware.build.compile import ROOT
 from host_sim import broker_process
 from host_sim.delay import Delay
 from host_sim.enrolment import Enrolled, enrol

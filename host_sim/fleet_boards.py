@@ -13,7 +13,7 @@ from agent.runtime import identity
 from agent.runtime.board import Board
 from agent.runtime.start import assemble
 from agent.runtime.store import Store
-from firmware.compiled import tool
+from firmware.build.compile import tool
 from host_sim.board import RESET
 from host_sim.fleet_plan import FleetError, Plan, last_words
 from host_sim.programs import compile_boards

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from firmware.compiled import compile_agent
+from firmware.build.compile import compile_agent
 
 PROGRAMS = tuple(
     f"host_sim/{name}.py"

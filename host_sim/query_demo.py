@@ -16,7 +16,7 @@ from agent.gossip.asked import function_of
 from agent.gossip.group import tolerated
 from agent.gossip.paired_noise import reach_of
 from agent.gossip.privacy import FOLDS
-from firmware.compiled import ROOT
+from firmware.build.compile import ROOT
 from host_sim.fleet import Fleet
 from host_sim.fleet_plan import GROUP, FleetError, Plan
 from host_sim.households import Fleet as Households

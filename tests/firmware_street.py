@@ -7,12 +7,12 @@ from agent.runtime import versions
 from agent.runtime.versions import Pointer
 from broker import releases
 from broker.authority import Authority
-from firmware import board as boards
-from firmware import flash as flashing
-from firmware import main
-from firmware.build import MAIN
-from firmware.device import Session
-from firmware.flash import Flashed
+from firmware import boards
+from firmware.device import flash as flashing
+from firmware.onboard import main
+from firmware.build.version import MAIN
+from firmware.device.session import Session
+from firmware.device.flash import Flashed
 from tests.firmware_device import FlashedDevice
 
 UNIX = boards.load("unix")

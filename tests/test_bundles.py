@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from agent.runtime.unload import ONCE
-from firmware.bundle import BUNDLES, bundle
-from firmware.compiled import ROOT, tool
-from firmware.names import shorten
-from firmware.program import BundleError
-from firmware.unused import prune
+from firmware.build.minify.bundle import BUNDLES, bundle
+from firmware.build.compile import ROOT, tool
+from firmware.build.minify.names import shorten
+from firmware.build.minify.program import BundleError
+from firmware.build.minify.unused import prune
 
 # Two modules with the same names, one that has names from another one, one that is loaded late and one that is let go of.
 PROGRAM = {

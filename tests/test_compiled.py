@@ -7,9 +7,10 @@ import subprocess
 import pytest
 
 from agent.wire import release
-from firmware import compiled, romfs
-from firmware.compiled import ARCHITECTURES, ROOT, compile_agent, compiler, slimmed, tool
-from firmware.names import FREE, GLOBAL, MORE, shorten
+from firmware.build import compile as compiled
+from firmware.build import romfs
+from firmware.build.compile import ARCHITECTURES, ROOT, compile_agent, compiler, slimmed, tool
+from firmware.build.minify.names import FREE, GLOBAL, MORE, shorten
 from host_sim import bench_footprint, mpy_file
 from host_sim.programs import PROGRAMS
 

@@ -27,15 +27,15 @@ from agent.runtime import settings as board_settings
 from broker.authority import Authority
 from broker.files import alone_in
 from broker.mosquitto import configuration
-from firmware import board as boards
-from firmware import port as ports
-from firmware import provision as provisioning
-from firmware.build import package
+from firmware import boards
+from firmware.device import port as ports
+from firmware.device import provision as provisioning
+from firmware.build.version import package
 from firmware.cli import app
-from firmware.device import Device
+from firmware.device.session import Device
 from firmware.errors import FirmwareError
-from firmware.port import DeviceError, Port, PortError
-from firmware.settings import Broker, Meter, Reading, compose
+from firmware.device.port import DeviceError, Port, PortError
+from firmware.device.settings import Broker, Meter, Reading, compose
 from tests import firmware_street as street
 from tests.firmware_device import FlashedDevice
 from tests.firmware_tool import Tool, files, provision

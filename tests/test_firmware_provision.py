@@ -18,8 +18,8 @@ from agent.runtime import versions
 from agent.runtime.versions import Pointer
 from broker import releases
 from broker.authority import Authority
-from firmware.build import MAIN
-from firmware.compiled import tool as program
+from firmware.build.version import MAIN
+from firmware.build.compile import tool as program
 from tests import firmware_street as street
 from tests.firmware_device import FlashedDevice, interrupted, tree
 from tests.firmware_tool import Tool, files, provision
@@ -110,7 +110,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture
 def operator(made: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Operator]:
     operator = Operator(made)
-    monkeypatch.setattr("firmware.settings.time", SimpleNamespace(time=lambda: NOW))  # or no two runs write the same
+    monkeypatch.setattr("firmware.device.settings.time", SimpleNamespace(time=lambda: NOW))  # or no two runs write the same
     before = operator.has()
     yield operator
     operator.set(before)

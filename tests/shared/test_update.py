@@ -8,7 +8,7 @@ from releases_at_hand import DEPLOYMENT, NEW, OLD, Signed, board_with, cut_up, m
 
 from agent.runtime import staging, versions
 from agent.runtime.versions import Pointer, PointerError, Versions
-from firmware import main as bootloader
+from firmware.onboard import main as bootloader
 
 
 def fields(pointer):

@@ -16,7 +16,7 @@ from agent.wire import release
 from agent.wire.envelope import Envelope, EnvelopeError
 from agent.wire.messages import MessageError
 from broker.releases import Release
-from firmware.device import Device
+from firmware.device.session import Device
 from firmware.errors import FirmwareError
 
 _NEW = "manifest.new"

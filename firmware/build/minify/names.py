@@ -18,8 +18,8 @@ from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping
 from typing import TypeVar
 
-from firmware.known_names import FREE, GLOBAL, MORE, WORD, standard
-from firmware.scopes import Comprehension, Function, bindings, parameters, targets
+from firmware.build.minify.known_names import FREE, GLOBAL, MORE, WORD, standard
+from firmware.build.minify.scopes import Comprehension, Function, bindings, parameters, targets
 
 K = TypeVar("K", bound=Hashable)
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef

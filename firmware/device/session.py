@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any
 
 from firmware.errors import FirmwareError
-from firmware.port import DeviceError, Port, PortError, printable
+from firmware.device.port import DeviceError, Port, PortError, printable
 
 PIECE = 768  # bytes of a file in one command
 FILES_MOST = 400  # files and folders in one listing

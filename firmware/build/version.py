@@ -10,8 +10,8 @@ from agent.runtime.versions import MANIFEST
 from agent.wire import release
 from broker import releases
 from broker.authority import Authority
-from firmware.board import Board
-from firmware.compiled import compile_agent
+from firmware.boards import Board
+from firmware.build.compile import compile_agent
 from firmware.errors import FirmwareError
 
 MAIN = Path(__file__).parent / "main.py"

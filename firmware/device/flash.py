@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from broker import releases
-from firmware import device as devices
-from firmware import install, provision
-from firmware.board import Board
-from firmware.build import MAIN
-from firmware.device import Device
+from firmware.device import session as devices
+from firmware.device import install, provision
+from firmware.boards import Board
+from firmware.build.version import MAIN
+from firmware.device.session import Device
 from firmware.errors import FirmwareError
 
 ERASED = (install.POINTER, install.MAIN, "/a", "/b", provision.CA, provision.SETTINGS, provision.STATE)  # in this order

@@ -16,13 +16,14 @@ from broker import releases
 from broker.authority import Authority, AuthorityError, read_public
 from broker.files import alone_in, replace
 from broker.mosquitto.configuration import read_password
-from firmware import device as devices
-from firmware import install, romfs
-from firmware.board import Board
-from firmware.build import MAIN
-from firmware.device import About, Device
+from firmware.device import session as devices
+from firmware.build import romfs
+from firmware.device import install
+from firmware.boards import Board
+from firmware.build.version import MAIN
+from firmware.device.session import About, Device
 from firmware.errors import FirmwareError
-from firmware.port import DeviceError, printable
+from firmware.device.port import DeviceError, printable
 
 SETTINGS = "/settings.json"
 CA = "/ca.der"

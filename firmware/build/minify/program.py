@@ -5,7 +5,7 @@ import builtins
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from firmware.scopes import Comprehension, bindings, of_scope, parameters, targets
+from firmware.build.minify.scopes import Comprehension, bindings, of_scope, parameters, targets
 
 
 class BundleError(Exception):

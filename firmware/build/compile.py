@@ -22,13 +22,13 @@ from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 
-from firmware.bundle import bundle
+from firmware.build.minify.bundle import bundle
 from firmware.homes import rehome
 from firmware.inline import inline
-from firmware.names import shorten
-from firmware.program import BundleError, check_imports
-from firmware.scopes import bindings
-from firmware.unused import prune
+from firmware.build.minify.names import shorten
+from firmware.build.minify.program import BundleError, check_imports
+from firmware.build.minify.scopes import bindings
+from firmware.build.minify.unused import prune
 
 ROOT = Path(__file__).resolve().parent.parent
 ARCHITECTURES = ("armv6m", "armv7emsp", "xtensawin", "rv32imc")  # of the boards, as mpy-cross names them
@@ -104,7 +104,7 @@ def slimmed(text: str, elsewhere: set[str]) -> ast.Module:
 
 def _spoken_of() -> set[str]:
     """Return the names that main.py, or code that the host sends to a board, may look for in the agent."""
-    main = ROOT / "firmware/main.py"
+    main = ROOT / "firmware/onboard/main.py"
     texts = [main.read_text()] if main.exists() else []
     for source in [*(ROOT / "firmware").glob("*.py"), *(ROOT / "host_sim").glob("*.py")]:
         for node in ast.walk(ast.parse(source.read_text())):

@@ -8,7 +8,7 @@ from typing import Any
 from agent.protocols import QUERIES
 from agent.runtime.settings import SettingsError, check
 from broker.authority import Authority
-from firmware.board import Board
+from firmware.boards import Board
 from firmware.errors import FirmwareError
 
 SUMS = "private-sum"  # what a board runs if its settings name no protocol

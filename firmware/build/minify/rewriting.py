@@ -3,8 +3,8 @@
 import ast
 from collections.abc import Iterator
 
-from firmware.program import BundleError, Module, Program, Target, let_go
-from firmware.scopes import bindings, parameters, targets
+from firmware.build.minify.program import BundleError, Module, Program, Target, let_go
+from firmware.build.minify.scopes import bindings, parameters, targets
 
 
 class Rewrite(ast.NodeTransformer):

@@ -9,11 +9,11 @@ import typer
 
 from broker.authority import Authority
 from broker.options import show
-from firmware import board as boards
-from firmware import device as devices
-from firmware import provision
+from firmware import boards
+from firmware.device import session as devices
+from firmware.device import provision
 from firmware.errors import FirmwareError
-from firmware.options import (
+from firmware.cli.options import (
     AUTHORITY,
     BUILDS,
     AsJson,
@@ -24,7 +24,7 @@ from firmware.options import (
     PortName,
     progress,
 )
-from firmware.settings import SUMS, Broker, Meter, Reading, Wifi, compose
+from firmware.device.settings import SUMS, Broker, Meter, Reading, Wifi, compose
 
 DeviceName = Annotated[str, typer.Option("--device", help="The board's name in the deployment: a-z, 0-9 and -.")]
 Group = Annotated[str, typer.Option(help="The group that it joins.")]

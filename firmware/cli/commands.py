@@ -17,14 +17,14 @@ from broker.coordinator.service import Link
 from broker.mosquitto.configuration import BrokerError, read_password
 from broker.options import one_line, show
 from broker.releases import ReleaseError
-from firmware import birth, provision
-from firmware import board as boards
-from firmware import build as builds
-from firmware import device as devices
-from firmware import flash as flashing
-from firmware.compiled import CompileError
+from firmware.device import birth, provision
+from firmware import boards
+from firmware.build import version as builds
+from firmware.device import session as devices
+from firmware.device import flash as flashing
+from firmware.build.compile import CompileError
 from firmware.errors import FirmwareError
-from firmware.options import (
+from firmware.cli.options import (
     AUTHORITY,
     BUILDS,
     AsJson,
@@ -35,9 +35,9 @@ from firmware.options import (
     PortName,
     progress,
 )
-from firmware.port import Port, printable
-from firmware.provision_command import provision_board
-from firmware.romfs import write_image
+from firmware.device.port import Port, printable
+from firmware.cli.provision import provision_board
+from firmware.build.romfs import write_image
 
 app = typer.Typer(
     help="Build, provision, flash, watch and erase boards.",

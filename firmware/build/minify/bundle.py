@@ -10,8 +10,8 @@ depend on a module as an object, and what does is refused here.
 import ast
 from collections.abc import Mapping
 
-from firmware.program import BundleError, Module, Program, Target
-from firmware.rewriting import Rewrite
+from firmware.build.minify.program import BundleError, Module, Program, Target
+from firmware.build.minify.rewriting import Rewrite
 
 # The first of a line is what the bundle is called. What agent/runtime/unload.py lets go of must stand apart from what stays, and what
 # code of others than the build imports (firmware/main.py, firmware/provision.py) must come first.
