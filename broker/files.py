@@ -1,4 +1,5 @@
-"""Files that are private to their owner and whole at any time, and folders that one process changes at a time."""
+"""Files that are private to their owner and whole at any time, and folders that one process changes
+at a time."""
 
 import fcntl
 import os
@@ -8,7 +9,8 @@ from pathlib import Path
 
 
 def write_private(path: Path, data: bytes) -> None:
-    """Write a new file that only its owner can read, durably; never over an old one. If the disk does not take it there is none."""
+    """Write a new file that only its owner can read, durably; never over an old one. If the disk
+    does not take it there is none."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -35,7 +37,8 @@ def replace(path: Path, data: bytes) -> None:
 
 @contextmanager
 def alone_in(folder: Path) -> Iterator[None]:
-    """Wait until no other process that asks for this is changing the files of `folder`, and keep them from it."""
+    """Wait until no other process that asks for this is changing the files of `folder`, and keep
+    them from it."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)

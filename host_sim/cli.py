@@ -5,17 +5,17 @@ import sys
 
 import typer
 
-from broker.mosquitto.configuration import BrokerError
+from broker.deploy.mosquitto.configuration import BrokerError
 from firmware.build.compile import CompileError
-from host_sim import households
-from host_sim.bench_commands import bench
-from host_sim.demo_command import demo
-from host_sim.figure_commands import figures
-from host_sim.fleet_plan import FleetError
+from host_sim.bench.commands import bench
+from host_sim.data import households
+from host_sim.demo.command import demo
+from host_sim.demo.query_command import query
+from host_sim.fleet.plan import FleetError
+from host_sim.gossip.commands import overlay
+from host_sim.gossip.figure_commands import figures
 from host_sim.options import OptionError
-from host_sim.overlay_commands import overlay
-from host_sim.query_commands import query
-from host_sim.years_command import years
+from host_sim.years.command import years
 
 KNOWN = (OptionError, FleetError, BrokerError, CompileError, households.DataError, OSError)
 

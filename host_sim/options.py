@@ -1,4 +1,5 @@
-"""What commands of several modules of `hum-sim` share: options, their error, a run's folder and its end, how figures are printed."""
+"""What commands of several modules of `hum-sim` share: options, their error, a run's folder and its
+end, how figures are printed."""
 
 import asyncio
 import json
@@ -22,7 +23,8 @@ class OptionError(Exception):
 
 
 def new_folder(output: Path | None, kind: str) -> Path:
-    """Make the folder `output`, or one that is named after the kind of run and the time. Raises OptionError if it is in use."""
+    """Make the folder `output`, or one that is named after the kind of run and the time. Raises
+    OptionError if it is in use."""
     folder = output or Path("out") / time.strftime(f"{kind}-%Y%m%d-%H%M%S")
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -35,7 +37,8 @@ def new_folder(output: Path | None, kind: str) -> Path:
 
 
 def cancel_by_signal() -> None:
-    """Ctrl-C, SIGTERM and a closed terminal cancel the running task, once: no further one disturbs its stopping all parts."""
+    """Ctrl-C, SIGTERM and a closed terminal cancel the running task, once: no further one disturbs
+    its stopping all parts."""
     task = asyncio.current_task()
     assert task
     pending = [task.cancel]

@@ -10,7 +10,7 @@ import sys
 
 sys.path.insert(0, ".")
 
-from agent.runtime import discovery
+from agent.runtime.net import discovery
 
 
 async def main(option, address, deployment, seconds):

@@ -7,7 +7,7 @@ import sys
 
 sys.path.insert(0, ".")
 
-from agent.runtime import p1_port
+from agent.meters import p1_port
 
 p1_port.PAUSE_MS = 0  # the test sends faster than a meter
 

@@ -3,10 +3,10 @@
 import json
 from pathlib import Path
 
-from agent.runtime import versions
-from agent.runtime.versions import Pointer
-from broker import releases
-from broker.authority import Authority
+from agent.runtime.update import versions
+from agent.runtime.update.versions import Pointer
+from broker.authority import releases
+from broker.authority.authority import Authority
 from firmware import boards
 from firmware.device import flash as flashing
 from firmware.onboard import main

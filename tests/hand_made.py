@@ -13,16 +13,16 @@ from agent.crypto import p256
 from agent.crypto.hkdf import hkdf_sha256
 from agent.joye_libert import blinding, cohorts, integer_shares, masks, parameters, zero_sum
 from agent.joye_libert.packing import Packing
-from agent.protocols.contributing import CONTRIBUTION_NONCE, READY_NONCE, nonce
-from agent.protocols.roll_call import ANSWER_NONCE
+from agent.protocols.private_sum.answers import ANSWER_NONCE
+from agent.protocols.private_sum.contributing import CONTRIBUTION_NONCE, READY_NONCE, nonce
 from agent.wire import cbor, messages, rosters
 from agent.wire.envelope import Context, Envelope, opening_tag, roll_tag, seal
-from broker.authority import Authority
+from broker.authority.authority import Authority
 from broker.coordinator.actions import Publish
 from broker.coordinator.home import Home
-from broker.coordinator.protocols.private_sum import PrivateSum
+from broker.coordinator.protocols.private_sum.machine import PrivateSum
 from broker.coordinator.schedule import Schedule
-from host_sim.observer import Subscription, read_result
+from host_sim.fleet.observer import Subscription, read_result
 
 NONCES = {"contribution": CONTRIBUTION_NONCE, "ready": READY_NONCE, "answer": ANSWER_NONCE}
 LAST = 3  # the last round that members can take part in, unless told otherwise

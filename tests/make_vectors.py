@@ -16,17 +16,18 @@ from gmpy2 import invert, powmod
 
 from agent.crypto import accelerate, p256
 from agent.joye_libert import cohorts, masks, parameters, zero_sum
-from agent.protocols import mail, policy
-from agent.protocols.private_sum import PrivateSum as Board
-from agent.protocols.provision import Policy, Provision
+from agent.protocols.base import policy
+from agent.protocols.base.identity import Policy, Provision
+from agent.protocols.private_sum import mail
+from agent.protocols.private_sum.machine import PrivateSum as Board
 from agent.wire import coordination, envelope, messages, rosters, topics
 from agent.wire.envelope import Context, Envelope
-from broker.coordinator import interpolation
 from broker.coordinator.actions import Answer, CloseRound, Contribution, Publish, Saved
-from broker.coordinator.aggregation import product, unmask_factor
-from broker.coordinator.place import Place
-from broker.coordinator.protocols.private_sum import PrivateSum
+from broker.coordinator.protocols.private_sum import interpolation
+from broker.coordinator.protocols.private_sum.aggregation import product, unmask_factor
+from broker.coordinator.protocols.private_sum.machine import PrivateSum
 from broker.coordinator.schedule import Schedule
+from broker.coordinator.scope import Place
 from tests import onion_vectors, query_vectors
 
 FOLDER = Path(__file__).parent / "vectors"

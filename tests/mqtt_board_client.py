@@ -13,7 +13,7 @@ sys.path.insert(0, ".")
 gc.collect()
 BEFORE = gc.mem_alloc()
 
-from agent.runtime import mqtt, trust  # noqa: E402
+from agent.runtime.net import mqtt, trust  # noqa: E402
 
 gc.collect()
 IMPORTED = gc.mem_alloc()

@@ -12,8 +12,8 @@ import sys
 
 sys.path.insert(0, ".")
 
-from agent.runtime import mqtt
-from agent.runtime.diagnostics import largest_block
+from agent.runtime.net import mqtt
+from agent.runtime.system.diagnostics import largest_block
 
 
 def look():

@@ -5,7 +5,7 @@ from hashlib import sha256
 from typing import Any
 
 from agent.crypto import p256, p256_compressed
-from agent.gossip import onion
+from agent.protocols.gossip.onion import onion
 
 CONTEXT = b"hum test vector context"
 HOPS_MOST = 4

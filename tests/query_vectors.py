@@ -7,13 +7,17 @@ from typing import Any
 from gmpy2 import invert, powmod
 
 from agent.crypto import p256
-from agent.gossip import agreement, carried, inquiry, mail, proof, routes, secrets, signing, tuples
-from agent.gossip.asked import function_of
-from agent.gossip.group import Group
-from agent.gossip.pair_keys import AGGREGATE, ECHO, LINK, NOISE, PairKeys, pair_secret, query_keys
-from agent.gossip.plan import Plan
-from agent.protocols.gossip import ready_nonce
-from agent.protocols.provision import Provision
+from agent.protocols.base.identity import Provision
+from agent.protocols.gossip import inquiry, mail
+from agent.protocols.gossip.group import Group
+from agent.protocols.gossip.machine import ready_nonce
+from agent.protocols.gossip.onion import proof, secrets, signing, tuples
+from agent.protocols.gossip.overlay import routes
+from agent.protocols.gossip.pair_keys import AGGREGATE, ECHO, LINK, NOISE, PairKeys, pair_secret, query_keys
+from agent.protocols.gossip.phases import agreement
+from agent.protocols.gossip.phases import routed_cells as carried
+from agent.protocols.gossip.plan import Plan
+from agent.protocols.gossip.query_function import function_of
 from agent.wire import answers, cbor, envelope, messages, queries, rosters
 from agent.wire.envelope import Context, Envelope
 from tests.onion_vectors import finish

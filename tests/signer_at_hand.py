@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from broker.coordinator.blind_signer import KEY_FILE, BlindSigner
+from broker.coordinator.protocols.gossip.blind_signer import KEY_FILE, BlindSigner
 
 
 @cache

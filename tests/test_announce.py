@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from broker import announce
+from broker.transport import announce
 
 ROOT = Path(__file__).parent.parent
 MICROPYTHON = Path(sys.executable).parent / "micropython"

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from agent.protocols import mail
+from agent.protocols.private_sum import mail
 from agent.wire import messages, topics
 from broker.coordinator.schedule import Schedule
-from host_sim import bench_audit
-from host_sim.network import Network, VirtualClock
-from host_sim.simulation import SimulatedBoard, Street
+from host_sim.bench import consistency_check as bench_audit
+from host_sim.virtual.network import Network, VirtualClock
+from host_sim.virtual.street import SimulatedBoard, Street
 from tests.quick_arithmetic import remembered, small_modulus
 from tests.test_lying_coordinator import EVERYONE, READINGS, WITHOUT, C, World, nothing_comes_out, split
 

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from agent.crypto import p256
-from agent.protocols import policy as policies
-from agent.protocols.policy import Policy
+from agent.protocols.base import policy as policies
+from agent.protocols.base.policy import Policy
 from agent.wire import rosters
 from agent.wire.envelope import Context, Envelope
-from broker import authority as authority_module
 from broker import files as files_module
-from broker.authority import Authority, AuthorityError
+from broker.authority import authority as authority_module
+from broker.authority.authority import Authority, AuthorityError
 
 SLOTS = [("load", 0, 1000)]
 ROOT = Path(__file__).parent.parent
@@ -98,7 +98,7 @@ def test_who_opened_the_folder_earlier_undoes_nothing_that_another_has_done_sinc
 
 def test_processes_that_enrol_at_once_all_do(authority: Authority, tmp_path: Path) -> None:
     program = (
-        "import sys\nfrom pathlib import Path\nfrom broker.authority import Authority\n"
+        "import sys\nfrom pathlib import Path\nfrom broker.authority.authority import Authority\n"
         "authority = Authority(Path(sys.argv[1]))\nsys.stdin.read(1)\n"
         "for index in range(20):\n    authority.enrol('main', sys.argv[2] + str(index), sys.argv[3])\n"
     )
@@ -435,7 +435,7 @@ def test_a_folder_whose_making_found_the_disk_full_can_be_made_again(
             raise OSError(28, "no space")
 
     with monkeypatch.context() as patch, pytest.raises(OSError, match="no space"):
-        patch.setattr("broker.authority.os.fsync", full)
+        patch.setattr("broker.authority.authority.os.fsync", full)
         Authority.init(tmp_path / "authority", "test")
     assert not (tmp_path / "authority" / "authority.key").exists()
     Authority.init(tmp_path / "authority", "test").enrol("main", "b0", key())

@@ -21,14 +21,14 @@ import aiomqtt
 import pytest
 
 from agent.crypto import accelerate
-from agent.protocols.contributing import CONTRIBUTION_NONCE, nonce
-from agent.protocols.roll_call import ANSWER_NONCE
+from agent.protocols.private_sum.answers import ANSWER_NONCE
+from agent.protocols.private_sum.contributing import CONTRIBUTION_NONCE, nonce
 from agent.runtime.start import assemble
 from agent.wire import cbor, coordination, messages
 from agent.wire.envelope import Context, seal
-from broker.authority import Authority
+from broker.authority.authority import Authority
 from broker.coordinator.home import Home
-from host_sim.broker_process import HOST, MosquittoBroker
+from host_sim.fleet.broker_process import HOST, MosquittoBroker
 
 pytestmark = pytest.mark.alone
 

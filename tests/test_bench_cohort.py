@@ -5,13 +5,13 @@ import sys
 import pytest
 
 from agent.joye_libert import blinding, cohorts
-from agent.runtime import mqtt_packets as packets
+from agent.runtime.net import mqtt_packets as packets
 from agent.wire import messages, topics
 from agent.wire.envelope import Context, Envelope, seal
-from host_sim import bench_cohort
-from host_sim.bench_group import SLOTS, Group
-from host_sim.bench_peers import BoardLost, BoardProcess, make_peers, run
-from host_sim.programs import compile_boards
+from host_sim.bench import cohort as bench_cohort
+from host_sim.bench.group import SLOTS, Group
+from host_sim.bench.peers import BoardLost, BoardProcess, make_peers, run
+from host_sim.fleet.programs import compile_boards
 
 pytestmark = pytest.mark.alone
 

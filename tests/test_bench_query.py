@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from host_sim import bench_query
+from host_sim.bench import query as bench_query
 
 
 def test_a_board_lives_through_a_recorded_query_and_its_cost_is_told(tmp_path: Path) -> None:

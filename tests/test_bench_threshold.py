@@ -9,8 +9,19 @@ import pytest
 from gmpy2 import powmod
 
 from agent.joye_libert import cohorts, parameters
-from host_sim import bench_threshold, paper_method, threshold_server
-from host_sim.threshold_inputs import BenchError, HumInputs, PaperInputs, Setting, evaluate, pack, powers_of, unpack
+from host_sim.bench.threshold import compare as bench_threshold
+from host_sim.bench.threshold import paper_method
+from host_sim.bench.threshold import server as threshold_server
+from host_sim.bench.threshold.inputs import (
+    BenchError,
+    HumInputs,
+    PaperInputs,
+    Setting,
+    evaluate,
+    pack,
+    powers_of,
+    unpack,
+)
 
 CLIENT = {"setup_keys", "setup_shares", "masks_ahead", "blinding_ahead", "online", "answer"}
 

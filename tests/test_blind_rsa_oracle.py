@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from agent.crypto import blind_rsa
 from agent.crypto.blind_rsa import run
 from agent.crypto.sha384 import sha384
-from agent.gossip import proof
-from broker.coordinator.blind_signer import KEY_FILE, BlindSigner, BlindSignerError, read_statement
+from agent.protocols.gossip.onion import proof
+from broker.coordinator.protocols.gossip.blind_signer import KEY_FILE, BlindSigner, BlindSignerError, read_statement
 from tests.both_ways import both_ways, implementation
 from tests.signer_at_hand import key_file, signer_in
 
@@ -141,7 +141,7 @@ def test_what_was_signed_is_known_after_a_kill(tmp_path: Path) -> None:
     program = (
         "import os, sys\n"
         "from pathlib import Path\n"
-        "from broker.coordinator.blind_signer import BlindSigner\n"
+        "from broker.coordinator.protocols.gossip.blind_signer import BlindSigner\n"
         "signer = BlindSigner(Path(sys.argv[1]))\n"
         "print(signer.sign('g', 1, 1, 'd', bytes(255) + b'\\x05').hex(), flush=True)\n"
         "os.kill(os.getpid(), 9)\n"
@@ -200,7 +200,7 @@ def test_a_modulus_that_links_messages_has_no_proof(tmp_path: Path) -> None:
     """With a prime p = 1 mod 65537 only one unit in 65537 has a root: who knows p cannot make eight."""
     from gmpy2 import is_prime, mpz, next_prime, powmod
 
-    from broker.coordinator.blind_signer import _points
+    from broker.coordinator.protocols.gossip.blind_signer import _points
 
     p = mpz(65537) * 2 * (mpz(3) << 1005)
     while not is_prime(p + 1):

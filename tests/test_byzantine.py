@@ -7,11 +7,11 @@ import pytest
 from typer.testing import CliRunner
 
 from agent.crypto import accelerate
-from agent.gossip import tuples
-from host_sim.byzantine import HABITS, LIE, make
+from agent.protocols.gossip.onion import tuples
 from host_sim.cli import app
+from host_sim.gossip.byzantine import HABITS, LIE, make
+from host_sim.gossip.simulation import Outcome, Setting, Simulation
 from host_sim.options import OptionError
-from host_sim.overlay_simulation import Outcome, Setting, Simulation
 
 RANGE = (0, 5000)
 

@@ -9,8 +9,8 @@ from matplotlib import pyplot
 from matplotlib.colors import to_rgb
 from matplotlib.image import imread
 
-from host_sim.chart import HIDDEN, LOST, SEEN, draw, picture
-from host_sim.demo import Row
+from host_sim.demo.chart import HIDDEN, LOST, SEEN, draw, picture
+from host_sim.demo.demo import Row
 
 DAYS = [[100 + 13 * board + 5 * slot for slot in range(48)] for board in range(4)]
 

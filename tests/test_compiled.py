@@ -11,8 +11,9 @@ from firmware.build import compile as compiled
 from firmware.build import romfs
 from firmware.build.compile import ARCHITECTURES, ROOT, compile_agent, compiler, slimmed, tool
 from firmware.build.minify.names import FREE, GLOBAL, MORE, shorten
-from host_sim import bench_footprint, mpy_file
-from host_sim.programs import PROGRAMS
+from host_sim.bench import footprint as bench_footprint
+from host_sim.bench import mpy_file
+from host_sim.fleet.programs import PROGRAMS
 
 BLOCKS_MOST = 46  # of the 212 of a Pico W, twice, for updates
 LIBRARY = """
@@ -117,7 +118,12 @@ def test_bytecode_is_the_same_for_every_kind_of_board(tmp_path):
 
 def test_code_in_a_romfs_runs_where_it_is(firmware, tmp_path):
     """The same modules take less heap from the image than from files, by most of their bytecode at least."""
-    modules = ["agent.runtime.store", "agent.runtime.board", "agent.protocols.dealing", "agent.protocols.private_sum"]
+    modules = [
+        "agent.runtime.flash.store",
+        "agent.runtime.supervisor",
+        "agent.protocols.private_sum.secret_sharing",
+        "agent.protocols.private_sum.machine",
+    ]
     image = romfs.pack(firmware, tmp_path / "image")
     on_heap, in_rom = (bench_footprint.inventory(firmware, modules, where)[0] for where in (None, image))
     code = sum(mpy_file.read(firmware / (name.replace(".", "/") + ".mpy")).code for name in modules)

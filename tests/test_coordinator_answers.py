@@ -10,8 +10,8 @@ from hand_made import RESULT, ROLL, ROUND, SCHEDULE, World, assert_refused, of_k
 
 from agent.crypto import accelerate
 from agent.joye_libert import parameters
-from agent.protocols.contributing import CONTRIBUTION_NONCE, nonce
-from agent.protocols.roll_call import ANSWER_NONCE
+from agent.protocols.private_sum.answers import ANSWER_NONCE
+from agent.protocols.private_sum.contributing import CONTRIBUTION_NONCE, nonce
 from agent.wire import coordination, messages
 from agent.wire.envelope import Envelope
 from broker.coordinator.actions import Answer, CloseRound, OpenRound, Publish, RollCall

@@ -10,20 +10,20 @@ from typing import Any
 import pytest
 
 from agent.crypto import accelerate, p256
-from agent.gossip.asked import function_of
-from agent.gossip.inquiry import aggregate_nonce
-from agent.gossip.plan import Plan
-from agent.gossip.privacy import FOLDS, MILLION
+from agent.protocols.gossip.inquiry import aggregate_nonce
+from agent.protocols.gossip.plan import Plan
+from agent.protocols.gossip.privacy.terms import FOLDS, MILLION
+from agent.protocols.gossip.query_function import function_of
 from agent.wire import answers, cbor, messages, queries
 from agent.wire.envelope import Context, Envelope, seal
-from broker.coordinator import queries as records
 from broker.coordinator.actions import Publish, Saved
-from broker.coordinator.forms import FORM
-from broker.coordinator.place import Place
-from broker.coordinator.protocols.gossip import GRACE_S, Gossip
-from broker.coordinator.queries import CloseQuery, OpenQuery, Request, SavedQueries
+from broker.coordinator.protocols.gossip import queries as records
+from broker.coordinator.protocols.gossip.machine import GRACE_S, Gossip
+from broker.coordinator.protocols.gossip.queries import CloseQuery, OpenQuery, Request, SavedQueries
 from broker.coordinator.schedule import Schedule
-from broker.coordinator.storage import Storage
+from broker.coordinator.scope import Place
+from broker.storage.migrations import FORM
+from broker.storage.storage import Storage
 from tests.shared.street_of_askers import DEPLOYMENT, GROUP, Street
 
 RESULT_KEY = bytes(range(16))

@@ -6,7 +6,7 @@ from typing import Any
 
 from agent.wire import messages
 from broker.coordinator.service import Link, Service
-from broker.coordinator.storage import Storage
+from broker.storage.storage import Storage
 
 HEALTH = (60, 1800000000, 7, 3, -70, 9000, 8192, 4, 5000, 2, 1, {"link-lost": 1})
 

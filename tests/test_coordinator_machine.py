@@ -11,7 +11,7 @@ from hand_made import LAST, RESULT, ROLL, ROSTER, ROUND, SCHEDULE, World, assert
 
 from agent.crypto import accelerate
 from agent.joye_libert import parameters
-from agent.protocols.contributing import CONTRIBUTION_NONCE, READY_NONCE, nonce
+from agent.protocols.private_sum.contributing import CONTRIBUTION_NONCE, READY_NONCE, nonce
 from agent.wire import cbor, coordination, messages
 from agent.wire.envelope import Context, Envelope, EnvelopeError
 from broker.coordinator.actions import CloseRound, Contribution, Horizon, OpenRound, Publish

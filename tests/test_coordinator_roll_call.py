@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.joye_libert.cohorts import threshold
-from broker.coordinator.roll_call import bitmap, choose, helpers, members
+from broker.coordinator.protocols.private_sum.roll_call import bitmap, choose, helpers, members
 
 SIZE = 6  # members of a cohort at most, here
 Held = dict[int, int]

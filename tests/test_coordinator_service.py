@@ -14,11 +14,11 @@ from hand_made import ROLL, ROUND, Member, World
 from sqlalchemy.exc import SQLAlchemyError
 
 from agent.crypto import accelerate
-from agent.runtime import mqtt_packets
+from agent.runtime.net import mqtt_packets
 from agent.wire import coordination, messages
 from broker.coordinator.schedule import Schedule
 from broker.coordinator.service import Link, Service
-from host_sim.broker_process import HOST, MosquittoBroker
+from host_sim.fleet.broker_process import HOST, MosquittoBroker
 
 pytestmark = pytest.mark.alone
 

@@ -5,8 +5,8 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from host_sim.broker_process import HOST, free_port
-from host_sim.delay import CHUNK, CHUNKS_MOST, Delay
+from host_sim.fleet.broker_process import HOST, free_port
+from host_sim.fleet.delay import CHUNK, CHUNKS_MOST, Delay
 
 HOLD_S = 1.0
 # Late by at least the delay, and not by much more, on a machine that is busy.

@@ -18,10 +18,10 @@ from typing import Any
 import pytest
 
 from agent.meters.simulated import SimulatedMeter
-from host_sim import households
-from host_sim.demo import Row, all_exact, recovered
-from host_sim.display import Display
-from host_sim.faults import LEAVING_S, Disturbance, Faults
+from host_sim.data import households
+from host_sim.demo.demo import Row, all_exact, recovered
+from host_sim.demo.display import Display
+from host_sim.fleet.faults import LEAVING_S, Disturbance, Faults
 from tests.processes import await_running, running
 
 pytestmark = pytest.mark.alone

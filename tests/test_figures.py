@@ -12,9 +12,10 @@ from matplotlib import pyplot, rc_context
 from matplotlib.image import imread
 from typer.testing import CliRunner
 
-from agent.protocols import overlay
-from host_sim import bench_overlay, convergence, figures, suitable_sizes
+from agent.protocols.base import overlay
+from host_sim.bench import overlay as bench_overlay
 from host_sim.cli import app
+from host_sim.gossip import convergence, figures, suitable_sizes
 from host_sim.options import OptionError
 
 

@@ -22,11 +22,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from typer.main import get_command
 
 from agent.crypto import p256
-from agent.protocols.policy import Policy
+from agent.protocols.base.policy import Policy
 from agent.runtime import settings as board_settings
-from broker.authority import Authority
+from broker.authority.authority import Authority
+from broker.deploy.mosquitto import configuration
 from broker.files import alone_in
-from broker.mosquitto import configuration
 from firmware import boards
 from firmware.device import port as ports
 from firmware.device import provision as provisioning

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from agent.crypto import accelerate
-from agent.runtime import versions
-from agent.runtime.versions import Pointer
-from broker.authority import Authority
-from broker.releases import ReleaseError
+from agent.runtime.update import versions
+from agent.runtime.update.versions import Pointer
+from broker.authority.authority import Authority
+from broker.authority.releases import ReleaseError
 from firmware.errors import FirmwareError
 from firmware.device.port import DeviceError, PortError
 from tests import firmware_street as street

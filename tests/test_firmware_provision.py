@@ -12,12 +12,12 @@ from types import SimpleNamespace
 import pytest
 
 from agent.crypto import accelerate, p256
-from agent.protocols.policy import Policy
+from agent.protocols.base.policy import Policy
 from agent.runtime import settings as board_settings
-from agent.runtime import versions
-from agent.runtime.versions import Pointer
-from broker import releases
-from broker.authority import Authority
+from agent.runtime.update import versions
+from agent.runtime.update.versions import Pointer
+from broker.authority import releases
+from broker.authority.authority import Authority
 from firmware.build.version import MAIN
 from firmware.build.compile import tool as program
 from tests import firmware_street as street

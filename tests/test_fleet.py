@@ -16,12 +16,12 @@ import pytest
 
 from agent.wire import coordination, messages, topics
 from agent.wire.envelope import Envelope
-from broker.coordinator.storage import Storage
+from broker.storage.storage import Storage
 from firmware.build.compile import CompileError
-from host_sim.broker_process import HOST, MosquittoBroker
-from host_sim.fleet import Fleet
-from host_sim.fleet_plan import DEPLOYMENT, GROUP, FleetError, Plan
-from host_sim.observer import Observer, Result, Subscription
+from host_sim.fleet.broker_process import HOST, MosquittoBroker
+from host_sim.fleet.fleet import Fleet
+from host_sim.fleet.observer import Observer, Result, Subscription
+from host_sim.fleet.plan import DEPLOYMENT, GROUP, FleetError, Plan
 from tests.processes import running
 
 pytestmark = pytest.mark.alone

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from host_sim import make_default_data
-from host_sim.households import DEFAULT, MAX_BYTES, MAX_ROWS, DataError, Fleet, load
+from host_sim.data import make_default_data
+from host_sim.data.households import DEFAULT, MAX_BYTES, MAX_ROWS, DataError, Fleet, load
 
 S = [f"s{slot:02}" for slot in range(48)]
 F = [f"f{slot:02}" for slot in range(48)]
@@ -394,7 +394,7 @@ def test_half_hours_are_summed_exactly_and_rounded_half_up() -> None:
 
 def test_another_source_is_refused_and_nothing_written(tmp_path: Path) -> None:
     source, output = tmp_path / "other.csv", tmp_path / "out.csv.gz"
-    command = [sys.executable, "-m", "host_sim.make_default_data", str(source), "--output", str(output)]
+    command = [sys.executable, "-m", "host_sim.data.make_default_data", str(source), "--output", str(output)]
     root = Path(__file__).parent.parent
     for text, problem in (
         ("a,b\n", "is not the header"),

@@ -17,13 +17,13 @@ import pytest
 from typer.main import get_command
 
 from agent.crypto import p256
-from agent.protocols import policy
+from agent.protocols.base import policy
 from agent.wire import coordination, rosters
 from agent.wire.envelope import Context, Envelope
-from broker.cli import app, main
+from broker.cli.main import app, main
 from broker.coordinator.actions import CloseRound, OpenRound
 from broker.coordinator.home import Home
-from broker.coordinator.storage import Storage
+from broker.storage.storage import Storage
 from tests.called import called
 from tests.signer_at_hand import key_file
 
@@ -444,7 +444,7 @@ def test_a_signers_record_that_is_damaged_is_one_line(hum: Hum) -> None:
     ids=["nothing said", "sqlite"],
 )
 def test_what_the_system_or_a_database_says_is_one_line(hum: Hum, error: Exception, line: str) -> None:
-    with mock.patch("broker.cli.app", side_effect=error):
+    with mock.patch("broker.cli.main.app", side_effect=error):
         assert hum.fails("result") == line
 
 

@@ -21,22 +21,22 @@ from gmpy2 import invert, powmod
 from agent.joye_libert import blinding, cohorts, integer_shares, masks, parameters
 from agent.joye_libert.packing import Packing
 from agent.meters.simulated import SimulatedMeter
-from agent.protocols import roll_call
-from agent.protocols.mail import BLINDING, KEY_SHARE, mail_nonce
-from agent.protocols.provision import CLOSE_WINDOW, Policy
+from agent.protocols.base.identity import CLOSE_WINDOW, Policy
+from agent.protocols.private_sum import answers as roll_call
+from agent.protocols.private_sum.mail import BLINDING, KEY_SHARE, mail_nonce
 from agent.wire import cbor, coordination, envelope, rosters, topics
 from agent.wire.envelope import Context, Envelope
-from broker.coordinator import aggregation, recovery
 from broker.coordinator.actions import Answer, Contribution, Counted, Publish
-from broker.coordinator.answers import Answers, Layout
-from broker.coordinator.notices import Notices
-from broker.coordinator.place import Place
-from broker.coordinator.recovery import WrongShares
-from broker.coordinator.roll_call import bitmap, members
+from broker.coordinator.outgoing import Notices
+from broker.coordinator.protocols.private_sum import aggregation, recovery
+from broker.coordinator.protocols.private_sum.answers import Answers, Layout
+from broker.coordinator.protocols.private_sum.recovery import WrongShares
+from broker.coordinator.protocols.private_sum.roll_call import bitmap, members
+from broker.coordinator.protocols.private_sum.uploads import Uploads
 from broker.coordinator.schedule import Schedule
-from broker.coordinator.uploads import Uploads
-from host_sim.network import Network, VirtualClock
-from host_sim.simulation import SimulatedBoard, Street
+from broker.coordinator.scope import Place
+from host_sim.virtual.network import Network, VirtualClock
+from host_sim.virtual.street import SimulatedBoard, Street
 from tests.quick_arithmetic import remembered
 
 C = 7  # the smallest cohort in which two may collude

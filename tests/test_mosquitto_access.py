@@ -17,9 +17,9 @@ from pathlib import Path
 import aiomqtt
 import pytest
 
-from agent.runtime import mqtt_packets
-from broker.mosquitto import configuration
-from host_sim.broker_process import HOST, MosquittoBroker
+from agent.runtime.net import mqtt_packets
+from broker.deploy.mosquitto import configuration
+from host_sim.fleet.broker_process import HOST, MosquittoBroker
 
 pytestmark = pytest.mark.alone
 

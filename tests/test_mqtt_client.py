@@ -25,7 +25,8 @@ from hypothesis import strategies as st
 from mosquitto_process import Mosquitto
 
 from agent.crypto import p256
-from agent.runtime import mqtt, mqtt_link, mqtt_packets, start
+from agent.runtime import start
+from agent.runtime.net import mqtt, mqtt_link, mqtt_packets
 from agent.wire import messages, topics
 
 pytestmark = pytest.mark.alone
@@ -404,7 +405,7 @@ def board_command(folder: Path, port: int, ca: Path) -> list[str]:
     }
     (folder / "flash").mkdir()
     (folder / "settings.json").write_text(json.dumps(settings))
-    return [str(MICROPYTHON), "-X", "heapsize=512k", "-m", "host_sim.board", str(folder / "settings.json")]
+    return [str(MICROPYTHON), "-X", "heapsize=512k", "-m", "host_sim.fleet.board", str(folder / "settings.json")]
 
 
 def test_a_board_made_from_settings_comes_up_over_tls(

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from paho.mqtt.client import topic_matches_sub
 
-from host_sim.network import Network, VirtualClock, matches
+from host_sim.virtual.network import Network, VirtualClock, matches
 
 Heard = list[tuple[str, bytes]]
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from agent.gossip import functions, results
-from agent.gossip.node import Node
-from agent.gossip.paired_noise import partners, reach_of, record_noise
-from agent.gossip.plan import Plan
-from agent.gossip.privacy import MILLION, SEED, Terms
-from host_sim.overlay_secrets import StandIn
+from agent.protocols.gossip import functions, results
+from agent.protocols.gossip.node import Node
+from agent.protocols.gossip.plan import Plan
+from agent.protocols.gossip.privacy.paired_noise import partners, reach_of, record_noise
+from agent.protocols.gossip.privacy.terms import MILLION, SEED, Terms
+from host_sim.gossip.secrets import StandIn
 
 VALUES = [137 * own % 2501 for own in range(13)]
 CONTEXT = b"query"

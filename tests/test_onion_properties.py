@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 
 from agent.crypto import accelerate, p256, p256_compressed
 from agent.crypto.errors import CryptoError
-from agent.gossip import onion
-from agent.gossip.onion import OnionError
+from agent.protocols.gossip.onion import onion
+from agent.protocols.gossip.onion.onion import OnionError
 
 CURVE = ec.SECP256R1()
 VECTORS = json.loads((Path(__file__).parent / "vectors/onions.json").read_text())

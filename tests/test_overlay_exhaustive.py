@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.gossip import routes
-from agent.protocols import overlay
+from agent.protocols.base import overlay
+from agent.protocols.gossip.overlay import routes
 
 BELOW = 500
 

@@ -11,14 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from agent.gossip import functions, results
-from agent.gossip.functions import LEAST, MOST
-from agent.gossip.node import Node
+from agent.protocols.gossip import functions, results
+from agent.protocols.gossip.functions import LEAST, MOST
+from agent.protocols.gossip.node import Node
 from host_sim.cli import app
+from host_sim.gossip.costs import Costs
+from host_sim.gossip.network import DEADLINE_MS, MOST_MS, OverlayNetwork
+from host_sim.gossip.simulation import Outcome, Setting, Simulation
 from host_sim.options import OptionError
-from host_sim.overlay_costs import Costs
-from host_sim.overlay_network import DEADLINE_MS, MOST_MS, OverlayNetwork
-from host_sim.overlay_simulation import Outcome, Setting, Simulation
 
 QUERIES: dict[str, dict[str, Any]] = {
     "sum": {},

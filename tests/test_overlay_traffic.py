@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
-from agent.gossip import functions, routes, shuffle
-from agent.gossip.plan import Plan
-from host_sim.overlay_board import ENVELOPE
-from host_sim.overlay_network import Seen
-from host_sim.overlay_simulation import Outcome, Setting, Simulation
+from agent.protocols.gossip import functions
+from agent.protocols.gossip.overlay import routes
+from agent.protocols.gossip.phases import shuffle
+from agent.protocols.gossip.plan import Plan
+from host_sim.gossip.board import ENVELOPE
+from host_sim.gossip.network import Seen
+from host_sim.gossip.simulation import Outcome, Setting, Simulation
 
 
 def _seen(values: list[int | None], **setting: Any) -> tuple[list[Seen], Outcome]:

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from agent.runtime import store as store_module
-from agent.runtime.store import Store, StoreError
+from agent.runtime.flash import store as store_module
+from agent.runtime.flash.store import Store, StoreError
 from tests.power_cut import disk, helping, life
 
 ROOT = Path(__file__).parent.parent

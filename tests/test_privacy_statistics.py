@@ -10,9 +10,9 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterator
 
-from agent.gossip.laplace import BLOCKS_MOST, TERM_MOST, Bits, discrete_laplace, truncated_laplace
-from agent.gossip.paired_noise import pair_noise, partners, reach_of, record_noise
-from agent.gossip.privacy import FOLDS, MILLION, Terms
+from agent.protocols.gossip.privacy.laplace import BLOCKS_MOST, TERM_MOST, Bits, discrete_laplace, truncated_laplace
+from agent.protocols.gossip.privacy.paired_noise import pair_noise, partners, reach_of, record_noise
+from agent.protocols.gossip.privacy.terms import FOLDS, MILLION, Terms
 
 ERROR = 2e-8  # for each comparison; there are fewer than 20
 EVENTS = 1000  # more than are looked at, and than are frequent enough to count against anything

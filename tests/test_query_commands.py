@@ -16,12 +16,12 @@ import pytest
 from agent.crypto import p256
 from agent.wire import answers
 from agent.wire.queries import Query
-from broker.authority import Authority
+from broker.authority.authority import Authority
+from broker.cli.options import MILLION
+from broker.cli.query import _noise, _parameters
+from broker.cli.query import query as command
 from broker.coordinator.home import Home, HomeError
-from broker.options import MILLION
-from broker.query_commands import _noise, _parameters
-from broker.query_commands import query as command
-from host_sim.query_demo import Asked, is_exact, truth
+from host_sim.demo.query import Asked, is_exact, truth
 from tests.processes import running
 
 BIN = Path(sys.executable).parent
@@ -97,7 +97,7 @@ def test_a_query_that_is_broken_off_is_given_up(folder: Path, monkeypatch: pytes
 
     home = Home(folder)
     with home.lock(), pytest.raises(KeyboardInterrupt):
-        monkeypatch.setattr("broker.query_commands.time", SimpleNamespace(sleep=ctrl_c, monotonic=time.monotonic))
+        monkeypatch.setattr("broker.cli.query.time", SimpleNamespace(sleep=ctrl_c, monotonic=time.monotonic))
         command(group="street", function="sum", slot="load", state=folder)
     assert home.storage.queries.waiting() == []
     home.storage.close()

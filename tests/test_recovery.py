@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from agent.joye_libert import cohorts as rule
 from agent.joye_libert import parameters
-from broker.coordinator.multi_power import multi_power
-from broker.coordinator.recovery import (
+from broker.coordinator.protocols.private_sum.multi_power import multi_power
+from broker.coordinator.protocols.private_sum.recovery import (
     Cohort,
     WrongShares,
     blinding_sum,
@@ -23,7 +23,7 @@ from broker.coordinator.recovery import (
     open_many,
     open_unit,
 )
-from host_sim import paper_method
+from host_sim.bench.threshold import paper_method
 
 P = 2**128 - 159
 SUM_BITS = 40

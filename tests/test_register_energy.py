@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agent.meters import s0_pin
 from agent.meters.register import RegisterMeter
-from agent.runtime import s0_pin
-from agent.runtime.store import Store
+from agent.runtime.flash.store import Store
 
 HIGH = 50
 SLOTS = [("load", 0, HIGH)]

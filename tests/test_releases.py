@@ -12,12 +12,12 @@ from pathlib import Path
 import aiomqtt
 import pytest
 
-from agent.runtime.versions import MANIFEST
+from agent.runtime.update.versions import MANIFEST
 from agent.wire import release, topics
-from broker import releases
-from broker.authority import Authority, AuthorityError
+from broker.authority import releases
+from broker.authority.authority import Authority, AuthorityError
 from broker.coordinator.service import Link
-from host_sim.broker_process import HOST, MosquittoBroker
+from host_sim.fleet.broker_process import HOST, MosquittoBroker
 
 pytestmark = pytest.mark.alone
 

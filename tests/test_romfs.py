@@ -4,7 +4,7 @@ import json
 import subprocess
 from pathlib import Path
 
-from broker.authority import Authority
+from broker.authority.authority import Authority
 from firmware.build.compile import tool as program
 from tests.firmware_device import FlashedDevice
 from tests.firmware_tool import Tool, provision

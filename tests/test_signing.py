@@ -7,19 +7,19 @@ from typing import Any
 import pytest
 
 from agent.crypto import accelerate
-from agent.gossip import signing
-from agent.gossip.asked import function_of
-from agent.gossip.node import Node
-from agent.gossip.privacy import FOLDS, MILLION
+from agent.protocols.gossip.node import Node
+from agent.protocols.gossip.onion import signing
+from agent.protocols.gossip.privacy.terms import FOLDS, MILLION
+from agent.protocols.gossip.query_function import function_of
 from agent.wire import cbor
 from agent.wire.envelope import Context, seal
 from broker.coordinator.actions import Publish, Saved
-from broker.coordinator.blind_signer import BlindSigner
-from broker.coordinator.place import Place
-from broker.coordinator.protocols.gossip import Gossip
-from broker.coordinator.queries import COMPLETE, CloseQuery, Request
+from broker.coordinator.protocols.gossip.blind_signer import BlindSigner
+from broker.coordinator.protocols.gossip.machine import Gossip
+from broker.coordinator.protocols.gossip.queries import COMPLETE, CloseQuery, Request
 from broker.coordinator.schedule import Schedule
-from host_sim import byzantine
+from broker.coordinator.scope import Place
+from host_sim.gossip import byzantine
 from tests.shared.street_of_askers import DEPLOYMENT, GROUP, LATENCY, PERIOD, Street
 from tests.signer_at_hand import signer_in
 
@@ -125,7 +125,7 @@ def test_with_one_byzantine_board_the_honest_are_counted_exactly(
         names = ("absent", "draw", "raw", "genuine", "clause", "finish")
         return byzantine.make(habit, plan, own, value, secrets, random, **dict(zip(names, rest, strict=True)))
 
-    monkeypatch.setattr("agent.gossip.inquiry.Node", node)
+    monkeypatch.setattr("agent.protocols.gossip.inquiry.Node", node)
     values = [100 + 7 * own for own in range(BOARDS)]
     values[liar] = 90000
     world = World(signer, values=values)

@@ -25,22 +25,22 @@ from hypothesis import strategies as st
 
 from agent.crypto import accelerate
 from agent.joye_libert import blinding, masks
-from agent.protocols.roll_call import RollCall as BoardRollCall
-from agent.runtime.mask_stock import MaskStock
-from agent.runtime.share_stock import ShareStock
-from agent.runtime.store import StoreError
+from agent.protocols.private_sum.answers import RollCall as BoardRollCall
+from agent.runtime.flash.masks import MaskStock
+from agent.runtime.flash.shares import ShareStock
+from agent.runtime.flash.store import StoreError
 from agent.wire import coordination, messages, topics
 from agent.wire.envelope import Envelope
-from broker.coordinator import aggregation, recovery, roll_call
 from broker.coordinator.actions import Publish, RollCall
-from broker.coordinator.answers import Answers
-from broker.coordinator.protocols.private_sum import PrivateSum
+from broker.coordinator.protocols.private_sum import aggregation, recovery, roll_call
+from broker.coordinator.protocols.private_sum.answers import Answers
+from broker.coordinator.protocols.private_sum.machine import PrivateSum
 from broker.coordinator.schedule import Schedule
-from host_sim import simulated_board
-from host_sim.network import Network, VirtualClock, matches
-from host_sim.observer import Subscription, read_result
-from host_sim.simulated_board import SimulatedBoard
-from host_sim.simulation import TICK_S, SimulatedCoordinator, Street
+from host_sim.fleet.observer import Subscription, read_result
+from host_sim.virtual import board as simulated_board
+from host_sim.virtual.board import SimulatedBoard
+from host_sim.virtual.network import Network, VirtualClock, matches
+from host_sim.virtual.street import TICK_S, SimulatedCoordinator, Street
 from tests.quick_arithmetic import remembered, small_modulus
 
 ROUNDS = 9

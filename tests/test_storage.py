@@ -13,8 +13,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from agent.wire import coordination
 from broker.coordinator.actions import Answer, CloseRound, Contribution, Counted, Horizon, OpenRound, RollCall, Saved
-from broker.coordinator.forms import FORM, StorageError
-from broker.coordinator.storage import KEPT_ROUNDS, Storage
+from broker.storage.migrations import FORM, StorageError
+from broker.storage.storage import KEPT_ROUNDS, Storage
 
 EVERYONE = (1 << 64) - 1  # more than a signed integer of SQLite holds
 ROOT = Path(__file__).parent.parent
@@ -242,7 +242,7 @@ WRITER = """
 import sys
 from pathlib import Path
 from broker.coordinator.actions import Contribution, OpenRound
-from broker.coordinator.storage import Storage
+from broker.storage.storage import Storage
 
 storage = Storage(Path(sys.argv[1]))
 number = int(sys.argv[2])

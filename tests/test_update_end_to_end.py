@@ -10,14 +10,14 @@ from typing import Any
 import aiomqtt
 import pytest
 
-from agent.runtime import versions
+from agent.runtime.update import versions
 from agent.wire import topics
-from broker import releases
-from broker.authority import Authority
+from broker.authority import releases
+from broker.authority.authority import Authority
 from broker.coordinator.service import Link
 from firmware.build import compile as compiled
 from firmware.build.compile import ROOT, tool
-from host_sim.broker_process import HOST, MosquittoBroker
+from host_sim.fleet.broker_process import HOST, MosquittoBroker
 
 pytestmark = pytest.mark.alone
 

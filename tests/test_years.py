@@ -9,12 +9,13 @@ from typer.testing import CliRunner
 
 from agent.joye_libert import parameters
 from agent.meters.register import RegisterMeter
-from agent.runtime.mask_stock import MaskStock
-from agent.runtime.store import Store, StoreError
-from host_sim import cli, years
-from host_sim.years_board import REAL, FullSize, Parts, Violation
-from host_sim.years_crypto import TOY, toy_arithmetic
-from host_sim.years_flash import BLOCK, FAULTS, Flashes, PowerLost, Volume
+from agent.runtime.flash.masks import MaskStock
+from agent.runtime.flash.store import Store, StoreError
+from host_sim import cli
+from host_sim.years import simulation as years
+from host_sim.years.board import REAL, FullSize, Parts, Violation
+from host_sim.years.crypto import TOY, toy_arithmetic
+from host_sim.years.flash import BLOCK, FAULTS, Flashes, PowerLost, Volume
 
 # More goes wrong than in the command: days have to show what years do. Of rough ones a few hours.
 ROUGH = years.Rates(link=0.05, reboot=0.08, cut=0.08, flash=0.02, outage=0, reading=0.02, broker=0.01, message=0.01)

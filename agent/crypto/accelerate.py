@@ -1,7 +1,7 @@
 """The one place where a host process may plug in faster code for the same results.
 
-A board never calls `install`. A CPython host calls `use_host_libraries()` once at its start, or `install` with its own
-functions. Nothing outside the standard library is imported before that.
+A board never calls `install`. A CPython host calls `use_host_libraries()` once at its start, or
+`install` with its own functions. Nothing outside the standard library is imported before that.
 """
 
 try:
@@ -13,12 +13,14 @@ _installed = {"aes": None, "powmod": None, "point_sum": None, "sha384": None}
 
 
 def install(aes=None, powmod=None, point_sum=None, sha384=None):
-    """Replace what is given and put the built-in code back for the rest; `install()` is pure Python again.
+    """Replace what is given and put the built-in code back for the rest; `install()` is pure Python
+    again.
 
     aes(key, mode[, iv])    object whose encrypt(data, output) works like `cryptolib.aes`: mode 1 is ECB, 2 is CBC
     powmod(b, e, m)         b**e % m as an int, for 0 <= b, 0 <= e, 1 <= m
     point_sum(terms)        the P-256 point k1*(x1, y1) + k2*(x2, y2) + ... of the list `terms` of (k, x, y), as
-                            affine ints (x, y), or None for the point at infinity; 0 <= k < n, the points are valid
+                            affine ints (x, y), or None for the point at infinity; 0 <= k < n, the
+                            points are valid
     sha384(message)         the 48-byte digest of a byte string
     """
     _installed["aes"] = aes
@@ -28,7 +30,8 @@ def install(aes=None, powmod=None, point_sum=None, sha384=None):
 
 
 def use_host_libraries():
-    """Plug in gmpy2 (powers), pycryptodome (AES, P-256) and hashlib. ImportError where one is missing; nothing changes then."""
+    """Plug in gmpy2 (powers), pycryptodome (AES, P-256) and hashlib. ImportError where one is
+    missing; nothing changes then."""
     from hashlib import sha384
 
     from Crypto.Cipher import AES
@@ -56,12 +59,14 @@ def powmod(base, exponent, modulus):
 
 
 def fast_powmod():
-    """Return the installed `powmod`, or None: then a power is better made in slices (agent.joye_libert.pairs)."""
+    """Return the installed `powmod`, or None: then a power is better made in slices
+    (agent.joye_libert.pairs)."""
     return _installed["powmod"]
 
 
 def aes(*arguments):
-    """Return an encrypting AES object for (key, mode) or (key, mode, iv), from the best source at hand."""
+    """Return an encrypting AES object for (key, mode) or (key, mode, iv), from the best source at
+    hand."""
     factory = _installed["aes"] or _built_in_aes
     if factory is None:
         from agent.crypto.aes import Aes as factory
@@ -74,5 +79,6 @@ def point_sum():
 
 
 def sha384():
-    """Return the installed `sha384`, or None: then agent.crypto.sha384 makes the digest itself, in slices."""
+    """Return the installed `sha384`, or None: then agent.crypto.sha384 makes the digest itself, in
+    slices."""
     return _installed["sha384"]

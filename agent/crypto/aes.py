@@ -1,7 +1,9 @@
-"""AES (FIPS 197), the encrypting direction only: for interpreters that lack MicroPython's `cryptolib`.
+"""AES (FIPS 197), the encrypting direction only: for interpreters that lack MicroPython's
+`cryptolib`.
 
-The lookups depend on the key, so the time does as well: for tests and simulation, not beside an attacker with a clock.
-Importing this module builds 4 kB of tables, as some 50 kB of Python objects: import it only where it is needed.
+The lookups depend on the key, so the time does as well: for tests and simulation, not beside an
+attacker with a clock. Importing this module builds 4 kB of tables, as some 50 kB of Python objects:
+import it only where it is needed.
 """
 
 from agent.crypto.errors import CryptoError
@@ -25,14 +27,16 @@ def _substitution_box():
     box[0] = 0x63
     for exponent in range(255):
         inverse = powers[-exponent % 255]
-        # The affine map is a sum of five rotations: five shifts, with what leaves the byte folded back in.
+        # The affine map is a sum of five rotations: five shifts, with what leaves the byte folded
+        # back in.
         spread = inverse ^ inverse << 1 ^ inverse << 2 ^ inverse << 3 ^ inverse << 4
         box[powers[exponent]] = (spread ^ spread >> 8) & 255 ^ 0x63
     return bytes(box)
 
 
 def _round_table(box):
-    """SubBytes and MixColumns of one byte of the first row, as one word (FIPS 197, sections 5.1.1 and 5.1.3)."""
+    """SubBytes and MixColumns of one byte of the first row, as one word (FIPS 197, sections 5.1.1
+    and 5.1.3)."""
     return [_double(value) << 24 | value << 16 | value << 8 | (_double(value) ^ value) for value in box]
 
 
@@ -95,7 +99,8 @@ def _xor(a, b):
 
 
 class Aes:
-    """One key in one mode, shaped like `cryptolib.aes`: `key` of 16 or 32 bytes, `mode` ECB or CBC, `iv` for CBC."""
+    """One key in one mode, shaped like `cryptolib.aes`: `key` of 16 or 32 bytes, `mode` ECB or CBC,
+    `iv` for CBC."""
 
     def __init__(self, key, mode, iv=None):
         if len(key) not in (16, 32) or mode not in (ECB, CBC) or (mode == CBC) != (iv is not None):
@@ -104,7 +109,8 @@ class Aes:
         self._chain = iv  # None in ECB
 
     def encrypt(self, data, output):
-        """Encrypt `data`, whole blocks of 16 bytes, into `output` of the same length, which may be `data` itself."""
+        """Encrypt `data`, whole blocks of 16 bytes, into `output` of the same length, which may be
+        `data` itself."""
         if len(data) % 16 or len(output) != len(data):
             raise CryptoError("AES data is not whole blocks")
         for i in range(0, len(data), 16):

@@ -1,8 +1,8 @@
 """AES-CCM with a 16-byte tag (RFC 3610; NIST SP 800-38C).
 
-AES-CBC makes the tag and AES-ECB the key stream, both in place and in pieces of some blocks: on MicroPython the blocks never pass
-through Python one at a time, and a message of kilobytes is not in a scattered heap ten times over. Never use a nonce twice
-under one key.
+AES-CBC makes the tag and AES-ECB the key stream, both in place and in pieces of some blocks: on
+MicroPython the blocks never pass through Python one at a time, and a message of kilobytes is not in
+a scattered heap ten times over. Never use a nonce twice under one key.
 """
 
 from agent.crypto import accelerate
@@ -11,7 +11,8 @@ from agent.crypto.hmac import constant_time_equal
 from agent.crypto.octets import octets
 
 TAG_LENGTH = 16
-# RFC 3610 allows 2^24 - 1 with a 12-byte nonce; one bound for both, above what a board can hold, is simpler to rely on.
+# RFC 3610 allows 2^24 - 1 with a 12-byte nonce; one bound for both, above what a board can hold, is
+# simpler to rely on.
 MAX_PLAINTEXT = 0xFFFF
 MAX_AAD = 0xFEFF  # from 0xFF00 on, the length would need the long encoding of RFC 3610, section 2.2
 PIECE = 512  # bytes, whole blocks
@@ -22,8 +23,8 @@ _CBC = 2
 def seal(key, nonce, plaintext, aad):
     """Return ciphertext and 16-byte tag in one: len(plaintext) + 16 bytes.
 
-    `key` has 16 or 32 bytes, `nonce` 12 or 13; `plaintext` at most 65535 and `aad` (authenticated, not encrypted) at
-    most 65279. CryptoError otherwise.
+    `key` has 16 or 32 bytes, `nonce` 12 or 13; `plaintext` at most 65535 and `aad` (authenticated,
+    not encrypted) at most 65279. CryptoError otherwise.
     """
     key, nonce, aad = _checked(key, nonce, aad)
     plaintext = octets(plaintext, "plaintext")
@@ -33,7 +34,8 @@ def seal(key, nonce, plaintext, aad):
 
 
 def open(key, nonce, ciphertext, aad):
-    """Return the plaintext of what `seal` made under the same key, nonce and aad, or raise CryptoError.
+    """Return the plaintext of what `seal` made under the same key, nonce and aad, or raise
+    CryptoError.
 
     Bounds as for `seal`. Nothing of the plaintext is released before the tag has been compared.
     """
@@ -62,7 +64,8 @@ def _checked(key, nonce, aad):
 
 
 def _tag(key, nonce, plaintext, aad):
-    """CBC-MAC over the first block, the additional data and the plaintext (RFC 3610, section 2.2), 16 bytes."""
+    """CBC-MAC over the first block, the additional data and the plaintext (RFC 3610, section 2.2),
+    16 bytes."""
     width = 15 - len(nonce)  # of the length field, L in the RFC
     flags = (0x40 if aad else 0) | (TAG_LENGTH - 2) // 2 << 3 | width - 1
     header = bytes((flags,)) + nonce + len(plaintext).to_bytes(width, "big")
@@ -84,7 +87,8 @@ def _chained(cbc, piece):
 
 
 def _crypt(key, nonce, text, tag):
-    """Return text, then tag, XOR the key stream (RFC 3610, section 2.3), whose block 0 is for the tag."""
+    """Return text, then tag, XOR the key stream (RFC 3610, section 2.3), whose block 0 is for the
+    tag."""
     ecb = accelerate.aes(key, _ECB)
     first = bytes((14 - len(nonce),)) + nonce + bytes(15 - len(nonce))
     length = len(text)

@@ -1,15 +1,19 @@
-"""RSA blind signatures (RFC 9474: RSABSSA-SHA384) for the client: prepare, blind, finalize, verify. The exponent is 65537.
+"""RSA blind signatures (RFC 9474: RSABSSA-SHA384) for the client: prepare, blind, finalize, verify.
+The exponent is 65537.
 
-The variant that Hum uses is RSABSSA-SHA384-PSS-Randomized with 2048 bits. The others differ in two arguments: a salt of 0
-bytes is PSSZERO, and a message that was not prepared is Deterministic.
+The variant that Hum uses is RSABSSA-SHA384-PSS-Randomized with 2048 bits. The others differ in two
+arguments: a salt of 0 bytes is PSSZERO, and a message that was not prepared is Deterministic.
 
-A modulus is the bytes of it, 256 to 512, of which the first and the last bit are set. Who vouches for it vouches for this: its
-maker alone knows its two primes, and raising to the 65537th power permutes the units. (For a modulus with a prime p = 1 mod 65537
-it does not, and then the maker can tell, of a message that he sees later, that it was not behind 65536 of 65537 blinded ones. Until
-he sees it the random bytes in front hide it even so: RFC 9474, section 7.3.) broker/coordinator/blind_signer.py has a proof of it.
+A modulus is the bytes of it, 256 to 512, of which the first and the last bit are set. Who vouches
+for it vouches for this: its maker alone knows its two primes, and raising to the 65537th power
+permutes the units. (For a modulus with a prime p = 1 mod 65537 it does not, and then the maker can
+tell, of a message that he sees later, that it was not behind 65536 of 65537 blinded ones. Until he
+sees it the random bytes in front hide it even so: RFC 9474, section 7.3.)
+broker/coordinator/protocols/gossip/blind_signer.py has a proof of it.
 
-A product of two numbers of 2048 bits takes 8 ms on a Pico and a digest of one block 100 ms, so everything here is a
-generator of short steps; `run` makes a function of one. Python's integers do not compute in constant time.
+A product of two numbers of 2048 bits takes 8 ms on a Pico and a digest of one block 100 ms, so
+everything here is a generator of short steps; `run` makes a function of one. Python's integers do
+not compute in constant time.
 """
 
 from agent.crypto import accelerate
@@ -38,15 +42,18 @@ def run(steps):
 
 
 def prepare(message, random):
-    """Return 32 random bytes and then the message (RFC 9474, section 4.1, PrepareRandomize). random(k) returns k random bytes."""
+    """Return 32 random bytes and then the message (RFC 9474, section 4.1, PrepareRandomize).
+    random(k) returns k random bytes."""
     return _drawn(random, PREFIX) + octets(message, "message")
 
 
 def blind_steps(modulus, prepared, random, salt_length=SALT):
-    """Return (what the signer gets to see, as many bytes as the modulus; the secret inverse that finalize_steps needs, an int).
+    """Return (what the signer gets to see, as many bytes as the modulus; the secret inverse that
+    finalize_steps needs, an int).
 
-    RFC 9474, section 4.2. `prepared` is a byte string, `salt_length` 0 to 48. random(k) returns k random bytes. CryptoError for
-    input of another kind, and for a random source that yields no unit.
+    RFC 9474, section 4.2. `prepared` is a byte string, `salt_length` 0 to 48. random(k) returns k
+    random bytes. CryptoError for input of another kind, and for a random source that yields no
+    unit.
     """
     n = _modulus(modulus)
     length = len(modulus)
@@ -78,9 +85,11 @@ def finalize_steps(modulus, prepared, blind_signature, inverse, salt_length=SALT
 
 
 def verify_steps(modulus, prepared, signature, salt_length=SALT):
-    """Return whether `signature` is one of `prepared`; False for anything malformed but the modulus.
+    """Return whether `signature` is one of `prepared`; False for anything malformed but the
+    modulus.
 
-    RSASSA-PSS-VERIFY of RFC 8017, sections 8.1.2 and 9.1.2. CryptoError for a modulus of another kind.
+    RSASSA-PSS-VERIFY of RFC 8017, sections 8.1.2 and 9.1.2. CryptoError for a modulus of another
+    kind.
     """
     n = _modulus(modulus)
     length = len(modulus)
@@ -114,9 +123,11 @@ def power_steps(base, n):
 
 
 def inverse_steps(value, n):
-    """Return the inverse of `value` modulo n, 1 <= value < n, or None if there is none: extended Euclid.
+    """Return the inverse of `value` modulo n, 1 <= value < n, or None if there is none: extended
+    Euclid.
 
-    Some 1,200 divisions for 2048 bits (Knuth, The Art of Computer Programming, volume 2, section 4.5.3), 16 a step.
+    Some 1,200 divisions for 2048 bits (Knuth, The Art of Computer Programming, volume 2, section
+    4.5.3), 16 a step.
     """
     remainder, last = n, value
     factor, next_factor = 0, 1
@@ -154,7 +165,8 @@ def _salted_digest_steps(prepared, salt):
 
 
 def _masked_steps(data, seed):
-    """Return `data` with the mask that MGF1 (RFC 8017, appendix B.2.1) makes of `seed`, and the first bit cleared."""
+    """Return `data` with the mask that MGF1 (RFC 8017, appendix B.2.1) makes of `seed`, and the
+    first bit cleared."""
     mask = b""
     count = 0
     while len(mask) < len(data):

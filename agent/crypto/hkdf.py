@@ -11,8 +11,8 @@ MAX_LENGTH = 255 * _HASH
 def hkdf_sha256(ikm, salt, info, length):
     """Return `length` bytes, 1 to 8160, derived from the secret `ikm` (RFC 5869, section 2).
 
-    `ikm`, `salt` and `info` are byte strings; an empty salt counts as 32 zero bytes, as the RFC has it.
-    CryptoError for a length out of range or for other types.
+    `ikm`, `salt` and `info` are byte strings; an empty salt counts as 32 zero bytes, as the RFC has
+    it. CryptoError for a length out of range or for other types.
     """
     if not isinstance(length, int) or not 1 <= length <= MAX_LENGTH:
         raise CryptoError("HKDF output length out of range")

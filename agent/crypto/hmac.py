@@ -1,4 +1,5 @@
-"""HMAC-SHA-256 (RFC 2104, FIPS 198-1) and a comparison whose time does not depend on the content."""
+"""HMAC-SHA-256 (RFC 2104, FIPS 198-1) and a comparison whose time does not depend on the
+content."""
 
 from hashlib import sha256
 
@@ -10,7 +11,8 @@ _OUTER = int.from_bytes(b"\x5c" * _BLOCK, "big")
 
 
 def hmac_sha256(key, message):
-    """Return the 32-byte code of `message` under `key`, byte strings of any length. CryptoError for other types."""
+    """Return the 32-byte code of `message` under `key`, byte strings of any length. CryptoError for
+    other types."""
     key = octets(key, "HMAC key")
     message = octets(message, "message")
     if len(key) > _BLOCK:
@@ -24,9 +26,11 @@ def hmac_sha256(key, message):
 
 
 def constant_time_equal(a, b):
-    """Return whether two byte strings are equal, looking at every byte of them whatever their content.
+    """Return whether two byte strings are equal, looking at every byte of them whatever their
+    content.
 
-    The lengths are not secret: byte strings of unequal length are unequal at once. CryptoError for other types.
+    The lengths are not secret: byte strings of unequal length are unequal at once. CryptoError for
+    other types.
     """
     a = octets(a, "first value")
     b = octets(b, "second value")

@@ -4,9 +4,11 @@ from agent.crypto.errors import CryptoError
 
 
 def octets(value, name, length=None):
-    """Return `value` (bytes, bytearray or memoryview) as bytes; a caller's later changes to it have no effect.
+    """Return `value` (bytes, bytearray or memoryview) as bytes; a caller's later changes to it have
+    no effect.
 
-    `name` is for the message; `length`, when given, is the only length accepted. CryptoError for everything else.
+    `name` is for the message; `length`, when given, is the only length accepted. CryptoError for
+    everything else.
     """
     if not isinstance(value, (bytes, bytearray, memoryview)):
         raise CryptoError("%s is not a byte string" % name)

@@ -1,10 +1,11 @@
-"""ECDH and ECDSA on NIST P-256 (SEC 1 version 2; RFC 6090; FIPS 186-5; deterministic nonces by RFC 6979).
+"""ECDH and ECDSA on NIST P-256 (SEC 1 version 2; RFC 6090; FIPS 186-5; deterministic nonces by RFC
+6979).
 
 Private keys are 32 bytes big-endian, public keys the 65 bytes 04 || x || y of SEC 1, section 2.3.3.
 
-Points are in Jacobian coordinates: (X, Y, Z) stands for (X/Z^2, Y/Z^3), and Z = 0 for infinity. A scalar is written
-in 64 odd digits, so the sequence of point operations does not depend on it; but Python's integers do not compute in
-constant time, and nothing here claims that they do.
+Points are in Jacobian coordinates: (X, Y, Z) stands for (X/Z^2, Y/Z^3), and Z = 0 for infinity. A
+scalar is written in 64 odd digits, so the sequence of point operations does not depend on it; but
+Python's integers do not compute in constant time, and nothing here claims that they do.
 """
 
 from hashlib import sha256
@@ -14,8 +15,9 @@ from agent.crypto.errors import CryptoError
 from agent.crypto.octets import octets
 from agent.crypto.p256_table import kept
 
-# SEC 2 version 2, section 2.4.2. A product and `% P` are faster on MicroPython's integers than the shift-and-add
-# reduction that this prime was chosen for: that needs eight more big-integer operations, each with its own object.
+# SEC 2 version 2, section 2.4.2. A product and `% P` are faster on MicroPython's integers than the
+# shift-and-add reduction that this prime was chosen for: that needs eight more big-integer
+# operations, each with its own object.
 P = 2**256 - 2**224 + 2**192 + 2**96 - 1
 N = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 B = 0x5AC635D8AA3A93E7B3EBBD55769886BC651D06B0CC53B0F63BCE3C3E27D2604B
@@ -29,7 +31,8 @@ _ALL_FIFTEENS = 2**256 - 1  # 15 in each of 64 hexadecimal digits
 def generate(random_bytes):
     """Return a new private key from `random_bytes(count)`, a source like os.urandom, by rejection.
 
-    CryptoError where the source returns something else than 32 bytes, or 64 times in a row nothing in [1, n-1].
+    CryptoError where the source returns something else than 32 bytes, or 64 times in a row nothing
+    in [1, n-1].
     """
     for _ in range(_MAX_DRAWS):
         private = octets(random_bytes(32), "random source output", 32)
@@ -39,23 +42,27 @@ def generate(random_bytes):
 
 
 def public_key(private):
-    """Return the 65-byte public key of a 32-byte private key. CryptoError for a key outside [1, n-1]."""
+    """Return the 65-byte public key of a 32-byte private key. CryptoError for a key outside [1,
+    n-1]."""
     return _run(public_key_steps(private))
 
 
 def public_key_steps(private):
-    """Do what `public_key` does in some 33 short slices: a generator that yields None and returns the public key."""
+    """Do what `public_key` does in some 33 short slices: a generator that yields None and returns
+    the public key."""
     x, y = yield from _base_multiple_steps(_scalar(private))
     return b"\x04" + x.to_bytes(32, "big") + y.to_bytes(32, "big")
 
 
 def ecdh(private, public):
-    """Return the 32-byte shared x coordinate (SEC 1, section 3.3.1). CryptoError for an invalid key of either kind."""
+    """Return the 32-byte shared x coordinate (SEC 1, section 3.3.1). CryptoError for an invalid key
+    of either kind."""
     return _run(ecdh_steps(private, public))
 
 
 def ecdh_steps(private, public):
-    """Do what `ecdh` does in some 65 short slices: a generator that yields None and returns the shared secret.
+    """Do what `ecdh` does in some 65 short slices: a generator that yields None and returns the
+    shared secret.
 
     The keys are checked on the first step: that is where CryptoError comes from.
     """
@@ -70,7 +77,8 @@ def ecdh_steps(private, public):
 
 
 def sign(private, message):
-    """Return the 64-byte signature r || s of `message`, a byte string, with SHA-256 and the nonce of RFC 6979.
+    """Return the 64-byte signature r || s of `message`, a byte string, with SHA-256 and the nonce
+    of RFC 6979.
 
     CryptoError for a private key outside [1, n-1].
     """
@@ -78,7 +86,8 @@ def sign(private, message):
 
 
 def sign_steps(private, message):
-    """Do what `sign` does in some 33 short slices: a generator that yields None and returns the signature."""
+    """Do what `sign` does in some 33 short slices: a generator that yields None and returns the
+    signature."""
     from agent.crypto.rfc6979 import nonces  # most boards only verify
 
     secret = _scalar(private)
@@ -91,12 +100,14 @@ def sign_steps(private, message):
 
 
 def verify(public, message, signature):
-    """Return whether `signature`, 64 bytes r || s, is one of `message` by `public`. False for anything malformed."""
+    """Return whether `signature`, 64 bytes r || s, is one of `message` by `public`. False for
+    anything malformed."""
     return _run(verify_steps(public, message, signature))
 
 
 def verify_steps(public, message, signature):
-    """Do what `verify` does in some 65 short slices: a generator that yields None and returns the verdict."""
+    """Do what `verify` does in some 65 short slices: a generator that yields None and returns the
+    verdict."""
     try:
         digest = sha256(octets(message, "message")).digest()
     except CryptoError:
@@ -137,7 +148,8 @@ def _scalar(private):
 
 
 def _point(public):
-    """Full validation (SEC 1, section 3.2.2.1); the group order is prime, so no subgroup check is needed."""
+    """Full validation (SEC 1, section 3.2.2.1); the group order is prime, so no subgroup check is
+    needed."""
     public = octets(public, "public key", 65)
     x = int.from_bytes(public[1:33], "big")
     y = int.from_bytes(public[33:], "big")
@@ -166,10 +178,12 @@ def _base_multiple_steps(scalar):
 
 
 def _digits(scalar):
-    """Return 64 odd digits d_i in -15..15, least significant first, with sum d_i*16^i = scalar mod N; scalar <= N.
+    """Return 64 odd digits d_i in -15..15, least significant first, with sum d_i*16^i = scalar mod
+    N; scalar <= N.
 
-    For odd k the digits are 2*m_i - 15, where m_i are the hexadecimal digits of (k + 2^256 - 1)/2; for an even
-    scalar they are those of N - scalar, negated. The idea of a recoding without zeros: Joye and Tunstall 2009.
+    For odd k the digits are 2*m_i - 15, where m_i are the hexadecimal digits of (k + 2^256 - 1)/2;
+    for an even scalar they are those of N - scalar, negated. The idea of a recoding without zeros:
+    Joye and Tunstall 2009.
     """
     sign = 1 if scalar & 1 else -1
     digits = []
@@ -180,9 +194,11 @@ def _digits(scalar):
 
 
 def _sum_steps(rows):
-    """Return the sum over (digits, table) in `rows` of sum_i digits[i]*16^i times the table's point (Straus).
+    """Return the sum over (digits, table) in `rows` of sum_i digits[i]*16^i times the table's point
+    (Straus).
 
-    A generator that yields None after each digit, some 100 us on the unix port of MicroPython and 9 ms on a Pico.
+    A generator that yields None after each digit, some 100 us on the unix port of MicroPython and 9
+    ms on a Pico.
     """
     total = (0, 1, 0)
     for i in range(len(rows[0][0]) - 1, -1, -1):
@@ -204,7 +220,8 @@ def _odd_multiples(point):
 
 
 def _base_points():
-    """Return the odd multiples up to 15 of G, then of 2^128*G, with Z = 1; between calls they take 1 kB as bytes."""
+    """Return the odd multiples up to 15 of G, then of 2^128*G, with Z = 1; between calls they take
+    1 kB as bytes."""
     if not kept[0]:
         kept[0] = _make_base_table()
     table = kept[0]
@@ -217,7 +234,8 @@ def _base_points():
 def _make_base_table():
     base = (GX, GY, 1)
     points = _odd_multiples(base) + _odd_multiples(_double(base, 128))
-    # One inversion for all (Montgomery's trick): products[i] is the product of the Zs before point i.
+    # One inversion for all (Montgomery's trick): products[i] is the product of the Zs before point
+    # i.
     products = [1]
     for point in points:
         products.append(products[-1] * point[2] % P)
@@ -241,7 +259,8 @@ def _scale(point, inverse):
 
 
 def _double(point, times):
-    """Double a point `times` times: a = -3 allows 3(X - Z^2)(X + Z^2) for the slope (RFC 6090, appendix F, and EFD)."""
+    """Double a point `times` times: a = -3 allows 3(X - Z^2)(X + Z^2) for the slope (RFC 6090,
+    appendix F, and EFD)."""
     x, y, z = point
     for _ in range(times):
         zz = z * z % P

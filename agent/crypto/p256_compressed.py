@@ -1,4 +1,5 @@
-"""P-256 points in 33 bytes: 02 or 03 for an even or odd y, then x (SEC 1 version 2, sections 2.3.3 and 2.3.4)."""
+"""P-256 points in 33 bytes: 02 or 03 for an even or odd y, then x (SEC 1 version 2, sections 2.3.3
+and 2.3.4)."""
 
 from agent.crypto import accelerate
 from agent.crypto.errors import CryptoError
@@ -9,7 +10,8 @@ LENGTH = 33
 
 
 def compress(public):
-    """Return the 33 bytes of a 65-byte public key. CryptoError where that is no point of the curve."""
+    """Return the 33 bytes of a 65-byte public key. CryptoError where that is no point of the
+    curve."""
     public = octets(public, "public key", 65)
     x = int.from_bytes(public[1:33], "big")
     y = int.from_bytes(public[33:], "big")
@@ -19,10 +21,11 @@ def compress(public):
 
 
 def decompress(compressed):
-    """Return the 65-byte public key of its 33 bytes: one modular power, then one product to check it.
+    """Return the 65-byte public key of its 33 bytes: one modular power, then one product to check
+    it.
 
-    CryptoError for an x that no point has (half of all x), for x >= p, for another first byte or length: so also for
-    the point at infinity, which SEC 1 writes as one zero byte.
+    CryptoError for an x that no point has (half of all x), for x >= p, for another first byte or
+    length: so also for the point at infinity, which SEC 1 writes as one zero byte.
     """
     compressed = octets(compressed, "compressed point", LENGTH)
     x = int.from_bytes(compressed[1:], "big")

@@ -1,4 +1,5 @@
-"""Hashing into Z*_{N^2}: a full-domain hash, and its residue as the pair that the Joye-Libert layer computes with."""
+"""Hashing into Z*_{N^2}: a full-domain hash, and its residue as the pair that the Joye-Libert layer
+computes with."""
 
 from hashlib import sha256
 
@@ -10,10 +11,12 @@ MAX_MODULUS_LENGTH = 1024
 
 
 def full_domain(digest32, length):
-    """Return `length` bytes, 0 to 65535: SHA-256(digest32 || be32(0)) || SHA-256(digest32 || be32(1)) || ... cut short.
+    """Return `length` bytes, 0 to 65535: SHA-256(digest32 || be32(0)) || SHA-256(digest32 ||
+    be32(1)) || ... cut short.
 
-    `digest32` is a 32-byte digest of everything that must separate one use from another (this is MGF1 of RFC 8017,
-    appendix B.2.1, with a seed of fixed length). CryptoError for another length or type.
+    `digest32` is a 32-byte digest of everything that must separate one use from another (this is
+    MGF1 of RFC 8017, appendix B.2.1, with a seed of fixed length). CryptoError for another length
+    or type.
     """
     digest32 = octets(digest32, "digest", 32)
     if not isinstance(length, int) or not 0 <= length <= MAX_LENGTH:
@@ -28,12 +31,13 @@ def full_domain(digest32, length):
 def hash_to_residue(digest32, n):
     """Return (x0, x1), both in [0, n), where x0 + n*x1 is the hash of `digest32` modulo n^2.
 
-    `n` is the modulus N as an int, at least 2 and of at most 1024 bytes: with nl its length in bytes, full_domain
-    makes 2*nl + 16 bytes, 128 bits more than n^2 needs, so the residue is within 2^-128 of uniform. CryptoError for a
-    modulus out of range or a digest that is not 32 bytes.
+    `n` is the modulus N as an int, at least 2 and of at most 1024 bytes: with nl its length in
+    bytes, full_domain makes 2*nl + 16 bytes, 128 bits more than n^2 needs, so the residue is within
+    2^-128 of uniform. CryptoError for a modulus out of range or a digest that is not 32 bytes.
 
-    There is no check that the residue is a unit: one that is not shares a factor with N, so finding a digest that
-    hashes to it would factor N. For an N that nobody can factor the chance is negligible, and nobody can aim for it.
+    There is no check that the residue is a unit: one that is not shares a factor with N, so finding
+    a digest that hashes to it would factor N. For an N that nobody can factor the chance is
+    negligible, and nobody can aim for it.
     """
     if not isinstance(n, int) or n < 2 or n >> (8 * MAX_MODULUS_LENGTH):
         raise CryptoError("modulus out of range")

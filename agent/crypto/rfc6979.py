@@ -1,10 +1,12 @@
-"""Deterministic nonces for ECDSA on a curve whose order has 256 bits, with HMAC-SHA-256 (RFC 6979, section 3.2)."""
+"""Deterministic nonces for ECDSA on a curve whose order has 256 bits, with HMAC-SHA-256 (RFC 6979,
+section 3.2)."""
 
 from agent.crypto.hmac import hmac_sha256
 
 
 def nonces(secret, digest, order):
-    """Generate the candidates for the nonce, in [1, order): `secret` is the private key, `digest` the message's, 32 bytes."""
+    """Generate the candidates for the nonce, in [1, order): `secret` is the private key, `digest`
+    the message's, 32 bytes."""
     seed = secret.to_bytes(32, "big") + (int.from_bytes(digest, "big") % order).to_bytes(32, "big")
     value = b"\x01" * 32
     key = bytes(32)

@@ -1,7 +1,9 @@
-"""SHA-384 (FIPS 180-4, sections 5.3.4 and 6.5): MicroPython's hashlib ends at SHA-256, and RFC 9474 wants this one.
+"""SHA-384 (FIPS 180-4, sections 5.3.4 and 6.5): MicroPython's hashlib ends at SHA-256, and RFC 9474
+wants this one.
 
-On a board a word of 64 bits is a big integer with an object of its own, so what counts is the number of operations: a
-rotation is a shift of the word written twice, and a sum is cut to 64 bits once.
+On a board a word of 64 bits is a big integer with an object of its own, so what counts is the
+number of operations: a rotation is a shift of the word written twice, and a sum is cut to 64 bits
+once.
 """
 
 from agent.crypto import accelerate
@@ -23,7 +25,8 @@ _START = (
     0xDB0C2E0D64F98FA7,
     0x47B5481DBEFA4FA4,
 )
-# ... and of the cube roots of the first 80 primes; as integers these would take four times the room.
+# ... and of the cube roots of the first 80 primes; as integers these would take four times the
+# room.
 _ROUND_WORDS = (
     b"\x42\x8a\x2f\x98\xd7\x28\xae\x22\x71\x37\x44\x91\x23\xef\x65\xcd\xb5\xc0\xfb\xcf\xec\x4d\x3b\x2f"
     b"\xe9\xb5\xdb\xa5\x81\x89\xdb\xbc\x39\x56\xc2\x5b\xf3\x48\xb5\x38\x59\xf1\x11\xf1\xb6\x05\xd0\x19"
@@ -66,7 +69,8 @@ def sha384(message):
 
 
 def sha384_steps(message):
-    """Do what `sha384` does in slices: a generator that yields None ten times a block of 128 bytes and returns the digest."""
+    """Do what `sha384` does in slices: a generator that yields None ten times a block of 128 bytes
+    and returns the digest."""
     message = octets(message, "message")
     installed = accelerate.sha384()
     if installed:

@@ -1,9 +1,11 @@
-"""Who shares with whom: cohorts and neighbours by a public rule from the signed roster, so that nobody chooses them.
+"""Who shares with whom: cohorts and neighbours by a public rule from the signed roster, so that
+nobody chooses them.
 
-Members are put in the order of SHA-256(roster digest || name). Dealt out in turn to ceil(members/size) cohorts, they give cohorts
-whose sizes differ by at most one; as a ring in which each member pairs with the 17 before and the 17 after it, they give the
-graph of Bell et al. (CCS 2020): Harary's, on a random ring. The authority, which signs the roster, could try rosters until the
-order suits it; a coordinator cannot.
+Members are put in the order of SHA-256(roster digest || name). Dealt out in turn to
+ceil(members/size) cohorts, they give cohorts whose sizes differ by at most one; as a ring in which
+each member pairs with the 17 before and the 17 after it, they give the graph of Bell et al. (CCS
+2020): Harary's, on a random ring. The authority, which signs the roster, could try rosters until
+the order suits it; a coordinator cannot.
 """
 
 from hashlib import sha256
@@ -17,15 +19,17 @@ _REACH = 17  # neighbours on either side of the ring
 
 
 def threshold(size):
-    """Return how many of a cohort of `size` members recover what is shared in it: more than two thirds of them."""
+    """Return how many of a cohort of `size` members recover what is shared in it: more than two
+    thirds of them."""
     return 2 * size // 3 + 1
 
 
 def assign(names, digest, size):
-    """Return the cohorts: lists of member indices, 0-based and in roster order, that hold every member once.
+    """Return the cohorts: lists of member indices, 0-based and in roster order, that hold every
+    member once.
 
-    `names` are the members' in roster order, `digest` is the roster's (32 bytes), `size` the most members of a cohort.
-    Raises CryptoError if there is no member or `size` is below 1.
+    `names` are the members' in roster order, `digest` is the roster's (32 bytes), `size` the most
+    members of a cohort. Raises CryptoError if there is no member or `size` is below 1.
     """
     if size < 1 or not names:
         raise CryptoError("cohort size out of range")
@@ -37,8 +41,9 @@ def assign(names, digest, size):
 def neighbours(index, names, digest, size, seal):
     """Return the sorted indices of the members with whom member `index` shares a zero-sum key.
 
-    With `seal` SEAL_COHORT they are the rest of its cohort, with SEAL_FLEET its neighbours on the ring of all members, or
-    all others where they are at most 34. Raises CryptoError for another seal, another index, and as assign() does.
+    With `seal` SEAL_COHORT they are the rest of its cohort, with SEAL_FLEET its neighbours on the
+    ring of all members, or all others where they are at most 34. Raises CryptoError for another
+    seal, another index, and as assign() does.
     """
     if not 0 <= index < len(names):
         raise CryptoError("member index out of range")

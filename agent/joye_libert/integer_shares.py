@@ -1,13 +1,17 @@
-"""Shares over the integers of a board's long-term exponent: t of a cohort's c can raise to it, fewer learn nothing of it.
+"""Shares over the integers of a board's long-term exponent: t of a cohort's c can raise to it,
+fewer learn nothing of it.
 
-f(x) = delta*secret + a_1*x + ... + a_(t-1)*x^(t-1) with delta = c!, and the member at position x = 1..c holds f(x)
-(threshold-joye-libert paper, section 3.3, after Rabin, CRYPTO 1998). Where the paper draws a_k from either side of zero, here it is
-never negative: a share is a positive exponent, so nobody has to invert. The range is at least 2^128*delta^2 times the secret's, as in
-the paper, and that hides the secret: for any t-1 positions there is a polynomial h with integer coefficients that is zero at all of
-them and delta at zero, so f + (other - secret)*h gives the same t-1 shares for another secret. The coefficients of h but the
-first add up to at most (t-1)*delta in size: the chance that one of the new polynomial's is out of range is at most 2^-128.
+f(x) = delta*secret + a_1*x + ... + a_(t-1)*x^(t-1) with delta = c!, and the member at position x =
+1..c holds f(x) (threshold-joye-libert paper, section 3.3, after Rabin, CRYPTO 1998). Where the
+paper draws a_k from either side of zero, here it is never negative: a share is a positive exponent,
+so nobody has to invert. The range is at least 2^128*delta^2 times the secret's, as in the paper,
+and that hides the secret: for any t-1 positions there is a polynomial h with integer coefficients
+that is zero at all of them and delta at zero, so f + (other - secret)*h gives the same t-1 shares
+for another secret. The coefficients of h but the first add up to at most (t-1)*delta in size: the
+chance that one of the new polynomial's is out of range is at most 2^-128.
 
-The coefficients come from a seed, so a share can be made again at any time and none is stored by its maker.
+The coefficients come from a seed, so a share can be made again at any time and none is stored by
+its maker.
 """
 
 from hashlib import sha256
@@ -19,10 +23,12 @@ from agent.joye_libert.packing import width
 
 
 class Sharing:
-    """The sizes of a sharing in a cohort of `cohort_size` = `members` (2..64), of a roster of `members` (2..64) in all.
+    """The sizes of a sharing in a cohort of `cohort_size` = `members` (2..64), of a roster of
+    `members` (2..64) in all.
 
-    `threshold` shares recover; `delta` = members!; `coefficient_bytes` and `share_bytes` are sizes in bytes; a secret is of at
-    most `secret_bits` bits: the offset of zero_sum.py and as many keys as the roster has members.
+    `threshold` shares recover; `delta` = members!; `coefficient_bytes` and `share_bytes` are sizes
+    in bytes; a secret is of at most `secret_bits` bits: the offset of zero_sum.py and as many keys
+    as the roster has members.
     """
 
     def __init__(self, cohort_size, members, parameters):
@@ -38,10 +44,12 @@ class Sharing:
 
 
 def share_steps(seed, secret_int, x, sharing):
-    """Generator: one yield a coefficient; returns the share of the member at position `x`, share_bytes bytes, big-endian.
+    """Generator: one yield a coefficient; returns the share of the member at position `x`,
+    share_bytes bytes, big-endian.
 
-    `seed` is 32 bytes that nobody else has, for one roster and for nothing else. Raises CryptoError on the first step if
-    `x` is not in 1..members (the share of position 0 would be the secret) or the secret not in range.
+    `seed` is 32 bytes that nobody else has, for one roster and for nothing else. Raises CryptoError
+    on the first step if `x` is not in 1..members (the share of position 0 would be the secret) or
+    the secret not in range.
     """
     if not 1 <= x <= sharing.members:
         raise CryptoError("position outside the cohort")
@@ -57,5 +65,6 @@ def share_steps(seed, secret_int, x, sharing):
 
 
 def _append(value, x, coefficient):
-    """Do one step of Horner's rule on `value`, a buffer: an integer that lived from step to step would scatter the heap."""
+    """Do one step of Horner's rule on `value`, a buffer: an integer that lived from step to step
+    would scatter the heap."""
     value[:] = (int.from_bytes(value, "big") * x + coefficient).to_bytes(len(value), "big")

@@ -1,4 +1,5 @@
-"""Masks: H(round, block)^sk mod N^2, made in idle time, and the one multiplication that turns a mask into a ciphertext.
+"""Masks: H(round, block)^sk mod N^2, made in idle time, and the one multiplication that turns a
+mask into a ciphertext.
 
 Source: Joye and Libert, FC 2013 (threshold-joye-libert paper, section 3.6, equation 1).
 """
@@ -12,7 +13,8 @@ from agent.wire import cbor
 
 
 def base(parameters, deployment, group, epoch, round, block):
-    """Return H(round, block) as a pair: a full-domain hash, separated by deployment, N, group, epoch, round and block."""
+    """Return H(round, block) as a pair: a full-domain hash, separated by deployment, N, group,
+    epoch, round and block."""
     modulus = sha256(parameters.n.to_bytes(parameters.modulus_bytes, "big")).digest()
     name = ["hum/v1/base", deployment, modulus, group, epoch, round, block]
     return hash_to_residue(sha256(cbor.encode(name)).digest(), parameters.n)
@@ -24,9 +26,11 @@ def workspace(parameters):
 
 
 def steps(base_pair, exponent, parameters, buffers):
-    """Generator: one yield a step of the exponentiation; returns the mask, 2|N|/8 bytes holding its pair.
+    """Generator: one yield a step of the exponentiation; returns the mask, 2|N|/8 bytes holding its
+    pair.
 
-    `buffers` is a workspace(parameters). With a powmod installed (agent.crypto.accelerate) it is all one step.
+    `buffers` is a workspace(parameters). With a powmod installed (agent.crypto.accelerate) it is
+    all one step.
     """
     powmod = accelerate.fast_powmod()
     if powmod:
@@ -42,9 +46,11 @@ def steps(base_pair, exponent, parameters, buffers):
 
 
 def protect(mask, plaintext, parameters):
-    """Return the ciphertext (1 + plaintext*N)*mask mod N^2 as 2|N|/8 bytes, big-endian; 0 <= plaintext < N.
+    """Return the ciphertext (1 + plaintext*N)*mask mod N^2 as 2|N|/8 bytes, big-endian; 0 <=
+    plaintext < N.
 
-    With mask = m0 + N*m1 that is m0 + N*((m1 + plaintext*m0) mod N): the whole online cost of a round.
+    With mask = m0 + N*m1 that is m0 + N*((m1 + plaintext*m0) mod N): the whole online cost of a
+    round.
     """
     n = parameters.n
     m0, m1 = pairs.from_bytes(mask, parameters.modulus_bytes)

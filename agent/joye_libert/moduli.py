@@ -1,7 +1,7 @@
 """The moduli N, in decimal digits."""
 
-# The RSA Factoring Challenge numbers: their factors were destroyed by those who made them and nobody is known to hold them.
-# RSA-2048 has 617 decimal digits (digit sum 2738), RSA-1024 has 309.
+# The RSA Factoring Challenge numbers: their factors were destroyed by those who made them and
+# nobody is known to hold them. RSA-2048 has 617 decimal digits (digit sum 2738), RSA-1024 has 309.
 RSA_2048 = (
     "25195908475657893494027183240048398571429282126204032027777137836043662020707595556264018525880784406918290641249"
     "51508218929855914917618450280848912007284499268739280728777673597141834727026189637501497182469116507761337985909"

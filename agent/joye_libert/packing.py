@@ -1,12 +1,14 @@
-"""Packing: several readings in one plaintext, each in a slot of fixed width with room for the sum over all members.
+"""Packing: several readings in one plaintext, each in a slot of fixed width with room for the sum
+over all members.
 
-A slot carries value - low, so that negative readings (feed-in) are possible; its width is the number of bits of
-members * (high - low). Slot 0 is the least significant.
+A slot carries value - low, so that negative readings (feed-in) are possible; its width is the
+number of bits of members * (high - low). Slot 0 is the least significant.
 """
 
 
 class PackingError(Exception):
-    """A value is outside its slot's range, or slots or a total do not fit. args[0] is a named reason."""
+    """A value is outside its slot's range, or slots or a total do not fit. args[0] is a named
+    reason."""
 
 
 def width(value):
@@ -18,7 +20,8 @@ def width(value):
 
 
 class Packing:
-    """The layout of `slots`, a list of (name, low, high) with low <= high, for sums over `members` boards.
+    """The layout of `slots`, a list of (name, low, high) with low <= high, for sums over `members`
+    boards.
 
     Raises PackingError("slots-too-wide") if the sum of all widths reaches |N| bits.
     """
@@ -31,7 +34,8 @@ class Packing:
             raise PackingError("slots-too-wide")
 
     def pack(self, values):
-        """Return the plaintext of one board's `values`, integers in slot order. PackingError("out-of-range") otherwise."""
+        """Return the plaintext of one board's `values`, integers in slot order.
+        PackingError("out-of-range") otherwise."""
         if len(values) != len(self.slots):
             raise PackingError("out-of-range")
         plaintext = shift = 0

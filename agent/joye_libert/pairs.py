@@ -1,8 +1,9 @@
-"""Arithmetic modulo N^2 on pairs: a residue x is held as (x0, x1) with x = x0 + N*x1 and 0 <= x0, x1 < N.
+"""Arithmetic modulo N^2 on pairs: a residue x is held as (x0, x1) with x = x0 + N*x1 and 0 <= x0,
+x1 < N.
 
-Every product and every reduction is then of half the size: modulo N^2, (x0 + N*x1)(y0 + N*y1) = x0*y0 + N*(x0*y1 + x1*y0), for
-the term in N^2 vanishes. A squaring costs two products and two reductions by N. Python's integers are not constant-time
-(docs/threat-model.md).
+Every product and every reduction is then of half the size: modulo N^2, (x0 + N*x1)(y0 + N*y1) =
+x0*y0 + N*(x0*y1 + x1*y0), for the term in N^2 vanishes. A squaring costs two products and two
+reductions by N. Python's integers are not constant-time (docs/threat-model.md).
 """
 
 
@@ -33,17 +34,20 @@ ODD_POWERS = 1 << (WINDOW - 1)
 
 
 def workspace(size):
-    """Return the buffers that an Exponentiation works in, for |N|/8 = `size`: one a pair, so that a scattered heap has room."""
+    """Return the buffers that an Exponentiation works in, for |N|/8 = `size`: one a pair, so that a
+    scattered heap has room."""
     return [bytearray(2 * size) for _ in range(ODD_POWERS + 2)]
 
 
 class Exponentiation:
-    """base^exponent mod N^2 in resumable steps, by sliding windows of 4 bits over a table of the 8 odd powers.
+    """base^exponent mod N^2 in resumable steps, by sliding windows of 4 bits over a table of the 8
+    odd powers.
 
-    `base` is a pair, `exponent` big-endian bytes of a positive integer, `size` = |N|/8. A step is at most four squarings and one
-    product: about 1 ms on a desktop's MicroPython, about 80 ms on an RP2040; the caller chooses how many make a slice.
-    Between two steps everything lies in `buffers`, a workspace(size) that the caller keeps from job to job: integers that live on
-    would keep the room of the products that they came from, and scatter over a small heap.
+    `base` is a pair, `exponent` big-endian bytes of a positive integer, `size` = |N|/8. A step is
+    at most four squarings and one product: about 1 ms on a desktop's MicroPython, about 80 ms on an
+    RP2040; the caller chooses how many make a slice. Between two steps everything lies in
+    `buffers`, a workspace(size) that the caller keeps from job to job: integers that live on would
+    keep the room of the products that they came from, and scatter over a small heap.
     """
 
     def __init__(self, base, exponent, n, size, buffers):
@@ -93,7 +97,8 @@ class Exponentiation:
         return self._at == self._bits
 
     def _window(self):
-        """Return (length, value) of the next window: a run of zeros as (length, 0), else bits that end in a one."""
+        """Return (length, value) of the next window: a run of zeros as (length, 0), else bits that
+        end in a one."""
         length = value = 0
         for index in range(self._at, min(self._at + WINDOW, self._bits)):
             bit = self._bit(index)

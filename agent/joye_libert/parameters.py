@@ -6,8 +6,9 @@ class ParameterError(Exception):
 
 
 class Parameters:
-    """A modulus and its sizes: `n` the integer N, `bits` = |N|, `modulus_bytes` = |N|/8, `residue_bytes` = 2|N|/8,
-    `exponent_bytes` one more: less than 2*64 + 1 keys of 2|N| bits add up to an exponent."""
+    """A modulus and its sizes: `n` the integer N, `bits` = |N|, `modulus_bytes` = |N|/8,
+    `residue_bytes` = 2|N|/8, `exponent_bytes` one more: less than 2*64 + 1 keys of 2|N| bits add up
+    to an exponent."""
 
     def __init__(self, name, bits, decimal):
         self.name = name
@@ -21,8 +22,9 @@ class Parameters:
 def load(name, for_comparison=False):
     """Return the Parameters called `name`.
 
-    "hum-2048" is for use. "paper-1024" is the size of the paper's experiments (Appendix A), below today's margin, and is
-    given out only `for_comparison` in tests and benchmarks. Raises ParameterError otherwise.
+    "hum-2048" is for use. "paper-1024" is the size of the paper's experiments (Appendix A), below
+    today's margin, and is given out only `for_comparison` in tests and benchmarks. Raises
+    ParameterError otherwise.
     """
     from agent.joye_libert import moduli  # their digits take more room than the numbers
 

@@ -1,10 +1,12 @@
-"""Zero-sum keys without a dealer: sk_u = offset + sum of +-k_uv over the neighbours + k_u,coordinator.
+"""Zero-sum keys without a dealer: sk_u = offset + sum of +-k_uv over the neighbours +
+k_u,coordinator.
 
-Every k is 2|N| bits from HKDF over an ECDH secret, for one roster only: the salt is the roster's digest, so boards that were
-shown different rosters share no key and their sum does not open. Between u and v the member that stands later in the roster adds
-k_uv and the other subtracts it. Who are neighbours is a public rule, and mutual (cohorts.py). The public offset,
-members * 2^(2|N|), keeps every exponent positive: no board ever inverts.
-The coordinator's part makes the sum unreadable to a broker that holds every ciphertext (docs/protocol.md, "Keys").
+Every k is 2|N| bits from HKDF over an ECDH secret, for one roster only: the salt is the roster's
+digest, so boards that were shown different rosters share no key and their sum does not open.
+Between u and v the member that stands later in the roster adds k_uv and the other subtracts it. Who
+are neighbours is a public rule, and mutual (cohorts.py). The public offset, members * 2^(2|N|),
+keeps every exponent positive: no board ever inverts. The coordinator's part makes the sum
+unreadable to a broker that holds every ciphertext (docs/protocol.md, "Keys").
 """
 
 from agent.crypto.hkdf import hkdf_sha256
@@ -12,7 +14,8 @@ from agent.wire import cbor
 
 
 def pair_key(secret, roster_digest, first, second, parameters):
-    """Return k_uv as an integer below 2^(2|N|). `first` and `second` are the two names in roster order (the coordinator last)."""
+    """Return k_uv as an integer below 2^(2|N|). `first` and `second` are the two names in roster
+    order (the coordinator last)."""
     info = cbor.encode(["hum/v1/zero-sum", first, second])
     return int.from_bytes(hkdf_sha256(secret, roster_digest, info, parameters.residue_bytes), "big")
 
@@ -25,7 +28,8 @@ def offset(members, parameters):
 def round_keys(secret, roster_digest, device):
     """Return the two 16-byte keys of the round traffic between `device` and the coordinator.
 
-    The first is the AES key of what the device sends up, the second the HMAC key of the coordinator's openings.
+    The first is the AES key of what the device sends up, the second the HMAC key of the
+    coordinator's openings.
     """
     keys = hkdf_sha256(secret, roster_digest, cbor.encode(["hum/v1/round", device]), 32)
     return keys[:16], keys[16:]

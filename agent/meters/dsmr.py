@@ -1,21 +1,24 @@
-"""Telegrams of smart meters' P1 ports: DSMR 2.2 to 5, eSMR, Fluvius' e-MUCS, and others of the same grammar.
+"""Telegrams of smart meters' P1 ports: DSMR 2.2 to 5, eSMR, Fluvius' e-MUCS, and others of the same
+grammar.
 
-Sources: Netbeheer Nederland, "P1 Companion Standard" 2.2 to 5.0.2; IEC 62056-21, mode D (the frame); IEC 62056-61 (OBIS codes);
-Fluvius, "e-MUCS P1". A telegram is
+Sources: Netbeheer Nederland, "P1 Companion Standard" 2.2 to 5.0.2; IEC 62056-21, mode D (the
+frame); IEC 62056-61 (OBIS codes); Fluvius, "e-MUCS P1". A telegram is
 
     "/" identification CRLF CRLF  { code "(" value ")" ... CRLF }  "!" [ CRC, four hexadecimal digits ] CRLF
 
-The CRC, there from DSMR 4 on, is CRC-16/ARC over everything from "/" to "!". Only the lines that a reading needs are looked at:
+The CRC, there from DSMR 4 on, is CRC-16/ARC over everything from "/" to "!". Only the lines that a
+reading needs are looked at:
 
 - imported energy: 1-0:1.8.0 if it is there, else the sum of 1-0:1.8.1, 1-0:1.8.2 and so on. In OBIS the last number is the
-  tariff and 0 is the total over all of them: a sum that also had it would count all energy twice. DSMR and Fluvius send tariffs
-  only, Sweden the total only, Luxembourg, Austria and Hungary both.
+  tariff and 0 is the total over all of them: a sum that also had it would count all energy twice.
+  DSMR and Fluvius send tariffs only, Sweden the total only, Luxembourg, Austria and Hungary both.
 - imported power: 1-0:1.7.0. Time: 0-0:1.0.0. Version: 1-3:0.2.8 (Netherlands, "50") or 0-0:96.1.4 (Belgium, "50217").
 - the meter's identity: 0-0:96.1.1, else 0-0:96.1.0, the logical device name 0-0:42.0.0, or 1-0:0.0.0.
 
 A code may end in *255, "the current value", which most meters leave out.
 
-Numbers go to integers by their digits, never through a float. What is finer than 1 Wh is cut off, register by register.
+Numbers go to integers by their digits, never through a float. What is finer than 1 Wh is cut off,
+register by register.
 """
 
 TELEGRAM_MOST = 4096  # bytes: DSMR 5 with its two text messages stays below
@@ -37,9 +40,10 @@ _CRC_STEPS = (
 class TelegramError(Exception):
     """A telegram is refused. The argument is one of
 
-    "size" (over 4096 bytes, or not even a frame), "frame" (no "/", no "!" at its end, or more of them), "crc" (wrong), "no-crc" (the
-    version asks for one), "version", "identification", "line" (over 128, or one that is none), "twice" (a line that is needed),
-    "number", "unit", "text" (of the time or the identity), "no-energy" (no register).
+    "size" (over 4096 bytes, or not even a frame), "frame" (no "/", no "!" at its end, or more of
+    them), "crc" (wrong), "no-crc" (the version asks for one), "version", "identification", "line"
+    (over 128, or one that is none), "twice" (a line that is needed), "number", "unit", "text" (of
+    the time or the identity), "no-energy" (no register).
     """
 
     def __init__(self, reason):
@@ -50,11 +54,13 @@ class TelegramError(Exception):
 class Telegram:
     """One telegram.
 
-    energy_wh: imported energy over all tariffs, an int in Wh. power_w: imported power, an int in W, None if it is not there.
-    timestamp: as the meter writes it, YYMMDDhhmmss and S (summer) or W (winter time), "" if it is not there. It is local time of a
-    zone that no telegram names, and meters whose clock was never set send days that do not exist: so it stays text.
-    equipment_id: as the meter writes it, mostly hexadecimal digits of an ASCII text, "" if it is not there.
-    identification: the first line without its "/". checked: whether there was a CRC (and it was right).
+    energy_wh: imported energy over all tariffs, an int in Wh. power_w: imported power, an int in W,
+    None if it is not there. timestamp: as the meter writes it, YYMMDDhhmmss and S (summer) or W
+    (winter time), "" if it is not there. It is local time of a zone that no telegram names, and
+    meters whose clock was never set send days that do not exist: so it stays text. equipment_id: as
+    the meter writes it, mostly hexadecimal digits of an ASCII text, "" if it is not there.
+    identification: the first line without its "/". checked: whether there was a CRC (and it was
+    right).
     """
 
     __slots__ = ("checked", "energy_wh", "equipment_id", "identification", "power_w", "timestamp")
@@ -79,7 +85,8 @@ def crc16(data, size):
 
 
 def parse_telegram(data):
-    """Return the Telegram in `data`, bytes from "/" to the CRLF behind "!", which may be missing. Raises TelegramError only."""
+    """Return the Telegram in `data`, bytes from "/" to the CRLF behind "!", which may be missing.
+    Raises TelegramError only."""
     if not 4 <= len(data) <= TELEGRAM_MOST:
         raise TelegramError("size")
     end = data.find(b"!")
@@ -214,7 +221,8 @@ def _major(version):
 
 
 class Telegrams:
-    """Cuts telegrams out of a stream of bytes: feed() until it returns None. `discarded` counts the bytes that are in none."""
+    """Cuts telegrams out of a stream of bytes: feed() until it returns None. `discarded` counts the
+    bytes that are in none."""
 
     def __init__(self):
         self.discarded = 0
@@ -224,10 +232,12 @@ class Telegrams:
         self._rest = b""
 
     def feed(self, chunk):
-        """Take `chunk`, bytes, and return the next telegram that is complete, or None when more bytes are wanted.
+        """Take `chunk`, bytes, and return the next telegram that is complete, or None when more
+        bytes are wanted.
 
-        After a telegram call again with b"" for what else was in the chunk. A telegram is as parse_telegram wants it; whether it is
-        right is another question. Another "/", more than 4096 bytes or more than a CRC behind the "!" begin the search anew.
+        After a telegram call again with b"" for what else was in the chunk. A telegram is as
+        parse_telegram wants it; whether it is right is another question. Another "/", more than
+        4096 bytes or more than a CRC behind the "!" begin the search anew.
         """
         if self._rest:
             chunk = self._rest + chunk

@@ -1,18 +1,21 @@
-"""A register that follows a list of energies, for demonstrations and boards without a meter: a source for RegisterMeter."""
+"""A register that follows a list of energies, for demonstrations and boards without a meter: a
+source for RegisterMeter."""
 
 VALUES_MOST = 17568  # the half hours of a leap year
 WH_MOST = 10000000  # Wh in one entry
 
 
 class PlayedError(Exception):
-    """The list cannot be played. args[0]: "empty", "too-long", "number"; args[1]: the number of the line, from 1, or None."""
+    """The list cannot be played. args[0]: "empty", "too-long", "number"; args[1]: the number of the
+    line, from 1, or None."""
 
 
 class PlayedRegister:
-    """`values` are the Wh of one step each, 0 to 10^7, and begin anew after the last; `steps()` tells how many are over, from 0 up.
+    """`values` are the Wh of one step each, 0 to 10^7, and begin anew after the last; `steps()`
+    tells how many are over, from 0 up.
 
-    A step may be a half hour or a round: whoever makes the register gives the clock. Steps before resume() are not lost: the
-    register then goes on from the total that it is told.
+    A step may be a half hour or a round: whoever makes the register gives the clock. Steps before
+    resume() are not lost: the register then goes on from the total that it is told.
     """
 
     def __init__(self, values, steps):
@@ -36,7 +39,8 @@ class PlayedRegister:
 
 
 def read(path):
-    """The list in the text file at `path`: a whole number of Wh in each line. Raises PlayedError, OSError."""
+    """The list in the text file at `path`: a whole number of Wh in each line. Raises PlayedError,
+    OSError."""
     values = []  # type: ignore[var-annotated]
     with open(path) as file:
         for line in file:

@@ -1,7 +1,7 @@
 """Pulses of a meter's S0 output, counted; nothing here touches a pin.
 
-S0 (EN 62053-31, before it DIN 43864) is a contact that closes for at least 30 ms for each portion of energy and is open for at least
-30 ms in between; so many of them are a kWh.
+S0 (EN 62053-31, before it DIN 43864) is a contact that closes for at least 30 ms for each portion
+of energy and is open for at least 30 ms in between; so many of them are a kWh.
 """
 
 import struct
@@ -15,10 +15,12 @@ _MASK = 0x3FFFFFFF  # ticks_ms() turns at 2^30 on boards; and what stays below i
 
 
 class Pulses:
-    """The state of one input: a pulse is an `on` of at least `on_ms` after an `off` of at least 10 ms.
+    """The state of one input: a pulse is an `on` of at least `on_ms` after an `off` of at least 10
+    ms.
 
-    Times are ticks_ms() values. edge() may be called in an interrupt: it allocates nothing. It must be called once in a few days at
-    least, or the ticks' turn would hide how long a level has lasted. `count` turns at 2^30, `glitches` counts what was too short.
+    Times are ticks_ms() values. edge() may be called in an interrupt: it allocates nothing. It must
+    be called once in a few days at least, or the ticks' turn would hide how long a level has
+    lasted. `count` turns at 2^30, `glitches` counts what was too short.
     """
 
     def __init__(self, now, on, on_ms=ON_MS):
@@ -51,10 +53,11 @@ def pulses_since(count, before):
 
 
 class PulseRegister:
-    """Energy from pulses at `impulses` a kWh, 1 to 100,000: `wh` in whole Wh, the rest kept, so that nothing is rounded away.
+    """Energy from pulses at `impulses` a kWh, 1 to 100,000: `wh` in whole Wh, the rest kept, so
+    that nothing is rounded away.
 
-    `record` is what pack() gave, or None. The rest, less than 1 Wh, is dropped if `impulses` has changed since, and the whole
-    record if it is none.
+    `record` is what pack() gave, or None. The rest, less than 1 Wh, is dropped if `impulses` has
+    changed since, and the whole record if it is none.
     """
 
     def __init__(self, impulses, record=None):
@@ -76,7 +79,8 @@ class PulseRegister:
         self._rest %= self._impulses
 
     def resume(self, total):
-        """Never be below `total` Wh again: the last reading that left the board knew more than the last record."""
+        """Never be below `total` Wh again: the last reading that left the board knew more than the
+        last record."""
         if total > self.wh:
             self.wh = total
             self._rest = 0

@@ -1,19 +1,22 @@
-"""Readings as differences of a register that only rises: what a round misses, the next round that counts has.
+"""Readings as differences of a register that only rises: what a round misses, the next round that
+counts has.
 
-The register of a meter goes on while a board is off, has no link or sits a round out. So a reading is not measured, it is what the
-register has gained since `base`, the value up to which energy is in published sums; and `base` moves only when the coordinator says,
-authenticated, that a reading is in one.
+The register of a meter goes on while a board is off, has no link or sits a round out. So a reading
+is not measured, it is what the register has gained since `base`, the value up to which energy is in
+published sums; and `base` moves only when the coordinator says, authenticated, that a reading is in
+one.
 
     base                 spent            seen
      |--- in a reading ---|--- not yet ----|            all in Wh of the register
      counted: base moves to spent.  Not counted: the next reading starts from base again.
 
-Base, spent and seen go into the flash in the same atomic record as the spend (the bookmark). After a reset the board therefore knows
-base and spent of exactly the reading that may have left it, and `counted` is about that one. A reading that was taken and never spent
-leaves no trace.
+Base, spent and seen go into the flash in the same atomic record as the spend (the bookmark). After
+a reset the board therefore knows base and spent of exactly the reading that may have left it, and
+`counted` is about that one. A reading that was taken and never spent leaves no trace.
 
-A reading is capped by its slot's range, and the rest stays for the next rounds. When the meter was exchanged, or its register fell or
-leapt, what had been seen of the old one and is in no sum yet stays owed; the new one's counts from where it was met first.
+A reading is capped by its slot's range, and the rest stays for the next rounds. When the meter was
+exchanged, or its register fell or leapt, what had been seen of the old one and is in no sum yet
+stays owed; the new one's counts from where it was met first.
 """
 
 import struct
@@ -28,17 +31,21 @@ _CHECK = 4
 
 
 class RegisterMeter:
-    """A meter (see the package) over `source`: total() gives the register in Wh, 0 to 2^62, or None if it cannot be read now.
+    """A meter (see the package) over `source`: total() gives the register in Wh, 0 to 2^62, or None
+    if it cannot be read now.
 
-    What `source` may have besides: power(), W or None; identity(), bytes that tell one meter from another, b"" if unknown;
-    resume(total), called with the highest total that was ever noted, for one that counts by itself.
+    What `source` may have besides: power(), W or None; identity(), bytes that tell one meter from
+    another, b"" if unknown; resume(total), called with the highest total that was ever noted, for
+    one that counts by itself.
 
-    Slots: "load" is energy in Wh since the last reading in a published sum, at most the slot's high; "power" is source.power();
-    "count" is 1. With any other slot there is no reading, nor with a "load" below its slot's low. Without "load" no energy is
-    owed to anyone: a roster that has it again starts from there. The first total ever is where counting begins.
+    Slots: "load" is energy in Wh since the last reading in a published sum, at most the slot's
+    high; "power" is source.power(); "count" is 1. With any other slot there is no reading, nor with
+    a "load" below its slot's low. Without "load" no energy is owed to anyone: a roster that has it
+    again starts from there. The first total ever is where counting begins.
 
-    `events` counts by name: "bookmark-damaged" (counting begins anew), "register-fell", "register-jumped" (by more than
-    `jump_most` Wh since the reading before), "meter-exchanged" (another identity).
+    `events` counts by name: "bookmark-damaged" (counting begins anew), "register-fell",
+    "register-jumped" (by more than `jump_most` Wh since the reading before), "meter-exchanged"
+    (another identity).
     """
 
     def __init__(self, source, jump_most=JUMP_MOST):
@@ -55,7 +62,8 @@ class RegisterMeter:
         self._offered = None  # what spent becomes if the last reading is spent
 
     def restore(self, bookmark):
-        """Go back to the last spend that did not fail; b"" is a board that has never spent, anything odd counts as damaged."""
+        """Go back to the last spend that did not fail; b"" is a board that has never spent,
+        anything odd counts as damaged."""
         self._forget()
         if not bookmark:
             return
@@ -72,7 +80,8 @@ class RegisterMeter:
             self._source.resume(self._seen)
 
     def bookmark(self):
-        """33 bytes: version, base, spent and seen (64-bit, signed), the identity's hash, the first bytes of SHA-256 of all that."""
+        """33 bytes: version, base, spent and seen (64-bit, signed), the identity's hash, the first
+        bytes of SHA-256 of all that."""
         if self._base is None:
             return b""
         if self._offered is not None:
@@ -82,7 +91,8 @@ class RegisterMeter:
         return body + sha256(body).digest()[:_CHECK]
 
     def read(self, round, counted, slots):
-        """Return the values of `slots`, or None. Nothing but `counted` is final: the rest waits for bookmark()."""
+        """Return the values of `slots`, or None. Nothing but `counted` is final: the rest waits for
+        bookmark()."""
         self._offered = None
         if counted and self._spent is not None:
             self._base = self._spent
@@ -111,9 +121,11 @@ class RegisterMeter:
         return values
 
     def present(self, number, slots):
-        """Return the values of `slots` now, a list with None for what cannot be read: the meter's state stays as it is.
+        """Return the values of `slots` now, a list with None for what cannot be read: the meter's
+        state stays as it is.
 
-        "load" is what the register has gained since the energy that was spent last, or since it was seen first.
+        "load" is what the register has gained since the energy that was spent last, or since it was
+        seen first.
         """
         total = self._source.total()
         values = []

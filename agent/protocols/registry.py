@@ -4,13 +4,14 @@ from agent.protocols import QUERIES, UnknownProtocol
 
 
 def load(name):
-    """Return what makes the board's machine of the protocol called `name` out of a Provision. Raises UnknownProtocol."""
+    """Return what makes the board's machine of the protocol called `name` out of a Provision.
+    Raises UnknownProtocol."""
     if name == "private-sum":
-        from agent.protocols.private_sum import PrivateSum
+        from agent.protocols.private_sum.machine import PrivateSum
 
         return PrivateSum
     if name in QUERIES:
-        from agent.protocols.gossip import Gossip
+        from agent.protocols.gossip.machine import Gossip
 
         return lambda provision: Gossip(provision, name)
     raise UnknownProtocol(name)

@@ -1,7 +1,8 @@
 """A board's main program, as /main.py starts it out of a version's folder.
 
-Whatever ends it is cured by a restart: the flash has all that matters, and a version on trial has lost a try by it. Two things are not,
-and leave to the REPL: Ctrl-C on the console, and settings that are missing or wrong, unless a version on trial says so.
+Whatever ends it is cured by a restart: the flash has all that matters, and a version on trial has
+lost a try by it. Two things are not, and leave to the REPL: Ctrl-C on the console, and settings
+that are missing or wrong, unless a version on trial says so.
 """
 
 import asyncio
@@ -10,15 +11,16 @@ import sys
 import time
 
 from agent.runtime.settings import SettingsError
+from agent.runtime.update.versions import Versions
 from agent.runtime.upkeep import Restart
-from agent.runtime.versions import Versions
 
 RESET = 75  # the exit status that stands for a reset where there is no machine to reset
 PAUSE_S = 1  # before a reset, so that Ctrl-C gets through to a board that dies again and again
 
 
 def main(root, folder):
-    """Run the board whose settings are in `root`/settings.json, with the application that was started from `folder`."""
+    """Run the board whose settings are in `root`/settings.json, with the application that was
+    started from `folder`."""
     versions = Versions(root, folder)
     console("version", {"number": versions.number, "folder": folder, "trial": versions.on_trial()})
     try:
@@ -29,7 +31,7 @@ def main(root, folder):
     except Restart as error:
         console("restart", {"why": error.args[0]})
     except Exception as error:
-        from agent.runtime.mqtt_socket import print_exception
+        from agent.runtime.net.mqtt_socket import print_exception
 
         print_exception(error)
         if isinstance(error, SettingsError) and not versions.on_trial():
@@ -59,7 +61,7 @@ def _make(versions):
         raise SettingsError("settings")
     board = assemble_board(settings, console, versions.number)
     if settings.get("board"):
-        from agent.runtime.updater import ALIVE_S, Updater
+        from agent.runtime.update.updater import ALIVE_S, Updater
 
         board.update = Updater(board.client, versions, board.machine, settings["board"], console)
         board.add("update", ALIVE_S, board.update.run)
@@ -67,12 +69,13 @@ def _make(versions):
 
 
 def _hold():
-    """Feed the watchdog from a timer: nobody can stop it once it runs, and who pressed Ctrl-C wants longer than eight seconds."""
+    """Feed the watchdog from a timer: nobody can stop it once it runs, and who pressed Ctrl-C wants
+    longer than eight seconds."""
     try:
         from machine import WDT, Timer
     except ImportError:
         return
-    from agent.runtime.watchdog import TIMEOUT_MS
+    from agent.runtime.system.watchdog import TIMEOUT_MS
 
     dog = WDT(timeout=TIMEOUT_MS)
     timer = Timer(0) if sys.platform == "esp32" else Timer()  # there they are hardware, with numbers

@@ -1,8 +1,9 @@
-"""Deadlines at equal distances: a protocol with rounds is told when each of them is over at the latest."""
+"""Deadlines at equal distances: a protocol with rounds is told when each of them is over at the
+latest."""
 
 import asyncio
 
-from agent.runtime.ticks import ticks_diff, ticks_ms
+from agent.runtime.system.ticks import ticks_diff, ticks_ms
 
 
 class Schedule:
@@ -13,9 +14,11 @@ class Schedule:
         self._task = None
 
     def set(self, period_ms, count, spawn):
-        """Call elapsed(r) in (r+1) * period_ms from now on, for r below `count`, in place of what was set before.
+        """Call elapsed(r) in (r+1) * period_ms from now on, for r below `count`, in place of what
+        was set before.
 
-        Not relative to the call before: what comes late once is not late for ever. `spawn(coroutine)` starts a task.
+        Not relative to the call before: what comes late once is not late for ever.
+        `spawn(coroutine)` starts a task.
         """
         self.cancel()
         self._task = spawn(self._run(ticks_ms(), period_ms, count))

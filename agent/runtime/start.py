@@ -4,15 +4,17 @@ import gc
 import sys
 
 from agent.protocols import QUERIES
-from agent.protocols.provision import Provision
+from agent.protocols.base.identity import Provision
 from agent.protocols.registry import load
-from agent.runtime import diagnostics, identity, mqtt
-from agent.runtime.board import Board
-from agent.runtime.clock import Clock
-from agent.runtime.mask_stock import MaskStock
+from agent.runtime import key_pair as identity
+from agent.runtime.flash.masks import MaskStock
+from agent.runtime.flash.shares import ShareStock
+from agent.runtime.flash.store import Store
+from agent.runtime.net import mqtt
 from agent.runtime.settings import SettingsError, check
-from agent.runtime.share_stock import ShareStock
-from agent.runtime.store import Store
+from agent.runtime.supervisor import Board
+from agent.runtime.system import diagnostics
+from agent.runtime.system.clock import Clock
 from agent.wire import messages, topics
 
 UNLINKED_MOST_S = 7200  # a radio that lost its way, or a network stack without a socket left, is reset with the rest
@@ -21,7 +23,8 @@ METER_S = 60  # for its task to show that it is alive
 
 
 def assemble(settings, meter, log):
-    """Return a Board made from `settings`, a dictionary, with `meter`: without a radio, a watchdog or a clock of the machine's.
+    """Return a Board made from `settings`, a dictionary, with `meter`: without a radio, a watchdog
+    or a clock of the machine's.
 
     Raises SettingsError, and Corrupt if the record of the key pair or of the policy is damaged.
     """
@@ -35,11 +38,13 @@ def assemble(settings, meter, log):
 
 
 def assemble_board(settings, log, version=0):
-    """Return a Board for the machine that this runs on, with all that the settings name: Wi-Fi, meter, and the machine's watchdog
-    and clock where there are such. `version` is the application's, for diagnostics. Raises as `assemble`.
+    """Return a Board for the machine that this runs on, with all that the settings name: Wi-Fi,
+    meter, and the machine's watchdog and clock where there are such. `version` is the
+    application's, for diagnostics. Raises as `assemble`.
 
-    The watchdog runs when this returns. run() the board within TIMEOUT_MS, and reset the machine whenever that ends: by Restart,
-    MemoryError, a failure of any kind, or a return. Only who interrupts it (KeyboardInterrupt) shall get the console.
+    The watchdog runs when this returns. run() the board within TIMEOUT_MS, and reset the machine
+    whenever that ends: by Restart, MemoryError, a failure of any kind, or a return. Only who
+    interrupts it (KeyboardInterrupt) shall get the console.
     """
     check(settings)
     store = Store(settings.get("flash") or "/state")
@@ -59,7 +64,7 @@ def assemble_board(settings, log, version=0):
     _reach(settings, board, wifi)
     dog = _machine("WDT")
     if dog:
-        from agent.runtime.watchdog import Watchdog
+        from agent.runtime.system.watchdog import Watchdog
 
         board.watchdog = Watchdog(dog, log)
     return board
@@ -101,7 +106,8 @@ def _board(settings, store, clock, meter, log, health):
 
 
 def _collect_often():
-    """Messages of kilobytes come and go in a query: garbage between them would leave a small heap without a piece of that size."""
+    """Messages of kilobytes come and go in a query: garbage between them would leave a small heap
+    without a piece of that size."""
     if hasattr(gc, "threshold"):
         heap = gc.mem_alloc() + gc.mem_free()  # type: ignore[attr-defined]
         if heap // (8 if sys.maxsize > 0xFFFFFFFF else 4) < TIGHT_WORDS:
@@ -109,7 +115,7 @@ def _collect_often():
 
 
 def _reach(settings, board, wifi):
-    from agent.runtime.reach import Reach  # a board on a loopback needs none of it
+    from agent.runtime.net.reach import Reach  # a board on a loopback needs none of it
 
     host, port, _, _ = board.client.address
     board.client.prepare = Reach(board.client, host, port, settings["deployment"], wifi, board.clock).prepare
@@ -124,7 +130,7 @@ def _machine(name):
     if not hasattr(machine, name):
         return None
     if name == "WDT":
-        from agent.runtime.watchdog import TIMEOUT_MS
+        from agent.runtime.system.watchdog import TIMEOUT_MS
 
         return machine.WDT(timeout=TIMEOUT_MS)
     return machine.RTC()
@@ -133,7 +139,7 @@ def _machine(name):
 def _wifi(settings, log):
     import network  # type: ignore[import-not-found]
 
-    from agent.runtime.wifi import Wifi
+    from agent.runtime.net.wifi import Wifi
 
     wifi = settings["wifi"]
     if wifi.get("country"):
@@ -163,11 +169,11 @@ def _meter(meter, store, clock):
 
 def _source(kind, meter, store, clock):
     if kind == "p1":
-        from agent.runtime.p1_port import P1Port, open_uart
+        from agent.meters.p1_port import P1Port, open_uart
 
         return P1Port(open_uart(meter["uart"], meter["rx"], bool(meter.get("old")), bool(meter.get("inverted"))))
     if kind == "s0":
-        from agent.runtime.s0_pin import ON_MS, S0Pin, open_pin
+        from agent.meters.s0_pin import ON_MS, S0Pin, open_pin
 
         return S0Pin(open_pin(meter["pin"]), store, meter["impulses"], on_ms=meter.get("on_ms") or ON_MS)
     from agent.meters import played
@@ -182,8 +188,8 @@ def _source(kind, meter, store, clock):
 def _policy(settings, authority, store):
     """Return the Policy in the settings, None where they have none. Raises SettingsError.
 
-    The record "policy" is the greatest serial number (4 bytes) that the board ever obeyed: an older policy does not come back,
-    and neither does having none.
+    The record "policy" is the greatest serial number (4 bytes) that the board ever obeyed: an older
+    policy does not come back, and neither does having none.
     """
     record = store.read("policy")
     least = int.from_bytes(record, "big") if record else 0
@@ -197,7 +203,7 @@ def _policy(settings, authority, store):
 
 def _signed_policy(settings, authority):
     """Return (serial, Policy). Raises SettingsError."""
-    from agent.protocols import policy
+    from agent.protocols.base import policy
     from agent.wire.envelope import EnvelopeError
 
     try:
@@ -209,7 +215,7 @@ def _signed_policy(settings, authority):
 
 def _trust(path):
     """The SSLContext for the certificate at `path`. Raises SettingsError."""
-    from agent.runtime import trust
+    from agent.runtime.net import trust
 
     try:
         return trust.load(path)

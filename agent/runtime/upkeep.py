@@ -1,15 +1,17 @@
-"""What a board does by the clock, for as long as it lives: retries, diagnostics, and showing the watchdog that its tasks go on."""
+"""What a board does by the clock, for as long as it lives: retries, diagnostics, and showing the
+watchdog that its tasks go on."""
 
 import asyncio
 
-from agent.runtime.store import StoreError
+from agent.runtime.flash.store import StoreError
 from agent.wire import topics
 
 RETRY_S = 5  # without a round
 NUDGE_S = 20  # tasks that wait for work are woken that often, to show that they would do it
 REPORT_S = 900  # diagnostics are sent at least that often
 
-# How long each task may take to make progress: more than twice what it needs when all that it waits for fails.
+# How long each task may take to make progress: more than twice what it needs when all that it waits
+# for fails.
 IDLE_S = 60
 OUTBOX_S = 180
 RETRY_ALIVE_S = 30
@@ -17,14 +19,15 @@ LINK_S = 240
 
 
 class Restart(Exception):
-    """The board is to be reset; its flash has all that matters. args[0] says why: "unlinked", for too long."""
+    """The board is to be reset; its flash has all that matters. args[0] says why: "unlinked", for
+    too long."""
 
 
 class Upkeep:
     """Of `board`, a Board; `diagnostics_s` is the least time between two diagnostics messages.
 
-    `quiet_s` is how many seconds ago a round was opened, or retried. Seconds are counted: a board can be without a round or a link
-    for longer than ticks go without wrapping around.
+    `quiet_s` is how many seconds ago a round was opened, or retried. Seconds are counted: a board
+    can be without a round or a link for longer than ticks go without wrapping around.
     """
 
     def __init__(self, board, diagnostics_s):
@@ -39,7 +42,8 @@ class Upkeep:
         self._beside.append((name, seconds, function))
 
     def loops(self):
-        """Return the coroutines to run; if there is a watchdog, all tasks are watched from now on."""
+        """Return the coroutines to run; if there is a watchdog, all tasks are watched from now
+        on."""
         board = self._board
         loops = [self._retry_loop(), self._diagnostics_loop()]
         loops += [function(self._sign_of(name)) for name, _, function in self._beside]

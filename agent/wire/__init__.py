@@ -1,1 +1,2 @@
-"""What crosses the broker: deterministic CBOR, COSE envelopes, message types and the topic tree (docs/protocol.md)."""
+"""What crosses the broker: deterministic CBOR, COSE envelopes, message types and the topic tree
+(docs/protocol.md)."""

@@ -1,4 +1,5 @@
-"""The other half of queries.py: the payloads that only the coordinator makes, and those that only it and its clients read.
+"""The other half of queries.py: the payloads that only the coordinator makes, and those that only
+it and its clients read.
 
 A board never imports this module.
 """
@@ -25,7 +26,8 @@ def read_aggregate(payload, size):
 
 
 def outcome(roster_digest, status, sealed):
-    """Make a query's outcome: COMPLETE with the answer sealed for the coordinator's clients, else None in its place."""
+    """Make a query's outcome: COMPLETE with the answer sealed for the coordinator's clients, else
+    None in its place."""
     return cbor.encode({1: roster_digest, 2: status, 3: sealed})
 
 
@@ -38,8 +40,9 @@ def read_outcome(payload):
 
 
 class Answer:
-    """What a query found: `count` values went into `state` (bytes: agent/gossip/functions.py reads them), `outside` were not in the
-    range asked for. The rest is the query's."""
+    """What a query found: `count` values went into `state` (bytes:
+    agent/protocols/gossip/functions.py reads them), `outside` were not in the range asked for. The
+    rest is the query's."""
 
     def __init__(self, number, slot, function, parameters, between, count, outside, state):
         self.number = number

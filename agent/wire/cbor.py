@@ -1,4 +1,5 @@
-"""Deterministic CBOR (RFC 8949, section 4.2.1), the subset that Hum's messages need, with a strict reader.
+"""Deterministic CBOR (RFC 8949, section 4.2.1), the subset that Hum's messages need, with a strict
+reader.
 
 An object is one of
 - an integer from -2^64 to 2^64-1; True, False or None;
@@ -7,8 +8,9 @@ An object is one of
 - a `Tag` of COSE: 16 (Encrypt0), 17 (Mac0) or 18 (Sign1).
 Arrays, maps and tags nest at most DEPTH_LIMIT levels, and an encoding has at most SIZE_LIMIT bytes.
 
-Each object has one encoding, and `decode` accepts no other: decode(encode(x)) == x, and encode(decode(b)) == b for
-every b that decodes. So a signature over an encoding is a signature over the object.
+Each object has one encoding, and `decode` accepts no other: decode(encode(x)) == x, and
+encode(decode(b)) == b for every b that decodes. So a signature over an encoding is a signature over
+the object.
 """
 
 SIZE_LIMIT = 65536  # bytes of one encoding
@@ -24,9 +26,10 @@ SIMPLE_VALUES = {FALSE: False, TRUE: True, NULL: None}
 class CborError(Exception):
     """Not encodable, or not an encoding. args[0] is the reason, and holds none of the data:
 
-    "truncated", "trailing", "non-canonical" (a head that could be shorter), "indefinite", "reserved" (a head that the
-    RFC leaves undefined), "key-type", "key-order", "duplicate-key", "too-deep", "too-large", "out-of-range" (an
-    integer), "bad-utf8", "unsupported" (floats, other tags, simple values and classes) or "not-bytes".
+    "truncated", "trailing", "non-canonical" (a head that could be shorter), "indefinite",
+    "reserved" (a head that the RFC leaves undefined), "key-type", "key-order", "duplicate-key",
+    "too-deep", "too-large", "out-of-range" (an integer), "bad-utf8", "unsupported" (floats, other
+    tags, simple values and classes) or "not-bytes".
     """
 
 
@@ -54,10 +57,12 @@ def encode(obj):
 
 
 def decode(data):
-    """The object that `data` (bytes, bytearray or a memoryview of bytes) is the encoding of; CborError otherwise.
+    """The object that `data` (bytes, bytearray or a memoryview of bytes) is the encoding of;
+    CborError otherwise.
 
-    Strings are copied out, so the result does not depend on `data` afterwards. An encoding whose objects do not fit
-    into memory is "too-large": 64 KiB of small integers are a list of 256 KiB on a board.
+    Strings are copied out, so the result does not depend on `data` afterwards. An encoding whose
+    objects do not fit into memory is "too-large": 64 KiB of small integers are a list of 256 KiB on
+    a board.
     """
     try:
         reader = _Reader(_view(data))
@@ -103,7 +108,8 @@ def _write(out, obj, depth):
 
 
 def _by_encoded_key(mapping):
-    """The values of a dict under their encoded keys, whose order as bytes is the order of the RFC."""
+    """The values of a dict under their encoded keys, whose order as bytes is the order of the
+    RFC."""
     values = {}
     for key in mapping:
         raw = bytearray()
@@ -139,7 +145,8 @@ def _write_text(out, text):
 
 
 def _write_head(out, major, argument):
-    """The major type and its argument in as few bytes as can be. Stops early when the encoding has grown too large."""
+    """The major type and its argument in as few bytes as can be. Stops early when the encoding has
+    grown too large."""
     if len(out) > SIZE_LIMIT:
         raise CborError("too-large")
     if argument < 24:
@@ -157,9 +164,11 @@ def _view(data):
     if not isinstance(data, (bytes, bytearray, memoryview)):
         raise CborError("not-bytes")
     try:
-        # CPython cannot resize a bytearray while it is viewed, and an error's traceback would keep the view.
+        # CPython cannot resize a bytearray while it is viewed, and an error's traceback would keep
+        # the view.
         view = memoryview(bytes(data) if isinstance(data, bytearray) else data)
-        # CPython's views may have wider items, or a stride. MicroPython's have no strides and no cast.
+        # CPython's views may have wider items, or a stride. MicroPython's have no strides and no
+        # cast.
         view = view.cast("B") if hasattr(view, "cast") else view
     except (TypeError, ValueError):
         raise CborError("not-bytes") from None
@@ -169,7 +178,8 @@ def _view(data):
 
 
 class _Reader:
-    """A place in the encoding. `item` calls itself once for each level: a board's stack is small."""
+    """A place in the encoding. `item` calls itself once for each level: a board's stack is
+    small."""
 
     def __init__(self, view):
         self.view = view
@@ -268,8 +278,8 @@ def _text(raw):
 def _check_utf8(text, raw):
     """Refuse what RFC 3629, section 4, forbids and MicroPython lets through.
 
-    That is overlong forms, surrogates and code points above U+10FFFF. Both interpreters see to the rest: `raw` is
-    sequences of a first byte and the right number of continuation bytes.
+    That is overlong forms, surrogates and code points above U+10FFFF. Both interpreters see to the
+    rest: `raw` is sequences of a first byte and the right number of continuation bytes.
     """
     if len(text) == len(raw):
         return  # all ASCII

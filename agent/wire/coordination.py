@@ -1,4 +1,5 @@
-"""The other half of messages.py: the payloads that only the coordinator makes, and those that only it and its clients read.
+"""The other half of messages.py: the payloads that only the coordinator makes, and those that only
+it and its clients read.
 
 A board never imports this module: it is a module of its own for the sake of the board's heap.
 """
@@ -10,8 +11,9 @@ COMPLETE = 0
 INCOMPLETE = 1
 INVALID = 2
 
-# What a board may tell of its health beside what it must: bytes, seconds, dBm and counts; `reset` is an index into RESETS, `link_ends`
-# maps reasons to counts, `time` is Unix seconds. The flash's counts are since the last start.
+# What a board may tell of its health beside what it must: bytes, seconds, dBm and counts; `reset`
+# is an index into RESETS, `link_ends` maps reasons to counts, `time` is Unix seconds. The flash's
+# counts are since the last start.
 HEALTH = (
     "uptime_s",
     "time",
@@ -30,20 +32,23 @@ RESETS = ("unknown", "power-on", "hard", "watchdog", "deep-sleep", "soft")
 
 
 def counted(epoch, round):
-    """Make one member's 8 bytes of an opening's `counted`: the last round whose published sum has its reading; (0, 0) for none."""
+    """Make one member's 8 bytes of an opening's `counted`: the last round whose published sum has
+    its reading; (0, 0) for none."""
     return epoch.to_bytes(4, "big") + round.to_bytes(4, "big")
 
 
 def opening(epoch, round, roster_digest, tags, absent, counted, time):
-    """Make the message that opens a round: `tags` are the members' 16-byte tags in roster order, `absent` is the bitmap of those
-    that are known dead, `counted` the members' 8 bytes each in roster order, `time` in Unix seconds."""
+    """Make the message that opens a round: `tags` are the members' 16-byte tags in roster order,
+    `absent` is the bitmap of those that are known dead, `counted` the members' 8 bytes each in
+    roster order, `time` in Unix seconds."""
     return cbor.encode(
         {1: epoch, 2: round, 3: roster_digest, 4: b"".join(tags), 5: absent, 6: b"".join(counted), 7: time}
     )
 
 
 def roll(roster_digest, present, tags):
-    """Make the roll call that closes a round: `present` is the bitmap of the members whose contributions are in."""
+    """Make the roll call that closes a round: `present` is the bitmap of the members whose
+    contributions are in."""
     return cbor.encode({1: roster_digest, 2: present, 3: b"".join(tags)})
 
 
@@ -74,7 +79,8 @@ def receipt(contribution_digest):
 
 
 def result(roster_digest, status, missing, sealed_sums):
-    """Make a round's result: COMPLETE with the sums sealed for the coordinator's clients, else None in their place."""
+    """Make a round's result: COMPLETE with the sums sealed for the coordinator's clients, else None
+    in their place."""
     return cbor.encode({1: roster_digest, 2: status, 3: missing, 4: sealed_sums})
 
 
@@ -106,7 +112,8 @@ def read_sums(payload):
 
 
 def read_diagnostics(payload):
-    """Return (phase, done, total, masks, heap_free, refused, health); `health` is a dictionary of those of HEALTH that are known."""
+    """Return (phase, done, total, masks, heap_free, refused, health); `health` is a dictionary of
+    those of HEALTH that are known."""
     try:
         found = cbor.decode(payload)
     except cbor.CborError:

@@ -1,7 +1,9 @@
-"""As much of DNS (RFC 1035) as finding a broker takes: multicast (RFC 6762) service discovery (RFC 6763), a host's addresses.
+"""As much of DNS (RFC 1035) as finding a broker takes: multicast (RFC 6762) service discovery (RFC
+6763), a host's addresses.
 
-A name is kept as it stands in an uncompressed message, each label behind its length, in lower case: two names are the same
-(RFC 1035, section 2.3.3) exactly when these bytes are, whatever dots and other bytes their labels contain.
+A name is kept as it stands in an uncompressed message, each label behind its length, in lower case:
+two names are the same (RFC 1035, section 2.3.3) exactly when these bytes are, whatever dots and
+other bytes their labels contain.
 """
 
 SIZE_LIMIT = 1500  # bytes of one message
@@ -21,24 +23,28 @@ OPCODE_RCODE = 0x780F
 class DnsError(Exception):
     """Not a message that is of use. args[0] is the reason, and holds none of the data:
 
-    "too-large", "truncated", "trailing", "not-an-answer" (a question, another kind of message or an error),
-    "wrong-identifier", "too-many" (questions or records), "label" (a length that is none), "pointer" (one that does not lead
-    back to an earlier name), "name-too-long" or "data" (contents of a record that are not what its type has).
+    "too-large", "truncated", "trailing", "not-an-answer" (a question, another kind of message or an
+    error), "wrong-identifier", "too-many" (questions or records), "label" (a length that is none),
+    "pointer" (one that does not lead back to an earlier name), "name-too-long" or "data" (contents
+    of a record that are not what its type has).
     """
 
 
 def query(identifier):
-    """The question which instances of _hum._tcp.local there are, in bytes. `identifier` is two bytes; the answer repeats it."""
+    """The question which instances of _hum._tcp.local there are, in bytes. `identifier` is two
+    bytes; the answer repeats it."""
     return identifier + b"\0\0\0\1\0\0\0\0\0\0" + SERVICE + _be16(PTR) + _be16(IN | TOP_BIT)
 
 
 def services(message, identifier):
-    """Return what `message` (bytes), an answer to query(identifier), offers: a list of (priority, port, hosts, deployment).
+    """Return what `message` (bytes), an answer to query(identifier), offers: a list of (priority,
+    port, hosts, deployment).
 
-    priority, 0 to 65535, is better the lower it is; port is 1 to 65535; hosts are one or more IPv4 addresses "a.b.c.d" in the
-    message's order; deployment is the value of the key "d" as bytes, None where there is none. The list is in the order of
-    the priorities, then the names. An instance without its place, its text or an address in the same message is left out;
-    RFC 6763, section 12.1, wants them there. Raises DnsError.
+    priority, 0 to 65535, is better the lower it is; port is 1 to 65535; hosts are one or more IPv4
+    addresses "a.b.c.d" in the message's order; deployment is the value of the key "d" as bytes,
+    None where there is none. The list is in the order of the priorities, then the names. An
+    instance without its place, its text or an address in the same message is left out; RFC 6763,
+    section 12.1, wants them there. Raises DnsError.
     """
     instances, places, texts, hosts = [], {}, {}, {}  # type: ignore[var-annotated]
     for kind, name, at, end in _records(message, identifier):
@@ -64,7 +70,8 @@ def services(message, identifier):
 
 
 def lookup(identifier, name):
-    """The question to a name server for the IPv4 addresses of the host `name`. Raises DnsError("label") for what is no name."""
+    """The question to a name server for the IPv4 addresses of the host `name`. Raises
+    DnsError("label") for what is no name."""
     labels = [label.encode() for label in name.rstrip(".").split(".")]
     if not all(1 <= len(label) <= 63 for label in labels) or len(name) > NAME_MOST - 2:
         raise DnsError("label")
@@ -81,7 +88,8 @@ def addresses(message, identifier):
 
 
 def _records(message, identifier):
-    """Return [(type, name, where its data begin, where they end)] of all records of the class IN."""
+    """Return [(type, name, where its data begin, where they end)] of all records of the class
+    IN."""
     if len(message) > SIZE_LIMIT:
         raise DnsError("too-large")
     if len(message) < HEADER:
@@ -111,7 +119,8 @@ def _records(message, identifier):
 def _name(message, at):
     """Return (the name that begins at `at`, where the message goes on behind it).
 
-    A pointer must lead to before everything of this name that was read so far, so that no chain of them goes round.
+    A pointer must lead to before everything of this name that was read so far, so that no chain of
+    them goes round.
     """
     name = bytearray()
     behind = 0
@@ -147,14 +156,16 @@ def _whole_name(message, at, end):
 
 
 def _place(message, at, end):
-    """Return (priority, port, name of the host) of an SRV record; its weight is for those who spread a load."""
+    """Return (priority, port, name of the host) of an SRV record; its weight is for those who
+    spread a load."""
     if end - at < 7 or _u16(message, at + 4) == 0:
         raise DnsError("data")
     return _u16(message, at), _u16(message, at + 4), _whole_name(message, at + 6, end)
 
 
 def _deployment(message, at, end):
-    """Return the value of the first "d=" among the strings of a TXT record (RFC 6763, section 6.4), or None."""
+    """Return the value of the first "d=" among the strings of a TXT record (RFC 6763, section 6.4),
+    or None."""
     value = None
     while at < end:
         after = at + 1 + message[at]

@@ -1,9 +1,10 @@
-"""COSE envelopes (RFC 9052): COSE_Sign1 with ES256, COSE_Encrypt0 with AES-CCM-16-128-128, bound to their context.
+"""COSE envelopes (RFC 9052): COSE_Sign1 with ES256, COSE_Encrypt0 with AES-CCM-16-128-128, bound to
+their context.
 
-The protected header carries {1: algorithm, -65537: [epoch, round]}. Everything else that a message is bound to is known to the
-receiver from the topic and goes into the external additional data:
-["hum/v1", deployment, type, group, epoch, round, sender, receiver]. A message moved to another type, group, epoch, round,
-sender or receiver does not open.
+The protected header carries {1: algorithm, -65537: [epoch, round]}. Everything else that a message
+is bound to is known to the receiver from the topic and goes into the external additional data:
+["hum/v1", deployment, type, group, epoch, round, sender, receiver]. A message moved to another
+type, group, epoch, round, sender or receiver does not open.
 """
 
 from hashlib import sha256
@@ -24,11 +25,13 @@ _MAXIMUM = 0xFFFFFFFF
 
 
 class EnvelopeError(Exception):
-    """An envelope was refused. args[0] is a named reason: "malformed", "bad-signature" or "bad-tag"."""
+    """An envelope was refused. args[0] is a named reason: "malformed", "bad-signature" or
+    "bad-tag"."""
 
 
 class Context:
-    """What a message is bound to: names as text; epoch and round as integers from 0 to 2^32 - 1 (0 where there is none)."""
+    """What a message is bound to: names as text; epoch and round as integers from 0 to 2^32 - 1 (0
+    where there is none)."""
 
     def __init__(self, deployment, kind, group, epoch, round, sender, receiver):
         self.epoch = epoch
@@ -58,32 +61,37 @@ def sign(private, context, payload):
 
 
 def seal(key, nonce, context, payload):
-    """Return a COSE_Encrypt0 of `payload` (bytes) under a 16-byte key. The caller never uses a nonce for two payloads."""
+    """Return a COSE_Encrypt0 of `payload` (bytes) under a 16-byte key. The caller never uses a
+    nonce for two payloads."""
     protected = _protected(AES_CCM_16_128_128, context)
     aad = cbor.encode(["Encrypt0", protected, context.external_aad()])
     return cbor.encode(cbor.Tag(_ENCRYPT0, [protected, {_IV: nonce}, aes_ccm.seal(key, nonce, payload, aad)]))
 
 
 def opening_tag(key, context, roster_digest, absent, counted, time):
-    """Return the 16-byte tag by which one member knows that the coordinator opens a round (HMAC-SHA-256, RFC 2104).
+    """Return the 16-byte tag by which one member knows that the coordinator opens a round
+    (HMAC-SHA-256, RFC 2104).
 
-    A signature would be one for all, but a board would check it before it answers, on an RP2040 for about a second. An opening
-    commands no more than one contribution, so that it is authentic to the one who obeys it is enough. `counted` is that member's
-    8 bytes of the opening's.
+    A signature would be one for all, but a board would check it before it answers, on an RP2040 for
+    about a second. An opening commands no more than one contribution, so that it is authentic to
+    the one who obeys it is enough. `counted` is that member's 8 bytes of the opening's.
     """
     return hmac_sha256(key, cbor.encode(["Opening", context.external_aad(), roster_digest, absent, counted, time]))[:16]
 
 
 def roll_tag(key, context, roster_digest, present):
-    """Return the 16-byte tag by which one member knows that a roll call is the coordinator's, before its signature is checked."""
+    """Return the 16-byte tag by which one member knows that a roll call is the coordinator's,
+    before its signature is checked."""
     return hmac_sha256(key, cbor.encode(["Roll", context.external_aad(), roster_digest, present]))[:16]
 
 
 class Envelope:
-    """A parsed envelope that is not yet authenticated: `signed` tells which kind, `epoch` and `round` what it claims."""
+    """A parsed envelope that is not yet authenticated: `signed` tells which kind, `epoch` and
+    `round` what it claims."""
 
     def __init__(self, data):
-        """Parse `data`. Raises EnvelopeError("malformed") unless it is just what sign() or seal() can make."""
+        """Parse `data`. Raises EnvelopeError("malformed") unless it is just what sign() or seal()
+        can make."""
         try:
             self._parse(cbor.decode(data))
         except (cbor.CborError, KeyError, TypeError, ValueError):
@@ -119,13 +127,15 @@ class Envelope:
             raise ValueError
 
     def unverified(self):
-        """Return the payload of a COSE_Sign1 whose signature nobody has checked, for what carries a tag as well."""
+        """Return the payload of a COSE_Sign1 whose signature nobody has checked, for what carries a
+        tag as well."""
         if not self.signed:
             raise EnvelopeError("malformed")
         return self._body
 
     def verify(self, public, context):
-        """Return the payload of a COSE_Sign1 by `public` in `context`. Raises EnvelopeError("bad-signature")."""
+        """Return the payload of a COSE_Sign1 by `public` in `context`. Raises
+        EnvelopeError("bad-signature")."""
         steps = self.verify_steps(public, context)
         while True:
             try:
@@ -134,11 +144,13 @@ class Envelope:
                 return done.value
 
     def verify_steps(self, public, context):
-        """Do what `verify` does in short slices: a generator that yields None and returns the payload."""
+        """Do what `verify` does in short slices: a generator that yields None and returns the
+        payload."""
         from agent.crypto import p256  # a board has it in memory only while it checks a signature, or joins
 
         good = False
-        # to_be_signed() makes the header from the context: the one that came with the message must be the same.
+        # to_be_signed() makes the header from the context: the one that came with the message must
+        # be the same.
         if self.signed and (self.epoch, self.round) == (context.epoch, context.round):
             good = yield from p256.verify_steps(public, to_be_signed(context, self._body), self._signature)
         if not good:
@@ -146,7 +158,8 @@ class Envelope:
         return self._body
 
     def open(self, key, context):
-        """Return the payload of a COSE_Encrypt0 under `key` in `context`. Raises EnvelopeError("bad-tag")."""
+        """Return the payload of a COSE_Encrypt0 under `key` in `context`. Raises
+        EnvelopeError("bad-tag")."""
         if self.signed:
             raise EnvelopeError("bad-tag")
         aad = cbor.encode(["Encrypt0", self._header, context.external_aad()])
@@ -156,5 +169,6 @@ class Envelope:
             raise EnvelopeError("bad-tag")
 
     def digest(self, context):
-        """Return the SHA-256 of what a COSE_Sign1 signs: the payload with all that it is bound to."""
+        """Return the SHA-256 of what a COSE_Sign1 signs: the payload with all that it is bound
+        to."""
         return sha256(to_be_signed(context, self._body)).digest()

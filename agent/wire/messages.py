@@ -1,7 +1,8 @@
-"""The payloads inside the envelopes that a board makes and reads (CDDL in docs/protocol.md; the other half in coordination.py).
+"""The payloads inside the envelopes that a board makes and reads (CDDL in docs/protocol.md; the
+other half in coordination.py).
 
-Each reader takes bytes that were authenticated, and still trusts nothing: MessageError("malformed") unless every field is there,
-of its type and in its range, and no other field is.
+Each reader takes bytes that were authenticated, and still trusts nothing: MessageError("malformed")
+unless every field is there, of its type and in its range, and no other field is.
 """
 
 from agent.wire import cbor, topics
@@ -55,8 +56,9 @@ def _is_tags(tags):
 
 
 def read_opening(payload):
-    """Return (epoch, round, roster digest, tags one after the other, bitmap of the members that are known dead, 8 bytes a member
-    one after the other, time): the last epoch and round whose published sum has the member's reading, or zeros; Unix seconds.
+    """Return (epoch, round, roster digest, tags one after the other, bitmap of the members that are
+    known dead, 8 bytes a member one after the other, time): the last epoch and round whose
+    published sum has the member's reading, or zeros; Unix seconds.
 
     Not authentic before a tag is checked.
     """
@@ -75,23 +77,26 @@ def read_roll(payload):
 
 
 def contribution(ciphertext, horizon, held):
-    """Make a board's contribution: the ciphertext (2|N|/8 bytes), the last round that the board can take part in, and the bitmap
-    of the members that hold its blinding shares of this round."""
+    """Make a board's contribution: the ciphertext (2|N|/8 bytes), the last round that the board can
+    take part in, and the bitmap of the members that hold its blinding shares of this round."""
     return cbor.encode({1: ciphertext, 2: horizon, 3: held})
 
 
 def ready(held):
-    """Make the message that says from which members on a board can be recovered: the bitmap of those that hold its key shares."""
+    """Make the message that says from which members on a board can be recovered: the bitmap of
+    those that hold its key shares."""
     return cbor.encode({1: held})
 
 
 def answer(blinding, recovery):
-    """Make the answer to a roll call: the summed blinding shares (bytes), and the recovery share (2|N|/8 bytes) or None."""
+    """Make the answer to a roll call: the summed blinding shares (bytes), and the recovery share
+    (2|N|/8 bytes) or None."""
     return cbor.encode({1: blinding, 2: recovery})
 
 
 def share(data):
-    """Make the message from member to member that carries a key share, or the blinding shares of a batch (bytes)."""
+    """Make the message from member to member that carries a key share, or the blinding shares of a
+    batch (bytes)."""
     return cbor.encode({1: data})
 
 
@@ -120,7 +125,8 @@ def read_nothing(payload):
 
 
 def diagnostics(phase, done, total, masks, heap_free, refused, health=()):
-    """Make a board's diagnostics: no readings. `refused` maps a named reason to a count; only the first 24 are sent.
+    """Make a board's diagnostics: no readings. `refused` maps a named reason to a count; only the
+    first 24 are sent.
 
     `health` are the values of coordination.HEALTH in order, None for what the board does not know.
     """

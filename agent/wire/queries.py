@@ -1,4 +1,5 @@
-"""The payloads of anonymous queries that a board makes and reads (CDDL in docs/protocol-queries.md; the other half in answers.py)."""
+"""The payloads of anonymous queries that a board makes and reads (CDDL in docs/protocol-queries.md;
+the other half in answers.py)."""
 
 from agent.crypto.hmac import hmac_sha256
 from agent.wire import cbor, topics
@@ -9,15 +10,16 @@ PERIOD_LEAST = 50  # ms
 PERIOD_MOST = 60000
 PARAMETERS_MOST = 64
 NUMBER_MOST = 0xFFFFFFFF
-EPSILON_MOST = 100000000  # millionths, as in agent/gossip/privacy.py
+EPSILON_MOST = 100000000  # millionths, as in agent/protocols/gossip/privacy/terms.py
 _VALUE = 1 << 48  # as the bounds of a slot
 
 
 class Query:
-    """What is asked. `number` counts from 1 in an epoch; `slot` and `function` are names, `parameters` a list of integers; `between`
-    is [low, high], what values are counted, or None for all; `absent` is the bitmap of the members that are known dead; `period` is
-    the milliseconds of a round; `time` in Unix seconds. `epsilon`, of each result, and `record_epsilon`, of a record's paired noise,
-    are in millionths, 0 for no noise (agent/gossip/privacy.py)."""
+    """What is asked. `number` counts from 1 in an epoch; `slot` and `function` are names,
+    `parameters` a list of integers; `between` is [low, high], what values are counted, or None for
+    all; `absent` is the bitmap of the members that are known dead; `period` is the milliseconds of
+    a round; `time` in Unix seconds. `epsilon`, of each result, and `record_epsilon`, of a record's
+    paired noise, are in millionths, 0 for no noise (agent/protocols/gossip/privacy/terms.py)."""
 
     def __init__(
         self,
@@ -55,7 +57,8 @@ class Query:
 
 
 def read_query(payload):
-    """Return (Query, its body, the members' 16-byte tags one after the other). Not authentic before a tag is checked."""
+    """Return (Query, its body, the members' 16-byte tags one after the other). Not authentic before
+    a tag is checked."""
     body, tags = fields(payload, 2)
     check(isinstance(body, bytes) and isinstance(tags, bytes))
     check(len(tags) % 16 == 0 and len(tags) <= 16 * MEMBERS_MOST)
@@ -77,10 +80,12 @@ def is_values(values):
 
 
 def query_tag(key, context, body):
-    """Return the 16-byte tag by which one member knows that the coordinator asks (HMAC-SHA-256): as an opening_tag."""
+    """Return the 16-byte tag by which one member knows that the coordinator asks (HMAC-SHA-256): as
+    an opening_tag."""
     return hmac_sha256(key, cbor.encode(["Query", context.external_aad(), body]))[:16]
 
 
 def aggregate(leader, data):
-    """Make what a group's leader sends to the coordinator: its virtual id, and the group's result (bytes)."""
+    """Make what a group's leader sends to the coordinator: its virtual id, and the group's result
+    (bytes)."""
     return cbor.encode({1: leader, 2: data})

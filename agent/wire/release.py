@@ -1,12 +1,15 @@
-"""A release: the files of a version of the application, signed by the authority for one kind of board (docs/protocol.md, "Releases").
+"""A release: the files of a version of the application, signed by the authority for one kind of
+board (docs/protocol.md, "Releases").
 
-The payload is the CBOR map {1: version, 2: [[path, size, SHA-256], ...]}. The COSE_Sign1 around it, the manifest, carries the version
-in the place of the round and the board's name in that of the receiver: one of another deployment, board or version does not verify.
-Files and the manifest itself travel in pieces of CHUNK bytes, each a retained message under the file's digest; nobody signs them, as
-the manifest has the digests. That there is a release, a small retained notice tells: {1: version, 2: size, 3: SHA-256 of the manifest}.
+The payload is the CBOR map {1: version, 2: [[path, size, SHA-256], ...]}. The COSE_Sign1 around it,
+the manifest, carries the version in the place of the round and the board's name in that of the
+receiver: one of another deployment, board or version does not verify. Files and the manifest itself
+travel in pieces of CHUNK bytes, each a retained message under the file's digest; nobody signs them,
+as the manifest has the digests. That there is a release, a small retained notice tells: {1:
+version, 2: size, 3: SHA-256 of the manifest}.
 
-A board never has a manifest in its memory: it is 5 kB, and an update must go through on a heap where little else does. So it is read
-from a file, one entry at a time.
+A board never has a manifest in its memory: it is 5 kB, and an update must go through on a heap
+where little else does. So it is read from a file, one entry at a time.
 """
 
 from hashlib import sha256
@@ -34,7 +37,8 @@ def context(deployment, board, version):
 
 
 def valid_path(path):
-    """Tell whether `path` may stand in a manifest: under agent/, of a-z 0-9 _ . and /, no part empty or beginning with a dot."""
+    """Tell whether `path` may stand in a manifest: under agent/, of a-z 0-9 _ . and /, no part
+    empty or beginning with a dot."""
     if not isinstance(path, str) or len(path) > PATH_MOST or not path.startswith("agent/"):
         return False
     return all(c in _PATH for c in path) and all(part and part[0] != "." for part in path.split("/"))
@@ -60,7 +64,8 @@ def notice(version, signed):
 
 
 def read_notice(payload):
-    """Return (version, size, SHA-256) of the manifest that a notice speaks of: nobody has signed that. Raises MessageError."""
+    """Return (version, size, SHA-256) of the manifest that a notice speaks of: nobody has signed
+    that. Raises MessageError."""
     version, size, digest = fields(payload, 3)
     check(is_integer(version, 1, VERSION_MOST) and is_integer(size, 1, MANIFEST_MOST) and is_bytes(digest, 32))
     return version, size, digest
@@ -70,7 +75,8 @@ def read_notice(payload):
 
 
 def encode(version, files):
-    """Return the payload; `files` is a list of (path, size in bytes, SHA-256) in growing order of path. Raises MessageError."""
+    """Return the payload; `files` is a list of (path, size in bytes, SHA-256) in growing order of
+    path. Raises MessageError."""
     try:
         payload = cbor.encode({1: version, 2: [list(entry) for entry in files]})
     except (cbor.CborError, TypeError):
@@ -89,7 +95,8 @@ def read(payload):
 
 
 def verify(signed, authority, deployment, board):
-    """Return (version, files) of a manifest by `authority`, a 65-byte key, for this board. Raises EnvelopeError or MessageError."""
+    """Return (version, files) of a manifest by `authority`, a 65-byte key, for this board. Raises
+    EnvelopeError or MessageError."""
     if len(signed) > MANIFEST_MOST:
         raise EnvelopeError("malformed")
     envelope = Envelope(signed)
@@ -102,7 +109,8 @@ def verify(signed, authority, deployment, board):
 
 
 def check_steps(file, size, authority, deployment, board, version):
-    """Do what `verify` does with a manifest of `size` bytes, which is all of `file`, in short slices: a generator that yields None.
+    """Do what `verify` does with a manifest of `size` bytes, which is all of `file`, in short
+    slices: a generator that yields None.
 
     Returns the place in the file that entries() reads from. Raises EnvelopeError or MessageError.
     """
@@ -153,7 +161,8 @@ def _read_version(file):
 
 
 def entries(file):
-    """Yield (path, size, SHA-256) of each file from the list that begins where `file` stands. Raises MessageError."""
+    """Yield (path, size, SHA-256) of each file from the list that begins where `file` stands.
+    Raises MessageError."""
     count = _head(file, 0x80)
     check(1 <= count <= FILES_MOST)
     previous = ""
@@ -184,7 +193,8 @@ def entries(file):
 
 
 def _head(file, major):
-    """Read the head of a CBOR item of the major type `major` (its bits in place), in its shortest form, and return its argument."""
+    """Read the head of a CBOR item of the major type `major` (its bits in place), in its shortest
+    form, and return its argument."""
     first = file.read(1)
     check(len(first) == 1 and first[0] & 0xE0 == major)
     low = first[0] & 31

@@ -1,4 +1,5 @@
-"""The roster's payload (CDDL in docs/protocol.md): a module of its own, which a board loads only while it joins."""
+"""The roster's payload (CDDL in docs/protocol.md): a module of its own, which a board loads only
+while it joins."""
 
 from agent.wire import cbor, topics
 from agent.wire.messages import MEMBERS_LEAST, MEMBERS_MOST, SLOTS_MOST, check, fields, is_bytes, is_integer, is_slot
@@ -7,10 +8,12 @@ from agent.wire.messages import MEMBERS_LEAST, MEMBERS_MOST, SLOTS_MOST, check, 
 class Roster:
     """Who is a member, with which key, under which parameters.
 
-    `protocol` and `parameters` are names, `slots` a list of (name, low, high), `coordinator` a 65-byte key, `members` a list of
-    (device, 65-byte key) in strictly growing order of device; `cohort` is the most members of a cohort, 4 to 64; with `seal` 0
-    the sum of each cohort opens, with 1 only that of all members; with `audit` 1 a cohort compares roll calls before it answers;
-    `signer` is the RSA-2048 modulus, 256 bytes, of the coordinator's blind signatures (exponent 65537), or empty.
+    `protocol` and `parameters` are names, `slots` a list of (name, low, high), `coordinator` a
+    65-byte key, `members` a list of (device, 65-byte key) in strictly growing order of device;
+    `cohort` is the most members of a cohort, 4 to 64; with `seal` 0 the sum of each cohort opens,
+    with 1 only that of all members; with `audit` 1 a cohort compares roll calls before it answers;
+    `signer` is the RSA-2048 modulus, 256 bytes, of the coordinator's blind signatures (exponent
+    65537), or empty.
     """
 
     def __init__(self, protocol, parameters, slots, coordinator, members, cohort=32, seal=0, audit=0, signer=b""):

@@ -1,7 +1,7 @@
 """The topic tree under hum/v1/<deployment> (docs/protocol.md, "Topics").
 
-Names of deployments, groups and devices are 1 to 32 characters of a-z, 0-9 and "-"; "coordinator" and
-"client" are no device's names: they are users of the broker themselves.
+Names of deployments, groups and devices are 1 to 32 characters of a-z, 0-9 and "-"; "coordinator"
+and "client" are no device's names: they are users of the broker themselves.
 """
 
 COORDINATOR = "coordinator"
@@ -45,7 +45,8 @@ def mail(deployment, group_name, receiver, sender):
 
 
 def release(deployment, board):
-    """The signed manifest of the newest version for a kind of board, retained; `board` is a name such as "pico-w"."""
+    """The signed manifest of the newest version for a kind of board, retained; `board` is a name
+    such as "pico-w"."""
     return "hum/v1/%s/release/%s" % (deployment, board)
 
 
@@ -55,7 +56,8 @@ def chunk(deployment, digest, number):
 
 
 def split(topic):
-    """Return the levels below "hum/v1" as a list, deployment first, or None where `topic` is not of this tree."""
+    """Return the levels below "hum/v1" as a list, deployment first, or None where `topic` is not of
+    this tree."""
     levels = topic.split("/")
     if len(levels) < 5 or levels[0] != "hum" or levels[1] != "v1" or not all(valid_name(level) for level in levels[2:]):
         return None

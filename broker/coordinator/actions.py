@@ -1,8 +1,9 @@
-"""What a coordinator's machine asks for, and what it is restored from. Records become durable before anything is published."""
+"""What a coordinator's machine asks for, and what it is restored from. Records become durable
+before anything is published."""
 
 from dataclasses import dataclass, field
 
-from broker.coordinator.queries import QueryRecord, SavedQueries
+from broker.coordinator.protocols.gossip.queries import QueryRecord, SavedQueries
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,8 @@ class OpenRound:
 
 @dataclass(frozen=True)
 class Contribution:
-    """Record a contribution: the SHA-256 of its envelope, its ciphertext, the bitmap of those that hold its blinding shares, and the
-    receipt for it."""
+    """Record a contribution: the SHA-256 of its envelope, its ciphertext, the bitmap of those that
+    hold its blinding shares, and the receipt for it."""
 
     group: str
     epoch: int
@@ -41,7 +42,8 @@ class Contribution:
 
 @dataclass(frozen=True)
 class RollCall:
-    """Record the signed roll call of a round: contributions are closed, and there is never another list for this round."""
+    """Record the signed roll call of a round: contributions are closed, and there is never another
+    list for this round."""
 
     group: str
     epoch: int
@@ -51,7 +53,8 @@ class RollCall:
 
 @dataclass(frozen=True)
 class Answer:
-    """Record an answer to a roll call: the SHA-256 of its envelope, the summed blinding shares, the recovery share or None."""
+    """Record an answer to a roll call: the SHA-256 of its envelope, the summed blinding shares, the
+    recovery share or None."""
 
     group: str
     epoch: int
@@ -64,8 +67,8 @@ class Answer:
 
 @dataclass(frozen=True)
 class CloseRound:
-    """Record a round's outcome: status (coordination.COMPLETE, ...), whose readings are not in the sums, sums in slot order or None,
-    the signed result, and whose answers were found wrong."""
+    """Record a round's outcome: status (coordination.COMPLETE, ...), whose readings are not in the
+    sums, sums in slot order or None, the signed result, and whose answers were found wrong."""
 
     group: str
     epoch: int
@@ -80,8 +83,9 @@ class CloseRound:
 
 @dataclass(frozen=True)
 class Horizon:
-    """Record how far a member can go: the last round that it said it can take part in; and of its newest "ready", the round of the
-    envelope (`announced`, -1 before there is one) and the bitmap of those that hold its key shares."""
+    """Record how far a member can go: the last round that it said it can take part in; and of its
+    newest "ready", the round of the envelope (`announced`, -1 before there is one) and the bitmap
+    of those that hold its key shares."""
 
     group: str
     epoch: int
@@ -108,8 +112,9 @@ Action = Publish | Record
 
 @dataclass
 class Saved:
-    """What the storage holds of a group's epoch: the next round, the one in progress if any, and the last result; and of whom
-    which reading was counted last, in this epoch or an earlier one. For a group that answers queries, what there is of these."""
+    """What the storage holds of a group's epoch: the next round, the one in progress if any, and
+    the last result; and of whom which reading was counted last, in this epoch or an earlier one.
+    For a group that answers queries, what there is of these."""
 
     next_round: int = 0
     open_message: bytes | None = None

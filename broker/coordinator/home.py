@@ -1,4 +1,5 @@
-"""The coordinator's folder: its key pair, the result key of its clients, its database, and the deployment that it serves."""
+"""The coordinator's folder: its key pair, the result key of its clients, its database, and the
+deployment that it serves."""
 
 import fcntl
 import json
@@ -16,17 +17,17 @@ from agent.joye_libert.parameters import ParameterError
 from agent.protocols import UnknownProtocol
 from agent.wire import messages, rosters, topics
 from agent.wire.envelope import Context, Envelope, EnvelopeError
-from broker.authority import AuthorityError, read_public
-from broker.coordinator import protocols
+from broker.authority.authority import AuthorityError, read_public
 from broker.coordinator.actions import Saved
-from broker.coordinator.blind_signer import BlindSigner, BlindSignerError
-from broker.coordinator.forms import StorageError
 from broker.coordinator.machine import Machine
-from broker.coordinator.place import Place
-from broker.coordinator.protocols.gossip import Gossip
+from broker.coordinator.protocols import registry
+from broker.coordinator.protocols.gossip.blind_signer import BlindSigner, BlindSignerError
+from broker.coordinator.protocols.gossip.machine import Gossip
 from broker.coordinator.schedule import Schedule
-from broker.coordinator.storage import Storage
+from broker.coordinator.scope import Place
 from broker.files import replace, write_private
+from broker.storage.migrations import StorageError
+from broker.storage.storage import Storage
 
 LOCK_S = 0.5  # is_running() in other processes holds the lock for a moment
 
@@ -63,7 +64,8 @@ class Home:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Keep other processes from running this coordinator: two of them would publish two results for one round.
+        """Keep other processes from running this coordinator: two of them would publish two results
+        for one round.
 
         Raises HomeError if another does already. kill -9 leaves nothing locked.
         """
@@ -82,7 +84,8 @@ class Home:
 
     @staticmethod
     def init(folder: Path, deployment: str, authority: bytes) -> "Home":
-        """Make a new coordinator that obeys rosters signed by `authority`. Raises HomeError if the folder has one."""
+        """Make a new coordinator that obeys rosters signed by `authority`. Raises HomeError if the
+        folder has one."""
         if not topics.valid_name(deployment):
             raise HomeError("a deployment's name is 1 to 32 of a-z, 0-9 and -")
         if (folder / "coordinator.key").exists():
@@ -106,7 +109,8 @@ class Home:
         return place.epoch
 
     def machines(self, schedule: Schedule) -> list[Machine]:
-        """Return a machine for the latest roster of each group, restored from the database. Raises HomeError."""
+        """Return a machine for the latest roster of each group, restored from the database. Raises
+        HomeError."""
         made: list[Machine] = []
         for group, epoch, signed in self.storage.rosters():
             place = self._place(group, signed)
@@ -115,7 +119,7 @@ class Home:
 
     def _machine(self, place: Place, schedule: Schedule, saved: Saved) -> Machine:
         try:
-            machine = protocols.load(place.roster.protocol)(place, self._private, self.result_key, schedule, saved)
+            machine = registry.load(place.roster.protocol)(place, self._private, self.result_key, schedule, saved)
         except UnknownProtocol as error:
             raise HomeError(f"the roster of {place.group} names the protocol {error}, which is unknown here") from None
         except (ParameterError, PackingError, CryptoError) as error:
@@ -127,7 +131,8 @@ class Home:
         return machine
 
     def signer(self) -> BlindSigner:
-        """Return what signs the tuples of gossip-bft; its key is made when it is first asked for. Raises HomeError."""
+        """Return what signs the tuples of gossip-bft; its key is made when it is first asked for.
+        Raises HomeError."""
         if self._signer is None:
             try:
                 self._signer = BlindSigner(self._folder)

@@ -3,14 +3,15 @@
 from typing import Protocol
 
 from broker.coordinator.actions import Action
-from broker.coordinator.place import Place
+from broker.coordinator.scope import Place
 
 
 class Machine(Protocol):
     """One group of one epoch: events in, actions out. Times are seconds of one monotonic clock.
 
-    `refused` counts refusals by named reason, `finished` tells whether nothing will happen any more, `phase` is for people;
-    `next_round` is the round or query in progress, or the next one; `ready_members` how many could take part in it.
+    `refused` counts refusals by named reason, `finished` tells whether nothing will happen any
+    more, `phase` is for people; `next_round` is the round or query in progress, or the next one;
+    `ready_members` how many could take part in it.
     """
 
     place: Place

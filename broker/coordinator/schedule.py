@@ -5,11 +5,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Schedule:
-    """Seconds: a round opens every `interval`, at most `patience` later if members still make masks; contributions are taken for
-    `window`, or 4/5 of the interval if that is less, then answers for `answers`, or until the next round opens.
+    """Seconds: a round opens every `interval`, at most `patience` later if members still make
+    masks; contributions are taken for `window`, or 4/5 of the interval if that is less, then
+    answers for `answers`, or until the next round opens.
 
-    `rounds` ends the epoch after so many; None goes on for ever. A query needs the patience alone: it waits so long for boards that
-    make their keys.
+    `rounds` ends the epoch after so many; None goes on for ever. A query needs the patience alone:
+    it waits so long for boards that make their keys.
     """
 
     interval: float

@@ -16,16 +16,17 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from agent.wire import coordination, messages, topics
 from broker.coordinator.actions import Action, CloseRound, Publish, Record
-from broker.coordinator.gate import KINDS
 from broker.coordinator.machine import Machine
-from broker.coordinator.protocols.gossip import Gossip
-from broker.coordinator.queries import REFUSED, CloseQuery
-from broker.coordinator.storage import Storage
+from broker.coordinator.protocols.gossip.machine import Gossip
+from broker.coordinator.protocols.gossip.queries import REFUSED, CloseQuery
+from broker.coordinator.upload_filter import KINDS
+from broker.storage.storage import Storage
 
 log = logging.getLogger("hum.coordinator")
 
 TICK_S = 0.05
-# Small packets follow each other here; Nagle's algorithm would hold each for the other side's delayed acknowledgement.
+# Small packets follow each other here; Nagle's algorithm would hold each for the other side's
+# delayed acknowledgement.
 NO_DELAY = ((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),)
 RECONNECT_S = 1.0
 HEALTH_S = 10.0  # between two records of what boards said of their health
@@ -71,7 +72,8 @@ class Service:
         self._health_due = 0.0
 
     async def run(self) -> None:
-        """Connect, serve, and connect again when the link is lost. Raises SQLAlchemyError or sqlite3.Error when a database fails."""
+        """Connect, serve, and connect again when the link is lost. Raises SQLAlchemyError or
+        sqlite3.Error when a database fails."""
         failure: SQLAlchemyError | sqlite3.Error | None = None
         while failure is None:
             try:
@@ -81,8 +83,9 @@ class Service:
                         await self._serve(client)
                         return
                     except (SQLAlchemyError, sqlite3.Error) as error:
-                        # Kept, for leaving the client may raise too. What the machines hold is not what is recorded
-                        # any more, so there is no going on: the next start restores what is.
+                        # Kept, for leaving the client may raise too. What the machines hold is not
+                        # what is recorded any more, so there is no going on: the next start
+                        # restores what is.
                         failure = error
             except aiomqtt.MqttError as error:
                 if failure is None:
@@ -169,7 +172,8 @@ class Service:
                 self._outbox.task_done()
 
     def _route(self, topic: str, payload: object) -> list[Action]:
-        """Give a message to the machine of its group; a board's presence to all, for it names no group."""
+        """Give a message to the machine of its group; a board's presence to all, for it names no
+        group."""
         now = time.monotonic()
         match topics.split(topic), payload:
             case [self._deployment, "dev", device, "state"], bytes():
@@ -192,7 +196,8 @@ class Service:
         return []
 
     def _hear_of_health(self, device: str, payload: bytes) -> None:
-        """Diagnostics are not authenticated: of members only, the last of each, and they steer nothing."""
+        """Diagnostics are not authenticated: of members only, the last of each, and they steer
+        nothing."""
         if device not in self._members:
             self._refused["not-a-member"] += 1
             return
@@ -213,10 +218,11 @@ class Service:
             self._health_due = time.monotonic() + HEALTH_S
 
     def _perform(self, actions: list[Action]) -> None:
-        """Records first, in one durable transaction; then, and only then, what is published because of them.
+        """Records first, in one durable transaction; then, and only then, what is published because
+        of them.
 
-        What a lost link keeps from being published is not lost: link_up() repeats what is retained, and a board that has no
-        receipt repeats its contribution and is answered again.
+        What a lost link keeps from being published is not lost: link_up() repeats what is retained,
+        and a board that has no receipt repeats its contribution and is answered again.
         """
         records: list[Record] = [action for action in actions if not isinstance(action, Publish)]
         if records:
@@ -229,8 +235,8 @@ class Service:
                 self._outbox.put_nowait(action)
 
     def _commit(self, records: list[Record]) -> None:
-        """Record, with the refusals since the last time. A refusal alone waits for the next tick: a flood of bad input costs
-        one transaction a tick, not one a message."""
+        """Record, with the refusals since the last time. A refusal alone waits for the next tick: a
+        flood of bad input costs one transaction a tick, not one a message."""
         refusals = self._new_refusals()
         if records or refusals:
             self._storage.commit(records, refusals)

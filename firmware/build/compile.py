@@ -32,7 +32,12 @@ from firmware.build.minify.unused import prune
 
 ROOT = Path(__file__).resolve().parent.parent
 ARCHITECTURES = ("armv6m", "armv7emsp", "xtensawin", "rv32imc")  # of the boards, as mpy-cross names them
-ROOTS = ("agent/runtime/__init__.py", "agent/runtime/main.py", "agent/runtime/store.py", "agent/runtime/identity.py")
+ROOTS = (
+    "agent/runtime/__init__.py",
+    "agent/runtime/main.py",
+    "agent/runtime/flash/store.py",
+    "agent/runtime/key_pair.py",
+)
 WORD = re.compile(r"\w+")
 COMMON = 80  # names
 PREPARED_MOST = 16  # files of half a megabyte: what was made of other sources is not needed again
@@ -106,7 +111,7 @@ def _spoken_of() -> set[str]:
     """Return the names that main.py, or code that the host sends to a board, may look for in the agent."""
     main = ROOT / "firmware/onboard/main.py"
     texts = [main.read_text()] if main.exists() else []
-    for source in [*(ROOT / "firmware").glob("*.py"), *(ROOT / "host_sim").glob("*.py")]:
+    for source in [*(ROOT / "firmware").glob("*.py"), *(ROOT / "host_sim").rglob("*.py")]:
         for node in ast.walk(ast.parse(source.read_text())):
             parts = node.values if isinstance(node, ast.JoinedStr) else [node]
             text = "".join([str(part.value) for part in parts if isinstance(part, ast.Constant)])

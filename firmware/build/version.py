@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent.runtime.versions import MANIFEST
+from agent.runtime.update.versions import MANIFEST
 from agent.wire import release
-from broker import releases
-from broker.authority import Authority
+from broker.authority import releases
+from broker.authority.authority import Authority
 from firmware.boards import Board
 from firmware.build.compile import compile_agent
 from firmware.errors import FirmwareError

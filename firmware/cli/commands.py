@@ -12,11 +12,11 @@ from rich.table import Table
 
 from agent.crypto import accelerate
 from agent.wire.topics import CLIENT
-from broker.authority import Authority, AuthorityError
+from broker.authority.authority import Authority, AuthorityError
+from broker.authority.releases import ReleaseError
+from broker.cli.options import one_line, show
 from broker.coordinator.service import Link
-from broker.mosquitto.configuration import BrokerError, read_password
-from broker.options import one_line, show
-from broker.releases import ReleaseError
+from broker.deploy.mosquitto.configuration import BrokerError, read_password
 from firmware.device import birth, provision
 from firmware import boards
 from firmware.build import version as builds

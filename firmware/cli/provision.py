@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from broker.authority import Authority
-from broker.options import show
+from broker.authority.authority import Authority
+from broker.cli.options import show
 from firmware import boards
 from firmware.device import session as devices
 from firmware.device import provision

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from broker import releases
+from broker.authority import releases
 from firmware.device import session as devices
 from firmware.device import install, provision
 from firmware.boards import Board

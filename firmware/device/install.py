@@ -1,7 +1,7 @@
 """Putting a built version on a board: into the folder that is not in use, and the pointer last.
 
 Whatever stops this, at whatever step, the board starts the version that it had, and the same again goes on where it stopped.
-The steps are those of an update over the air (agent/runtime/versions.py says why they hold), done over the serial port.
+The steps are those of an update over the air (agent/runtime/update/versions.py says why they hold), done over the serial port.
 """
 
 from collections.abc import Callable
@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-from agent.runtime import versions
-from agent.runtime.staging import SPARE
-from agent.runtime.versions import MANIFEST, Pointer, PointerError
+from agent.runtime.update import versions
+from agent.runtime.update.staging import SPARE
+from agent.runtime.update.versions import MANIFEST, Pointer, PointerError
 from agent.wire import release
 from agent.wire.envelope import Envelope, EnvelopeError
 from agent.wire.messages import MessageError
-from broker.releases import Release
+from broker.authority.releases import Release
 from firmware.device.session import Device
 from firmware.errors import FirmwareError
 

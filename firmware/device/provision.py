@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agent.protocols import policy
+from agent.protocols.base import policy
 from agent.wire import topics
 from agent.wire.envelope import EnvelopeError
 from agent.wire.messages import MessageError
-from broker import releases
-from broker.authority import Authority, AuthorityError, read_public
+from broker.authority import releases
+from broker.authority.authority import Authority, AuthorityError, read_public
+from broker.deploy.mosquitto.configuration import read_password
 from broker.files import alone_in, replace
-from broker.mosquitto.configuration import read_password
 from firmware.device import session as devices
 from firmware.build import romfs
 from firmware.device import install
@@ -72,7 +72,7 @@ def make_identity(device: Device, folder: str) -> str:
     """
     code = (
         f"sys.path.insert(0,'/{folder}')\n"
-        "from agent.runtime.store import Store\n"
+        "from agent.runtime.flash.store import Store\n"
         "from agent.runtime import identity\n"
         f"j(binascii.hexlify(identity.load_or_make(Store('{STATE}'))[1]).decode())"
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 from agent.protocols import QUERIES
 from agent.runtime.settings import SettingsError, check
-from broker.authority import Authority
+from broker.authority.authority import Authority
 from firmware.boards import Board
 from firmware.errors import FirmwareError
 

@@ -1,9 +1,12 @@
-"""What a board runs first: chooses a version of the application and starts it. Never updated over the air, so it is short.
+"""What a board runs first: chooses a version of the application and starts it. Never updated over
+the air, so it is short.
 
-/version (its form: agent/runtime/versions.py) names the folder in use, /a or /b. A version on trial costs a try, durably, before it is
-started; with none left the folder before it runs. What cannot even be imported gives way to the other folder at once. Without a
-readable pointer the newer of the folders that have a manifest is put on trial: it was whole when the manifest was written, and if it
-is not any more, it will not be confirmed. If nothing starts there is one line on the console, and the REPL.
+/version (its form: agent/runtime/update/versions.py) names the folder in use, /a or /b. A version
+on trial costs a try, durably, before it is started; with none left the folder before it runs. What
+cannot even be imported gives way to the other folder at once. Without a readable pointer the newer
+of the folders that have a manifest is put on trial: it was whole when the manifest was written, and
+if it is not any more, it will not be confirmed. If nothing starts there is one line on the console,
+and the REPL.
 """
 
 import os
@@ -19,7 +22,8 @@ def _check(text: str) -> str:
 
 
 def read(root: str) -> list[str] | None:
-    """Return [folder, tries, previous, least] as texts, None if there is no such line or it is damaged."""
+    """Return [folder, tries, previous, least] as texts, None if there is no such line or it is
+    damaged."""
     try:
         with open(root + "/version") as file:
             text, check = file.read(96).rsplit(" ", 1)
@@ -43,7 +47,8 @@ def write(root: str, fields: list[str]) -> bool:
 
 
 def number(root: str, folder: str) -> int:
-    """Return the version that the manifest in `folder` claims, 0 if there is none: the folder is not whole, then."""
+    """Return the version that the manifest in `folder` claims, 0 if there is none: the folder is
+    not whole, then."""
     try:
         with open(root + "/" + folder + "/manifest.cose", "rb") as file:
             head = file.read(18)[12:]  # [0, version] ends the protected header
@@ -54,7 +59,8 @@ def number(root: str, folder: str) -> int:
 
 
 def choose(root: str) -> tuple[list[str], list[str] | None]:
-    """Return (folders to start, in order; the pointer's fields or None). "" is what came with the firmware."""
+    """Return (folders to start, in order; the pointer's fields or None). "" is what came with the
+    firmware."""
     fields = read(root)
     if fields is None:
         numbers = {folder: number(root, folder) for folder in ("a", "b")}
@@ -81,7 +87,8 @@ def forget() -> None:
 
 
 def reset() -> None:
-    """Reset the board, or where there is none end the process with the status that stands for it."""
+    """Reset the board, or where there is none end the process with the status that stands for
+    it."""
     try:
         from machine import reset as machine_reset
     except ImportError:
@@ -90,7 +97,8 @@ def reset() -> None:
 
 
 def start(root: str) -> None:
-    """Start a version of the application whose folders are under `root`: "" on a board. Returns only when none can be."""
+    """Start a version of the application whose folders are under `root`: "" on a board. Returns
+    only when none can be."""
     folders, fields = choose(root)
     for folder in folders:
         if folder and not number(root, folder):

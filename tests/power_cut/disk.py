@@ -19,7 +19,7 @@ FAULTS = (BEFORE, HALF, AFTER, ONCE)
 
 
 class Disk:
-    """Stands in for `os` in agent.runtime.store, `open_file` for `open`. `fault` strikes at call `at`, from 1."""
+    """Stands in for `os` in agent.runtime.flash.store, `open_file` for `open`. `fault` strikes at call `at`, from 1."""
 
     def __init__(self, root: Path, fault: str = "", at: int = 0) -> None:
         self.root = root

@@ -3,8 +3,8 @@
 A member's share is the same bytes in every life, as it is made from a seed; the coordinator calls *another* list in every life.
 """
 
-from agent.runtime.share_stock import ShareStock
-from agent.runtime.store import Store, StoreError
+from agent.runtime.flash.shares import ShareStock
+from agent.runtime.flash.store import Store, StoreError
 
 from .life import RemovesFirst, SaysNothing, Violation, Watched
 

@@ -4,8 +4,8 @@ A *life* is what runs between two power-ons that were not planned. It runs the s
 after the other with a planned reboot between, and makes *other* envelopes for the same rounds than the life before it.
 """
 
-from agent.runtime.mask_stock import MaskStock, Spent
-from agent.runtime.store import Corrupt, Store, StoreError
+from agent.runtime.flash.masks import MaskStock, Spent
+from agent.runtime.flash.store import Corrupt, Store, StoreError
 
 PREPARE = ((("put", "roster", 700), ("save", 0, 9), ("round", 0, 9), ("settle", 0, 9), ("round", 0, 10)),)
 SCRIPT = (

@@ -16,8 +16,8 @@ import vfs  # noqa: E402
 from power_cut import flash as nor  # noqa: E402
 from power_cut import helping, life  # noqa: E402
 
-from agent.runtime.mask_stock import MaskStock  # noqa: E402
-from agent.runtime.store import MARGIN, Full, Store, StoreError  # noqa: E402
+from agent.runtime.flash.masks import MaskStock  # noqa: E402
+from agent.runtime.flash.store import MARGIN, Full, Store, StoreError  # noqa: E402
 
 ROOT = "/flash/hum"
 # progsize as the stock firmware of the board mounts its flash, so with its cache and its commits. The Pico's readsize

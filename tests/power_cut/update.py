@@ -23,9 +23,9 @@ from power_cut import flash as nor  # noqa: E402
 from releases_at_hand import Signed, make, update  # noqa: E402
 
 from agent.crypto import p256  # noqa: E402
-from agent.runtime import staging, versions  # noqa: E402
-from agent.runtime.update import UpdateRefused  # noqa: E402
-from agent.runtime.versions import Pointer, Versions  # noqa: E402
+from agent.runtime.update import staging, versions  # noqa: E402
+from agent.runtime.update.installing import UpdateRefused  # noqa: E402
+from agent.runtime.update.versions import Pointer, Versions  # noqa: E402
 from firmware.onboard import main as bootloader  # noqa: E402
 
 ROOT = "/flash"

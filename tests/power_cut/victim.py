@@ -7,9 +7,9 @@ world may see: "boot EPOCH ROUND", then "left EPOCH ROUND ENVELOPE" (hex) once p
 
 import sys
 
-from agent.runtime.mask_stock import MaskStock
-from agent.runtime.share_stock import ShareStock
-from agent.runtime.store import Store
+from agent.runtime.flash.masks import MaskStock
+from agent.runtime.flash.shares import ShareStock
+from agent.runtime.flash.store import Store
 
 
 def say(*words: object) -> None:

@@ -1,9 +1,10 @@
 """A query of some nodes in one process: secrets that are none, and messages that arrive at once. For the shared tests."""
 
-from agent.gossip import functions, onion
-from agent.gossip.node import Node
-from agent.gossip.plan import Plan
-from agent.gossip.sizes import SEAL
+from agent.protocols.gossip import functions
+from agent.protocols.gossip.node import Node
+from agent.protocols.gossip.onion import onion
+from agent.protocols.gossip.overlay.sizes import SEAL
+from agent.protocols.gossip.plan import Plan
 
 
 class Drawn:

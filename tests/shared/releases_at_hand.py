@@ -6,9 +6,9 @@ from hashlib import sha256
 from files_at_hand import read, write
 
 from agent.crypto import p256
-from agent.runtime import versions
-from agent.runtime.staging import Staging
-from agent.runtime.update import UpdateRefused, install
+from agent.runtime.update import versions
+from agent.runtime.update.installing import UpdateRefused, install
+from agent.runtime.update.staging import Staging
 from agent.wire import release, topics
 from agent.wire.envelope import sign
 

@@ -3,8 +3,8 @@
 import os
 
 from agent.crypto import p256
-from agent.gossip.pair_keys import query_keys
-from agent.protocols.provision import Policy, Provision
+from agent.protocols.base.identity import Policy, Provision
+from agent.protocols.gossip.pair_keys import query_keys
 from agent.protocols.registry import load
 from agent.wire import cbor, queries, rosters
 from agent.wire.envelope import Context, Envelope, sign

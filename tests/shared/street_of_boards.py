@@ -8,9 +8,9 @@ from hashlib import sha256
 
 from agent.crypto import p256
 from agent.joye_libert import pairs, parameters
-from agent.protocols.policy import Policy
-from agent.protocols.private_sum import PrivateSum
-from agent.protocols.provision import Provision
+from agent.protocols.base.identity import Provision
+from agent.protocols.base.policy import Policy
+from agent.protocols.private_sum.machine import PrivateSum
 from agent.wire import coordination, envelope, rosters, topics
 from agent.wire.envelope import Context, Envelope
 

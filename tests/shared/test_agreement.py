@@ -2,8 +2,10 @@
 
 from hashlib import sha256
 
-from agent.gossip import agreement, functions, tuples
-from agent.gossip.plan import Plan
+from agent.protocols.gossip import functions
+from agent.protocols.gossip.onion import tuples
+from agent.protocols.gossip.phases import agreement
+from agent.protocols.gossip.plan import Plan
 
 PROOF = 288
 QUERY = functions.load("sum")

@@ -2,9 +2,10 @@
 
 from street_of_boards import PLACE, ROLL, ROUND, Device, dealt, everything, mailbox, name_of, reboot, refuses
 
-from agent.protocols import mail, overlay
-from agent.protocols.audit import ASKED_MOST, PATIENCE, RETRIES_MOST, Audit
-from agent.protocols.mail import SPLIT, VOUCH, mail_nonce
+from agent.protocols.base import overlay
+from agent.protocols.private_sum import mail
+from agent.protocols.private_sum.consistency_check import ASKED_MOST, PATIENCE, RETRIES_MOST, Audit
+from agent.protocols.private_sum.mail import SPLIT, VOUCH, mail_nonce
 from agent.wire import messages
 from agent.wire.envelope import Context, Envelope, seal
 

@@ -5,13 +5,13 @@ from street_of_boards import ONE, PLACE, ROLL, ROUND, VALUES, Flash, dealt, mail
 from test_store import FailingStore
 
 from agent.joye_libert import masks, pairs
-from agent.protocols.private_sum import PrivateSum
-from agent.protocols.provision import Provision
-from agent.runtime.board import OUTBOX_MOST, Board
-from agent.runtime.mask_stock import MaskStock
-from agent.runtime.mqtt import Client
-from agent.runtime.share_stock import ShareStock
-from agent.runtime.store import Store
+from agent.protocols.base.identity import Provision
+from agent.protocols.private_sum.machine import PrivateSum
+from agent.runtime.flash.masks import MaskStock
+from agent.runtime.flash.shares import ShareStock
+from agent.runtime.flash.store import Store
+from agent.runtime.net.mqtt import Client
+from agent.runtime.supervisor import OUTBOX_MOST, Board
 from agent.wire import topics
 
 ME = "meter-a"

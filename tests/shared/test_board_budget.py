@@ -4,12 +4,12 @@ from files_at_hand import Folder
 from street_of_askers import Street
 from test_store import FailingStore
 
-from agent.gossip.privacy import MILLION
-from agent.protocols.provision import Policy
-from agent.runtime.board import Board
-from agent.runtime.mask_stock import MaskStock
-from agent.runtime.mqtt import Client
-from agent.runtime.share_stock import ShareStock
+from agent.protocols.base.identity import Policy
+from agent.protocols.gossip.privacy.terms import MILLION
+from agent.runtime.flash.masks import MaskStock
+from agent.runtime.flash.shares import ShareStock
+from agent.runtime.net.mqtt import Client
+from agent.runtime.supervisor import Board
 
 HOST_LIBRARIES = True  # conftest.py
 

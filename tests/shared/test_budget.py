@@ -2,7 +2,7 @@
 
 from expect import raises
 
-from agent.gossip.budget import NUMBER_MOST, PERIOD_MOST, TOTAL_MOST, Budget, BudgetError
+from agent.protocols.gossip.privacy.budget import NUMBER_MOST, PERIOD_MOST, TOTAL_MOST, Budget, BudgetError
 
 DAY = 86400
 

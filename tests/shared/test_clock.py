@@ -3,10 +3,10 @@
 from files_at_hand import Folder
 from test_store import FailingStore
 
-from agent.runtime import clock
-from agent.runtime.calendar import calendar
-from agent.runtime.clock import BACK_MOST, DOUBT_MOST, DOUBT_S, EARLIEST, KEEP_S, LATEST, Clock
-from agent.runtime.store import Store, StoreError
+from agent.runtime.flash.store import Store, StoreError
+from agent.runtime.system import clock
+from agent.runtime.system.calendar import calendar
+from agent.runtime.system.clock import BACK_MOST, DOUBT_MOST, DOUBT_S, EARLIEST, KEEP_S, LATEST, Clock
 
 NOW = 1800000000
 DAY = 86400

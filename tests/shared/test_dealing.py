@@ -15,8 +15,8 @@ from street_of_boards import (
 
 from agent.crypto.hkdf import hkdf_sha256
 from agent.joye_libert import blinding, integer_shares
-from agent.protocols.dealing import BATCHES_AHEAD, RESEND_MOST
-from agent.protocols.mail import BLINDING, HELD, KEY_SHARE, MAIL_MOST, mail_nonce
+from agent.protocols.private_sum.mail import BLINDING, HELD, KEY_SHARE, MAIL_MOST, mail_nonce
+from agent.protocols.private_sum.secret_sharing import BATCHES_AHEAD, RESEND_MOST
 from agent.wire import cbor, envelope, messages
 from agent.wire.envelope import Envelope
 

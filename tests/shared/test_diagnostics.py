@@ -6,10 +6,10 @@ import sys
 from expect import raises
 from files_at_hand import Folder
 
-from agent.runtime import diagnostics
-from agent.runtime.clock import Clock
-from agent.runtime.diagnostics import Health, largest_block, reset_cause
-from agent.runtime.store import Store
+from agent.runtime.flash.store import Store
+from agent.runtime.system import diagnostics
+from agent.runtime.system.clock import Clock
+from agent.runtime.system.diagnostics import Health, largest_block, reset_cause
 from agent.wire import cbor, coordination, messages
 
 NOW = 1800000000

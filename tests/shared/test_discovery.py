@@ -5,7 +5,7 @@ import os
 import select
 import socket
 
-from agent.runtime import discovery
+from agent.runtime.net import discovery
 
 HERE = "127.0.0.1"
 LONG_S = 60  # a test that finds something is over much sooner

@@ -4,8 +4,8 @@ import asyncio
 
 from test_dsmr import telegram, telegram_file
 
-from agent.runtime import p1_port
-from agent.runtime.p1_port import PAUSE_MS, STALE_MS, P1Port
+from agent.meters import p1_port
+from agent.meters.p1_port import PAUSE_MS, STALE_MS, P1Port
 
 NEW = ["1-3:0.2.8(50)", "0-0:96.1.1(31)", "1-0:1.7.0(00.230*kW)"]
 OLD = ["0-0:96.1.1(32)", "1-0:1.7.0(0000.23*kW)"]

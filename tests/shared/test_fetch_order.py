@@ -1,6 +1,6 @@
 """A share that is fetched for one job is not taken for another's: two jobs of a board fetch, and their steps may come in between."""
 
-from agent.protocols.roll_call import RollCall
+from agent.protocols.private_sum.answers import RollCall
 
 
 def run(steps, roll_call, shares, until=None):

@@ -3,8 +3,8 @@
 from expect import raises
 from overlay_at_hand import Drawn
 
-from agent.gossip import functions
-from agent.gossip.functions import LEAST, MOST, FunctionError
+from agent.protocols.gossip import functions
+from agent.protocols.gossip.functions import LEAST, MOST, FunctionError
 
 BINS = {"low": -100, "width": 50, "bins": 4}
 ALL = (

@@ -5,13 +5,13 @@ from hashlib import sha256
 from expect import raises
 from street_of_askers import DEPLOYMENT, GROUP, LATENCY, Board, Street
 
-from agent.gossip import mail, pair_keys, results
-from agent.gossip.asked import function_of
-from agent.gossip.plan import Plan
-from agent.gossip.privacy import FOLDS, MILLION, SEED
-from agent.gossip.secrets import Layers, Secrets
 from agent.protocols import Refused
-from agent.protocols.policy import Policy
+from agent.protocols.base.policy import Policy
+from agent.protocols.gossip import mail, pair_keys, results
+from agent.protocols.gossip.onion.secrets import Layers, Secrets
+from agent.protocols.gossip.plan import Plan
+from agent.protocols.gossip.privacy.terms import FOLDS, MILLION, SEED
+from agent.protocols.gossip.query_function import function_of
 from agent.protocols.registry import load
 from agent.wire import answers, cbor, messages, queries
 from agent.wire.envelope import Context, Envelope, EnvelopeError, seal

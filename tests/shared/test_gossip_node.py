@@ -3,9 +3,11 @@
 from expect import raises
 from overlay_at_hand import Drawn, Open, Street
 
-from agent.gossip import functions, results, shuffle, tuples
-from agent.gossip.node import Node
-from agent.gossip.plan import Plan, PlanError
+from agent.protocols.gossip import functions, results
+from agent.protocols.gossip.node import Node
+from agent.protocols.gossip.onion import tuples
+from agent.protocols.gossip.phases import shuffle
+from agent.protocols.gossip.plan import Plan, PlanError
 
 
 def _accepted(street):

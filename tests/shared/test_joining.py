@@ -19,8 +19,8 @@ from agent.crypto import p256
 from agent.crypto.hkdf import hkdf_sha256
 from agent.joye_libert import parameters, zero_sum
 from agent.protocols import UnknownProtocol
-from agent.protocols.policy import Policy
-from agent.protocols.private_sum import PrivateSum
+from agent.protocols.base.policy import Policy
+from agent.protocols.private_sum.machine import PrivateSum
 from agent.protocols.registry import load
 from agent.wire import cbor, coordination, envelope
 from agent.wire.envelope import Context

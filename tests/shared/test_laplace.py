@@ -5,7 +5,7 @@ from hashlib import sha256
 from expect import raises
 
 from agent.crypto.hmac import hmac_sha256
-from agent.gossip.laplace import (
+from agent.protocols.gossip.privacy.laplace import (
     TERM_MOST,
     Bits,
     NoiseError,

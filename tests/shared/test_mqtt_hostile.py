@@ -5,7 +5,7 @@ import os
 
 from expect import raises
 
-from agent.runtime import mqtt, mqtt_link, mqtt_packets
+from agent.runtime.net import mqtt, mqtt_link, mqtt_packets
 
 CONNACK = b"\x20\x02\x00\x00"
 PINGRESP = b"\xd0\x00"

@@ -4,7 +4,7 @@ import asyncio
 
 from test_mqtt_hostile import CONNACK, PINGRESP, play, until
 
-from agent.runtime import mqtt, mqtt_link
+from agent.runtime.net import mqtt, mqtt_link
 
 
 async def pinging(link):

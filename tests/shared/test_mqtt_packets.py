@@ -2,7 +2,7 @@
 
 from expect import raises
 
-from agent.runtime import mqtt_packets as packets
+from agent.runtime.net import mqtt_packets as packets
 
 SUBACK = b"\x90\x05\x00\x0a\x00\x01\x80"
 PUBLISH_0 = b"\x31\x07\x00\x03a/bhi"

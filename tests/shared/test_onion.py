@@ -8,8 +8,8 @@ from expect import raises
 
 from agent.crypto import p256, p256_compressed
 from agent.crypto.errors import CryptoError
-from agent.gossip import onion
-from agent.gossip.onion import OnionError
+from agent.protocols.gossip.onion import onion
+from agent.protocols.gossip.onion.onion import OnionError
 
 MOST = 4
 PAYLOAD = b"eight...and fourteen.."

@@ -2,8 +2,8 @@
 
 from expect import raises
 
-from agent.gossip import routes
-from agent.protocols import overlay
+from agent.protocols.base import overlay
+from agent.protocols.gossip.overlay import routes
 
 PAPER_11 = (2, 4, 8, 5, 10, 9, 7, 3, 6, 1)  # the paper's footnote 2: 2^1 ... 2^10 modulo 11
 

@@ -4,8 +4,8 @@ from hashlib import sha256
 
 from expect import raises
 
-from agent.gossip.paired_noise import TooFew, pair_noise, partners, reach_of, record_noise
-from agent.protocols import overlay
+from agent.protocols.base import overlay
+from agent.protocols.gossip.privacy.paired_noise import TooFew, pair_noise, partners, reach_of, record_noise
 
 SCALE = (50, 1)
 BOUND = 1200

@@ -7,12 +7,13 @@ from expect import raises
 from agent.crypto import p256
 from agent.joye_libert import cohorts
 from agent.meters.simulated import SimulatedMeter
-from agent.protocols import joining, policy
-from agent.protocols.membership import Refused
-from agent.protocols.policy import Policy, encode, read_policy
-from agent.protocols.provision import Provision
+from agent.protocols.base import policy
+from agent.protocols.base.identity import Provision
+from agent.protocols.base.policy import Policy, encode, read_policy
+from agent.protocols.private_sum import joining
+from agent.protocols.private_sum.membership import Refused
+from agent.runtime.flash.store import Corrupt, Store
 from agent.runtime.start import SettingsError, assemble
-from agent.runtime.store import Corrupt, Store
 from agent.wire import cbor, envelope, rosters
 from agent.wire.envelope import Context, EnvelopeError
 from agent.wire.messages import MessageError

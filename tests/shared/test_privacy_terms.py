@@ -2,8 +2,8 @@
 
 from expect import raises
 
-from agent.gossip.functions import load
-from agent.gossip.privacy import EPSILON_MOST, RANGE_MOST, PrivacyError, Terms, sensitivities
+from agent.protocols.gossip.functions import load
+from agent.protocols.gossip.privacy.terms import EPSILON_MOST, RANGE_MOST, PrivacyError, Terms, sensitivities
 
 E = 1000000
 SEED = bytes(range(16))

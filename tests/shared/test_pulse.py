@@ -6,9 +6,9 @@ from expect import raises
 from files_at_hand import Folder
 from test_store import FailingStore, flip
 
+from agent.meters import s0_pin
 from agent.meters.pulse import PulseRegister, Pulses, pulses_since
-from agent.runtime import s0_pin
-from agent.runtime.store import Store
+from agent.runtime.flash.store import Store
 
 try:
     from micropython import heap_lock, heap_unlock

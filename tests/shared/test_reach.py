@@ -7,11 +7,12 @@ import socket
 from expect import raises
 from files_at_hand import Folder
 
-from agent.runtime import discovery, reach, resolve
-from agent.runtime.clock import Clock
-from agent.runtime.mqtt import Client
-from agent.runtime.reach import NoAddress, Reach, is_address
-from agent.runtime.store import Store
+from agent.runtime.flash.store import Store
+from agent.runtime.net import discovery, reach
+from agent.runtime.net import names as resolve
+from agent.runtime.net.mqtt import Client
+from agent.runtime.net.reach import NoAddress, Reach, is_address
+from agent.runtime.system.clock import Clock
 from agent.wire import dns
 
 HOST = "broker.example"

@@ -7,7 +7,7 @@ from expect import raises
 from releases_at_hand import AUTHORITY, BOARD, DEPLOYMENT, NEW, PUBLIC, Signed
 
 from agent.crypto import p256
-from agent.runtime.versions import claimed_number
+from agent.runtime.update.versions import claimed_number
 from agent.wire import cbor, release, topics
 from agent.wire.envelope import Envelope, EnvelopeError, sign
 from agent.wire.messages import MessageError

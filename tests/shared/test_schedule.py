@@ -3,7 +3,7 @@
 import asyncio
 
 from agent.runtime.schedule import Schedule
-from agent.runtime.ticks import ticks_diff, ticks_ms
+from agent.runtime.system.ticks import ticks_diff, ticks_ms
 
 
 def run(script):

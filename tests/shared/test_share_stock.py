@@ -6,8 +6,8 @@ from expect import raises
 from files_at_hand import Folder
 from test_store import FailingStore, flip
 
-from agent.runtime.share_stock import BLINDINGS_EACH, KEYS_EACH, ShareStock
-from agent.runtime.store import Full, Store, StoreError
+from agent.runtime.flash.shares import BLINDINGS_EACH, KEYS_EACH, ShareStock
+from agent.runtime.flash.store import Full, Store, StoreError
 
 TOP = 0xFFFFFFFF
 LAST_BATCH = TOP // 2

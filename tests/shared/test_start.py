@@ -7,10 +7,10 @@ from expect import raises
 from files_at_hand import Folder
 
 from agent.meters.simulated import SimulatedMeter
-from agent.runtime.calendar import calendar
 from agent.runtime.settings import SettingsError
 from agent.runtime.start import UNLINKED_MOST_S, assemble, assemble_board
-from agent.runtime.watchdog import TIMEOUT_MS
+from agent.runtime.system.calendar import calendar
+from agent.runtime.system.watchdog import TIMEOUT_MS
 
 NOW = 1800000000
 SETTINGS = {

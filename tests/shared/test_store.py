@@ -5,9 +5,9 @@ import os
 from expect import raises
 from files_at_hand import Folder, read, remove, write
 
-from agent.runtime import store as store_module
-from agent.runtime.mask_stock import ENVELOPE_MAX, MASK_MAX, MaskStock, Spent
-from agent.runtime.store import MARGIN, VALUE_MAX, Corrupt, Full, Store, StoreError
+from agent.runtime.flash import store as store_module
+from agent.runtime.flash.masks import ENVELOPE_MAX, MASK_MAX, MaskStock, Spent
+from agent.runtime.flash.store import MARGIN, VALUE_MAX, Corrupt, Full, Store, StoreError
 
 
 def flip(path, position):

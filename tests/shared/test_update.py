@@ -6,8 +6,8 @@ from expect import raises
 from files_at_hand import Folder, read, write
 from releases_at_hand import DEPLOYMENT, NEW, OLD, Signed, board_with, cut_up, make, refusal, update, walk
 
-from agent.runtime import staging, versions
-from agent.runtime.versions import Pointer, PointerError, Versions
+from agent.runtime.update import staging, versions
+from agent.runtime.update.versions import Pointer, PointerError, Versions
 from firmware.onboard import main as bootloader
 
 

@@ -7,11 +7,11 @@ from expect import raises
 from files_at_hand import Folder
 from releases_at_hand import BOARD, DEPLOYMENT, NEW, OLD, PUBLIC, Signed, board_with, cut_up, update
 
-from agent.runtime import updater as module
-from agent.runtime import versions
-from agent.runtime.updater import Updater
+from agent.runtime.update import updater as module
+from agent.runtime.update import versions
+from agent.runtime.update.updater import Updater
+from agent.runtime.update.versions import Versions
 from agent.runtime.upkeep import Restart
-from agent.runtime.versions import Versions
 from agent.wire import topics
 
 TOPIC = topics.release(DEPLOYMENT, BOARD)
@@ -306,6 +306,6 @@ def test_the_code_of_an_update_leaves_the_memory_of_a_board():
         street = Street(board_with(root, Signed(1, OLD)))
         street.broker.publish(Signed(2, NEW))
         street.run()
-        loaded = [name for name in ("agent.runtime.update", "agent.wire.release") if name in sys.modules]
+        loaded = [name for name in ("agent.runtime.update.installing", "agent.wire.release") if name in sys.modules]
         assert not loaded or sys.implementation.name != "micropython"
         assert module.ALIVE_S > module.CHUNK_S

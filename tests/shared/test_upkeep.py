@@ -6,16 +6,17 @@ from files_at_hand import Folder
 from test_mqtt_hostile import CONNACK, PINGRESP, Broker, until
 
 from agent.meters.simulated import SimulatedMeter
-from agent.protocols.private_sum import PrivateSum
-from agent.protocols.provision import Provision
-from agent.runtime import upkeep, watchdog
-from agent.runtime.board import Board
-from agent.runtime.mask_stock import MaskStock
-from agent.runtime.mqtt import Client
-from agent.runtime.share_stock import ShareStock
-from agent.runtime.store import Store, StoreError
+from agent.protocols.base.identity import Provision
+from agent.protocols.private_sum.machine import PrivateSum
+from agent.runtime import upkeep
+from agent.runtime.flash.masks import MaskStock
+from agent.runtime.flash.shares import ShareStock
+from agent.runtime.flash.store import Store, StoreError
+from agent.runtime.net.mqtt import Client
+from agent.runtime.supervisor import Board
+from agent.runtime.system import watchdog
+from agent.runtime.system.watchdog import Watchdog
 from agent.runtime.upkeep import Restart
-from agent.runtime.watchdog import Watchdog
 from agent.wire import coordination, topics
 
 NOW = 1800000000

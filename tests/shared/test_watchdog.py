@@ -3,8 +3,8 @@
 import asyncio
 import time
 
-from agent.runtime import watchdog
-from agent.runtime.watchdog import Watchdog
+from agent.runtime.system import watchdog
+from agent.runtime.system.watchdog import Watchdog
 
 
 class Dog:

@@ -2,8 +2,8 @@
 
 import asyncio
 
-from agent.runtime import wifi
-from agent.runtime.wifi import BACKOFF_CAP_S, JOIN_S, RECYCLE_AFTER, Wifi
+from agent.runtime.net import wifi
+from agent.runtime.net.wifi import BACKOFF_CAP_S, JOIN_S, RECYCLE_AFTER, Wifi
 
 
 class Driver:

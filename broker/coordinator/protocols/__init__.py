@@ -1,14 +1,1 @@
-"""The coordinator's machines by name, counterparts of agent/protocols under the same names."""
-
-from agent.protocols import QUERIES, UnknownProtocol
-from broker.coordinator.protocols.gossip import Gossip
-from broker.coordinator.protocols.private_sum import PrivateSum
-
-MACHINES: dict[str, type[PrivateSum] | type[Gossip]] = {"private-sum": PrivateSum} | dict.fromkeys(QUERIES, Gossip)
-
-
-def load(name: str) -> type[PrivateSum] | type[Gossip]:
-    """Return the machine class of the protocol called `name`. Raises UnknownProtocol."""
-    if name not in MACHINES:
-        raise UnknownProtocol(name)
-    return MACHINES[name]
+"""The protocols, a package each, under the names that agent/protocols has; registry says which is which."""

@@ -18,32 +18,41 @@ from firmware.build.minify.rewriting import Rewrite
 BUNDLES = tuple(
     tuple(line.split())
     for line in """
-agent.runtime.store agent.runtime.ticks agent.runtime.calendar agent.runtime.clock agent.runtime.mask_stock \
-    agent.runtime.share_stock agent.runtime.diagnostics agent.runtime.unload agent.wire.cbor agent.wire.topics \
-    agent.wire.messages agent.wire.envelope agent.crypto.errors agent.crypto.octets agent.crypto.hmac \
-    agent.crypto.aes_ccm agent.crypto.hkdf agent.crypto.accelerate agent.crypto.p256_table agent.protocols \
-    agent.protocols.provision agent.protocols.machine
-agent.runtime.board agent.runtime.schedule agent.runtime.upkeep agent.runtime.mqtt agent.runtime.mqtt_packets \
-    agent.runtime.mqtt_incoming agent.runtime.mqtt_socket agent.runtime.mqtt_link
-agent.runtime.main agent.runtime.updater agent.runtime.versions agent.runtime.watchdog agent.runtime.reach
-agent.runtime.identity agent.runtime.start agent.runtime.settings agent.runtime.trust agent.protocols.registry
-agent.runtime.update agent.runtime.staging agent.wire.release
-agent.runtime.discovery agent.runtime.resolve agent.wire.dns
-agent.runtime.p1_port agent.meters.dsmr
-agent.runtime.s0_pin agent.meters.pulse
-agent.protocols.private_sum agent.protocols.contributing agent.protocols.answering agent.protocols.membership \
-    agent.crypto.residue agent.joye_libert.parameters agent.joye_libert.packing agent.joye_libert.blinding \
-    agent.joye_libert.pairs agent.joye_libert.masks
-agent.protocols.gossip agent.wire.queries agent.gossip.group agent.gossip.pair_keys agent.gossip.mail \
-    agent.gossip.onion agent.crypto.p256_compressed agent.gossip.functions agent.gossip.asked agent.gossip.parts \
-    agent.gossip.plan agent.gossip.sizes agent.gossip.secrets agent.gossip.tuples agent.gossip.routes agent.gossip.shuffle \
-    agent.gossip.stock agent.gossip.tree agent.gossip.carried agent.gossip.echo agent.gossip.node \
-    agent.gossip.inquiry agent.gossip.admission
-agent.gossip.privacy agent.gossip.laplace agent.gossip.paired_noise
-agent.protocols.joining agent.joye_libert.moduli
-agent.protocols.signed_roster agent.wire.rosters
-agent.protocols.keying agent.joye_libert.zero_sum agent.joye_libert.cohorts agent.joye_libert.integer_shares
-agent.protocols.dealing agent.protocols.mail
+agent.runtime.flash.store agent.runtime.system.ticks agent.runtime.system.calendar agent.runtime.system.clock \
+    agent.runtime.flash.masks agent.runtime.flash.shares agent.runtime.system.diagnostics agent.runtime.unload \
+    agent.wire.cbor agent.wire.topics agent.wire.messages agent.wire.envelope agent.crypto.errors \
+    agent.crypto.octets agent.crypto.hmac agent.crypto.aes_ccm agent.crypto.hkdf agent.crypto.accelerate \
+    agent.crypto.p256_table agent.protocols agent.protocols.base.identity agent.protocols.base.machine
+agent.runtime.supervisor agent.runtime.schedule agent.runtime.upkeep agent.runtime.net.mqtt \
+    agent.runtime.net.mqtt_packets agent.runtime.net.mqtt_incoming agent.runtime.net.mqtt_socket \
+    agent.runtime.net.mqtt_link
+agent.runtime.main agent.runtime.update.updater agent.runtime.update.versions agent.runtime.system.watchdog \
+    agent.runtime.net.reach
+agent.runtime.key_pair agent.runtime.start agent.runtime.settings agent.runtime.net.trust \
+    agent.protocols.registry
+agent.runtime.update.installing agent.runtime.update.staging agent.wire.release
+agent.runtime.net.discovery agent.runtime.net.names agent.wire.dns
+agent.meters.p1_port agent.meters.dsmr
+agent.meters.s0_pin agent.meters.pulse
+agent.protocols.private_sum.machine agent.protocols.private_sum.contributing \
+    agent.protocols.private_sum.unmasking agent.protocols.private_sum.membership agent.crypto.residue \
+    agent.joye_libert.parameters agent.joye_libert.packing agent.joye_libert.blinding agent.joye_libert.pairs \
+    agent.joye_libert.masks
+agent.protocols.gossip.machine agent.wire.queries agent.protocols.gossip.group \
+    agent.protocols.gossip.pair_keys agent.protocols.gossip.mail agent.protocols.gossip.onion.onion \
+    agent.crypto.p256_compressed agent.protocols.gossip.functions agent.protocols.gossip.query_function \
+    agent.protocols.gossip.phases.catalogue agent.protocols.gossip.plan agent.protocols.gossip.overlay.sizes \
+    agent.protocols.gossip.onion.secrets agent.protocols.gossip.onion.tuples agent.protocols.gossip.overlay.routes \
+    agent.protocols.gossip.phases.shuffle agent.protocols.gossip.onion.stock agent.protocols.gossip.phases.tree \
+    agent.protocols.gossip.phases.routed_cells agent.protocols.gossip.phases.echo agent.protocols.gossip.node \
+    agent.protocols.gossip.inquiry agent.protocols.gossip.admission
+agent.protocols.gossip.privacy.terms agent.protocols.gossip.privacy.laplace \
+    agent.protocols.gossip.privacy.paired_noise
+agent.protocols.private_sum.joining agent.joye_libert.moduli
+agent.protocols.base.roster agent.wire.rosters
+agent.protocols.private_sum.keying agent.joye_libert.zero_sum agent.joye_libert.cohorts \
+    agent.joye_libert.integer_shares
+agent.protocols.private_sum.secret_sharing agent.protocols.private_sum.mail
 """.strip().splitlines()
 )
 

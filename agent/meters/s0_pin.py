@@ -1,0 +1,126 @@
+"""A meter's S0 output at a pin: an interrupt counts, a task keeps the count in the flash (a source
+for RegisterMeter).
+
+The count exists nowhere but here, so it is kept in two ways: with each reading that is spent, in
+the meter's bookmark, and every SAVE_S, if pulses came, in the record "pulses"; save() does the same
+before a reset that the board itself makes. What a power cut takes is the pulses since the later of
+both: at most a quarter of an hour. Pulses that come while the board is off are lost, too.
+
+On an RP2040 the interrupt is a hard one: it runs at once, except while the flash is written, which
+delays it by some 50 ms a block. An ESP32 has only scheduled ones, which wait for the garbage
+collector and for long arithmetic: a pulse of no more than 30 ms can then seem to be shorter, and is
+not counted. Set the meter to longer pulses (100 ms), or `on_ms` to less.
+
+Untested: a real pin. The tests give the class one of their own.
+"""
+
+import asyncio
+
+from agent.meters.pulse import ON_MS, PulseRegister, Pulses, pulses_since
+from agent.runtime.flash.store import StoreError
+from agent.runtime.system.ticks import ticks_diff, ticks_ms
+
+SAVE_S = 900
+LOOK_S = 1
+
+_RECORD = "pulses"
+
+
+class S0Pin:
+    """Pulses at `pin`, a machine.Pin that is an input, `impulses` a kWh; the contact closed is
+    level `closed`; `store` keeps the count.
+
+    `unsaved` counts the saves that failed. Raises ValueError for impulses out of 1..100,000,
+    StoreError.
+    """
+
+    def __init__(self, pin, store, impulses, closed=0, on_ms=ON_MS):
+        self.unsaved = 0
+        self._pin = pin
+        self._store = store
+        self._closed = closed
+        self._register = PulseRegister(impulses, store.get(_RECORD))
+        self._saved = self._register.pack()
+        self._saved_at = ticks_ms()
+        self._pulses = Pulses(ticks_ms(), pin.value() == closed, on_ms)
+        self._collected = self._pulses.count
+        self._looking = False
+        self._changed = False
+        _listen(pin, self._on_edge)
+
+    def _on_edge(self, pin):
+        # In an interrupt: nothing here may take memory, or touch a state that _look is about to
+        # change.
+        if self._looking:
+            self._changed = True
+        else:
+            self._pulses.edge(ticks_ms(), pin.value() == self._closed)
+
+    def _look(self):
+        """Take the level as it is, without an edge: one may have been lost, and ticks turn."""
+        while True:
+            self._looking = True
+            self._changed = False
+            self._pulses.edge(ticks_ms(), self._pin.value() == self._closed)
+            self._looking = False
+            if not self._changed:
+                return
+
+    def total(self):
+        """Energy in Wh since the first start of this board, or more: see resume()."""
+        self._look()
+        count = self._pulses.count
+        self._register.add(pulses_since(count, self._collected))
+        self._collected = count
+        return self._register.wh
+
+    def resume(self, total):
+        """The last reading that left the board had seen `total` Wh: never be below it."""
+        self._register.resume(total)
+
+    def glitches(self):
+        """How many times the contact was closed for too short a time."""
+        return self._pulses.glitches
+
+    def save(self):
+        """Keep the count. Raises StoreError."""
+        self.total()
+        record = self._register.pack()
+        if record != self._saved:
+            self._store.put(_RECORD, record)
+            self._saved = record
+        self._saved_at = ticks_ms()
+
+    async def run(self, alive):
+        """Look every second and save every quarter of an hour, for ever; `alive()` is called each
+        time."""
+        while True:
+            alive()
+            self.tend()
+            await asyncio.sleep(LOOK_S)
+
+    def tend(self):
+        """What run() does each time."""
+        self.total()
+        if ticks_diff(ticks_ms(), self._saved_at) >= SAVE_S * 1000:
+            try:
+                self.save()
+            except StoreError:
+                self.unsaved += 1
+                self._saved_at = ticks_ms()  # and again in a while
+
+
+def _listen(pin, handler):
+    edges = pin.IRQ_RISING | pin.IRQ_FALLING
+    try:
+        pin.irq(handler=handler, trigger=edges, hard=True)
+    except TypeError:  # the ESP32 port knows no hard interrupts
+        pin.irq(handler=handler, trigger=edges)
+
+
+def open_pin(number, pull_up=True):
+    """Return machine.Pin `number` as an input; S0- at ground and S0+ at the pin close it to level
+    0."""
+    from machine import Pin
+
+    return Pin(number, Pin.IN, Pin.PULL_UP if pull_up else None)

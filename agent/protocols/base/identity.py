@@ -1,0 +1,65 @@
+"""What a board is given before it joins: its place, its key pair, the key that it obeys, and its
+policy."""
+
+CLOSE_WINDOW = 48  # rounds over which close lists are counted
+EPSILON_PERIOD = 86400  # seconds
+
+
+class Policy:
+    """What a board refuses, unless told otherwise.
+
+    `members_least`: the smallest cohort that it takes part in, 2 to 64. `contributors_least`: the
+    fewest listed members with which it answers a roll call, 2 to 64. `slots`: None for any, or a
+    list of 1 to 48 (name, low, high), what a roster may ask for. `close`, 1 to 64, and
+    `close_most`, 0 to 48: a list that differs from the last one answered by at least one and fewer
+    than `close` members is answered at most `close_most` times in CLOSE_WINDOW rounds: the
+    difference of two sums is the sum over the members that are in one list only. With `close` 1 no
+    list is close. `epsilon`: millionths that anonymous queries may take from its budget in
+    `epsilon_period` seconds (agent/protocols/gossip/privacy/budget.py); None for no budget, so
+    queries without noise, too.
+    """
+
+    def __init__(
+        self,
+        members_least=3,
+        contributors_least=3,
+        slots=None,
+        close=2,
+        close_most=8,
+        epsilon=None,
+        epsilon_period=EPSILON_PERIOD,
+    ):
+        self.members_least = members_least
+        self.contributors_least = contributors_least
+        self.slots = slots
+        self.close = close
+        self.close_most = close_most
+        self.epsilon = epsilon
+        self.epsilon_period = epsilon_period
+
+    def allows(self, slots):
+        """Tell whether a roster may ask for `slots`: each is one of the policy's by name, and its
+        range lies inside."""
+        if self.slots is None:
+            return True
+        ranges = {name: (low, high) for name, low, high in self.slots}
+        return all(name in ranges and ranges[name][0] <= low and high <= ranges[name][1] for name, low, high in slots)
+
+
+class Provision:
+    """deployment, group, device: names. private, public: this board's P-256 pair. authority: the
+    pinned 65-byte key.
+
+    policy: a Policy, None for the safe one. `masks_target`: how many rounds ahead it keeps masks
+    for; it refills when fewer than a quarter of them are left.
+    """
+
+    def __init__(self, deployment, group, device, private, public, authority, policy=None, masks_target=8):
+        self.deployment = deployment
+        self.group = group
+        self.device = device
+        self.private = private
+        self.public = public
+        self.authority = authority
+        self.policy = policy or Policy()
+        self.masks_target = masks_target

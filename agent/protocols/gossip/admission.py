@@ -1,0 +1,134 @@
+"""Which queries a board takes part in, on which terms, and the noise on what it puts into them.
+Loaded with the first query."""
+
+from hashlib import sha256
+
+from agent.protocols import Refused, check_tag
+from agent.protocols.gossip.functions import FunctionError
+from agent.protocols.gossip.pair_keys import NOISE
+from agent.protocols.gossip.plan import Plan, PlanError
+from agent.protocols.gossip.query_function import SEED, function_of, limits_of, terms_of
+from agent.wire import queries, topics
+
+PACKET_MOST = 7936  # bytes of a message, before it is sealed: a board's MQTT client takes packets of 8192
+
+
+class Admitted:
+    """A Query that a board takes part in: its Plan; `terms`, the Terms of its noise, or None if
+    there is none; `clause`, the values that proxies accept; `text`, the SHA-256 of what all were
+    asked alike; `cost` in millionths of epsilon, None if it has no bound.
+    """
+
+    def __init__(self, query, plan, terms, clause, text):
+        self.query = query
+        self.plan = plan
+        self.terms = terms
+        self.clause = clause
+        self.text = text
+        self.cost = terms.cost if terms else None
+
+    def contribution(self, value):
+        """Return what goes into the query for a reading in the slot's range, or for None: an int or
+        None, without paired noise."""
+        return self.terms.contribution(value) if self.terms else self.plan.function.admit(value)
+
+    def record_noise(self, group, keys, absent, context):
+        """Return the paired noise of the board whose Group and PairKeys these are, 0 where there is
+        none; `absent` are the ids announced dead, `context` is what the query's onions are bound
+        to."""
+        if not self.terms or not self.terms.scale:
+            return 0
+        from agent.protocols.gossip.privacy import paired_noise
+
+        plan, terms = self.plan, self.terms
+        reach = paired_noise.reach_of(group.tolerate)
+        pairs = paired_noise.partners(group.index, plan.start, plan.members, plan.n, reach, absent)
+        return paired_noise.record_noise(
+            lambda peer, outgoing: keys.key(NOISE, group.index, peer, outgoing),
+            pairs,
+            group.index,
+            context + self.text,
+            terms.scale,
+            terms.bound,
+        )
+
+    def finish(self, context):
+        """Return what a leader does to its state, the last argument of Node, or None where it adds
+        no noise."""
+        terms = self.terms
+        if not terms or not terms.seed_bytes:
+            return None
+        bound = context + self.text
+        return lambda count, seed, state: terms.noised(state, seed, bound)
+
+
+def hear(raw, group, keys, burnt):
+    """Return (Query, SHA-256 of what all are asked alike) of a message that the coordinator made
+    for this board.
+
+    `group` is its Group, None without a roster, `keys` its PairKeys, None before they are made,
+    `burnt` the last (epoch, number) that it answered. Raises Refused, MessageError."""
+    if len(raw) > queries.QUERY_MOST:
+        raise Refused("oversized")
+    query, body, tags = queries.read_query(raw)
+    if not group or query.epoch != group.epoch:
+        raise Refused("wrong-epoch")
+    if query.digest != group.digest:
+        raise Refused("other-roster")
+    if not keys:
+        raise Refused("not-ready")
+    if (query.epoch, query.number) <= burnt:
+        raise Refused("replayed")
+    context = group.context("query", query.number, topics.COORDINATOR, group.place.device)
+    check_tag(tags, group.index, queries.query_tag(keys.query_key, context, body))
+    return query, sha256(body).digest()
+
+
+def admit(query, text, group, policy, protocol, proof_bytes):
+    """Return the Query as Admitted by a board of `group` with this Policy. Raises Refused with the
+    reason for which it is not."""
+    if query.absent >> len(group.names):
+        raise Refused("unknown-member")
+    if query.absent >> group.index & 1:
+        raise Refused("listed-absent")
+    living = len(group.names) - bin(query.absent).count("1")
+    if living < policy.contributors_least:
+        raise Refused("too-few")
+    slot = slot_of(group, query.slot)
+    if slot is None or not policy.allows([slot]):
+        raise Refused("slot-not-allowed")
+    seed_bytes = SEED if query.epsilon else 0
+    try:
+        function = function_of(query.function, query.parameters, query.between)
+        plan = Plan(
+            protocol,
+            query.number,
+            len(group.names),
+            group.tolerate,
+            function,
+            seed_bytes=seed_bytes,
+            proof_bytes=proof_bytes,
+        )
+    except (FunctionError, PlanError) as error:
+        raise Refused(error.args[0])
+    if max(plan.message_size, plan.partial_size) > PACKET_MOST:
+        raise Refused("too-large")
+    if not query.epsilon and not query.record_epsilon:
+        return Admitted(query, plan, None, limits_of(query, slot), text)
+    from agent.protocols.gossip.privacy.terms import (
+        PrivacyError,  # what it loads is 7 kB, which other queries do without
+    )
+
+    try:
+        terms = terms_of(query, slot, group.tolerate, plan.groups, living)
+    except PrivacyError as error:
+        raise Refused(error.args[0])
+    return Admitted(query, plan, terms, terms.clause, text)
+
+
+def slot_of(group, name):
+    """Return the roster's slot of this name, (name, low, high), or None."""
+    for slot in group.slots:
+        if slot[0] == name:
+            return slot
+    return None

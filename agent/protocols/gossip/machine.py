@@ -1,0 +1,309 @@
+"""The board's side of anonymous queries: a sans-IO machine, events in, actions out (diagram in
+docs/architecture.md).
+
+It runs "gossip", "gossip-flood" or "gossip-bft": what they differ in is the plan's
+(agent/protocols/gossip/plan.py). Events: restore(), message(), burnt(), declined(), have_read(),
+elapsed(), idle(), rest(), link_up(), retry(). Actions, besides those in machine.py:
+  ("schedule", period_ms, count)            call elapsed(r) in (r+1) periods from now, r = 0 to count-1; replaces an earlier one
+  ("burn", epoch, number, cost)             take `cost` from the budget and burn a query's number, both durably, and only then call
+                                            burnt(); or declined(), if the budget does not allow it
+  ("read", number, slots)                   read the meter for the slots, changing nothing, and call have_read()
+  ("over", number, fields)                  a query is over: what an engineer would want to know of it
+"""
+
+import os
+from hashlib import sha256
+
+from agent.crypto.errors import CryptoError
+from agent.protocols import Refused
+from agent.protocols.base.machine import Machine
+from agent.wire import messages, topics
+from agent.wire.envelope import seal
+
+READY_NONCE = 5
+BYZANTINE = "gossip-bft"  # its tuples are signed by the coordinator
+PROOF = 288  # agent/protocols/gossip/onion/proof.py, which other protocols need not load
+MAIL_MOST = 8192  # bytes
+AHEAD_MOST = 4  # messages of a query kept that this board has not heard of yet
+
+
+def ready_nonce():
+    """Return the 13-byte nonce of "ready": there is one such message an epoch."""
+    return bytes([READY_NONCE]) + bytes(12)
+
+
+class Gossip(Machine):
+    """One board in one group. `group` is the Group under the roster in force, or None; `inquiry`
+    the query under way, or None."""
+
+    def __init__(self, provision, protocol="gossip"):
+        super().__init__(provision, self._obey, self._on_mail, (("query", self._on_query),))
+        self.group = None
+        self.inquiry = None
+        self.keys_done = 0
+        self._protocol = protocol
+        self._roster = None
+        self._keys = None
+        self._burnt = (0, 0)
+        self._asked = self._announced = None
+        self._ahead = []
+        self._absent = 0  # as the last query said: the next one will
+        self._stock = None
+        self._making = None
+        self._ready = False  # and has said so
+
+    # -- what the runtime may ask
+
+    def progress(self):
+        """Return (phase, done, total): "waiting", "keys", "layers" or "ready"."""
+        if not self.group:
+            return "waiting", 0, 0
+        if not self._keys:
+            return "keys", self.keys_done, len(self.group.names)
+        if self._stock and self._stock.wanted:
+            return "layers", len(self._stock.layers), len(self._stock.layers) + len(self._stock.wanted)
+        return "ready", self.masks(), self.masks()
+
+    def masks(self):
+        """Return how many layers of onions are made for the coming query."""
+        return len(self._stock.layers) if self._stock else 0
+
+    def in_round(self):
+        """Tell whether a query is under way: nothing else should be done."""
+        return self.inquiry is not None
+
+    # -- events
+
+    def restore(
+        self, roster, key, stock=None, high_water=(0, 0), pending=None, held=None, acks=None, answered=None, sent=None
+    ):
+        """Take up what the flash holds: the records "roster" and "key" (bytes or None), and the
+        last (epoch, number) burnt. The rest is what the flash keeps for private sums."""
+        self._burnt = high_water
+        if roster:
+            self._guard(self._take_roster, roster)
+        if self.group:
+            self._take_keys(key)
+        return []
+
+    def burnt(self, epoch, number):
+        """The runtime answers ("burn", ...) when the number is durable: now, and not before,
+        something may leave because of it."""
+        if not self._asked or (epoch, number) != (self._asked.query.epoch, self._asked.query.number):
+            return []
+        return [("read", number, self.group.slots)]
+
+    def declined(self, epoch, number, reason):
+        """The runtime answers ("burn", ...) if the budget does not allow the query: nothing of it
+        leaves."""
+        if self._asked and (epoch, number) == (self._asked.query.epoch, self._asked.query.number):
+            self._asked = None
+            self.refuse(reason)
+        return []
+
+    def have_read(self, number, values):
+        """The runtime answers ("read", ...): a value or None for each slot, in the roster's
+        order."""
+        return self._guard(self._begin, number, values)
+
+    def elapsed(self, r):
+        """The runtime answers ("schedule", ...): (r+1) periods have passed."""
+        return self.inquiry.elapsed(r) if self.inquiry else []
+
+    def idle(self):
+        """Do one short step: of the query under way, else of keys or of layers for the next query.
+        None if there is nothing to do."""
+        if self.inquiry:
+            actions = self.inquiry.idle()
+            return self._over() if self.inquiry.ended else actions
+        if self._asked:
+            return None
+        if not self._making:
+            self._making = self._next_job()
+            if not self._making:
+                return self._say_ready()
+        return self._step(self, "_making")
+
+    def rest(self):
+        """Memory is short: give up what is made ahead; idle() begins anew."""
+        self._making = self._stock = None
+        self.keys_done = 0
+
+    def link_up(self):
+        """The link to the broker is (again) there: say that this board is ready."""
+        return self._announce() if self._ready else []
+
+    def retry(self):
+        """Some seconds have passed. A query waits for nobody: there is nothing to repeat."""
+        return []
+
+    # -- the roster
+
+    def _obey(self, raw):
+        from agent.protocols.gossip import group  # not before there is a roster
+
+        least = max(self.epoch + 1, self._burnt[0])
+        found, roster = group.accept(self.provision, raw, least, self._protocol)
+        self._forget_roster()
+        self.group, self._roster = found, roster
+        self.epoch = found.epoch
+        return []
+
+    def _forget_roster(self):
+        self.group = self._roster = self._raw_digest = self._keys = self.inquiry = self._asked = None
+        self._ready = False
+        self._making = self._stock = None
+        self._ahead = []
+        self._absent = self.keys_done = 0
+
+    def _take_keys(self, record):
+        from agent.protocols.gossip import pair_keys
+
+        if pair_keys.is_record(record, self.group.digest, len(self.group.names)):
+            self._keys = pair_keys.PairKeys(record, self.group.names)
+            self._roster = None
+
+    def _say_ready(self):
+        """Nothing is left to do: with layers made ahead the first query finds this board as fast as
+        any later one."""
+        if not self._keys or self._ready:
+            return None
+        self._ready = True
+        return self._announce()
+
+    def _announce(self):
+        group, place = self.group, self.provision
+        payload = seal(self._keys.round_key, ready_nonce(), group.context("ready", 0), messages.nothing())
+        return [("publish", topics.up(place.deployment, place.group, place.device, "ready"), payload, 1, True)]
+
+    # -- idle time
+
+    def _next_job(self):
+        if not self.group:
+            return None
+        if not self._keys:
+            return self._derive_keys()
+        if not self._stock:
+            from agent.protocols.gossip.onion.stock import Stock
+
+            self._stock = Stock(self.group, self._protocol, self._next_number(), self._absent)
+        return self._stock.steps() if self._stock.wanted else None
+
+    def _derive_keys(self):
+        from agent.protocols.gossip import pair_keys
+
+        self.keys_done = 0
+        try:
+            record = yield from pair_keys.key_steps(self.provision, self.group.digest, self._roster, self._count_key)
+        except CryptoError:  # a member's key is no point of the curve
+            self._forget_roster()
+            self.refuse("bad-member-key")
+            return
+        self._take_keys(record)
+        yield [("put", "key", record), ("unload",)]
+
+    def _count_key(self):
+        self.keys_done += 1
+
+    def _next_number(self):
+        return self._burnt[1] + 1 if self._burnt[0] == self.epoch else 1
+
+    # -- a query
+
+    def _on_query(self, raw):
+        if not raw:
+            return []
+        from agent.protocols.gossip import admission  # not before the first query
+
+        query, text = admission.hear(raw, self.group, self._keys, self._burnt)
+        proof_bytes = PROOF if self._protocol == BYZANTINE else 0
+        asked = admission.admit(query, text, self.group, self.provision.policy, self._protocol, proof_bytes)
+        if self.inquiry or self._asked:
+            self.refuse("superseded")
+        self._burnt = (query.epoch, query.number)  # whatever becomes of the burn
+        self._asked = asked
+        self.inquiry = self._making = None
+        self._announced = sha256(raw).digest()
+        periods = asked.plan.deadlines
+        if proof_bytes:
+            from agent.protocols.gossip.onion import signing
+
+            periods += signing.periods(query.period)
+        schedule = ("schedule", query.period, periods)
+        return [schedule, ("clock", query.time), ("burn", query.epoch, query.number, asked.cost)]
+
+    def _begin(self, number, values):
+        if not self._asked or self._asked.query.number != number:
+            raise Refused("superseded")
+        from agent.protocols.gossip.inquiry import Inquiry
+        from agent.protocols.gossip.onion.stock import Stock
+
+        asked, self._asked = self._asked, None
+        query, group = asked.query, self.group
+        stock = self._stock
+        if not stock or stock.number != number:
+            stock = Stock(group, self._protocol, number, query.absent)
+        self._stock = None
+        self._absent = query.absent
+        absent = group.nodes_of(query.absent, asked.plan.n)
+        value = self._value(asked, values)
+        if value is not None:
+            value += asked.record_noise(group, self._keys, absent, stock.layers.context)
+        self.inquiry = Inquiry(group, self._keys, asked)
+        draws = stock.draws if stock.absent == query.absent else {}
+        if asked.plan.proof_bytes:
+            from agent.protocols.gossip.onion.signing import Signing
+
+            self.inquiry = Signing(self.inquiry, group, self._keys, self._announced, query)
+        actions = self.inquiry.begin(value, os.urandom, absent, stock.layers, draws)
+        ahead, self._ahead = self._ahead, []
+        for peer, letter in ahead:
+            if letter.number == number:
+                actions += self._guard(self._take, peer, letter)
+        return actions
+
+    def _take(self, peer, letter):
+        letter.open(self.group, self._keys, self.inquiry.text)
+        return self.inquiry.take(peer, letter)
+
+    def _value(self, asked, values):
+        """Return what goes into the query, None where it does not cover the reading, or there is
+        none."""
+        from agent.protocols.gossip import admission
+
+        slot = admission.slot_of(self.group, asked.query.slot)
+        value = values[self.group.slots.index(slot)] if values else None
+        if value is None:
+            self.refuse("no-reading")
+        elif not slot[1] <= value <= slot[2]:
+            self.refuse("out-of-range")
+            value = None
+        return asked.contribution(value)
+
+    def _on_mail(self, sender, raw):
+        if len(raw) > MAIL_MOST:
+            raise Refused("oversized")
+        if sender == topics.COORDINATOR and self._protocol == BYZANTINE and self.inquiry:
+            return self.inquiry.answer(raw)
+        if not self._keys or sender not in self.group.names:
+            raise Refused("not-ready" if not self._keys else "not-a-member")
+        from agent.protocols.gossip.mail import Mail
+
+        peer = self.group.names.index(sender)
+        letter = Mail(self.group, peer, raw)
+        if self.inquiry and letter.number == self.inquiry.number:
+            return self._take(peer, letter)
+        coming = self._asked.query.number if self._asked else self._next_number()
+        if letter.number < coming:
+            raise Refused("late")
+        if len(self._ahead) >= AHEAD_MOST:
+            raise Refused("too-early")
+        self._ahead.append((peer, letter))
+        return []
+
+    def _over(self):
+        done, self.inquiry = self.inquiry, None
+        refused = done.refused()
+        for reason, count in refused.items():
+            self.refuse(reason, count)
+        return [("over", done.number, {"messages": done.sent, "refused": refused})]

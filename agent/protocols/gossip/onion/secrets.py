@@ -1,0 +1,106 @@
+"""What one virtual id needs keys for: onions, and the sealed copies of the echo. The `secrets` of
+agent/protocols/gossip/node.py, in earnest."""
+
+import os
+
+from agent.crypto import aes_ccm, p256
+from agent.crypto.errors import CryptoError
+from agent.protocols.gossip.onion import onion
+from agent.protocols.gossip.pair_keys import ECHO
+from agent.wire import cbor
+
+PART = 7  # bytes of a nonce that the caller chooses
+
+
+def context_of(group, number):
+    """Return what the onions and copies of a query are bound to, and those of no other query of any
+    group."""
+    place = group.place
+    return cbor.encode(["hum/v1/query", place.deployment, place.group, group.epoch, number, group.digest])
+
+
+class Layers:
+    """Layers of onions for the query `number`, made ahead of it: lists by member. Each layer is
+    taken once."""
+
+    def __init__(self, group, number):
+        self.number = number
+        self.context = context_of(group, number)
+        self._group = group
+        self._made = {}
+
+    def __len__(self):
+        return sum([len(layers) for layers in self._made.values()])
+
+    def make_steps(self, node):
+        """Generator: make one layer for the member that has the virtual id `node`. Raises
+        OnionError."""
+        layer = yield from onion.layer_steps(self._group.public(node), self.context, os.urandom)
+        self._made.setdefault(self._group.member(node), []).append(layer)
+
+    def take(self, node):
+        """Return a layer for a virtual id, None if there is none left."""
+        layers = self._made.get(self._group.member(node))
+        return layers.pop() if layers else None
+
+
+class Secrets:
+    """The secrets of the virtual id `own`, of the board whose Group, PairKeys and Layers these are,
+    in the query of `layers`."""
+
+    def __init__(self, group, keys, layers, own):
+        self._group = group
+        self._keys = keys
+        self._layers = layers
+        self._own = own
+
+    def onion(self, path, rounds, payload, hops_most):
+        """Generator: return the cell that carries `payload` along the virtual ids of `path`. Raises
+        OnionError."""
+        layers = []
+        for node in path:
+            layer = self._layers.take(node)
+            while layer is None:
+                yield from self._layers.make_steps(node)
+                layer = self._layers.take(node)
+            layers.append(layer)
+        return onion.build(layers, rounds, payload, hops_most, len(payload), os.urandom)
+
+    def peel(self, cell, hops_most, payload_size):
+        """Generator: return (round to forward in, next cell) or (None, payload). Raises
+        OnionError."""
+        private = self._group.place.private
+        return onion.peel_steps(private, cell, self._layers.context, hops_most, payload_size)
+
+    def seal(self, to, part, payload):
+        """Return `payload` sealed for the virtual id `to`, 16 bytes longer; `part` (PART bytes) is
+        never the same twice in a query."""
+        key = self._keys.key(ECHO, self._group.index, self._group.member(to), True)
+        return aes_ccm.seal(key, self._nonce(part, self._own, to), payload, self._layers.context)
+
+    def open(self, sender, part, sealed):
+        """Return what the virtual id `sender` has sealed for this one, or None if it has not."""
+        key = self._keys.key(ECHO, self._group.index, self._group.member(sender), False)
+        try:
+            return aes_ccm.open(key, self._nonce(part, sender, self._own), sealed, self._layers.context)
+        except CryptoError:
+            return None
+
+    def sign(self, message):
+        """Generator: return this board's signature of `message` for this query, 64 bytes."""
+        return p256.sign_steps(self._group.place.private, self._signed(message))
+
+    def verify(self, peer, message, signature):
+        """Generator: return whether `signature` is that of the board with the virtual id `peer`."""
+        return p256.verify_steps(self._group.public(peer), self._signed(message), signature)
+
+    def _signed(self, message):
+        # Nothing else that a board signs begins like this: a COSE structure begins with 0x84.
+        return b"hum/v1/gossip-bft" + self._layers.context + message
+
+    def _nonce(self, part, sender, receiver):
+        # The key is that of an epoch and of two members, each of which may have two virtual ids
+        # (members are 64 at most: a byte each).
+        if len(part) != PART:
+            raise ValueError("part")
+        return part + self._layers.number.to_bytes(4, "big") + bytes((sender, receiver))

@@ -1,0 +1,52 @@
+"""A tuple: identity (8 random bytes) | value (8) | proxies (2 bytes each, one of every group) |
+seed | proof.
+
+No part of it says whose it is. The value LEAST (agent/protocols/gossip/functions.py) is "none". A
+group without a living node has the proxy NOBODY.
+"""
+
+from agent.protocols.gossip.functions import LEAST
+from agent.protocols.gossip.overlay.sizes import ID, IDENTITY, VALUE
+
+NOBODY = 0xFFFF
+_HEAD = IDENTITY + VALUE
+
+
+def make(identity, value, proxies, seed=b"", proof=b""):
+    """Return the bytes of a tuple; `value` is a 64-bit integer above LEAST, or None."""
+    if value is None:
+        value = LEAST
+    parts = [identity, (value % (1 << 64)).to_bytes(VALUE, "big")]
+    parts += [proxy.to_bytes(ID, "big") for proxy in proxies]
+    return b"".join(parts) + seed + proof
+
+
+def value_of(raw):
+    """Return the value, or None."""
+    value = int.from_bytes(raw[IDENTITY:_HEAD], "big")
+    value -= value >> 63 << 64
+    return None if value == LEAST else value
+
+
+def proxies_of(plan, raw):
+    """Return the proxies, a list."""
+    return [int.from_bytes(raw[at : at + ID], "big") for at in range(_HEAD, _HEAD + ID * plan.groups, ID)]
+
+
+def seed_of(plan, raw):
+    """Return the seed, `plan.seed_bytes` bytes."""
+    at = _HEAD + ID * plan.groups
+    return raw[at : at + plan.seed_bytes]
+
+
+def refusal(plan, own, raw):
+    """Return why a node does not keep a tuple: "wrong-size", "bad-proxies", "not-mine"; None if
+    nothing is wrong with it.
+    """
+    if len(raw) != plan.tuple_size:
+        return "wrong-size"
+    proxies = proxies_of(plan, raw)
+    for index, proxy in enumerate(proxies):
+        if proxy != NOBODY and (proxy >= plan.n or plan.group_of(proxy) != index):
+            return "bad-proxies"
+    return None if proxies[plan.group_of(own)] == own else "not-mine"

@@ -1,0 +1,1 @@
+"""The phases of a query, one module each, and the catalogue of them."""

@@ -1,0 +1,125 @@
+"""Shuffle: a node's tuple goes to one proxy in each group, in onions, along routes that meet
+nowhere if they can.
+
+All routes are late (agent/protocols/gossip/overlay/routes.py): the round in which a proxy gets a
+tuple, and from whom, tell it nothing of the origin.
+
+Source: paper, section 4.3 (Shuffle) and 4.2 (tunneled multicast).
+"""
+
+from agent.protocols.gossip.onion import onion, tuples
+from agent.protocols.gossip.overlay import routes
+from agent.protocols.gossip.overlay.sizes import FEW
+
+
+class Shuffle:
+    """A part (agent/protocols/gossip/phases/catalogue.py)."""
+
+    @staticmethod
+    def shape(plan):
+        """Late routes end in the second epidemic cycle. Disjoint ones leave the source in different
+        rounds, so some more are needed: where nodes are few, all routes are to be disjoint (so they
+        were in 4,200 draws, n = 11 to 61); else it is quick to find such.
+        """
+        rounds = 2 * plan.bits + plan.groups
+        if plan.n > FEW:
+            rounds = max(2 * plan.bits + 1, plan.bits + plan.groups * 3 // 2)
+        # Middle rounds have almost twice the mean: short routes meet there.
+        load = 16 * plan.groups * plan.bits // rounds
+        return rounds, load, onion.size(plan.hops_most, plan.tuple_size)
+
+    def __init__(self, node, phase, before):
+        self._node = node
+        self._phase = phase
+
+    def enter(self, r):
+        """Send the own tuple at the phase's beginning."""
+        return self._begin() if r == self._phase.first and self._node.has_tuple else None
+
+    def _begin(self):
+        node, plan = self._node, self._node.plan
+        proxies, paths, shared = node.draw or draw(plan, node.own, node.random, node.absent)
+        raw = node.own_tuple(proxies)
+        for path, moves in paths:
+            cell = yield from node.secrets.onion(path, moves[1:], raw, plan.hops_most)
+            node.post(moves[0], cell)
+        node.count_missed("no-route", len([p for p in proxies if p != tuples.NOBODY]) - len(paths))
+        node.count_missed("shared-route", shared)
+
+    def take(self, r, cells):
+        """Peel what has arrived: forward it, or keep a tuple."""
+        return self._peel(r, cells) if cells else None
+
+    def _peel(self, r, cells):
+        node, plan = self._node, self._node.plan
+        for cell in cells:
+            peeled = yield from node.peel(cell, plan.hops_most, plan.tuple_size)
+            if peeled is None:
+                continue
+            to_round, rest = peeled
+            if to_round is None:
+                yield from self._keep(rest)
+            elif r < to_round < self._phase.end:
+                node.post(to_round, rest)
+            else:
+                node.refuse("bad-round")
+
+    def _keep(self, raw):
+        node = self._node
+        if node.genuine and tuples.refusal(node.plan, node.own, raw) is None and not (yield from node.genuine(raw)):
+            node.refuse("forged")
+        else:
+            node.keep(raw)
+
+    def end(self):
+        """Nothing is left to do."""
+
+
+def draw(plan, own, random, absent):
+    """Return (proxies, paths, shared): a proxy in each group; for each a (path, rounds), the ids
+    visited and the rounds of the query in which each of the moves is made; how many routes share a
+    node. A proxy that no route leads to has no path. All that onions need but the value, so that
+    their layers can be made ahead of the query.
+    """
+    phase = plan.phases[0]
+    proxies = pick_proxies(plan, random, absent)
+    found, shared = find(plan, own, [p for p in proxies if p != tuples.NOBODY], phase, random, absent)
+    return proxies, [path_of(plan, own, route, phase) for route in found if route], shared
+
+
+def find(plan, own, targets, phase, random, avoid, late=True):
+    """Return (a route to each target, how many of them share a node with another); 0 for a target
+    that none leads to without `avoid`.
+    """
+    start = plan.start + phase.first
+    most = plan.hops_most if late else None
+    try:
+        return routes.routes(own, targets, start, phase.rounds, plan.n, random, avoid, late, most)
+    except routes.RouteError:
+        if len(targets) == 1:
+            return [0], 0
+    found = [find(plan, own, [target], phase, random, avoid, late)[0][0] for target in targets]
+    return found, len(found)
+
+
+def path_of(plan, own, route, phase):
+    """Return (ids visited, rounds of the query in which each move is made)."""
+    moves = [phase.first + i for i in range(phase.rounds) if route >> i & 1]
+    return routes.visited(own, route, plan.start + phase.first, plan.n), moves
+
+
+def pick_proxies(plan, random, absent):
+    """Return one node of each group, each as likely; NOBODY for a group of which all are absent."""
+    proxies = []
+    for index in range(plan.groups):
+        living = [v for v in plan.group(index) if v not in absent]
+        proxies.append(living[below(len(living), random)] if living else tuples.NOBODY)
+    return proxies
+
+
+def below(most, random):
+    """Return a random number below `most`, 1 to 65536, each as likely."""
+    while True:
+        number = int.from_bytes(random(2), "big")
+        if number < 65536 - 65536 % most:
+            return number % most

@@ -1,0 +1,1 @@
+"""Differential privacy: terms of a query, noise, and a board's budget."""

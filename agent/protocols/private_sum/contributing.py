@@ -1,0 +1,252 @@
+"""Contributing: masks ahead, the opening of a round, its one ciphertext, and the receipt. A part of
+the machine in private_sum.py.
+
+A round's mask is spent once: `high_water` is the last (epoch, round) spent, and nothing at or below
+it is encrypted again. Source: threshold Joye-Libert paper, section 3.6 (equation 1) and section 6;
+making masks ahead is its section 10.
+"""
+
+from hashlib import sha256
+
+from agent.joye_libert.packing import PackingError
+from agent.protocols import check_tag
+from agent.protocols.base.identity import CLOSE_WINDOW
+from agent.protocols.private_sum.membership import ROUND_MOST, Refused
+from agent.wire import messages, topics
+from agent.wire.envelope import Envelope, opening_tag, seal
+
+CONTRIBUTION_NONCE = 1
+READY_NONCE = 2
+
+
+def nonce(kind, round, held=0):
+    """Return the 13-byte nonce of round traffic: kind, bitmap, round. One payload of each kind,
+    bitmap and round exists."""
+    return bytes([kind]) + held.to_bytes(8, "big") + round.to_bytes(4, "big")
+
+
+class Contributing:
+    """One board's contributions. `stock` lists the rounds to come that there is a mask for;
+    `refilling` tells whether more masks are to be made, `masks_target` at most; `pending` is the
+    (epoch, round, envelope) without a receipt, or None; `sent` is the (epoch, round) of the last
+    envelope that may have left the board; `opened` the last round that was opened under the roster
+    in force, -1 for none; `receipt` a generator that checks a receipt's signature, idle work that
+    is under way, or None; `workspace` the buffers that a power is made in, or None."""
+
+    def __init__(self, masks_target, high_water, pending, sent):
+        self.high_water = high_water
+        self.sent = sent
+        self.pending = pending
+        self._masks_target = masks_target
+        self._disputed = None
+        self._disputes = (0, 0), 0
+        self.forget()
+
+    def forget(self):
+        """There is a new roster, or none: the masks are of no more use."""
+        self.opened = -1
+        self.stock = []
+        self.refilling = True
+        self.receipt = None
+        self.workspace = None
+        self._announced = (-1, 0)
+
+    def take_stock(self, rounds):
+        """Take up the rounds that the flash has masks for."""
+        self.stock = rounds
+        self.refilling = len(rounds) < self._masks_target
+
+    def last_round(self, epoch):
+        """Return the last round of `epoch` that was spent, -1 if none was."""
+        return self.high_water[1] if self.high_water[0] == epoch else -1
+
+    def batch(self, member):
+        """Return the batch of blinding in use: that of the last round that was opened."""
+        return max(self.opened, self.last_round(member.epoch), 0) // member.field.batch
+
+    # -- masks
+
+    def buffers(self, parameters):
+        """Return the buffers for a power: there are those of one, which is all that a small heap
+        has room for."""
+        if not self.workspace:
+            from agent.joye_libert import masks  # not before there is a key
+
+            self.workspace = masks.workspace(parameters)
+        return self.workspace
+
+    def refill(self, member, dealing):
+        """Return a generator that makes the next mask in short steps, and yields the actions that
+        keep it and say so; None if there are enough."""
+        round = max([self.last_round(member.epoch), self.opened] + self.stock) + 1
+        return self._mask_steps(member, dealing, round) if self.refilling and round <= ROUND_MOST else None
+
+    def _mask_steps(self, member, dealing, round):
+        from agent.joye_libert import masks
+
+        place = member.place
+        base = masks.base(member.parameters, place.deployment, place.group, member.epoch, round, 0)
+        mask = yield from masks.steps(base, member.exponent, member.parameters, self.buffers(member.parameters))
+        if round <= max(self.last_round(member.epoch), self.opened):
+            return  # it comes too late
+        self.stock.append(round)
+        self.refilling = len(self.stock) < self._masks_target
+        yield [("mask", member.epoch, round, mask)] + self.announce(member, dealing)
+
+    def unkept(self, round):
+        """The flash has not taken the mask of `round`: make do with those before it, until a round
+        is spent."""
+        self.stock = [r for r in self.stock if r != round]
+        self.refilling = False
+        self._announced = (-1, 0)
+
+    def _spend_stock(self, round):
+        """Masks up to `round` are of no more use; refill when a quarter of the target is left."""
+        self.stock = [r for r in self.stock if r > round]
+        if len(self.stock) * 4 <= self._masks_target:
+            self.refilling = True
+
+    # -- ready
+
+    def _horizon(self, member, dealing):
+        """Return the last round in which this board can take part, -1 if there is none: masks and
+        blinding reach that far."""
+        last = (dealing.last_batch(self.batch(member)) + 1) * member.field.batch - 1
+        return max([round for round in self.stock if round <= last] + [-1])
+
+    def announce(self, member, dealing, again=False):
+        """Say up to which round this board can take part; once more when all the cohort holds its
+        key shares. `again`: the link is new, and what was announced may be lost."""
+        if again:
+            self._announced = (-1, 0)
+        if self.refilling or not dealing or not dealing.enough(None):
+            return []
+        horizon = self._horizon(member, dealing)
+        held = dealing.holders(None)
+        if horizon < 0 or horizon < self._announced[0]:
+            return []
+        if horizon == self._announced[0] and not (held != self._announced[1] and dealing.all_hold(None)):
+            return []
+        self._announced = (horizon, held)
+        context = member.context("ready", horizon)
+        payload = seal(member.round_key, nonce(READY_NONCE, horizon, held), context, messages.ready(held))
+        return [publish_up(member, "ready", payload, True)]
+
+    # -- the opening
+
+    def hear(self, member, dealing, raw):
+        """Take the opening of a round; `dealing` is None before there are keys. Raises Refused or
+        MessageError.
+
+        Returns (round, bitmap of the members absent, what it says was counted of this board's, Unix
+        seconds, whether the round has this board's contribution already, and no receipt for it).
+        """
+        epoch, round, digest, tags, absent, counted, time = messages.read_opening(raw)
+        if not member or epoch != member.epoch:
+            raise Refused("wrong-epoch")
+        if digest != member.digest:
+            raise Refused("other-roster")
+        if not dealing:
+            raise Refused("not-ready")
+        again = bool(self.pending) and self.pending[:2] == (epoch, round)
+        if round <= self.last_round(epoch) and not again:
+            raise Refused("replayed")
+        context = member.context("round", round, topics.COORDINATOR, member.place.device)
+        counted = counted[8 * member.index : 8 * member.index + 8]
+        check_tag(tags, member.index, opening_tag(member.opening_key, context, digest, absent, counted, time))
+        self.opened = max(self.opened, round)
+        return round, absent, counted, time, again
+
+    def counted(self, policy, epoch_now, round, said):
+        """Tell whether the reading that was sent last is in a published sum: `said` is what the
+        opening of `round` in the epoch in force says of this member. True if nothing was ever sent.
+
+        What is not counted comes again, with the next reading. A coordinator that says so of
+        readings it did count would see this board's energy twice, and others' once: that is a
+        difference, and the policy's limit on close lists holds here too. Raises
+        Refused("uncounted").
+        """
+        epoch, last = self.sent
+        if not epoch or said == epoch.to_bytes(4, "big") + last.to_bytes(4, "big"):
+            return True
+        now = epoch_now, round // CLOSE_WINDOW
+        window, disputes = self._disputes
+        if window != now:
+            disputes = 0
+        if self._disputed != self.sent:
+            self._disputed = self.sent
+            disputes += 1
+        self._disputes = now, disputes
+        if disputes > policy.close_most:
+            raise Refused("uncounted")
+        return False
+
+    # -- the contribution
+
+    def contribute(self, member, dealing, epoch, round, mask, values):
+        """Return the action that spends the round: `values` blinded and encrypted with `mask`.
+        Raises Refused with the reason."""
+        from agent.joye_libert import blinding, masks
+
+        if not dealing or epoch != member.epoch or round <= self.last_round(epoch):
+            raise Refused("replayed")
+        if mask is None or len(mask) != member.parameters.residue_bytes:
+            self._spend_stock(round)
+            raise Refused("no-mask")
+        if values is None:
+            raise Refused("no-reading")
+        try:
+            packed = member.packing.pack(values)
+        except PackingError as error:
+            raise Refused(error.args[0])
+        blinded = (packed + blinding.blind(dealing.blinding_seed, round, member.field)) % member.field.p
+        ciphertext = masks.protect(mask, blinded, member.parameters)
+        last = max(round, self._horizon(member, dealing))
+        payload = messages.contribution(ciphertext, last, dealing.holders(round // member.field.batch))
+        context = member.context("contribution", round)
+        envelope = seal(member.round_key, nonce(CONTRIBUTION_NONCE, round), context, payload)
+        # From here on the round is burnt, whatever becomes of the burn; before, running out of
+        # memory has changed nothing.
+        self.high_water = (member.epoch, round)
+        self._spend_stock(round)
+        return [("spend", member.epoch, round, envelope)]
+
+    def spent(self, member, epoch, round, envelope):
+        """The burn is durable: publish the contribution."""
+        self.pending = (epoch, round, envelope)
+        self.sent = (epoch, round)
+        self.receipt = None  # the receipt of an earlier round must not hold this one back
+        return self.resend(member)
+
+    def resend(self, member):
+        """Publish the contribution (again) that has no receipt, unless one is being checked:
+        identical bytes."""
+        if self.receipt or not member or not self.pending or self.pending[0] != member.epoch:
+            return []
+        return [publish_up(member, "contribution", self.pending[2], False)]
+
+    # -- the receipt
+
+    def hear_receipt(self, member, raw):
+        """Take a receipt: nothing waits for it, and a signature is dear, so it is checked in idle
+        time. Raises Refused("replayed")."""
+        if self.receipt is None:
+            envelope = Envelope(raw)
+            if not member or not self.pending or self.pending[:2] != (envelope.epoch, envelope.round):
+                raise Refused("replayed")
+            self.receipt = self._check_receipt(member, envelope)
+
+    def _check_receipt(self, member, envelope):
+        context = member.context("receipt", envelope.round, topics.COORDINATOR, member.place.device)
+        digest = messages.read_receipt((yield from envelope.verify_steps(member.coordinator, context)))
+        if not self.pending or digest != sha256(self.pending[2]).digest():
+            raise Refused("wrong-receipt")
+        epoch, round, _ = self.pending
+        self.pending = None
+        yield [("settle", epoch, round), ("unload",)]
+
+
+def publish_up(member, kind, payload, retain):
+    """Return the action that publishes to the coordinator."""
+    place = member.place
+    return ("publish", topics.up(place.deployment, place.group, place.device, kind), payload, 1, retain)

@@ -1,0 +1,41 @@
+"""Joining: what a board makes of a signed roster, and whether it takes part.
+
+A board needs this module once an epoch: a small one forgets it in between
+(agent/runtime/unload.py).
+"""
+
+from agent.joye_libert import blinding, cohorts, parameters
+from agent.joye_libert.packing import Packing, PackingError
+from agent.protocols.base.roster import ROSTER_MOST, read  # noqa: F401  the bound is for who signs rosters
+from agent.protocols.private_sum.membership import Membership, Refused
+
+
+def accept(place, raw, least_epoch):
+    """Return the Membership under the roster in `raw`, a COSE_Sign1 by the authority that `place`,
+    a Provision, pins.
+
+    Raises Refused, EnvelopeError or MessageError with the named reason: it is of an epoch before
+    `least_epoch`, not signed, not for this board, against its policy, or of no use.
+    """
+    epoch, digest, roster = read(place, raw, least_epoch)
+    names = roster.names()
+    own = names.index(place.device)
+    every = cohorts.assign(names, digest, roster.cohort)
+    cohort = next(members for members in every if own in members)
+    if len(cohort) < place.policy.members_least:
+        raise Refused("cohort-too-small")
+    if not place.policy.allows(roster.slots):
+        raise Refused("slot-not-allowed")
+    if roster.protocol != "private-sum":
+        raise Refused("unknown-protocol")
+    try:
+        chosen = parameters.load(roster.parameters)
+        packing = Packing(roster.slots, len(roster.members), chosen.bits)
+        field = blinding.field(packing.bits)
+    except parameters.ParameterError:
+        raise Refused("unknown-parameters")
+    except PackingError as error:
+        raise Refused(error.args[0])
+    threshold = cohorts.threshold(len(cohort))
+    elsewhere = sum([cohorts.threshold(len(members)) for members in every]) - threshold if roster.seal else 0
+    return Membership(place, epoch, digest, roster, cohort, threshold, elsewhere, chosen, packing, field)

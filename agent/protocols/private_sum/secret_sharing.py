@@ -1,0 +1,209 @@
+"""Dealing: a board hands shares of its key and of its blinding to its cohort, and holds the shares
+of the others.
+
+A part of the machine in private_sum.py: it does no I/O, and its actions are that machine's. A share
+is made from a seed, so that it can be made again, the same, as often as it takes until the other
+board has acknowledged it; it acknowledges what its flash holds. Source: threshold Joye-Libert
+paper, section 6 and Figure 3; batches of blinding ahead of time are Hum's (docs/security.md).
+"""
+
+from agent.crypto.hkdf import hkdf_sha256
+from agent.joye_libert import blinding
+from agent.protocols.private_sum.mail import BLINDING, HELD, KEY_SHARE, letter
+from agent.protocols.private_sum.membership import ROUND_MOST, Refused
+from agent.wire import cbor, messages
+
+BATCHES_AHEAD = 2  # how far from one's own batch another member's may be
+RESEND_MOST = 64  # retries between two times that a silent member is sent its shares
+
+
+class Dealing:
+    """What `member`, a Membership with keys, has dealt and holds. Bitmaps have bit i for the member
+    i of the roster.
+
+    A batch of None stands for the key: holders(None) hold this board's key shares, holders(batch)
+    its blinding shares. `batch` is the first that is not forgotten.
+    """
+
+    def __init__(self, member, held, acknowledged):
+        """`held` is (bitmap of the members whose key shares this board holds, {batch: bitmap for
+        blinding}), as the flash has it; `acknowledged` the record that acknowledgements() made
+        last, or None."""
+        self._member = member
+        self._held = {None: held[0]}
+        self._held.update(held[1])
+        self._own = 1 << member.index
+        self._others = 0
+        for index in member.cohort:
+            self._others |= 1 << index
+        self._others ^= self._own
+        self._acknowledged = {}
+        self._sent = {}
+        self.batch = 0
+        self._retries = 0
+        self._resend_at = 1
+        place = member.place
+        self._key_seed = hkdf_sha256(place.private, member.digest, cbor.encode(["hum/v1/key-shares"]), 32)
+        self.blinding_seed = hkdf_sha256(place.private, member.digest, cbor.encode(["hum/v1/blinding"]), 32)
+        self.share_bytes = self._sharing().share_bytes
+        self._restore(acknowledged)
+
+    # -- what has been acknowledged
+
+    def holders(self, batch):
+        """Return the bitmap of the members that hold this board's blinding shares of `batch`; its
+        key shares for None."""
+        return self._acknowledged.get(batch, 0) | self._own
+
+    def enough(self, batch):
+        """Tell whether as many members hold this board's shares as it takes to sum, or to recover,
+        without it."""
+        return bin(self.holders(batch)).count("1") >= self._member.threshold
+
+    def all_hold(self, batch):
+        """Tell whether every member of the cohort holds this board's shares."""
+        return self._others & ~self._acknowledged.get(batch, 0) == 0
+
+    def last_batch(self, batch):
+        """Return the last batch from `batch` on up to which enough members hold shares; batch - 1
+        where not even that one."""
+        while self.enough(batch):
+            batch += 1
+        return batch - 1
+
+    def acknowledgements(self):
+        """Return the record of what has been acknowledged: digest, then (batch + 1, or 0 for the
+        key; bitmap) of 4 and 8 bytes."""
+        record = self._member.digest
+        for batch in self._acknowledged:
+            number = 0 if batch is None else batch + 1
+            record += number.to_bytes(4, "big") + self._acknowledged[batch].to_bytes(8, "big")
+        return record
+
+    def _restore(self, record):
+        if not record or record[:32] != self._member.digest:
+            return
+        for at in range(32, len(record) - 11, 12):
+            number = int.from_bytes(record[at : at + 4], "big")
+            bitmap = int.from_bytes(record[at + 4 : at + 12], "big")
+            self._acknowledged[number - 1 if number else None] = bitmap & self._others
+
+    def _sharing(self):
+        from agent.joye_libert.integer_shares import Sharing
+
+        return Sharing(len(self._member.cohort), len(self._member.names), self._member.parameters)
+
+    # -- dealing
+
+    def deal(self, batch):
+        """Return a generator that deals the next share of the key and then of `batch`, as steps()
+        does; None if all are dealt."""
+        for each in (None, batch) if batch * self._member.field.batch <= ROUND_MOST else (None,):
+            peer = self._next(each)
+            if peer is not None:
+                return self.steps(each, peer)
+        return None
+
+    def _next(self, batch):
+        """Return the member to whom a share of `batch` is to be dealt next, None if there is
+        none."""
+        todo = self._others & ~self._acknowledged.get(batch, 0) & ~self._sent.get(batch, 0)
+        for index in self._member.cohort if todo else ():
+            if todo >> index & 1:
+                return index
+        return None
+
+    def steps(self, batch, peer):
+        """Generator: make one share in short steps, and yield the action that sends it."""
+        member = self._member
+        x = member.cohort.index(peer) + 1
+        if batch is None:
+            kind, round = KEY_SHARE, 0
+            secret = int.from_bytes(member.exponent, "big")
+            from agent.joye_libert import integer_shares  # needed once an epoch
+
+            share = yield from integer_shares.share_steps(self._key_seed, secret, x, self._sharing())
+        else:
+            kind, round = BLINDING, batch * member.field.batch
+            share = yield from blinding.batch_steps(self.blinding_seed, round, x, member.threshold, member.field)
+        self._sent[batch] = self._sent.get(batch, 0) | 1 << peer
+        last = batch is None and self._next(None) is None
+        yield [letter(member, peer, kind, kind, round, messages.share(share))] + ([("unload",)] if last else [])
+
+    def again(self):
+        """A while has passed: at growing intervals, shares that nobody has acknowledged are due
+        again."""
+        self._retries += 1
+        if self._retries >= self._resend_at:
+            self._retries = 0
+            self._resend_at = min(2 * self._resend_at, RESEND_MOST)
+            self._sent = {}
+
+    def restart(self):
+        """The link is new: whatever is not acknowledged is due at once."""
+        self._sent = {}
+        self._retries, self._resend_at = 0, 1
+
+    def enter(self, batch):
+        """Generator: `batch` has come into use; yield the action that forgets those before it, as
+        this does."""
+        self.batch = batch
+        for table in (self._acknowledged, self._sent, self._held):
+            for old in [b for b in table if b is not None and b < batch]:
+                del table[old]
+        yield [("discard", self._member.epoch, batch)]
+
+    # -- mail
+
+    def take(self, kind, number, round, peer, payload, batch):
+        """Take mail, as mail.read() returns it; `batch` is this board's own. Returns actions.
+        Raises Refused with the named reason."""
+        member = self._member
+        about = self._batch_of(number, round)
+        if about is not None and not batch <= about <= batch + BATCHES_AHEAD:
+            raise Refused("wrong-batch")
+        if kind == HELD:
+            messages.read_nothing(payload)
+            return self._on_held(about, peer)
+        if self._held.get(about, 0) >> peer & 1:
+            return self.held(about, peer)
+        share = messages.read_share(
+            payload, self.share_bytes if about is None else member.field.batch * member.field.size
+        )
+        if about is not None:
+            self._check_elements(share)
+        return [("hold", member.epoch, about, peer, share)]
+
+    def held(self, batch, peer):
+        """The runtime answers ("hold", ...) when the share is durable: now it is acknowledged."""
+        self._held[batch] = self._held.get(batch, 0) | 1 << peer
+        # A board that deals is one that can take: send it what it has not had.
+        if not self._acknowledged.get(batch, 0) >> peer & 1:
+            self._sent[batch] = self._sent.get(batch, 0) & ~(1 << peer)
+        kind, round = (KEY_SHARE, 0) if batch is None else (BLINDING, batch * self._member.field.batch)
+        return [letter(self._member, peer, HELD, kind, round, messages.nothing())]
+
+    def _on_held(self, batch, peer):
+        before = self._acknowledged.get(batch, 0)
+        after = before | 1 << peer
+        if after == before:
+            return []
+        self._acknowledged[batch] = after
+        # The flash is written when it matters: when there are enough, and when there are all.
+        if after == self._others or bin(after).count("1") + 1 == self._member.threshold:
+            return [("put", "acks", self.acknowledgements())]
+        return []
+
+    def _batch_of(self, kind, round):
+        """Return the batch that mail is about, None for the key."""
+        if kind == KEY_SHARE and not round:
+            return None
+        if kind != BLINDING or round % self._member.field.batch:
+            raise Refused("malformed")
+        return round // self._member.field.batch
+
+    def _check_elements(self, share):
+        field = self._member.field
+        for at in range(0, len(share), field.size):
+            if int.from_bytes(share[at : at + field.size], "big") >= field.p:
+                raise Refused("malformed")

@@ -1,0 +1,188 @@
+"""Masks made in idle time, and the one durable record that makes a second ciphertext impossible.
+
+A mask is the expensive half of an encryption and needs no reading (design, "one ciphertext per
+round, ever"), so a board keeps some for the rounds to come: records "mask-<epoch>-<round>" in hex,
+lost without harm.
+
+The record "spent" is another matter: epoch and round as 64-bit big-endian numbers, again those that
+the meter's bookmark is of, the bookmark behind a byte with its length, then the envelope that was
+made, or nothing once a receipt came. (epoch, round) is the high-water mark: no round at or below it
+is ever encrypted again. One atomic put moves the mark, keeps the envelope and turns the meter's
+page, so a cut leaves either the state before, in which nothing had left the board, or the state
+after, in which the same bytes can be sent again and no others made.
+"""
+
+import struct
+
+from agent.runtime.flash.store import VALUE_MAX, Corrupt, StoreError
+
+MASK_MAX = 1024
+BOOKMARK_MAX = 64
+ENVELOPE_MAX = VALUE_MAX - BOOKMARK_MAX - 33
+
+_SPENT = "spent"
+_HEAD = ">QQQQB"
+
+
+class Spent(Exception):
+    """This round, or a later one, has had its ciphertext. Arguments: the high-water mark's epoch
+    and round."""
+
+
+class MaskStock:
+    """The masks and the spent record in `store`. Only one MaskStock for a store at a time: it keeps
+    the mark in RAM.
+
+    epoch and round: ints from 0 to 2^64-1; rounds are ordered by epoch, then by round. ValueError
+    outside. Raises StoreError("spent-corrupt") if the spent record is damaged: the board cannot
+    know what it has sent, and must get a new epoch (a new roster, after the operator cleared the
+    store) rather than start from zero. `undeleted` counts masks whose deletion failed: harmless,
+    and tried again by drop_before.
+    """
+
+    def __init__(self, store):
+        self.undeleted = 0
+        self._store = store
+        self._mark, self._sent, self._bookmark, self._pending = _read_spent(store)
+
+    def save(self, epoch, round, mask):
+        """Keep a mask (1 to 1024 bytes) for a later round. Raises Spent for a round that is burnt,
+        Full, StoreError."""
+        self._refuse_spent(epoch, round)
+        if not isinstance(mask, bytes) or not 1 <= len(mask) <= MASK_MAX:
+            raise ValueError("mask")
+        self._store.reserve(len(mask))
+        self._store.put(_name(epoch, round), mask)
+
+    def load(self, epoch, round):
+        """The mask, or None: none in stock, it was corrupt, or the round is burnt. Raises
+        StoreError."""
+        name = _name(epoch, round)
+        return None if (epoch, round) <= self._mark else self._store.get(name)
+
+    def rounds(self, epoch):
+        """Sorted list of the rounds that `load` has a mask for. Raises StoreError."""
+        return sorted([r for e, r in self._stocked() if e == epoch and (e, r) > self._mark])
+
+    def drop_before(self, epoch, round):
+        """Delete the masks of earlier epochs and rounds, and what `spend` could not delete. Raises
+        StoreError."""
+        for entry in self._stocked():
+            if entry < (epoch, round) or entry <= self._mark:
+                self._drop(entry)
+
+    def spend(self, epoch, round, envelope, bookmark=b""):
+        """Burn the round. Only after this has returned may `envelope` (1 to 16287 bytes) leave the
+        board.
+
+        `bookmark`, at most 64 bytes, is what the meter must know if this reading is the last that
+        was spent. Raises Spent if the round is at or below the high-water mark. Raises StoreError
+        if the flash failed: the record may have reached it or not, so the round counts as burnt
+        until a reboot, and the envelope must not leave.
+        """
+        self._refuse_spent(epoch, round)
+        if not isinstance(envelope, bytes) or not 1 <= len(envelope) <= ENVELOPE_MAX:
+            raise ValueError("envelope")
+        if len(bookmark) > BOOKMARK_MAX:
+            raise ValueError("bookmark")
+        self._mark = (epoch, round)  # before the put, so that it holds whatever becomes of the put
+        self._store.put(_SPENT, _spent(self._mark, self._mark, bookmark, envelope))
+        self._sent = self._mark
+        self._bookmark = bookmark
+        self._pending = (epoch, round, envelope)
+        self._drop((epoch, round))
+
+    def burn(self, epoch, round):
+        """Burn a round, or the number of a query, that no reading is counted in: the bookmark and
+        what it is of stay as they are.
+
+        Raises Spent and StoreError as `spend`."""
+        self._refuse_spent(epoch, round)
+        self._mark = (epoch, round)
+        self._store.put(_SPENT, _spent(self._mark, self._sent, self._bookmark, b""))
+        self._pending = None
+
+    def pending(self):
+        """(epoch, round, envelope) of the contribution that has no receipt yet, for sending again;
+        else None."""
+        return self._pending
+
+    def settle(self, epoch, round):
+        """A receipt came: erase the envelope from the flash, keep the mark. True if it was for the
+        pending round.
+
+        Raises StoreError if the flash failed: the contribution is still pending then.
+        """
+        if self._pending is None or self._pending[:2] != (epoch, round):
+            return False
+        # The mark in RAM, not the pending round: a later spend that failed may have written its own
+        # mark. The bookmark stays that of the last spend that did not fail: no other reading has
+        # left the board.
+        self._store.put(_SPENT, _spent(self._mark, self._sent, self._bookmark, b""))
+        self._pending = None
+        return True
+
+    def bookmark(self):
+        """The bookmark of the last spend that did not fail, b"" if there was none."""
+        return self._bookmark
+
+    def sent(self):
+        """(epoch, round) of the last spend that did not fail, (0, 0) if there was none: its
+        envelope may have left the board."""
+        return self._sent
+
+    def high_water(self):
+        """(epoch, round) of the latest burnt round, (0, 0) if there was none."""
+        return self._mark
+
+    def _refuse_spent(self, epoch, round):
+        _check_range(epoch, round)
+        if (epoch, round) <= self._mark:
+            raise Spent(self._mark[0], self._mark[1])
+
+    def _stocked(self):
+        return [_parse(name) for name in self._store.names("mask-")]
+
+    def _drop(self, entry):
+        try:
+            self._store.delete(_name(entry[0], entry[1]))
+        except StoreError:
+            self.undeleted += 1
+
+
+def _spent(mark, sent, bookmark, envelope):
+    return struct.pack(_HEAD, mark[0], mark[1], sent[0], sent[1], len(bookmark)) + bookmark + envelope
+
+
+def _read_spent(store):
+    """(mark, sent, bookmark, pending) as the flash has them."""
+    try:
+        record = store.read(_SPENT)
+    except Corrupt:
+        record = b""
+    if record is None:
+        return (0, 0), (0, 0), b"", None
+    start = struct.calcsize(_HEAD)
+    if len(record) < start or len(record) < start + record[start - 1]:
+        raise StoreError("spent-corrupt")
+    epoch, round, sent_epoch, sent_round, size = struct.unpack(_HEAD, record[:start])
+    envelope = record[start + size :]
+    pending = (epoch, round, envelope) if envelope else None
+    return (epoch, round), (sent_epoch, sent_round), record[start : start + size], pending
+
+
+def _check_range(epoch, round):
+    # struct.pack would keep the low bits of a larger number and say nothing, on MicroPython.
+    for number in (epoch, round):
+        if not isinstance(number, int) or not 0 <= number < 1 << 64:
+            raise ValueError("epoch or round")
+
+
+def _name(epoch, round):
+    _check_range(epoch, round)
+    return "mask-%x-%x" % (epoch, round)
+
+
+def _parse(name):
+    _, epoch, round = name.split("-")
+    return int(epoch, 16), int(round, 16)

@@ -1,0 +1,289 @@
+"""A folder of small records that a power cut leaves old or new, never torn and never gone.
+
+A record is a file: the first 8 bytes of SHA-256(name || value), then the value. `put` writes it
+beside the old one and renames it over. Why that is atomic, and how durable it is when `put`
+returns:
+
+- littlefs on a board: a rename over an existing file is one metadata commit, and it is on the flash when `rename`
+  returns, as a file's content is at `flush` or `close`. Remove then rename would be two commits
+  with a gap between.
+- CPython on POSIX: the file is fsynced before the rename and the folder after it, or the rename may be lost.
+- MicroPython's unix port: `flush` is an fsync of the file, but nothing there can fsync a folder. A record put just
+  before the power of a PC goes may be the old one again: that port is for tests.
+- FAT, which some boards can be formatted with, refuses to rename over a file: every second put raises StoreError.
+
+The checksum tells bit rot, not malice: whoever can write to the flash can also compute it.
+"""
+
+import errno
+import hashlib
+import os
+
+VALUE_MAX = 16384
+ENOSPC = 28  # littlefs says so, too; MicroPython's errno does not name it
+NAME_MAX = 40
+MARGIN = 65536  # bytes of flash that masks and shares leave to the records without which a board cannot go on
+
+_PIECE = 512  # bytes that patch holds in RAM at a time
+
+_CHECK = 8
+_ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789.-"
+
+
+class StoreError(Exception):
+    """The flash failed. Arguments: what was being done ("open", "put", "reserve", "read", "delete",
+    "names"), errno or None."""
+
+
+class Corrupt(Exception):
+    """A record is there and its checksum does not fit. The argument is its name."""
+
+
+class Full(Exception):
+    """Of the flash only what is kept for the vital records is left. No argument."""
+
+
+class Store:
+    """Records under the folder `root`, which is made if need be. One Store for a folder at a time.
+
+    name: 1 to 40 of a-z 0-9 . and -, neither starting with a dot nor ending in ".tmp"; value:
+    bytes, at most 16384. A name or value out of these bounds raises ValueError; a flash that fails
+    raises StoreError. `corrupt` counts the reads that met a record with a wrong checksum, `puts`
+    the records written since the start and `written` their bytes, for an estimate of wear: littlefs
+    erases a block for each put of more than a few hundred bytes.
+    """
+
+    def __init__(self, root):
+        self.corrupt = 0
+        self.puts = 0
+        self.written = 0
+        self._root = root
+        with _Flash("open"):
+            _make_folder(root)
+            for name in os.listdir(root):
+                if name.endswith(".tmp"):
+                    os.remove(root + "/" + name)
+
+    def put(self, name, value):
+        """Make `value` the record; when this returns, a power cut cannot undo it (see above for the
+        unix port).
+
+        After a StoreError the record is whole: the old one, or the new one if the failure came
+        after the rename.
+        """
+        path = self._path(name)
+        if not isinstance(value, (bytes, bytearray)) or len(value) > VALUE_MAX:
+            raise ValueError("value")
+        self._replace(name, path, 0, 0, value)
+
+    def patch(self, name, offset, part):
+        """As `put`, of what the record is with the bytes `part` at `offset` of its value: of
+        nothing, if there is none.
+
+        `offset` is at most the length of the value. A few hundred bytes are in RAM at a time, and
+        so the old value's checksum is not checked: what is patched must have checks of its own, as
+        what is read by read_part.
+        """
+        path = self._path(name)
+        with _Flash("put"):
+            size = max(_CHECK, _size(path) or 0) - _CHECK
+        if not 0 <= offset <= size or max(size, offset + len(part)) > VALUE_MAX:
+            raise ValueError("value")
+        self._replace(name, path, size, offset, part)
+
+    def _replace(self, name, path, size, offset, part):
+        """Put the old value's `size` bytes with `part` at `offset`."""
+        temporary = path + ".tmp"
+        renamed = False
+        try:
+            with _Flash("put"):
+                if size:
+                    with open(path, "rb") as old:
+                        self._write(name, temporary, old, size, offset, part)
+                else:
+                    self._write(name, temporary, None, 0, 0, part)
+                os.rename(temporary, path)
+                renamed = True
+                _sync_folder(self._root)
+        finally:
+            if not renamed:
+                _removed(temporary)  # if that fails too, the next put or the next start does it
+
+    def _write(self, name, path, old, size, offset, part):
+        check = _checksum(name, _patched(old, size, offset, part))
+        with open(path, "wb") as file:
+            self.puts += 1
+            self.written += _write_all(file, check)
+            for piece in _patched(old, size, offset, part):
+                self.written += _write_all(file, piece)
+            file.flush()
+            if hasattr(os, "fsync"):
+                os.fsync(file.fileno())
+
+    def reserve(self, size):
+        """Raise Full unless `size` bytes more leave MARGIN: for what a board can do without, before
+        each put of it.
+
+        littlefs counts its blocks for this: a walk over all files, on a board some 20 ms. Raises
+        StoreError.
+        """
+        with _Flash("reserve"):
+            figures = os.statvfs(self._root)
+        # littlefs counts some blocks twice, and MicroPython then wraps around.
+        free = figures[4] if figures[4] <= figures[2] else 0
+        if figures[1] * free < size + MARGIN:
+            raise Full
+
+    def get(self, name):
+        """The value, or None if there is no such record. A corrupt record is deleted, counted, and
+        None."""
+        try:
+            return self.read(name)
+        except Corrupt:
+            self.delete(name)
+            return None
+
+    def read(self, name):
+        """As `get`, but a corrupt record stays and raises Corrupt: for one whose loss must not go
+        unnoticed."""
+        path = self._path(name)
+        with _Flash("read"):
+            size = _size(path)
+            if size is None:
+                return None
+            if _CHECK <= size <= _CHECK + VALUE_MAX:
+                with open(path, "rb") as file:
+                    check = file.read(_CHECK)
+                    value = file.read(size - _CHECK)
+                if len(value) == size - _CHECK and check == _checksum(name, [value]):
+                    return value
+        self.corrupt += 1
+        raise Corrupt(name)
+
+    def read_part(self, name, offset, size):
+        """The `size` bytes from `offset` of the value on, fewer at its end, or None if there is no
+        such record. Not checked."""
+        path = self._path(name)
+        with _Flash("read"):
+            if _size(path) is None:
+                return None
+            with open(path, "rb") as file:
+                file.seek(_CHECK + offset)
+                return file.read(size)
+
+    def delete(self, name):
+        """Remove the record; one that is not there is fine."""
+        with _Flash("delete"):
+            error = _removed(self._path(name))
+            if error:
+                raise error
+            _sync_folder(self._root)
+
+    def names(self, prefix):
+        """The sorted names of the records that start with `prefix`."""
+        with _Flash("names"):
+            return sorted([n for n in os.listdir(self._root) if n.startswith(prefix) and _is_name(n)])
+
+    def _path(self, name):
+        if not _is_name(name):
+            raise ValueError("name")
+        return self._root + "/" + name
+
+
+class _Flash:
+    """Turns what the platform raises into a StoreError. MicroPython warns about `raise ... from`,
+    so not with that."""
+
+    def __init__(self, doing):
+        self._doing = doing
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, trace):
+        if kind is not None and issubclass(kind, (OSError, MemoryError)):
+            raise StoreError(self._doing, getattr(error, "errno", None))
+
+
+def _is_name(name):
+    if not isinstance(name, str) or not 1 <= len(name) <= NAME_MAX or name[0] == "." or name.endswith(".tmp"):
+        return False
+    return all(letter in _ALPHABET for letter in name)
+
+
+def _checksum(name, pieces):
+    digest = hashlib.sha256(name.encode())
+    for piece in pieces:
+        digest.update(piece)
+    return digest.digest()[:_CHECK]
+
+
+def _patched(old, size, offset, part):
+    """Generator: the pieces of the value of `size` bytes in the file `old`, with `part` at
+    `offset`."""
+    yield from _pieces(old, 0, offset)
+    yield part
+    yield from _pieces(old, offset + len(part), size)
+
+
+def _pieces(old, start, end):
+    if start < end:
+        old.seek(_CHECK + start)
+    while start < end:
+        piece = old.read(min(_PIECE, end - start))
+        if not piece:
+            raise OSError(errno.EIO)
+        start += len(piece)
+        yield piece
+
+
+def _write_all(file, data):
+    """Return how many bytes that were: all."""
+    if file.write(data) != len(data):
+        raise OSError(ENOSPC)
+    return len(data)
+
+
+def _size(path):
+    """The file's size in bytes, or None if there is none."""
+    try:
+        return os.stat(path)[6]
+    except OSError as error:
+        if error.errno == errno.ENOENT:
+            return None
+        raise
+
+
+def _removed(path):
+    """None if the file is gone, else the OSError that kept it."""
+    try:
+        os.remove(path)
+    except OSError as error:
+        if error.errno != errno.ENOENT:
+            return error
+    return None
+
+
+def _make_folder(root):
+    """Make `root` and its parents, one by one: MicroPython has no makedirs."""
+    end = 0
+    while end < len(root):
+        end = root.find("/", end + 1)
+        if end < 0:
+            end = len(root)
+        path = root[:end]
+        if _size(path) is None:
+            os.mkdir(path)
+            _sync_folder(path.rpartition("/")[0] or ("/" if path[0] == "/" else "."))
+
+
+def _sync_folder(path):
+    """Make the folder's entries durable where the platform needs it: CPython on POSIX. littlefs has
+    done so already."""
+    if not hasattr(os, "fsync") or os.name != "posix":
+        return
+    folder = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -1,0 +1,20 @@
+"""The board's own key pair: made on the board at its first start, kept in its flash, never sent."""
+
+import os
+
+from agent.crypto import p256
+
+
+def load_or_make(store):
+    """Return (private, public): 32 and 65 bytes from the record "identity", which is made if it is
+    not there.
+
+    Raises store.Corrupt if it is damaged: a new pair would be a stranger to every roster, and the
+    operator must know.
+    """
+    record = store.read("identity")
+    if record is None:
+        private = p256.generate(os.urandom)
+        record = private + p256.public_key(private)
+        store.put("identity", record)
+    return record[:32], record[32:]

@@ -1,0 +1,1 @@
+"""The network: Wi-Fi, names, discovery, and the MQTT client."""

@@ -1,0 +1,136 @@
+"""Where the broker is, asked of the local network: one question by multicast DNS from a port of its
+own (RFC 6762, sections 5.1 and 6.7), which takes no membership in the multicast group.
+
+Anybody on the network can answer. So an answer is a hint where to try, no more: whether the broker
+is there, the certificate decides, checked against the pinned authority *and* the name in the
+board's settings, never against the address that was found.
+"""
+
+import asyncio
+import os
+import select
+import socket
+
+from agent.runtime.system.ticks import ticks_diff, ticks_ms
+from agent.wire import dns
+
+GROUP = ("224.0.0.251", 5353)
+CANDIDATES_MOST = 4
+PER_SENDER_MOST = 2
+SENDERS_MOST = 8
+POLL_S = 0.02
+FIRST_PAUSE_MS = 1000  # to the second question; twice that to the third (RFC 6762, section 5.2)
+SETTLE_POLLS = 20  # in vain, after the first answer of use; others come up to 120 ms after it (RFC 6762, section 6)
+
+
+async def find(deployment, timeout_s=6):
+    """Return where brokers of `deployment` may be: a list of at most four (IPv4 address, port),
+    best first.
+
+    Nobody answers within `timeout_s` seconds, or there is no network: an empty list. Never blocks
+    the event loop. Those who answered the same way are listed the same way. Try them in turn, and
+    take each for a hint only (see above).
+    """
+    try:
+        connection = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    except OSError:
+        return []
+    try:
+        return await ask(connection, GROUP, deployment, timeout_s)
+    finally:
+        connection.close()
+
+
+async def ask(connection, destination, deployment, timeout_s):
+    """As `find`, of who listens at `destination`, (IPv4 address, port), with the UDP socket
+    `connection`."""
+    connection.setblocking(False)
+    address = socket.getaddrinfo(destination[0], destination[1])[0][-1]  # MicroPython's unix port takes no pair
+    poller = select.poll()
+    poller.register(connection, select.POLLIN)
+    identifier = os.urandom(2)
+    wanted = deployment.encode()
+    senders = {}  # type: ignore[var-annotated]  # {address of who answered: [(priority, host, port)]}
+    begun = ticks_ms()
+    end = int(timeout_s * 1000)
+    due = 20 + os.urandom(1)[0] % 100  # boards that get their power back together do not ask together
+    pause = FIRST_PAUSE_MS
+    quiet = now = 0
+    while now < end and quiet < SETTLE_POLLS:
+        if now >= due:
+            _send(connection, dns.query(identifier), address)
+            due = now + pause
+            pause *= 2
+        if poller.poll(0):
+            _listen(connection, destination[1], identifier, wanted, senders)
+            await asyncio.sleep(0)  # a flood of answers does not keep others from their work
+        else:
+            quiet += bool(senders)
+            await asyncio.sleep(POLL_S)
+        now = ticks_diff(ticks_ms(), begun)
+    return _ranked(senders)
+
+
+def _send(connection, octets, address):
+    try:
+        connection.sendto(octets, address)
+    except OSError:
+        return  # no network as yet: the next question may find one
+
+
+def _listen(connection, port, identifier, wanted, senders):
+    """Take one datagram, and note for its sender what it offers of use. An answer comes from `port`
+    (RFC 6762, section 11)."""
+    try:
+        octets, sender = connection.recvfrom(dns.SIZE_LIMIT + 1)
+    except OSError:
+        return
+    host, sender_port = _pair(sender)
+    if sender_port != port or (host not in senders and len(senders) == SENDERS_MOST):
+        return
+    try:
+        offers = _offers(octets, identifier, wanted, host)
+    except dns.DnsError:
+        return
+    if offers:
+        senders[host] = _best(senders.get(host, []) + offers, host)
+
+
+def _pair(sender):
+    """(IPv4 address, port) of a socket address; MicroPython's unix port has them packed."""
+    if not isinstance(sender, tuple):
+        _, octets, port = socket.sockaddr(sender)  # type: ignore[attr-defined]
+        return "%d.%d.%d.%d" % tuple(octets), port
+    return sender[0], sender[1]
+
+
+def _offers(octets, identifier, wanted, sender):
+    """[(priority, host, port)] of `wanted` in a message. Raises DnsError."""
+    offers = []
+    for priority, port, hosts, deployment in dns.services(octets, identifier):
+        if deployment == wanted:
+            offers += [(priority, host, port) for host in hosts if _usable(host, sender)]
+    return offers
+
+
+def _best(offers, sender):
+    """The best of one sender's offers: by priority, its own address before its others."""
+    return sorted(set(offers), key=lambda offer: (offer[0], offer[1] != sender, offer[1:]))[:PER_SENDER_MOST]
+
+
+def _usable(host, sender):
+    """Tell whether a host can have this address: no group, no broadcast, and one's own machine only
+    if it says so itself."""
+    first = int(host.split(".")[0])
+    return 1 <= first <= 223 and (first != 127 or sender.startswith("127."))
+
+
+def _ranked(senders):
+    """The best (host, port) of each sender, then the second best: who sends alone cannot take all
+    the places."""
+    ranked = []
+    for place in range(PER_SENDER_MOST):
+        for _, host, port in sorted([offers[place] for offers in senders.values() if len(offers) > place]):
+            if (host, port) not in ranked:
+                ranked.append((host, port))
+    return ranked[:CANDIDATES_MOST]

@@ -1,0 +1,294 @@
+"""One connection of the MQTT client, from the socket's opening to its end, in four tasks that
+`tear_down` cancels:
+
+    _hold        opens the socket, reads until the end, closes the socket: no other code does any of the three
+    _write       alone writes, from a bounded queue: packets never interleave, and no caller waits on the socket
+                 (cancelled there on MicroPython, it would take the reader's place in the poller
+                 away as well)
+    _keep_alive  pings, and notices silence
+    _deadline    gives up on a link that does not come up in time
+
+A link ends once, for the first reason given to `Link.end`; mqtt.py lists the reasons.
+"""
+
+import asyncio
+
+from agent.runtime.net import mqtt_packets as packets
+from agent.runtime.net import mqtt_socket
+from agent.runtime.net.mqtt_incoming import Incoming
+from agent.runtime.system.ticks import ticks_diff, ticks_ms
+
+QUEUE_MOST = 16  # packets waiting for the socket
+IN_FLIGHT_MOST = 8  # QoS 1 messages waiting for their PUBACK
+FAREWELL_S = 1
+ACKNOWLEDGE_S = 30  # for a PUBACK; looked at every 0.4 keepalive
+
+
+class LinkLost(Exception):
+    """The link is down, or went down before the message was through."""
+
+
+class QueueFull(Exception):
+    """Too many messages wait for the socket or for their PUBACK; nothing was sent."""
+
+
+class _Receipt:
+    """What a publisher waits on."""
+
+    def __init__(self):
+        self.since = ticks_ms()
+        self._settled = asyncio.Event()
+        self._good = False
+
+    def settle(self, good):
+        self._good = good
+        self._settled.set()
+
+    async def wait(self):
+        await self._settled.wait()
+        if not self._good:
+            raise LinkLost("link went down")
+
+
+class Link:
+    """One connection; see the top of this file. Once ended, it is thrown away with all that hung on
+    it."""
+
+    def __init__(self, client):
+        self.client = client
+        self.ended = asyncio.Event()
+        self.reason = None
+        self.greeted = False  # a CONNACK came
+        self.up = False  # and the SUBACK for all remembered filters
+        self.lasted = False
+        self.unacknowledged = {}  # packet identifier -> the publisher's _Receipt
+        self._subscribing = {}  # packet identifier -> number of filters asked for, 0 for an UNSUBSCRIBE
+        self._first_subscribe = 0
+        self._identifier = 0
+        self._queue = []  # (packet, _Receipt or None), kept until written
+        self._mail = asyncio.Event()
+        self._begun = False
+        self._closed = asyncio.Event()
+        self._tasks = []
+        self._spawn(self._hold)
+        self._spawn(self._deadline)
+
+    # -- for the client
+
+    def end(self, reason):
+        """Ask for the end; the first reason stays."""
+        if self.reason is None:
+            self.reason = reason
+            self.ended.set()
+
+    def leave(self):
+        """End in good order if there is anything to say goodbye to, and in bounded time."""
+        if not self.greeted:
+            self.end("stopped")
+            return
+        self._send(packets.disconnect())
+        self._spawn(later, FAREWELL_S, self.end, "stopped")
+
+    def tear_down(self):
+        """Cancel the tasks and wake whoever waits. `_hold` closes the socket at its next turn."""
+        for task in self._tasks:
+            task.cancel()
+        for _, receipt in self._queue:
+            if receipt is not None:
+                receipt.settle(False)
+        for receipt in self.unacknowledged.values():
+            receipt.settle(False)
+
+    async def closed(self):
+        """Wait until the socket is closed. (A task cancelled before its first step never began, nor
+        opened any.)"""
+        if self._begun:
+            await self._closed.wait()
+
+    def subscribe(self, filters):
+        """Send one SUBSCRIBE; returns its packet identifier."""
+        identifier = self._new_identifier()
+        self._subscribing[identifier] = len(filters)
+        self._send(packets.subscribe(identifier, filters))
+        return identifier
+
+    def unsubscribe(self, topic_filter):
+        """Send an UNSUBSCRIBE."""
+        identifier = self._new_identifier()
+        self._subscribing[identifier] = 0
+        self._send(packets.unsubscribe(identifier, topic_filter))
+
+    def publish(self, topic, payload, qos, retain):
+        """Queue a PUBLISH: (packet identifier, _Receipt). Raises QueueFull, ValueError."""
+        if len(self._queue) >= QUEUE_MOST or (qos and len(self.unacknowledged) >= IN_FLIGHT_MOST):
+            raise QueueFull("too many messages wait")
+        receipt = _Receipt()
+        identifier = self._new_identifier() if qos else 0
+        packet = packets.publish(topic, payload, qos, retain, identifier)
+        if qos:
+            self.unacknowledged[identifier] = receipt
+        self._send(packet, None if qos else receipt)
+        return identifier, receipt
+
+    def _new_identifier(self):
+        while True:
+            self._identifier = self._identifier % 65535 + 1
+            if self._identifier not in self.unacknowledged and self._identifier not in self._subscribing:
+                return self._identifier
+
+    def _send(self, packet, receipt=None):
+        self._queue.append((packet, receipt))
+        self._mail.set()
+
+    # -- the tasks
+
+    def _spawn(self, function, *arguments):
+        self._tasks.append(asyncio.create_task(self._guard(function, *arguments)))
+
+    async def _guard(self, function, *arguments):
+        try:
+            await function(*arguments)
+        except packets.PacketError as error:
+            self.end(error.reason)
+        except mqtt_socket.Untrusted as error:
+            self.end(error.reason)
+        except (OSError, EOFError):
+            self.end("link-lost" if self.greeted else "connect-failed")
+        except Exception as error:
+            self.end("memory" if isinstance(error, MemoryError) else "internal-error")
+            mqtt_socket.print_exception(error)
+
+    async def _hold(self):
+        self._begun = True
+        writer = None
+        try:
+            reader, writer = await mqtt_socket.connect(self.client.address, self.client.hello)
+            self.client.bytes_sent += len(self.client.hello)
+            await self._converse(reader, writer)
+        finally:
+            try:
+                if writer is not None:
+                    await mqtt_socket.close(writer)
+            finally:
+                self._closed.set()
+
+    async def _converse(self, reader, writer):
+        client = self.client
+        incoming = Incoming(reader, client)
+        packet = await incoming.packet()
+        if packet[0] != packets.CONNACK or (packet[1] and client.clean):
+            raise packets.PacketError("malformed", "first packet")  # [MQTT-3.2.0-1], [MQTT-3.2.2-1]
+        if packet[2]:
+            self.end("refused-%d" % packet[2])
+            return
+        self.greeted = True
+        self._spawn(self._write, writer)
+        self._spawn(self._keep_alive)
+        if client.filters:
+            self._first_subscribe = self.subscribe(client.filters)
+        else:
+            self._come_up()
+        while True:
+            await self._handle(await incoming.packet())
+
+    async def _handle(self, packet):
+        kind = packet[0]
+        if kind == packets.PUBLISH:
+            await self._handle_publish(packet)
+        elif kind == packets.PUBACK:
+            receipt = self.unacknowledged.pop(packet[1], None)
+            if receipt is None:
+                self.client.count("unknown-ack")
+            else:
+                receipt.settle(True)
+        elif kind == packets.SUBACK:
+            self._handle_suback(packet[1], packet[2])
+        elif kind == packets.UNSUBACK:
+            if self._subscribing.pop(packet[1], None) != 0:
+                self.client.count("unknown-ack")
+        elif kind == packets.CONNACK:
+            raise packets.PacketError("malformed", "second connack")
+
+    async def _handle_publish(self, packet):
+        _, topic, payload, qos, retain, identifier = packet
+        self.client.call(self.client.on_message, topic, payload, retain)
+        if qos:
+            receipt = _Receipt() if len(self._queue) >= QUEUE_MOST else None
+            self._send(packets.puback(identifier), receipt)
+            if receipt is not None:
+                await receipt.wait()  # a broker that does not read is not read from either
+
+    def _handle_suback(self, identifier, codes):
+        count = self._subscribing.pop(identifier, None)
+        if count is None:
+            self.client.count("unknown-ack")
+            return
+        if len(codes) != count:
+            raise packets.PacketError("malformed", "suback length")
+        for code in codes:
+            if code == packets.FAILURE:
+                self.client.count("subscribe-refused")
+        if identifier == self._first_subscribe:
+            self._come_up()
+
+    def _come_up(self):
+        self.up = True
+        self.client.links += 1
+        self.client.call(self.client.on_link, True)
+
+    async def _write(self, writer):
+        while True:
+            await self._mail.wait()
+            self._mail.clear()
+            while self._queue:
+                packet, receipt = self._queue[0]
+                writer.write(packet)
+                await writer.drain()  # one at a time: MicroPython concatenates whatever the socket does not take
+                self._queue.pop(0)
+                self.client.bytes_sent += len(packet)
+                if receipt is not None:
+                    receipt.settle(True)
+                if packet == packets.disconnect():
+                    self.end("stopped")
+
+    async def _keep_alive(self):
+        """Ping if nothing was sent, or nothing received, since the last look: silent for 0.9
+        keepalive at most.
+
+        A broker that answers pings and nothing else is none: it gets ACKNOWLEDGE_S for a PUBACK,
+        and must read.
+        """
+        client = self.client
+        while True:
+            client.alive()
+            sent, received = client.bytes_sent, client.bytes_received
+            head = self._queue[0] if self._queue else None
+            await asyncio.sleep(client.keepalive * 0.4)
+            if head and self._queue and self._queue[0] is head:
+                self.end("write-timeout")
+            if self._overdue():
+                self.end("ack-timeout")
+            if client.bytes_sent != sent and client.bytes_received != received:
+                continue
+            received = client.bytes_received
+            self._send(packets.pingreq())
+            await asyncio.sleep(client.ping_timeout)
+            if client.bytes_received == received:
+                self.end("ping-timeout")
+
+    def _overdue(self):
+        now = ticks_ms()
+        return any(ticks_diff(now, r.since) > ACKNOWLEDGE_S * 1000 for r in self.unacknowledged.values())
+
+    async def _deadline(self):
+        await asyncio.sleep(self.client.connect_timeout)
+        if self.up:
+            self.lasted = True
+        else:
+            self.end("connect-timeout")
+
+
+async def later(seconds, function, *arguments):
+    """Call `function` after `seconds`."""
+    await asyncio.sleep(seconds)
+    function(*arguments)

@@ -1,0 +1,75 @@
+"""What must be there before a link is tried: the Wi-Fi, a clock that the certificate's first day
+does not lie before, an address.
+
+The address is what the settings say. Where they have a name, the network's name server is asked;
+where they have none, the local network is (discovery). Neither is trusted: the certificate must be
+the one for the provisioned name, by the provisioned authority.
+"""
+
+import asyncio
+
+from agent.runtime.unload import unload
+
+LOOK_S = 1
+
+
+def is_address(host):
+    """Tell whether `host` is an IPv4 address "a.b.c.d" and not a name."""
+    parts = host.split(".")
+    return len(parts) == 4 and all(part.isdigit() and len(part) <= 3 and int(part) < 256 for part in parts)
+
+
+class NoAddress(OSError):
+    """Nobody knows where the broker is."""
+
+
+class Reach:
+    """Sets the address of `client` before each of its links: set client.prepare to `prepare`.
+
+    `host` is an IPv4 address, a name, or None, and `port` goes with it; `deployment` is what to
+    discover; `wifi` a Wifi or None; `clock` a Clock.
+    """
+
+    def __init__(self, client, host, port, deployment, wifi, clock):
+        self._client = client
+        self._host = host
+        self._port = port
+        self._deployment = deployment
+        self._wifi = wifi
+        self._clock = clock
+        self._candidates = []
+        self._early = 0
+
+    async def prepare(self):
+        """Return when a link can be tried. Raises OSError: nobody knows where."""
+        while self._wifi and not self._wifi.joined():
+            self._client.alive()
+            await asyncio.sleep(LOOK_S)
+        early = self._client.counters.get("not-yet-valid", 0)
+        if early > self._early:
+            self._early = early
+            self._clock.doubt()
+        if self._host and (is_address(self._host) or not self._wifi):
+            return  # without a Wi-Fi of its own this is no board: the host's getaddrinfo may take its time
+        if not self._candidates:
+            self._candidates = await self._search()
+            unload()
+        if not self._candidates:
+            raise NoAddress()
+        host, port = self._candidates.pop(0)  # the next one if this is of no use
+        self._client.address = (host, port) + self._client.address[2:]
+
+    async def _search(self):
+        if not self._host:
+            from agent.runtime.net import discovery
+
+            return await discovery.find(self._deployment)
+        from agent.runtime.net import names as resolve
+        from agent.wire.dns import DnsError
+
+        server = self._wifi.name_server()
+        try:
+            found = await resolve.find(server, self._host) if server else []
+        except DnsError:
+            return []
+        return [(host, self._port) for host in found]

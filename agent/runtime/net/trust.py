@@ -1,0 +1,13 @@
+"""Whom a board trusts to vouch for its broker."""
+
+import ssl
+
+
+def load(path):
+    """Return an SSLContext that trusts the authority whose certificate, DER, is at `path`. Raises
+    OSError, ValueError."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.verify_mode = ssl.CERT_REQUIRED  # MicroPython checks nothing unless told to
+    with open(path, "rb") as file:
+        context.load_verify_locations(cadata=file.read())  # given a path, CPython wants PEM and MicroPython DER
+    return context

@@ -1,0 +1,148 @@
+"""The Wi-Fi station of a board: joins its network, notices when it is gone, joins again, for years.
+
+The radio is not run by the tests: this module is, with a driver of the tests' own in the place of
+network.WLAN, and the differences between the drivers of the CYW43 (Pico W) and the ESP32 are taken
+from MicroPython's documentation.
+
+Power saving is off unless the settings ask for it: a board at a meter has a supply, and with it on
+a CYW43 answers late and loses its access point. An ESP32 that a P1 port supplies (250 mA) may need
+it on.
+"""
+
+import asyncio
+
+JOIN_S = 20  # for one attempt
+LOOK_S = 1
+SETTLE = 8  # quarters of a second in which status() may still tell of the attempt before
+BACKOFF_FIRST_S = 1
+BACKOFF_CAP_S = 120
+RECYCLE_AFTER = 5  # attempts in a row that failed: the driver is switched off and on
+_FAILED = (-1, -2, -3, 200, 201, 202, 203, 204)  # status(): the CYW43's failures, then the ESP32's
+
+
+class Wifi:
+    """`wlan` is a network.WLAN of the station kind; `ssid` and `password` are texts, the latter ""
+    for an open network.
+
+    `random()` returns a float in [0, 1). `log(event, fields)` is told when the network is joined,
+    and lost. `joins`, `losses`, `failures` and `recycles` count. `on_rejoin()`, if set, is called
+    when the network was lost and is back.
+    """
+
+    def __init__(self, wlan, ssid, password, log, power_save=False, random=None):
+        if random is None:
+            from random import random
+        self.joins = 0
+        self.losses = 0
+        self.failures = 0
+        self.recycles = 0
+        self.on_rejoin = None
+        self._wlan = wlan
+        self._ssid = ssid
+        self._password = password
+        self._power_save = power_save
+        self._log = log
+        self._random = random
+
+    def joined(self):
+        """Tell whether the station has an address."""
+        return bool(self._wlan.isconnected())
+
+    def rssi(self):
+        """The signal's strength in dBm, or None: not joined, or the driver does not tell."""
+        try:
+            value = self._wlan.status("rssi") if self.joined() else None
+        except (OSError, ValueError, TypeError):
+            return None
+        return value if isinstance(value, int) and -127 <= value < 0 else None
+
+    def name_server(self):
+        """The IPv4 address of the name server as text, or None."""
+        server = self._wlan.ifconfig()[3] if self.joined() else "0.0.0.0"  # noqa: S104  no address, not any
+        return None if server == "0.0.0.0" else server  # noqa: S104
+
+    async def run(self, alive):
+        """Keep the network joined, for ever; `alive()` is called every few seconds. A driver that
+        fails is one failure more."""
+        delay = BACKOFF_FIRST_S
+        failed = 0
+        self._switch_on()
+        while True:
+            alive()
+            if self.joined():
+                delay = BACKOFF_FIRST_S
+                failed = 0
+                await self._watch(alive)
+            elif await self._join(alive):
+                self._note_join()
+            else:
+                self.failures += 1
+                failed += 1
+                if failed % RECYCLE_AFTER == 0:
+                    await self._recycle()
+                await self._pause(delay * (1 + self._random()) / 2, alive)
+                delay = min(2 * delay, BACKOFF_CAP_S)
+
+    async def _watch(self, alive):
+        """Return when the network is lost."""
+        while self.joined():
+            alive()
+            await asyncio.sleep(LOOK_S)
+        self.losses += 1
+        self._log("wifi", {"joined": False})
+
+    def _note_join(self):
+        self.joins += 1
+        self._log("wifi", {"joined": True, "address": self._wlan.ifconfig()[0]})
+        if self.losses and self.on_rejoin:
+            self.on_rejoin()
+
+    async def _join(self, alive):
+        """Try once; tell whether it worked."""
+        wlan = self._wlan
+        try:
+            wlan.disconnect()  # or an ESP32 that is still trying refuses
+        except OSError:
+            self._log("wifi", {"error": "disconnect"})
+        try:
+            wlan.connect(self._ssid, self._password) if self._password else wlan.connect(self._ssid)
+        except OSError:
+            return False
+        for look in range(4 * JOIN_S):
+            alive()
+            await asyncio.sleep(LOOK_S / 4)
+            if wlan.isconnected():
+                return True
+            if look > SETTLE and wlan.status() in _FAILED:
+                return False
+        return False
+
+    def _switch_on(self):
+        wlan = self._wlan
+        try:
+            wlan.active(True)
+            wlan.config(pm=wlan.PM_POWERSAVE if self._power_save else wlan.PM_NONE)
+        except (OSError, ValueError, AttributeError) as error:
+            self._log("wifi", {"error": repr(error)})
+        try:
+            wlan.config(
+                reconnects=0
+            )  # an ESP32 tries for ever by itself, at its own pace; a CYW43 knows no such setting
+        except (OSError, ValueError):
+            return
+
+    async def _recycle(self):
+        """Off and on again: the cure for a driver that has lost its way."""
+        self.recycles += 1
+        try:
+            self._wlan.active(False)
+        except OSError:
+            self._log("wifi", {"error": "off"})
+        await asyncio.sleep(LOOK_S)
+        self._switch_on()
+
+    async def _pause(self, seconds, alive):
+        while seconds > 0:
+            alive()
+            await asyncio.sleep(min(seconds, LOOK_S))
+            seconds -= LOOK_S

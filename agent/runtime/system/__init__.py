@@ -1,0 +1,1 @@
+"""The board itself: clock, watchdog, ticks, diagnostics."""

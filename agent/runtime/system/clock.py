@@ -1,0 +1,120 @@
+"""What time it is, from the coordinator's authenticated messages alone, and how long the board has
+run.
+
+No round depends on it: rounds are ordered by their numbers. It is for the console, for diagnostics,
+and for TLS: MicroPython's TLS, on every port, checks the dates of certificates against the board's
+real-time clock, which begins in 2000 or 2021 after a power cut. So a board starts from the latest
+time that it knows to be past: when it was provisioned, or what it kept in its flash, at most once a
+day, since. That can lie before the certificate's first day, if this is newer than the board's last
+day with power; `doubt` then tries later times, until the link is up and the coordinator tells the
+right one.
+
+Within an epoch the time never goes back by more than BACK_MOST below the latest that a message
+told. The authority's next roster sets the coordinator free to correct a clock that was far ahead;
+provisioning anew forgets what was kept.
+"""
+
+import struct
+
+from agent.runtime.flash.store import StoreError
+from agent.runtime.system.ticks import ticks_diff, ticks_ms
+
+EARLIEST = 1704067200  # 2024-01-01, Unix seconds
+LATEST = 4102444800  # 2100-01-01
+BACK_MOST = 600  # seconds
+KEEP_S = 86400
+DOUBT_S = 30 * 86400
+DOUBT_MOST = 120  # ten years of such steps
+
+_RECORD = "clock"
+
+
+class Clock:
+    """`store` keeps the time; `provisioned` is when the settings were written, in Unix seconds, 0
+    if nobody knows.
+
+    `rtc` has datetime(tuple), as machine.RTC; None where the clock is not the board's to set.
+    """
+
+    def __init__(self, store, provisioned=0, rtc=None):
+        self._store = store
+        self._provisioned = provisioned
+        self._rtc = rtc
+        self._ticks = ticks_ms()
+        self._rest_ms = 0
+        self._uptime = 0
+        self._told = False
+        self._doubts = 0
+        self._epoch, self._latest = self._read()
+        self._base = self._kept = self._latest or provisioned
+        self._since = 0  # the uptime when the time was _base
+        if self._base:
+            self._set_rtc(self._base)
+
+    def uptime(self):
+        """Seconds since this object was made. To be called every few days at least: ticks wrap
+        around after 12.4."""
+        ticks = ticks_ms()
+        passed = self._rest_ms + ticks_diff(ticks, self._ticks)
+        self._ticks = ticks
+        self._rest_ms = passed % 1000
+        self._uptime += passed // 1000
+        return self._uptime
+
+    def now(self):
+        """Unix seconds as told by the coordinator and counted on from there; 0 while it has told
+        nothing since the start."""
+        return self._now() if self._told else 0
+
+    def _now(self):
+        return self._base + self.uptime() - self._since
+
+    def set(self, epoch, seconds):
+        """Take what an authenticated message of `epoch` says; tell whether that was believed. Never
+        touches the flash."""
+        if not EARLIEST <= seconds <= LATEST:
+            return True  # a coordinator without a clock: nothing was told
+        if epoch < self._epoch or (epoch == self._epoch and seconds < self._latest - BACK_MOST):
+            return False
+        self._latest = max(seconds, self._latest) if epoch == self._epoch else seconds
+        self._epoch = epoch
+        self._since = self.uptime()
+        self._base = seconds
+        self._told = True
+        self._doubts = 0
+        self._set_rtc(seconds)
+        return True
+
+    def keep(self):
+        """Keep the time if a day has passed since that was done last. Raises StoreError."""
+        if self._told and abs(self._latest - self._kept) >= KEEP_S:
+            self._store.put(_RECORD, struct.pack(">III", self._provisioned, self._epoch, self._latest))
+            self._kept = self._latest
+
+    def doubt(self):
+        """A certificate's first day has not come, it seems: believe for the next attempt that a
+        month more has passed.
+
+        Only the real-time clock moves. Ten years on it begins again. A certificate that lasts for
+        two months is met on the way; one that is over stays refused.
+        """
+        self._doubts = self._doubts % DOUBT_MOST + 1
+        self._set_rtc(min((self._now() if self._base else EARLIEST) + self._doubts * DOUBT_S, LATEST))
+
+    def _read(self):
+        """(epoch, latest time told) as the flash has them, for these settings; (0, 0) if it has
+        not."""
+        try:
+            record = self._store.get(_RECORD)
+        except StoreError:
+            return 0, 0
+        if record is None or len(record) != 12:
+            return 0, 0
+        provisioned, epoch, latest = struct.unpack(">III", record)
+        return (epoch, latest) if provisioned == self._provisioned and EARLIEST <= latest <= LATEST else (0, 0)
+
+    def _set_rtc(self, seconds):
+        if self._rtc is not None:
+            from agent.runtime.system.calendar import calendar
+
+            self._rtc.datetime(calendar(seconds))

@@ -1,0 +1,96 @@
+"""How a board is doing, for its diagnostics message: heap, flash, radio, links, resets. Nothing
+about readings."""
+
+import gc
+import sys
+
+from agent.wire import messages
+
+_CAUSES = (None, "PWRON_RESET", "HARD_RESET", "WDT_RESET", "DEEPSLEEP_RESET", "SOFT_RESET")
+_MOST = 0xFFFFFFFF
+
+
+def reset_cause():
+    """Return why the board started last: an index into coordination.RESETS, for the boards' own
+    numbers differ."""
+    try:
+        import machine
+    except ImportError:
+        return 0
+    if not hasattr(machine, "reset_cause"):
+        return 0
+    number = machine.reset_cause()
+    for cause, name in enumerate(_CAUSES):
+        if name and getattr(machine, name, None) == number:
+            return cause
+    return 0
+
+
+class Health:
+    """What report() tells, collected from `store` and `clock`, and `wifi` if there is one.
+
+    `cause` is a reset_cause(), `version` that of the application, 0 if it has none.
+    """
+
+    def __init__(self, store, clock, wifi=None, cause=0, version=0):
+        self.heap_low = None
+        self._store = store
+        self._clock = clock
+        self._wifi = wifi
+        self._cause = cause
+        self._version = version
+
+    def collected(self):
+        """To be called just after a gc.collect(): what is free then is really free."""
+        if hasattr(gc, "mem_free"):
+            free = gc.mem_free()
+            if self.heap_low is None or free < self.heap_low:
+                self.heap_low = free
+
+    def report(self, machine, client):
+        """Return the diagnostics message of a board whose protocol machine and MQTT client these
+        are."""
+        phase, done, total = machine.progress()
+        free = gc.mem_free() if hasattr(gc, "mem_free") else 0
+        wifi = self._wifi
+        health = (
+            self._clock.uptime(),
+            self._clock.now() or None,
+            self._version or None,
+            self._cause,
+            wifi.rssi() if wifi else None,
+            self.heap_low,
+            largest_block(),
+            min(self._store.puts, _MOST),
+            min(self._store.written, _MOST),
+            client.links,
+            wifi.joins if wifi else None,
+            client.counters,
+        )
+        return messages.diagnostics(phase, done, total, machine.masks(), free, machine.refused, health)
+
+
+def largest_block():
+    """Return the size in bytes of the largest piece of heap that can be had, in whole kB; None
+    where it is costly to know.
+
+    An ESP32 would make its heap larger for the asking, at the cost of the radio's.
+    """
+    if not hasattr(gc, "mem_free") or sys.platform == "esp32":
+        return None
+    gc.collect()
+    gc.disable()  # or each failure would collect again
+    try:
+        low, high = 0, gc.mem_free() // 1024
+        while low < high:
+            middle = (low + high + 1) // 2
+            try:
+                bytearray(middle * 1024)
+                low = middle
+            except MemoryError:
+                high = middle - 1
+            if middle == low:
+                gc.collect()  # what was just taken is free again
+    finally:
+        gc.enable()
+    return low * 1024

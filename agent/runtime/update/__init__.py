@@ -1,0 +1,1 @@
+"""Updates over the air: versions, staging, installing."""

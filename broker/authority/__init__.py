@@ -1,0 +1,1 @@
+"""The authority, offline: members, rosters, policies, releases."""

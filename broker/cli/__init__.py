@@ -1,0 +1,1 @@
+"""The `hum` command: a module for each group of commands."""

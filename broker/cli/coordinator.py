@@ -1,0 +1,148 @@
+"""`hum coordinator`: make the coordinator's folder, run it, and see how its groups and boards
+are."""
+
+import asyncio
+import json
+import logging
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from broker.authority.authority import read_public
+from broker.cli.options import (
+    MILLION,
+    STATE,
+    AsJson,
+    CertificateAuthority,
+    Credentials,
+    Host,
+    Port,
+    StateFolder,
+    link_to,
+    show,
+    show_table,
+)
+from broker.cli.signer import signer
+from broker.coordinator.home import Home, HomeError
+from broker.coordinator.machine import Machine
+from broker.coordinator.schedule import Schedule
+from broker.coordinator.service import Link, Service
+
+GROUP_COLUMNS = ["group", "epoch", "members", "next_round", "phase", "ready", "wrong", "epsilon_spent"]
+BOARD_COLUMNS = ["device", "age_s", "phase", "masks", "version", "uptime_s", "reset", "rssi_dbm", "links"]
+BOARD_COLUMNS += ["heap_low", "flash_bytes"]
+
+coordinator_app = typer.Typer(help="Run the coordinator: opens rounds, learns sums and nothing else.")
+coordinator_app.command("signer")(signer)
+
+
+@coordinator_app.command("init")
+def coordinator_init(
+    deployment: Annotated[str, typer.Argument(help="The deployment's name.")],
+    authority: Annotated[str, typer.Option("--authority", help="The authority's public key (hexadecimal).")],
+    state: StateFolder = STATE,
+    as_json: AsJson = False,
+) -> None:
+    """Make the coordinator's folder and print its public key, for the roster."""
+    home = Home.init(state, deployment, read_public(authority))
+    show(as_json, {"deployment": deployment, "coordinator": home.public})
+
+
+@coordinator_app.callback(invoke_without_command=True)
+def coordinator(
+    context: typer.Context,
+    state: StateFolder = STATE,
+    roster: Annotated[list[str] | None, typer.Option(help="GROUP=FILE, a signed roster to adopt; repeatable.")] = None,
+    host: Host = "127.0.0.1",
+    port: Port = 8883,
+    credentials: Credentials = None,
+    ca: CertificateAuthority = None,
+    interval: Annotated[float, typer.Option(help="Seconds from one round's opening to the next.", min=0.1)] = 1800.0,
+    window: Annotated[
+        float, typer.Option(help="Seconds that a round takes contributions, at most 4/5 of the interval.", min=0.1)
+    ] = 60.0,
+    answers: Annotated[
+        float, typer.Option(help="Seconds to wait for answers to a roll call, until the next round at most.", min=0.1)
+    ] = 600.0,
+    patience: Annotated[float, typer.Option(help="Seconds to wait for boards that still make masks.", min=0)] = 600.0,
+    rounds: Annotated[int | None, typer.Option(help="Stop after so many rounds of the epoch.", min=1)] = None,
+    announce: Annotated[
+        bool | None,
+        typer.Option(
+            "--announce/--no-announce",
+            help="Tell the local network where the broker is; if not said, only where --host is not this machine's loopback.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Run the coordinator until Ctrl-C (or --rounds). Its log goes to standard error."""
+    if context.invoked_subcommand:
+        return
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    link = link_to(host, port, credentials, ca)
+    home = Home(state)
+    with home.lock():
+        _adopt(home, roster or [])
+        machines = home.machines(Schedule(interval, window, patience, rounds, answers))
+        if not machines:
+            raise HomeError("no roster yet; sign one with `hum authority roster` and give it with --roster GROUP=FILE")
+        service = Service(home.deployment, machines, home.storage, link)
+        asyncio.run(_serve(service, home.deployment, link, announce))
+
+
+async def _serve(service: Service, deployment: str, link: Link, announce: bool | None) -> None:
+    from broker.transport.announce import announced  # no other command waits for its library
+
+    async with announced(deployment, link.host, link.port, announce):
+        await service.run()
+
+
+def _adopt(home: Home, rosters: list[str]) -> None:
+    for entry in rosters:
+        group, _, path = entry.partition("=")
+        if not path or not Path(path).is_file():
+            raise HomeError(f"--roster {entry}: GROUP=FILE with a signed roster is wanted")
+        home.adopt(group, Path(path).read_bytes())
+
+
+@coordinator_app.command("status")
+def coordinator_status(state: StateFolder = STATE, as_json: AsJson = False) -> None:
+    """Show groups, rounds, whose answers were wrong in the last one, what queries have cost each
+    board, how many inputs were refused for which reason, and how the boards say that they are:
+    unauthenticated.
+    """
+    home = Home(state)
+    groups = [_group(home, machine) for machine in home.machines(Schedule(1, 1, 0))]
+    boards = _boards(home)
+    refused = home.storage.refusals()
+    if as_json:
+        print(json.dumps({"deployment": home.deployment, "groups": groups, "refused": refused, "boards": boards}))
+        return
+    show_table("Groups", GROUP_COLUMNS, groups)
+    show_table("Boards", BOARD_COLUMNS, boards)
+    show_table("Refused inputs", ["reason", "count"], [{"reason": k, "count": v} for k, v in refused.items()])
+
+
+def _group(home: Home, machine: Machine) -> dict[str, Any]:
+    place = machine.place
+    last = home.storage.results(place.group, 1)
+    return {
+        "group": place.group,
+        "epoch": place.epoch,
+        "members": len(place.roster.members),
+        "next_round": machine.next_round,
+        "phase": machine.phase,
+        "ready": machine.ready_members,
+        "wrong": last[0]["wrong"] if last else [],
+        "epsilon_spent": home.storage.queries.spent(place.group) / MILLION,
+    }
+
+
+def _boards(home: Home) -> list[dict[str, Any]]:
+    now = time.time()
+    return [
+        {"device": device, "age_s": round(max(now - at, 0))} | report
+        for device, (at, report) in home.storage.health().items()
+    ]

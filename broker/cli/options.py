@@ -1,0 +1,67 @@
+"""What commands of several modules share: options, and how results are shown."""
+
+import json
+import ssl
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from agent.wire import topics
+from broker.coordinator.service import Link
+from broker.deploy.mosquitto import configuration
+
+AuthorityFolder = Annotated[Path, typer.Option("--dir", help="The authority's folder. Keep it offline.")]
+StateFolder = Annotated[Path, typer.Option("--state", help="The coordinator's folder.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+BoardName = Annotated[
+    str | None, typer.Option("--board", help="The kind of board; by default the built folder's name.")
+]
+Host = Annotated[str, typer.Option(help="The broker's address.")]
+Port = Annotated[int, typer.Option(help="The broker's port.", min=1, max=65535)]
+Credentials = Annotated[Path | None, typer.Option(help="credentials.json of `hum broker`.")]
+CertificateAuthority = Annotated[Path | None, typer.Option(help="Certificate authority of the broker; turns TLS on.")]
+
+AUTHORITY = Path("authority")
+STATE = Path("coordinator")
+
+MILLION = 1_000_000  # epsilons are kept in millionths, so that budgets add up exactly
+
+
+def millionths(epsilon: float) -> int:
+    """Return `epsilon` as it is kept."""
+    return round(epsilon * MILLION)
+
+
+def one_line(error: Exception) -> str:
+    """Return the first line of what an error says, its kind where it says nothing."""
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
+def show(as_json: bool, fields: dict[str, Any]) -> None:
+    """Print the fields of a result."""
+    if as_json:
+        print(json.dumps(fields))
+    else:
+        for key, value in fields.items():
+            print(f"{key}: {value}")
+
+
+def show_table(title: str, columns: list[str], rows: list[dict[str, Any]]) -> None:
+    """Print rows, of which some may lack or have None in a column, for people."""
+    table = Table(title=title, title_justify="left")
+    for column in columns:
+        table.add_column(column)
+    for row in rows:
+        table.add_row(*("-" if row.get(column) is None else str(row[column]) for column in columns))
+    Console().print(table)
+
+
+def link_to(host: str, port: int, credentials: Path | None, ca: Path | None) -> Link:
+    """Return where the coordinator's user goes."""
+    if ca:
+        ssl.create_default_context(cafile=ca)  # one that cannot be read is an error now, not a link that never comes
+    password = configuration.read_password(credentials, topics.COORDINATOR) if credentials else None
+    return Link(host, port, topics.COORDINATOR if password else None, password, str(ca) if ca else None)

@@ -1,0 +1,71 @@
+"""What a request becomes: a query under a number, the plan that boards answer it by, and what it
+costs them; or why it is not asked."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from agent.protocols.gossip.admission import PACKET_MOST
+from agent.protocols.gossip.functions import FunctionError
+from agent.protocols.gossip.onion import proof
+from agent.protocols.gossip.plan import Plan, PlanError
+from agent.protocols.gossip.privacy.terms import PrivacyError
+from agent.protocols.gossip.query_function import SEED, function_of, terms_of
+from agent.wire import queries
+from agent.wire.queries import Query
+from broker.coordinator.protocols.gossip.leaders import BYZANTINE
+from broker.coordinator.protocols.gossip.queries import Request
+from broker.coordinator.scope import Place
+
+MEMBERS_LEAST = 3
+
+
+class NotAsked(Exception):
+    """The request is not asked of anybody. args[0] is the named reason."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """`plan` is a Plan; `cost` in millionths of epsilon is what it takes from each board, None for
+    a loss without bound."""
+
+    query: Query
+    plan: Any
+    cost: int | None
+
+
+def asked(request: Request, place: Place, tolerate: int, number: int, absent: int, unix_time: int) -> Asked:
+    """Make the query `number` of what is requested, with the bitmap of the `absent` members. Raises
+    NotAsked."""
+    living = len(place.roster.members) - absent.bit_count()
+    if living < MEMBERS_LEAST:
+        raise NotAsked("too-few")
+    slot = next((slot for slot in place.roster.slots if slot[0] == request.slot), None)
+    if slot is None:
+        raise NotAsked("unknown-slot")
+    if number > queries.NUMBER_MOST:
+        raise NotAsked("epoch-used-up")
+    cost = None
+    try:
+        plan = _plan(request, place, tolerate, number)
+        if request.epsilon or request.record_epsilon:
+            cost = terms_of(request, slot, tolerate, plan.groups, living).cost
+    except (FunctionError, PlanError, PrivacyError) as error:
+        raise NotAsked(error.args[0]) from None
+    if plan.message_size > PACKET_MOST:
+        raise NotAsked("too-large")
+    what = (request.slot, request.function, request.parameters, request.between)
+    how = (absent, request.period, unix_time, request.epsilon, request.record_epsilon)
+    return Asked(Query(place.epoch, number, place.digest, *what, *how), plan, cost)
+
+
+def _plan(request: Request, place: Place, tolerate: int, number: int) -> Any:
+    function = function_of(request.function, request.parameters, request.between)
+    return Plan(
+        place.roster.protocol,
+        number,
+        len(place.roster.members),
+        tolerate,
+        function,
+        seed_bytes=SEED if request.epsilon else 0,
+        proof_bytes=proof.SIZE if place.roster.protocol == BYZANTINE else 0,
+    )

@@ -1,0 +1,225 @@
+"""The coordinator's side of anonymous queries: a sans-IO machine, events in, actions out (diagram
+in docs/architecture.md).
+
+Requests wait in order. One is open at a time: asked of all members at once, and over when all
+leaders have sent their group's result, or when the schedule, which is public, has run out. An
+answer that is not believed (broker/coordinator/protocols/gossip/leaders.py) is told nobody.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from agent import protocols
+from agent.crypto import p256
+from agent.crypto.errors import CryptoError
+from agent.protocols.gossip.group import tolerated
+from agent.protocols.gossip.inquiry import aggregate_nonce
+from agent.protocols.gossip.machine import ready_nonce
+from agent.protocols.gossip.onion import signing
+from agent.protocols.gossip.pair_keys import query_keys
+from agent.wire import answers, messages
+from broker.coordinator.actions import Action, Saved
+from broker.coordinator.outgoing import Notices
+from broker.coordinator.protocols.gossip import queries as records
+from broker.coordinator.protocols.gossip.asking import Asked, NotAsked, asked
+from broker.coordinator.protocols.gossip.blind_signer import BlindSigner, BlindSignerError
+from broker.coordinator.protocols.gossip.leaders import Leaders, NoAnswer
+from broker.coordinator.protocols.gossip.queries import CloseQuery, OpenQuery, Request
+from broker.coordinator.schedule import Schedule
+from broker.coordinator.scope import Place
+from broker.coordinator.upload_filter import UPLOAD_MOST, Gate, Refused, Upload
+
+GRACE_S = 1.0  # what a leader's result may take to get here
+
+
+@dataclass(frozen=True)
+class Open:
+    """The query that is open, for which request, and what its leaders have sent. It is over at
+    `ends_at` at the latest."""
+
+    request: int
+    asked: Asked
+    leaders: Leaders
+    opened_at: float
+    ends_at: float
+
+
+class Gossip:
+    """One group of one epoch. Times are seconds of one monotonic clock, but for `unix_time()`,
+    which boards are told. `refused` counts refusals by named reason. Of the schedule only the
+    patience with boards that make their keys is a query's."""
+
+    def __init__(
+        self,
+        place: Place,
+        private: bytes,
+        result_key: bytes,
+        schedule: Schedule,
+        saved: Saved,
+        unix_time: Callable[[], float] = time.time,
+    ) -> None:
+        self.place = place
+        takers = {"ready": self._on_ready, "aggregate": self._on_aggregate, "blind": self._on_blind}
+        self._gate = Gate(place, takers, UPLOAD_MOST + answers.STATE_MOST)
+        self.refused = self._gate.refused
+        try:
+            self._tolerate = tolerated(place.roster.parameters)
+        except protocols.Refused as error:
+            raise CryptoError(error.args[0]) from None
+        self._keys: dict[str, bytes] = {}
+        query_tag_keys: dict[str, bytes] = {}
+        for name, public in place.roster.members:
+            self._keys[name], query_tag_keys[name] = query_keys(p256.ecdh(private, public), place.digest, name)
+        self._notices = Notices(place, private, result_key, query_tag_keys)
+        self._patience = schedule.patience
+        self._unix_time = unix_time
+        self._names = place.roster.names()
+        self._number = saved.queries.last_number
+        self._left_open = saved.queries.open_request
+        self._last_outcome = saved.queries.last_outcome
+        self._waiting: list[Request] = []
+        self._ready: set[str] = set()
+        self._offline: set[str] = set()
+        self.signer: BlindSigner | None = None  # of gossip-bft
+        self._open: Open | None = None
+        self._since: float | None = None
+
+    @property
+    def finished(self) -> bool:
+        """There may always be another query."""
+        return False
+
+    @property
+    def phase(self) -> str:
+        """Between queries "idle", else "open"."""
+        return "open" if self._open else "idle"
+
+    @property
+    def next_round(self) -> int:
+        """The number of the query that is open, or of the next one."""
+        return self._number + (self._open is None)
+
+    @property
+    def ready_members(self) -> int:
+        """How many members have their keys and are online."""
+        return len(self._ready - self._offline)
+
+    # -- events
+
+    def link_up(self, now: float) -> list[Action]:
+        """The link is (again) there: publish all that is retained, for a broker may have lost
+        it."""
+        if self._since is None:
+            self._since = now
+        actions: list[Action] = [self._notices.retained("roster", self.place.signed_roster)]
+        if self._last_outcome:
+            actions.append(self._notices.retained("result", self._last_outcome))
+        return actions
+
+    def ask(self, waiting: Sequence[Request]) -> None:
+        """These requests wait, in this order. One that waited before and is not among them is not
+        asked any more: who wanted the answer has given up, and boards have a budget."""
+        self._waiting = list(waiting)
+
+    def message(self, device: str, kind: str, payload: bytes, now: float) -> list[Action]:
+        """Take what `device` published to its `kind` topic."""
+        actions = self._gate.take(device, kind, payload)
+        return [] if actions is None else [*actions, *self.tick(now)]
+
+    def presence(self, device: str, online: bool, now: float) -> list[Action]:
+        """`device`, or its last will, says whether it is online: who is not is announced absent.
+        Who is no member is ignored."""
+        if device in self._keys:
+            (self._offline.discard if online else self._offline.add)(device)
+        return self.tick(now)
+
+    def tick(self, now: float) -> list[Action]:
+        """Time has passed: open the next query, or end the one that is open."""
+        if self._left_open is not None:
+            # Its schedule went on without this process, and the results of the leaders are gone.
+            number, self._left_open = self._left_open, None
+            return [CloseQuery(number, records.INCOMPLETE, "restarted")]
+        if self._open:
+            return self._close(self._open, now) if self._open.leaders.answered() or now >= self._open.ends_at else []
+        if self._waiting and self._since is not None and self._may_open(self._since, now):
+            return self._begin(self._waiting.pop(0), now)
+        return []
+
+    def prepare(self) -> None:
+        """There is nothing to compute ahead."""
+
+    # -- messages
+
+    def _on_ready(self, upload: Upload) -> list[Action]:
+        if upload.envelope.nonce != ready_nonce() or upload.envelope.round:
+            raise Refused("malformed")
+        messages.read_nothing(self._opened("ready", upload))
+        self._ready.add(upload.device)
+        return []
+
+    def _on_blind(self, upload: Upload) -> list[Action]:
+        number = upload.envelope.round
+        if self._open is None or number != self._number or self.signer is None:
+            raise Refused("late")
+        if upload.envelope.nonce != signing.blind_nonce(number):
+            raise Refused("malformed")
+        request = signing.read_request(self._opened("blind", upload))
+        try:
+            signature = self.signer.sign(self.place.group, self.place.epoch, number, upload.device, request)
+        except BlindSignerError as error:
+            raise Refused(error.args[0]) from None
+        return [self._notices.signature(number, upload.device, signature)]
+
+    def _on_aggregate(self, upload: Upload) -> list[Action]:
+        number = upload.envelope.round
+        if self._open is None or number != self._number:
+            raise Refused("late")
+        leader, data = answers.read_aggregate(self._opened("aggregate", upload), self._open.asked.plan.partial_size + 2)
+        if upload.envelope.nonce != aggregate_nonce(leader, number):
+            raise Refused("malformed")
+        self._open.leaders.take(upload.device, leader, data)
+        return []
+
+    def _opened(self, kind: str, upload: Upload) -> bytes:
+        context = self.place.up(kind, upload.envelope.round, upload.device)
+        return bytes(upload.envelope.open(self._keys[upload.device], context))
+
+    # -- queries
+
+    def _may_open(self, since: float, now: float) -> bool:
+        waited_for = set(self._names) - self._ready - self._offline
+        return not waited_for or now >= since + self._patience
+
+    def _begin(self, request: Request, now: float) -> list[Action]:
+        there = self._ready - self._offline
+        absent = sum(1 << index for index, name in enumerate(self._names) if name not in there)
+        try:
+            chosen = asked(request, self.place, self._tolerate, self._number + 1, absent, int(self._unix_time()))
+        except NotAsked as error:
+            return [CloseQuery(request.id, records.REFUSED, error.args[0])]
+        self._number += 1
+        periods = chosen.plan.deadlines + (signing.periods(request.period) if chosen.plan.proof_bytes else 0)
+        ends_at = now + request.period * periods / 1000 + GRACE_S
+        leaders = Leaders(chosen.plan, self._names, absent, self._tolerate)
+        self._open = Open(request.id, chosen, leaders, now, ends_at)
+        message = self._notices.query(chosen.query)
+        place = (self.place.group, self.place.epoch, self._number)
+        return [OpenQuery(*place, request.id, message, chosen.cost), self._notices.to_all("query", message)]
+
+    def _close(self, current: Open, now: float) -> list[Action]:
+        self._open = None
+        answer, reason = None, None
+        try:
+            state = current.leaders.state()
+            answer = (state[0], state[1], bytes(current.asked.plan.function.encode(state)))
+        except NoAnswer as error:
+            reason = error.args[0]
+            self._gate.refuse(reason)
+        outcome = self._notices.outcome(current.asked.query, answer)
+        self._last_outcome = outcome
+        status = records.INCOMPLETE if answer is None else records.COMPLETE
+        count, outside, encoded = answer or (None, None, None)
+        latency_ms = (now - current.opened_at) * 1000
+        closed = CloseQuery(current.request, status, reason, count, outside, encoded, outcome, latency_ms)
+        return [closed, self._notices.retained("result", outcome)]

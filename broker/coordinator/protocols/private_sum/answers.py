@@ -1,0 +1,149 @@
+"""One round's roll call and the answers to it: which units have enough of them, and what they open
+to."""
+
+from dataclasses import dataclass
+
+from agent.joye_libert import blinding, cohorts
+from agent.joye_libert.packing import Packing, PackingError
+from agent.joye_libert.parameters import Parameters
+from agent.wire import coordination
+from broker.coordinator.actions import Answer, Contribution
+from broker.coordinator.protocols.private_sum import aggregation, recovery, roll_call
+from broker.coordinator.protocols.private_sum.aggregation import Unit
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a sum is made of: constant for a roster."""
+
+    parameters: Parameters
+    packing: Packing
+    field: blinding.Field
+    names: list[str]
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A unit's sums in slot order, and the members whose answers were found wrong."""
+
+    sums: list[int]
+    wrong: list[int]
+
+
+class Answers:
+    """The answers to the roll call `message`, which lists `present`; opens one unit after the other
+    as they come."""
+
+    def __init__(self, layout: Layout, units: list[Unit], message: bytes, present: int) -> None:
+        self.message = message
+        self.present = present
+        self.opened: dict[int, Opened] = {}
+        self.failed: set[int] = set()
+        self._layout = layout
+        self._by_device: dict[str, Answer] = {}
+        self._listed = {at: unit for at, unit in enumerate(units) if self._present(unit)}
+        self._tried: dict[int, int] = {}
+
+    def get(self, device: str) -> Answer | None:
+        """Return the answer of a member, if it is there."""
+        return self._by_device.get(device)
+
+    def add(self, answer: Answer) -> None:
+        """Take an answer that is authentic and in range."""
+        self._by_device[answer.device] = answer
+
+    def has_missing(self, index: int) -> bool:
+        """Whether members of the cohort of member `index`, who is listed, are not listed."""
+        return any(
+            index in cohort and self._missing(cohort) for unit in self._listed.values() for cohort in unit.cohorts
+        )
+
+    @property
+    def complete(self) -> bool:
+        """Whether every unit with listed members is open."""
+        return len(self.opened) == len(self._listed)
+
+    def next_unit(self) -> int | None:
+        """Return a unit to open: one with enough answers, and more than when it was tried
+        before."""
+        for at, unit in self._listed.items():
+            given = [self._given(cohort) for cohort in unit.cohorts]
+            enough = all(
+                len(points) >= cohorts.threshold(len(cohort))
+                for points, cohort in zip(given, unit.cohorts, strict=True)
+            )
+            if at not in self.opened and enough and sum(map(len, given)) > self._tried.get(at, 0):
+                return at
+        return None
+
+    def open(self, at: int, factor: int, contributions: dict[str, Contribution]) -> None:
+        """Try to open the unit `at`; `factor` is its H(round)^-K. The outcome is in `opened` or
+        `failed`."""
+        unit, layout = self._listed[at], self._layout
+        listed = self._present(unit)
+        ciphertexts = [contributions[layout.names[index]].ciphertext for index in listed]
+        self._tried[at] = sum(len(self._given(cohort)) for cohort in unit.cohorts)
+        try:
+            packed, wrong = recovery.open_unit(
+                layout.parameters,
+                aggregation.product(layout.parameters, factor, ciphertexts),
+                [self._cohort(cohort) for cohort in unit.cohorts],
+                layout.field.p,
+                lambda total: self._sums(total, len(listed)) is not None,
+            )
+        except recovery.WrongShares:
+            self.failed.add(at)
+            return
+        sums = self._sums(packed, len(listed))
+        assert sums is not None
+        self.failed.discard(at)
+        pairs = zip(unit.cohorts, wrong, strict=True)
+        self.opened[at] = Opened(sums, [cohort[x - 1] for cohort, positions in pairs for x in positions])
+
+    def status(self) -> int:
+        """Return the round's status as it stands: complete if a unit is open, invalid if one has
+        enough answers and does not open."""
+        if self.opened:
+            return coordination.COMPLETE
+        return coordination.INVALID if self.failed else coordination.INCOMPLETE
+
+    def total(self) -> list[int] | None:
+        """Return the sums over all units that are open, or None if none is."""
+        if not self.opened:
+            return None
+        return [sum(slot) for slot in zip(*(opened.sums for opened in self.opened.values()), strict=True)]
+
+    def summed(self) -> int:
+        """Return the bitmap of the members whose readings are in total()."""
+        return roll_call.bitmap(index for at in self.opened for index in self._present(self._listed[at]))
+
+    def wrong(self) -> list[str]:
+        """Return the names of the members whose answers were found wrong, in roster order."""
+        return [self._layout.names[index] for index in sorted(i for one in self.opened.values() for i in one.wrong)]
+
+    def _present(self, unit: Unit) -> list[int]:
+        return [index for cohort in unit.cohorts for index in cohort if self.present >> index & 1]
+
+    def _missing(self, cohort: list[int]) -> bool:
+        return any(not self.present >> index & 1 for index in cohort)
+
+    def _given(self, cohort: list[int]) -> dict[int, Answer]:
+        """The answers of a cohort by position."""
+        given = ((x, self._by_device.get(self._layout.names[index])) for x, index in enumerate(cohort, 1))
+        return {x: answer for x, answer in given if answer}
+
+    def _cohort(self, cohort: list[int]) -> recovery.Cohort:
+        given = self._given(cohort)
+        return recovery.Cohort(
+            len(cohort),
+            cohorts.threshold(len(cohort)),
+            self._missing(cohort),
+            {x: int.from_bytes(answer.blinding, "big") for x, answer in given.items()},
+            {x: int.from_bytes(answer.recovery, "big") for x, answer in given.items() if answer.recovery is not None},
+        )
+
+    def _sums(self, total: int, contributors: int) -> list[int] | None:
+        try:
+            return list(self._layout.packing.unpack(total, contributors))
+        except PackingError:
+            return None

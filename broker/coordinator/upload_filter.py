@@ -1,0 +1,66 @@
+"""What all that boards send up comes through, whatever the protocol: who may send what and how much
+of it, and a count of refusals."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+
+from agent.wire import messages
+from agent.wire.envelope import Envelope, EnvelopeError
+from broker.coordinator.actions import Action
+from broker.coordinator.scope import Place
+
+KINDS = ("ready", "contribution", "answer", "aggregate", "blind")  # a group's protocol takes some of them
+UPLOAD_MOST = 2048
+
+
+class Refused(Exception):
+    """An input is against the protocol. args[0] is the named reason."""
+
+
+@dataclass(frozen=True)
+class Upload:
+    """What a member sent for this epoch; its envelope is not authenticated yet. `digest` is the
+    SHA-256 of the whole of it."""
+
+    device: str
+    envelope: Envelope
+    digest: bytes
+
+
+class Gate:
+    """Hands each upload, of `most` bytes at most, to the one of `takers` for its kind. A taker that
+    does not take it raises Refused, EnvelopeError or MessageError. `refused` counts refusals by
+    named reason."""
+
+    def __init__(self, place: Place, takers: Mapping[str, Callable[[Upload], list[Action]]], most: int) -> None:
+        self.refused: dict[str, int] = {}
+        self._epoch = place.epoch
+        self._members = frozenset(place.roster.names())
+        self._takers = takers
+        self._most = most
+
+    def take(self, device: str, kind: str, payload: bytes) -> list[Action] | None:
+        """Return what comes of what `device` published to its `kind` topic; None if that was
+        refused, and counted."""
+        try:
+            if kind not in self._takers:
+                raise Refused("wrong-topic")
+            return self._takers[kind](self._read(device, payload))
+        except (Refused, EnvelopeError, messages.MessageError) as error:
+            self.refuse(error.args[0])
+            return None
+
+    def refuse(self, reason: str) -> None:
+        """Count one refusal."""
+        self.refused[reason] = self.refused.get(reason, 0) + 1
+
+    def _read(self, device: str, payload: bytes) -> Upload:
+        if device not in self._members:
+            raise Refused("not-a-member")
+        if len(payload) > self._most:
+            raise Refused("oversized")
+        envelope = Envelope(payload)
+        if envelope.epoch != self._epoch:
+            raise Refused("wrong-epoch")
+        return Upload(device, envelope, sha256(payload).digest())

@@ -1,0 +1,1 @@
+"""What a deployment runs beside Hum, configured: Mosquitto."""

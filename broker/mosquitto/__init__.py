@@ -1,1 +1,0 @@
-"""Mosquitto's configuration: generated, anonymous access off, each board confined to its own topics."""

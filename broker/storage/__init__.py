@@ -1,0 +1,1 @@
+"""The coordinator's database: tables, migrations, and what is read and written."""

@@ -1,0 +1,1 @@
+"""How the host's processes reach the network."""

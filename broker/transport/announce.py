@@ -1,0 +1,101 @@
+"""Tells the local network where the broker is, by multicast DNS, for boards that have no address of
+it (agent/runtime/net/discovery)."""
+
+import asyncio
+import contextlib
+import ipaddress
+import logging
+import socket
+from collections.abc import AsyncIterator
+
+import ifaddr
+from zeroconf import InterfaceChoice, ServiceInfo
+from zeroconf.asyncio import AsyncZeroconf
+
+log = logging.getLogger("hum.coordinator")
+
+SERVICE = "_hum._tcp.local."
+LEAVE_S = 5.0
+
+
+@contextlib.asynccontextmanager
+async def announced(
+    deployment: str,
+    host: str,
+    port: int,
+    wanted: bool | None = None,
+    interfaces: InterfaceChoice | list[str] = InterfaceChoice.All,
+) -> AsyncIterator[None]:
+    """While inside, announce the broker of `deployment` at `host` and `port`, and take that back on
+    leaving.
+
+    `wanted` None announces a broker unless it is known by an address of this machine alone, such as
+    127.0.0.1; True announces that one too, by this machine's addresses in the network; False
+    announces nothing. `interfaces` are those to announce on, by address. The announcement is made
+    beside what happens inside. Where it fails, one line in the log says so, no more.
+    """
+    if wanted is False:
+        yield
+        return
+    leaving = asyncio.Event()
+    task = asyncio.create_task(_announce(deployment, host, port, bool(wanted), interfaces, leaving))
+    try:
+        yield
+    finally:
+        leaving.set()
+        done, _ = await asyncio.wait([task], timeout=LEAVE_S)
+        if not done:
+            task.cancel()
+            await asyncio.wait([task], timeout=LEAVE_S)
+
+
+async def _announce(
+    deployment: str,
+    host: str,
+    port: int,
+    forced: bool,
+    interfaces: InterfaceChoice | list[str],
+    leaving: asyncio.Event,
+) -> None:
+    logging.getLogger("zeroconf").setLevel(logging.CRITICAL)  # what fails is one line, and that is ours
+    try:
+        addresses = await _addresses(host, forced)
+        if not addresses:
+            if forced:
+                log.warning("not announced: this machine has no address in a network")
+            return
+        async with AsyncZeroconf(interfaces=interfaces) as zeroconf:
+            service = _service(deployment, port, addresses)
+            await (await zeroconf.async_register_service(service, allow_name_change=True))
+            log.info("announced at %s, port %d", ", ".join(addresses), port)
+            await leaving.wait()  # then, on closing, the library takes it back
+    except Exception as error:  # of the library or the network, whatever it is: rounds go on without
+        log.warning("not announced: %s: %s", type(error).__name__, str(error))
+
+
+async def _addresses(host: str, forced: bool) -> list[str]:
+    """The broker's IPv4 addresses in the network; none if it is to be had on this machine only,
+    unless `forced`."""
+    found = await asyncio.get_running_loop().getaddrinfo(host, None, family=socket.AF_INET, type=socket.SOCK_STREAM)
+    addresses = sorted({str(entry[4][0]) for entry in found})
+    abroad = [address for address in addresses if not ipaddress.IPv4Address(address).is_loopback]
+    return abroad or (own_addresses() if forced else [])
+
+
+def own_addresses() -> list[str]:
+    """This machine's IPv4 addresses in its networks, without the loopback."""
+    own = [ip.ip for adapter in ifaddr.get_adapters() for ip in adapter.ips if ip.is_IPv4 and isinstance(ip.ip, str)]
+    return [address for address in sorted(own) if not ipaddress.IPv4Address(address).is_loopback]
+
+
+def _service(deployment: str, port: int, addresses: list[str]) -> ServiceInfo:
+    """The text says the deployment, for in the name a number may be added when two announce the
+    same."""
+    return ServiceInfo(
+        SERVICE,
+        f"{deployment}.{SERVICE}",
+        port=port,
+        properties={"d": deployment},
+        server=f"hum-{deployment}.local.",
+        parsed_addresses=addresses,
+    )

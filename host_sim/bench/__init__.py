@@ -1,0 +1,1 @@
+"""Measurements, each against a named baseline of the same run."""

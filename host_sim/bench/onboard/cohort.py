@@ -1,0 +1,187 @@
+"""The board's side of the cohort part of `make bench`: `micropython -m
+host_sim.bench.onboard.cohort SETTINGS.json`.
+
+A whole board, with its real machine, supervisor and flash, whose link is a pair of pipes: MQTT
+packets come in by standard input and go out by standard output, no broker in between. A message to
+the topic REPORT is answered there with one JSON object; its payload says whether the heap is
+collected for it, and watched from then on.
+"""
+
+import asyncio
+import gc
+import json
+import sys
+
+import agent.runtime  # noqa: F401  before all else, as on a board: it sets a piece of the heap aside
+from agent.protocols.private_sum.machine import PrivateSum
+from agent.runtime.net import mqtt_packets as packets
+from agent.runtime.system.ticks import ticks_diff, ticks_us
+from agent.wire.envelope import Envelope
+
+REPORT = "bench/report"
+PACKET_MOST = 8192  # bytes, as a board's client has it
+MADE = {"put": "keys", "mask": "mask", "answer": "answer", "settle": "receipt"}
+MAIL = {
+    4: "key-share",
+    5: "batch",
+}  # the nonce's first byte: agent/protocols/private_sum/secret_sharing.py, which is loaded only when it is needed
+
+
+def made_by(actions):  # type: ignore[no-untyped-def]  # MicroPython has no typing module
+    """Return what a step of idle work has finished, or None."""
+    for action in actions:
+        if action[0] == "publish":
+            return MAIL.get(Envelope(action[2]).nonce[0])
+        if action[0] in MADE:
+            return MADE[action[0]]
+    return "signature" if actions and actions[0][0] == "unload" else None
+
+
+class Timed(PrivateSum):
+    """A board's machine that keeps account: `work` maps what idle work made to [how often,
+    microseconds].
+
+    While `watch` is set the heap is collected at every step, and `most` is the most that was live,
+    in bytes. `quiet` tells whether there was nothing to do at the last step.
+    """
+
+    def __init__(self, provision):  # type: ignore[no-untyped-def]
+        super().__init__(provision)
+        self.work = {}
+        self.watch = False
+        self.most = 0
+        self.online_us = 0
+        self.quiet = False
+        self._since = 0
+
+    def message(self, topic, payload):  # type: ignore[no-untyped-def]
+        """Take a message, as the machine does."""
+        self.quiet = False
+        actions = super().message(topic, payload)
+        self.look()
+        return actions
+
+    def idle(self):  # type: ignore[no-untyped-def]
+        """Do one step of idle work, as the machine does."""
+        self.look()
+        start = ticks_us()
+        actions = super().idle()
+        self._since += ticks_diff(ticks_us(), start)
+        self.quiet = actions is None
+        made = made_by(actions or [])
+        if made:
+            account = self.work.setdefault(made, [0, 0])
+            account[0] += 1
+            account[1] += self._since
+            self._since = 0
+        return actions
+
+    def look(self):  # type: ignore[no-untyped-def]
+        """Note how much of the heap is live."""
+        if self.watch:
+            gc.collect()
+            self.most = max(self.most, gc.mem_alloc())
+
+    def log(self, event, fields):  # type: ignore[no-untyped-def]
+        """Take what a Board logs: how long a contribution took from the opening on."""
+        if event == "online":
+            self.online_us = fields["us"]
+
+    def report(self, how):  # type: ignore[no-untyped-def]
+        """Return all that is known, and begin anew with `work` and `most`. `how` is b"plain",
+        b"collect" or b"watch"."""
+        self.watch = how == b"watch"
+        if how != b"plain":
+            gc.collect()
+        live = gc.mem_alloc()
+        work, most, self.work, self.most = self.work, self.most, {}, 0
+        return {
+            "quiet": self.quiet,
+            "live": live,
+            "most": most,
+            "work": work,
+            "online_us": self.online_us,
+            "refused": self.refused,
+            "modules": [name for name in sys.modules if name.startswith("agent.")] if how == b"collect" else [],
+        }
+
+
+class Pipes:
+    """What agent.runtime.net.mqtt.Client is to a Board."""
+
+    def __init__(self, machine):  # type: ignore[no-untyped-def]
+        self.bytes_sent = self.links = 0
+        self.counters = {}
+        self.on_message = self.on_link = None
+        self._machine = machine
+        self._task = None
+
+    def subscribe(self, topic_filter):  # type: ignore[no-untyped-def]
+        """The other end of the pipes knows what a board listens to."""
+
+    async def run(self):  # type: ignore[no-untyped-def]
+        """Hand over what comes in until standard input ends."""
+        self._task = asyncio.current_task()
+        reader = asyncio.StreamReader(sys.stdin.buffer)
+        self.on_link(True)
+        while True:
+            try:
+                packet = await _packet(reader)
+            except (EOFError, asyncio.CancelledError):
+                return
+            _, topic, payload, _, retain, _ = packet
+            if topic == REPORT:
+                await self.publish(REPORT, json.dumps(self._machine.report(payload)).encode())
+            else:
+                self._hand_over(topic, payload, retain)
+
+    def _hand_over(self, topic, payload, retain):  # type: ignore[no-untyped-def]
+        try:
+            self.on_message(topic, payload, retain)
+        except MemoryError:  # a client goes on without the message too
+            self._machine.refuse("message-lost")
+
+    async def publish(self, topic, payload, qos=0, retain=False):  # type: ignore[no-untyped-def]
+        """Send one message."""
+        packet = packets.publish(topic, payload, qos, retain, qos)
+        self.bytes_sent += len(packet)
+        sys.stdout.buffer.write(packet)
+
+    async def stop(self):  # type: ignore[no-untyped-def]
+        """A task of the board has failed: let run() return, so that the board can raise it."""
+        self._task.cancel()
+
+
+async def _packet(reader):  # type: ignore[no-untyped-def]
+    """Return the next packet. Raises EOFError."""
+    decoder = packets.incoming(PACKET_MOST)
+    size = next(decoder)
+    while True:
+        data = await reader.readexactly(size)
+        try:
+            size = decoder.send(data)
+        except StopIteration as done:
+            return done.value
+
+
+def assemble(path):  # type: ignore[no-untyped-def]
+    """Return the Board whose settings are in the file at `path`."""
+    from agent.meters.simulated import SimulatedMeter
+    from agent.protocols.base.identity import Provision
+    from agent.runtime.flash.masks import MaskStock
+    from agent.runtime.flash.shares import ShareStock
+    from agent.runtime.flash.store import Store
+    from agent.runtime.supervisor import Board
+
+    with open(path) as file:
+        settings = json.load(file)
+    place = [settings[name] for name in ("deployment", "group", "device")]
+    keys = [bytes.fromhex(settings[name]) for name in ("private", "public", "authority")]
+    machine = Timed(Provision(*(place + keys), masks_target=settings["masks_target"]))
+    store = Store(settings["flash"])
+    meter = SimulatedMeter([[value] for value in settings["values"]])
+    return Board(Pipes(machine), store, MaskStock(store), ShareStock(store), machine, meter, machine.log, 86400)
+
+
+if __name__ == "__main__":
+    asyncio.run(assemble(sys.argv[1]).run())

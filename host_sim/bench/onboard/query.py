@@ -1,0 +1,155 @@
+"""The board's share of the query bench: `micropython -m host_sim.bench.onboard.query FILE` prints
+its figures as JSON.
+
+FILE has a recorded query (host_sim/bench/query.py), and then an event a line, read one at a time.
+The real machine of one virtual id lives through it with its real secrets.
+"""
+
+import gc
+import json
+import os
+import sys
+
+from agent.crypto import p256
+from agent.protocols.gossip import functions
+from agent.protocols.gossip.node import Node
+from agent.protocols.gossip.onion.secrets import Layers, Secrets
+from agent.protocols.gossip.pair_keys import PairKeys
+from agent.protocols.gossip.phases import shuffle
+from agent.protocols.gossip.plan import Plan
+from agent.runtime.system.ticks import ticks_diff, ticks_us
+
+
+class Place:
+    deployment, group = "simulated", "overlay"
+
+    def __init__(self, private):  # type: ignore[no-untyped-def]  # MicroPython has no typing module
+        self.private = private
+
+
+class Group:
+    """What Secrets needs of a board's group, which the wire bounds to 64 members."""
+
+    epoch, digest, index = 1, bytes(32), 0
+
+    def __init__(self, query):  # type: ignore[no-untyped-def]
+        self.names = query["names"]
+        self.place = Place(bytes.fromhex(query["private"]))
+        self._publics = bytes.fromhex("".join(query["publics"]))
+
+    def member(self, node):  # type: ignore[no-untyped-def]
+        return node if node < len(self.names) else node - len(self.names)
+
+    def public(self, node):  # type: ignore[no-untyped-def]
+        at = 65 * self.member(node)
+        return self._publics[at : at + 65]
+
+
+class CountedLayers(Layers):
+    """Layers, and how many were made: two multiplications each."""
+
+    made = 0
+
+    def make_steps(self, node):  # type: ignore[no-untyped-def]
+        self.made += 1
+        return super().make_steps(node)
+
+
+class CountedSecrets(Secrets):
+    """Secrets, and how many cells were peeled: a multiplication each."""
+
+    peeled = 0
+
+    def peel(self, cell, hops_most, payload_size):  # type: ignore[no-untyped-def]
+        self.peeled += 1
+        return super().peel(cell, hops_most, payload_size)
+
+
+def live_bytes():  # type: ignore[no-untyped-def]
+    """Return what lives in the heap; 0 where the interpreter does not tell."""
+    gc.collect()
+    return gc.mem_alloc() if hasattr(gc, "mem_alloc") else 0
+
+
+def plain(argument):  # type: ignore[no-untyped-def]
+    """Return what stood in an event before it was JSON."""
+    if isinstance(argument, list):
+        return [bytes.fromhex(cell) for cell in argument]
+    return bytes.fromhex(argument) if isinstance(argument, str) else argument
+
+
+def make_ahead(plan, group):  # type: ignore[no-untyped-def]
+    """Return (draw, layers) for the coming query, made as a board does in idle time."""
+    draw = shuffle.draw(plan, 0, os.urandom, ())
+    layers = CountedLayers(group, plan.number)
+    for path, _ in draw[1]:
+        for hop in path:
+            for _step in layers.make_steps(hop):
+                pass
+    return draw, layers
+
+
+def main():  # type: ignore[no-untyped-def]
+    """Measure and print."""
+    with open(sys.argv[1]) as file:
+        print(json.dumps(measure(file)))
+
+
+def measure(file):  # type: ignore[no-untyped-def]
+    """Live through the query in an open file; return the figures. Raises ValueError if that does
+    not go well."""
+    query = json.loads(file.readline())
+    group = Group(query)
+    keys = PairKeys(bytes.fromhex(query.pop("record")), group.names)
+    query.pop("publics")
+    plan = Plan("gossip", 1, query["members"], query["tolerate"], functions.load("sum", {}))
+    start = ticks_us()
+    p256.ecdh(group.place.private, group.public(1))
+    ecdh_ms = ticks_diff(ticks_us(), start) / 1000
+    start = ticks_us()
+    draw, layers = make_ahead(plan, group)
+    ahead_ms = ticks_diff(ticks_us(), start) / 1000
+    ahead = layers.made
+    before = most = live_bytes()
+    secrets = CountedSecrets(group, keys, layers, 0)
+    node = Node(plan, 0, plan.function.admit(query["value"]), secrets, os.urandom, draw=draw)
+    sent = results = 0
+    busy = 0
+    calls = {"start": node.start, "cells": node.cells, "elapsed": node.elapsed, "partial": node.partial}
+    for line in file:
+        event = json.loads(line)
+        call = calls[event[0]]
+        arguments = [plain(argument) for argument in event[1:]]
+        del event, line
+        start = ticks_us()
+        actions = call(*arguments)
+        del arguments
+        while actions is not None:
+            for action in actions:
+                if action[0] == "send":
+                    plan.pack(action[3])
+                    sent += 1
+                else:
+                    results += 1
+            actions = node.idle()
+        busy += ticks_diff(ticks_us(), start) / 1000
+        most = max(most, live_bytes())
+    if not node.done or results != 1 or node.refused:
+        raise ValueError("the node did not get through", node.refused)
+    return {
+        "rounds": plan.rounds,
+        "messages": sent,
+        "message_bytes": plan.message_size,
+        "curve operations ahead": 2 * ahead,
+        "curve operations in the query": 2 * (layers.made - ahead) + secrets.peeled,
+        "curve operations an epoch": query["members"],
+        "ms of one": round(ecdh_ms, 1),
+        "ms ahead": round(ahead_ms),
+        "ms in the query": round(busy),
+        "heap before, bytes": before,
+        "heap most, bytes": most,
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,226 @@
+"""The other end of the pipes of host_sim/bench/onboard/cohort.py: the board's process, its peers
+and the coordinator.
+
+The peers and the coordinator are the real machines, on this host. A peer deals to the board and
+answers roll calls; what the other peers would have dealt to it, it makes from their keys at the
+moment when it needs it, so that c members do not cost c*c shares.
+"""
+
+import contextlib
+import json
+import queue
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from agent.crypto.hkdf import hkdf_sha256
+from agent.joye_libert import blinding, integer_shares
+from agent.protocols.base.identity import Provision
+from agent.protocols.private_sum.machine import PrivateSum
+from agent.runtime.net import mqtt_packets as packets
+from agent.wire import cbor, topics
+from host_sim.bench.group import DEPLOYMENT, GROUP, Group
+from host_sim.bench.onboard.cohort import PACKET_MOST, REPORT
+
+BATCHES = 2  # that are dealt: the one in use and the one ahead
+SILENCE_S = 120.0
+PAUSE_S = 0.02
+
+Message = tuple[str, bytes]
+
+
+class BoardLost(Exception):
+    """The board's process has ended or says nothing. args[0] is its last word."""
+
+
+def run(steps: Iterator[None]) -> bytes:
+    """Run one of the agent's generators to its end and return its result."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as stop:
+            return bytes(stop.value)
+
+
+class BoardProcess:
+    """The board under test, its link a pair of pipes."""
+
+    def __init__(self, command: list[str], folder: Path, errors: Path) -> None:
+        self._command, self._folder, self._errors = command, folder, errors
+        self.start()
+
+    def start(self) -> None:
+        """Switch the board on (again), with the flash it has."""
+        self._queue: queue.Queue[tuple[str, bytes, int] | None] = queue.Queue()
+        pipe = subprocess.PIPE
+        with self._errors.open("wb") as log:
+            self._process = subprocess.Popen(
+                self._command, cwd=self._folder, stdin=pipe, stdout=pipe, stderr=log, bufsize=0
+            )
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._input: IO[bytes] = self._process.stdin
+        self._output: IO[bytes] = self._process.stdout
+        self._reader = threading.Thread(target=self._read, args=(self._output, self._queue), daemon=True)
+        self._reader.start()
+
+    def _read(self, output: IO[bytes], found: queue.Queue[tuple[str, bytes, int] | None]) -> None:
+        while True:
+            decoder = packets.incoming(PACKET_MOST)
+            size, length = next(decoder), 0
+            while True:
+                data = b""
+                while len(data) < size:
+                    more = output.read(size - len(data))
+                    if not more:
+                        found.put(None)
+                        return
+                    data += more
+                length += size
+                try:
+                    size = decoder.send(data)
+                except StopIteration as done:
+                    found.put((done.value[1], done.value[2], length))
+                    break
+
+    def send(self, topic: str, payload: bytes, retain: bool = False) -> int:
+        """Deliver a message, unless the board is dead: receive() tells. Return its bytes on the
+        wire."""
+        packet = packets.publish(topic, payload, 1, retain, 1)
+        with contextlib.suppress(BrokenPipeError):
+            self._input.write(packet)
+        return len(packet)
+
+    def receive(self, timeout: float) -> tuple[str, bytes, int] | None:
+        """Return (topic, payload, bytes on the wire) of the next message; None if none comes in
+        time. Raises BoardLost."""
+        try:
+            found = self._queue.get(timeout=timeout)
+        except queue.Empty:
+            return None
+        if found is None:
+            raise self._lost()
+        return found
+
+    def stop(self) -> None:
+        """End the process; start() may follow."""
+        self._input.close()
+        try:
+            self._process.wait(5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._reader.join()
+        self._output.close()
+
+    def _lost(self) -> BoardLost:
+        self._process.wait(5)
+        words = self._errors.read_text(errors="replace").strip().splitlines()
+        return BoardLost(words[-1] if words else f"status {self._process.returncode}")
+
+
+class Peer:
+    """A member on this host: the board's own machine, with a flash in memory. `sent` is what it has
+    published."""
+
+    def __init__(self, name: str, group: Group, batches: int) -> None:
+        place = Provision(
+            DEPLOYMENT, GROUP, name, group.privates[name], group.publics[name], group.authority, masks_target=BATCHES
+        )
+        self.sent: list[Message] = []
+        self.values = group.values
+        self._masks: dict[int, bytes] = {}
+        self._shares: dict[tuple[int | None, int], bytes] = {}
+        joining = PrivateSum(place)
+        actions = joining.message(topics.group(DEPLOYMENT, GROUP, "roster"), group.signed)
+        while not any(action[:2] == ("put", "key") for action in actions):
+            actions = joining.idle()
+        self.key = next(action[2] for action in actions if action[:2] == ("put", "key"))
+        # As if all peers, but not the board, had acknowledged this one's shares (the record of
+        # agent/protocols/private_sum/secret_sharing.py).
+        others = sum(1 << index for index in range(1, len(group.names)) if group.names[index] != name)
+        numbers = range(batches + 1)
+        acks = self.key[:32] + b"".join(n.to_bytes(4, "big") + others.to_bytes(8, "big") for n in numbers)
+        self.machine = PrivateSum(place)
+        self._perform(self.machine.restore(group.signed, self.key, lambda _: [], (0, 0), None, acks=acks))
+        self._private = group.privates[name]
+        self.peers: list[Peer | None] = []
+
+    def hear(self, topic: str, payload: bytes, round_number: int) -> None:
+        """Take a message, and do all the work that there is."""
+        self._round = round_number
+        self._perform(self.machine.message(topic, payload))
+        self.work()
+
+    def work(self) -> None:
+        """Do all idle work."""
+        while (actions := self.machine.idle()) is not None:
+            self._perform(actions)
+
+    def deal(self, batch: int | None, x: int, round_number: int) -> bytes:
+        """Return the share for position `x`; of a batch only the element of the round is filled
+        in."""
+        member: Any = self.machine.member
+        use = "key-shares" if batch is None else "blinding"
+        seed = hkdf_sha256(self._private, member.digest, cbor.encode([f"hum/v1/{use}"]), 32)
+        if batch is None:
+            sharing = integer_shares.Sharing(len(member.cohort), len(member.names), member.parameters)
+            return run(integer_shares.share_steps(seed, int.from_bytes(member.exponent, "big"), x, sharing))
+        field = member.field
+        element: bytes = blinding.share(seed, round_number, x, member.threshold, field).to_bytes(field.size, "big")
+        return bytes(field.size * (round_number % field.batch)) + element
+
+    def _perform(self, actions: list[Any]) -> None:
+        machine = self.machine
+        for action in actions:
+            kind, *rest = action
+            if kind == "publish":
+                self.sent.append((rest[0], rest[1]))
+            elif kind == "mask":
+                self._masks[rest[1]] = rest[2]
+            elif kind == "take":
+                self._perform(machine.taken(rest[0], rest[1], self._masks.get(rest[1]), self.values))
+            elif kind == "spend":
+                self._perform(machine.spent(*rest))
+            elif kind == "hold":
+                self._shares[rest[1], rest[2]] = rest[3]
+                self._perform(machine.held(*rest[:3]))
+            elif kind == "fetch":
+                machine.fetched(self._fetch(rest[1], rest[2]))
+            elif kind == "answer":
+                self._perform(machine.answered(rest[0], rest[1], rest[3]))
+
+    def _fetch(self, batch: int | None, index: int) -> bytes | None:
+        dealer = self.peers[index]
+        if dealer is None:
+            return self._shares.get((batch, index))
+        member: Any = self.machine.member
+        return dealer.deal(batch, member.cohort.index(member.index) + 1, self._round)
+
+
+def make_peers(group: Group, batches: int = BATCHES) -> list[Peer | None]:
+    """Return the members by index, None in the place of the board under test. `batches` are as if
+    dealt among the others."""
+    peers: list[Peer | None] = [None, *(Peer(name, group, batches) for name in group.names[1:])]
+    for peer in peers:
+        if peer is not None:
+            peer.peers = peers
+    return peers
+
+
+def report(board: BoardProcess, others: list[tuple[str, bytes, int]], how: bytes) -> dict[str, Any]:
+    """Ask the board for its report; messages that come before it are added to `others`. Raises
+    BoardLost.
+
+    `how` is b"plain", b"collect" its heap for the report, or b"watch" it from then on.
+    """
+    board.send(REPORT, how)
+    until = time.monotonic() + SILENCE_S
+    while (found := board.receive(until - time.monotonic())) is not None:
+        if found[0] == REPORT:
+            figures: dict[str, Any] = json.loads(found[1])
+            return figures
+        others.append(found)
+    raise BoardLost("it says nothing")

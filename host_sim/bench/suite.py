@@ -1,0 +1,266 @@
+"""`make bench`: where the time and the bytes go. Every ratio is against a baseline of the same run.
+
+`python -m host_sim.bench [--quick] [--json]`; --quick leaves out the fleet of 12 boards, all
+cohorts but the smallest, and the comparison with the threshold Joye-Libert paper (minutes).
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from agent.crypto import accelerate
+from agent.joye_libert import masks, parameters
+from broker.coordinator.protocols.private_sum import aggregation
+from firmware.build.compile import ROOT, tool
+from host_sim.bench import (
+    cohort as bench_cohort,
+)
+from host_sim.bench import (
+    consistency_check as bench_audit,
+)
+from host_sim.bench import (
+    footprint as bench_footprint,
+)
+from host_sim.bench import (
+    overlay as bench_overlay,
+)
+from host_sim.bench import (
+    query as bench_query,
+)
+from host_sim.bench.group import SLOTS, WIDE, Group
+from host_sim.bench.peers import BoardLost
+from host_sim.bench.threshold import compare as bench_threshold
+from host_sim.bench.threshold.inputs import HumInputs, Setting
+from host_sim.bench.threshold.server import hum_server
+from host_sim.data import households
+from host_sim.demo.demo import Demo, Row
+from host_sim.fleet.programs import compile_boards
+from host_sim.gossip import suitable_sizes
+
+HEAP = "160k"
+HEAP_FOR_POW = "200k"  # the interpreter's own pow needs room that a board does not have beside the machine
+PAPER_BLOCKS = 2  # on which the paper's method is measured, and then scaled to all
+CASES = {  # clients, values of 16 bits, part of the clients that fail, bits of N, cohort (0: all in one)
+    "100 clients, 10,000 values, 30 % failed, N 1024": (100, 10_000, 0.3, 1024, 0),
+    "300 clients, 1 value, 10 % failed, N 1024": (300, 1, 0.1, 1024, 0),
+}
+STREETS = "600 clients in cohorts of 32, 1 value, 10 % failed, N 2048"
+
+
+def board(folder: Path, members: int) -> dict[str, dict[str, Any]]:
+    """Return the board's figures on MicroPython (from .mpy, capped heap) and on CPython."""
+    compile_boards(folder)
+    settings = folder / "board.json"
+    settings.write_text(json.dumps(Group(members, SLOTS).settings()))
+    runs = {
+        "micropython": ([tool("micropython"), "-X", f"heapsize={HEAP_FOR_POW}"], folder),
+        "cpython": ([sys.executable], ROOT),
+    }
+    figures = {}
+    for name, (command, cwd) in runs.items():
+        arguments = [*command, "-m", "host_sim.bench.onboard.masks", str(settings)]
+        run = subprocess.run(arguments, cwd=cwd, capture_output=True, text=True, check=False, timeout=300)
+        if run.returncode:
+            raise SystemExit(f"bench: the board's part failed on {name}: {run.stderr.strip().splitlines()[-1:]}")
+        figures[name] = json.loads(run.stdout)
+    return figures
+
+
+def _best(function: Callable[[], object]) -> float:
+    times = []
+    for _ in range(5):
+        start = time.perf_counter()
+        function()
+        times.append((time.perf_counter() - start) * 1000)
+    return min(times)
+
+
+def coordinator(members: int) -> dict[str, Any]:
+    """Return the coordinator's arithmetic for one round of `members`, with gmpy2 and with Python's
+    own integers."""
+    chosen = parameters.load("hum-2048")
+    modulus = chosen.n**2
+    exponent = int.from_bytes(os.urandom(chosen.residue_bytes), "big")
+    ciphertexts = [os.urandom(chosen.residue_bytes - 1) for _ in range(members)]
+    place = ("bench", "main", 1)
+    base_pair = masks.base(chosen, *place, 0, 0)
+    base = base_pair[0] + chosen.n * base_pair[1]
+
+    def product() -> None:
+        aggregation.product(chosen, 1, ciphertexts)
+
+    def with_pow() -> int:
+        return int(pow(pow(base, exponent, modulus), -1, modulus))
+
+    ahead = _best(lambda: aggregation.unmask_factor(chosen, place, 0, exponent))
+    baseline = _best(with_pow)
+    return {
+        "members": members,
+        "ahead_ms": round(ahead, 2),
+        "ahead_by_pow_ms": round(baseline, 2),
+        "ahead_to_pow": round(ahead / baseline, 3),
+        "online_ms": round(_best(product), 2),
+    }
+
+
+def fleet(folder: Path, boards: int, rounds: int) -> dict[str, Any]:
+    """Return what a fleet of MicroPython boards on a real broker shows."""
+    rows: list[Row] = []
+    options = {"rounds": rounds, "interval": 3.0, "window": 30.0, "runtime": "micropython", "heap": HEAP}
+    data = households.load(households.DEFAULT, boards)
+
+    async def run() -> bool:
+        demo = Demo(folder, data, {**options, "masks_target": rounds}, rows.append, _say)
+        return await demo.run()
+
+    exact = asyncio.run(run())
+    latencies = [row.latency_ms for row in rows if row.latency_ms is not None]
+    online = [row.online_ms for row in rows if row.online_ms is not None]
+    sent = [row.bytes_per_board for row in rows if row.bytes_per_board is not None]
+    return {
+        "boards": boards,
+        "rounds": rounds,
+        "exact": exact,
+        "latency_ms_median": round(statistics.median(latencies), 1),
+        "latency_ms_max": max(latencies),
+        "online_ms_median": round(statistics.median(online), 2),
+        "bytes_per_board_median": statistics.median(sent),
+        "bytes_per_board_max": max(sent),
+    }
+
+
+def cohort_sizes(firmware: Path, sizes: Sequence[int]) -> dict[str, dict[str, Any]]:
+    """Return what bench_cohort.measure() returns for each size, and for the widest readings where
+    there is more than one size."""
+    cases = {str(size): (size, SLOTS) for size in sizes}
+    if len(sizes) > 1:
+        cases["32, wide"] = (32, WIDE)
+    figures = {}
+    for name, (size, slots) in cases.items():
+        figures[name] = bench_cohort.measure(firmware, size, slots, _phase(f"cohort of {name}"))
+    for size in bench_cohort.SMALL_HEAP_SIZES if len(sizes) > 1 else ():
+        key, heap = f"through at {bench_cohort.SMALL_HEAP}", bench_cohort.SMALL_HEAP
+        try:
+            small = bench_cohort.measure(firmware, size, SLOTS, _phase(f"cohort of {size}, heap {heap}"), heap)
+            figures[str(size)][key] = f"yes, {small['resets']} resets, {small['refused'].get('memory', 0)} retries"
+        except (BoardLost, bench_cohort.WrongRound) as error:
+            figures[str(size)][key] = f"no: {error}"
+    return figures
+
+
+def threshold() -> dict[str, dict[str, Any]]:
+    """Return what bench_threshold.measure() returns for each case, and Hum's part for 600 clients:
+    the paper's would take minutes."""
+    accelerate.use_host_libraries()
+    figures = {
+        name: bench_threshold.measure(Setting(*case), 1, PAPER_BLOCKS, _phase(name)) for name, case in CASES.items()
+    }
+    setting = Setting(600, 1, 0.1, 2048, 32)
+    inputs = HumInputs(setting, _phase(STREETS))
+    runs = [hum_server(setting, inputs, 1) for _ in range(3)]
+    server = min(runs, key=lambda run: run["total"])
+    figures[STREETS] = {"server_ms": {"hum": {name: round(ms, 3) for name, ms in server.items()}}, "notes": []}
+    return figures
+
+
+def _threshold_rows(figures: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return the totals and ratios of threshold() as columns for _show()."""
+    columns = {}
+    for name, case in figures.items():
+        columns[name] = {"server: Hum, ms": case["server_ms"]["hum"]["total"]}
+        if "ratio" in case:
+            columns[name] |= {
+                "server: paper, ms": case["server_ms"]["paper"]["total"],
+                "server: paper to Hum": case["ratio"]["server"],
+                "client online: Hum, ms": case["client_ms"]["hum"]["online"],
+                "client Encryption: paper, ms": case["client_ms"]["paper"]["encryption"],
+                "client: paper to Hum": case["ratio"]["client_online"],
+            }
+    return columns
+
+
+def _say(phase: str, done: int, total: int) -> None:
+    print(f"\r{phase} {done}/{total}   ", end="", file=sys.stderr, flush=True)
+
+
+def _phase(name: str) -> Callable[[str], None]:
+    return lambda phase: print(f"{name}: {phase}", file=sys.stderr, flush=True)
+
+
+def _show(title: str, figures: dict[str, dict[str, Any]], notes: Sequence[str] = ()) -> None:
+    table = Table(title=title, title_justify="left")
+    table.add_column("figure")
+    for name in figures:
+        table.add_column(name, justify="right")
+    columns = list(figures.values())
+    keys = dict.fromkeys(key for column in reversed(columns) for key in column)  # the last, CPython, keeps their order
+    for key in keys:
+        table.add_row(key, *(str(column.get(key, "-")) for column in columns))
+    console = Console()
+    console.print(table)
+    for note in notes:
+        console.print(f"- {note}", style="dim")
+
+
+def main() -> None:
+    """Run all benchmarks."""
+    parser = argparse.ArgumentParser(prog="make bench", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="without the fleet of 12 boards")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        results: dict[str, Any] = {"board": board(folder / "firmware", 12)}
+        if not options.json:
+            _show("Board: keys and masks for 12 members (mask_to_pow: against the interpreter's pow)", results["board"])
+        accelerate.use_host_libraries()
+        results["coordinator"] = {str(n): coordinator(n) for n in (12, 64)}
+        if not options.json:
+            _show("Coordinator: one round, members (ahead_to_pow: gmpy2 against Python's pow)", results["coordinator"])
+        count = bench_footprint.ROUNDS_QUICK if options.quick else bench_footprint.ROUNDS
+        results["footprint"] = bench_footprint.measure(count, _phase("footprint"))
+        if not options.json:
+            bench_footprint.show(results["footprint"])
+        sizes = bench_cohort.SIZES[:1] if options.quick else bench_cohort.SIZES
+        results["cohorts"] = cohort_sizes(folder / "firmware", sizes)
+        results["paper_table_5_kB"] = bench_cohort.PAPER
+        if not options.json:
+            _show("Board in a cohort, by its size; everything but milliseconds is for any board", results["cohorts"])
+            _show(bench_cohort.PAPER_TITLE, bench_cohort.PAPER, bench_cohort.NOTES)
+        audited = bench_audit.SIZES_QUICK if options.quick else bench_audit.SIZES
+        results["audit"] = bench_audit.measure(audited, _phase("audit"))
+        if not options.json:
+            bench_audit.show(results["audit"])
+        results["overlay"] = bench_overlay.measure(_phase("overlay"))
+        if not options.json:
+            bench_overlay.show(results["overlay"])
+        cases = bench_query.CASES[:1] if options.quick else bench_query.CASES
+        results["query"] = bench_query.measure(folder / "firmware", cases, _phase("query"))
+        if not options.json:
+            _show("Board in a query, by members and failures tolerated", results["query"], bench_query.NOTES)
+        if not options.quick:
+            results["sizes"] = suitable_sizes.measure(suitable_sizes.MOST)
+            if not options.json:
+                rows = {name: value for name, value in results["sizes"].items() if name != "gaps"}
+                _show("Suitable sizes of the overlay", {"figure": rows})
+            results["threshold"] = threshold()
+            if not options.json:
+                notes = list(dict.fromkeys(note for case in results["threshold"].values() for note in case["notes"]))
+                _show("Threshold Joye-Libert: Hum and the paper's method", _threshold_rows(results["threshold"]), notes)
+            results["fleet"] = {"12 boards": fleet(folder / "fleet", 12, 8)}
+            if not options.json:
+                _show("Fleet: 12 MicroPython boards, heap 160k, real Mosquitto", results["fleet"])
+    if options.json:
+        print(json.dumps(results))

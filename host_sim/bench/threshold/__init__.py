@@ -1,0 +1,1 @@
+"""One round with failed clients: Hum's arithmetic and the paper's."""

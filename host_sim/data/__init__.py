@@ -1,0 +1,1 @@
+"""Household data for demo and simulations."""

@@ -1,0 +1,1 @@
+"""The demo: a fleet of real boards, shown to a person."""

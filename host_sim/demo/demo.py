@@ -1,0 +1,297 @@
+"""The demo: a fleet on this machine, its rounds as rows, each checked against the truth that only
+the simulator knows."""
+
+import asyncio
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from agent.joye_libert.cohorts import SEAL_FLEET, threshold
+from agent.wire import coordination
+from host_sim.data.households import Fleet as Households
+from host_sim.fleet import broker_process
+from host_sim.fleet.faults import NO_FAULTS, Disturbance, Faults
+from host_sim.fleet.fleet import Fleet
+from host_sim.fleet.observer import Observer, Result, Subscription
+from host_sim.fleet.plan import DEPLOYMENT, GROUP, FleetError, Plan
+
+SETTLE_S = 5.0
+STALLED_S = 300.0
+LAST_S = 3.0
+STATUS = {coordination.COMPLETE: "complete", coordination.INCOMPLETE: "incomplete", coordination.INVALID: "invalid"}
+PREPARATIONS = ("keys", "shares", "masks")
+
+
+@dataclass
+class Row:
+    """One round: sums and truth in Wh, names of boards, milliseconds, bytes.
+
+    `contributors` are the boards whose readings are in the sum, `missing` all others; `expected` is
+    the truth over the former.
+    """
+
+    round: int
+    status: str
+    sum: Decimal | None
+    expected: Decimal
+    slots: dict[str, Decimal] | None
+    exact: bool
+    contributors: list[str]
+    missing: list[str]
+    latency_ms: float | None
+    # Most bytes that any contributor wrote to its socket for this round: from the previous round's
+    # end for it to this one's. A round ends for a board when it has checked its receipt, or when it
+    # takes the next reading before it came to that.
+    bytes_per_board: int | None
+    # Median over the contributors: from the reading to the envelope handed to the link.
+    online_ms: float | None
+    # How many of the missing were recovered: their keys are out of a sum that opens without them.
+    recovered: int = 0
+    # Boards that were dead, and boards whose link was slow, when the round ended; None in a demo
+    # without such.
+    killed: list[str] | None = None
+    late: list[str] | None = None
+
+    def to_json(self) -> str:
+        """Return the row as one line of JSON; sums are numbers, exact as decimal literals."""
+        told = {
+            name: value for name, value in vars(self).items() if name not in ("killed", "late") or value is not None
+        }
+        fields = {**told, "sum": _number(self.sum), "expected": _number(self.expected)}
+        if self.slots is not None:
+            fields["slots"] = {name: _number(value) for name, value in self.slots.items()}
+        return json.dumps(fields)
+
+
+def _number(value: Decimal | None) -> int | float | None:
+    if value is None:
+        return None
+    return int(value) if value == value.to_integral_value() else float(value)
+
+
+@dataclass
+class Console:
+    """What the boards' consoles said that rows are made of."""
+
+    sent: dict[str, int] = field(default_factory=dict)
+    taken: dict[str, int] = field(default_factory=dict)
+    settled: dict[int, dict[str, int]] = field(default_factory=dict)
+    online: dict[int, dict[str, int]] = field(default_factory=dict)
+
+    def hear(self, device: str, event: str, fields: dict[str, Any]) -> None:
+        """Take one console event."""
+        match event:
+            case "taken":
+                if device in self.taken:
+                    self._ended(device, self.taken[device], fields["sent"])
+                self.taken[device] = fields["round"]
+                self.sent.setdefault(device, fields["sent"])
+            case "online":
+                self.online.setdefault(fields["round"], {})[device] = fields["us"]
+            case "settled":
+                self._ended(device, fields["round"], fields["sent"])
+
+    def _ended(self, device: str, round_number: int, sent: int) -> None:
+        boards = self.settled.setdefault(round_number, {})
+        if device not in boards:
+            boards[device] = sent - self.sent.get(device, sent)
+            self.sent[device] = sent
+
+
+class Demo:
+    """One run. `on_row` hears each round, `on_progress(phase, done, total)` the preparations,
+    summed over the boards, `say` a line for whatever else happens to a board."""
+
+    def __init__(
+        self,
+        folder: Path,
+        households: Households,
+        plan_options: dict[str, Any],
+        on_row: Callable[[Row], None],
+        on_progress: Callable[[str, int, int], None],
+        say: Callable[[str], None] = lambda line: None,
+        faults: Faults = NO_FAULTS,
+    ) -> None:
+        self.rows: list[Row] = []
+        self.names = {f"b{i:03d}": name for i, name in enumerate(households.names, 1)}
+        self._households = households
+        self._on_row = on_row
+        self._on_progress = on_progress
+        self._say = say
+        self._console = Console()
+        self._progress: dict[str, tuple[str, int, int]] = {}
+        self._results: asyncio.Queue[Result] = asyncio.Queue()
+        readings = [households.load] + ([households.shiftable] if households.shiftable else [])
+        columns = {device: [list(table[i]) for table in readings] for i, device in enumerate(self.names)}
+        self.slots = ["load", "shiftable"][: len(readings)]
+        ranges = [(name, *_range(table)) for name, table in zip(self.slots, readings, strict=True)]
+        self._disturbance = Disturbance(faults, self.names, plan_options["rounds"], say)
+        plan = Plan(columns=columns, slots=ranges, late=tuple(self._disturbance.late), **plan_options)
+        self.fleet = self._disturbance.fleet = Fleet(folder, plan, self._hear)
+
+    async def run(self) -> bool:
+        """Run all rounds; True if all_exact(). Everything is stopped on the way out, also by
+        Ctrl-C."""
+        fleet = self.fleet
+        observer = None
+        try:
+            await fleet.start(lambda done, total: self._on_progress("compile", done, total))
+            enrolled = fleet.enrolled
+            place = Subscription(DEPLOYMENT, GROUP, 1, enrolled.coordinator_public, enrolled.result_key)
+            watcher = Observer(place, self._take_result, self._diagnosed)
+            password = fleet.broker.credentials.get("client")
+            observer = asyncio.create_task(watcher.run(broker_process.HOST, fleet.broker.port, password))
+            for _ in range(fleet.plan.rounds):
+                row = await self._row(await self._next_result(observer))
+                if not self.rows and not row.missing:
+                    self._prepared()
+                self.rows.append(row)
+                self._on_row(row)
+        finally:
+            if observer:
+                observer.cancel()
+                await asyncio.gather(observer, return_exceptions=True)
+            await fleet.stop()
+        faults = self._disturbance.faults
+        return all_exact(self.rows, fleet.plan.rounds, disturbed=faults.kill + faults.late > 0)
+
+    def _hear(self, device: str, event: str, fields: dict[str, Any]) -> None:
+        if event in ("trouble", "reset"):
+            again = ", starts again" if event == "reset" else ""
+            self._say(f"{device} ({self.names[device]}): {fields['error']}{again}")
+        self._console.hear(device, event, fields)
+        self._disturbance.hear(device, event, fields)
+
+    def _take_result(self, result: Result) -> None:
+        self._disturbance.closed(result.round)
+        self._results.put_nowait(result)
+
+    async def _next_result(self, observer: "asyncio.Task[None]") -> Result:
+        assert self.fleet.coordinator
+        getter = asyncio.create_task(self._results.get())
+        ended = asyncio.create_task(self.fleet.coordinator.wait())
+        waiting: set[asyncio.Future[Any]] = {getter, ended, self.fleet.failed, observer}
+        try:
+            while True:
+                before = dict(self._progress)
+                done, _ = await asyncio.wait(waiting, timeout=STALLED_S, return_when=asyncio.FIRST_COMPLETED)
+                if getter in done:
+                    return getter.result()
+                if self.fleet.failed in done:
+                    self.fleet.failed.result()
+                if observer in done:
+                    observer.result()
+                if ended in done:
+                    # Its last message may still be on its way to the observer.
+                    await asyncio.wait({getter}, timeout=LAST_S)
+                    if not getter.done():
+                        raise self.fleet.coordinator_ended()
+                    return getter.result()
+                if not done and before == self._progress:
+                    raise FleetError(f"nothing has happened for {STALLED_S:.0f} s; see {self.fleet.folder}")
+        finally:
+            getter.cancel()
+            ended.cancel()
+
+    async def _row(self, result: Result) -> Row:
+        contributors = [device for device in self.names if device not in result.missing]
+        await self._settled(result.round, [device for device in contributors if device not in self._disturbance.doomed])
+        column = result.round % len(self._households.load[0])
+        truth = sum(self._households.load[i][column] for i, device in enumerate(self.names) if device in contributors)
+        scale = self._households.scale
+        sums = dict(zip(self.slots, result.sums, strict=True)) if result.sums is not None else None
+        online = sorted(self._console.online.get(result.round, {}).values())
+        settled = self._console.settled.get(result.round, {})
+        disturbance = self._disturbance
+        return Row(
+            round=result.round,
+            status=STATUS[result.status],
+            sum=Decimal(sums["load"]) / scale if sums else None,
+            expected=Decimal(truth) / scale,
+            slots={name: Decimal(value) / scale for name, value in sums.items()} if sums else None,
+            exact=sums is not None and self._exact(result.round, contributors, sums),
+            contributors=[self.names[device] for device in contributors],
+            missing=[self.names[device] for device in result.missing],
+            latency_ms=round(result.latency_ms, 1) if result.latency_ms is not None else None,
+            bytes_per_board=max(settled.values()) if settled else None,
+            online_ms=round(online[len(online) // 2] / 1000, 2) if online else None,
+            recovered=recovered(self.fleet.enrolled.cohorts, contributors, together=self.fleet.plan.seal == SEAL_FLEET),
+            killed=self._named(self.fleet.killed) if disturbance.faults.kill else None,
+            late=self._named(set(disturbance.late if disturbance.slow else [])) if disturbance.late else None,
+        )
+
+    def _named(self, devices: set[str]) -> list[str]:
+        return [name for device, name in self.names.items() if device in devices]
+
+    async def _settled(self, round_number: int, devices: list[str]) -> None:
+        """Wait until these have told how many bytes the round cost them, but not for ever."""
+        deadline = time.monotonic() + SETTLE_S
+        while not self._console.settled.get(round_number, {}).keys() >= set(devices):
+            if time.monotonic() > deadline:
+                break
+            await asyncio.sleep(0.01)
+
+    def _exact(self, round_number: int, contributors: list[str], sums: dict[str, int]) -> bool:
+        """Compare every slot with the sum of what the contributors' meters were given."""
+        columns = self.fleet.plan.columns
+        for index, name in enumerate(self.slots):
+            truth = 0
+            for device in contributors:
+                day = columns[device][index]
+                truth += day[round_number % len(day)]
+            if truth != sums[name]:
+                return False
+        return True
+
+    def _diagnosed(self, device: str, progress: tuple[str, int, int]) -> None:
+        self._progress[device] = progress
+        if self.rows:
+            return  # from the first round on masks are spent as well as made
+        done = dict.fromkeys(PREPARATIONS, 0)
+        for name, (phase, count, _) in self._progress.items():
+            now = "masks" if phase == "ready" else phase
+            for at in PREPARATIONS[: PREPARATIONS.index(now) + 1] if now in PREPARATIONS else ():
+                done[at] += min(count, self._work(name, at)) if at == now else self._work(name, at)
+        for phase in PREPARATIONS:
+            self._on_progress(phase, done[phase], sum(self._work(name, phase) for name in self.names))
+
+    def _prepared(self) -> None:
+        """The first round is over: all was prepared, whatever the last diagnostics said."""
+        for phase in PREPARATIONS:
+            total = sum(self._work(device, phase) for device in self.names)
+            self._on_progress(phase, total, total)
+
+    def _work(self, device: str, phase: str) -> int:
+        """How much a board has to do in a phase: keys with all, shares to be acknowledged by as
+        many as recover, masks."""
+        cohort = next(members for members in self.fleet.enrolled.cohorts if device in members)
+        shares = int(threshold(len(cohort)))
+        return {"keys": len(self.names), "shares": shares, "masks": self.fleet.plan.masks_target}[phase]
+
+
+def recovered(cohorts: list[list[str]], contributors: list[str], together: bool) -> int:
+    """Return how many are missing of the cohorts whose sum opened, or, with `together`, of a fleet
+    whose sum opened."""
+    there = set(contributors)
+    opened = [set(cohort) for cohort in cohorts if there & set(cohort) or (together and there)]
+    return sum(len(cohort - there) for cohort in opened)
+
+
+def all_exact(rows: list[Row], rounds: int, disturbed: bool) -> bool:
+    """Tell whether each of `rounds` rounds has a row, some sum was published, and every one that
+    was is exact over the boards that it names; unless `disturbed`, every round must have one."""
+    published = [row for row in rows if row.sum is not None]
+    enough = bool(published) if disturbed else len(published) == rounds
+    return len(rows) == rounds and enough and all(row.exact for row in published)
+
+
+def _range(table: list[list[int]]) -> tuple[int, int]:
+    """The slot's range: what the readings need, rounded out to a power of two so that it tells
+    little about them."""
+    high = max(1, *(value for row in table for value in row))
+    low = min(0, *(value for row in table for value in row))
+    return (-(1 << (-low).bit_length()) if low else 0), 1 << high.bit_length()

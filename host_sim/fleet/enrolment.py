@@ -1,0 +1,52 @@
+"""What a fleet is given before it starts: an authority, the coordinator's folder, boards' policies,
+and the roster of them all."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from agent.joye_libert import cohorts
+from agent.protocols.base.identity import Policy
+from agent.wire.envelope import Context, Envelope
+from broker.authority.authority import Authority
+from broker.coordinator.home import Home
+from host_sim.fleet.plan import DEPLOYMENT, GROUP, Plan
+
+
+@dataclass(frozen=True)
+class Enrolled:
+    """`authority`: its public key, hexadecimal. `coordinator_public`, `result_key`: the
+    coordinator's public key, and the key of its published results. `policies`: each device's signed
+    policy, hexadecimal. `cohorts`: the devices' names. `roster`: its file.
+    """
+
+    authority: str
+    coordinator_public: bytes
+    result_key: bytes
+    policies: dict[str, str]
+    cohorts: list[list[str]]
+    roster: Path
+
+
+def enrol(folder: Path, plan: Plan, publics: dict[str, str]) -> Enrolled:
+    """Make all of it below `folder`; `publics` are the boards' public keys, hexadecimal, by
+    device."""
+    authority = Authority.init(folder / "authority", DEPLOYMENT)
+    home = Home.init(folder / "coordinator", DEPLOYMENT, bytes.fromhex(authority.public))
+    signer = b""
+    if plan.protocol == "gossip-bft":
+        signer = home.signer().modulus
+        home.signer().close()
+    home.storage.close()
+    for device, public in publics.items():
+        authority.enrol(GROUP, device, public)
+    least = min(3, len(publics))
+    policies = {device: authority.sign_policy(GROUP, device, Policy(least, least))[1].hex() for device in publics}
+    epoch, signed = authority.sign_roster(
+        GROUP, home.public, plan.slots, plan.protocol, plan.parameters, plan.cohort, plan.seal, signer=signer
+    )
+    roster = folder / "roster.cose"
+    roster.write_bytes(signed)
+    names = sorted(publics)
+    digest = Envelope(signed).digest(Context(DEPLOYMENT, "roster", GROUP, epoch, 0, "authority", ""))
+    assigned = [[names[index] for index in members] for members in cohorts.assign(names, digest, plan.cohort)]
+    return Enrolled(authority.public, bytes.fromhex(home.public), home.result_key, policies, assigned, roster)

@@ -1,0 +1,46 @@
+"""What a fleet runs, and the error of one that does not."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+DEPLOYMENT = "demo"
+GROUP = "street"
+
+
+class FleetError(Exception):
+    """A part of the fleet did not come up, or died. args[0] says which, what its last words were,
+    and where to look."""
+
+
+def last_words(log: Path) -> str:
+    """Return the last line of a log that says something, at most 200 characters; of a traceback
+    that is its error."""
+    lines = log.read_text(errors="replace").split("\n") if log.exists() else []
+    return next((line.strip()[:200] for line in reversed(lines) if line.strip()), "it left no word")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the fleet runs: `columns` maps a device to its lists of readings, one a slot of `slots`
+    (name, low, high)."""
+
+    columns: dict[str, list[list[int]]]
+    slots: list[tuple[str, int, int]]
+    rounds: int
+    interval: float
+    window: float
+    runtime: str
+    heap: str
+    masks_target: int
+    # Longest wait in seconds for boards that still make masks.
+    patience: float = 900.0
+    # Most members of a cohort, and which sums open: 0 each cohort's, 1 the whole fleet's.
+    cohort: int = 32
+    seal: int = 0
+    # Devices whose link goes through a relay that hold_back() turns slow.
+    late: tuple[str, ...] = ()
+    # What the group runs, and the roster's parameters.
+    protocol: str = "private-sum"
+    parameters: str = "hum-2048"
+    # Bad habits of boards on MicroPython (host_sim/gossip/byzantine.py), by device.
+    habits: dict[str, str] = field(default_factory=dict)

@@ -1,0 +1,1 @@
+"""Anonymous queries simulated with a thousand nodes, and the paper's figures."""

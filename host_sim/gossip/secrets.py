@@ -1,0 +1,194 @@
+"""Secrets for simulated nodes: stand-ins of exactly the real sizes, and the real ones.
+
+A stand-in says in the clear what a real cell hides, and its check sums keep off accidents only:
+they are for counting messages, bytes and time, and for nothing else. The machines above cannot tell
+the difference: the same seed gives the same messages either way.
+"""
+
+import random
+import zlib
+from collections.abc import Callable, Generator
+from typing import Any
+
+from agent.crypto import p256
+from agent.protocols.gossip.onion import onion
+from agent.protocols.gossip.onion.secrets import Layers, Secrets
+from agent.protocols.gossip.overlay.sizes import SEAL
+from agent.protocols.gossip.pair_keys import PairKeys, pair_secret
+from agent.protocols.gossip.plan import Plan
+
+_LAYER = 9  # a sign and 8 bytes, as the machines read them
+_HEAD = _LAYER + 4 + 2
+
+
+class StandIn:
+    """`secrets` of agent/protocols/gossip/node.py without secrets."""
+
+    def __init__(self, own: int, seed: int) -> None:
+        self._own = own
+        self._random = random.Random(f"layers {seed} {own}")
+
+    def onion(self, path: list[int], rounds: list[int], payload: bytes, hops_most: int) -> Generator[None, None, bytes]:
+        """Lay path, rounds and payload open in a cell of the real size."""
+        yield from ()
+        if len(path) > hops_most or len(rounds) != len(path) - 1:
+            raise onion.OnionError("out-of-range")
+        steps = b"".join(node.to_bytes(2, "big") + bytes((r,)) for node, r in zip(path, [*rounds, 255], strict=True))
+        rest = bytes((0, len(path))) + steps + payload
+        rest += bytes(onion.size(hops_most, len(payload)) - _LAYER - 4 - len(rest))
+        return self._cell(self._random.randbytes(8), rest)
+
+    def peel(self, cell: bytes, hops_most: int, payload_size: int) -> Generator[None, None, tuple[int | None, bytes]]:
+        """Take one step of what onion() laid open."""
+        yield from ()
+        if len(cell) != onion.size(hops_most, payload_size):
+            raise onion.OnionError("wrong-size")
+        at, hops = cell[_LAYER + 4], cell[_LAYER + 5]
+        step = cell[_HEAD + 3 * at : _HEAD + 3 * at + 3]
+        # What another node can peel fails here as the tag of a real one would.
+        if cell != self._cell(cell[1:_LAYER], cell[_LAYER + 4 :]) or step[:2] != self._own.to_bytes(2, "big"):
+            raise onion.OnionError("bad-tag")
+        if at + 1 == hops:
+            return None, cell[_HEAD + 3 * hops :][:payload_size]
+        layer = zlib.crc32(cell[1:_LAYER]).to_bytes(4, "big") + cell[1:5]
+        return step[2], self._cell(layer, bytes((at + 1,)) + cell[_LAYER + 5 :])
+
+    def seal(self, to: int, part: bytes, payload: bytes) -> bytes:
+        """Add a check sum of the size of a real tag."""
+        return payload + zlib.crc32(part + self._pair(self._own, to) + payload).to_bytes(SEAL, "big")
+
+    def open(self, sender: int, part: bytes, sealed: bytes) -> bytes | None:
+        """Undo seal()."""
+        payload = sealed[:-SEAL]
+        check = zlib.crc32(part + self._pair(sender, self._own) + payload).to_bytes(SEAL, "big")
+        return payload if check == sealed[-SEAL:] else None
+
+    def sign(self, message: bytes) -> Generator[None, None, bytes]:
+        """Return 64 bytes that verify() knows."""
+        yield from ()
+        return _signature(self._own, message)
+
+    def verify(self, peer: int, message: bytes, signature: bytes) -> Generator[None, None, bool]:
+        """Tell whether sign() of `peer` made this."""
+        yield from ()
+        return signature == _signature(peer, message)
+
+    @staticmethod
+    def _pair(sender: int, receiver: int) -> bytes:
+        return sender.to_bytes(2, "big") + receiver.to_bytes(2, "big")
+
+    @staticmethod
+    def _cell(layer: bytes, rest: bytes) -> bytes:
+        return b"\x02" + layer + zlib.crc32(layer + rest).to_bytes(4, "big") + rest
+
+
+class Watched:
+    """Secrets that tell the simulation what they cost, and whose tuple is whose."""
+
+    def __init__(self, simulation: Any, own: int, secrets: Any) -> None:
+        self._simulation, self._own, self._secrets = simulation, own, secrets
+        self.open = secrets.open
+        self.seal = secrets.seal
+        self.peel = secrets.peel
+        self.sign = secrets.sign
+        self.verify = secrets.verify
+        if simulation.setting.costs:
+            self.open, self.seal, self.peel = self._open, self._seal, self._peel
+            self.sign, self.verify = self._sign, self._verify
+
+    def onion(self, path: list[int], rounds: list[int], payload: bytes, most: int) -> Generator[None, None, bytes]:
+        self._simulation.note(self._own, payload)
+        self._simulation.spend(self._own, "encrypt", len(path))
+        return self._secrets.onion(path, rounds, payload, most)  # type: ignore[no-any-return]
+
+    def _peel(self, cell: bytes, most: int, size: int) -> Any:
+        self._simulation.spend(self._own, "decrypt")
+        return self._secrets.peel(cell, most, size)
+
+    def _seal(self, to: int, part: bytes, payload: bytes) -> Any:
+        self._simulation.spend(self._own, "encrypt")
+        return self._secrets.seal(to, part, payload)
+
+    def _sign(self, message: bytes) -> Any:
+        self._simulation.spend(self._own, "sign")
+        return self._secrets.sign(message)
+
+    def _verify(self, peer: int, message: bytes, signature: bytes) -> Any:
+        self._simulation.spend(self._own, "verify")
+        return self._secrets.verify(peer, message, signature)
+
+    def _open(self, sender: int, part: bytes, sealed: bytes) -> Any:
+        self._simulation.spend(self._own, "decrypt")
+        return self._secrets.open(sender, part, sealed)
+
+
+def _signature(own: int, message: bytes) -> bytes:
+    return zlib.crc32(own.to_bytes(2, "big") + message).to_bytes(4, "big") * 16
+
+
+class _Place:
+    def __init__(self, device: str, private: bytes) -> None:
+        self.deployment, self.group, self.device, self.private = "simulated", "overlay", device, private
+
+
+class _Group:
+    """What agent/protocols/gossip/onion/secrets.py needs of agent/protocols/gossip/group.py's
+    Group, for one board."""
+
+    epoch, digest = 1, bytes(32)
+
+    def __init__(self, index: int, privates: list[bytes], publics: list[bytes]) -> None:
+        self.index = index
+        self.names = [f"b{i}" for i in range(len(privates))]
+        self.place = _Place(self.names[index], privates[index])
+        self._publics = publics
+
+    def member(self, node: int) -> int:
+        """Return the index of the member that has a virtual id."""
+        return node if node < len(self.names) else node - len(self.names)
+
+    def public(self, node: int) -> bytes:
+        """Return its 65-byte public key."""
+        return self._publics[self.member(node)]
+
+
+class _Keys:
+    """Pair keys that are made when they are first asked for: a board makes them once an epoch, here
+    most are never used.
+    """
+
+    def __init__(self, group: _Group) -> None:
+        self._group = group
+        self._made: dict[int, bytes] = {}
+
+    def key(self, label: str, own: int, peer: int, outgoing: bool) -> bytes:
+        """Return the 16-byte key that agent/protocols/gossip/pair_keys.py has."""
+        group = self._group
+        if peer not in self._made:
+            private = group.place.private
+            shared = private if peer == own else p256.ecdh(private, group.public(peer))
+            pair = sorted((group.names[own], group.names[peer]))
+            self._made[peer] = pair_secret(shared, group.digest, *pair)
+        record = bytearray(64 + 32 * len(group.names))
+        record[64 + 32 * peer : 96 + 32 * peer] = self._made[peer]
+        key: bytes = PairKeys(bytes(record), group.names).key(label, own, peer, outgoing)
+        return key
+
+
+def real(plan: Plan, seed: int) -> Callable[[int], Any]:
+    """Return a function that makes the real secrets of a virtual id. The boards' keys follow from
+    the seed."""
+    drawn = random.Random(f"keys {seed}")
+    privates = [p256.generate(drawn.randbytes) for _ in range(plan.members)]
+    publics = [p256.public_key(private) for private in privates]
+    boards: dict[int, tuple[_Group, _Keys]] = {}
+
+    def make(own: int) -> Any:
+        index = own if own < plan.members else own - plan.members
+        if index not in boards:
+            group = _Group(index, privates, publics)
+            boards[index] = group, _Keys(group)
+        group, keys = boards[index]
+        return Secrets(group, keys, Layers(group, plan.number), own)
+
+    return make

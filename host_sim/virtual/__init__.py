@@ -1,0 +1,1 @@
+"""Real machines on a simulated network and a virtual clock."""

@@ -1,0 +1,1 @@
+"""A street that lives for years: power cuts, flash faults, lost links."""

@@ -1,0 +1,258 @@
+"""A board of the simulated years: the machine, the flash, the meter and the watch over what leaves
+it."""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+
+from agent.meters.register import RegisterMeter
+from agent.protocols.base.identity import Provision
+from agent.protocols.private_sum.machine import PrivateSum
+from agent.runtime.flash.masks import MaskStock, Spent
+from agent.runtime.flash.shares import ShareStock
+from agent.runtime.flash.store import Full, Store, StoreError
+from agent.wire.envelope import Envelope
+from host_sim.virtual.board import SimulatedBoard
+from host_sim.virtual.network import Network
+from host_sim.years.flash import PowerLost, Volume
+
+MADE_MOST = 64  # envelopes whose readings are remembered before they leave
+BOOTS_MOST = 20  # that fail in a row
+
+
+class Violation(Exception):
+    """A promise is broken. args[0] says which."""
+
+
+class FullSize(Store):
+    """A store whose records take as much flash as with N of 2048 bits: a ciphertext or a mask has
+    448 bytes more than with TOY."""
+
+    def put(self, name: str, value: bytes) -> None:
+        longer = name.startswith("mask-") or (name in ("spent", "answered") and len(value) > 128)
+        Store.put(self, name, len(value).to_bytes(2, "big") + value + bytes(448 if longer else 0))
+
+    def read(self, name: str) -> bytes | None:
+        value = Store.read(self, name)
+        return None if value is None else value[2 : 2 + int.from_bytes(value[:2], "big")]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The classes that a board is made of, so that wrong ones can stand in for the real."""
+
+    store: Any = FullSize
+    stock: Any = MaskStock
+    shares: Any = ShareStock
+    meter: Any = RegisterMeter
+
+
+REAL = Parts()
+
+
+class Register:
+    """The register of a household's meter, which goes on whatever the board does. `energy` is what
+    went through since `start`."""
+
+    def __init__(self, start: int = 1_234_567) -> None:
+        self.energy = 0
+        self.silent = False
+        self._start = start
+
+    def add(self, energy: int) -> None:
+        self.energy += energy
+
+    def total(self) -> int | None:
+        """What the meter says, in Wh; None if it says nothing just now."""
+        return None if self.silent else self._start + self.energy
+
+
+class Board(SimulatedBoard):
+    """A board on `volume`. `published` are the Wh of its readings in published sums; `sent` and
+    `answers` hold the digest of what left the board, by epoch and round."""
+
+    sent: Any
+    answers: Any
+
+    def __init__(
+        self, network: Network, place: Provision, volume: Volume, parts: Parts, reboot_s: Callable[[], float]
+    ) -> None:
+        self.register = Register()
+        super().__init__(network, place, None)  # type: ignore[arg-type]
+        self.volume = volume
+        self.public = place.public
+        self.published = self.boots = 0
+        self.free_least = volume.free()
+        self._parts = parts
+        self._reboot_s = reboot_s
+        self._failed = 0
+        self._puts = 0
+        self._refused: Counter[str] = Counter()
+        self._values: list[int] | None = None
+        self._made: dict[bytes, list[int]] = {}
+        self._left: dict[tuple[int, int], int] = {}
+        self.machine = PrivateSum(place)
+        self.store: Any = None
+
+    # -- power
+
+    def start(self) -> None:
+        """Boot, and connect. A boot that fails is tried again a little later."""
+        if self.running:
+            return
+        self.running = True
+        self._life += 1
+        self.boots += 1
+        try:
+            self._boot()
+        except (PowerLost, StoreError) as error:
+            self._failed += 1
+            if self._failed > BOOTS_MOST:
+                raise Violation(f"{self.name} does not start any more: {error!r}") from error
+            self.fall(self._reboot_s())
+            return
+        self._failed = 0
+        if self.running:
+            self._idle(self._life)
+            self._retry(self._life)
+
+    def _boot(self) -> None:
+        parts = self._parts
+        self.volume.mount()
+        self.store = parts.store(f"/{self.name}/state")
+        self.stock = parts.stock(self.store)
+        self.shares = parts.shares(self.store)
+        self.meter = parts.meter(self.register)
+        self.machine = PrivateSum(self._provision)
+        actions = self.machine.restore(
+            self.store.get("roster"),
+            self.store.get("key"),
+            self.stock.rounds,
+            self.stock.high_water(),
+            self.stock.pending(),
+            self.shares.held,
+            self.store.get("acks"),
+            self.shares.answered(),
+            self.stock.sent(),
+        )
+        self._perform(actions)
+        self.meter.restore(self.stock.bookmark())
+        self.link()
+
+    def fall(self, seconds: float) -> None:
+        """The power goes, for so long."""
+        if self.running:
+            if self.store:
+                self._puts += self.store.puts
+                if self.store.corrupt:
+                    raise Violation(f"{self.name} met a torn record")
+            self._refused.update(self.machine.refused)
+            self.machine.refused = {}
+            self.store = None
+            self.crash()
+        self._network.clock.after(seconds, self.start)
+
+    def arm(self, fault: str, operations: int) -> None:
+        """Let the flash fail at the `operations`-th program or erase from now."""
+        self.volume.flash.arm(fault, operations)
+
+    # -- the link
+
+    def lose_link(self, seconds: float) -> None:
+        """No link for so long."""
+        if self._network.connected(self.name):
+            self._network.disconnect(self.name)
+        self._network.clock.after(seconds, self.link_again)
+
+    def link_again(self) -> None:
+        """The link comes back, if the board is on."""
+        if self.running and not self._network.connected(self.name):
+            self.link()
+
+    # -- deeds
+
+    def _perform(self, actions: list[tuple[Any, ...]]) -> None:
+        try:
+            super()._perform(actions)
+        except Full:
+            self.machine.refuse("flash-full")
+        except PowerLost:
+            self.fall(self._reboot_s())
+
+    def _do(self, kind: str, *arguments: Any) -> None:
+        match kind:
+            case "take":
+                epoch, round_number, counted, slots = arguments
+                self._values = self.meter.read(round_number, counted, slots)
+                mask = self.stock.load(epoch, round_number)
+                self._perform(self.machine.taken(epoch, round_number, mask, self._values))
+            case "spend":
+                self._spend(*arguments)
+            case "settle":
+                epoch, round_number = arguments
+                self.stock.settle(epoch, round_number)
+                self.stock.drop_before(epoch, round_number + 1)
+                if round_number % 16 == 0:
+                    self.free_least = min(self.free_least, self.volume.free())
+            case _:
+                super()._do(kind, *arguments)
+
+    def _spend(self, epoch: int, round_number: int, envelope: bytes) -> None:
+        assert self._values is not None
+        self._made[sha256(envelope).digest()] = self._values
+        if len(self._made) > MADE_MOST:
+            del self._made[next(iter(self._made))]
+        try:
+            self.stock.spend(epoch, round_number, envelope, self.meter.bookmark())
+        except (StoreError, Spent):
+            self.meter.restore(self.stock.bookmark())  # as runtime/board.py
+            raise
+        self._perform(self.machine.spent(epoch, round_number, envelope))
+
+    def _publish(self, topic: str, payload: bytes, qos: int, retain: bool) -> None:
+        kind = topic.rsplit("/", 1)[1]
+        if kind in ("contribution", "answer") and self._network.connected(self.name):
+            self._leave(kind, payload)
+        if self._network.connected(self.name):
+            self._network.publish(self.name, topic, payload, retain)
+        else:
+            self.machine.refuse("link-lost")
+
+    def _leave(self, kind: str, payload: bytes) -> None:
+        envelope = Envelope(payload)
+        about = (envelope.epoch, envelope.round)
+        digest = sha256(payload).digest()
+        left = self.sent if kind == "contribution" else self.answers
+        if left.setdefault(about, digest) != digest:
+            raise Violation(f"{self.name} sent two {kind}s for round {about[0]}.{about[1]}")
+        if kind == "contribution" and about not in self._left:
+            self._left[about] = self._made[digest][0]
+
+    # -- what must hold
+
+    def count(self, epoch: int, round_number: int) -> int:
+        """A sum with this board's reading of the round was published: return the Wh."""
+        value = self._left.get((epoch, round_number))
+        if value is None:
+            raise Violation(f"a sum of round {epoch}.{round_number} names {self.name}, which sent nothing")
+        self.published += value
+        if self.published > self.register.energy:
+            raise Violation(f"{self.name}'s energy was published twice")
+        return value
+
+    def check_rest(self) -> None:
+        """All is calm: all energy is in published sums."""
+        if self.published != self.register.energy:
+            raise Violation(f"{self.name} lost {self.register.energy - self.published} Wh")
+        if self.volume.flash.overprogrammed:
+            raise Violation("littlefs programmed what was not erased")
+
+    def all_refused(self) -> Counter[str]:
+        """Return how often an input was refused, in all lives."""
+        return self._refused + Counter(self.machine.refused)
+
+    def puts(self) -> int:
+        """Return how many records were written, in all lives."""
+        return self._puts + (self.store.puts if self.store else 0)
