@@ -8,11 +8,11 @@ from agent.runtime.update.versions import Pointer
 from broker.authority import releases
 from broker.authority.authority import Authority
 from firmware import boards
-from firmware.device import flash as flashing
-from firmware.onboard import main
 from firmware.build.version import MAIN
-from firmware.device.session import Session
+from firmware.device import flash as flashing
 from firmware.device.flash import Flashed
+from firmware.device.session import Session
+from firmware.onboard import main
 from tests.firmware_device import FlashedDevice
 
 UNIX = boards.load("unix")

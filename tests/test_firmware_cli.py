@@ -28,14 +28,14 @@ from broker.authority.authority import Authority
 from broker.deploy.mosquitto import configuration
 from broker.files import alone_in
 from firmware import boards
-from firmware.device import port as ports
-from firmware.device import provision as provisioning
 from firmware.build.version import package
 from firmware.cli import app
-from firmware.device.session import Device
-from firmware.errors import FirmwareError
+from firmware.device import port as ports
+from firmware.device import provision as provisioning
 from firmware.device.port import DeviceError, Port, PortError
+from firmware.device.session import Device
 from firmware.device.settings import Broker, Meter, Reading, compose
+from firmware.errors import FirmwareError
 from tests import firmware_street as street
 from tests.firmware_device import FlashedDevice
 from tests.firmware_tool import Tool, files, provision

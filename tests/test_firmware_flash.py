@@ -14,8 +14,8 @@ from agent.runtime.update import versions
 from agent.runtime.update.versions import Pointer
 from broker.authority.authority import Authority
 from broker.authority.releases import ReleaseError
-from firmware.errors import FirmwareError
 from firmware.device.port import DeviceError, PortError
+from firmware.errors import FirmwareError
 from tests import firmware_street as street
 from tests.firmware_device import FlashedDevice, interrupted, tree
 from tests.firmware_tool import Tool

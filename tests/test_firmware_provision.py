@@ -18,8 +18,8 @@ from agent.runtime.update import versions
 from agent.runtime.update.versions import Pointer
 from broker.authority import releases
 from broker.authority.authority import Authority
-from firmware.build.version import MAIN
 from firmware.build.compile import tool as program
+from firmware.build.version import MAIN
 from tests import firmware_street as street
 from tests.firmware_device import FlashedDevice, interrupted, tree
 from tests.firmware_tool import Tool, files, provision

@@ -17,7 +17,7 @@ import pytest
 from agent.wire import coordination, messages, topics
 from agent.wire.envelope import Envelope
 from broker.storage.storage import Storage
-from firmware.build.compile import CompileError
+from firmware.errors import CompileError
 from host_sim.fleet.broker_process import HOST, MosquittoBroker
 from host_sim.fleet.fleet import Fleet
 from host_sim.fleet.observer import Observer, Result, Subscription

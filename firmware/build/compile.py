@@ -1,53 +1,30 @@
 """The agent as a board holds it: compiled to .mpy files by mpy-cross, so that the heap is not spent on compiling.
 
-Before that the whole program is made smaller, by what a compiler that sees one module at a time cannot know. Modules that
-are loaded together become one (bundle.py); numbers take the place of their names; messages that nobody on a board reads,
-and what no board comes to (unused.py), are left out; a function goes where its only user is (homes.py), and into the place of
-its only call (inline.py); names become such as every firmware has (names.py). The sources stay as they are, and `make bench`
-prints what is left.
+Before that annotations go (annotations.py), and the whole program is made smaller (minify/), unless a plain
+one is asked for: module by module as it is written, with line numbers, for whoever looks for a fault.
 """
 
-import ast
-import builtins
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 
-from firmware.build.minify.bundle import bundle
-from firmware.homes import rehome
-from firmware.inline import inline
-from firmware.build.minify.names import shorten
-from firmware.build.minify.program import BundleError, check_imports
-from firmware.build.minify.scopes import bindings
-from firmware.build.minify.unused import prune
+from firmware.build import keep as keeping
+from firmware.build.annotations import without_types
+from firmware.build.minify import Minified, minify
+from firmware.errors import CompileError
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parent.parent.parent
 ARCHITECTURES = ("armv6m", "armv7emsp", "xtensawin", "rv32imc")  # of the boards, as mpy-cross names them
-ROOTS = (
-    "agent/runtime/__init__.py",
-    "agent/runtime/main.py",
-    "agent/runtime/flash/store.py",
-    "agent/runtime/key_pair.py",
-)
-WORD = re.compile(r"\w+")
-COMMON = 80  # names
+TABLE = "names.json"  # beside the code: what a traceback means, see minify/origins.py
 PREPARED_MOST = 16  # files of half a megabyte: what was made of other sources is not needed again
 Sources = tuple[tuple[str, str], ...]  # (path, text) of each module
-Prepared = tuple[dict[str, str], dict[str, dict[str, list[str]]]]
-NUMBER_MOST = 1 << 30  # larger ones are objects on the heap: once is better than in every place
-
-
-class CompileError(Exception):
-    """mpy-cross is missing or failed. args[0] says what to do."""
 
 
 def tool(name: str) -> str:
@@ -67,163 +44,88 @@ def compiler() -> str:
     return str(mpy_cross.mpy_cross)
 
 
-# What these say of a caller's mistake is read on a host only; on a board nobody asks an exception of these classes for its arguments.
-UNREAD = ("CborError", "CryptoError", "RuntimeError", "TypeError", "ValueError")
-
-
-class _Silence(ast.NodeVisitor):
-    """Takes away what an exception of UNREAD says: 4 kB of heap in all."""
-
-    def visit_Raise(self, node: ast.Raise) -> None:
-        match node.exc:
-            case ast.Call(func=ast.Name(id=name)) if name in UNREAD:
-                node.exc.args = []
-
-
-class _Inline(ast.NodeTransformer):
-    """Puts each number in the place of its name, and drops the assignment."""
-
-    def __init__(self, numbers: dict[str, int]) -> None:
-        self._numbers = numbers
-
-    def visit_Assign(self, node: ast.Assign) -> ast.AST | None:
-        target = node.targets[0]
-        if isinstance(target, ast.Name) and target.id in self._numbers:
-            return None
-        return self.generic_visit(node)
-
-    def visit_Name(self, node: ast.Name) -> ast.AST:
-        if isinstance(node.ctx, ast.Load) and node.id in self._numbers:
-            return ast.copy_location(ast.Constant(self._numbers[node.id]), node)
-        return node
-
-
-def slimmed(text: str, elsewhere: set[str]) -> ast.Module:
-    """Return the module `text`, parsed, with its named numbers inlined, but not those in `elsewhere`, that others mention, and without
-    what nobody reads."""
-    tree = ast.parse(text)
-    _Inline({name: value for name, value in _numbers(tree) if name not in elsewhere}).visit(tree)
-    _Silence().visit(tree)
-    return tree
-
-
-def _spoken_of() -> set[str]:
-    """Return the names that main.py, or code that the host sends to a board, may look for in the agent."""
-    main = ROOT / "firmware/onboard/main.py"
-    texts = [main.read_text()] if main.exists() else []
-    for source in [*(ROOT / "firmware").glob("*.py"), *(ROOT / "host_sim").rglob("*.py")]:
-        for node in ast.walk(ast.parse(source.read_text())):
-            parts = node.values if isinstance(node, ast.JoinedStr) else [node]
-            text = "".join([str(part.value) for part in parts if isinstance(part, ast.Constant)])
-            if "from agent" in text or "import agent" in text:
-                texts.append(text)
-    return {word for text in texts for word in WORD.findall(text)}
-
-
-@lru_cache(maxsize=3)  # for all kinds of boards once
-def _prepared(sources: Sources, kept: frozenset[str]) -> Prepared:
-    """Return what _prepare() does; from a file of `build` if it was made of the same before, since it takes ten seconds."""
-    makers = [path.read_text() for path in sorted(Path(__file__).parent.glob("*.py"))]
-    digest = sha256(repr((sys.version, makers, sources, sorted(kept))).encode()).hexdigest()
-    path = ROOT / "build" / f"prepared-{digest[:32]}.json"
-    try:
-        texts, names = json.loads(path.read_text())
-    except (OSError, ValueError):
-        texts, names = _prepare(sources, kept)
-        path.parent.mkdir(exist_ok=True)
-        if len(old := list(path.parent.glob("prepared-*.json"))) >= PREPARED_MOST:
-            for each in old:
-                each.unlink(missing_ok=True)
-        new = path.with_suffix(f".{os.getpid()}")
-        new.write_text(json.dumps([texts, names]))
-        new.replace(path)
-    return texts, names
-
-
-def _prepare(sources: Sources, kept: frozenset[str]) -> Prepared:
-    """Return the texts that mpy-cross is given, by path, and what shorten() returns."""
-    used = Counter(word for _, text in sources for word in set(WORD.findall(text)))
-    # Not in threads: CPython 3.11 cannot parse in two at once ("AST constructor recursion depth mismatch").
-    trees = {name: slimmed(text, {word for word in WORD.findall(text) if used[word] > 1}) for name, text in sources}
-    trees = bundle(trees, set(kept))
-    _inline_everywhere(trees, kept)
-    roots = {path for path in trees if path in ROOTS or not path.startswith("agent/")}
-    trees = prune(trees, set(kept), roots)
-    rehome(trees, set(kept))
-    trees = prune(trees, set(kept), roots)
-    inline(trees, set(kept))
-    check_imports(trees)
-    names = shorten(trees, set(kept))
-    return {name: _common_first(tree) + ast.unparse(tree) + "\n" for name, tree in trees.items()}, names
-
-
-def _common_first(tree: ast.Module) -> str:
-    """Return a line that does nothing but mention the names that the module uses most.
-
-    Names are numbered as they come, and bytecode has two bytes for a number above 127: this saves 1 kB.
-    """
-    own = set(bindings(tree.body)) | set(dir(builtins))
-    found = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute | ast.Name)]
-    names = Counter(node.attr if isinstance(node, ast.Attribute) else node.id for node in found)
-    used = {node.attr for node in found if isinstance(node, ast.Attribute)} | own
-    common = [name for name, _ in names.most_common() if name in used]
-    return f"None if len else len.{'.'.join(common[:COMMON])}\n" if len(common) > 128 else ""
-
-
-def _inline_everywhere(trees: dict[str, ast.Module], kept: frozenset[str]) -> None:
-    """Put numbers in the place of their names also where they are imported: bundle() has made the names unique."""
-    numbers = {name: value for tree in trees.values() for name, value in _numbers(tree) if name not in kept}
-    for tree in trees.values():
-        _Inline(numbers).visit(tree)
-
-
-def _numbers(tree: ast.Module) -> Iterator[tuple[str, int]]:
-    """Yield the named numbers of a module."""
-    for node in tree.body:
-        match node:
-            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Constant(value=int(value))):
-                if name.isupper() and isinstance(value, int) and value < NUMBER_MOST:
-                    yield name, value
-
-
 def compile_agent(
     target: Path,
     progress: Callable[[int, int], None] = lambda done, total: None,
     programs: Sequence[str] = (),
     architecture: str | None = None,
     without: Sequence[str] = (),
+    keep: Collection[str] = (),
+    plain: bool = False,
 ) -> Path:
     """Compile agent/, and the `programs` beside it (paths from the project's root), into `target`, and return it.
 
-    `without`: modules (paths, too) that are left out, with all that only they need. `architecture` is one of
+    `without`: modules (paths, too) that are left out, with all that only they need. `keep`: entries as in
+    keep.py, of what others look for besides. `plain`: nothing is minified. `architecture` is one of
     ARCHITECTURES, None for any: only native code, of which there is none, would differ.
     `progress` is told how many files of how many are done. Raises CompileError.
     """
-    sources = [*sorted((ROOT / "agent").rglob("*.py")), *(ROOT / name for name in programs)]
     mpy_cross = compiler()
-    named = [(str(source.relative_to(ROOT)), source.read_text()) for source in sources]
-    try:
-        texts, names = _prepared(tuple(each for each in named if each[0] not in without), frozenset(_spoken_of()))
-    except BundleError as error:
-        raise CompileError(error.args[0]) from None
+    sources = {path: without_types(path, text) for path, text in _read(programs) if path not in without}
+    keep = {*keeping.KEEP, *keep}
+    keeping.check(keep, sources)
+    roots = keeping.modules(keep) | {_module(path) for path in programs}
+    if plain:
+        made = Minified({path: text for path, text in sources.items() if text.strip()}, {})
+    else:
+        made = _prepared(tuple(sources.items()), frozenset(roots), frozenset(keeping.names(keep)))
     target.mkdir(parents=True, exist_ok=True)
-    (target / "names.json").write_text(json.dumps(names, indent=1))
+    (target / TABLE).write_text(json.dumps(made.table))
 
     def compile_one(source: str) -> None:
-        output = (target / source).with_suffix(".mpy")
-        output.parent.mkdir(parents=True, exist_ok=True)
-        plain = output.with_suffix(".py")
-        plain.write_text(texts[source])
-        # In a traceback: a name that the heap has already. -O3 leaves the line numbers out: 3 kB.
-        command = [mpy_cross, "-O3", "-s", output.stem, "-o", str(output), str(plain)]
-        if architecture:
-            command.insert(1, f"-march={architecture}")
-        run = subprocess.run(command, capture_output=True, text=True, check=False)
-        plain.unlink()
-        if run.returncode:
-            raise CompileError(f"mpy-cross refused {source}: {run.stderr.strip().splitlines()[-1:]}")
+        options = [f"-march={architecture}"] if architecture else []
+        if plain:
+            options += ["-O2", "-s", source]
+        else:
+            # In a traceback: a name that the heap has already. -O3 leaves the line numbers out: 3 kB.
+            options += ["-O3", "-s", Path(source).stem]
+        _cross_compile([mpy_cross, *options], target / source, made.texts[source])
 
     with ThreadPoolExecutor(2) as pool:
-        for done, _ in enumerate(pool.map(compile_one, texts), 1):
-            progress(done, len(texts))
+        for done, _ in enumerate(pool.map(compile_one, made.texts), 1):
+            progress(done, len(made.texts))
     return target
+
+
+def _read(programs: Sequence[str]) -> list[tuple[str, str]]:
+    paths = [*sorted((ROOT / "agent").rglob("*.py")), *(ROOT / name for name in programs)]
+    return [(path.relative_to(ROOT).as_posix(), path.read_text()) for path in paths]
+
+
+def _module(path: str) -> str:
+    return path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+
+def _cross_compile(command: list[str], source: Path, text: str) -> None:
+    """Compile `text` into the .mpy file beside the path `source`. Raises CompileError."""
+    source.parent.mkdir(parents=True, exist_ok=True)
+    source.write_text(text)
+    command = [*command, "-o", str(source.with_suffix(".mpy")), str(source)]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    source.unlink()
+    if run.returncode:
+        raise CompileError(f"mpy-cross refused {source}: {run.stderr.strip().splitlines()[-1:]}")
+
+
+@lru_cache(maxsize=3)  # for all kinds of boards once
+def _prepared(sources: Sources, roots: frozenset[str], kept: frozenset[str]) -> Minified:
+    """Return what minify() does; from a file of `build` if it was made of the same before, since it takes seconds."""
+    makers = [path.read_text() for path in sorted(Path(__file__).parent.rglob("*.py"))]
+    digest = sha256(repr((sys.version, makers, sources, sorted(roots), sorted(kept))).encode()).hexdigest()
+    path = ROOT / "build" / f"prepared-{digest[:32]}.json"
+    try:
+        return Minified(**json.loads(path.read_text()))
+    except (OSError, ValueError):
+        made = minify(dict(sources), roots, kept)
+        _keep(path, vars(made))
+    return made
+
+
+def _keep(path: Path, content: Mapping[str, object]) -> None:
+    path.parent.mkdir(exist_ok=True)
+    if len(old := list(path.parent.glob("prepared-*.json"))) >= PREPARED_MOST:
+        for each in old:
+            each.unlink(missing_ok=True)
+    new = path.with_suffix(f".{os.getpid()}")
+    new.write_text(json.dumps(content))
+    new.replace(path)

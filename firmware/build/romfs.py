@@ -18,14 +18,17 @@ IMAGE = "romfs.img"
 
 
 def pack(source: Path, target: Path) -> Path:
-    """Make the image `target` of all that is in the folder `source`, and return it."""
-    with contextlib.redirect_stdout(io.StringIO()):  # it draws a tree of the files
-        target.write_bytes(make_romfs(str(source), mpy_cross=False))
+    """Make the image `target` of all compiled modules in the folder `source`, and return it."""
+    with tempfile.TemporaryDirectory(dir=target.parent) as work:
+        for path in source.rglob("*.mpy"):
+            copy = Path(work) / path.relative_to(source)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, copy)
+        with contextlib.redirect_stdout(io.StringIO()):  # it draws a tree of the files
+            target.write_bytes(make_romfs(work, mpy_cross=False))
     return target
 
 
 def write_image(build: Path) -> Path:
     """Make the image of the application that is built in the folder `build`, in that folder, and return it."""
-    with tempfile.TemporaryDirectory(dir=build) as work:
-        shutil.copytree(build / "agent", Path(work) / "content" / "agent")
-        return pack(Path(work) / "content", Path(work) / IMAGE).replace(build / IMAGE)
+    return pack(build, build / (IMAGE + ".new")).replace(build / IMAGE)

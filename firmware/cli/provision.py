@@ -10,9 +10,6 @@ import typer
 from broker.authority.authority import Authority
 from broker.cli.options import show
 from firmware import boards
-from firmware.device import session as devices
-from firmware.device import provision
-from firmware.errors import FirmwareError
 from firmware.cli.options import (
     AUTHORITY,
     BUILDS,
@@ -24,7 +21,10 @@ from firmware.cli.options import (
     PortName,
     progress,
 )
+from firmware.device import provision
+from firmware.device import session as devices
 from firmware.device.settings import SUMS, Broker, Meter, Reading, Wifi, compose
+from firmware.errors import FirmwareError
 
 DeviceName = Annotated[str, typer.Option("--device", help="The board's name in the deployment: a-z, 0-9 and -.")]
 Group = Annotated[str, typer.Option(help="The group that it joins.")]
@@ -91,20 +91,13 @@ def provision_board(
     as_json: AsJson = False,
 ) -> None:
     """Let a board make its key pair, enrol it, and write its settings."""
-    kind = boards.load(board)
-    authority = Authority(folder)
-    if roster and not (coordinator and slots):
-        raise FirmwareError("--roster wants --coordinator and at least one --slot, as `hum authority roster` does")
-    if roster and protocol != SUMS:
-        raise FirmwareError(
-            f"--roster signs one of {SUMS}; sign this group's with hum authority roster --protocol {protocol}"
-        )
-    readings = [provision.slot(text) for text in slots or []]
+    kind, authority = boards.load(board), Authority(folder)
+    readings = _readings(roster, coordinator, slots or [], protocol)
     signed = provision.read_policy(policy, authority, group, device)
     certificate = provision.certificate(ca) if ca else None
     network = Wifi(wifi, _wifi_password(wifi, wifi_password), country) if wifi else None
     secret, known = provision.password(credentials, device) if credentials else (None, True)
-    where = Broker(host, broker_port, secret, certificate is not None, server_name)
+    where = Broker(host, broker_port, secret, bool(ca), server_name)
     reading = Reading(meter, impulses, pin, uart, old, inverted)
     settings = compose(kind, authority, group, device, where, network, signed, reading, masks, protocol)
     with devices.Session(port, kind.watchdog_off) as connected:
@@ -113,11 +106,24 @@ def provision_board(
         connected.reset()
     answer: dict[str, Any] = {"device": device, "group": group, "public": public}
     if roster:
-        answer["epoch"] = provision.renew_roster(authority, roster, group, coordinator or "", readings)
-        answer["roster"] = str(roster)
+        epoch = provision.renew_roster(authority, roster, group, coordinator or "", readings)
+        answer |= {"epoch": epoch, "roster": str(roster)}
     if not known:
         answer["next"] = "run `hum broker` again: the board has a password that the broker does not know yet"
     show(as_json, answer)
+
+
+def _readings(
+    roster: Path | None, coordinator: str | None, slots: list[str], protocol: str
+) -> list[tuple[str, int, int]]:
+    """Return what the roster says is read, having checked that it can be signed. Raises FirmwareError."""
+    if roster and not (coordinator and slots):
+        raise FirmwareError("--roster wants --coordinator and at least one --slot, as `hum authority roster` does")
+    if roster and protocol != SUMS:
+        raise FirmwareError(
+            f"--roster signs one of {SUMS}; sign this group's with hum authority roster --protocol {protocol}"
+        )
+    return [provision.slot(text) for text in slots]
 
 
 def _enrolled(

@@ -11,8 +11,8 @@ import aiomqtt
 
 from agent.wire import messages, topics
 from broker.coordinator.service import Link
-from firmware.errors import FirmwareError
 from firmware.device.port import Port, PortError, opened, printable
+from firmware.errors import FirmwareError
 
 REOPEN_S = 30.0  # a board's own USB port comes back when the board has started
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from broker.authority import releases
-from firmware.device import session as devices
-from firmware.device import install, provision
 from firmware.boards import Board
 from firmware.build.version import MAIN
+from firmware.device import install, provision
+from firmware.device import session as devices
 from firmware.device.session import Device
 from firmware.errors import FirmwareError
 

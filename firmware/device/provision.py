@@ -16,14 +16,14 @@ from broker.authority import releases
 from broker.authority.authority import Authority, AuthorityError, read_public
 from broker.deploy.mosquitto.configuration import read_password
 from broker.files import alone_in, replace
-from firmware.device import session as devices
-from firmware.build import romfs
-from firmware.device import install
 from firmware.boards import Board
+from firmware.build import romfs
 from firmware.build.version import MAIN
+from firmware.device import install
+from firmware.device import session as devices
+from firmware.device.port import DeviceError, printable
 from firmware.device.session import About, Device
 from firmware.errors import FirmwareError
-from firmware.device.port import DeviceError, printable
 
 SETTINGS = "/settings.json"
 CA = "/ca.der"

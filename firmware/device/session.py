@@ -12,8 +12,8 @@ from hashlib import sha256
 from types import TracebackType
 from typing import Any
 
-from firmware.errors import FirmwareError
 from firmware.device.port import DeviceError, Port, PortError, printable
+from firmware.errors import FirmwareError
 
 PIECE = 768  # bytes of a file in one command
 FILES_MOST = 400  # files and folders in one listing

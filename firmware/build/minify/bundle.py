@@ -10,51 +10,47 @@ depend on a module as an object, and what does is refused here.
 import ast
 from collections.abc import Mapping
 
+from agent.runtime.unload import ONCE
 from firmware.build.minify.program import BundleError, Module, Program, Target
 from firmware.build.minify.rewriting import Rewrite
 
-# The first of a line is what the bundle is called. What agent/runtime/unload.py lets go of must stand apart from what stays, and what
-# code of others than the build imports (firmware/main.py, firmware/provision.py) must come first.
-BUNDLES = tuple(
-    tuple(line.split())
-    for line in """
-agent.runtime.flash.store agent.runtime.system.ticks agent.runtime.system.calendar agent.runtime.system.clock \
-    agent.runtime.flash.masks agent.runtime.flash.shares agent.runtime.system.diagnostics agent.runtime.unload \
-    agent.wire.cbor agent.wire.topics agent.wire.messages agent.wire.envelope agent.crypto.errors \
-    agent.crypto.octets agent.crypto.hmac agent.crypto.aes_ccm agent.crypto.hkdf agent.crypto.accelerate \
-    agent.crypto.p256_table agent.protocols agent.protocols.base.identity agent.protocols.base.machine
+# The first of a line is what the bundle is called. What code of others than the build looks for
+# (firmware/build/keep.py) must come first. What a board lets go of is in agent/runtime/unload.py, with
+# what is let go of together in a line: those are bundles, too.
+STAY = """
+agent.runtime.flash.store agent.runtime.system.ticks agent.runtime.system.calendar \
+    agent.runtime.system.clock agent.runtime.flash.masks agent.runtime.flash.shares \
+    agent.runtime.system.diagnostics agent.runtime.unload agent.wire.cbor agent.wire.topics \
+    agent.wire.messages agent.wire.envelope agent.crypto.errors agent.crypto.octets \
+    agent.crypto.hmac agent.crypto.aes_ccm agent.crypto.hkdf agent.crypto.accelerate \
+    agent.crypto.p256_table agent.protocols agent.protocols.base.identity \
+    agent.protocols.base.machine
 agent.runtime.supervisor agent.runtime.schedule agent.runtime.upkeep agent.runtime.net.mqtt \
     agent.runtime.net.mqtt_packets agent.runtime.net.mqtt_incoming agent.runtime.net.mqtt_socket \
     agent.runtime.net.mqtt_link
-agent.runtime.main agent.runtime.update.updater agent.runtime.update.versions agent.runtime.system.watchdog \
-    agent.runtime.net.reach
-agent.runtime.key_pair agent.runtime.start agent.runtime.settings agent.runtime.net.trust \
-    agent.protocols.registry
-agent.runtime.update.installing agent.runtime.update.staging agent.wire.release
-agent.runtime.net.discovery agent.runtime.net.names agent.wire.dns
+agent.runtime.main agent.runtime.update.updater agent.runtime.update.versions \
+    agent.runtime.system.watchdog agent.runtime.net.reach
 agent.meters.p1_port agent.meters.dsmr
 agent.meters.s0_pin agent.meters.pulse
 agent.protocols.private_sum.machine agent.protocols.private_sum.contributing \
-    agent.protocols.private_sum.unmasking agent.protocols.private_sum.membership agent.crypto.residue \
-    agent.joye_libert.parameters agent.joye_libert.packing agent.joye_libert.blinding agent.joye_libert.pairs \
-    agent.joye_libert.masks
+    agent.protocols.private_sum.unmasking agent.protocols.private_sum.membership \
+    agent.crypto.residue agent.joye_libert.parameters agent.joye_libert.packing \
+    agent.joye_libert.blinding agent.joye_libert.pairs agent.joye_libert.masks
 agent.protocols.gossip.machine agent.wire.queries agent.protocols.gossip.group \
     agent.protocols.gossip.pair_keys agent.protocols.gossip.mail agent.protocols.gossip.onion.onion \
-    agent.crypto.p256_compressed agent.protocols.gossip.functions agent.protocols.gossip.query_function \
-    agent.protocols.gossip.phases.catalogue agent.protocols.gossip.plan agent.protocols.gossip.overlay.sizes \
-    agent.protocols.gossip.onion.secrets agent.protocols.gossip.onion.tuples agent.protocols.gossip.overlay.routes \
-    agent.protocols.gossip.phases.shuffle agent.protocols.gossip.onion.stock agent.protocols.gossip.phases.tree \
-    agent.protocols.gossip.phases.routed_cells agent.protocols.gossip.phases.echo agent.protocols.gossip.node \
-    agent.protocols.gossip.inquiry agent.protocols.gossip.admission
+    agent.crypto.p256_compressed agent.protocols.gossip.functions \
+    agent.protocols.gossip.query_function agent.protocols.gossip.phases.catalogue \
+    agent.protocols.gossip.plan agent.protocols.gossip.overlay.sizes \
+    agent.protocols.gossip.onion.secrets agent.protocols.gossip.onion.tuples \
+    agent.protocols.gossip.overlay.routes agent.protocols.gossip.phases.shuffle \
+    agent.protocols.gossip.onion.stock agent.protocols.gossip.phases.tree \
+    agent.protocols.gossip.phases.routed_cells agent.protocols.gossip.phases.echo \
+    agent.protocols.gossip.node agent.protocols.gossip.inquiry agent.protocols.gossip.admission
 agent.protocols.gossip.privacy.terms agent.protocols.gossip.privacy.laplace \
     agent.protocols.gossip.privacy.paired_noise
-agent.protocols.private_sum.joining agent.joye_libert.moduli
-agent.protocols.base.roster agent.wire.rosters
-agent.protocols.private_sum.keying agent.joye_libert.zero_sum agent.joye_libert.cohorts \
-    agent.joye_libert.integer_shares
 agent.protocols.private_sum.secret_sharing agent.protocols.private_sum.mail
-""".strip().splitlines()
-)
+"""
+BUNDLES = tuple(tuple(line.split()) for line in (STAY + ONCE).splitlines() if line)
 
 
 def bundle(
@@ -77,7 +73,17 @@ def bundle(
     for head, modules in members.items():
         made[head], loads[head] = _join(program, head, modules)
     _check_order(loads)
+    for tree in made.values():
+        _name_heads(tree, program)
     return {program.modules[head].path: tree for head, tree in made.items() if tree.body}
+
+
+def _name_heads(tree: ast.Module, program: Program) -> None:
+    """Leave in the text of what is let go of only names of modules that there are: each bundle's first."""
+    heads = dict.fromkeys(program.modules[name].head for name in ONCE.split() if name in program.modules)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and node.value == ONCE:
+            node.value = " ".join(heads)
 
 
 def _append(program: Program, module: Module, members: list[Module]) -> None:

@@ -15,31 +15,14 @@ The code does the same afterwards. Only a traceback calls things otherwise: name
 
 import ast
 from collections import Counter
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Mapping
 from typing import TypeVar
 
 from firmware.build.minify.known_names import FREE, GLOBAL, MORE, WORD, standard
-from firmware.build.minify.scopes import Comprehension, Function, bindings, parameters, targets
+from firmware.build.minify.scopes import Comprehension, Function, bindings, names_in, parameters, targets
 
 K = TypeVar("K", bound=Hashable)
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
-
-
-def _names(node: ast.AST) -> Iterator[str]:
-    """Yield the names that `node` itself mentions, without its children's."""
-    match node:
-        case ast.Name(id=name) | ast.Attribute(attr=name) | ast.arg(arg=name) | ast.keyword(arg=str(name)):
-            yield name
-        case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
-            yield name
-        case ast.ExceptHandler(name=str(name)):
-            yield name
-        case ast.Global(names=names) | ast.Nonlocal(names=names):
-            yield from names
-        case ast.alias(name=name, asname=asname):
-            yield from name.split(".")
-            if asname:
-                yield asname
 
 
 def _fixed(nodes: Mapping[str, list[ast.AST]]) -> set[str]:
@@ -57,9 +40,9 @@ def _fixed(nodes: Mapping[str, list[ast.AST]]) -> set[str]:
             case ast.ClassDef(name=name, bases=[ast.Name(id="Exception")]):
                 fixed.add(name)
             case ast.Import(names=aliases):
-                fixed.update(name for alias in aliases for name in _names(alias))
+                fixed.update(name for alias in aliases for name in names_in(alias))
             case ast.ImportFrom(names=aliases, module=str(module)) if module.split(".")[0] not in ("agent", "host_sim"):
-                fixed.update(name for alias in aliases for name in _names(alias))
+                fixed.update(name for alias in aliases for name in names_in(alias))
     return fixed
 
 
@@ -72,7 +55,7 @@ def _globals(tree: ast.Module) -> set[str]:
     body = [node for node in tree.body if not isinstance(node, ast.Import | ast.ImportFrom)]
     declared = [node for node in ast.walk(tree) if isinstance(node, ast.Global) or _inside(node)]
     return set(bindings(body)).union(
-        *(_names(each) for node in declared for each in (node, *ast.iter_child_nodes(node)))
+        *(names_in(each) for node in declared for each in (node, *ast.iter_child_nodes(node)))
     )
 
 
@@ -172,9 +155,9 @@ def _rename_parameters(tree: ast.Module, keywords: set[str]) -> None:
     """Rename the parameters of all functions, outer ones first, but for those named in `keywords`."""
     for function in [node for node in ast.walk(tree) if isinstance(node, Function)]:
         inside = [node for node in ast.walk(function) if not isinstance(node, ast.Attribute)]
-        mentioned = {name for node in inside for name in _names(node)}
+        mentioned = {name for node in inside for name in names_in(node)}
         defined = {node.name for node in inside if isinstance(node, Definition)}
-        imported = {name for node in inside if isinstance(node, ast.alias) for name in _names(node)}
+        imported = {name for node in inside if isinstance(node, ast.alias) for name in names_in(node)}
         named = [*function.args.posonlyargs, *function.args.args]
         stay = keywords | defined | imported | {"self", *FREE}
         free = iter([name for name in FREE if name not in mentioned])
@@ -204,7 +187,7 @@ def shorten(trees: Mapping[str, ast.Module], kept: set[str]) -> dict[str, dict[s
     for tree in trees.values():
         _lengthen_variables(tree, keywords | kept)
     nodes = {module: list(ast.walk(tree)) for module, tree in trees.items()}
-    total = Counter(name for each in nodes.values() for node in each for name in _names(node))
+    total = Counter(name for each in nodes.values() for node in each for name in names_in(node))
     fixed = _fixed(nodes)
     prefixes = tuple(text for text in fixed if text.startswith("_") and text.strip("_"))  # "_do_" + name, for getattr
     stay = fixed | kept | standard()
@@ -222,7 +205,7 @@ def _assign_globals(
 ) -> dict[str, str]:
     mine = {module: _globals(tree) - stay for module, tree in trees.items()}
     mentioned = {
-        module: {name for node in each if not isinstance(node, ast.Attribute) for name in _names(node)}
+        module: {name for node in each if not isinstance(node, ast.Attribute) for name in names_in(node)}
         for module, each in nodes.items()
     }
     every = set().union(*mine.values())
@@ -254,7 +237,7 @@ def _assign_attributes(
 def _was(nodes: list[ast.AST], *renamings: Mapping[str, str]) -> dict[str, list[str]]:
     """Return what the new names in a module were."""
     was: dict[str, list[str]] = {}
-    for name in sorted({name for node in nodes for name in _names(node)}):
+    for name in sorted({name for node in nodes for name in names_in(node)}):
         for new in renamings:
             if name in new and name not in was.setdefault(new[name], []):
                 was[new[name]].append(name)

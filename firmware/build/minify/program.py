@@ -5,16 +5,17 @@ import builtins
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from firmware.build.minify.scopes import Comprehension, bindings, of_scope, parameters, targets
+from firmware.build.minify.scopes import Comprehension, bindings, module_name, of_scope, parameters, targets
+from firmware.errors import CompileError
 
 
-class BundleError(Exception):
+class BundleError(CompileError):
     """A module does what cannot be kept in a bundle. args[0] says which, and what."""
 
 
 def check_imports(trees: Mapping[str, ast.Module]) -> None:
     """Check that `trees`, modules by path, have what they import from one another. Raises BundleError."""
-    known = {path.removesuffix(".py").removesuffix("/__init__").replace("/", "."): tree for path, tree in trees.items()}
+    known = {module_name(path): tree for path, tree in trees.items()}
     has = {name: set(bindings(tree.body)) for name, tree in known.items()}
     for path, tree in trees.items():
         for node in ast.walk(tree):
@@ -68,7 +69,7 @@ class Program:
     """All modules, by name, and what their names become."""
 
     def __init__(self, trees: Mapping[str, ast.Module], bundles: tuple[tuple[str, ...], ...], kept: set[str]) -> None:
-        paths = {path.removesuffix(".py").removesuffix("/__init__").replace("/", "."): path for path in trees}
+        paths = {module_name(path): path for path in trees}
         self.lines = [there for line in bundles if (there := [name for name in line if name in paths])]
         heads = {name: line[0] for line in self.lines for name in line}
         self.modules = {

@@ -4,7 +4,6 @@ import ast
 from collections import Counter
 from collections.abc import Iterator
 
-Plain = ast.FunctionDef | ast.AsyncFunctionDef
 Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 Comprehension = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
 
@@ -50,16 +49,23 @@ def targets(node: ast.AST) -> set[str]:
     return {each.id for part in generators for each in ast.walk(part.target) if isinstance(each, ast.Name)}
 
 
-def bound_in(node: Plain) -> set[str]:
-    """Return the names of a function's parameters and variables."""
-    return set(bindings(node.body)) | set(parameters(node.args))
+def names_in(node: ast.AST) -> Iterator[str]:
+    """Yield the names that `node` itself mentions, without its children's."""
+    match node:
+        case ast.Name(id=name) | ast.Attribute(attr=name) | ast.arg(arg=name) | ast.keyword(arg=str(name)):
+            yield name
+        case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+            yield name
+        case ast.ExceptHandler(name=str(name)):
+            yield name
+        case ast.Global(names=names) | ast.Nonlocal(names=names):
+            yield from names
+        case ast.alias(name=name, asname=asname):
+            yield from name.split(".")
+            if asname:
+                yield asname
 
 
-def bound_inside(node: Plain) -> set[str]:
-    """Return the names of parameters and variables of all functions and comprehensions in a function."""
-    found: set[str] = set()
-    for each in ast.walk(node):
-        if isinstance(each, Function):
-            found |= set(parameters(each.args)) | (set() if isinstance(each, ast.Lambda) else set(bindings(each.body)))
-        found |= targets(each)
-    return found
+def module_name(path: str) -> str:
+    """Return the name of the module at `path`."""
+    return path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")

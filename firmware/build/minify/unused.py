@@ -9,6 +9,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from firmware.build.minify.scopes import module_name
+
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
@@ -68,7 +70,7 @@ def _drop(trees: Mapping[str, ast.Module], kept: set[str]) -> bool:
     for part in parts:
         if isinstance(part.node, ast.ClassDef) and not part.node.body:
             part.node.body.append(ast.Pass())
-    modules = {_name(path) for path in trees}
+    modules = {module_name(path) for path in trees}
     exported = {name for tree in trees.values() for name in _imported(tree)}
     dropped = [_drop_imports(tree, exported, modules) for tree in trees.values()]
     return any(dropped)
@@ -116,14 +118,9 @@ def _drop_imports(tree: ast.Module, exported: set[str], modules: set[str]) -> bo
     return dropped
 
 
-def _name(path: str) -> str:
-    """Return the name of the module at `path`."""
-    return path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
-
-
 def _reached(trees: Mapping[str, ast.Module], roots: set[str]) -> dict[str, ast.Module]:
     """Return those of `trees` that are in `roots`, or that one of them imports, whenever."""
-    paths = {_name(path): path for path in trees}
+    paths = {module_name(path): path for path in trees}
     found = set()
     waiting = [path for path in trees if path in roots]
     while waiting:
