@@ -399,7 +399,7 @@ def test_the_monitor_prints_the_console_without_control_characters_and_ends_at_c
             process.send_signal(2)
             assert process.wait(60) == 130
             assert process.stderr.read() == b""
-    assert lines[1:] == [b"one [2J two\n"] * 2
+    assert lines[1:] == [b"one\\x1b[2J two\n"] * 2
 
 
 # -- what answers may mean harm

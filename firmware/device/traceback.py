@@ -15,6 +15,7 @@ from firmware.build.compile import TABLE
 from firmware.device.birth import event
 from firmware.errors import FirmwareError
 
+Function = Mapping[str, Any]  # an entry of the table
 LINE_MOST = 1000  # bytes of a line that are shown
 FRAMES_MOST = 50  # calls that are looked at together
 _FRAME = re.compile(r'  File "([^"]+)", line \d+, in (\S+)')
@@ -48,7 +49,9 @@ def load(folder: Path) -> Build:
         table = json.loads((folder / TABLE).read_text())
         package = folder / "package.json"
         version = int(json.loads(package.read_text())["version"]) if package.exists() else None
-    except (OSError, ValueError, KeyError, TypeError):
+        if not all({"path", "functions", "names"} <= entry.keys() for entry in table.values()):
+            raise ValueError(TABLE)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise FirmwareError(f"{folder} holds no build, or an older one; `make firmware` makes one") from None
     return Build(version, table)
 
@@ -99,9 +102,9 @@ class Reader:
             name = self._frames[called][2]
             found[caller] = [each for each in found[caller] if _calls(each, name)] or found[caller]
         for at, (text, file, name) in enumerate(self._frames):
-            before = {word for each in found[at - 1] for word in each["mentions"]} if at else set()
-            likely = [each for each in found[at] if name != "__init__" or each["within"] in before] or found[at]
-            yield from _shown(text, likely) if likely else [self._only_file(text, file)]
+            if at:
+                found[at] = _called(found[at - 1], file == self._frames[at - 1][1], found[at], name) or found[at]
+            yield from _shown(text, found[at]) if found[at] else [self._only_file(text, file)]
 
     def _only_file(self, text: str, file: str) -> str:
         """Return a call of what has no name in the sources, such as a module, with the file's path if it is certain."""
@@ -119,12 +122,23 @@ class Reader:
         return _QUOTED.sub(named, text)
 
 
-def _calls(function: Mapping[str, Any], name: str) -> bool:
+def _calls(function: Function, name: str) -> bool:
     """Tell whether the function can have called one of this name: a class is called by its own."""
     return name in ("__init__", "<lambda>", "<genexpr>", "<listcomp>") or name in function["mentions"]
 
 
-def _shown(text: str, functions: list[Mapping[str, Any]]) -> Iterator[str]:
+def _called(callers: list[Function], same_file: bool, functions: list[Function], name: str) -> list[Function]:
+    """Return those of `functions`, which have one name, that one of the `callers` can have called."""
+    if name == "__init__":
+        mentioned = {word for each in callers for word in each["mentions"]}
+        return [each for each in functions if each["within"] in mentioned]
+    if same_file and callers and all(name in each["own"] and each["family"] for each in callers):
+        family = {one for each in callers for one in each["family"]}
+        return [each for each in functions if each["within"] in family]
+    return functions
+
+
+def _shown(text: str, functions: list[Function]) -> Iterator[str]:
     for number, each in enumerate(functions):
         first, last = each["lines"]
         yield f'{"    or" if number else "  File"} "{each["path"]}", lines {first} to {last}, in {each["name"]}'
