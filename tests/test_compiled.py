@@ -13,6 +13,7 @@ from firmware.build.compile import ARCHITECTURES, ROOT, compile_agent, compiler,
 from firmware.build.minify.constants import silence
 from firmware.build.minify.known_names import FREE, GLOBAL, MORE
 from firmware.build.minify.names import shorten
+from firmware.device import provision
 from firmware.errors import CompileError
 from host_sim.bench import footprint as bench_footprint
 from host_sim.bench import mpy_file
@@ -214,12 +215,13 @@ def test_what_the_build_must_keep_must_be_there(tmp_path, entry, said):
         compile_agent(tmp_path, keep=(entry,))
 
 
-def test_what_main_py_imports_is_kept():
-    tree = ast.parse((ROOT / "firmware/onboard/main.py").read_text())
-    imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module.startswith("agent")]
-    entries = [f"{node.module}:{alias.name}" for node in imports for alias in node.names]
+@pytest.mark.parametrize("text", [(ROOT / "firmware/onboard/main.py").read_text(), provision.MAKE])
+def test_what_others_import_on_a_board_is_kept(text):
+    imports = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.ImportFrom)]
+    agents = [node for node in imports if node.module.startswith("agent.")]
+    entries = {f"{node.module}:{alias.name}" for node in agents for alias in node.names}
     assert entries
-    assert set(entries) <= set(keep.KEEP)
+    assert entries <= set(keep.KEEP)
 
 
 def test_a_plain_build_has_every_module_under_its_own_name(tmp_path):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from firmware.errors import FirmwareError
 
-FOLDER = Path(__file__).parent / "boards"
+FOLDER = Path(__file__).parent
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,9 @@ IMAGE = "romfs.img"
 
 def pack(source: Path, target: Path) -> Path:
     """Make the image `target` of all compiled modules in the folder `source`, and return it."""
+    modules = list(source.rglob("*.mpy"))  # now: what follows may be in the same folder
     with tempfile.TemporaryDirectory(dir=target.parent) as work:
-        for path in source.rglob("*.mpy"):
+        for path in modules:
             copy = Path(work) / path.relative_to(source)
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, copy)

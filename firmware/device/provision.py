@@ -29,6 +29,9 @@ SETTINGS = "/settings.json"
 CA = "/ca.der"
 STATE = "/state"
 IDENTITY = STATE + "/identity"
+MAKE = f"""from agent.runtime.flash.store import Store
+from agent.runtime.key_pair import load_or_make
+j(binascii.hexlify(load_or_make(Store('{STATE}'))[1]).decode())"""
 
 
 @dataclass(frozen=True)
@@ -70,14 +73,8 @@ def make_identity(device: Device, folder: str) -> str:
 
     The private key does not leave the board, and nothing here could ask for it: only the public half is printed.
     """
-    code = (
-        f"sys.path.insert(0,'/{folder}')\n"
-        "from agent.runtime.flash.store import Store\n"
-        "from agent.runtime import identity\n"
-        f"j(binascii.hexlify(identity.load_or_make(Store('{STATE}'))[1]).decode())"
-    )
     try:
-        answer = device.ask(code)
+        answer = device.ask(f"sys.path.insert(0,'/{folder}')\n{MAKE}")
     except DeviceError as error:
         if "Corrupt" in str(error):
             raise FirmwareError(
