@@ -5,6 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO ?=
 PYTEST ?=
+FAULTS ?=
 BOARD ?=
 PORT ?=
 FIRMWARE ?=
@@ -46,6 +47,10 @@ test: setup ## Run all tests: CPython, and the shared suite again on MicroPython
 	@if test -n "$(PYTEST)"; then $(BIN)/python -m pytest $(PYTEST); else \
 		$(BIN)/python -m pytest -n 3 -m "not alone" && \
 		$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m alone; fi
+
+.PHONY: faults
+faults: setup ## Show which of the faults that were shown by script are still there: FAULTS="NAME ... --json"
+	@$(BIN)/python -m tests.faults $(FAULTS)
 
 .PHONY: lint
 lint: setup ## Check style, types and that imports point one way

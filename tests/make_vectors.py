@@ -17,7 +17,7 @@ from gmpy2 import invert, powmod
 from agent.crypto import accelerate, p256
 from agent.joye_libert import cohorts, masks, parameters, zero_sum
 from agent.protocols.base import policy
-from agent.protocols.base.identity import Policy, Provision
+from agent.protocols.base.identity import Identity, Policy
 from agent.protocols.private_sum import mail
 from agent.protocols.private_sum.machine import PrivateSum as Board
 from agent.wire import coordination, envelope, messages, rosters, topics
@@ -76,7 +76,7 @@ class _Group:
 
     def _board(self, name: str, public: bytes) -> Board:
         authority = p256.public_key(private_key("authority"))
-        return Board(Provision(DEPLOYMENT, GROUP, name, private_key(name), public, authority, masks_target=2))
+        return Board(Identity(DEPLOYMENT, GROUP, name, private_key(name), public, authority, masks_target=2))
 
     def run(self) -> None:
         """Distribute the roster, make keys, shares and masks, and go through two rounds."""

@@ -7,7 +7,7 @@ from typing import Any
 from gmpy2 import invert, powmod
 
 from agent.crypto import p256
-from agent.protocols.base.identity import Provision
+from agent.protocols.base.identity import Identity
 from agent.protocols.gossip import inquiry, mail
 from agent.protocols.gossip.group import Group
 from agent.protocols.gossip.machine import ready_nonce
@@ -82,7 +82,7 @@ class _Board:
 
     def __init__(self, index: int, digest: bytes, roster: rosters.Roster) -> None:
         private = private_key(NAMES[index])
-        place = Provision(DEPLOYMENT, GROUP, NAMES[index], private, roster.members[index][1], b"")
+        place = Identity(DEPLOYMENT, GROUP, NAMES[index], private, roster.members[index][1], b"")
         self.group = Group(place, EPOCH, digest, roster)
         shared = [p256.ecdh(private, public) for _, public in roster.members]
         shared[index] = private

@@ -32,7 +32,7 @@ A field that is not one of these is refused too: it is mistyped, and what it was
 lost.
 """
 
-from agent.protocols import QUERIES
+from agent.protocols import registry
 from agent.wire import topics
 
 PINS_MOST = 48
@@ -60,7 +60,7 @@ def check(settings):
     ):
         if not good(settings.get(field)):
             raise SettingsError(field)
-    _optional(settings, "", "protocol", lambda value: value == "private-sum" or value in QUERIES)
+    _optional(settings, "", "protocol", registry.known)
     _optional(settings, "", "host", _host)
     _optional(settings, "", "port", lambda value: _integer(value, 1, 65535))
     _optional(settings, "", "password", lambda value: _text(value, 0, 128))

@@ -18,7 +18,7 @@ from typing import IO, Any
 
 from agent.crypto.hkdf import hkdf_sha256
 from agent.joye_libert import blinding, integer_shares
-from agent.protocols.base.identity import Provision
+from agent.protocols.base.identity import Identity
 from agent.protocols.private_sum.machine import PrivateSum
 from agent.runtime.net import mqtt_packets as packets
 from agent.wire import cbor, topics
@@ -126,7 +126,7 @@ class Peer:
     published."""
 
     def __init__(self, name: str, group: Group, batches: int) -> None:
-        place = Provision(
+        place = Identity(
             DEPLOYMENT, GROUP, name, group.privates[name], group.publics[name], group.authority, masks_target=BATCHES
         )
         self.sent: list[Message] = []

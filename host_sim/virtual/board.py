@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from agent.meters.simulated import SimulatedMeter
-from agent.protocols.base.identity import Provision
+from agent.protocols.base.identity import Identity
 from agent.protocols.private_sum.machine import PrivateSum
 from agent.runtime.flash.masks import MaskStock, Spent
 from agent.runtime.flash.shares import ShareStock
@@ -73,7 +73,7 @@ class SimulatedBoard:
     the power goes just then.
     """
 
-    def __init__(self, network: Network, provision: Provision, meter: SimulatedMeter) -> None:
+    def __init__(self, network: Network, identity: Identity, meter: SimulatedMeter) -> None:
         self.store = MemoryStore()
         self.meter = meter
         self.sent: dict[tuple[int, int], set[bytes]] = {}
@@ -82,12 +82,12 @@ class SimulatedBoard:
         self.cut: Callable[[str], bool] = lambda kind: False
         self.running = False
         self._network = network
-        self._provision = provision
+        self._identity = identity
         self._life = 0
 
     @property
     def name(self) -> str:
-        return str(self._provision.device)
+        return str(self._identity.device)
 
     def start(self) -> None:
         """Boot, and connect."""
@@ -95,7 +95,7 @@ class SimulatedBoard:
         self._life += 1
         self.stock = MaskStock(self.store)
         self.shares = ShareStock(self.store)
-        self.machine = PrivateSum(self._provision)
+        self.machine = PrivateSum(self._identity)
         stock = self.stock
         self._perform(
             self.machine.restore(
@@ -115,7 +115,7 @@ class SimulatedBoard:
 
     def link(self) -> None:
         """Connect (again)."""
-        place = self._provision
+        place = self._identity
         birth = topics.device(place.deployment, place.device, "state")
         will = (birth, messages.presence(False))
         self._network.connect(self.name, self.machine.subscriptions(), self._receive, will)

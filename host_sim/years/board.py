@@ -8,7 +8,7 @@ from hashlib import sha256
 from typing import Any
 
 from agent.meters.register import RegisterMeter
-from agent.protocols.base.identity import Provision
+from agent.protocols.base.identity import Identity
 from agent.protocols.private_sum.machine import PrivateSum
 from agent.runtime.flash.masks import MaskStock, Spent
 from agent.runtime.flash.shares import ShareStock
@@ -77,7 +77,7 @@ class Board(SimulatedBoard):
     answers: Any
 
     def __init__(
-        self, network: Network, place: Provision, volume: Volume, parts: Parts, reboot_s: Callable[[], float]
+        self, network: Network, place: Identity, volume: Volume, parts: Parts, reboot_s: Callable[[], float]
     ) -> None:
         self.register = Register()
         super().__init__(network, place, None)  # type: ignore[arg-type]
@@ -125,7 +125,7 @@ class Board(SimulatedBoard):
         self.stock = parts.stock(self.store)
         self.shares = parts.shares(self.store)
         self.meter = parts.meter(self.register)
-        self.machine = PrivateSum(self._provision)
+        self.machine = PrivateSum(self._identity)
         actions = self.machine.restore(
             self.store.get("roster"),
             self.store.get("key"),

@@ -18,7 +18,7 @@ from functools import partial
 from typing import Any
 
 from agent.crypto import p256
-from agent.protocols.base.identity import Provision
+from agent.protocols.base.identity import Identity
 from agent.wire import coordination, rosters, topics
 from agent.wire.envelope import Context, Envelope, sign
 from broker.coordinator.actions import Action, CloseRound, Counted, Publish, Saved
@@ -83,7 +83,7 @@ class Years:
             name = f"b{index:03d}"
             private = p256.generate(self._random.randbytes)
             authority = p256.public_key(self._authority)
-            place = Provision(DEPLOYMENT, GROUP, name, private, p256.public_key(private), authority)
+            place = Identity(DEPLOYMENT, GROUP, name, private, p256.public_key(private), authority)
             flashes.volumes[name] = Volume(PICO_W_BLOCKS)
             flashes.volumes[name].fill("/firmware", FIRMWARE_BLOCKS)
             flashes.volumes[name].flash.erases = [0] * PICO_W_BLOCKS

@@ -3,7 +3,7 @@
 import os
 
 from agent.crypto import p256
-from agent.protocols.base.identity import Policy, Provision
+from agent.protocols.base.identity import Identity, Policy
 from agent.protocols.gossip.pair_keys import query_keys
 from agent.protocols.registry import load
 from agent.wire import cbor, queries, rosters
@@ -74,7 +74,7 @@ class Street:
         self.digest = Envelope(self.signed).digest(context)
         self.boards = []
         for i in range(count):
-            provision = Provision(
+            provision = Identity(
                 DEPLOYMENT, GROUP, names[i], privates[i], members[i][1], p256.public_key(authority), policy or Policy()
             )
             value = values[i] if values else 100 + 7 * i

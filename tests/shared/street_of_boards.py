@@ -8,7 +8,7 @@ from hashlib import sha256
 
 from agent.crypto import p256
 from agent.joye_libert import pairs, parameters
-from agent.protocols.base.identity import Provision
+from agent.protocols.base.identity import Identity
 from agent.protocols.base.policy import Policy
 from agent.protocols.private_sum.machine import PrivateSum
 from agent.wire import coordination, envelope, rosters, topics
@@ -151,7 +151,7 @@ class Device:
         self.failing = ()
         self.values = VALUES
         own, opened, pinned = keys or (private(name), public(name), public("authority"))
-        place = Provision(PLACE[0], PLACE[1], name, own, opened, pinned, policy, masks_target)
+        place = Identity(PLACE[0], PLACE[1], name, own, opened, pinned, policy, masks_target)
         self.machine = PrivateSum(place)
         records = flash.records
         self.perform(
@@ -346,7 +346,7 @@ def dealt(members, cohort=32, seal=0, rounds=2, audit=0):
 def reboot(street, name, policy=None, masks_target=None):
     """A board of the street, switched on with a copy of its flash."""
     device = street.devices[name]
-    target = masks_target or device.machine.provision.masks_target
+    target = masks_target or device.machine.identity.masks_target
     return Device(name, device.flash.copy(), policy, target)
 
 

@@ -5,7 +5,7 @@ from street_of_boards import ONE, PLACE, ROLL, ROUND, VALUES, Flash, dealt, mail
 from test_store import FailingStore
 
 from agent.joye_libert import masks, pairs
-from agent.protocols.base.identity import Provision
+from agent.protocols.base.identity import Identity
 from agent.protocols.private_sum.machine import PrivateSum
 from agent.runtime.flash.masks import MaskStock
 from agent.runtime.flash.shares import ShareStock
@@ -58,7 +58,7 @@ def board_in(folder, meter=None, short=False, shares=True):
         held.keep(epoch, batch, peer, flash.shares[(epoch, batch, peer)])
     for number in (0, 1):
         stock.save(1, number, ONE)
-    place = Provision(PLACE[0], PLACE[1], ME, private(ME), public(ME), public("authority"), None, 2)
+    place = Identity(PLACE[0], PLACE[1], ME, private(ME), public(ME), public("authority"), None, 2)
     client = Client("127.0.0.1", 1, "x")
     board = Board(client, store, stock, held, PrivateSum(place), meter or Meter(), lambda event, fields: None)
     board._restore()

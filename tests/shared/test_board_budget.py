@@ -45,8 +45,8 @@ def board_in(folder, policy):
     store = FailingStore(folder)
     for name in ("roster", "key"):
         store.put(name, flash[name])
-    machine = type(street().boards[0].machine)(street().boards[0].machine.provision)
-    machine.provision.policy = policy
+    machine = type(street().boards[0].machine)(street().boards[0].machine.identity)
+    machine.identity.policy = policy
     stock = MaskStock(store)
     board = Board(
         Client("127.0.0.1", 1, "x"), store, stock, ShareStock(store), machine, Meter(), lambda event, fields: None

@@ -5,7 +5,7 @@ from hashlib import sha256
 from expect import raises
 from street_of_askers import DEPLOYMENT, GROUP, LATENCY, Board, Street
 
-from agent.protocols import Refused
+from agent.protocols.base import Refused
 from agent.protocols.base.policy import Policy
 from agent.protocols.gossip import mail, pair_keys, results
 from agent.protocols.gossip.onion.secrets import Layers, Secrets
@@ -40,7 +40,7 @@ class StartedAgain(Street):
         self._query_keys = before.query_keys()
         self.boards = []
         for i, old in enumerate(before.boards):
-            board = Board(load("gossip")(old.machine.provision), old.name, values[i] if values else old.value)
+            board = Board(load("gossip")(old.machine.identity), old.name, values[i] if values else old.value)
             board.flash = dict(old.flash)
             board.machine.restore(board.flash["roster"], board.flash["key"])
             self.boards.append(board)
@@ -206,7 +206,7 @@ def test_a_reboot_takes_up_roster_and_keys_and_answers_no_number_twice():
     one.ask(one.query(3))
     one.run()
     old = one.boards[0]
-    again = load("gossip")(old.machine.provision)
+    again = load("gossip")(old.machine.identity)
     assert again.restore(old.flash["roster"], old.flash["key"], None, old.high_water) == []
     assert again.link_up() == []  # before its layers are made
     said = []
@@ -220,7 +220,7 @@ def test_a_reboot_takes_up_roster_and_keys_and_answers_no_number_twice():
 def test_a_record_of_keys_of_another_roster_is_not_taken_up():
     one = shared_street()
     old = one.boards[0]
-    again = load("gossip")(old.machine.provision)
+    again = load("gossip")(old.machine.identity)
     record = b"\x00" + old.flash["key"][1:]
     again.restore(old.flash["roster"], record)
     assert again.progress() == ("keys", 0, 5)
@@ -296,10 +296,10 @@ def test_the_policy_bounds_the_group_the_slots_and_the_living():
         assert all(board.machine.refused == {reason: 1} for board in one.boards)
         assert one.boards[0].machine.progress() == ("waiting", 0, 0)
     one = shared_street()
-    policy = one.boards[0].machine.provision.policy
-    one.boards[0].machine.provision.policy = Policy(contributors_least=5)
+    policy = one.boards[0].machine.identity.policy
+    one.boards[0].machine.identity.policy = Policy(contributors_least=5)
     assert refused_of(one.boards[0], one.query(1, absent=2)) == "too-few"
-    one.boards[0].machine.provision.policy = policy
+    one.boards[0].machine.identity.policy = policy
 
 
 def test_a_roster_of_another_protocol_or_an_unknown_parameter_is_refused():

@@ -29,7 +29,8 @@ from agent.crypto.hkdf import hkdf_sha256
 from agent.joye_libert import blinding, masks, pairs
 from agent.protocols.base.identity import Policy
 from agent.protocols.private_sum.contributing import Contributing, nonce
-from agent.protocols.private_sum.membership import ROUND_MOST, Refused
+from agent.protocols.base import Refused
+from agent.protocols.private_sum.membership import ROUND_MOST
 from agent.wire import cbor, coordination, envelope, messages, topics
 from agent.wire.envelope import Envelope
 
@@ -272,7 +273,7 @@ def test_where_the_flash_has_no_room_for_a_mask_the_board_makes_do_with_those_be
 
 def test_a_board_that_is_told_too_often_that_it_was_not_counted_sits_the_round_out():
     device = ready_board(mark=(1, 4), stock=(5, 6))
-    device.machine.provision.policy = Policy(close_most=0)
+    device.machine.identity.policy = Policy(close_most=0)
     refuses_but_opens(device.machine, "uncounted", opening(5))
     assert device.machine.message(ROUND, opening(6, counted=(1, 4))) == takes(6)
 

@@ -6,7 +6,7 @@ from files_at_hand import Folder
 from test_mqtt_hostile import CONNACK, PINGRESP, Broker, until
 
 from agent.meters.simulated import SimulatedMeter
-from agent.protocols.base.identity import Provision
+from agent.protocols.base.identity import Identity
 from agent.protocols.private_sum.machine import PrivateSum
 from agent.runtime import upkeep
 from agent.runtime.flash.masks import MaskStock
@@ -42,7 +42,7 @@ class Hurry:
 def board_in(folder):
     """A board that nobody has put on a roster."""
     store = Store(folder)
-    place = Provision("street", "north", "meter-a", bytes(31) + b"\x01", bytes(65), bytes(65))
+    place = Identity("street", "north", "meter-a", bytes(31) + b"\x01", bytes(65), bytes(65))
     log = lambda event, fields: None  # noqa: E731
     meter = SimulatedMeter([[1]])
     return Board(None, store, MaskStock(store), ShareStock(store), PrivateSum(place), meter, log)

@@ -3,7 +3,7 @@ Loaded with the first query."""
 
 from hashlib import sha256
 
-from agent.protocols import Refused, check_tag
+from agent.protocols.base import Refused, check_tag
 from agent.protocols.gossip.functions import FunctionError
 from agent.protocols.gossip.pair_keys import NOISE
 from agent.protocols.gossip.plan import Plan, PlanError
@@ -79,7 +79,7 @@ def hear(raw, group, keys, burnt):
         raise Refused("not-ready")
     if (query.epoch, query.number) <= burnt:
         raise Refused("replayed")
-    context = group.context("query", query.number, topics.COORDINATOR, group.place.device)
+    context = group.context("query", query.number, topics.COORDINATOR, group.identity.device)
     check_tag(tags, group.index, queries.query_tag(keys.query_key, context, body))
     return query, sha256(body).digest()
 

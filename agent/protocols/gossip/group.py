@@ -1,7 +1,7 @@
 """A board's place in a group that answers queries: who is who under the roster in force, and where
 its virtual ids are."""
 
-from agent.protocols import Refused
+from agent.protocols.base import Refused
 from agent.wire import topics
 from agent.wire.envelope import Context
 
@@ -16,7 +16,7 @@ def tolerated(parameters):
     return int(parameters[1])
 
 
-def accept(place, raw, least_epoch, protocol):
+def accept(identity, raw, least_epoch, protocol):
     """Return (Group, Roster) under the roster in `raw`, as agent/protocols/base/roster.py reads it,
     for a board that runs `protocol`.
 
@@ -24,14 +24,14 @@ def accept(place, raw, least_epoch, protocol):
     """
     from agent.protocols.base import roster as signed_roster  # once an epoch
 
-    epoch, digest, roster = signed_roster.read(place, raw, least_epoch)
+    epoch, digest, roster = signed_roster.read(identity, raw, least_epoch)
     if roster.protocol != protocol:
         raise Refused("other-protocol")
-    if len(roster.members) < place.policy.members_least:
+    if len(roster.members) < identity.policy.members_least:
         raise Refused("group-too-small")
-    if not place.policy.allows(roster.slots):
+    if not identity.policy.allows(roster.slots):
         raise Refused("slot-not-allowed")
-    return Group(place, epoch, digest, roster), roster
+    return Group(identity, epoch, digest, roster), roster
 
 
 class Group:
@@ -39,12 +39,12 @@ class Group:
     (name, low, high); `tolerate` is how many members may fail. Raises Refused for parameters that
     are unknown."""
 
-    def __init__(self, place, epoch, digest, roster):
-        self.place = place
+    def __init__(self, identity, epoch, digest, roster):
+        self.identity = identity
         self.epoch = epoch
         self.digest = digest
         self.names = roster.names()
-        self.index = self.names.index(place.device)
+        self.index = self.names.index(identity.device)
         self.slots = roster.slots
         self.tolerate = tolerated(roster.parameters)
         self.signer = roster.signer
@@ -74,5 +74,7 @@ class Group:
     def context(self, kind, round, sender=None, receiver=topics.COORDINATOR):
         """Return the Context of a message of this epoch; from this board to the coordinator unless
         told otherwise."""
-        place = self.place
-        return Context(place.deployment, kind, place.group, self.epoch, round, sender or place.device, receiver)
+        identity = self.identity
+        return Context(
+            identity.deployment, kind, identity.group, self.epoch, round, sender or identity.device, receiver
+        )

@@ -1,6 +1,6 @@
 """One query at one board: its virtual ids, what arrives for them and what they send."""
 
-from agent.protocols import Refused
+from agent.protocols.base import Refused, actions
 from agent.protocols.gossip import mail
 from agent.protocols.gossip.node import Node
 from agent.protocols.gossip.onion.secrets import Secrets
@@ -133,5 +133,7 @@ class Inquiry:
             group.context("aggregate", self.number),
             queries.aggregate(own, data),
         )
-        place = group.place
-        return ("publish", topics.up(place.deployment, place.group, place.device, "aggregate"), sealed, 1, False)
+        identity = group.identity
+        return actions.publish(
+            topics.up(identity.deployment, identity.group, identity.device, "aggregate"), sealed, False
+        )

@@ -5,7 +5,7 @@ A message of a round and a partial result differ in their kind and their key; th
 round and both virtual ids, so there is one message for each of these under a key of an epoch.
 """
 
-from agent.protocols import Refused
+from agent.protocols.base import Refused, actions
 from agent.protocols.gossip.pair_keys import AGGREGATE, LINK
 from agent.wire import topics
 from agent.wire.envelope import Envelope, seal
@@ -29,11 +29,13 @@ def post(group, keys, kind, number, r, sender, receiver, payload, text):
     it."""
     peer = group.member(receiver)
     name, label = _KINDS[kind]
-    place = group.place
-    context = group.context(name, number, place.device, group.names[peer])
+    identity = group.identity
+    context = group.context(name, number, identity.device, group.names[peer])
     key = keys.key(label, group.index, peer, True, text)
     sealed = seal(key, nonce(kind, number, r, sender, receiver), context, payload)
-    return ("publish", topics.mail(place.deployment, place.group, group.names[peer], place.device), sealed, 1, False)
+    return actions.publish(
+        topics.mail(identity.deployment, identity.group, group.names[peer], identity.device), sealed, False
+    )
 
 
 class Mail:
@@ -60,6 +62,6 @@ class Mail:
         """Open it as one about the query with the digest `text`: `payload` is there from now on.
         Raises EnvelopeError."""
         name, label = _KINDS[self.kind]
-        context = group.context(name, self.number, group.names[self.peer], group.place.device)
+        context = group.context(name, self.number, group.names[self.peer], group.identity.device)
         self.payload = self._envelope.open(keys.key(label, group.index, self.peer, False, text), context)
         self._envelope = None

@@ -32,25 +32,25 @@ def query_keys(secret, digest, device):
     return keys[:16], keys[16:]
 
 
-def key_steps(place, digest, roster, count):
+def key_steps(identity, digest, roster, count):
     """Generator: one yield a short step; returns the record that PairKeys takes up.
 
-    `place` is the Provision, `roster` a Roster with the digest `digest` that has this board;
+    `identity` is the Identity, `roster` a Roster with the digest `digest` that has this board;
     `count()` is called for each member done. Raises CryptoError if a member's key is no point of
     the curve.
     """
-    own = place.device
+    own = identity.device
     record = bytearray(_OWN + _SECRET * len(roster.members))
     record[:32] = digest
     for index in range(len(roster.members)):
         name, public = roster.members[index]
         # To itself, for a member with two virtual ids: nobody else knows the private key either.
-        secret = place.private if name == own else (yield from p256.ecdh_steps(place.private, public))
+        secret = identity.private if name == own else (yield from p256.ecdh_steps(identity.private, public))
         at = _OWN + _SECRET * index
         record[at : at + _SECRET] = pair_secret(secret, digest, min(own, name), max(own, name))
         count()
         yield
-    secret = yield from p256.ecdh_steps(place.private, roster.coordinator)
+    secret = yield from p256.ecdh_steps(identity.private, roster.coordinator)
     record[32:48], record[48:64] = query_keys(secret, digest, own)
     return bytes(record)
 

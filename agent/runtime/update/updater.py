@@ -51,8 +51,8 @@ class Updater:
         self.tick_s = 1  # waits are counted in ticks of so many seconds
         self._board = board
         self._log = log
-        self._topic = topics.release(machine.provision.deployment, board)
-        self._chunks = "hum/v1/%s/chunk/" % machine.provision.deployment
+        self._topic = topics.release(machine.identity.deployment, board)
+        self._chunks = "hum/v1/%s/chunk/" % machine.identity.deployment
         self._linked = False
         self._alive = lambda: None
         self._notice = None
@@ -183,7 +183,7 @@ class Updater:
         from agent.runtime.update.installing import install
         from agent.runtime.update.staging import Staging
 
-        versions, place = self.versions, self.machine.provision
+        versions, place = self.versions, self.machine.identity
         stage = Staging(versions.root, versions.running, versions.other())
         return install(self._notice, place.authority, place.deployment, self._board, versions, stage)
 

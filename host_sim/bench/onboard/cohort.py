@@ -167,7 +167,7 @@ async def _packet(reader):  # type: ignore[no-untyped-def]
 def assemble(path):  # type: ignore[no-untyped-def]
     """Return the Board whose settings are in the file at `path`."""
     from agent.meters.simulated import SimulatedMeter
-    from agent.protocols.base.identity import Provision
+    from agent.protocols.base.identity import Identity
     from agent.runtime.flash.masks import MaskStock
     from agent.runtime.flash.shares import ShareStock
     from agent.runtime.flash.store import Store
@@ -177,7 +177,7 @@ def assemble(path):  # type: ignore[no-untyped-def]
         settings = json.load(file)
     place = [settings[name] for name in ("deployment", "group", "device")]
     keys = [bytes.fromhex(settings[name]) for name in ("private", "public", "authority")]
-    machine = Timed(Provision(*(place + keys), masks_target=settings["masks_target"]))
+    machine = Timed(Identity(*(place + keys), masks_target=settings["masks_target"]))
     store = Store(settings["flash"])
     meter = SimulatedMeter([[value] for value in settings["values"]])
     return Board(Pipes(machine), store, MaskStock(store), ShareStock(store), machine, meter, machine.log, 86400)

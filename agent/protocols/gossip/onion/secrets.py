@@ -15,8 +15,8 @@ PART = 7  # bytes of a nonce that the caller chooses
 def context_of(group, number):
     """Return what the onions and copies of a query are bound to, and those of no other query of any
     group."""
-    place = group.place
-    return cbor.encode(["hum/v1/query", place.deployment, place.group, group.epoch, number, group.digest])
+    identity = group.identity
+    return cbor.encode(["hum/v1/query", identity.deployment, identity.group, group.epoch, number, group.digest])
 
 
 class Layers:
@@ -69,7 +69,7 @@ class Secrets:
     def peel(self, cell, hops_most, payload_size):
         """Generator: return (round to forward in, next cell) or (None, payload). Raises
         OnionError."""
-        private = self._group.place.private
+        private = self._group.identity.private
         return onion.peel_steps(private, cell, self._layers.context, hops_most, payload_size)
 
     def seal(self, to, part, payload):
@@ -88,7 +88,7 @@ class Secrets:
 
     def sign(self, message):
         """Generator: return this board's signature of `message` for this query, 64 bytes."""
-        return p256.sign_steps(self._group.place.private, self._signed(message))
+        return p256.sign_steps(self._group.identity.private, self._signed(message))
 
     def verify(self, peer, message, signature):
         """Generator: return whether `signature` is that of the board with the virtual id `peer`."""

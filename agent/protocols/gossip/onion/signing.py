@@ -9,7 +9,7 @@ tuple of its own.
 """
 
 from agent.crypto.errors import CryptoError
-from agent.protocols import Refused
+from agent.protocols.base import Refused, actions
 from agent.protocols.gossip.onion import proof, tuples
 from agent.protocols.gossip.overlay.sizes import IDENTITY
 from agent.protocols.gossip.phases import shuffle
@@ -133,11 +133,13 @@ class Signing:
         return total
 
     def _ask(self, random):
-        group, place = self._group, self._group.place
+        group, identity = self._group, self._group.identity
         blinded, self._secret = yield from proof.blind_steps(group.signer, self._digest, self._content, random)
         context = group.context("blind", self.number)
         payload = seal(self._keys.round_key, blind_nonce(self.number), context, encode_request(blinded))
-        yield [("publish", topics.up(place.deployment, place.group, place.device, "blind"), payload, 1, False)]
+        yield [
+            actions.publish(topics.up(identity.deployment, identity.group, identity.device, "blind"), payload, False)
+        ]
 
     def _unblind(self, signature):
         try:
