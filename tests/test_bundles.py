@@ -44,6 +44,11 @@ def late(value):
     result = inner(), third.NAMES
     third = None
     return result
+def later(value):
+    from agent import third
+    result = third.triple(value)
+    del third
+    return result
 def either(value):
     from agent.third import triple as made
     if value: made = check
@@ -52,7 +57,7 @@ def outcome():
     try: check(-1)
     except second.Refused as check_failed: said = check_failed.args[0]
     squares = [second * second for second in range(3)]
-    found = [Account(2).all_of(check(5)), count(), count(1), late(4), either(0), either(3), said, squares]
+    found = [Account(2).all_of(check(5)), count(), count(1), late(4), later(4), either(0), either(3), said, squares]
     return found + [second.scale(3), (lambda count: count + LIMIT)(1)]
 """,
     "agent/second.py": """

@@ -1,4 +1,4 @@
-"""A source without what only a type checker reads: annotations, and the imports that they need.
+"""A source without what only a type checker reads: annotations, and what they need.
 
 A module of the agent that needs names of `typing` begins with
 
@@ -6,8 +6,8 @@ A module of the agent that needs names of `typing` begins with
     if TYPE_CHECKING:
         from typing import Any
 
-A type checker takes any name TYPE_CHECKING for true. On a board the assignment and the block would cost
-heap, so both are taken away here, with all annotations. What is left keeps its line.
+A type checker takes any name TYPE_CHECKING for true. On a board the assignment and such blocks would cost
+heap, so they are taken away here, wherever they are, with all annotations. What is left keeps its line.
 """
 
 import ast
@@ -25,7 +25,7 @@ def without_types(path: str, text: str) -> str:
     source = _Source(text)
     tree = ast.parse(text, path)
     for block, node in _statements(tree):
-        if block is tree.body and _is_for_types(node):
+        if _is_for_types(node):
             if isinstance(node, ast.If) and node.orelse:
                 raise CompileError(f"{path}:{node.lineno}: `if {FLAG}:` must have no `else`")
             source.remove(node, alone=len(block) == 1)
@@ -37,7 +37,7 @@ def without_types(path: str, text: str) -> str:
     for each in ast.walk(ast.parse(stripped, path)):
         match each:
             case ast.Name(id=name) if name == FLAG:
-                raise CompileError(f"{path}:{each.lineno}: {FLAG} only goes before a block of imports, at the top")
+                raise CompileError(f"{path}:{each.lineno}: {FLAG} only goes in `if {FLAG}:`")
             case ast.ImportFrom(module="typing") | ast.Import(names=[ast.alias(name="typing")]):
                 raise CompileError(f"{path}:{each.lineno}: a board has no typing; import it under `if {FLAG}:`")
     return stripped
@@ -54,7 +54,7 @@ def _statements(tree: ast.Module) -> Iterator[tuple[list[ast.stmt], ast.stmt]]:
             for node in block:
                 if isinstance(node, ast.stmt):
                     yield block, node
-                if not (block is tree.body and _is_for_types(node)):
+                if not _is_for_types(node):
                     waiting.append(node)
 
 

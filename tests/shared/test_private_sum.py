@@ -27,9 +27,9 @@ from street_of_boards import (
 
 from agent.crypto.hkdf import hkdf_sha256
 from agent.joye_libert import blinding, masks, pairs
+from agent.protocols.base import Refused
 from agent.protocols.base.identity import Policy
 from agent.protocols.private_sum.contributing import Contributing, nonce
-from agent.protocols.base import Refused
 from agent.protocols.private_sum.membership import ROUND_MOST
 from agent.wire import cbor, coordination, envelope, messages, topics
 from agent.wire.envelope import Envelope

@@ -22,12 +22,12 @@ from street_of_boards import (
 )
 
 from agent.joye_libert import blinding, masks, pairs
+from agent.protocols.base import Refused
 from agent.protocols.base.identity import CLOSE_WINDOW, Identity
 from agent.protocols.base.policy import Policy
 from agent.protocols.private_sum import joining
 from agent.protocols.private_sum.answers import ROLL_MOST, RollCall
 from agent.protocols.private_sum.contributing import nonce
-from agent.protocols.base import Refused
 from agent.wire import coordination, envelope, topics
 from agent.wire.envelope import Envelope
 

@@ -23,10 +23,10 @@ agent.runtime.flash.store agent.runtime.system.ticks agent.runtime.system.calend
     agent.runtime.system.diagnostics agent.runtime.unload agent.wire.cbor agent.wire.topics \
     agent.wire.messages agent.wire.envelope agent.crypto.errors agent.crypto.octets \
     agent.crypto.hmac agent.crypto.aes_ccm agent.crypto.hkdf agent.crypto.accelerate \
-    agent.crypto.p256_table agent.protocols agent.protocols.base.identity \
-    agent.protocols.base.machine
-agent.runtime.supervisor agent.runtime.schedule agent.runtime.upkeep agent.runtime.net.mqtt \
-    agent.runtime.net.mqtt_packets agent.runtime.net.mqtt_incoming agent.runtime.net.mqtt_socket \
+    agent.crypto.p256_table agent.protocols agent.protocols.base \
+    agent.protocols.base.actions agent.protocols.base.identity agent.protocols.base.machine
+agent.runtime.supervisor agent.runtime.effects agent.runtime.schedule agent.runtime.upkeep \
+    agent.runtime.net.mqtt agent.runtime.net.mqtt_packets agent.runtime.net.mqtt_incoming agent.runtime.net.mqtt_socket \
     agent.runtime.net.mqtt_link
 agent.runtime.main agent.runtime.update.updater agent.runtime.update.versions \
     agent.runtime.system.watchdog agent.runtime.net.reach

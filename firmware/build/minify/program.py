@@ -50,8 +50,11 @@ class Module:
 
 
 def let_go(node: ast.AST) -> str:
-    """Return the name that the statement makes None, or "": so a module that a function has imported can leave the heap."""
+    """Return the name that the statement deletes, or makes None, or "": so a module that a function has imported can
+    leave the heap."""
     match node:
+        case ast.Delete(targets=[ast.Name(id=name)]):
+            return name
         case ast.Assign(targets=[ast.Name(id=name)], value=ast.Constant(value=None)):
             return name
     return ""

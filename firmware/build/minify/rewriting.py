@@ -53,14 +53,17 @@ class Rewrite(ast.NodeTransformer):
                 return ast.copy_location(ast.Name(self._new(found, local), node.ctx), node)
         return self.generic_visit(node)
 
-    def visit_Assign(self, node: ast.Assign) -> ast.AST | list[ast.stmt]:
+    def _let_go(self, node: ast.Assign | ast.Delete) -> ast.AST | list[ast.stmt]:
         target, local = self._look(let_go(node))
         if not (target and local):
             return self.generic_visit(node)
         found = [target] if target.name else self._used(let_go(node), target.module)
-        away = [each for each in found if self._program.head(each) != self._module.head]
-        nothing = ast.Constant(None)
-        return [ast.Assign([ast.Name(self._program.unique[each], ast.Store())], nothing, lineno=0) for each in away]
+        away = [self._program.unique[each] for each in found if self._program.head(each) != self._module.head]
+        if isinstance(node, ast.Delete):
+            return [ast.Delete([ast.Name(name, ast.Del())]) for name in away]
+        return [ast.Assign([ast.Name(name, ast.Store())], ast.Constant(None), lineno=0) for name in away]
+
+    visit_Assign = visit_Delete = _let_go
 
     def _used(self, bound: str, module: str) -> list[Target]:
         """Return what the function uses of the module that it has imported as `bound`."""

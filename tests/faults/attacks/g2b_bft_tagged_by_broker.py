@@ -17,8 +17,9 @@ from typing import Any
 from unittest import mock
 
 from agent.gossip import proof, signing
-from agent.wire import cbor
 from broker.coordinator.queries import COMPLETE
+
+from agent.wire import cbor
 from tests.faults.verdict import Verdict
 from tests.shared.street_of_askers import LATENCY, Street
 from tests.signer_at_hand import signer_in

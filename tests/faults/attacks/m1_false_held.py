@@ -11,11 +11,12 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 from agent.protocols.mail import BLINDING, KEY_SHARE
-from agent.wire.envelope import Envelope
-from broker.coordinator.schedule import Schedule
 from host_sim.network import Network, VirtualClock
 from host_sim.simulated_board import SimulatedBoard
 from host_sim.simulation import Street
+
+from agent.wire.envelope import Envelope
+from broker.coordinator.schedule import Schedule
 from tests.faults.verdict import Verdict
 from tests.quick_arithmetic import remembered
 

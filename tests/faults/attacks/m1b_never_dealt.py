@@ -9,9 +9,10 @@ What must hold: who never dealt counts among those that may be missing.
 from pathlib import Path
 from tempfile import mkdtemp
 
-from broker.coordinator.schedule import Schedule
 from host_sim.network import Network, VirtualClock
 from host_sim.simulation import Street
+
+from broker.coordinator.schedule import Schedule
 from tests.faults.verdict import Verdict
 from tests.quick_arithmetic import remembered
 

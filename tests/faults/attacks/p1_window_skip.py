@@ -15,6 +15,7 @@ from tempfile import mkdtemp
 
 from agent.protocols.provision import CLOSE_WINDOW, Policy
 from broker.coordinator.recovery import WrongShares
+
 from tests.faults.verdict import Verdict
 from tests.quick_arithmetic import remembered
 from tests.test_lying_coordinator import EVERYONE, READINGS, VICTIM, WITHOUT, C, World

@@ -12,6 +12,7 @@ else. It never reads a wrong register.
 import logging
 from unittest import mock
 
+from agent.runtime.p1_port import P1Port
 from dsmr_parser import telegram_specifications
 from dsmr_parser.clients.telegram_buffer import TelegramBuffer
 from dsmr_parser.exceptions import InvalidChecksumError, ParseError
@@ -19,7 +20,6 @@ from dsmr_parser.parsers import TelegramParser
 
 from agent.meters import dsmr
 from agent.runtime import p1_port
-from agent.runtime.p1_port import P1Port
 from tests.faults.verdict import Verdict
 
 LINES = [

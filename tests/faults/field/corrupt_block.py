@@ -12,11 +12,11 @@ from typing import Any
 from unittest import mock
 
 import test_start
+from agent.runtime.store import Store
 from files_at_hand import Folder
 
 from agent.runtime import mqtt_socket, store
 from agent.runtime.start import assemble_board
-from agent.runtime.store import Store
 from tests.faults import virtual
 from tests.faults.verdict import Verdict
 

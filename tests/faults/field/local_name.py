@@ -14,9 +14,10 @@ from typing import Any
 from unittest import mock
 
 from agent.runtime.reach import NoAddress, Reach
+
 from broker.authority import Authority
-from firmware import board as boards
-from firmware import settings
+from firmware import boards
+from firmware.device import settings
 from firmware.errors import FirmwareError
 from tests.faults import virtual
 from tests.faults.verdict import Verdict

@@ -18,8 +18,9 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
-from host_sim.fleet import Fleet
 from host_sim.fleet_plan import Plan
+
+from host_sim.fleet import Fleet
 from tests.faults import ROOT
 from tests.faults.verdict import Verdict
 
