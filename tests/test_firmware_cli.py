@@ -24,6 +24,7 @@ from typer.main import get_command
 from agent.crypto import p256
 from agent.protocols.base.policy import Policy
 from agent.runtime import settings as board_settings
+from agent.wire import release
 from broker.authority.authority import Authority
 from broker.deploy.mosquitto import configuration
 from broker.files import alone_in
@@ -383,6 +384,23 @@ def test_the_package_for_mip_makes_a_board_that_starts(tmp_path: Path, capsys: p
         mpremote.mip._install_json(port._transport, str(built / "package.json"), "", "/a", None, True)
     assert "Installing: /a/manifest.cose" in capsys.readouterr().out
     assert street.booted(device) == 4
+
+
+def test_a_plain_build_is_not_signed_and_leaves_the_signed_one_alone(made: Path) -> None:
+    tool = Tool(made)
+    before = {path: path.read_bytes() for path in files(made / "build/unix")}
+    built = tool.json("build", "--board", "unix", "--plain", "--romfs")
+    folder = made / "build/unix-plain"
+    assert (built["folder"], built["files"]) == ("build/unix-plain", len(list(folder.rglob("*.mpy"))))
+    assert (folder / "agent/protocols/private_sum/machine.mpy").exists()
+    assert (folder / "romfs.img").stat().st_size == built["image_bytes"] > built["bytes"] > release.TOTAL_MOST
+    assert not (folder / "manifest.cose").exists()
+    assert {path: path.read_bytes() for path in files(made / "build/unix")} == before
+    assert "--version is for what is signed" in tool.fails("build", "--board", "unix", "--plain", "--version", "7")
+    with FlashedDevice(made / "plain-flash") as device:
+        assert "no manifest.cose" in tool.fails(
+            *provision(device, 1), "--build", "build/unix-plain"
+        )  # it cannot be mistaken for a release
 
 
 # -- the monitor
