@@ -35,7 +35,8 @@ def decompress(compressed: "Octets") -> bytes:
     if compressed[0] not in (2, 3) or x >= P:
         raise CryptoError("not a compressed point")
     square = _right_side(x)
-    y = accelerate.powmod(square, (P + 1) // 4, P)  # a square root if there is one, because p mod 4 = 3
+    # A square root if there is one, because p mod 4 = 3.
+    y = accelerate.powmod(square, (P + 1) // 4, P)
     if y * y % P != square:
         raise CryptoError("compressed point is not on the curve")
     if y & 1 != compressed[0] & 1:

@@ -103,7 +103,7 @@ def _board(settings, store, clock, meter, log, health):
     machine = registry.make(protocol, identity)
     diagnostics_s = settings.get("diagnostics_s") or 60
     masks, shares = MaskStock(store), ShareStock(store)
-    return Supervisor(client, store, masks, shares, machine, meter, log, clock, health, diagnostics_s)
+    return Supervisor(client, store, masks, shares, machine, meter, log, diagnostics_s, clock, health)
 
 
 def _collect_often():
@@ -138,7 +138,7 @@ def _machine(name):
 
 
 def _wifi(settings, log):
-    import network  # type: ignore[import-not-found]
+    import network
 
     from agent.runtime.net.wifi import Wifi
 

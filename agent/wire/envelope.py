@@ -163,7 +163,8 @@ class Envelope:
     def verify_steps(self, public: bytes, context: Context) -> "Generator[None, None, bytes]":
         """Do what `verify` does in short slices: a generator that yields None and returns the
         payload."""
-        from agent.crypto import p256  # a board has it in memory only while it checks a signature, or joins
+        # A board has it in memory only while it checks a signature, or joins.
+        from agent.crypto import p256
 
         good = False
         # to_be_signed() makes the header from the context: the one that came with the message must

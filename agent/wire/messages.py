@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 MEMBERS_LEAST = 2
 MEMBERS_MOST = 64
 SLOTS_MOST = 48
-EVERYONE = (1 << MEMBERS_MOST) - 1  # the greatest bitmap: bit i stands for the member i of the roster
+# The greatest bitmap: bit i stands for the member i of the roster.
+EVERYONE = (1 << MEMBERS_MOST) - 1
 
 
 class MessageError(Exception):

@@ -186,7 +186,7 @@ def test_without_a_share_that_it_needs_a_board_does_not_answer():
         kept = device.flash.shares.pop(about)
         assert answer(device, 0, present) is None
         assert device.machine.refused == {"no-share": 1} and device.flash.answer is None
-        device.flash.shares[about] = kept
+        device.effects.shares.keep(about[0], about[1], about[2], kept)
         assert answer(device, 0, present)  # the round is not lost for that
 
 

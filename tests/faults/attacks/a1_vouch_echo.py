@@ -7,9 +7,9 @@ shown the same list, and answers it.
 What must hold: a board vouches only for a list that it was shown itself.
 """
 
-from agent.protocols.mail import VOUCH
 from street_of_boards import ROLL, ROUND, Street, dealt
 
+from agent.protocols.private_sum.mail import VOUCH
 from agent.wire.envelope import Envelope
 from tests.faults.verdict import Verdict
 

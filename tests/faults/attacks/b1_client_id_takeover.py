@@ -14,9 +14,9 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 import aiomqtt
-from host_sim.broker_process import HOST, MosquittoBroker
 
 from agent.wire import messages, topics
+from host_sim.fleet.broker_process import HOST, MosquittoBroker
 from tests.faults.verdict import Verdict
 
 ATTACK_S = 6

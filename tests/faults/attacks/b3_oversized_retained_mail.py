@@ -14,10 +14,10 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 import aiomqtt
-from agent.runtime.mqtt import Client
-from host_sim.broker_process import HOST, MosquittoBroker
 
+from agent.runtime.net.mqtt import Client
 from agent.wire import messages, topics
+from host_sim.fleet.broker_process import HOST, MosquittoBroker
 from tests.faults.verdict import Verdict
 
 WATCHED_S = 6

@@ -8,11 +8,11 @@ What must hold: gossip protocols have the same rule of closeness, and the same d
 private sums.
 """
 
-from agent.gossip.results import NotAccepted
-from agent.protocols.policy import Policy
 from street_of_askers import Street
 from test_gossip_machine import answer_of, plan_of
 
+from agent.protocols.base.policy import Policy
+from agent.protocols.gossip.results import NotAccepted
 from tests.faults.verdict import Verdict
 
 VALUES = [310, 1717, 220, 4711, 905, 44, 81, 230, 999, 1200, 333]

@@ -7,12 +7,12 @@ What must hold: the living members are at least the colluders that a query is to
 policy's least number of honest ones.
 """
 
-from agent.gossip.asked import function_of
-from agent.gossip.plan import Plan
-from agent.gossip.results import NotAccepted
 from street_of_askers import Street
 from test_gossip_machine import answer_of
 
+from agent.protocols.gossip.plan import Plan
+from agent.protocols.gossip.query_function import function_of
+from agent.protocols.gossip.results import NotAccepted
 from tests.faults.verdict import Verdict
 
 VALUES = [1000 + 111 * index for index in range(11)]

@@ -16,10 +16,9 @@ from tempfile import mkdtemp
 from typing import Any
 from unittest import mock
 
-from agent.gossip import proof, signing
-from broker.coordinator.queries import COMPLETE
-
+from agent.protocols.gossip.onion import proof, signing
 from agent.wire import cbor
+from broker.coordinator.protocols.gossip.queries import COMPLETE
 from tests.faults.verdict import Verdict
 from tests.shared.street_of_askers import LATENCY, Street
 from tests.signer_at_hand import signer_in

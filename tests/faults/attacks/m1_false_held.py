@@ -10,13 +10,12 @@ rounds have their sums.
 from pathlib import Path
 from tempfile import mkdtemp
 
-from agent.protocols.mail import BLINDING, KEY_SHARE
-from host_sim.network import Network, VirtualClock
-from host_sim.simulated_board import SimulatedBoard
-from host_sim.simulation import Street
-
+from agent.protocols.private_sum.mail import BLINDING, KEY_SHARE
 from agent.wire.envelope import Envelope
 from broker.coordinator.schedule import Schedule
+from host_sim.virtual.board import SimulatedBoard
+from host_sim.virtual.network import Network, VirtualClock
+from host_sim.virtual.street import Street
 from tests.faults.verdict import Verdict
 from tests.quick_arithmetic import remembered
 

@@ -9,10 +9,9 @@ What must hold: who never dealt counts among those that may be missing.
 from pathlib import Path
 from tempfile import mkdtemp
 
-from host_sim.network import Network, VirtualClock
-from host_sim.simulation import Street
-
 from broker.coordinator.schedule import Schedule
+from host_sim.virtual.network import Network, VirtualClock
+from host_sim.virtual.street import Street
 from tests.faults.verdict import Verdict
 from tests.quick_arithmetic import remembered
 

@@ -7,9 +7,9 @@ its own back-off. So it is never ready.
 What must hold: only what is new causes work.
 """
 
-from agent.protocols.mail import KEY_SHARE
 from street_of_boards import Street, mailbox
 
+from agent.protocols.private_sum.mail import KEY_SHARE
 from agent.wire.envelope import Envelope
 from tests.faults.verdict import Verdict
 

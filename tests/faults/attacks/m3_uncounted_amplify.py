@@ -10,10 +10,9 @@ What must hold: after an outage the rounds have their sums again.
 from pathlib import Path
 from tempfile import mkdtemp
 
-from host_sim.network import Network, VirtualClock
-from host_sim.simulation import Street
-
 from broker.coordinator.schedule import Schedule
+from host_sim.virtual.network import Network, VirtualClock
+from host_sim.virtual.street import Street
 from tests.faults.verdict import Verdict
 from tests.quick_arithmetic import remembered
 

@@ -13,9 +13,8 @@ from itertools import pairwise
 from pathlib import Path
 from tempfile import mkdtemp
 
-from agent.protocols.provision import CLOSE_WINDOW, Policy
-from broker.coordinator.recovery import WrongShares
-
+from agent.protocols.base.identity import CLOSE_WINDOW, Policy
+from broker.coordinator.protocols.private_sum.recovery import WrongShares
 from tests.faults.verdict import Verdict
 from tests.quick_arithmetic import remembered
 from tests.test_lying_coordinator import EVERYONE, READINGS, VICTIM, WITHOUT, C, World

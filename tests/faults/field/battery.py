@@ -12,14 +12,13 @@ else. It never reads a wrong register.
 import logging
 from unittest import mock
 
-from agent.runtime.p1_port import P1Port
 from dsmr_parser import telegram_specifications
 from dsmr_parser.clients.telegram_buffer import TelegramBuffer
 from dsmr_parser.exceptions import InvalidChecksumError, ParseError
 from dsmr_parser.parsers import TelegramParser
 
-from agent.meters import dsmr
-from agent.runtime import p1_port
+from agent.meters import dsmr, p1_port
+from agent.meters.p1_port import P1Port
 from tests.faults.verdict import Verdict
 
 LINES = [

@@ -8,11 +8,11 @@ What must hold: a board's clock comes back to where its broker's certificate is 
 life and after a power cut.
 """
 
-from agent.runtime.calendar import calendar
-from agent.runtime.clock import Clock
-from agent.runtime.store import Store
 from files_at_hand import Folder
 
+from agent.runtime.flash.store import Store
+from agent.runtime.system.calendar import calendar
+from agent.runtime.system.clock import Clock
 from tests.faults.verdict import Verdict
 
 NOW = 1795986000  # Unix seconds

@@ -18,7 +18,7 @@ from unittest import mock
 import test_start
 from files_at_hand import Folder
 
-from agent.runtime import mqtt_socket
+from agent.runtime.net import mqtt_socket
 from agent.runtime.start import assemble_board
 from tests.faults import virtual
 from tests.faults.verdict import Verdict

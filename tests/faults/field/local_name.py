@@ -13,9 +13,8 @@ from tempfile import mkdtemp
 from typing import Any
 from unittest import mock
 
-from agent.runtime.reach import NoAddress, Reach
-
-from broker.authority import Authority
+from agent.runtime.net.reach import NoAddress, Reach
+from broker.authority.authority import Authority
 from firmware import boards
 from firmware.device import settings
 from firmware.errors import FirmwareError

@@ -18,9 +18,8 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
-from host_sim.fleet_plan import Plan
-
-from host_sim.fleet import Fleet
+from host_sim.fleet.fleet import Fleet
+from host_sim.fleet.plan import Plan
 from tests.faults import ROOT
 from tests.faults.verdict import Verdict
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 from agent.crypto import p256
-from broker.authority import Authority
+from broker.authority.authority import Authority
 from tests.faults import ROOT
 from tests.faults.verdict import Verdict
 

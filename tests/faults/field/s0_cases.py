@@ -12,11 +12,11 @@ import inspect
 import random
 from collections.abc import Iterable
 
-from agent.runtime.s0_pin import S0Pin
-from agent.runtime.store import Store
 from files_at_hand import Folder
 from test_pulse import Clock, Contact
 
+from agent.meters.s0_pin import S0Pin
+from agent.runtime.flash.store import Store
 from firmware.device.settings import Reading
 from tests.faults.verdict import Verdict
 

@@ -13,9 +13,8 @@ import sys
 from pathlib import Path
 from tempfile import mkdtemp
 
-from host_sim.fleet_plan import GROUP
-
-from host_sim.fleet import Fleet
+from host_sim.fleet.fleet import Fleet
+from host_sim.fleet.plan import GROUP
 from tests.faults import ROOT
 from tests.faults.field.restore_backup import INTERVAL_S, JOIN_S, beyond, plan
 from tests.faults.verdict import Verdict
