@@ -14,6 +14,7 @@ from agent.runtime.settings import SettingsError, check
 from agent.runtime.supervisor import Supervisor
 from agent.runtime.system import diagnostics
 from agent.runtime.system.clock import Clock
+from agent.runtime.system.ticks import ticks_diff, ticks_ms
 from agent.wire import messages, topics
 
 UNLINKED_MOST_S = 7200  # a radio that lost its way, or a network stack without a socket left, is reset with the rest
@@ -102,7 +103,7 @@ def _board(settings, store, clock, meter, log, health):
     machine = registry.make(protocol, identity)
     diagnostics_s = settings.get("diagnostics_s") or 60
     masks, shares = MaskStock(store), ShareStock(store)
-    return Supervisor(client, store, masks, shares, machine, meter, log, clock, health, diagnostics_s)
+    return Supervisor(client, store, masks, shares, machine, meter, log, diagnostics_s, clock, health)
 
 
 def _collect_often():
@@ -137,7 +138,7 @@ def _machine(name):
 
 
 def _wifi(settings, log):
-    import network  # type: ignore[import-not-found]
+    import network
 
     from agent.runtime.net.wifi import Wifi
 
@@ -171,11 +172,14 @@ def _source(kind, meter, store, clock):
     if kind == "p1":
         from agent.meters.p1_port import P1Port, open_uart
 
-        return P1Port(open_uart(meter["uart"], meter["rx"], bool(meter.get("old")), bool(meter.get("inverted"))))
+        uart = open_uart(meter["uart"], meter["rx"], bool(meter.get("old")), bool(meter.get("inverted")))
+        return P1Port(uart, ticks_ms, ticks_diff)
     if kind == "s0":
-        from agent.meters.s0_pin import ON_MS, S0Pin, open_pin
+        from agent.meters.pulse import ON_MS
+        from agent.meters.s0_pin import S0Pin, open_pin
 
-        return S0Pin(open_pin(meter["pin"]), store, meter["impulses"], on_ms=meter.get("on_ms") or ON_MS)
+        pin, on_ms = open_pin(meter["pin"]), meter.get("on_ms") or ON_MS
+        return S0Pin(pin, store, ticks_ms, ticks_diff, meter["impulses"], on_ms=on_ms)
     from agent.meters import played
 
     try:

@@ -8,6 +8,8 @@ from agent.runtime.effects import Effects
 from agent.runtime.flash.store import StoreError
 from agent.runtime.net.mqtt import LinkLost, QueueFull
 from agent.runtime.schedule import Schedule
+from agent.runtime.system.clock import Clock
+from agent.runtime.system.diagnostics import Health
 from agent.runtime.system.ticks import ticks_diff, ticks_us
 from agent.runtime.unload import unload
 from agent.runtime.upkeep import Upkeep
@@ -24,8 +26,6 @@ if TYPE_CHECKING:
     from agent.runtime.flash.shares import ShareStock
     from agent.runtime.flash.store import Store
     from agent.runtime.net.mqtt import Client
-    from agent.runtime.system.clock import Clock
-    from agent.runtime.system.diagnostics import Health
     from agent.runtime.system.watchdog import Watchdog
     from agent.runtime.update.updater import Updater
 
@@ -60,15 +60,15 @@ class Supervisor:
         machine: "Machine",
         meter: "Meter",
         log: "Log",
-        clock: "Clock",
-        health: "Health",
         diagnostics_s: int = 60,
+        clock: Clock | None = None,
+        health: Health | None = None,
     ) -> None:
         self.client = client
         self.machine = machine
-        self.clock = clock
-        self.health = health
-        self.effects = Effects(machine, store, masks, shares, meter, clock, self)
+        self.clock = clock or Clock(store)
+        self.health = health or Health(store, self.clock)
+        self.effects = Effects(machine, store, masks, shares, meter, self.clock, self)
         self.watchdog: "Watchdog | None" = None
         self.update: "Updater | None" = None
         self.at_end: "Callable[[], None] | None" = None

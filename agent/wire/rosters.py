@@ -4,6 +4,10 @@ while it joins."""
 from agent.wire import cbor, topics
 from agent.wire.messages import MEMBERS_LEAST, MEMBERS_MOST, SLOTS_MOST, check, fields, is_bytes, is_integer, is_slot
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from agent.wire.messages import Slot
+
 
 class Roster:
     """Who is a member, with which key, under which parameters.
@@ -16,7 +20,18 @@ class Roster:
     65537), or empty.
     """
 
-    def __init__(self, protocol, parameters, slots, coordinator, members, cohort=32, seal=0, audit=0, signer=b""):
+    def __init__(
+        self,
+        protocol: str,
+        parameters: str,
+        slots: "list[Slot]",
+        coordinator: bytes,
+        members: list[tuple[str, bytes]],
+        cohort: int = 32,
+        seal: int = 0,
+        audit: int = 0,
+        signer: bytes = b"",
+    ) -> None:
         self.protocol = protocol
         self.parameters = parameters
         self.slots = slots
@@ -27,20 +42,28 @@ class Roster:
         self.audit = audit
         self.signer = signer
 
-    def names(self):
+    def names(self) -> list[str]:
         """Return the members' names in roster order."""
         return [name for name, _ in self.members]
 
-    def encode(self):
+    def encode(self) -> bytes:
         """Return the payload."""
         slots = [list(slot) for slot in self.slots]
         members = [list(member) for member in self.members]
-        fields = [self.protocol, self.parameters, slots, self.coordinator, members, self.cohort, self.seal]
+        fields: list[object] = [
+            self.protocol,
+            self.parameters,
+            slots,
+            self.coordinator,
+            members,
+            self.cohort,
+            self.seal,
+        ]
         fields += [self.audit, self.signer]
         return cbor.encode(dict(enumerate(fields, 1)))
 
 
-def read_roster(payload):
+def read_roster(payload: bytes) -> Roster:
     """Return the Roster in `payload`."""
     protocol, parameters, slots, coordinator, members, cohort, seal, audit, signer = fields(payload, 9)
     check(topics.valid_name(protocol) and topics.valid_name(parameters) and is_bytes(coordinator, 65))

@@ -95,6 +95,7 @@ class Bytes:
             return "ready"
         if kind == "mail" and levels[-1] != topics.COORDINATOR:
             envelope = Envelope(payload)
+            assert envelope.nonce is not None  # mail is encrypted
             about_blinding = BLINDING in (envelope.nonce[0], envelope.nonce[8])
             return f"batch {envelope.round // self._round_batch}" if about_blinding else "setup"
         return f"round {Envelope(payload).round if payload and kind != 'round' else round_number}"

@@ -13,7 +13,7 @@ from agent.meters.simulated import SimulatedMeter
 from agent.runtime import key_pair as identity
 from agent.runtime.flash.store import Store
 from agent.runtime.start import assemble
-from agent.runtime.supervisor import Board
+from agent.runtime.supervisor import Supervisor
 from firmware.compiled import tool
 from host_sim.fleet.board import RESET
 from host_sim.fleet.plan import FleetError, Plan, last_words
@@ -186,7 +186,7 @@ class Boards:
     def _log_to(self, device: str) -> Callable[[str, dict[str, Any]], None]:
         return lambda event, fields: self._console(device, event, fields)
 
-    async def _run_in_process(self, device: str, board: Board) -> None:
+    async def _run_in_process(self, device: str, board: Supervisor) -> None:
         try:
             await board.run()
         except Exception as error:

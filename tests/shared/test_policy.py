@@ -7,11 +7,10 @@ from expect import raises
 from agent.crypto import p256
 from agent.joye_libert import cohorts
 from agent.meters.simulated import SimulatedMeter
-from agent.protocols.base import policy
+from agent.protocols.base import Refused, policy
 from agent.protocols.base.identity import Identity
 from agent.protocols.base.policy import Policy, encode, read_policy
 from agent.protocols.private_sum import joining
-from agent.protocols.base import Refused
 from agent.runtime.flash.store import Corrupt, Store
 from agent.runtime.start import SettingsError, assemble
 from agent.wire import cbor, envelope, rosters

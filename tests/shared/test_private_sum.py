@@ -27,9 +27,9 @@ from street_of_boards import (
 
 from agent.crypto.hkdf import hkdf_sha256
 from agent.joye_libert import blinding, masks, pairs
+from agent.protocols.base import Refused
 from agent.protocols.base.identity import Policy
 from agent.protocols.private_sum.contributing import Contributing, nonce
-from agent.protocols.base import Refused
 from agent.protocols.private_sum.membership import ROUND_MOST
 from agent.wire import cbor, coordination, envelope, messages, topics
 from agent.wire.envelope import Envelope
@@ -234,7 +234,8 @@ def test_a_burn_that_failed_is_not_what_the_opening_speaks_of():
 
 def test_a_coordinator_that_often_says_not_counted_is_not_believed_before_the_next_window():
     """A reading that comes again is in two sums: the difference tells about it, as a close list would."""
-    own = Contributing(8, (1, 0), None, (1, 0))
+    own = Contributing(8)
+    own.restore((1, 0), None, (1, 0))
     policy = Policy(close_most=2)
     for sent, counted in enumerate((True, False, True, False, False)):
         own.sent = (1, sent)
@@ -249,7 +250,8 @@ def test_a_coordinator_that_often_says_not_counted_is_not_believed_before_the_ne
 
 
 def test_the_next_epoch_begins_with_none_denied():
-    own = Contributing(8, (1, 3), None, (1, 3))
+    own = Contributing(8)
+    own.restore((1, 3), None, (1, 3))
     policy = Policy(close_most=1)
     assert not own.counted(policy, 1, 4, bytes(8))
     own.sent = (1, 4)
@@ -481,7 +483,7 @@ def test_records_restore_the_state_that_they_were_put_in():
     live.hear(ROLL, b"")
     again = Device(ME, live.flash.copy())
     assert live.machine.link_up() == again.machine.link_up() != []
-    forget = ("member", "workspace", "opened", "_making", "_flash_holds", "_handlers", "_round_open", "_audited")
+    forget = ("member", "workspace", "opened", "_making", "_flash_holds", "_handlers", "_round_open", "_checked")
     same(everything(live.machine), everything(again.machine), forget)
     for device in (live, again):
         refuses(device.machine, "replayed", device.machine.taken, 1, 0, ONE, VALUES)

@@ -22,12 +22,12 @@ from street_of_boards import (
 )
 
 from agent.joye_libert import blinding, masks, pairs
+from agent.protocols.base import Refused
 from agent.protocols.base.identity import CLOSE_WINDOW, Identity
 from agent.protocols.base.policy import Policy
 from agent.protocols.private_sum import joining
 from agent.protocols.private_sum.answers import ROLL_MOST, RollCall
 from agent.protocols.private_sum.contributing import nonce
-from agent.protocols.base import Refused
 from agent.wire import coordination, envelope, topics
 from agent.wire.envelope import Envelope
 
@@ -186,7 +186,7 @@ def test_without_a_share_that_it_needs_a_board_does_not_answer():
         kept = device.flash.shares.pop(about)
         assert answer(device, 0, present) is None
         assert device.machine.refused == {"no-share": 1} and device.flash.answer is None
-        device.flash.shares[about] = kept
+        device.effects.shares.keep(about[0], about[1], about[2], kept)
         assert answer(device, 0, present)  # the round is not lost for that
 
 
