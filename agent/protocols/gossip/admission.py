@@ -24,8 +24,8 @@ PACKET_MOST = 7936  # bytes of a message, before it is sealed: a board's MQTT cl
 
 
 class Admitted:
-    """A Query that a board takes part in: its Plan; `slot` of the roster; `terms`, the Terms of its noise, or None if
-    there is none; `clause`, the values that proxies accept; `text`, the SHA-256 of what all were
+    """A Query that a board takes part in: its Plan; `slot`, the roster's; `terms`, the Terms of its
+    noise, or None if there is none; `clause`, the values that proxies accept; `text`, the SHA-256 of what all were
     asked alike; `cost` in millionths of epsilon, None if it has no bound.
     """
 
@@ -39,6 +39,16 @@ class Admitted:
         self.clause = clause
         self.text = text
         self.cost = terms.cost if terms else None
+
+    def reading(self, slots: "list[Slot]", values: "list[int | None] | None") -> tuple[int | None, str | None]:
+        """Return (what the meter has for the query's slot, None); or (None, the reason), if it has
+        nothing within the slot's range. `slots` are the roster's, `values` the meter's for them."""
+        value = values[slots.index(self.slot)] if values else None
+        if value is None:
+            return None, "no-reading"
+        if not self.slot[1] <= value <= self.slot[2]:
+            return None, "out-of-range"
+        return value, None
 
     def contribution(self, value: int | None) -> int | None:
         """Return what goes into the query for a reading in the slot's range, or for None: an int or

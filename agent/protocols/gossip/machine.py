@@ -291,15 +291,10 @@ class Gossip(Machine):
         return inquiry.take(peer, letter)
 
     def _value(self, group: "Group", admitted: "Admitted", values: "list[int | None] | None") -> int | None:
-        """Return what goes into the query, None where it does not cover the reading, or there is
-        none."""
-        slot = admitted.slot
-        value = values[group.slots.index(slot)] if values else None
-        if value is None:
-            self.refuse("no-reading")
-        elif not slot[1] <= value <= slot[2]:
-            self.refuse("out-of-range")
-            value = None
+        """Return what goes into the query for the meter's values, None for nothing."""
+        value, reason = admitted.reading(group.slots, values)
+        if reason:
+            self.refuse(reason)
         return admitted.contribution(value)
 
     def _on_mail(self, sender: str, raw: bytes) -> "list[Action]":
