@@ -235,6 +235,7 @@ class Gossip(Machine):
         from agent.protocols.gossip import admission  # not before the first query
 
         query, text = admission.hear(raw, self.group, self._keys, self._burnt)
+        assert self.group  # or hear() refuses
         proof_bytes = PROOF if self._protocol == BYZANTINE else 0
         admitted = admission.admit(query, text, self.group, self.identity.policy, self._protocol, proof_bytes)
         if self.inquiry or self._admitted:
@@ -285,21 +286,15 @@ class Gossip(Machine):
         return done
 
     def _take(self, inquiry: "Inquiry | Signing", peer: int, letter: "Mail") -> "list[Action]":
+        assert self.group and self._keys  # while there is an inquiry
         letter.open(self.group, self._keys, inquiry.text)
         return inquiry.take(peer, letter)
 
     def _value(self, group: "Group", admitted: "Admitted", values: "list[int | None] | None") -> int | None:
-        """Return what goes into the query, None where it does not cover the reading, or there is
-        none."""
-        from agent.protocols.gossip import admission
-
-        slot = admission.slot_of(group, admitted.query.slot)
-        value = values[group.slots.index(slot)] if values else None
-        if value is None:
-            self.refuse("no-reading")
-        elif not slot[1] <= value <= slot[2]:
-            self.refuse("out-of-range")
-            value = None
+        """Return what goes into the query for the meter's values, None for nothing."""
+        value, reason = admitted.reading(group.slots, values)
+        if reason:
+            self.refuse(reason)
         return admitted.contribution(value)
 
     def _on_mail(self, sender: str, raw: bytes) -> "list[Action]":

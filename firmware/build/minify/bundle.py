@@ -44,10 +44,11 @@ agent.protocols.gossip.machine agent.wire.queries agent.protocols.gossip.group \
     agent.protocols.gossip.query_function agent.protocols.gossip.phases.catalogue \
     agent.protocols.gossip.plan agent.protocols.gossip.overlay.sizes \
     agent.protocols.gossip.onion.secrets agent.protocols.gossip.onion.tuples \
-    agent.protocols.gossip.overlay.routes agent.protocols.gossip.phases.shuffle \
+    agent.protocols.gossip.overlay.routes agent.protocols.gossip.onion.peeling agent.protocols.gossip.phases.shuffle \
     agent.protocols.gossip.onion.stock agent.protocols.gossip.phases.tree \
     agent.protocols.gossip.phases.routed_cells agent.protocols.gossip.phases.echo \
-    agent.protocols.gossip.node agent.protocols.gossip.inquiry agent.protocols.gossip.admission
+    agent.protocols.gossip.node_actions agent.protocols.gossip.node agent.protocols.gossip.inquiry \
+    agent.protocols.gossip.admission
 agent.protocols.gossip.privacy.terms agent.protocols.gossip.privacy.laplace \
     agent.protocols.gossip.privacy.paired_noise
 agent.protocols.private_sum.secret_sharing agent.protocols.private_sum.mail

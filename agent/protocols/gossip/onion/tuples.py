@@ -43,9 +43,18 @@ def seed_of(plan: "Plan", raw: bytes) -> bytes:
     return raw[at : at + plan.seed_bytes]
 
 
+def key_of(plan: "Plan", raw: bytes) -> bytes:
+    """Return what a tuple is known by: its identity, or where a board may lie its whole content."""
+    if not plan.proof_bytes:
+        return bytes(raw[:IDENTITY])
+    from agent.protocols.gossip.phases.agreement import key
+
+    return key(plan, raw)
+
+
 def refusal(plan: "Plan", own_id: int, raw: bytes) -> str | None:
-    """Return why the node `own_id` does not keep a tuple: "wrong-size", "bad-proxies", "not-mine"; None if
-    nothing is wrong with it.
+    """Return why the node `own_id` does not keep a tuple: "wrong-size", "bad-proxies", "not-mine";
+    None if nothing is wrong with it.
     """
     if len(raw) != plan.tuple_size:
         return "wrong-size"
