@@ -15,6 +15,7 @@ from agent.joye_libert import blinding, cohorts, integer_shares, masks, paramete
 from agent.joye_libert.packing import Packing
 from agent.protocols.private_sum.answers import ANSWER_NONCE
 from agent.protocols.private_sum.contributing import CONTRIBUTION_NONCE, READY_NONCE, nonce
+from agent.protocols.private_sum.roster_part import read_part
 from agent.wire import cbor, messages, rosters
 from agent.wire.envelope import Context, Envelope, opening_tag, roll_tag, seal
 from broker.authority.authority import Authority
@@ -53,17 +54,18 @@ class Member:
         """Take part under a roster of epoch 1, in which `all_members` stand in this order."""
         parsed = Envelope(signed)
         roster = rosters.read_roster(parsed.unverified())
+        part = read_part(roster.part)
         names = roster.names()
         self.digest = parsed.digest(Context("test", "roster", "main", 1, 0, "authority", ""))
         self.index = names.index(self.name)
-        assigned = cohorts.assign(names, self.digest, roster.cohort)
+        assigned = cohorts.assign(names, self.digest, part.cohort)
         self.cohort = [all_members[i] for i in next(cohort for cohort in assigned if self.index in cohort)]
         self.everyone = (1 << len(names)) - 1
         self.packing = Packing(roster.slots, len(names), CHOSEN.bits)
         self.field = blinding.field(self.packing.bits)
         self.coordinator = roster.coordinator
         exponent = zero_sum.offset(len(names), CHOSEN)
-        for near in cohorts.neighbours(self.index, names, self.digest, roster.cohort, roster.seal):
+        for near in cohorts.neighbours(self.index, names, self.digest, part.cohort, part.seal):
             secret = p256.ecdh(self._private, all_members[near].public)
             first, second = sorted((self.name, names[near]))
             key = zero_sum.pair_key(secret, self.digest, first, second, CHOSEN)

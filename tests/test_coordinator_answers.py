@@ -14,7 +14,9 @@ from agent.protocols.private_sum.answers import ANSWER_NONCE
 from agent.protocols.private_sum.contributing import CONTRIBUTION_NONCE, nonce
 from agent.wire import coordination, messages
 from agent.wire.envelope import Envelope
-from broker.coordinator.actions import Answer, CloseRound, OpenRound, Publish, RollCall
+from broker.coordinator.actions import Publish
+from broker.coordinator.protocols.private_sum import reading
+from broker.coordinator.protocols.private_sum.records import Answer, CloseRound, OpenRound, RollCall
 
 N = parameters.load("hum-2048").n
 
@@ -247,7 +249,7 @@ def test_a_wrong_blinding_share_does_not_spoil_the_sum_and_its_sender_is_named(f
     closed = closing(four.say("b3", "answer", answers["b3"]))
     assert (closed.status, closed.missing, closed.sums, closed.wrong) == (coordination.COMPLETE, [], [406], ["b1"])
     assert four.machine.refused == {"wrong-share": 1}
-    assert four.home.storage.results("main", 1)[0]["wrong"] == ["b1"]
+    assert four.home.storage.read(reading.results, "main", 1)[0]["wrong"] == ["b1"]
 
 
 def test_a_wrong_recovery_share_does_not_spoil_the_sum_and_its_sender_is_named(tmp_path: Path) -> None:
@@ -450,5 +452,5 @@ def test_a_round_ends_well_wherever_the_process_is_killed(tmp_path: Path, dies_a
     (end,) = closed
     assert (end.status, end.sums, end.missing) == (coordination.COMPLETE, [306], ["b0"])
     assert published(world.machine.link_up(90.0), RESULT) == [end.message]
-    assert [row["round"] for row in world.home.storage.results("main", 9)] == [0]
+    assert [row["round"] for row in world.home.storage.read(reading.results, "main", 9)] == [0]
     world.close()

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.wire import messages
+from broker.coordinator.protocols import registry
 from broker.coordinator.service import Link, Service
 from broker.storage.storage import Storage
 
@@ -18,7 +19,7 @@ class Roster:
 
 
 @dataclasses.dataclass
-class Place:
+class Scope:
     group: str = "north"
     roster: Any = dataclasses.field(default_factory=Roster)
 
@@ -27,12 +28,12 @@ class Machine:
     """As much of a coordinator's machine as hears nothing of health."""
 
     def __init__(self) -> None:
-        self.place = Place()
+        self.scope = Scope()
         self.refused: dict[str, int] = {}
 
 
 def service(folder: Path) -> tuple[Service, Storage]:
-    storage = Storage(folder / "hum.sqlite")
+    storage = Storage(folder / "hum.sqlite", registry.schemas())
     machines: list[Any] = [Machine()]
     return Service("street", machines, storage, Link("127.0.0.1", 1, None, None, None)), storage
 

@@ -14,7 +14,8 @@ from agent.joye_libert import parameters
 from agent.protocols.private_sum.contributing import CONTRIBUTION_NONCE, READY_NONCE, nonce
 from agent.wire import cbor, coordination, messages
 from agent.wire.envelope import Context, Envelope, EnvelopeError
-from broker.coordinator.actions import CloseRound, Contribution, Horizon, OpenRound, Publish
+from broker.coordinator.actions import Publish
+from broker.coordinator.protocols.private_sum.records import CloseRound, Contribution, Horizon, OpenRound
 
 NAMES = ["b0", "b1", "b2"]
 N = parameters.load("hum-2048").n

@@ -16,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from agent.crypto import accelerate
 from agent.runtime.net import mqtt_packets
 from agent.wire import coordination, messages
+from broker.coordinator.protocols.private_sum import reading
 from broker.coordinator.schedule import Schedule
 from broker.coordinator.service import Link, Service
 from host_sim.fleet.broker_process import HOST, MosquittoBroker
@@ -90,7 +91,7 @@ def test_a_last_will_ends_the_waiting_and_the_sum_is_recovered(tmp_path: Path) -
     began = time.monotonic()
     asyncio.run(main())
     assert time.monotonic() - began < WAIT_S < PATIENT.window
-    (row,) = world.home.storage.results("main", 2)
+    (row,) = world.home.storage.read(reading.results, "main", 2)
     assert (row["status"], row["missing"], row["sums"]) == (coordination.COMPLETE, ["b0"], [306])
     # "whatever" is nothing that the coordinator listens to.
     assert world.home.storage.refusals() == {"malformed": 1, "unknown-group": 1}

@@ -16,7 +16,8 @@ ONCE = (
     "agent.wire: dns rosters release",
     "agent.protocols: registry",
     "agent.protocols.base: policy roster overlay",
-    "agent.protocols.private_sum: joining keying consistency_check",
+    "agent.protocols.private_sum: joining keying consistency_check roster_part",
+    "agent.protocols.gossip: roster_part",
     "agent.joye_libert: cohorts integer_shares zero_sum moduli",
     "agent.crypto: p256",
 )

@@ -3,7 +3,7 @@
 from typing import Protocol
 
 from broker.coordinator.actions import Action
-from broker.coordinator.scope import Place
+from broker.coordinator.scope import Scope
 
 
 class Machine(Protocol):
@@ -14,7 +14,7 @@ class Machine(Protocol):
     `ready_members` how many could take part in it.
     """
 
-    place: Place
+    scope: Scope
     refused: dict[str, int]
 
     @property

@@ -15,11 +15,10 @@ import aiomqtt
 from sqlalchemy.exc import SQLAlchemyError
 
 from agent.wire import coordination, messages, topics
-from broker.coordinator.actions import Action, CloseRound, Publish, Record
+from broker.coordinator.actions import Action, Publish, Record
 from broker.coordinator.machine import Machine
-from broker.coordinator.protocols.gossip.machine import Gossip
-from broker.coordinator.protocols.gossip.queries import REFUSED, CloseQuery
-from broker.coordinator.upload_filter import KINDS
+from broker.coordinator.protocols import registry
+from broker.coordinator.protocols.base import Declaration, Requests
 from broker.storage.storage import Storage
 
 log = logging.getLogger("hum.coordinator")
@@ -61,13 +60,13 @@ class Service:
 
     def __init__(self, deployment: str, machines: Sequence[Machine], storage: Storage, link: Link) -> None:
         self._deployment = deployment
-        self._machines = {machine.place.group: machine for machine in machines}
+        self._machines = {machine.scope.group: machine for machine in machines}
         self._storage = storage
         self._link = link
         self._refused: Counter[str] = Counter()
         self._counted: Counter[str] = Counter()
         self._outbox: asyncio.Queue[Publish] = asyncio.Queue()
-        self._members = {name for machine in machines for name in machine.place.roster.names()}
+        self._members = {name for machine in machines for name in machine.scope.roster.names()}
         self._health: dict[str, tuple[float, dict[str, object]]] = {}
         self._health_due = 0.0
 
@@ -109,7 +108,8 @@ class Service:
         return all(machine.finished for machine in self._machines.values())
 
     async def _serve(self, client: aiomqtt.Client) -> None:
-        for levels in (*(f"g/+/up/+/{kind}" for kind in KINDS), "dev/+/state"):
+        kinds = {kind for declaration in registry.declarations() for kind in declaration.uploads}
+        for levels in (*(f"g/+/up/+/{kind}" for kind in sorted(kinds)), "dev/+/state"):
             await client.subscribe(f"hum/v1/{self._deployment}/{levels}", qos=1)
         await client.subscribe(f"hum/v1/{self._deployment}/dev/+/diag", qos=0)
         await client.publish(topics.coordinator_state(self._deployment), messages.presence(True), qos=1, retain=True)
@@ -145,14 +145,23 @@ class Service:
         await self._outbox.join()
 
     def _hear_requests(self) -> None:
-        """Give what `hum query`, another process, has asked to the machines."""
-        waiting = self._storage.queries.waiting()
-        askable = {group: machine for group, machine in self._machines.items() if isinstance(machine, Gossip)}
-        for group, machine in askable.items():
-            machine.ask([request for request in waiting if request.group == group])
-        unknown = [request for request in waiting if request.group not in askable]
+        """Give what another process has asked, through the database, to the machines."""
+        for declaration in registry.declarations():
+            if declaration.requests:
+                self._hand(declaration, declaration.requests)
+
+    def _hand(self, declaration: Declaration, requests: Requests) -> None:
+        waiting = self._storage.read(requests.waiting)
+        machines = {
+            group: machine
+            for group, machine in self._machines.items()
+            if machine.scope.roster.protocol in declaration.serves
+        }
+        for group, machine in machines.items():
+            requests.give(machine, [request for request in waiting if request.group == group])
+        unknown = [request for request in waiting if request.group not in machines]
         if unknown:
-            self._commit([CloseQuery(request.id, REFUSED, "unknown-group") for request in unknown])
+            self._commit([requests.refuse(request) for request in unknown])
 
     def _each(self, event: Callable[[Machine], list[Action]]) -> None:
         for machine in self._machines.values():
@@ -228,8 +237,8 @@ class Service:
         if records:
             self._commit(records)
         for record in records:
-            if isinstance(record, CloseRound) and record.wrong:
-                log.warning("round %d of %s: wrong shares of %s", record.round, record.group, ", ".join(record.wrong))
+            if warning := record.warning():
+                log.warning("%s", warning)
         for action in actions:
             if isinstance(action, Publish):
                 self._outbox.put_nowait(action)

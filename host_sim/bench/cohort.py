@@ -21,8 +21,9 @@ from agent.joye_libert.packing import Packing
 from agent.protocols.private_sum.mail import BLINDING
 from agent.wire import topics
 from agent.wire.envelope import Envelope
-from broker.coordinator.actions import CloseRound, Publish, Saved
+from broker.coordinator.actions import Publish
 from broker.coordinator.protocols.private_sum.machine import PrivateSum
+from broker.coordinator.protocols.private_sum.records import CloseRound, Saved
 from broker.coordinator.schedule import Schedule
 from firmware.compiled import tool
 from host_sim.bench.group import Group
@@ -112,8 +113,8 @@ class Street:
         self.group = group
         say("peers")
         schedule = replace(SCHEDULE, rounds=rounds)
-        self.coordinator = PrivateSum(group.place, group.coordinator, os.urandom(16), schedule, Saved())
-        self.packing = Packing(group.place.roster.slots, len(group.names), 2048)
+        self.coordinator = PrivateSum(group.scope, group.coordinator, os.urandom(16), schedule, Saved())
+        self.packing = Packing(group.scope.roster.slots, len(group.names), 2048)
         self.field = blinding.field(self.packing.bits)
         self.peers = make_peers(group, rounds // self.field.batch + BATCHES)
         self.bytes = Bytes(self.field.batch)

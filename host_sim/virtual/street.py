@@ -42,7 +42,7 @@ class SimulatedCoordinator:
         self.running = True
         self._life += 1
         self.home = Home(self._folder)
-        self.machines = {machine.place.group: machine for machine in self.home.machines(self._schedule)}
+        self.machines = {machine.scope.group: machine for machine in self.home.machines(self._schedule)}
         self.link()
         self._tick(self._life)
 

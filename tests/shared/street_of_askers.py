@@ -5,6 +5,7 @@ import os
 from agent.crypto import p256
 from agent.protocols.base.identity import Policy, Provision
 from agent.protocols.gossip.pair_keys import query_keys
+from agent.protocols.gossip.roster_part import query_part
 from agent.protocols.registry import load
 from agent.wire import cbor, queries, rosters
 from agent.wire.envelope import Context, Envelope, sign
@@ -67,7 +68,7 @@ class Street:
             [("load", 0, 100000), ("count", 1, 1)],
             p256.public_key(self.coordinator),
             members,
-            signer=(signer or b"\xff" * 256) if named[0] == "gossip-bft" else b"",
+            query_part((signer or b"\xff" * 256) if named[0] == "gossip-bft" else b""),
         )
         context = Context(DEPLOYMENT, "roster", GROUP, 1, 0, "authority", "")
         self.signed = sign(authority, context, self.roster.encode())

@@ -11,6 +11,7 @@ from agent.joye_libert import pairs, parameters
 from agent.protocols.base.identity import Provision
 from agent.protocols.base.policy import Policy
 from agent.protocols.private_sum.machine import PrivateSum
+from agent.protocols.private_sum.roster_part import SumPart
 from agent.wire import coordination, envelope, rosters, topics
 from agent.wire.envelope import Context, Envelope
 
@@ -62,7 +63,8 @@ def roster(
 ):
     """A signed roster of `members`: names, or pairs of a name and a key."""
     pairs_of = [(member, public(member)) if isinstance(member, str) else member for member in members]
-    made = rosters.Roster(names[0], names[1], slots or SLOTS, public("coordinator"), pairs_of, cohort, seal, audit)
+    part = SumPart(cohort, seal, audit).fields()
+    made = rosters.Roster(names[0], names[1], slots or SLOTS, public("coordinator"), pairs_of, part)
     context = Context(place[0], kind, place[1], epoch, round, "authority", "")
     return envelope.sign(private(signer), context, made.encode())
 

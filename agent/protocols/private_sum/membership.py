@@ -19,7 +19,7 @@ class Membership:
     each) and `exponent` are None before.
     """
 
-    def __init__(self, place, epoch, digest, roster, cohort, threshold, elsewhere, parameters, packing, field):
+    def __init__(self, place, epoch, digest, roster, part, cohort, threshold, elsewhere, parameters, packing, field):
         self.place = place
         self.epoch = epoch
         self.digest = digest
@@ -28,9 +28,9 @@ class Membership:
         self.slots = roster.slots
         self.index = self.names.index(place.device)
         self.coordinator = roster.coordinator
-        self.cohort_most = roster.cohort
-        self.seal = roster.seal
-        self.audit = roster.audit
+        self.cohort_most = part.cohort
+        self.seal = part.seal
+        self.audit = part.audit
         self.cohort = cohort
         self.threshold = threshold
         self.elsewhere = elsewhere

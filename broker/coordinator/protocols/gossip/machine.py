@@ -10,26 +10,26 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from agent import protocols
 from agent.crypto import p256
-from agent.crypto.errors import CryptoError
 from agent.protocols.gossip.group import tolerated
 from agent.protocols.gossip.inquiry import aggregate_nonce
 from agent.protocols.gossip.machine import ready_nonce
 from agent.protocols.gossip.onion import signing
 from agent.protocols.gossip.pair_keys import query_keys
 from agent.wire import answers, messages
-from broker.coordinator.actions import Action, Saved
-from broker.coordinator.outgoing import Notices
-from broker.coordinator.protocols.gossip import queries as records
+from broker.coordinator.actions import Action
+from broker.coordinator.protocols.gossip import records
 from broker.coordinator.protocols.gossip.asking import Asked, NotAsked, asked
 from broker.coordinator.protocols.gossip.blind_signer import BlindSigner, BlindSignerError
 from broker.coordinator.protocols.gossip.leaders import Leaders, NoAnswer
-from broker.coordinator.protocols.gossip.queries import CloseQuery, OpenQuery, Request
+from broker.coordinator.protocols.gossip.outgoing import QueryOutgoing
+from broker.coordinator.protocols.gossip.records import CloseQuery, OpenQuery, Request, Saved
 from broker.coordinator.schedule import Schedule
-from broker.coordinator.scope import Place
-from broker.coordinator.upload_filter import UPLOAD_MOST, Gate, Refused, Upload
+from broker.coordinator.scope import Scope
+from broker.coordinator.upload_filter import Refused, Upload, UploadFilter
 
+_MOST = 2048 + answers.STATE_MOST
+UPLOADS = {"ready": _MOST, "aggregate": _MOST, "blind": _MOST}  # the most bytes of each kind
 GRACE_S = 1.0  # what a leader's result may take to get here
 
 
@@ -52,32 +52,29 @@ class Gossip:
 
     def __init__(
         self,
-        place: Place,
+        scope: Scope,
         private: bytes,
         result_key: bytes,
         schedule: Schedule,
         saved: Saved,
         unix_time: Callable[[], float] = time.time,
     ) -> None:
-        self.place = place
+        self.scope = scope
         takers = {"ready": self._on_ready, "aggregate": self._on_aggregate, "blind": self._on_blind}
-        self._gate = Gate(place, takers, UPLOAD_MOST + answers.STATE_MOST)
-        self.refused = self._gate.refused
-        try:
-            self._tolerate = tolerated(place.roster.parameters)
-        except protocols.Refused as error:
-            raise CryptoError(error.args[0]) from None
+        self._filter = UploadFilter(scope, takers, UPLOADS)
+        self.refused = self._filter.refused
+        self._tolerate = tolerated(scope.roster.parameters)
         self._keys: dict[str, bytes] = {}
         query_tag_keys: dict[str, bytes] = {}
-        for name, public in place.roster.members:
-            self._keys[name], query_tag_keys[name] = query_keys(p256.ecdh(private, public), place.digest, name)
-        self._notices = Notices(place, private, result_key, query_tag_keys)
+        for name, public in scope.roster.members:
+            self._keys[name], query_tag_keys[name] = query_keys(p256.ecdh(private, public), scope.digest, name)
+        self._outgoing = QueryOutgoing(scope, private, result_key, query_tag_keys)
         self._patience = schedule.patience
         self._unix_time = unix_time
-        self._names = place.roster.names()
-        self._number = saved.queries.last_number
-        self._left_open = saved.queries.open_request
-        self._last_outcome = saved.queries.last_outcome
+        self._names = scope.roster.names()
+        self._number = saved.last_number
+        self._left_open = saved.open_request
+        self._last_outcome = saved.last_outcome
         self._waiting: list[Request] = []
         self._ready: set[str] = set()
         self._offline: set[str] = set()
@@ -112,9 +109,9 @@ class Gossip:
         it."""
         if self._since is None:
             self._since = now
-        actions: list[Action] = [self._notices.retained("roster", self.place.signed_roster)]
+        actions: list[Action] = [self._outgoing.retained("roster", self.scope.signed_roster)]
         if self._last_outcome:
-            actions.append(self._notices.retained("result", self._last_outcome))
+            actions.append(self._outgoing.retained("result", self._last_outcome))
         return actions
 
     def ask(self, waiting: Sequence[Request]) -> None:
@@ -124,7 +121,7 @@ class Gossip:
 
     def message(self, device: str, kind: str, payload: bytes, now: float) -> list[Action]:
         """Take what `device` published to its `kind` topic."""
-        actions = self._gate.take(device, kind, payload)
+        actions = self._filter.take(device, kind, payload)
         return [] if actions is None else [*actions, *self.tick(now)]
 
     def presence(self, device: str, online: bool, now: float) -> list[Action]:
@@ -166,10 +163,10 @@ class Gossip:
             raise Refused("malformed")
         request = signing.read_request(self._opened("blind", upload))
         try:
-            signature = self.signer.sign(self.place.group, self.place.epoch, number, upload.device, request)
+            signature = self.signer.sign(self.scope.group, self.scope.epoch, number, upload.device, request)
         except BlindSignerError as error:
             raise Refused(error.args[0]) from None
-        return [self._notices.signature(number, upload.device, signature)]
+        return [self._outgoing.signature(number, upload.device, signature)]
 
     def _on_aggregate(self, upload: Upload) -> list[Action]:
         number = upload.envelope.round
@@ -182,7 +179,7 @@ class Gossip:
         return []
 
     def _opened(self, kind: str, upload: Upload) -> bytes:
-        context = self.place.up(kind, upload.envelope.round, upload.device)
+        context = self.scope.up(kind, upload.envelope.round, upload.device)
         return bytes(upload.envelope.open(self._keys[upload.device], context))
 
     # -- queries
@@ -195,7 +192,7 @@ class Gossip:
         there = self._ready - self._offline
         absent = sum(1 << index for index, name in enumerate(self._names) if name not in there)
         try:
-            chosen = asked(request, self.place, self._tolerate, self._number + 1, absent, int(self._unix_time()))
+            chosen = asked(request, self.scope, self._tolerate, self._number + 1, absent, int(self._unix_time()))
         except NotAsked as error:
             return [CloseQuery(request.id, records.REFUSED, error.args[0])]
         self._number += 1
@@ -203,9 +200,9 @@ class Gossip:
         ends_at = now + request.period * periods / 1000 + GRACE_S
         leaders = Leaders(chosen.plan, self._names, absent, self._tolerate)
         self._open = Open(request.id, chosen, leaders, now, ends_at)
-        message = self._notices.query(chosen.query)
-        place = (self.place.group, self.place.epoch, self._number)
-        return [OpenQuery(*place, request.id, message, chosen.cost), self._notices.to_all("query", message)]
+        message = self._outgoing.query(chosen.query)
+        scope = (self.scope.group, self.scope.epoch, self._number)
+        return [OpenQuery(*scope, request.id, message, chosen.cost), self._outgoing.to_all("query", message)]
 
     def _close(self, current: Open, now: float) -> list[Action]:
         self._open = None
@@ -215,11 +212,11 @@ class Gossip:
             answer = (state[0], state[1], bytes(current.asked.plan.function.encode(state)))
         except NoAnswer as error:
             reason = error.args[0]
-            self._gate.refuse(reason)
-        outcome = self._notices.outcome(current.asked.query, answer)
+            self._filter.refuse(reason)
+        outcome = self._outgoing.outcome(current.asked.query, answer)
         self._last_outcome = outcome
         status = records.INCOMPLETE if answer is None else records.COMPLETE
         count, outside, encoded = answer or (None, None, None)
         latency_ms = (now - current.opened_at) * 1000
         closed = CloseQuery(current.request, status, reason, count, outside, encoded, outcome, latency_ms)
-        return [closed, self._notices.retained("result", outcome)]
+        return [closed, self._outgoing.retained("result", outcome)]

@@ -15,8 +15,9 @@ from gmpy2 import invert, mpz, powmod
 from agent.crypto import p256
 from agent.joye_libert import cohorts, masks, zero_sum
 from agent.joye_libert.parameters import Parameters
+from agent.protocols.private_sum.roster_part import SumPart
 from agent.wire import topics
-from broker.coordinator.scope import Place
+from broker.coordinator.scope import Scope
 
 
 @dataclass(frozen=True)
@@ -31,24 +32,24 @@ class Keys:
     """What the coordinator shares with the members of one roster: round keys, and a part of each
     unit's exponent."""
 
-    def __init__(self, private: bytes, place: Place, parameters: Parameters) -> None:
+    def __init__(self, private: bytes, scope: Scope, part: SumPart, parameters: Parameters) -> None:
         self.round_keys: dict[str, bytes] = {}
         self.opening_keys: dict[str, bytes] = {}
         parts = []
-        for name, public in place.roster.members:
+        for name, public in scope.roster.members:
             secret = p256.ecdh(private, public)
-            parts.append(zero_sum.pair_key(secret, place.digest, name, topics.COORDINATOR, parameters))
-            self.round_keys[name], self.opening_keys[name] = zero_sum.round_keys(secret, place.digest, name)
+            parts.append(zero_sum.pair_key(secret, scope.digest, name, topics.COORDINATOR, parameters))
+            self.round_keys[name], self.opening_keys[name] = zero_sum.round_keys(secret, scope.digest, name)
         offset = zero_sum.offset(len(parts), parameters)
-        assigned = cohorts.assign(place.roster.names(), place.digest, place.roster.cohort)
-        grouped = [assigned] if place.roster.seal == cohorts.SEAL_FLEET else [[cohort] for cohort in assigned]
+        assigned = cohorts.assign(scope.roster.names(), scope.digest, part.cohort)
+        grouped = [assigned] if part.seal == cohorts.SEAL_FLEET else [[cohort] for cohort in assigned]
         self.units = [Unit(unit, sum(offset + parts[i] for cohort in unit for i in cohort)) for unit in grouped]
 
 
-def unmask_factor(parameters: Parameters, place: tuple[str, str, int], round_number: int, exponent: int) -> int:
-    """Return H(round)^(-exponent) mod N^2; `place` is (deployment, group, epoch). Needs no
+def unmask_factor(parameters: Parameters, scope: tuple[str, str, int], round_number: int, exponent: int) -> int:
+    """Return H(round)^(-exponent) mod N^2; `scope` is (deployment, group, epoch). Needs no
     ciphertext: make it ahead."""
-    x0, x1 = masks.base(parameters, *place, round_number, 0)
+    x0, x1 = masks.base(parameters, *scope, round_number, 0)
     modulus = mpz(parameters.n) ** 2
     return int(invert(powmod(mpz(x0) + parameters.n * mpz(x1), exponent, modulus), modulus))
 
@@ -65,8 +66,8 @@ def product(parameters: Parameters, factor: int, ciphertexts: Iterable[bytes]) -
 class Factors:
     """H(round)^(-K) of each unit, for the round that was asked for last."""
 
-    def __init__(self, place: Place, parameters: Parameters, units: list[Unit]) -> None:
-        self._place = (place.deployment, place.group, place.epoch)
+    def __init__(self, scope: Scope, parameters: Parameters, units: list[Unit]) -> None:
+        self._scope = (scope.deployment, scope.group, scope.epoch)
         self._parameters = parameters
         self._units = units
         self._round = -1
@@ -76,7 +77,7 @@ class Factors:
         """Return the factor of unit `at`; compute it if that was not done ahead."""
         self._turn_to(round_number)
         if at not in self._made:
-            self._made[at] = unmask_factor(self._parameters, self._place, round_number, self._units[at].exponent)
+            self._made[at] = unmask_factor(self._parameters, self._scope, round_number, self._units[at].exponent)
         return self._made[at]
 
     def prepare(self, round_number: int) -> None:

@@ -7,9 +7,9 @@ from agent.joye_libert import blinding, cohorts
 from agent.joye_libert.packing import Packing, PackingError
 from agent.joye_libert.parameters import Parameters
 from agent.wire import coordination
-from broker.coordinator.actions import Answer, Contribution
 from broker.coordinator.protocols.private_sum import aggregation, recovery, roll_call
 from broker.coordinator.protocols.private_sum.aggregation import Unit
+from broker.coordinator.protocols.private_sum.records import Answer, Contribution
 
 
 @dataclass(frozen=True)
