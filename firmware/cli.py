@@ -15,8 +15,8 @@ from agent.wire.topics import CLIENT
 from broker.authority.authority import Authority, AuthorityError
 from broker.authority.releases import ReleaseError
 from broker.cli.options import one_line, show
-from broker.coordinator.service import Link
 from broker.deploy.mosquitto.configuration import BrokerError, read_password
+from broker.transport.link import Link
 from firmware import birth, provision
 from firmware import board as boards
 from firmware import build as builds

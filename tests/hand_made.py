@@ -24,6 +24,7 @@ from broker.coordinator.home import Home
 from broker.coordinator.protocols.private_sum.machine import PrivateSum
 from broker.coordinator.schedule import Schedule
 from host_sim.fleet.observer import Subscription, read_result
+from host_sim.virtual.at_once import at_once
 
 NONCES = {"contribution": CONTRIBUTION_NONCE, "ready": READY_NONCE, "answer": ANSWER_NONCE}
 LAST = 3  # the last round that members can take part in, unless told otherwise
@@ -177,14 +178,15 @@ class World:
     def close(self) -> None:
         self.home.storage.close()
 
-    def do(self, actions: list[Any]) -> list[Any]:
-        """Record what is to be recorded, as the service does, and return the actions."""
+    def do(self, actions: list[Any], now: float = 1.0) -> list[Any]:
+        """Compute what is to be computed, record what is to be recorded, as the service does, and return the actions."""
+        actions = at_once(self.machine, actions, now)
         self.home.storage.commit([action for action in actions if not isinstance(action, Publish)], {})
         return actions
 
     def say(self, name: str, kind: str, payload: bytes, now: float = 1.0) -> list[Any]:
         """Let the machine take a message, and record what it wants recorded."""
-        return self.do(self.machine.message(name, kind, payload, now))
+        return self.do(self.machine.message(name, kind, payload, now), now)
 
     def all_ready(self, names: list[str] | None = None, last: int = LAST) -> None:
         for name in self.names if names is None else names:
@@ -192,9 +194,9 @@ class World:
 
     def open(self, now: float = 0.0) -> bytes:
         """Bring the machine to an open round and return the opening."""
-        self.do(self.machine.link_up(now))
+        self.do(self.machine.link_up(now), now)
         self.all_ready()
-        return published(self.do(self.machine.tick(now)), ROUND)[-1]
+        return published(self.do(self.machine.tick(now), now), ROUND)[-1]
 
     def contributions(self, opening: bytes, names: list[str] | None = None) -> dict[str, bytes]:
         """The contributions of `names`; the reading of member i is 100 + i."""
@@ -211,7 +213,7 @@ class World:
         """Open a round, let `names` contribute and, if that is not all, the window pass; return the roll call."""
         sent = self.contributions(self.open(), names)
         called = published(self.send("contribution", sent, now), ROLL)
-        return (called or published(self.do(self.machine.tick(5.0)), ROLL))[0]
+        return (called or published(self.do(self.machine.tick(5.0), 5.0), ROLL))[0]
 
     def answers(self, roll: bytes, names: list[str] | None = None) -> dict[str, bytes]:
         """The right answers of those listed, or of `names`."""

@@ -10,7 +10,7 @@ the same computation with one share more, or with boards that lack the check in 
 import os
 import random
 from collections.abc import Callable, Iterable, Iterator
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -453,7 +453,8 @@ def sealed_total(world: World, number: int, shown: dict[int, int]) -> int:
             index = world.names.index(name)
             parts = world.uploads.answer(name, Envelope(world.answers(number)[name]), answers.has_missing(index))
             answers.add(Answer(*place, *parts))
-    answers.open(0, unmask_factor(2048, number, world.keys.units[0].exponent), contributions)
+    factor = partial(unmask_factor, 2048, number, world.keys.units[0].exponent)
+    answers.take(0, answers.opening(0, factor, contributions, 60)())
     assert not answers.failed
     return answers.total()[0]
 

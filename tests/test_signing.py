@@ -23,6 +23,7 @@ from broker.coordinator.protocols.gossip.records import COMPLETE, CloseQuery, Re
 from broker.coordinator.schedule import Schedule
 from broker.coordinator.scope import Scope
 from host_sim.gossip import byzantine
+from host_sim.virtual.at_once import at_once
 from tests.shared.street_of_askers import DEPLOYMENT, GROUP, LATENCY, PERIOD, Street
 from tests.signer_at_hand import signer_in
 
@@ -51,7 +52,7 @@ class World:
         place = Scope(DEPLOYMENT, GROUP, 1, street.digest, street.signed, street.roster)
         schedule = Schedule(1, 1, 60)
         self.machine = Gossip(place, street.coordinator, bytes(16), schedule, Saved(), lambda: 1700000000)
-        self.machine.signer = signer
+        self.machine.signs_in = signer.folder
         self.closed: list[CloseQuery] = []
         self.answers: list[tuple[str, bytes]] = []
         self.lost: set[str] = set()
@@ -78,7 +79,7 @@ class World:
             self._take(self.machine.message(device, kind, payload, self.street.clock / 1000))
 
     def _take(self, actions: list[Any]) -> None:
-        for action in actions:
+        for action in at_once(self.machine, actions, self.street.clock / 1000):
             if isinstance(action, CloseQuery):
                 self.closed.append(action)
             elif isinstance(action, Publish) and action.topic.endswith("/query"):
@@ -230,7 +231,7 @@ def test_the_coordinator_signs_once_a_board_and_query_for_members_only(signer: B
 
 def test_where_no_query_is_open_and_where_nobody_signs_a_request_is_refused(signer: BlindSigner) -> None:
     world = World(signer)
-    world.machine.signer = None
+    world.machine.signs_in = None
     world.ask(1)
     closed = world.run()
     assert world.answers == [] and world.machine.refused["late"] == BOARDS + 1  # and a third leader
@@ -251,11 +252,10 @@ def test_a_folder_has_one_signer_and_its_key_is_kept(tmp_path: Path) -> None:
     _, signed = authority.sign_roster("street", home.public, slots, "gossip-bft", "t1", signer=made.modulus)
     home.adopt("street", signed)
     (machine,) = home.machines(Schedule(1, 1, 0))
-    assert isinstance(machine, Gossip) and machine.signer and machine.signer.modulus == made.modulus
+    assert isinstance(machine, Gossip) and machine.signs_in == home.folder
     other = bytes([made.modulus[0] ^ 1]) + made.modulus[1:]
     _, signed = authority.sign_roster("street", home.public, slots, "gossip-bft", "t1", signer=other)
     with pytest.raises(HomeError, match="street is of no use: it names another signer"):
         home.adopt("street", signed)
-    machine.signer.close()
     made.close()
     home.storage.close()

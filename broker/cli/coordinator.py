@@ -28,7 +28,8 @@ from broker.coordinator.home import Home, HomeError
 from broker.coordinator.machine import Machine
 from broker.coordinator.protocols import registry
 from broker.coordinator.schedule import Schedule
-from broker.coordinator.service import Link, Service
+from broker.coordinator.service import Service
+from broker.transport.link import Link
 
 GROUP_COLUMNS = ["group", "epoch", "members", "next_round", "phase", "ready", "wrong", "epsilon_spent"]
 BOARD_COLUMNS = ["device", "age_s", "phase", "masks", "version", "uptime_s", "reset", "rssi_dbm", "links"]

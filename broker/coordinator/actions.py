@@ -1,7 +1,10 @@
 """What a coordinator's machine asks for, whatever its protocol. Records become durable before
 anything is published that follows from them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -24,4 +27,23 @@ class Record:
         return None
 
 
-Action = Publish | Record
+@dataclass(frozen=True)
+class Compute:
+    """Do `job`, which takes no argument, away from the event loop, and tell the machine what it
+    returned by computed(key, outcome, now); the outcome is LOST if it took more than `seconds` or
+    its process died. Both can be pickled. A machine has one job under way at a time."""
+
+    key: tuple[str, int, int]
+    job: Callable[[], Any]
+    seconds: float
+
+
+class Lost(Enum):
+    """The outcome of a job that has none."""
+
+    LOST = "lost"
+
+
+LOST = Lost.LOST
+
+Action = Publish | Record | Compute

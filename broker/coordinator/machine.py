@@ -1,6 +1,6 @@
 """What the coordinator's process asks of a machine, whatever its protocol."""
 
-from typing import Protocol
+from typing import Any, Protocol
 
 from broker.coordinator.actions import Action
 from broker.coordinator.scope import Scope
@@ -37,4 +37,6 @@ class Machine(Protocol):
 
     def tick(self, now: float) -> list[Action]: ...
 
-    def prepare(self) -> None: ...
+    def prepare(self) -> list[Action]: ...
+
+    def computed(self, key: tuple[str, int, int], outcome: Any, now: float) -> list[Action]: ...

@@ -2,7 +2,7 @@
 synchronous=FULL, a power cut."""
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -15,6 +15,8 @@ from broker.storage.schema import Schema
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
+
+Health = dict[str, tuple[float, dict[str, Any]]]  # of devices: (Unix seconds, report)
 
 
 def _pragmas(connection: Any, _record: Any) -> None:
@@ -48,9 +50,9 @@ class Storage:
         with self._engine.begin() as connection:
             return change(connection, *args, **kwargs)
 
-    def commit(self, records: Iterable[object], refusals: dict[str, int]) -> None:
-        """Record all of `records` and add `refusals` to the counters: in one transaction, durable
-        on return."""
+    def commit(self, records: Iterable[object], refusals: Mapping[str, int], health: Health | None = None) -> None:
+        """Record all of `records`, add `refusals` to the counters, and keep each device's last
+        diagnostics in the place of those before: in one transaction, durable on return."""
         with self._engine.begin() as connection:
             for record in records:
                 for statement in self._statements[type(record)](record):
@@ -59,6 +61,10 @@ class Storage:
                 counter = insert(tables.refusals).values(reason=reason, count=count)
                 added = {"count": tables.refusals.c.count + counter.excluded.count}
                 connection.execute(counter.on_conflict_do_update(index_elements=["reason"], set_=added))
+            for device, (at, report) in (health or {}).items():
+                last = insert(tables.health).values(device=device, at=at, report=json.dumps(report))
+                newer = {"at": last.excluded.at, "report": last.excluded.report}
+                connection.execute(last.on_conflict_do_update(index_elements=["device"], set_=newer))
 
     # -- rosters
 
@@ -78,16 +84,7 @@ class Storage:
 
     # -- what a person asks
 
-    def note_health(self, reports: dict[str, tuple[float, dict[str, Any]]]) -> None:
-        """Keep each device's last diagnostics, (Unix seconds, report), in the place of those
-        before."""
-        with self._engine.begin() as connection:
-            for device, (at, report) in reports.items():
-                statement = insert(tables.health).values(device=device, at=at, report=json.dumps(report))
-                newer = {"at": statement.excluded.at, "report": statement.excluded.report}
-                connection.execute(statement.on_conflict_do_update(index_elements=["device"], set_=newer))
-
-    def health(self) -> dict[str, tuple[float, dict[str, Any]]]:
+    def health(self) -> Health:
         """Return each device's last diagnostics: (Unix seconds, report). Unauthenticated: for the
         operator's eyes."""
         with self._engine.connect() as connection:

@@ -28,6 +28,7 @@ from broker.coordinator.schedule import Schedule
 from firmware.compiled import tool
 from host_sim.bench.group import Group
 from host_sim.bench.peers import BATCHES, PAUSE_S, BoardLost, BoardProcess, make_peers, report
+from host_sim.virtual.at_once import at_once
 
 SIZES = (8, 16, 32, 64)
 HEAP = "400k"  # for measuring
@@ -192,7 +193,7 @@ class Street:
             self._deliver(levels[-2], topic, payload, False)
 
     def _do(self, actions: list[Any]) -> None:
-        for action in actions:
+        for action in at_once(self.coordinator, actions, self._now):
             if isinstance(action, CloseRound):
                 self.closed.append(action)
             if isinstance(action, Publish):

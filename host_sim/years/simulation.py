@@ -27,6 +27,7 @@ from broker.coordinator.protocols.private_sum.machine import PrivateSum
 from broker.coordinator.protocols.private_sum.records import CloseRound, Counted, Saved
 from broker.coordinator.schedule import Schedule
 from broker.coordinator.scope import Scope
+from host_sim.virtual.at_once import at_once
 from host_sim.virtual.network import Network, VirtualClock
 from host_sim.years.board import REAL, Board, Parts, Violation
 from host_sim.years.crypto import TOY, toy_arithmetic
@@ -163,6 +164,7 @@ class Years:
             self._do(self._machine.message(levels[4], levels[5], payload, now))
 
     def _do(self, actions: list[Action]) -> None:
+        actions = at_once(self._machine, actions, self.clock.now)
         for action in actions:
             if isinstance(action, Counted):
                 self._counted[action.device] = action

@@ -20,11 +20,13 @@ def make(scope: Scope, workplace: Workplace, schedule: Schedule, saved: Saved) -
         modulus = read_part(scope.roster.part)
         machine = Gossip(scope, workplace.private, workplace.result_key, schedule, saved)
         if modulus:
-            machine.signer = BlindSigner(workplace.folder)
+            machine.signs_in = workplace.folder
+            signer = BlindSigner(workplace.folder)
+            signer.close()
+            if signer.modulus != modulus:
+                raise RosterError("it names another signer of tuples")
     except (CryptoError, MessageError, Refused, BlindSignerError) as error:
         raise RosterError(str(error)) from None
-    if machine.signer and machine.signer.modulus != modulus:
-        raise RosterError("it names another signer of tuples")
     return machine
 
 

@@ -9,6 +9,9 @@ answer that is not believed (broker/coordinator/protocols/gossip/leaders.py) is 
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 from agent.crypto import p256
 from agent.protocols.gossip.group import tolerated
@@ -17,10 +20,10 @@ from agent.protocols.gossip.machine import ready_nonce
 from agent.protocols.gossip.onion import signing
 from agent.protocols.gossip.pair_keys import query_keys
 from agent.wire import answers, messages
-from broker.coordinator.actions import Action
+from broker.coordinator.actions import LOST, Action, Compute
 from broker.coordinator.protocols.gossip import records
 from broker.coordinator.protocols.gossip.asking import Asked, NotAsked, asked
-from broker.coordinator.protocols.gossip.blind_signer import BlindSigner, BlindSignerError
+from broker.coordinator.protocols.gossip.blind_signer import sign_all
 from broker.coordinator.protocols.gossip.leaders import Leaders, NoAnswer
 from broker.coordinator.protocols.gossip.outgoing import QueryOutgoing
 from broker.coordinator.protocols.gossip.records import CloseQuery, OpenQuery, Request, Saved
@@ -30,6 +33,7 @@ from broker.coordinator.upload_filter import Refused, Upload, UploadFilter
 
 _MOST = 2048 + answers.STATE_MOST
 UPLOADS = {"ready": _MOST, "aggregate": _MOST, "blind": _MOST}  # the most bytes of each kind
+SIGN_S = 60.0  # what the signatures for 64 boards may take, some 0.1 s by themselves
 GRACE_S = 1.0  # what a leader's result may take to get here
 
 
@@ -78,7 +82,10 @@ class Gossip:
         self._waiting: list[Request] = []
         self._ready: set[str] = set()
         self._offline: set[str] = set()
-        self.signer: BlindSigner | None = None  # of gossip-bft
+        self.signs_in: Path | None = None  # the folder of what signs tuples, in gossip-bft
+        self._to_sign: dict[str, bytes] = {}  # by device: what waits to be signed
+        self._being_signed: dict[str, bytes] = {}
+        self._taken: set[int] = set()  # requests that were begun or refused, and may still be read as waiting
         self._open: Open | None = None
         self._since: float | None = None
 
@@ -117,7 +124,8 @@ class Gossip:
     def ask(self, waiting: Sequence[Request]) -> None:
         """These requests wait, in this order. One that waited before and is not among them is not
         asked any more: who wanted the answer has given up, and boards have a budget."""
-        self._waiting = list(waiting)
+        self._taken &= {request.id for request in waiting}
+        self._waiting = [request for request in waiting if request.id not in self._taken]
 
     def message(self, device: str, kind: str, payload: bytes, now: float) -> list[Action]:
         """Take what `device` published to its `kind` topic."""
@@ -140,11 +148,25 @@ class Gossip:
         if self._open:
             return self._close(self._open, now) if self._open.leaders.answered() or now >= self._open.ends_at else []
         if self._waiting and self._since is not None and self._may_open(self._since, now):
-            return self._begin(self._waiting.pop(0), now)
+            request = self._waiting.pop(0)
+            self._taken.add(request.id)
+            return self._begin(request, now)
         return []
 
-    def prepare(self) -> None:
+    def prepare(self) -> list[Action]:
         """There is nothing to compute ahead."""
+        return []
+
+    def computed(self, key: tuple[str, int, int], outcome: Any, now: float) -> list[Action]:
+        """Requests were signed, or refused, or LOST: a board asks again."""
+        self._being_signed = {}
+        actions: list[Action] = []
+        for device, signature in [] if outcome is LOST else outcome:
+            if isinstance(signature, str):
+                self._filter.refuse(signature)
+            else:
+                actions.append(self._outgoing.signature(key[1], device, signature))
+        return [*actions, *self._sign(), *self.tick(now)]
 
     # -- messages
 
@@ -157,16 +179,26 @@ class Gossip:
 
     def _on_blind(self, upload: Upload) -> list[Action]:
         number = upload.envelope.round
-        if self._open is None or number != self._number or self.signer is None:
+        if self._open is None or number != self._number or self.signs_in is None:
             raise Refused("late")
         if upload.envelope.nonce != signing.blind_nonce(number):
             raise Refused("malformed")
         request = signing.read_request(self._opened("blind", upload))
-        try:
-            signature = self.signer.sign(self.scope.group, self.scope.epoch, number, upload.device, request)
-        except BlindSignerError as error:
-            raise Refused(error.args[0]) from None
-        return [self._outgoing.signature(number, upload.device, signature)]
+        for waiting in (self._to_sign, self._being_signed):
+            if upload.device in waiting:
+                raise Refused("duplicate" if waiting[upload.device] == request else "second")
+        self._to_sign[upload.device] = request
+        return self._sign()
+
+    def _sign(self) -> list[Action]:
+        """Have all signed that waits, if nothing is being signed: each signature is a power, and on
+        the disk before it leaves."""
+        if self.signs_in is None or self._being_signed or not self._to_sign:
+            return []
+        self._being_signed, self._to_sign = self._to_sign, {}
+        requests = list(self._being_signed.items())
+        job = partial(sign_all, self.signs_in, self.scope.group, self.scope.epoch, self._number, requests)
+        return [Compute(("sign", self._number, 0), job, SIGN_S)]
 
     def _on_aggregate(self, upload: Upload) -> list[Action]:
         number = upload.envelope.round
@@ -196,6 +228,7 @@ class Gossip:
         except NotAsked as error:
             return [CloseQuery(request.id, records.REFUSED, error.args[0])]
         self._number += 1
+        self._to_sign = {}
         periods = chosen.plan.deadlines + (signing.periods(request.period) if chosen.plan.proof_bytes else 0)
         ends_at = now + request.period * periods / 1000 + GRACE_S
         leaders = Leaders(chosen.plan, self._names, absent, self._tolerate)

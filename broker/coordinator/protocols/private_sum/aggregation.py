@@ -7,8 +7,9 @@ the helpers answer stands in for a missing member's whole ciphertext (recovery.p
 Libert (threshold-joye-libert paper, section 3.6, equation 2), without the trusted dealer.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 
 from gmpy2 import invert, mpz, powmod
 
@@ -71,21 +72,26 @@ class Factors:
         self._parameters = parameters
         self._units = units
         self._round = -1
-        self._made: dict[int, int] = {}
+        self._made: dict[int, int | None] = {}
 
-    def get(self, round_number: int, at: int) -> int:
-        """Return the factor of unit `at`; compute it if that was not done ahead."""
+    def get(self, round_number: int, at: int) -> int | None:
+        """Return the factor of unit `at`, if it is there."""
         self._turn_to(round_number)
-        if at not in self._made:
-            self._made[at] = unmask_factor(self._parameters, self._scope, round_number, self._units[at].exponent)
-        return self._made[at]
+        return self._made.get(at)
 
-    def prepare(self, round_number: int) -> None:
-        """Compute one factor of this round that is not there yet, if any."""
+    def job(self, round_number: int, at: int) -> Callable[[], int]:
+        """Return what computes the factor of unit `at`."""
+        return partial(unmask_factor, self._parameters, self._scope, round_number, self._units[at].exponent)
+
+    def lacking(self, round_number: int) -> int | None:
+        """Return a unit whose factor was not computed, nor tried in vain."""
         self._turn_to(round_number)
-        at = next((at for at in range(len(self._units)) if at not in self._made), None)
-        if at is not None:
-            self.get(round_number, at)
+        return next((at for at in range(len(self._units)) if at not in self._made), None)
+
+    def keep(self, round_number: int, at: int, factor: int | None) -> None:
+        """Keep a factor; None for one that was tried in vain."""
+        if round_number == self._round:
+            self._made[at] = factor
 
     def _turn_to(self, round_number: int) -> None:
         if round_number != self._round:

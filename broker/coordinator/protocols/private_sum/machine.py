@@ -8,6 +8,7 @@ Then the round is closed with what opened. The next round starts on time in any 
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 from agent.joye_libert import blinding, cohorts, parameters
 from agent.joye_libert.packing import Packing
@@ -15,19 +16,11 @@ from agent.protocols.private_sum.roster_part import read_part
 from agent.wire import coordination, messages
 from agent.wire.envelope import Envelope
 from broker.coordinator.actions import Action
-from broker.coordinator.protocols.private_sum import aggregation, roll_call
+from broker.coordinator.protocols.private_sum import aggregation, records, roll_call
 from broker.coordinator.protocols.private_sum.answers import Answers, Layout
+from broker.coordinator.protocols.private_sum.jobs import OUT_OF_TIME, Jobs
 from broker.coordinator.protocols.private_sum.members import Members
 from broker.coordinator.protocols.private_sum.outgoing import SumOutgoing
-from broker.coordinator.protocols.private_sum.records import (
-    Answer,
-    CloseRound,
-    Contribution,
-    Counted,
-    OpenRound,
-    RollCall,
-    Saved,
-)
 from broker.coordinator.protocols.private_sum.uploads import Uploads
 from broker.coordinator.schedule import Schedule
 from broker.coordinator.scope import Scope
@@ -47,7 +40,7 @@ class PrivateSum:
         private: bytes,
         result_key: bytes,
         schedule: Schedule,
-        saved: Saved,
+        saved: records.Saved,
         unix_time: Callable[[], float] = time.time,
     ) -> None:
         self.scope = scope
@@ -63,7 +56,7 @@ class PrivateSum:
         self._outgoing = SumOutgoing(scope, private, result_key, self._keys.opening_keys)
         self._members = Members(scope, self._part.cohort, saved.horizons)
         self._uploads = Uploads(scope, self._keys.round_keys, chosen, self._layout.field, self._members.everyone)
-        self._factors = aggregation.Factors(scope, chosen, self._keys.units)
+        self._jobs = Jobs(aggregation.Factors(scope, chosen, self._keys.units))
         self._round = saved.next_round
         self._opening = saved.open_message
         self._current = {c.device: c for c in saved.open_contributions}
@@ -76,7 +69,7 @@ class PrivateSum:
         self._closes_at = 0.0
         self._due_at: float | None = None
 
-    def _restored(self, saved: Saved) -> Answers | None:
+    def _restored(self, saved: records.Saved) -> Answers | None:
         if saved.roll_message is None:
             return None
         _, present, _ = messages.read_roll(Envelope(saved.roll_message).unverified())
@@ -156,15 +149,22 @@ class PrivateSum:
                 return []
             actions = self._call_roll(now)
         if self._answers:
-            self._open_units(self._answers)
-            if not self._answers.complete and now < self._closes_at and not self._next_is_due(now):
+            # A search ends when the next round is due.
+            actions += self._jobs.search(self._round, self._answers, self._current, self._due_at - now)
+            open_still = now < self._closes_at or self._jobs.searched(self._round) is not None
+            if not self._answers.complete and open_still and not self._next_is_due(now):
                 return actions
         return [*actions, *self._close(now)]
 
-    def prepare(self) -> None:
-        """Idle time: compute one of the factors that the sums of the round in progress, or to come,
-        open with."""
-        self._factors.prepare(self._round)
+    def prepare(self) -> list[Action]:
+        """Idle time: have one of the factors computed that the sums of the round in progress, or to
+        come, open with."""
+        return self._jobs.prepare(self._round)
+
+    def computed(self, key: tuple[str, int, int], outcome: Any, now: float) -> list[Action]:
+        """A job is done, or LOST."""
+        self._jobs.done(key, outcome, self._round, self._answers)
+        return self.tick(now)
 
     # -- messages
 
@@ -192,7 +192,7 @@ class PrivateSum:
             raise Refused("conflict")
         receipt = self._outgoing.receipt(number, device, upload.digest)
         scope = (self.scope.group, self.scope.epoch, number, device)
-        record = Contribution(*scope, upload.digest, ciphertext, held, receipt)
+        record = records.Contribution(*scope, upload.digest, ciphertext, held, receipt)
         self._current[device] = record
         horizon = self._members.horizon(device)
         moved = [self._members.advance(device, last, horizon.announced, horizon.held)] if last > horizon.round else []
@@ -219,7 +219,7 @@ class PrivateSum:
         blinded, recovered = self._uploads.answer(device, upload.envelope, self._answers.has_missing(index))
         if known:
             raise Refused("conflict")
-        record = Answer(self.scope.group, self.scope.epoch, number, device, upload.digest, blinded, recovered)
+        record = records.Answer(self.scope.group, self.scope.epoch, number, device, upload.digest, blinded, recovered)
         self._answers.add(record)
         return [record]
 
@@ -248,7 +248,7 @@ class PrivateSum:
         self._due_at = now + self._schedule.interval
         self._current = {}
         return [
-            OpenRound(self.scope.group, self.scope.epoch, self._round, message),
+            records.OpenRound(self.scope.group, self.scope.epoch, self._round, message),
             self._outgoing.retained("round", message),
         ]
 
@@ -267,27 +267,25 @@ class PrivateSum:
         message = self._outgoing.roll(self._round, present)
         self._answers = Answers(self._layout, self._keys.units, message, present)
         self._closes_at = now + self._schedule.answers
-        record = RollCall(self.scope.group, self.scope.epoch, self._round, message)
+        record = records.RollCall(self.scope.group, self.scope.epoch, self._round, message)
         return [record, self._outgoing.retained("round", b""), self._outgoing.retained("roll", message)]
-
-    def _open_units(self, answers: Answers) -> None:
-        while (at := answers.next_unit()) is not None:
-            answers.open(at, self._factors.get(self._round, at), self._current)
 
     def _close(self, now: float) -> list[Action]:
         answers = self._answers
         status, sums, summed, wrong = coordination.INCOMPLETE, None, 0, []
         if answers is not None:
+            if (at := self._jobs.searched(self._round)) is not None:
+                answers.take(at, OUT_OF_TIME)
             status, sums, summed, wrong = answers.status(), answers.total(), answers.summed(), answers.wrong()
-            for reason in ["wrong-sum"] * len(answers.failed) + ["wrong-share"] * len(wrong):
+            for reason in [*answers.failed.values(), *["wrong-share"] * len(wrong)]:
                 self._filter.refuse(reason)
         missing = [name for index, name in enumerate(self._members.names) if not summed >> index & 1]
         message = self._outgoing.result(self._round, status, missing, sums)
         latency_ms = (now - self._opened_at) * 1000
         scope = (self.scope.group, self.scope.epoch, self._round)
-        closed = CloseRound(*scope, status, missing, sums, message, latency_ms, wrong)
+        closed = records.CloseRound(*scope, status, missing, sums, message, latency_ms, wrong)
         counted = [
-            Counted(self.scope.group, name, self.scope.epoch, self._round)
+            records.Counted(self.scope.group, name, self.scope.epoch, self._round)
             for index, name in enumerate(self._members.names)
             if summed >> index & 1
         ]
