@@ -18,6 +18,7 @@ from broker.coordinator.actions import LOST
 
 START_S = 60.0  # a worker may take to start, on a machine that has much to do
 STOP_S = 5.0
+NICE = 10  # where cores are few the event loop comes first
 WORKERS_LEAST = 2  # one that searches for long leaves another
 WORKERS_MOST = 8
 
@@ -34,6 +35,7 @@ class _Failed:
 def _work(pipe: Connection) -> None:
     """Do jobs until the other end of the pipe is closed: also if its process was killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the coordinator, which then ends this
+    os.nice(NICE)
     accelerate.use_host_libraries()
     try:
         pipe.send(None)  # it is ready

@@ -177,6 +177,7 @@ class Service:
         async for message in client.messages:
             self._route(str(message.topic), message.payload)
             await self._commits.room()
+            await asyncio.sleep(0)  # a queue that is not empty lets nobody else run
 
     async def _write(self, client: aiomqtt.Client) -> None:
         while True:

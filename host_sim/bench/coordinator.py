@@ -31,6 +31,7 @@ from host_sim.bench.hostile import DEPLOYMENT, Group, hostile
 GROUPS = 100
 GROUPS_QUICK = 20
 MEMBERS = 3
+BEGIN_S = 0.5  # after the link is there: the search is on its way
 SPREAD_S = 1.0  # in which all boards send their contribution
 MOST_S = 120.0
 SCHEDULE = Schedule(interval=1000.0, window=500.0, patience=0.0, rounds=1, answers=500.0)
@@ -38,13 +39,19 @@ AIM_MS = 100
 
 
 class InProcess(Link):
-    """A link to boards in this process. Each of `sent`, (seconds after the start, topic, payload),
-    is delivered at its time; `hear(topic, payload)` is told what the coordinator says."""
+    """A link to boards in this process. Each of `sent`, (seconds after there is a link, topic,
+    payload), is delivered at its time; `linked()` is told when that is, `hear(topic, payload)` what the
+    coordinator says."""
 
-    def __init__(self, sent: Sequence[tuple[float, str, bytes]], hear: Callable[[str, bytes], None]) -> None:
+    def __init__(
+        self,
+        sent: Sequence[tuple[float, str, bytes]],
+        linked: Callable[[], None],
+        hear: Callable[[str, bytes], None],
+    ) -> None:
         super().__init__("in process", 0, None, None, None)
-        object.__setattr__(self, "sent", sent)
-        object.__setattr__(self, "hear", hear)
+        for name, value in (("sent", sent), ("linked", linked), ("hear", hear)):
+            object.__setattr__(self, name, value)  # a Link does not change
 
     def client(self, identifier: str, **options: Any) -> Any:
         """Return what the service takes for a client of a broker."""
@@ -57,6 +64,7 @@ class _Client:
         self._arrived: asyncio.Queue[Any] = asyncio.Queue()
 
     async def __aenter__(self) -> "_Client":
+        self._link.linked()
         loop = asyncio.get_running_loop()
         for after, topic, payload in self._link.sent:
             message = SimpleNamespace(topic=topic, payload=payload)
@@ -115,13 +123,15 @@ class Street:
         machines = [self.searcher, *(group.machine(SCHEDULE, group.opened()) for group in self.groups)]
         self.storage = Storage(folder / "coordinator.db", registry.schemas())
         devices = [(group, device) for group in self.groups for device in group.names]
-        times = {device: SPREAD_S * place / len(devices) for place, (_, device) in enumerate(devices)}
-        self._due = times
-        sent = [(times[device], *group.contribution(device)) for group, device in devices]
+        self._due = {name: BEGIN_S + SPREAD_S * place / len(devices) for place, (_, name) in enumerate(devices)}
+        sent = [(self._due[device], *group.contribution(device)) for group, device in devices]
         self.receipts: dict[str, float] = {}
         self._all = asyncio.Event()
-        self.service = kind(DEPLOYMENT, machines, self.storage, InProcess(sent, self._hear))
+        self.service = kind(DEPLOYMENT, machines, self.storage, InProcess(sent, self._linked, self._hear))
         self._began = 0.0
+
+    def _linked(self) -> None:
+        self._began = time.monotonic()
 
     def _hear(self, topic: str, payload: bytes) -> None:
         levels = topic.split("/")
@@ -134,7 +144,6 @@ class Street:
     async def run(self) -> bool:
         """Let the service run until all receipts have left; return whether it still searches then.
         Raises TimeoutError after MOST_S."""
-        self._began = time.monotonic()
         running = asyncio.create_task(self.service.run())
         try:
             async with asyncio.timeout(MOST_S):
