@@ -17,6 +17,7 @@ from agent.protocols.gossip.pair_keys import AGGREGATE, ECHO, LINK, NOISE, PairK
 from agent.protocols.gossip.phases import agreement, routed_cells
 from agent.protocols.gossip.plan import Plan
 from agent.protocols.gossip.query_function import function_of
+from agent.protocols.gossip.roster_part import query_part
 from agent.wire import answers, cbor, envelope, messages, queries, rosters
 from agent.wire.envelope import Context, Envelope
 from tests.onion_vectors import finish
@@ -263,7 +264,7 @@ def values() -> Values:
     coordinator = p256.public_key(private_key("coordinator"))
     members = [(name, p256.public_key(private_key(name))) for name in NAMES]
     signer = n.to_bytes(256, "big")
-    roster = rosters.Roster("gossip-bft", "t1", SLOTS, coordinator, members, signer=signer)
+    roster = rosters.Roster("gossip-bft", "t1", SLOTS, coordinator, members, query_part(signer))
     context = Context(DEPLOYMENT, "roster", GROUP, EPOCH, 0, "authority", "")
     signed = envelope.sign(private_key("authority"), context, roster.encode())
     digest = Envelope(signed).digest(context)

@@ -14,7 +14,7 @@ from agent.runtime.update import versions
 from agent.wire import topics
 from broker.authority import releases
 from broker.authority.authority import Authority
-from broker.coordinator.service import Link
+from broker.transport.link import Link
 from firmware.build import compile as compiled
 from firmware.build.compile import ROOT, tool
 from host_sim.fleet.broker_process import HOST, MosquittoBroker

@@ -11,7 +11,7 @@ from typing import Any
 import aiomqtt
 
 from agent.wire import messages, topics
-from broker.coordinator.service import Link
+from broker.transport.link import Link
 from firmware.device.port import Port, PortError, opened, printable
 from firmware.errors import FirmwareError
 

@@ -31,6 +31,9 @@ from host_sim.bench import (
     consistency_check as bench_audit,
 )
 from host_sim.bench import (
+    coordinator as bench_coordinator,
+)
+from host_sim.bench import (
     footprint as bench_footprint,
 )
 from host_sim.bench import (
@@ -229,6 +232,10 @@ def main() -> None:
         results["coordinator"] = {str(n): coordinator(n) for n in (12, 64)}
         if not options.json:
             _show("Coordinator: one round, members (ahead_to_pow: gmpy2 against Python's pow)", results["coordinator"])
+        groups = bench_coordinator.GROUPS_QUICK if options.quick else bench_coordinator.GROUPS
+        results["receipts"] = bench_coordinator.measure(groups, _phase("receipts"))
+        if not options.json:
+            bench_coordinator.show(results["receipts"])
         count = bench_footprint.ROUNDS_QUICK if options.quick else bench_footprint.ROUNDS
         results["footprint"] = bench_footprint.measure(count, _phase("footprint"))
         if not options.json:

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from typing import Any, Protocol
 
-    from agent.protocols.base.identity import Provision
     from agent.runtime.net.mqtt import Client
     from agent.runtime.update.versions import Versions
 
