@@ -59,13 +59,13 @@ def record(members: int, tolerate: int) -> dict[str, Any]:
         )
     group = board.node.secrets._secrets._group
     peers = range(members)
-    shared = [group.place.private if i == 0 else p256.ecdh(group.place.private, group.public(i)) for i in peers]
+    shared = [group.identity.private if i == 0 else p256.ecdh(group.identity.private, group.public(i)) for i in peers]
     pairs = [pair_secret(shared[i], group.digest, *sorted((group.names[0], group.names[i]))) for i in peers]
     return {
         "members": members,
         "tolerate": tolerate,
         "names": group.names,
-        "private": group.place.private.hex(),
+        "private": group.identity.private.hex(),
         "publics": [group.public(i).hex() for i in peers],
         "record": (bytes(64) + b"".join(pairs)).hex(),
         "value": simulation.values[0],

@@ -6,6 +6,7 @@ only its group may be. This runs on MicroPython too (host_sim/fleet/board.py), s
 typing modules.
 """
 
+from agent.protocols.gossip import node_actions
 from agent.protocols.gossip.node import Node
 from agent.protocols.gossip.onion import tuples
 from agent.protocols.gossip.phases import shuffle
@@ -45,7 +46,7 @@ def spoil(habit: str) -> None:
 
     Node.start = begin  # type: ignore[method-assign]
     if habit == "lie":
-        Gossip._value = lambda machine, asked, values: LIE  # type: ignore[method-assign]
+        Gossip._value = lambda machine, group, admitted, values: LIE  # type: ignore[method-assign]
 
 
 def take_up(node, habit: str) -> None:  # type: ignore[no-untyped-def]
@@ -81,7 +82,7 @@ def _drop(node) -> None:  # type: ignore[no-untyped-def]
     result leaves it."""
     cells, go_on = node.cells, node._go_on
     node.cells = lambda r, _: cells(r, [])
-    node._go_on = lambda: [action for action in go_on() if action[0] == "send"]
+    node._go_on = lambda: [action for action in go_on() if action[0] == node_actions.SEND]
 
 
 def _onions(node, phase):  # type: ignore[no-untyped-def]
@@ -89,7 +90,7 @@ def _onions(node, phase):  # type: ignore[no-untyped-def]
     plan = node.plan
     for r in range(phase.first, phase.end if phase.index == 0 else 0):
         rounds = list(range(r, min(r + plan.hops_most, phase.end)))
-        path = [node.own]
+        path = [node.own_id]
         for move in rounds:
             path.append(plan.partner(path[-1], move))
         for _ in range(phase.capacity):
@@ -111,7 +112,7 @@ def _votes(node, phase):  # type: ignore[no-untyped-def]
     in others' names."""
     plan = node.plan
     if phase.index == 0:
-        proxies, paths, _ = node.draw or shuffle.draw(plan, node.own, node.random, ())
+        proxies, paths, _ = node.draw or shuffle.draw(plan, node.own_id, node.random, ())
         for path, moves in paths:
             raw = tuples.make(node.random(8), 4999, proxies, b"", node.random(plan.proof_bytes))
             node.post(moves[0], (yield from node.secrets.onion(path, moves[1:], raw, plan.hops_most)))
@@ -124,13 +125,13 @@ def _votes(node, phase):  # type: ignore[no-untyped-def]
 
 def _post_chain(node, phase, raw: bytes) -> None:  # type: ignore[no-untyped-def]
     plan = node.plan
-    own = plan.group_of(node.own)
+    own = plan.group_of(node.own_id)
     groups = [own] + [group for group in range(plan.groups) if group != own]
     groups = groups[: (phase.cell_size - plan.tuple_size) // _ENTRY]
     cell = raw + b"".join([bytes((group,)) + node.random(_ENTRY - 1) for group in groups])
     for to in tuples.proxies_of(plan, raw):
         for r in range(phase.first, phase.end):
-            if to == plan.partner(node.own, r) and len(cell) == phase.cell_size:
+            if to == plan.partner(node.own_id, r) and len(cell) == phase.cell_size:
                 node.post(r, cell)
 
 
@@ -144,14 +145,14 @@ def _equivocate(node, begin, phase) -> None:  # type: ignore[no-untyped-def]
     if phase.index == 0:
         if raw:
             proxies, paths, shared = node.draw
-            others = [path for path in paths if path[0][-1] != node.own]
+            others = [path for path in paths if path[0][-1] != node.own_id]
             node.draw = proxies, others[: raw[0] & 1], shared
             node.keep(raw)
         begin(phase)
         return
     begin(phase)
-    part = node._part
-    send = part._send
-    part._send = lambda to, route, counter, cell: None if counter else send(to, route, counter, cell)
-    if phase.index != 1 + (raw[1] if raw else node.own) % (len(node.plan.phases) - 1):
-        part.enter = lambda r: None
+    running = node._running
+    send = running._send
+    running._send = lambda to, route, counter, cell: None if counter else send(to, route, counter, cell)
+    if phase.index != 1 + (raw[1] if raw else node.own_id) % (len(node.plan.phases) - 1):
+        running.enter = lambda r: None

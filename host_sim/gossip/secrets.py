@@ -96,10 +96,10 @@ class Watched:
             self.open, self.seal, self.peel = self._open, self._seal, self._peel
             self.sign, self.verify = self._sign, self._verify
 
-    def onion(self, path: list[int], rounds: list[int], payload: bytes, most: int) -> Generator[None, None, bytes]:
+    def onion(self, path: list[int], rounds: list[int], payload: bytes, hops_most: int) -> Generator[None, None, bytes]:
         self._simulation.note(self._own, payload)
         self._simulation.spend(self._own, "encrypt", len(path))
-        return self._secrets.onion(path, rounds, payload, most)  # type: ignore[no-any-return]
+        return self._secrets.onion(path, rounds, payload, hops_most)  # type: ignore[no-any-return]
 
     def _peel(self, cell: bytes, most: int, size: int) -> Any:
         self._simulation.spend(self._own, "decrypt")
@@ -126,7 +126,7 @@ def _signature(own: int, message: bytes) -> bytes:
     return zlib.crc32(own.to_bytes(2, "big") + message).to_bytes(4, "big") * 16
 
 
-class _Place:
+class _Identity:
     def __init__(self, device: str, private: bytes) -> None:
         self.deployment, self.group, self.device, self.private = "simulated", "overlay", device, private
 
@@ -140,7 +140,7 @@ class _Group:
     def __init__(self, index: int, privates: list[bytes], publics: list[bytes]) -> None:
         self.index = index
         self.names = [f"b{i}" for i in range(len(privates))]
-        self.place = _Place(self.names[index], privates[index])
+        self.identity = _Identity(self.names[index], privates[index])
         self._publics = publics
 
     def member(self, node: int) -> int:
@@ -165,7 +165,7 @@ class _Keys:
         """Return the 16-byte key that agent/protocols/gossip/pair_keys.py has."""
         group = self._group
         if peer not in self._made:
-            private = group.place.private
+            private = group.identity.private
             shared = private if peer == own else p256.ecdh(private, group.public(peer))
             pair = sorted((group.names[own], group.names[peer]))
             self._made[peer] = pair_secret(shared, group.digest, *pair)

@@ -10,6 +10,16 @@ from agent.protocols.gossip.plan import Plan, PlanError
 from agent.protocols.gossip.query_function import SEED, function_of, limits_of, terms_of
 from agent.wire import queries, topics
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from agent.protocols.base.identity import Policy
+    from agent.protocols.gossip.group import Group
+    from agent.protocols.gossip.pair_keys import PairKeys
+    from agent.protocols.gossip.ports import Clause, Finish
+    from agent.protocols.gossip.privacy.terms import Terms
+    from agent.wire.messages import Slot
+    from agent.wire.queries import Query
+
 PACKET_MOST = 7936  # bytes of a message, before it is sealed: a board's MQTT client takes packets of 8192
 
 
@@ -19,7 +29,7 @@ class Admitted:
     asked alike; `cost` in millionths of epsilon, None if it has no bound.
     """
 
-    def __init__(self, query, plan, terms, clause, text):
+    def __init__(self, query: "Query", plan: Plan, terms: "Terms | None", clause: "Clause", text: bytes) -> None:
         self.query = query
         self.plan = plan
         self.terms = terms
@@ -27,20 +37,20 @@ class Admitted:
         self.text = text
         self.cost = terms.cost if terms else None
 
-    def contribution(self, value):
+    def contribution(self, value: int | None) -> int | None:
         """Return what goes into the query for a reading in the slot's range, or for None: an int or
         None, without paired noise."""
         return self.terms.contribution(value) if self.terms else self.plan.function.admit(value)
 
-    def record_noise(self, group, keys, absent, context):
+    def record_noise(self, group: "Group", keys: "PairKeys", absent: list[int], context: bytes) -> int:
         """Return the paired noise of the board whose Group and PairKeys these are, 0 where there is
         none; `absent` are the ids announced dead, `context` is what the query's onions are bound
         to."""
-        if not self.terms or not self.terms.scale:
+        plan, terms = self.plan, self.terms
+        if not terms or not terms.scale:
             return 0
         from agent.protocols.gossip.privacy import paired_noise
 
-        plan, terms = self.plan, self.terms
         reach = paired_noise.reach_of(group.tolerate)
         pairs = paired_noise.partners(group.index, plan.start, plan.members, plan.n, reach, absent)
         return paired_noise.record_noise(
@@ -52,7 +62,7 @@ class Admitted:
             terms.bound,
         )
 
-    def finish(self, context):
+    def finish(self, context: bytes) -> "Finish | None":
         """Return what a leader does to its state, the last argument of Node, or None where it adds
         no noise."""
         terms = self.terms
@@ -62,7 +72,7 @@ class Admitted:
         return lambda count, seed, state: terms.noised(state, seed, bound)
 
 
-def hear(raw, group, keys, burnt):
+def hear(raw: bytes, group: "Group | None", keys: "PairKeys | None", burnt: tuple[int, int]) -> "tuple[Query, bytes]":
     """Return (Query, SHA-256 of what all are asked alike) of a message that the coordinator made
     for this board.
 
@@ -84,7 +94,7 @@ def hear(raw, group, keys, burnt):
     return query, sha256(body).digest()
 
 
-def admit(query, text, group, policy, protocol, proof_bytes):
+def admit(query: "Query", text: bytes, group: "Group", policy: "Policy", protocol: str, proof_bytes: int) -> Admitted:
     """Return the Query as Admitted by a board of `group` with this Policy. Raises Refused with the
     reason for which it is not."""
     if query.absent >> len(group.names):
@@ -126,7 +136,7 @@ def admit(query, text, group, policy, protocol, proof_bytes):
     return Admitted(query, plan, terms, terms.clause, text)
 
 
-def slot_of(group, name):
+def slot_of(group: "Group", name: str) -> "Slot | None":
     """Return the roster's slot of this name, (name, low, high), or None."""
     for slot in group.slots:
         if slot[0] == name:

@@ -55,7 +55,7 @@ class Gossip(Machine):
         self._roster: "Roster | None" = None
         self._keys: "PairKeys | None" = None
         self._burnt = (0, 0)
-        self._asked: "Admitted | None" = None
+        self._admitted: "Admitted | None" = None
         self._announced = b""
         self._ahead: "list[tuple[int, Mail]]" = []
         self._absent = 0  # as the last query said: the next one will
@@ -99,14 +99,18 @@ class Gossip(Machine):
     def burnt(self, epoch: int, number: int) -> "list[Action]":
         """The action burn() was done, the number is durable: now, and not before, something may
         leave because of it."""
-        if not self.group or not self._asked or (epoch, number) != (self._asked.query.epoch, self._asked.query.number):
+        if (
+            not self.group
+            or not self._admitted
+            or (epoch, number) != (self._admitted.query.epoch, self._admitted.query.number)
+        ):
             return []
         return [actions.read(number, self.group.slots)]
 
     def declined(self, epoch: int, number: int, reason: str) -> "list[Action]":
         """The action burn() was not done, for this reason: nothing of the query leaves."""
-        if self._asked and (epoch, number) == (self._asked.query.epoch, self._asked.query.number):
-            self._asked = None
+        if self._admitted and (epoch, number) == (self._admitted.query.epoch, self._admitted.query.number):
+            self._admitted = None
             self.refuse(reason)
         return []
 
@@ -124,7 +128,7 @@ class Gossip(Machine):
         if self.inquiry:
             done = self.inquiry.idle()
             return self._over(self.inquiry) if self.inquiry.ended else done
-        if self._asked:
+        if self._admitted:
             return None
         if not self._making:
             self._making = self._next_job()
@@ -161,7 +165,7 @@ class Gossip(Machine):
         return []
 
     def _forget_roster(self) -> None:
-        self.group = self._roster = self._raw_digest = self._keys = self.inquiry = self._asked = None
+        self.group = self._roster = self._raw_digest = self._keys = self.inquiry = self._admitted = None
         self._ready = False
         self._making = self._stock = None
         self._ahead = []
@@ -183,11 +187,13 @@ class Gossip(Machine):
         return self._announce()
 
     def _announce(self) -> "list[Action]":
-        group, own = self.group, self.identity
+        group, identity = self.group, self.identity
         if not group or not self._keys:
             return []
         payload = seal(self._keys.round_key, ready_nonce(), group.context("ready", 0), messages.nothing())
-        return [actions.publish(topics.up(own.deployment, own.group, own.device, "ready"), payload, True)]
+        return [
+            actions.publish(topics.up(identity.deployment, identity.group, identity.device, "ready"), payload, True)
+        ]
 
     # -- idle time
 
@@ -230,45 +236,46 @@ class Gossip(Machine):
 
         query, text = admission.hear(raw, self.group, self._keys, self._burnt)
         proof_bytes = PROOF if self._protocol == BYZANTINE else 0
-        asked = admission.admit(query, text, self.group, self.identity.policy, self._protocol, proof_bytes)
-        if self.inquiry or self._asked:
+        admitted = admission.admit(query, text, self.group, self.identity.policy, self._protocol, proof_bytes)
+        if self.inquiry or self._admitted:
             self.refuse("superseded")
         self._burnt = (query.epoch, query.number)  # whatever becomes of the burn
-        self._asked = asked
+        self._admitted = admitted
         self.inquiry = self._making = None
         self._announced = sha256(raw).digest()
-        periods = asked.plan.deadlines
+        periods = admitted.plan.deadlines
         if proof_bytes:
             from agent.protocols.gossip.onion import signing
 
             periods += signing.periods(query.period)
         schedule = actions.schedule(query.period, periods)
-        return [schedule, actions.clock(query.time), actions.burn(query.epoch, query.number, asked.cost)]
+        return [schedule, actions.clock(query.time), actions.burn(query.epoch, query.number, admitted.cost)]
 
     def _begin(self, number: int, values: "list[int | None] | None") -> "list[Action]":
         group, keys = self.group, self._keys
-        if not group or not keys or not self._asked or self._asked.query.number != number:
+        if not group or not keys or not self._admitted or self._admitted.query.number != number:
             raise Refused("superseded")
         from agent.protocols.gossip.inquiry import Inquiry
         from agent.protocols.gossip.onion.stock import Stock
 
-        asked, self._asked = self._asked, None
-        query = asked.query
+        admitted, self._admitted = self._admitted, None
+        query = admitted.query
         stock = self._stock
         if not stock or stock.number != number:
             stock = Stock(group, self._protocol, number, query.absent)
         self._stock = None
         self._absent = query.absent
-        absent = group.nodes_of(query.absent, asked.plan.n)
-        value = self._value(group, asked, values)
+        absent = group.nodes_of(query.absent, admitted.plan.n)
+        value = self._value(group, admitted, values)
         if value is not None:
-            value += asked.record_noise(group, keys, absent, stock.layers.context)
-        inquiry: "Inquiry | Signing" = Inquiry(group, keys, asked)
+            value += admitted.record_noise(group, keys, absent, stock.layers.context)
+        unsigned = Inquiry(group, keys, admitted)
+        inquiry: "Inquiry | Signing" = unsigned
         draws = stock.draws if stock.absent == query.absent else {}
-        if asked.plan.proof_bytes:
+        if admitted.plan.proof_bytes:
             from agent.protocols.gossip.onion.signing import Signing
 
-            inquiry = Signing(inquiry, group, keys, self._announced, query)
+            inquiry = Signing(unsigned, group, keys, self._announced, query)
         self.inquiry = inquiry
         done = inquiry.begin(value, os.urandom, absent, stock.layers, draws)
         ahead, self._ahead = self._ahead, []
@@ -281,24 +288,26 @@ class Gossip(Machine):
         letter.open(self.group, self._keys, inquiry.text)
         return inquiry.take(peer, letter)
 
-    def _value(self, group: "Group", asked: "Admitted", values: "list[int | None] | None") -> int | None:
+    def _value(self, group: "Group", admitted: "Admitted", values: "list[int | None] | None") -> int | None:
         """Return what goes into the query, None where it does not cover the reading, or there is
         none."""
         from agent.protocols.gossip import admission
 
-        slot = admission.slot_of(group, asked.query.slot)
+        slot = admission.slot_of(group, admitted.query.slot)
         value = values[group.slots.index(slot)] if values else None
         if value is None:
             self.refuse("no-reading")
         elif not slot[1] <= value <= slot[2]:
             self.refuse("out-of-range")
             value = None
-        return asked.contribution(value)
+        return admitted.contribution(value)
 
     def _on_mail(self, sender: str, raw: bytes) -> "list[Action]":
         if len(raw) > MAIL_MOST:
             raise Refused("oversized")
         if sender == topics.COORDINATOR and self._protocol == BYZANTINE and self.inquiry:
+            if TYPE_CHECKING:
+                assert isinstance(self.inquiry, Signing)  # _begin() makes no other of this protocol
             return self.inquiry.answer(raw)
         if not self.group or not self._keys or sender not in self.group.names:
             raise Refused("not-ready" if not self._keys else "not-a-member")
@@ -308,7 +317,7 @@ class Gossip(Machine):
         letter = Mail(self.group, peer, raw)
         if self.inquiry and letter.number == self.inquiry.number:
             return self._take(self.inquiry, peer, letter)
-        coming = self._asked.query.number if self._asked else self._next_number()
+        coming = self._admitted.query.number if self._admitted else self._next_number()
         if letter.number < coming:
             raise Refused("late")
         if len(self._ahead) >= AHEAD_MOST:

@@ -11,7 +11,7 @@ import os
 import sys
 
 from agent.crypto import p256
-from agent.protocols.gossip import functions
+from agent.protocols.gossip import functions, node_actions
 from agent.protocols.gossip.node import Node
 from agent.protocols.gossip.onion.secrets import Layers, Secrets
 from agent.protocols.gossip.pair_keys import PairKeys
@@ -20,7 +20,7 @@ from agent.protocols.gossip.plan import Plan
 from agent.runtime.system.ticks import ticks_diff, ticks_us
 
 
-class Place:
+class Identity:
     deployment, group = "simulated", "overlay"
 
     def __init__(self, private):  # type: ignore[no-untyped-def]  # MicroPython has no typing module
@@ -34,7 +34,7 @@ class Group:
 
     def __init__(self, query):  # type: ignore[no-untyped-def]
         self.names = query["names"]
-        self.place = Place(bytes.fromhex(query["private"]))
+        self.identity = Identity(bytes.fromhex(query["private"]))
         self._publics = bytes.fromhex("".join(query["publics"]))
 
     def member(self, node):  # type: ignore[no-untyped-def]
@@ -104,7 +104,7 @@ def measure(file):  # type: ignore[no-untyped-def]
     query.pop("publics")
     plan = Plan("gossip", 1, query["members"], query["tolerate"], functions.load("sum", {}))
     start = ticks_us()
-    p256.ecdh(group.place.private, group.public(1))
+    p256.ecdh(group.identity.private, group.public(1))
     ecdh_ms = ticks_diff(ticks_us(), start) / 1000
     start = ticks_us()
     draw, layers = make_ahead(plan, group)
@@ -126,7 +126,7 @@ def measure(file):  # type: ignore[no-untyped-def]
         del arguments
         while actions is not None:
             for action in actions:
-                if action[0] == "send":
+                if action[0] == node_actions.SEND:
                     plan.pack(action[3])
                     sent += 1
                 else:
