@@ -22,7 +22,7 @@ ONCE = (
 )
 
 
-def unload():
+def unload() -> None:
     """Let go of the modules in ONCE that are loaded."""
     if sys.implementation.name != "micropython":
         return
@@ -30,5 +30,6 @@ def unload():
         package, leaves = names.split(":")
         for leaf in leaves.split():
             module = sys.modules.pop(package + "." + leaf, None)
+            # The names are in a table, and so is what a package holds: there is no other way to it.
             if module and hasattr(sys.modules[package], leaf):
                 delattr(sys.modules[package], leaf)
