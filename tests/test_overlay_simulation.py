@@ -4,7 +4,7 @@ import itertools
 import json
 import random
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -14,11 +14,13 @@ from typer.testing import CliRunner
 from agent.protocols.gossip import functions, node_actions, results
 from agent.protocols.gossip.functions import LEAST, MOST
 from agent.protocols.gossip.node import Node
-from agent.protocols.gossip.node_actions import NodeAction
 from host_sim.cli import app
 from host_sim.gossip.costs import Costs
 from host_sim.gossip.network import DEADLINE_MS, MOST_MS, OverlayNetwork
 from host_sim.gossip.simulation import Outcome, Setting, Simulation
+
+if TYPE_CHECKING:
+    from agent.protocols.gossip.node_actions import NodeAction
 from host_sim.options import OptionError
 
 QUERIES: dict[str, dict[str, Any]] = {
@@ -171,7 +173,7 @@ class _Hostile(Simulation):
         self._twist = twist
         self.before: list[bytes] = []
 
-    def act(self, node: Node, action: NodeAction) -> None:
+    def act(self, node: Node, action: "NodeAction") -> None:
         """Send what the twist makes of it: (round, receiver, message) each."""
         if node.own_id != 4 or action[0] != node_actions.SEND:
             super().act(node, action)

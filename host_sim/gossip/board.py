@@ -2,14 +2,16 @@
 and when it dies."""
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from agent.protocols.gossip import node_actions
 from agent.protocols.gossip.node import Node
-from agent.protocols.gossip.node_actions import NodeAction
 from agent.wire.envelope import Context, seal
 from host_sim.gossip.network import OWNER, OverlayNetwork
 from host_sim.gossip.signer import REQUEST_BYTES
+
+if TYPE_CHECKING:
+    from agent.protocols.gossip.node_actions import NodeAction
 
 ENVELOPE = len(seal(bytes(16), bytes(13), Context("d", "cells", "g", 1, 1, "b0001", "b0002"), bytes(1024))) - 1024
 
@@ -21,7 +23,7 @@ class Around(Protocol):
     deadline_ms: float
     setup_ms: float
 
-    def act(self, node: Node, action: NodeAction) -> None:
+    def act(self, node: Node, action: "NodeAction") -> None:
         """Carry out what a node wants."""
 
     def spent(self, own: int) -> float:
@@ -109,7 +111,7 @@ class Board:
         self._busy_until = clock.now + self._simulation.spent(self.node.own_id)
         self._simulation.reset(self.node.own_id)
 
-    def _act(self, action: NodeAction) -> None:
+    def _act(self, action: "NodeAction") -> None:
         if action[0] == node_actions.SEND and self._dies_in is not None and action[1] >= self._dies_in:
             self.dead = True
         if not self.dead:

@@ -46,13 +46,13 @@ def spoil(habit: str) -> None:
 
     Node.start = begin  # type: ignore[method-assign]
     if habit == "lie":
-        Gossip._value = lambda machine, group, admitted, values: LIE  # type: ignore[method-assign]
+        Gossip._value = lambda self, group, admitted, values: LIE  # type: ignore[method-assign]
 
 
 def take_up(node, habit: str) -> None:  # type: ignore[no-untyped-def]
     """Give a Node that has not begun a habit. Who lies has been given LIE for its value."""
     close = node._close
-    node._close = lambda: _falsified(close())
+    node._close = lambda tree: _falsified(close(tree))
     begin = node._begin
     if habit == "drop":
         _drop(node)
@@ -67,9 +67,10 @@ def take_up(node, habit: str) -> None:  # type: ignore[no-untyped-def]
 
 
 def _falsified(action):  # type: ignore[no-untyped-def]
-    deed = list(action)
-    deed[-1] = deed[-1][:-1] + bytes((deed[-1][-1] ^ 1,))
-    return tuple(deed)
+    data = action[-1][:-1] + bytes((action[-1][-1] ^ 1,))
+    if action[0] == node_actions.PARTIAL:
+        return node_actions.partial(action[1], data)
+    return node_actions.result(data)
 
 
 def _begin_and(node, begin, phase, more) -> None:  # type: ignore[no-untyped-def]

@@ -5,11 +5,10 @@
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agent.protocols.gossip import functions, node_actions, results
 from agent.protocols.gossip.node import Node
-from agent.protocols.gossip.node_actions import NodeAction
 from agent.protocols.gossip.onion import proof, tuples
 from agent.protocols.gossip.overlay.sizes import IDENTITY
 from agent.protocols.gossip.plan import Plan
@@ -19,6 +18,9 @@ from host_sim.gossip.board import ENVELOPE, Board
 from host_sim.gossip.costs import Costs
 from host_sim.gossip.network import DEADLINE_MS, MOST_MS, OWNER, OverlayNetwork
 from host_sim.gossip.signer import RealSigner, Signer, StandInSigner
+
+if TYPE_CHECKING:
+    from agent.protocols.gossip.node_actions import NodeAction
 
 VALUES = (0, 5000)  # of which the boards' values are drawn where none are given
 _SENT = ("cells", "partial", "result")
@@ -126,7 +128,7 @@ class Simulation:
         self.network.clock.run(patience)
         return self._outcome(patience if self.ended is None else self.ended)
 
-    def act(self, node: Node, action: NodeAction) -> None:
+    def act(self, node: Node, action: "NodeAction") -> None:
         """Carry out what a node wants."""
         own, after, send = node.own_id, self.spent(node.own_id), self.network.send
         if action[0] == node_actions.SEND:
