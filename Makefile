@@ -84,9 +84,9 @@ flash: setup ## Put the built application on a board: BOARD= PORT=
 	@$(HUM_FIRMWARE) flash --board $(BOARD) --port $(PORT) $(FIRMWARE)
 
 .PHONY: monitor
-monitor: setup ## Show a board's console: PORT=
+monitor: setup ## Show a board's console, with real names in tracebacks: PORT=, BOARD= if several were built
 	$(call wants,PORT,PORT=/dev/ttyACM0)
-	@$(HUM_FIRMWARE) monitor --port $(PORT)
+	@$(HUM_FIRMWARE) monitor --port $(PORT) $(if $(BOARD),--board $(BOARD)) $(FIRMWARE)
 
 .PHONY: erase
 erase: setup ## Remove Hum from a board, its key pair too (asks): BOARD= PORT=

@@ -8,4 +8,4 @@
 include("$(PORT_DIR)/boards/manifest.py")
 require("ssl")
 package("agent", base_path="..", opt=3)
-module("main.py", base_path=".", opt=3)
+module("main.py", base_path="onboard", opt=3)

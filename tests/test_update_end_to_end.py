@@ -15,8 +15,8 @@ from agent.wire import topics
 from broker.authority import releases
 from broker.authority.authority import Authority
 from broker.coordinator.service import Link
-from firmware import compiled
-from firmware.compiled import ROOT, tool
+from firmware.build import compile as compiled
+from firmware.build.compile import ROOT, tool
 from host_sim.fleet.broker_process import HOST, MosquittoBroker
 
 pytestmark = pytest.mark.alone
@@ -66,7 +66,7 @@ class Board:
         self._heard = asyncio.Condition()
 
     async def run(self) -> None:
-        command = [tool("micropython"), "-X", f"heapsize={HEAP}", str(ROOT / "firmware/main.py"), str(self.root)]
+        command = [tool("micropython"), "-X", f"heapsize={HEAP}", str(ROOT / "firmware/onboard/main.py"), str(self.root)]
         while True:
             process = await asyncio.create_subprocess_exec(
                 *command, cwd=self.root, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from agent.protocols.gossip.machine import Gossip
     from agent.protocols.gossip.privacy.budget import Budget
     from agent.protocols.private_sum.machine import PrivateSum
+    from agent.runtime.flash import Records
     from agent.runtime.flash.masks import MaskStock
     from agent.runtime.flash.shares import ShareStock
-    from agent.runtime.flash.store import Store
 
     class Clock(Protocol):
         """What time it is."""
@@ -63,7 +63,7 @@ class Effects:
     def __init__(
         self,
         machine: "Machine",
-        store: "Store",
+        store: "Records",
         masks: "MaskStock",
         shares: "ShareStock",
         meter: "Meter",

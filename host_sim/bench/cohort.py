@@ -24,7 +24,7 @@ from agent.wire.envelope import Envelope
 from broker.coordinator.actions import CloseRound, Publish, Saved
 from broker.coordinator.protocols.private_sum.machine import PrivateSum
 from broker.coordinator.schedule import Schedule
-from firmware.compiled import tool
+from firmware.build.compile import tool
 from host_sim.bench.group import Group
 from host_sim.bench.peers import BATCHES, PAUSE_S, BoardLost, BoardProcess, make_peers, report
 

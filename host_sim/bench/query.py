@@ -14,7 +14,7 @@ from typing import Any
 
 from agent.crypto import accelerate, p256
 from agent.protocols.gossip.pair_keys import pair_secret
-from firmware.compiled import tool
+from firmware.build.compile import tool
 from host_sim.fleet.programs import compile_boards
 from host_sim.gossip.board import ENVELOPE
 from host_sim.gossip.secrets import Watched

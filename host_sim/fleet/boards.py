@@ -14,7 +14,7 @@ from agent.runtime import key_pair as identity
 from agent.runtime.flash.store import Store
 from agent.runtime.start import assemble
 from agent.runtime.supervisor import Supervisor
-from firmware.compiled import tool
+from firmware.build.compile import tool
 from host_sim.fleet.board import RESET
 from host_sim.fleet.plan import FleetError, Plan, last_words
 from host_sim.fleet.programs import compile_boards

@@ -95,7 +95,7 @@ class SimulatedBoard:
         self.machine = PrivateSum(self._identity)
         time = _Time(self._network)
         self._effects = _Effects(self.machine, self.store, stock, shares, self.meter, time, self)
-        self._effects.before = self._before
+        self._effects.before = self.before
         self._alive(self._effects.restore)
 
     def link(self) -> None:
@@ -127,7 +127,7 @@ class SimulatedBoard:
         except PowerOff:
             assert not self.running
 
-    def _before(self, action: "Action") -> None:
+    def before(self, action: "Action") -> None:
         if self.running and self.cut(action[0]):
             self.crash()
         if not self.running:

@@ -186,8 +186,8 @@ class Board(SimulatedBoard):
         except PowerLost:
             self.fall(self._reboot_s())
 
-    def _before(self, action: "Action") -> None:
-        super()._before(action)
+    def before(self, action: "Action") -> None:
+        super().before(action)
         if action[0] == actions.SPEND:
             assert self._watched.values is not None
             self._made[sha256(action[3]).digest()] = self._watched.values
@@ -208,6 +208,10 @@ class Board(SimulatedBoard):
             raise Violation(f"{self.name} sent two {kind}s for round {epoch}.{round_number}")
         if kind == "contribution" and (epoch, round_number) not in self._read:
             self._read[epoch, round_number] = self._made[digest][0]
+
+    def count_left(self, kind: str) -> int:
+        """Return how many contributions, or answers, left the board."""
+        return sum(about[0] == kind for about in self._left)
 
     # -- what must hold
 

@@ -17,9 +17,9 @@ from gmpy2 import invert
 
 from agent.meters.simulated import SimulatedMeter
 from agent.wire.envelope import Envelope
-from firmware import flash
-from firmware.device import Device
-from firmware.port import DeviceError, PortError
+from firmware.device import flash
+from firmware.device.port import DeviceError, PortError
+from firmware.device.session import Device
 from tests.faults.verdict import Verdict
 from tests.quick_arithmetic import remembered
 from tests.test_lying_coordinator import VICTIM, World

@@ -35,7 +35,7 @@ class Liar:
         self._clock = clock
         self._board = board
         self._kind = kind
-        self._publish, board._publish = board._publish, self._kept_back
+        self._publish, board.post = board.post, self._kept_back
         self._watch()
 
     def _kept_back(self, topic: str, payload: bytes, qos: int, retain: bool) -> None:

@@ -15,8 +15,8 @@ from unittest import mock
 
 from agent.runtime.net.reach import NoAddress, Reach
 from broker.authority.authority import Authority
-from firmware import board as boards
-from firmware import settings
+from firmware import boards
+from firmware.device import settings
 from firmware.errors import FirmwareError
 from tests.faults import virtual
 from tests.faults.verdict import Verdict

@@ -17,7 +17,7 @@ from test_pulse import Clock, Contact
 
 from agent.meters.s0_pin import S0Pin
 from agent.runtime.flash.store import Store
-from firmware.settings import Reading
+from firmware.device.settings import Reading
 from tests.faults.verdict import Verdict
 
 START = 6000  # ms
