@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from agent.meters import Meter
     from agent.protocols.base.actions import Action
     from agent.protocols.base.machine import Machine
+    from agent.runtime.flash import Records
     from agent.runtime.flash.masks import MaskStock
     from agent.runtime.flash.shares import ShareStock
-    from agent.runtime.flash.store import Store
     from agent.runtime.system.watchdog import Watchdog
     from agent.runtime.update.updater import Updater
 
@@ -75,7 +75,7 @@ class Supervisor:
     def __init__(
         self,
         client: "Client",
-        store: "Store",
+        store: "Records",
         masks: "MaskStock",
         shares: "ShareStock",
         machine: "Machine",

@@ -15,7 +15,8 @@ from agent.crypto.errors import CryptoError
 from agent.joye_libert import blinding, parameters
 from agent.joye_libert.packing import Packing, PackingError
 from agent.protocols.base import policy as policies
-from agent.protocols.private_sum.joining import ROSTER_MOST
+from agent.protocols.base.identity import Policy
+from agent.protocols.base.roster import ROSTER_MOST
 from agent.wire import cbor, envelope, messages, rosters, topics
 from agent.wire import release as releases
 from agent.wire.envelope import Context
@@ -128,7 +129,7 @@ class Authority:
             groups.setdefault(group, {"epoch": 0, "members": {}})["members"][device] = key
             self._keep()
 
-    def sign_policy(self, group: str, device: str, policy: policies.Policy) -> tuple[int, bytes]:
+    def sign_policy(self, group: str, device: str, policy: Policy) -> tuple[int, bytes]:
         """Sign the device's next policy and return (serial number, signed policy). Raises
         AuthorityError."""
         with self._alone():
@@ -136,7 +137,7 @@ class Authority:
         context = policies.context(self.deployment, group, device, serial)
         return serial, envelope.sign(self._private, context, payload)
 
-    def _spend_serial(self, group: str, device: str, policy: policies.Policy) -> tuple[int, bytes]:
+    def _spend_serial(self, group: str, device: str, policy: Policy) -> tuple[int, bytes]:
         entry = self._state["groups"].get(group)
         if not entry or device not in entry["members"]:
             raise AuthorityError(f"{device} is not enrolled in {group}")

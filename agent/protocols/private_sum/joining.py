@@ -7,7 +7,7 @@ A board needs this module once an epoch: a small one forgets it in between
 from agent.joye_libert import blinding, cohorts, parameters
 from agent.joye_libert.packing import Packing, PackingError
 from agent.protocols.base import Refused
-from agent.protocols.base.roster import ROSTER_MOST, read  # noqa: F401  the bound is for who signs rosters
+from agent.protocols.base.roster import read
 from agent.protocols.private_sum.membership import Membership
 
 TYPE_CHECKING = False

@@ -10,7 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Protocol
 
-    from agent.runtime.flash.store import Store
+    from agent.runtime.flash import Records
     from agent.runtime.net.wifi import Wifi
     from agent.runtime.system.clock import Clock
 
@@ -58,7 +58,7 @@ class Health:
     """
 
     def __init__(
-        self, store: "Store", clock: "Clock", wifi: "Wifi | None" = None, cause: int = 0, version: int = 0
+        self, store: "Records", clock: "Clock", wifi: "Wifi | None" = None, cause: int = 0, version: int = 0
     ) -> None:
         self.heap_low: int | None = None
         self._store = store
