@@ -2,8 +2,7 @@
 keys and one proof a query.
 
 Whatever the habit, a liar also falsifies the partial result that leaves it: its group is lost, and
-only its group may be. This runs on MicroPython too (host_sim/fleet/board.py), so there are no
-typing modules.
+only its group may be. This runs on MicroPython too (host_sim/fleet/board.py).
 """
 
 from agent.protocols.gossip import node_actions
@@ -11,12 +10,24 @@ from agent.protocols.gossip.node import Node
 from agent.protocols.gossip.onion import tuples
 from agent.protocols.gossip.phases import shuffle
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, TypeAlias
+
+    from agent.protocols.gossip.node_actions import NodeAction, Partial, Result, Send
+    from agent.protocols.gossip.plan import Phase, Plan
+    from agent.protocols.gossip.ports import Draw, Random, Work
+
+    Begin: TypeAlias = Callable[[Phase], None]
+    Spoilt: TypeAlias = Any  # a Node whose own methods, and its phase's, are replaced
+
 HABITS = ("drop", "equivocate", "flood", "forge", "lie")
 LIE = 10**12  # out of every range that a query of watts has
 _ENTRY = 65  # bytes of a signature in a copy
 
 
-def make(habit: str, *arguments, **rest):  # type: ignore[no-untyped-def]
+def make(habit: str, *arguments: "Any", **rest: "Any") -> Node:
     """Return a Node of these arguments that has a habit of HABITS. ValueError for another habit."""
     if habit not in HABITS:
         raise ValueError(f"no such habit: {habit}")
@@ -25,7 +36,7 @@ def make(habit: str, *arguments, **rest):  # type: ignore[no-untyped-def]
     return node
 
 
-def draw(habit, plan, own: int, random):  # type: ignore[no-untyped-def]
+def draw(habit: str | None, plan: "Plan", own: int, random: "Random") -> "Draw":
     """Return what shuffle.draw() returns for a node with a habit, or None for none: an equivocator
     is its own proxy."""
     while True:
@@ -40,16 +51,16 @@ def spoil(habit: str) -> None:
 
     start = Node.start
 
-    def begin(node):  # type: ignore[no-untyped-def]
+    def begin(node: Node) -> "list[NodeAction]":
         take_up(node, habit)
         return start(node)
 
-    Node.start = begin  # type: ignore[method-assign]
+    Node.start = begin  # type: ignore[method-assign, assignment]  # a habit replaces what a node does
     if habit == "lie":
-        Gossip._value = lambda self, group, admitted, values: LIE  # type: ignore[method-assign]
+        Gossip._value = lambda self, group, admitted, values: LIE  # type: ignore[method-assign]  # so does a lie
 
 
-def take_up(node, habit: str) -> None:  # type: ignore[no-untyped-def]
+def take_up(node: "Spoilt", habit: str) -> None:
     """Give a Node that has not begun a habit. Who lies has been given LIE for its value."""
     close = node._close
     node._close = lambda tree: _falsified(close(tree))
@@ -66,19 +77,19 @@ def take_up(node, habit: str) -> None:  # type: ignore[no-untyped-def]
         node._begin = lambda phase: _begin_and(node, begin, phase, _votes)
 
 
-def _falsified(action):  # type: ignore[no-untyped-def]
+def _falsified(action: "Partial | Result") -> "Partial | Result":
     data = action[-1][:-1] + bytes((action[-1][-1] ^ 1,))
     if action[0] == node_actions.PARTIAL:
         return node_actions.partial(action[1], data)
     return node_actions.result(data)
 
 
-def _begin_and(node, begin, phase, more) -> None:  # type: ignore[no-untyped-def]
+def _begin_and(node: Node, begin: "Begin", phase: "Phase", more: "Callable[[Node, Phase], Work]") -> None:
     begin(phase)
     node._do(more, node, phase)
 
 
-def _drop(node) -> None:  # type: ignore[no-untyped-def]
+def _drop(node: "Spoilt") -> None:
     """Its messages go out, as they must or be missed, with nothing in them but its own tuple; no
     result leaves it."""
     cells, go_on = node.cells, node._go_on
@@ -86,7 +97,7 @@ def _drop(node) -> None:  # type: ignore[no-untyped-def]
     node._go_on = lambda: [action for action in go_on() if action[0] == node_actions.SEND]
 
 
-def _onions(node, phase):  # type: ignore[no-untyped-def]
+def _onions(node: Node, phase: "Phase") -> "Work":
     """In Shuffle: fill each message with onions that others have to carry on."""
     plan = node.plan
     for r in range(phase.first, phase.end if phase.index == 0 else 0):
@@ -99,7 +110,7 @@ def _onions(node, phase):  # type: ignore[no-untyped-def]
             node.post(r, (yield from node.secrets.onion(path[1:], rounds[1:], payload, plan.hops_most)))
 
 
-def _flooded(node, action):  # type: ignore[no-untyped-def]
+def _flooded(node: Node, action: "Send") -> "Send":
     """Fill a message with cells that only look like cells, or were there before."""
     cells = action[3]
     phase = node.plan.phase(action[1])
@@ -108,7 +119,7 @@ def _flooded(node, action):  # type: ignore[no-untyped-def]
     return action
 
 
-def _votes(node, phase):  # type: ignore[no-untyped-def]
+def _votes(node: Node, phase: "Phase") -> "Work":
     """Vote several times: tuples with a forged proof, others' tuples with another value, signatures
     in others' names."""
     plan = node.plan
@@ -124,7 +135,7 @@ def _votes(node, phase):  # type: ignore[no-untyped-def]
         yield
 
 
-def _post_chain(node, phase, raw: bytes) -> None:  # type: ignore[no-untyped-def]
+def _post_chain(node: Node, phase: "Phase", raw: bytes) -> None:
     plan = node.plan
     own = plan.group_of(node.own_id)
     groups = [own] + [group for group in range(plan.groups) if group != own]
@@ -136,7 +147,7 @@ def _post_chain(node, phase, raw: bytes) -> None:  # type: ignore[no-untyped-def
                 node.post(r, cell)
 
 
-def _equivocate(node, begin, phase) -> None:  # type: ignore[no-untyped-def]
+def _equivocate(node: "Spoilt", begin: "Begin", phase: "Phase") -> None:
     """Give the own tuple to one other proxy or to none, and sign in one of the multicasts, for one
     proxy only.
 
