@@ -27,12 +27,13 @@ agent.crypto.p256
 """
 
 
-def unload():
+def unload() -> None:
     """Let go of the modules in ONCE that are loaded."""
     if sys.implementation.name != "micropython":
         return
     for name in ONCE.split():
         package, leaf = name.rsplit(".", 1)
         module = sys.modules.pop(name, None)
+        # The names are in a table, and so is what a package holds: there is no other way to it.
         if module and hasattr(sys.modules[package], leaf):
             delattr(sys.modules[package], leaf)
