@@ -18,6 +18,7 @@ from agent.wire import release, topics
 from agent.wire.envelope import EnvelopeError
 from agent.wire.messages import MessageError
 from broker.authority.authority import Authority
+from broker.errors import HumError
 from broker.files import replace
 from broker.transport.link import Connection, Link, LinkError
 
@@ -26,7 +27,7 @@ WAIT_S = 20.0
 Progress = Callable[[int, int], None]
 
 
-class ReleaseError(Exception):
+class ReleaseError(HumError):
     """What was asked cannot be done. args[0] says why and what to do."""
 
 

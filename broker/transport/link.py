@@ -4,7 +4,7 @@ said and heard over a connection."""
 import asyncio
 import logging
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
@@ -117,7 +117,7 @@ class Link:
             async with client:
                 yield Connection(client)
 
-    async def follow(self, *filters: str) -> AsyncIterator[Message]:
+    async def follow(self, *filters: str) -> AsyncGenerator[Message, None]:
         """Yield what is heard under `filters`, in whose order what is retained comes, and connect
         again when the link is lost. Raises LinkError if there is none to begin with."""
         was_linked = False

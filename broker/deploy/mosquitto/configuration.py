@@ -17,12 +17,13 @@ from pathlib import Path
 from agent.wire import topics
 from agent.wire.topics import CLIENT
 from broker.coordinator.protocols import registry
+from broker.errors import HumError
 from broker.files import alone_in, replace
 
 PACKET_MOST = 16384
 
 
-class BrokerError(Exception):
+class BrokerError(HumError):
     """Mosquitto cannot be had or configured. args[0] says what to do."""
 
 
