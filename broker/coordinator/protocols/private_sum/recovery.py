@@ -21,6 +21,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence, Sized
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from multiprocessing import get_context
 
@@ -76,7 +77,7 @@ class _Recovery:
 
     def ranked(self) -> list[list[Subset]]:
         return [
-            ranked(cohort.recovery, cohort.threshold, lambda subset, x, cohort=cohort: self._agrees(cohort, subset, x))  # type: ignore[misc]
+            ranked(cohort.recovery, cohort.threshold, partial(self._agrees, cohort))
             for cohort in self._cohorts
         ]
 
