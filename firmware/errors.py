@@ -6,4 +6,5 @@ class FirmwareError(Exception):
 
 
 class CompileError(Exception):
-    """The application cannot be compiled: a tool is missing, or a source does what the build cannot keep."""
+    """The application cannot be compiled: a tool is missing, or a source does what the build cannot
+    keep."""

@@ -15,6 +15,7 @@ from agent.joye_libert import blinding, cohorts, integer_shares, masks, paramete
 from agent.joye_libert.packing import Packing
 from agent.protocols.private_sum.answers import ANSWER_NONCE
 from agent.protocols.private_sum.contributing import CONTRIBUTION_NONCE, READY_NONCE, nonce
+from agent.protocols.private_sum.roster_part import read_part
 from agent.wire import cbor, messages, rosters
 from agent.wire.envelope import Context, Envelope, opening_tag, roll_tag, seal
 from broker.authority.authority import Authority
@@ -23,6 +24,7 @@ from broker.coordinator.home import Home
 from broker.coordinator.protocols.private_sum.machine import PrivateSum
 from broker.coordinator.schedule import Schedule
 from host_sim.fleet.observer import Subscription, read_result
+from host_sim.virtual.at_once import at_once
 
 NONCES = {"contribution": CONTRIBUTION_NONCE, "ready": READY_NONCE, "answer": ANSWER_NONCE}
 LAST = 3  # the last round that members can take part in, unless told otherwise
@@ -53,17 +55,18 @@ class Member:
         """Take part under a roster of epoch 1, in which `all_members` stand in this order."""
         parsed = Envelope(signed)
         roster = rosters.read_roster(parsed.unverified())
+        part = read_part(roster.part)
         names = roster.names()
         self.digest = parsed.digest(Context("test", "roster", "main", 1, 0, "authority", ""))
         self.index = names.index(self.name)
-        assigned = cohorts.assign(names, self.digest, roster.cohort)
+        assigned = cohorts.assign(names, self.digest, part.cohort)
         self.cohort = [all_members[i] for i in next(cohort for cohort in assigned if self.index in cohort)]
         self.everyone = (1 << len(names)) - 1
         self.packing = Packing(roster.slots, len(names), CHOSEN.bits)
         self.field = blinding.field(self.packing.bits)
         self.coordinator = roster.coordinator
         exponent = zero_sum.offset(len(names), CHOSEN)
-        for near in cohorts.neighbours(self.index, names, self.digest, roster.cohort, roster.seal):
+        for near in cohorts.neighbours(self.index, names, self.digest, part.cohort, part.seal):
             secret = p256.ecdh(self._private, all_members[near].public)
             first, second = sorted((self.name, names[near]))
             key = zero_sum.pair_key(secret, self.digest, first, second, CHOSEN)
@@ -175,14 +178,15 @@ class World:
     def close(self) -> None:
         self.home.storage.close()
 
-    def do(self, actions: list[Any]) -> list[Any]:
-        """Record what is to be recorded, as the service does, and return the actions."""
+    def do(self, actions: list[Any], now: float = 1.0) -> list[Any]:
+        """Compute what is to be computed, record what is to be recorded, as the service does, and return the actions."""
+        actions = at_once(self.machine, actions, now)
         self.home.storage.commit([action for action in actions if not isinstance(action, Publish)], {})
         return actions
 
     def say(self, name: str, kind: str, payload: bytes, now: float = 1.0) -> list[Any]:
         """Let the machine take a message, and record what it wants recorded."""
-        return self.do(self.machine.message(name, kind, payload, now))
+        return self.do(self.machine.message(name, kind, payload, now), now)
 
     def all_ready(self, names: list[str] | None = None, last: int = LAST) -> None:
         for name in self.names if names is None else names:
@@ -190,9 +194,9 @@ class World:
 
     def open(self, now: float = 0.0) -> bytes:
         """Bring the machine to an open round and return the opening."""
-        self.do(self.machine.link_up(now))
+        self.do(self.machine.link_up(now), now)
         self.all_ready()
-        return published(self.do(self.machine.tick(now)), ROUND)[-1]
+        return published(self.do(self.machine.tick(now), now), ROUND)[-1]
 
     def contributions(self, opening: bytes, names: list[str] | None = None) -> dict[str, bytes]:
         """The contributions of `names`; the reading of member i is 100 + i."""
@@ -209,7 +213,7 @@ class World:
         """Open a round, let `names` contribute and, if that is not all, the window pass; return the roll call."""
         sent = self.contributions(self.open(), names)
         called = published(self.send("contribution", sent, now), ROLL)
-        return (called or published(self.do(self.machine.tick(5.0)), ROLL))[0]
+        return (called or published(self.do(self.machine.tick(5.0), 5.0), ROLL))[0]
 
     def answers(self, roll: bytes, names: list[str] | None = None) -> dict[str, bytes]:
         """The right answers of those listed, or of `names`."""

@@ -20,14 +20,16 @@ from agent.protocols.base import policy
 from agent.protocols.base.identity import Identity, Policy
 from agent.protocols.private_sum import mail
 from agent.protocols.private_sum.machine import PrivateSum as Board
+from agent.protocols.private_sum.roster_part import SumPart
 from agent.wire import coordination, envelope, messages, rosters, topics
 from agent.wire.envelope import Context, Envelope
-from broker.coordinator.actions import Answer, CloseRound, Contribution, Publish, Saved
+from broker.coordinator.actions import Publish
 from broker.coordinator.protocols.private_sum import interpolation
 from broker.coordinator.protocols.private_sum.aggregation import product, unmask_factor
 from broker.coordinator.protocols.private_sum.machine import PrivateSum
+from broker.coordinator.protocols.private_sum.records import Answer, CloseRound, Contribution, Saved
 from broker.coordinator.schedule import Schedule
-from broker.coordinator.scope import Place
+from broker.coordinator.scope import Scope
 from tests import onion_vectors, query_vectors
 
 FOLDER = Path(__file__).parent / "vectors"
@@ -60,7 +62,9 @@ class _Group:
     def __init__(self) -> None:
         coordinator = private_key("coordinator")
         members = [(name, p256.public_key(private_key(name))) for name in NAMES]
-        self.roster = rosters.Roster("private-sum", "hum-2048", SLOTS, p256.public_key(coordinator), members, audit=1)
+        self.roster = rosters.Roster(
+            "private-sum", "hum-2048", SLOTS, p256.public_key(coordinator), members, SumPart(audit=1).fields()
+        )
         self.context = Context(DEPLOYMENT, "roster", GROUP, EPOCH, 0, "authority", "")
         self.signed = envelope.sign(private_key("authority"), self.context, self.roster.encode())
         self.digest = Envelope(self.signed).digest(self.context)
@@ -69,7 +73,7 @@ class _Group:
         self.flash: dict[tuple[Any, ...], bytes] = {}
         self._posted: deque[tuple[str, bytes]] = deque()
         self.boards = {name: self._board(name, public) for name, public in members}
-        place = Place(DEPLOYMENT, GROUP, EPOCH, self.digest, self.signed, self.roster)
+        place = Scope(DEPLOYMENT, GROUP, EPOCH, self.digest, self.signed, self.roster)
         self.coordinator = PrivateSum(
             place, coordinator, RESULT_KEY, Schedule(10.0, 5.0, 0.0), Saved(), lambda: 1_700_000_000.5
         )
@@ -189,7 +193,7 @@ def _group_values(group: _Group) -> Values:
         "signed_roster": group.signed.hex(),
         "roster_digest": group.digest.hex(),
         "order": order,
-        "cohorts": cohorts.assign(NAMES, group.digest, group.roster.cohort),
+        "cohorts": cohorts.assign(NAMES, group.digest, group.roster.part[6]),
         # A group this small has one cohort: the rule, on the same digest, for a larger one.
         "cohorts_of_ten_by_four": cohorts.assign([f"b{i}" for i in range(10)], group.digest, 4),
         "ring_of_forty": [

@@ -8,15 +8,16 @@ from gmpy2 import invert, powmod
 
 from agent.crypto import p256
 from agent.protocols.base.identity import Identity
-from agent.protocols.gossip import inquiry, mail
+from agent.protocols.gossip import inquiry, mail, signing
 from agent.protocols.gossip.group import Group
 from agent.protocols.gossip.machine import ready_nonce
-from agent.protocols.gossip.onion import proof, secrets, signing, tuples
+from agent.protocols.gossip.onion import proof, secrets, tuples
 from agent.protocols.gossip.overlay import routes
 from agent.protocols.gossip.pair_keys import AGGREGATE, ECHO, LINK, NOISE, PairKeys, pair_secret, query_keys
 from agent.protocols.gossip.phases import agreement, routed_cells
 from agent.protocols.gossip.plan import Plan
 from agent.protocols.gossip.query_function import function_of
+from agent.protocols.gossip.roster_part import query_part
 from agent.wire import answers, cbor, envelope, messages, queries, rosters
 from agent.wire.envelope import Context, Envelope
 from tests.onion_vectors import finish
@@ -263,7 +264,7 @@ def values() -> Values:
     coordinator = p256.public_key(private_key("coordinator"))
     members = [(name, p256.public_key(private_key(name))) for name in NAMES]
     signer = n.to_bytes(256, "big")
-    roster = rosters.Roster("gossip-bft", "t1", SLOTS, coordinator, members, signer=signer)
+    roster = rosters.Roster("gossip-bft", "t1", SLOTS, coordinator, members, query_part(signer))
     context = Context(DEPLOYMENT, "roster", GROUP, EPOCH, 0, "authority", "")
     signed = envelope.sign(private_key("authority"), context, roster.encode())
     digest = Envelope(signed).digest(context)

@@ -1,4 +1,5 @@
-"""Annotations cost a board nothing: an annotated module and a plain one give the same bytes, whichever way they are built."""
+"""Annotations cost a board nothing: an annotated module and a plain one give the same bytes,
+whichever way they are built."""
 
 import ast
 from pathlib import Path
@@ -138,7 +139,8 @@ class Unchecked(ast.NodeTransformer):
 
 
 def outline(text: str) -> list[tuple[int, str]]:
-    """Return lines and names of functions, classes, and the lines of what returns or raises something."""
+    """Return lines and names of functions, classes, and the lines of what returns or raises
+    something."""
     kinds = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Return | ast.Raise
     nodes = ast.walk(Unchecked().visit(ast.parse(text)))
     return sorted((node.lineno, getattr(node, "name", "")) for node in nodes if isinstance(node, kinds))

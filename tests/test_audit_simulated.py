@@ -7,6 +7,7 @@ import pytest
 
 from agent.protocols.private_sum import mail
 from agent.wire import messages, topics
+from broker.coordinator.protocols.private_sum import reading
 from broker.coordinator.schedule import Schedule
 from host_sim.bench import consistency_check as bench_audit
 from host_sim.virtual.network import Network, VirtualClock
@@ -153,7 +154,7 @@ class Group:
         self.street.start()
         self.clock.run(until)
         storage = self.street.coordinator.home.storage
-        rows = sorted(storage.results("main", 10), key=lambda row: int(row["round"]))
+        rows = sorted(storage.read(reading.results, "main", 10), key=lambda row: int(row["round"]))
         for row in rows:
             self.results.append((row["round"], row["sums"], row["missing"], row["latency_ms"]))
         storage.close()

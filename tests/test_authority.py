@@ -55,14 +55,14 @@ def test_a_roster_names_the_members_in_order_and_verifies_with_the_pinned_key(au
     assert roster.members == [(f"b{i}", bytes.fromhex(public)) for i, public in enumerate(KEYS)]
     assert (roster.protocol, roster.parameters, roster.slots) == ("private-sum", "hum-2048", SLOTS)
     assert roster.coordinator.hex() == COORDINATOR
-    assert (roster.cohort, roster.seal) == (32, 0)
+    assert roster.part == {6: 32, 7: 0, 8: 0, 9: b""}
 
 
 def test_a_roster_says_how_large_a_cohort_is_and_what_opens(authority: Authority) -> None:
     for epoch, (cohort, seal) in enumerate([(4, 0), (64, 1), (32, 1)], 1):
         _, signed = sign(authority, cohort=cohort, seal=seal)
         roster = opened(authority, signed, epoch)
-        assert (roster.cohort, roster.seal) == (cohort, seal)
+        assert (roster.part[6], roster.part[7]) == (cohort, seal)
 
 
 def test_slots_leave_room_for_the_blinding(authority: Authority) -> None:
@@ -245,7 +245,7 @@ def test_groups_of_8_and_more_compare_their_roll_calls_unless_told_otherwise(aut
         authority.enrol("main", f"b{name}", key())
         for told in (None, True, False):
             epoch, signed = sign(authority, audit=told)
-            found.append((len(authority.devices()), told, opened(authority, signed, epoch).audit))
+            found.append((len(authority.devices()), told, opened(authority, signed, epoch).part[8]))
     expected = [[(size, None, int(size >= 8)), (size, True, 1), (size, False, 0)] for size in range(4, 10)]
     assert found == [row for rows in expected for row in rows]
 
@@ -263,7 +263,7 @@ def test_gossip_protocols_are_signed_with_how_many_may_fail(authority: Authority
         _, signed = sign(authority, protocol=protocol, parameter_set=parameters, signer=signer)
         roster = opened(authority, signed, epoch)
         assert (roster.protocol, roster.parameters) == (protocol, parameters)
-        assert (roster.audit, roster.signer) == (0, signer)
+        assert roster.part == {6: 32, 7: 0, 8: 0, 9: signer}
     for parameters in ("hum-2048", "t0", "t10", "t12", "t13", "t01", "t100", "2", "t", "t2 "):
         with pytest.raises(AuthorityError):
             sign(authority, protocol=protocol, parameter_set=parameters, signer=signer)
@@ -272,11 +272,11 @@ def test_gossip_protocols_are_signed_with_how_many_may_fail(authority: Authority
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"protocol": "gossip", "parameter_set": "t1", "audit": True}, "no roll"),
+        ({"protocol": "gossip", "parameter_set": "t1", "audit": True}, "gossip takes no audit"),
         ({"protocol": "gossip", "parameter_set": "t1", "signer": MODULUS}, "gossip-bft needs"),
         ({"protocol": "gossip-bft", "parameter_set": "t1"}, "gossip-bft needs"),
         ({"protocol": "gossip-bft", "parameter_set": "t1", "signer": MODULUS[:-1]}, "make no roster"),
-        ({"signer": MODULUS}, "gossip-bft needs"),
+        ({"signer": MODULUS}, "private-sum takes no signer"),
         ({"protocol": "gossip-", "parameter_set": "t1"}, "no protocol is called"),
     ],
 )

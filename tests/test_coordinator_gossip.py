@@ -16,12 +16,14 @@ from agent.protocols.gossip.privacy.terms import FOLDS, MILLION
 from agent.protocols.gossip.query_function import function_of
 from agent.wire import answers, cbor, messages, queries
 from agent.wire.envelope import Context, Envelope, seal
-from broker.coordinator.actions import Publish, Saved
-from broker.coordinator.protocols.gossip import queries as records
+from broker.coordinator.actions import Publish
+from broker.coordinator.protocols import registry
+from broker.coordinator.protocols.gossip import queries as requests
+from broker.coordinator.protocols.gossip import records
 from broker.coordinator.protocols.gossip.machine import GRACE_S, Gossip
-from broker.coordinator.protocols.gossip.queries import CloseQuery, OpenQuery, Request, SavedQueries
+from broker.coordinator.protocols.gossip.records import CloseQuery, OpenQuery, Request, Saved
 from broker.coordinator.schedule import Schedule
-from broker.coordinator.scope import Place
+from broker.coordinator.scope import Scope
 from broker.storage.migrations import FORM
 from broker.storage.storage import Storage
 from tests.shared.street_of_askers import DEPLOYMENT, GROUP, Street
@@ -58,12 +60,12 @@ class World:
         self.ready = list(self.street.up)
         del self.street.up[:]
         street = self.street
-        self.place = Place(DEPLOYMENT, GROUP, 1, street.digest, street.signed, street.roster)
+        self.scope = Scope(DEPLOYMENT, GROUP, 1, street.digest, street.signed, street.roster)
         self.machine = self.new_machine(saved or Saved(), patience)
 
     def new_machine(self, saved: Saved, patience: float = 60) -> Gossip:
         schedule = Schedule(1, 1, patience)
-        return Gossip(self.place, self.street.coordinator, RESULT_KEY, schedule, saved, lambda: 1700000000)
+        return Gossip(self.scope, self.street.coordinator, RESULT_KEY, schedule, saved, lambda: 1700000000)
 
     def begin(self, but: tuple[str, ...] = ()) -> None:
         """All but some say that they are ready."""
@@ -303,7 +305,7 @@ def test_aggregates_that_are_not_a_leaders_own_first_word_are_refused(
 
 
 def test_a_restart_in_the_middle_of_a_query_ends_it_without_an_answer_and_goes_on_counting() -> None:
-    world = World(saved=Saved(queries=SavedQueries(last_number=6, open_request=41, last_outcome=b"outcome")))
+    world = World(saved=Saved(last_number=6, open_request=41, last_outcome=b"outcome"))
     assert Publish(RESULT, b"outcome", retain=True) in world.machine.link_up(0.0)
     assert world.machine.tick(0.0) == [CloseQuery(41, records.INCOMPLETE, "restarted")]
     world.begin()
@@ -315,52 +317,53 @@ def test_a_restart_in_the_middle_of_a_query_ends_it_without_an_answer_and_goes_o
 
 @pytest.fixture
 def storage(tmp_path: Path) -> Iterator[Storage]:
-    storage = Storage(tmp_path / "coordinator.db")
+    storage = Storage(tmp_path / "coordinator.db", registry.schemas())
     yield storage
     storage.close()
 
 
 def test_a_request_waits_is_open_and_over_and_its_number_outlives_the_process(storage: Storage, tmp_path: Path) -> None:
-    asked = storage.queries.ask(request(0, "top-k", parameters=[3], between=[1, 5]))
-    again = storage.queries.ask(request(0))
-    waiting = storage.queries.waiting()
+    asked = storage.write(requests.ask, request(0, "top-k", parameters=[3], between=[1, 5]))
+    again = storage.write(requests.ask, request(0))
+    waiting = storage.read(requests.waiting)
     assert [one.id for one in waiting] == [asked, again]
     assert waiting[0] == request(asked, "top-k", parameters=[3], between=[1, 5])
     opened = OpenQuery(GROUP, 1, 5, asked, b"message")
     storage.commit([opened, opened], {})
-    assert [one.id for one in storage.queries.waiting()] == [again]
-    other = Storage(tmp_path / "coordinator.db")
-    assert other.saved(GROUP, 1).queries == SavedQueries(5, asked, None)
-    assert other.saved(GROUP, 2).queries == SavedQueries(0, asked, None)  # the next roster's machine ends it
-    assert other.saved("main", 1).queries == SavedQueries()
+    assert [one.id for one in storage.read(requests.waiting)] == [again]
+    other = Storage(tmp_path / "coordinator.db", registry.schemas())
+    assert other.read(requests.saved, GROUP, 1) == Saved(5, asked, None)
+    assert other.read(requests.saved, GROUP, 2) == Saved(0, asked, None)  # the next roster's machine ends it
+    assert other.read(requests.saved, "main", 1) == Saved()
     other.close()
     closed = CloseQuery(asked, records.COMPLETE, None, 3, 1, b"state", b"outcome", 12.5)
     storage.commit([closed, CloseQuery(asked, records.INCOMPLETE, "late")], {})
-    row = storage.queries.row(asked)
+    row = storage.read(requests.row, asked)
     assert (row["status"], row["count"], row["outside"], row["state"]) == (records.COMPLETE, 3, 1, b"state")
     assert row["parameters"] == [3] and row["closed_at"] <= time.time()
-    assert storage.saved(GROUP, 1).queries == SavedQueries(5, None, b"outcome")
+    assert storage.read(requests.saved, GROUP, 1) == Saved(5, None, b"outcome")
 
 
 def test_who_gives_up_is_not_asked_for_unless_it_was_asked_already(storage: Storage) -> None:
-    asked = storage.queries.ask(request(0))
-    storage.queries.give_up(asked)
-    assert storage.queries.waiting() == [] and storage.queries.row(asked)["reason"] == "given-up"
+    asked = storage.write(requests.ask, request(0))
+    storage.write(requests.give_up, asked)
+    assert storage.read(requests.waiting) == [] and storage.read(requests.row, asked)["reason"] == "given-up"
     storage.commit([OpenQuery(GROUP, 1, 1, asked, b"message")], {})  # it was about to be published
-    assert storage.saved(GROUP, 1).queries.last_number == 1
-    storage.queries.give_up(asked)
-    assert storage.queries.row(asked)["status"] == records.OPEN
+    assert storage.read(requests.saved, GROUP, 1).last_number == 1
+    storage.write(requests.give_up, asked)
+    assert storage.read(requests.row, asked)["status"] == records.OPEN
 
 
 def test_a_database_without_queries_gets_the_table(tmp_path: Path) -> None:
     path = tmp_path / "coordinator.db"
-    Storage(path).close()
+    Storage(path, registry.schemas()).close()
     with sqlite3.connect(path) as database:
         database.execute("DROP TABLE queries")
+        database.execute("DROP TABLE versions")
         database.execute("PRAGMA user_version=3")
     database.close()
-    storage = Storage(path)
-    assert storage.queries.ask(request(0)) == 1
+    storage = Storage(path, registry.schemas())
+    assert storage.write(requests.ask, request(0)) == 1
     storage.close()
     with sqlite3.connect(path) as database:
         assert database.execute("PRAGMA user_version").fetchone() == (FORM,)
@@ -369,53 +372,55 @@ def test_a_database_without_queries_gets_the_table(tmp_path: Path) -> None:
 
 def test_a_database_without_noise_gets_its_columns_and_keeps_its_queries(tmp_path: Path) -> None:
     path = tmp_path / "coordinator.db"
-    storage = Storage(path)
-    asked = storage.queries.ask(request(0))
+    storage = Storage(path, registry.schemas())
+    asked = storage.write(requests.ask, request(0))
     storage.commit([OpenQuery(GROUP, 1, 5, asked, b"message")], {})
     storage.close()
     for there in ((), ("epsilon",)):  # the second time the process was killed in between
         with sqlite3.connect(path) as database:
             for column in {"epsilon", "record_epsilon", "cost"} - set(there):
                 database.execute(f"ALTER TABLE queries DROP COLUMN {column}")
+            database.execute("DROP TABLE versions")
             database.execute("PRAGMA user_version=4")
         database.close()
-        storage = Storage(path)
-        row = storage.queries.row(asked)
+        storage = Storage(path, registry.schemas())
+        row = storage.read(requests.row, asked)
         assert (row["number"], row["epsilon"], row["record_epsilon"], row["cost"]) == (5, 0, 0, None)
         storage.close()
-    storage = Storage(path)
-    again = storage.queries.ask(request(0, epsilon=7, record_epsilon=3))
-    assert storage.queries.waiting()[-1] == request(again, epsilon=7, record_epsilon=3)
+    storage = Storage(path, registry.schemas())
+    again = storage.write(requests.ask, request(0, epsilon=7, record_epsilon=3))
+    assert storage.read(requests.waiting)[-1] == request(again, epsilon=7, record_epsilon=3)
     storage.close()
 
 
 def test_two_processes_that_open_an_old_database_at_once_both_can(tmp_path: Path) -> None:
     path = tmp_path / "coordinator.db"
-    Storage(path).close()
+    Storage(path, registry.schemas()).close()
     first = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     columns = ("epsilon INTEGER NOT NULL DEFAULT 0", "record_epsilon INTEGER NOT NULL DEFAULT 0", "cost INTEGER")
     for column in columns:
         first.execute(f"ALTER TABLE queries DROP COLUMN {column.split()[0]}")
+    first.execute("DROP TABLE versions")
     first.execute("PRAGMA user_version=4")
     first.execute("BEGIN IMMEDIATE")  # it is at it when the second comes
 
     def finish() -> None:
         for column in columns:
             first.execute(f"ALTER TABLE queries ADD COLUMN {column}")
-        first.execute(f"PRAGMA user_version={FORM}")
+        first.execute("PRAGMA user_version=5")  # it is of the program before this one
         first.execute("COMMIT")
 
     timer = threading.Timer(0.3, finish)
     timer.start()
-    second = Storage(path)
+    second = Storage(path, registry.schemas())
     timer.join()
-    assert second.queries.row(second.queries.ask(request(0, epsilon=7)))["epsilon"] == 7
+    assert second.read(requests.row, second.write(requests.ask, request(0, epsilon=7)))["epsilon"] == 7
     second.close()
     first.close()
 
 
 def test_what_queries_cost_is_summed_by_group_whether_there_was_an_answer_or_not(storage: Storage) -> None:
-    ids = [storage.queries.ask(request(0, group=group)) for group in (GROUP, GROUP, GROUP, GROUP, "other")]
+    ids = [storage.write(requests.ask, request(0, group=group)) for group in (GROUP, GROUP, GROUP, GROUP, "other")]
     for number, (asked, cost) in enumerate(zip(ids[:2] + ids[3:], (5, None, 30, 100), strict=True), 1):
         group = "other" if asked == ids[-1] else GROUP
         storage.commit([OpenQuery(group, 1, number, asked, b"message", cost)], {})
@@ -423,8 +428,8 @@ def test_what_queries_cost_is_summed_by_group_whether_there_was_an_answer_or_not
         [CloseQuery(ids[0], records.COMPLETE), CloseQuery(ids[3], records.INCOMPLETE, "too-many-failed")], {}
     )
     storage.commit([CloseQuery(ids[2], records.REFUSED, "not-linear")], {})
-    assert storage.queries.spent(GROUP) == 35 and storage.queries.spent("other") == 100
-    assert storage.queries.spent("none") == 0
+    assert storage.read(requests.spent, GROUP) == 35 and storage.read(requests.spent, "other") == 100
+    assert storage.read(requests.spent, "none") == 0
 
 
 def test_a_noised_query_costs_its_epsilon_for_each_group_and_is_answered_within_the_noises_bound() -> None:

@@ -14,7 +14,8 @@ from agent.joye_libert import parameters
 from agent.protocols.private_sum.contributing import CONTRIBUTION_NONCE, READY_NONCE, nonce
 from agent.wire import cbor, coordination, messages
 from agent.wire.envelope import Context, Envelope, EnvelopeError
-from broker.coordinator.actions import CloseRound, Contribution, Horizon, OpenRound, Publish
+from broker.coordinator.actions import Publish
+from broker.coordinator.protocols.private_sum.records import CloseRound, Contribution, Horizon, OpenRound
 
 NAMES = ["b0", "b1", "b2"]
 N = parameters.load("hum-2048").n
@@ -126,7 +127,7 @@ def test_a_contribution_between_two_rounds_is_early_or_late(world: World) -> Non
     sent = world.contributions(world.open())
     early = world.members["b0"].sealed("contribution", 1, OTHER)
     assert_refused(world, "early", "b0", "contribution", early)
-    world.do(world.machine.tick(5.0))  # nobody contributed
+    world.do(world.machine.tick(5.0), 5.0)  # nobody contributed
     assert_refused(world, "late", "b0", "contribution", sent["b0"], 5.1)
     assert_refused(world, "early", "b0", "contribution", early, 5.1)  # round 1 is next, and not open
 
@@ -245,7 +246,7 @@ def test_an_envelope_bound_to_another_place_is_refused(world: World, other: dict
 
 def test_ready_is_recorded_and_its_replay_refused(world: World) -> None:
     ready = world.members["b0"].ready()
-    world.do(world.machine.link_up(0.0))
+    world.do(world.machine.link_up(0.0), 0.0)
     assert world.machine.message("b0", "ready", ready, 0.0) == [Horizon("main", 1, "b0", 3, 3, 7)]
     assert world.machine.ready_members == 1
     assert_refused(world, "replayed", "b0", "ready", ready)
@@ -286,7 +287,7 @@ def test_a_round_with_too_few_members_has_no_sum_and_calls_no_roll(world: World)
     sent = world.contributions(world.open(), ["b1"])
     world.say("b1", "contribution", sent["b1"])
     assert world.machine.tick(4.9) == []
-    actions = world.do(world.machine.tick(5.0))
+    actions = world.do(world.machine.tick(5.0), 5.0)
     (closed,) = of_kind(actions, CloseRound)
     assert (closed.status, closed.missing, closed.sums) == (coordination.INCOMPLETE, NAMES, None)
     assert world.result(closed.message) == (0, coordination.INCOMPLETE, NAMES, None)
@@ -302,7 +303,7 @@ def test_a_members_garbage_gives_an_invalid_round_without_a_sum(world: World, ci
     (roll,) = published(world.send("contribution", sent), ROLL)
     assert of_kind(world.send("answer", world.answers(roll), 1.5), CloseRound) == []
     assert world.machine.tick(4.9) == []
-    (closed,) = of_kind(world.do(world.machine.tick(5.0)), CloseRound)  # answers are awaited for 4 s
+    (closed,) = of_kind(world.do(world.machine.tick(5.0), 5.0), CloseRound)  # answers are awaited for 4 s
     assert (closed.status, closed.missing, closed.sums) == (coordination.INVALID, NAMES, None)
     assert world.result(closed.message) == (0, coordination.INVALID, NAMES, None)
     assert world.machine.refused == {"wrong-sum": 1}
@@ -315,7 +316,7 @@ def test_a_member_that_claims_more_than_its_slot_holds_is_found_when_the_sum_lea
     sent["b2"] = cheat.contribution(opening, 0)
     (roll,) = published(world.send("contribution", sent), ROLL)
     world.send("answer", world.answers(roll))
-    assert of_kind(world.do(world.machine.tick(5.0)), CloseRound)[0].status == coordination.INVALID
+    assert of_kind(world.do(world.machine.tick(5.0), 5.0), CloseRound)[0].status == coordination.INVALID
     assert world.machine.refused == {"wrong-sum": 1}
 
 
@@ -327,7 +328,7 @@ def test_a_restart_finishes_the_open_round(world: World) -> None:
     sent = world.contributions(opening)
     first = world.say("b0", "contribution", sent["b0"])
     machine = world.restart()
-    said = world.do(machine.link_up(100.0))
+    said = world.do(machine.link_up(100.0), 100.0)
     assert (published(said, ROUND), published(said, ROLL)) == ([opening], [b""])
     assert (machine.phase, machine.next_round, machine.ready_members) == ("open", 0, 3)
     assert machine.message("b0", "contribution", sent["b0"], 101.0) == of_kind(first, Publish)
@@ -339,14 +340,14 @@ def test_a_restart_finishes_the_open_round(world: World) -> None:
 def test_a_restart_gives_the_open_round_its_window_again(world: World) -> None:
     world.open()
     machine = world.restart()
-    world.do(machine.link_up(100.0))
+    world.do(machine.link_up(100.0), 100.0)
     assert machine.tick(104.9) == []
     assert of_kind(machine.tick(105.0), CloseRound)[0].missing == NAMES
 
 
 def test_a_restart_between_rounds_repeats_the_last_result_and_goes_on(world: World) -> None:
     world.open()
-    (message,) = published(world.do(world.machine.tick(5.0)), RESULT)
+    (message,) = published(world.do(world.machine.tick(5.0), 5.0), RESULT)
     machine = world.restart()
     said = machine.link_up(50.0)
     assert (published(said, RESULT), published(said, ROUND)) == ([message], [b""])
@@ -371,7 +372,7 @@ def test_nothing_happens_before_the_link_is_there(world: World) -> None:
 
 
 def test_the_first_round_waits_for_all_members_but_not_beyond_patience(world: World) -> None:
-    world.do(world.machine.link_up(0.0))
+    world.do(world.machine.link_up(0.0), 0.0)
     assert world.machine.tick(19.9) == []
     assert of_kind(world.machine.tick(20.0), OpenRound)[0].round == 0
 
@@ -387,7 +388,7 @@ def test_contributions_take_four_fifths_of_a_short_interval_and_the_next_round_o
     world = World(tmp_path, schedule=replace(SCHEDULE, interval=1))
     world.open()
     assert world.machine.tick(0.79) == []
-    assert of_kind(world.do(world.machine.tick(0.8)), CloseRound)[0].round == 0
+    assert of_kind(world.do(world.machine.tick(0.8), 0.8), CloseRound)[0].round == 0
     assert world.machine.tick(0.99) == []
     assert of_kind(world.machine.tick(1.0), OpenRound)[0].round == 1
     world.close()
@@ -399,7 +400,7 @@ def test_the_epoch_is_finished_after_the_scheduled_rounds(tmp_path: Path) -> Non
     now = 0.0
     while not world.machine.finished:
         now += 0.5
-        world.do(world.machine.tick(now))
+        world.do(world.machine.tick(now), now)
         assert now < 100
     assert world.machine.next_round == 2
     assert world.machine.tick(1000.0) == []
@@ -418,7 +419,7 @@ def test_an_opening_tells_of_each_member_the_last_round_whose_published_sum_has_
     assert counted(opening) == [zero] * 3
     # Round 1 has no sum, though all contributed.
     world.send("contribution", world.contributions(opening), 10.5)
-    (closed,) = of_kind(world.do(world.machine.tick(1000.0)), CloseRound)
+    (closed,) = of_kind(world.do(world.machine.tick(1000.0), 1000.0), CloseRound)
     assert (closed.round, closed.sums) == (1, None)
     world.restart()
     opening = world.open(1010.0)

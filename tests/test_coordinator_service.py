@@ -3,10 +3,13 @@
 import asyncio
 import socket
 import sqlite3
+import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import aiomqtt
 import pytest
@@ -16,8 +19,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from agent.crypto import accelerate
 from agent.runtime.net import mqtt_packets
 from agent.wire import coordination, messages
+from broker.coordinator.protocols.private_sum import reading
 from broker.coordinator.schedule import Schedule
-from broker.coordinator.service import Link, Service
+from broker.coordinator.service import Service
+from broker.transport.link import Link
 from host_sim.fleet.broker_process import HOST, MosquittoBroker
 
 pytestmark = pytest.mark.alone
@@ -90,7 +95,7 @@ def test_a_last_will_ends_the_waiting_and_the_sum_is_recovered(tmp_path: Path) -
     began = time.monotonic()
     asyncio.run(main())
     assert time.monotonic() - began < WAIT_S < PATIENT.window
-    (row,) = world.home.storage.results("main", 2)
+    (row,) = world.home.storage.read(reading.results, "main", 2)
     assert (row["status"], row["missing"], row["sums"]) == (coordination.COMPLETE, ["b0"], [306])
     # "whatever" is nothing that the coordinator listens to.
     assert world.home.storage.refusals() == {"malformed": 1, "unknown-group": 1}
@@ -123,13 +128,94 @@ def test_a_database_that_fails_ends_it_though_leaving_the_broker_fails_too(
 
 
 def test_whose_answers_were_wrong_is_in_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    world = World(tmp_path, 4)
+    world = World(tmp_path, 4, replace(PATIENT, interval=1e9, answers=1e9))  # on the clock that the service has
     roll = world.call()
     service = Service("test", [world.machine], world.home.storage, Link(HOST, 1, None, None, None))
-    for name, payload in (world.answers(roll) | {"b2": world.members["b2"].answer(roll, blinding_off=10**30)}).items():
-        service._perform(world.machine.message(name, "answer", payload, 1.0))
+    sent = world.answers(roll) | {"b2": world.members["b2"].answer(roll, blinding_off=10**30)}
+
+    async def main() -> None:
+        commits = asyncio.create_task(service._commits.run())
+        for name, payload in sent.items():
+            service._perform(world.machine, world.machine.message(name, "answer", payload, 1.0))
+            async with asyncio.timeout(WAIT_S):
+                while service._jobs:
+                    await asyncio.sleep(0.01)
+        service._powers.close()
+        service._commits.end()
+        await commits
+
+    asyncio.run(main())
     assert [record.message for record in caplog.records if "wrong shares" in record.message] == [
         "round 0 of main: wrong shares of b2"
     ]
     assert world.home.storage.refusals() == {"wrong-share": 1}
+    world.close()
+
+
+def test_a_commit_that_fails_ends_it_and_nothing_is_published_that_was_to_follow_it(tmp_path: Path) -> None:
+    world = World(tmp_path / "world", 4, PATIENT)
+    broker = MosquittoBroker(tmp_path / "broker", "test", world.names)
+    heard: list[bytes] = []
+
+    async def listen() -> None:
+        async with client(broker, "b0") as link:
+            await link.subscribe(ROUND, qos=1)
+            async for message in link.messages:
+                assert isinstance(message.payload, bytes)
+                heard.append(message.payload)
+
+    async def main() -> None:
+        await broker.start()
+        boards = (board(broker, member, 1) for member in world.members.values())
+        others = [asyncio.create_task(work) for work in (listen(), *boards)]
+        try:
+            link = Link(HOST, broker.port, "coordinator", broker.credentials["coordinator"], None)
+            service = Service("test", [world.machine], world.home.storage, link)
+            with sqlite3.connect(tmp_path / "world" / "coordinator" / "coordinator.db") as database:
+                database.execute("DROP TABLE rounds")
+            database.close()
+            async with asyncio.timeout(WAIT_S):
+                with pytest.raises(SQLAlchemyError, match="no such table: rounds"):
+                    await service.run()
+            await asyncio.sleep(0.2)
+        finally:
+            for task in others:
+                task.cancel()
+            await asyncio.gather(*others, return_exceptions=True)
+            await broker.stop()
+
+    asyncio.run(main())
+    assert [payload for payload in heard if payload] == []
+    world.close()
+
+
+def test_what_is_recorded_when_it_is_cancelled_is_durable(tmp_path: Path) -> None:
+    """Ctrl-C cancels run(): what machines have asked to be recorded by then is written first."""
+    world = World(tmp_path, 4, PATIENT)
+    service = Service("test", [world.machine], world.home.storage, Link(HOST, 1, None, None, None))
+    slow = threading.Event()
+    commit = world.home.storage.commit
+
+    def slowly(*arguments: Any) -> None:
+        slow.wait(WAIT_S)
+        commit(*arguments)
+
+    world.home.storage.commit = slowly  # type: ignore[method-assign]  # a disk that is slow
+
+    async def main() -> None:
+        running = asyncio.create_task(service.run())
+        await asyncio.sleep(0.1)
+        world.machine.link_up(0.0)
+        for name, member in world.members.items():
+            service._perform(world.machine, world.machine.message(name, "ready", member.ready(), 0.0))
+            await asyncio.sleep(0.05)  # the first is at it, the others wait
+        running.cancel()
+        await asyncio.sleep(0.1)
+        assert not running.done()
+        slow.set()
+        async with asyncio.timeout(WAIT_S):
+            await asyncio.gather(running, return_exceptions=True)
+
+    asyncio.run(main())
+    assert set(world.home.storage.read(reading.saved, "main", 1).horizons) == set(world.names)
     world.close()

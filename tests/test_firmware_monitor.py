@@ -1,4 +1,5 @@
-"""The console of a board: its tracebacks have the sources' names, and nothing that it prints reaches the terminal as a command."""
+"""The console of a board: its tracebacks have the sources' names, and nothing that it prints
+reaches the terminal as a command."""
 
 import ast
 import json

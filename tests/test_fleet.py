@@ -16,6 +16,8 @@ import pytest
 
 from agent.wire import coordination, messages, topics
 from agent.wire.envelope import Envelope
+from broker.coordinator.protocols import registry
+from broker.coordinator.protocols.private_sum import reading
 from broker.storage.storage import Storage
 from firmware.errors import CompileError
 from host_sim.fleet.broker_process import HOST, MosquittoBroker
@@ -150,8 +152,8 @@ class Scene:
         """All rounds are over: look through all that was seen, and through the coordinator's own records."""
         assert self.fleet.coordinator
         assert await asyncio.wait_for(self.fleet.coordinator.wait(), 20) == 0
-        storage = Storage(self.fleet.folder / "coordinator" / "coordinator.db")
-        records = {row["round"]: row for row in storage.results(GROUP, 1000)}
+        storage = Storage(self.fleet.folder / "coordinator" / "coordinator.db", registry.schemas())
+        records = {row["round"]: row for row in storage.read(reading.results, GROUP, 1000)}
         storage.close()
         assert sorted(records) == list(range(rounds))
         for number, record in records.items():

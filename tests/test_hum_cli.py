@@ -21,8 +21,9 @@ from agent.protocols.base import policy
 from agent.wire import coordination, rosters
 from agent.wire.envelope import Context, Envelope
 from broker.cli.main import app, main
-from broker.coordinator.actions import CloseRound, OpenRound
 from broker.coordinator.home import Home
+from broker.coordinator.protocols import registry
+from broker.coordinator.protocols.private_sum.records import CloseRound, OpenRound
 from broker.storage.storage import Storage
 from tests.called import called
 from tests.signer_at_hand import key_file
@@ -188,7 +189,7 @@ def test_a_roster_is_adopted_and_status_shows_it(hum: Hum) -> None:
 
 def test_results_and_refusals_are_shown(hum: Hum) -> None:
     assert hum.call("result", "--json").stdout == ""
-    storage = Storage(hum.folder / "coordinator" / "coordinator.db")
+    storage = Storage(hum.folder / "coordinator" / "coordinator.db", registry.schemas())
     storage.commit([OpenRound("main", 1, 0, b"o"), OpenRound("main", 1, 1, b"o")], {"bad-tag": 2})
     storage.commit([CloseRound("main", 1, 0, coordination.COMPLETE, [], [300, -20], b"r", 12.34, ["b1"])], {})
     storage.commit([CloseRound("main", 1, 1, coordination.INCOMPLETE, ["b2"], None, b"r", 5000.0)], {})
@@ -477,7 +478,7 @@ def test_a_database_of_an_older_version_is_one_line(hum: Hum) -> None:
 
 def test_the_status_names_whose_answers_were_wrong_in_the_last_round(hum: Hum) -> None:
     Home(hum.folder / "coordinator").adopt("main", (hum.folder / "roster.cose").read_bytes())
-    storage = Storage(hum.folder / "coordinator" / "coordinator.db")
+    storage = Storage(hum.folder / "coordinator" / "coordinator.db", registry.schemas())
     for number, wrong in enumerate((["b0"], ["b1", "b2"])):
         storage.commit([OpenRound("main", 1, number, b"o")], {})
         storage.commit([CloseRound("main", 1, number, coordination.COMPLETE, [], [1, 0], b"r", 1.0, wrong)], {})

@@ -10,7 +10,7 @@ the same computation with one share more, or with boards that lack the check in 
 import os
 import random
 from collections.abc import Callable, Iterable, Iterator
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -24,17 +24,19 @@ from agent.meters.simulated import SimulatedMeter
 from agent.protocols.base.identity import CLOSE_WINDOW, Policy
 from agent.protocols.private_sum import answers as roll_call
 from agent.protocols.private_sum.mail import BLINDING, KEY_SHARE, mail_nonce
+from agent.protocols.private_sum.roster_part import read_part
 from agent.wire import cbor, coordination, envelope, rosters, topics
 from agent.wire.envelope import Context, Envelope
-from broker.coordinator.actions import Answer, Contribution, Counted, Publish
-from broker.coordinator.outgoing import Notices
+from broker.coordinator.actions import Publish
 from broker.coordinator.protocols.private_sum import aggregation, recovery
 from broker.coordinator.protocols.private_sum.answers import Answers, Layout
+from broker.coordinator.protocols.private_sum.outgoing import SumOutgoing
+from broker.coordinator.protocols.private_sum.records import Answer, Contribution, Counted
 from broker.coordinator.protocols.private_sum.recovery import WrongShares
 from broker.coordinator.protocols.private_sum.roll_call import bitmap, members
 from broker.coordinator.protocols.private_sum.uploads import Uploads
 from broker.coordinator.schedule import Schedule
-from broker.coordinator.scope import Place
+from broker.coordinator.scope import Scope
 from host_sim.virtual.network import Network, VirtualClock
 from host_sim.virtual.street import SimulatedBoard, Street
 from tests.quick_arithmetic import remembered
@@ -160,7 +162,7 @@ class World:
         self._take_the_coordinator(folder / "coordinator")
         for board in self.boards:
             board.start()
-        self.say(self.notices.retained("roster", self.place.signed_roster))
+        self.say(self.outgoing.retained("roster", self.scope.signed_roster))
         self.clock.run(5)
 
     def _take_the_coordinator(self, folder: Path) -> None:
@@ -172,17 +174,17 @@ class World:
         parsed = Envelope(signed)
         digest = parsed.digest(Context("sim", "roster", group, epoch, 0, "authority", ""))
         roster = rosters.read_roster(parsed.unverified())
-        self.place = Place("sim", group, epoch, digest, signed, roster)
+        self.scope = Scope("sim", group, epoch, digest, signed, roster)
         self.private = (folder / "coordinator.key").read_bytes()
         self.parameters = parameters.load(roster.parameters)
         self._n = self.parameters.n
-        self.keys = aggregation.Keys(self.private, self.place, self.parameters)
-        self.notices = Notices(self.place, self.private, home.result_key, self.keys.opening_keys)
+        self.keys = aggregation.Keys(self.private, self.scope, read_part(roster.part), self.parameters)
+        self.outgoing = SumOutgoing(self.scope, self.private, home.result_key, self.keys.opening_keys)
         self.names = roster.names()
         self.packing = Packing(roster.slots, len(self.names), self.parameters.bits)
         self.field = blinding.field(self.packing.bits)
         everyone = (1 << len(self.names)) - 1
-        self.uploads = Uploads(self.place, self.keys.round_keys, self.parameters, self.field, everyone)
+        self.uploads = Uploads(self.scope, self.keys.round_keys, self.parameters, self.field, everyone)
 
     # -- what it says
 
@@ -193,24 +195,24 @@ class World:
     def open(self, number: int, absent: int = 0) -> None:
         """Open a round; all boards take part in it. Each is told that its last reading was counted."""
         counted = {name: Counted("main", name, 1, number - 1) for name in self.names if number}
-        self.say(self.notices.retained("round", self.notices.opening(number, absent, counted, 0)))
-        self.say(self.notices.retained("round", b""))
+        self.say(self.outgoing.retained("round", self.outgoing.opening(number, absent, counted, 0)))
+        self.say(self.outgoing.retained("round", b""))
 
     def roll(self, number: int, present: int, to: Iterable[int] | None = None, digest: bytes | None = None) -> bytes:
         """Make a roll call that is right for the members `to` (all), and has wrong tags for the others."""
-        digest = digest or self.place.digest
+        digest = digest or self.scope.digest
         tags = []
         for index, (name, key) in enumerate(self.keys.opening_keys.items()):
-            context = self.place.down("roll", number, name)
+            context = self.scope.down("roll", number, name)
             right = to is None or index in to
             tags.append(envelope.roll_tag(key, context, digest, present) if right else bytes(16))
         payload = coordination.roll(digest, present, tags)
-        return bytes(envelope.sign(self.private, self.place.down("roll", number, ""), payload))
+        return bytes(envelope.sign(self.private, self.scope.down("roll", number, ""), payload))
 
     def call(self, number: int, present: int, to: Iterable[int] | None = None) -> None:
         """Call the roll of the members `to`."""
         before = self.answers(number)
-        self.say(self.notices.retained("roll", self.roll(number, present, to)))
+        self.say(self.outgoing.retained("roll", self.roll(number, present, to)))
         for name in self.answers(number).keys() - before.keys():
             self.told[number, name] = present
 
@@ -451,7 +453,8 @@ def sealed_total(world: World, number: int, shown: dict[int, int]) -> int:
             index = world.names.index(name)
             parts = world.uploads.answer(name, Envelope(world.answers(number)[name]), answers.has_missing(index))
             answers.add(Answer(*place, *parts))
-    answers.open(0, unmask_factor(2048, number, world.keys.units[0].exponent), contributions)
+    factor = partial(unmask_factor, 2048, number, world.keys.units[0].exponent)
+    answers.take(0, answers.opening(0, factor, contributions, 60)())
     assert not answers.failed
     return answers.total()[0]
 
@@ -462,7 +465,7 @@ def test_cohorts_of_a_sealed_fleet_that_are_shown_different_lists_open_one_sum_a
 ) -> None:
     """Each cohort vouches for its own part of the list, so the sum may lack more members than any board was told."""
     world = World(tmp_path, colluders=0, size=8, sealed=4, audit=audit)
-    first, second = cohorts.assign(world.names, world.place.digest, 4)
+    first, second = cohorts.assign(world.names, world.scope.digest, 4)
     everyone = (1 << 8) - 1
     without = {first[0]: everyone & ~(1 << first[1]), second[0]: everyone & ~(1 << second[1])}
     world.open(0)
@@ -488,13 +491,13 @@ def test_a_roll_call_replayed_brings_the_same_bytes_or_nothing(world: World) -> 
     first = world.roll(0, EVERYONE)
     world.call(0, EVERYONE)
     before = world.answers(0)
-    world.say(world.notices.retained("roll", first))
+    world.say(world.outgoing.retained("roll", first))
     again = [payload for sender, topic, payload in world.network.log if topic.endswith("/answer")]
     assert len(again) > len(before)  # asked again, they have answered again
     assert set(again) == set(before.values())  # the same
     world.open(1)
     sent = len(world.network.log)
-    world.say(world.notices.retained("roll", first))
+    world.say(world.outgoing.retained("roll", first))
     assert not [topic for _, topic, _ in world.network.log[sent:] if topic.endswith("/answer")]
     assert world.answers(1) == {}
     nothing_comes_out(world, 1)
@@ -510,7 +513,7 @@ def test_a_roll_call_under_another_round_epoch_or_roster_is_refused_by_name(worl
         (world.roll(1, EVERYONE), "not-contributed"),
         (world.roll(0xFFFFFFFF, EVERYONE), "not-contributed"),
     ):
-        world.say(world.notices.retained("roll", raw))
+        world.say(world.outgoing.retained("roll", raw))
         assert [world.refused(index) for index in range(C)] == [{reason: 1}] * C
     assert world.answers(0) == {}
     nothing_comes_out(world, 0)
@@ -544,7 +547,7 @@ def test_who_is_asked_twice_with_two_lists_answers_one(world: World) -> None:
 
 def test_who_is_asked_twice_before_it_has_answered_answers_the_first(world: World) -> None:
     world.open(0)
-    both = [world.notices.retained("roll", world.roll(0, present)) for present in (WITHOUT, EVERYONE)]
+    both = [world.outgoing.retained("roll", world.roll(0, present)) for present in (WITHOUT, EVERYONE)]
     for action in both:  # in the same instant
         world.network.publish(topics.COORDINATOR, action.topic, action.payload, action.retain)
     world.clock.run(world.clock.now + 1)
@@ -562,7 +565,7 @@ def test_boards_that_forgot_their_answer_would_tell(tmp_path: Path) -> None:
     with_it = world.points(0, EVERYONE)
     known = world.knowledge(0)
     forgetful = [index for index in world.honest() if index != VICTIM][:3]
-    world.say(world.notices.retained("roll", b""))
+    world.say(world.outgoing.retained("roll", b""))
     for index in forgetful:
         del world.boards[index].store.records["answered"]
         world.reboot(world.boards[index])
@@ -804,8 +807,8 @@ def test_a_signature_that_is_wrong_is_counted_though_the_tag_was_right(world: Wo
     world.open(0)
     raw = bytearray(world.roll(0, EVERYONE))
     raw[-1] ^= 1
-    world.say(world.notices.retained("roll", bytes(raw)))
-    world.say(world.notices.retained("roll", b""))
+    world.say(world.outgoing.retained("roll", bytes(raw)))
+    world.say(world.outgoing.retained("roll", b""))
     world.clock.run(world.clock.now + 10)
     assert [world.refused(index) for index in range(C)] == [{"bad-signature": 1}] * C
 

@@ -21,6 +21,7 @@ from broker.cli.options import MILLION
 from broker.cli.query import _noise, _parameters
 from broker.cli.query import query as command
 from broker.coordinator.home import Home, HomeError
+from broker.coordinator.protocols.gossip.queries import waiting
 from host_sim.demo.query import Asked, is_exact, truth
 from tests.processes import running
 
@@ -87,7 +88,7 @@ def test_a_query_that_nobody_takes_up_is_given_up(folder: Path) -> None:
     with home.lock():  # as if a coordinator ran that does not come to it
         run = query(folder, "street", "sum", "--slot", "load", "--timeout", "0.2")
         assert run.returncode == 1 and "no answer within 0.2 s; the query is waiting" in run.stderr
-    assert home.storage.queries.waiting() == []
+    assert home.storage.read(waiting) == []
     home.storage.close()
 
 
@@ -99,7 +100,7 @@ def test_a_query_that_is_broken_off_is_given_up(folder: Path, monkeypatch: pytes
     with home.lock(), pytest.raises(KeyboardInterrupt):
         monkeypatch.setattr("broker.cli.query.time", SimpleNamespace(sleep=ctrl_c, monotonic=time.monotonic))
         command(group="street", function="sum", slot="load", state=folder)
-    assert home.storage.queries.waiting() == []
+    assert home.storage.read(waiting) == []
     home.storage.close()
 
 

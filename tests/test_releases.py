@@ -16,7 +16,7 @@ from agent.runtime.update.versions import MANIFEST
 from agent.wire import release, topics
 from broker.authority import releases
 from broker.authority.authority import Authority, AuthorityError
-from broker.coordinator.service import Link
+from broker.transport.link import Link
 from host_sim.fleet.broker_process import HOST, MosquittoBroker
 
 pytestmark = pytest.mark.alone

@@ -1,25 +1,29 @@
 """The setup of gossip-bft: boards' machines have their tuples signed by the coordinator's machine, and answer a query."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from agent.crypto import accelerate
+from agent.crypto import accelerate, p256
+from agent.protocols.gossip import signing
 from agent.protocols.gossip.node import Node
-from agent.protocols.gossip.onion import signing
 from agent.protocols.gossip.privacy.terms import FOLDS, MILLION
 from agent.protocols.gossip.query_function import function_of
 from agent.wire import cbor
 from agent.wire.envelope import Context, seal
-from broker.coordinator.actions import Publish, Saved
+from broker.authority.authority import Authority
+from broker.coordinator.actions import Publish
+from broker.coordinator.home import Home, HomeError
 from broker.coordinator.protocols.gossip.blind_signer import BlindSigner
 from broker.coordinator.protocols.gossip.machine import Gossip
-from broker.coordinator.protocols.gossip.queries import COMPLETE, CloseQuery, Request
+from broker.coordinator.protocols.gossip.records import COMPLETE, CloseQuery, Request, Saved
 from broker.coordinator.schedule import Schedule
-from broker.coordinator.scope import Place
+from broker.coordinator.scope import Scope
 from host_sim.gossip import byzantine
+from host_sim.virtual.at_once import at_once
 from tests.shared.street_of_askers import DEPLOYMENT, GROUP, LATENCY, PERIOD, Street
 from tests.signer_at_hand import signer_in
 
@@ -45,10 +49,10 @@ class World:
 
     def __init__(self, signer: BlindSigner, **other: Any) -> None:
         self.street = street = Street(BOARDS, 1, "gossip-bft", signer=signer.modulus, **other)
-        place = Place(DEPLOYMENT, GROUP, 1, street.digest, street.signed, street.roster)
+        place = Scope(DEPLOYMENT, GROUP, 1, street.digest, street.signed, street.roster)
         schedule = Schedule(1, 1, 60)
         self.machine = Gossip(place, street.coordinator, bytes(16), schedule, Saved(), lambda: 1700000000)
-        self.machine.signer = signer
+        self.machine.signs_in = signer.folder
         self.closed: list[CloseQuery] = []
         self.answers: list[tuple[str, bytes]] = []
         self.lost: set[str] = set()
@@ -75,7 +79,7 @@ class World:
             self._take(self.machine.message(device, kind, payload, self.street.clock / 1000))
 
     def _take(self, actions: list[Any]) -> None:
-        for action in actions:
+        for action in at_once(self.machine, actions, self.street.clock / 1000):
             if isinstance(action, CloseQuery):
                 self.closed.append(action)
             elif isinstance(action, Publish) and action.topic.endswith("/query"):
@@ -130,7 +134,7 @@ def test_with_one_byzantine_board_the_honest_are_counted_exactly(
     values[liar] = 90000
     world = World(signer, values=values)
     # What the slot allows is what a board admits; the query's range is what the others admit.
-    monkeypatch.setattr(world.street.boards[liar].machine, "_value", lambda group, asked, values: 90000)
+    monkeypatch.setattr(world.street.boards[liar].machine, "_value", lambda group, admitted, values: 90000)
     world.ask(1, between=[0, 5000])
     closed = world.run()
     assert closed.status == COMPLETE and closed.state is not None
@@ -227,7 +231,7 @@ def test_the_coordinator_signs_once_a_board_and_query_for_members_only(signer: B
 
 def test_where_no_query_is_open_and_where_nobody_signs_a_request_is_refused(signer: BlindSigner) -> None:
     world = World(signer)
-    world.machine.signer = None
+    world.machine.signs_in = None
     world.ask(1)
     closed = world.run()
     assert world.answers == [] and world.machine.refused["late"] == BOARDS + 1  # and a third leader
@@ -238,19 +242,20 @@ def test_the_setup_is_a_number_of_periods_that_all_know() -> None:
     assert [signing.periods(period) for period in (50, 1000, 3000, 8000, 60000)] == [160, 8, 3, 1, 1]
 
 
-def test_the_home_has_one_signer_and_its_key_is_kept(tmp_path: Path) -> None:
-    from broker.coordinator.home import Home
-
-    home = Home.init(tmp_path / "home", "test", bytes.fromhex(_a_public_key()))
-    modulus = home.signer().modulus
-    assert home.signer().modulus == modulus
-    home.signer().close()
-    again = Home(tmp_path / "home")
-    assert again.signer().modulus == modulus
-    again.signer().close()
-
-
-def _a_public_key() -> str:
-    from agent.crypto import p256
-
-    return bytes(p256.public_key((5).to_bytes(32, "big"))).hex()
+def test_a_folder_has_one_signer_and_its_key_is_kept(tmp_path: Path) -> None:
+    authority = Authority.init(tmp_path / "authority", "test")
+    home = Home.init(tmp_path / "home", "test", bytes.fromhex(authority.public))
+    made = BlindSigner(home.folder)
+    for index in range(4):
+        authority.enrol("street", f"b{index}", p256.public_key(p256.generate(os.urandom)).hex())
+    slots = [("load", 0, 1000)]
+    _, signed = authority.sign_roster("street", home.public, slots, "gossip-bft", "t1", signer=made.modulus)
+    home.adopt("street", signed)
+    (machine,) = home.machines(Schedule(1, 1, 0))
+    assert isinstance(machine, Gossip) and machine.signs_in == home.folder
+    other = bytes([made.modulus[0] ^ 1]) + made.modulus[1:]
+    _, signed = authority.sign_roster("street", home.public, slots, "gossip-bft", "t1", signer=other)
+    with pytest.raises(HomeError, match="street is of no use: it names another signer"):
+        home.adopt("street", signed)
+    made.close()
+    home.storage.close()

@@ -31,10 +31,11 @@ from agent.runtime.flash.shares import ShareStock
 from agent.runtime.flash.store import StoreError
 from agent.wire import coordination, messages, topics
 from agent.wire.envelope import Envelope
-from broker.coordinator.actions import Publish, RollCall
-from broker.coordinator.protocols.private_sum import aggregation, recovery, roll_call
+from broker.coordinator.actions import Publish
+from broker.coordinator.protocols.private_sum import aggregation, reading, recovery, roll_call
 from broker.coordinator.protocols.private_sum.answers import Answers
 from broker.coordinator.protocols.private_sum.machine import PrivateSum
+from broker.coordinator.protocols.private_sum.records import RollCall
 from broker.coordinator.schedule import Schedule
 from host_sim.fleet.observer import Subscription, read_result
 from host_sim.virtual import board as simulated_board
@@ -277,7 +278,7 @@ class Run:
 
     def rows(self) -> dict[int, dict[str, Any]]:
         """Return the outcomes of all closed rounds."""
-        return {row["round"]: row for row in self.coordinator.home.storage.results(None, 100)}
+        return {row["round"]: row for row in self.coordinator.home.storage.read(reading.results, None, 100)}
 
     def recorded(self) -> tuple[dict[int, dict[str, tuple[bytes, bytes]]], dict[int, int]]:
         """Return what the database has by round: digest and ciphertext of each device's contribution, the list of the roll call."""

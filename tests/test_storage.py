@@ -9,12 +9,25 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from agent.wire import coordination
-from broker.coordinator.actions import Answer, CloseRound, Contribution, Counted, Horizon, OpenRound, RollCall, Saved
+from broker.coordinator.protocols import registry
+from broker.coordinator.protocols.private_sum import reading
+from broker.coordinator.protocols.private_sum.records import (
+    Answer,
+    CloseRound,
+    Contribution,
+    Counted,
+    Horizon,
+    OpenRound,
+    RollCall,
+    Saved,
+)
+from broker.coordinator.protocols.private_sum.tables import KEPT_ROUNDS
 from broker.storage.migrations import FORM, StorageError
-from broker.storage.storage import KEPT_ROUNDS, Storage
+from broker.storage.storage import Storage
 
 EVERYONE = (1 << 64) - 1  # more than a signed integer of SQLite holds
 ROOT = Path(__file__).parent.parent
@@ -23,7 +36,7 @@ KILLS = 10
 
 @pytest.fixture
 def storage(tmp_path: Path) -> Iterator[Storage]:
-    storage = Storage(tmp_path / "coordinator.db")
+    storage = Storage(tmp_path / "coordinator.db", registry.schemas())
     yield storage
     storage.close()
 
@@ -74,48 +87,52 @@ def test_every_connection_has_the_write_ahead_log_and_full_synchronisation(stora
 
 def test_saved_tells_what_a_machine_needs_at_each_stage(storage: Storage) -> None:
     first, second = contribution(0, "b0"), contribution(0, "b1")
-    assert storage.saved("main", 1) == Saved()
+    assert storage.read(reading.saved, "main", 1) == Saved()
     storage.commit([horizon("b0", 3)], {})
-    assert storage.saved("main", 1) == Saved(horizons={"b0": horizon("b0", 3)})
+    assert storage.read(reading.saved, "main", 1) == Saved(horizons={"b0": horizon("b0", 3)})
     storage.commit([opened(0)], {})
     expected = Saved(next_round=0, open_message=b"opening 0", horizons={"b0": horizon("b0", 3)})
-    assert storage.saved("main", 1) == expected
+    assert storage.read(reading.saved, "main", 1) == expected
     storage.commit([first], {})
-    assert storage.saved("main", 1) == replace(expected, open_contributions=[first])
+    assert storage.read(reading.saved, "main", 1) == replace(expected, open_contributions=[first])
     storage.commit([second, roll_call(0)], {})
     expected = replace(expected, open_contributions=[first, second], roll_message=b"roll call 0")
-    assert storage.saved("main", 1) == expected
+    assert storage.read(reading.saved, "main", 1) == expected
     given = [answer(0, "b0", bytes(512)), answer(0, "b1")]
     storage.commit([*given, horizon("b0", 4)], {})
     expected = replace(expected, answers=given, horizons={"b0": horizon("b0", 4)})
-    assert storage.saved("main", 1) == expected
+    assert storage.read(reading.saved, "main", 1) == expected
     storage.commit([closed(0, [7])], {})
     expected = Saved(
         next_round=1, last_result=b"result 0", closed_contributions=[first, second], horizons=expected.horizons
     )
-    assert storage.saved("main", 1) == expected
+    assert storage.read(reading.saved, "main", 1) == expected
     storage.commit([opened(1), contribution(1, "b0")], {})
     expected = replace(expected, open_message=b"opening 1", open_contributions=[contribution(1, "b0")])
-    assert storage.saved("main", 1) == expected
+    assert storage.read(reading.saved, "main", 1) == expected
     storage.commit([closed(1, None)], {})
-    assert storage.saved("main", 1) == Saved(
+    assert storage.read(reading.saved, "main", 1) == Saved(
         next_round=2, last_result=b"result 1", closed_contributions=[contribution(1, "b0")], horizons=expected.horizons
     )
 
 
 def test_groups_and_epochs_are_kept_apart(storage: Storage) -> None:
     storage.commit([opened(0), contribution(0, "b0"), horizon("b0", 3)], {})
-    assert storage.saved("main", 2) == Saved()
-    assert storage.saved("other", 1) == Saved()
+    assert storage.read(reading.saved, "main", 2) == Saved()
+    assert storage.read(reading.saved, "other", 1) == Saved()
 
 
 def test_of_each_device_the_round_that_it_was_counted_in_last_outlives_the_epoch(storage: Storage) -> None:
     first, other = Counted("main", "b0", 1, 7), Counted("main", "b1", 1, 6)
     storage.commit([first, other, Counted("side", "b0", 1, 3)], {})
-    assert storage.saved("main", 2).counted == {"b0": first, "b1": other}
+    assert storage.read(reading.saved, "main", 2).counted == {"b0": first, "b1": other}
     later = Counted("main", "b0", 2, 0)
     storage.commit([later], {})
-    assert storage.saved("main", 2).counted == storage.saved("main", 1).counted == {"b0": later, "b1": other}
+    assert (
+        storage.read(reading.saved, "main", 2).counted
+        == storage.read(reading.saved, "main", 1).counted
+        == {"b0": later, "b1": other}
+    )
 
 
 def test_what_is_committed_twice_is_there_once_and_unchanged(storage: Storage) -> None:
@@ -123,29 +140,29 @@ def test_what_is_committed_twice_is_there_once_and_unchanged(storage: Storage) -
     for more in ([], [closed(0, [7])]):
         records += more
         storage.commit(records, {})
-        before = storage.results(None, 10), storage.saved("main", 1)
+        before = storage.read(reading.results, None, 10), storage.read(reading.saved, "main", 1)
         storage.commit(records, {})
-        assert (storage.results(None, 10), storage.saved("main", 1)) == before
+        assert (storage.read(reading.results, None, 10), storage.read(reading.saved, "main", 1)) == before
 
 
 def test_a_record_is_never_replaced_by_another(storage: Storage) -> None:
     storage.commit([opened(0), contribution(0, "b0"), roll_call(0), answer(0, "b0")], {})
-    before = storage.saved("main", 1)
+    before = storage.read(reading.saved, "main", 1)
     other = replace(contribution(0, "b0"), digest=b"x", ciphertext=b"x", held=0, receipt=b"x")
     others = [replace(opened(0), message=b"x"), other, replace(roll_call(0), message=b"x")]
     storage.commit([*others, replace(answer(0, "b0"), digest=b"x", blinding=b"x", recovery=b"x")], {})
-    assert storage.saved("main", 1) == before
+    assert storage.read(reading.saved, "main", 1) == before
     storage.commit([closed(0, [7])], {})
-    closed_once = storage.results(None, 10), storage.saved("main", 1)
+    closed_once = storage.read(reading.results, None, 10), storage.read(reading.saved, "main", 1)
     storage.commit([*others, replace(closed(0, [8]), message=b"x", wrong=[])], {})
-    assert (storage.results(None, 10), storage.saved("main", 1)) == closed_once
+    assert (storage.read(reading.results, None, 10), storage.read(reading.saved, "main", 1)) == closed_once
 
 
 def test_a_transaction_that_fails_leaves_nothing(storage: Storage) -> None:
     broken = replace(contribution(0, "b0"), digest=None)  # type: ignore[arg-type]
     with pytest.raises(SQLAlchemyError):
         storage.commit([opened(0), broken], {"late": 1})
-    assert storage.saved("main", 1) == Saved()
+    assert storage.read(reading.saved, "main", 1) == Saved()
     assert storage.refusals() == {}
 
 
@@ -173,14 +190,14 @@ def test_of_rounds_long_over_and_of_earlier_epochs_no_contributions_and_answers_
     storage.commit([opened(KEPT_ROUNDS + 1)], {})  # it is open when the next roster comes
     whole("main", 2, 0)
     assert kept("contributions") == kept("answers") == [("main", 2, 0), ("other", 1, 0)]
-    assert len(storage.results("main", 10)) == 5
+    assert len(storage.read(reading.results, "main", 10)) == 5
 
 
 def test_refusals_add_up_over_commits_and_restarts(storage: Storage, tmp_path: Path) -> None:
     storage.commit([], {"late": 2, "bad-tag": 1})
     storage.commit([opened(0)], {"late": 3})
     storage.close()
-    again = Storage(tmp_path / "coordinator.db")
+    again = Storage(tmp_path / "coordinator.db", registry.schemas())
     again.commit([], {"malformed": 1, "late": 1})
     assert again.refusals() == {"bad-tag": 1, "late": 6, "malformed": 1}
     again.close()
@@ -198,13 +215,13 @@ def test_results_are_the_last_closed_rounds_oldest_first(storage: Storage) -> No
     for number in range(5):
         storage.commit([opened(number), closed(number, [number] if number != 3 else None)], {})
     storage.commit([opened(5)], {})
-    rows = storage.results(None, 3)
+    rows = storage.read(reading.results, None, 3)
     assert [(row["round"], row["status"], row["sums"], row["missing"]) for row in rows] == [
         (2, coordination.COMPLETE, [2], []),
         (3, coordination.INCOMPLETE, None, ["b1"]),
         (4, coordination.COMPLETE, [4], []),
     ]
-    assert storage.results("other", 3) == []
+    assert storage.read(reading.results, "other", 3) == []
     assert all(row["wrong"] == ["b2"] for row in rows)
     assert all(row["latency_ms"] == 12.5 and row["opened_at"] <= row["closed_at"] <= time.time() for row in rows)
 
@@ -212,19 +229,79 @@ def test_results_are_the_last_closed_rounds_oldest_first(storage: Storage) -> No
 def test_a_file_that_is_no_database_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "coordinator.db").write_bytes(b"this is not a database, and long enough to be looked at" * 40)
     with pytest.raises(SQLAlchemyError):
-        Storage(tmp_path / "coordinator.db")
+        Storage(tmp_path / "coordinator.db", registry.schemas())
 
 
 def test_a_database_of_another_form_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
     path = tmp_path / "coordinator.db"
-    Storage(path).close()
-    for form in (0, FORM - 3, FORM + 1):
+    Storage(path, registry.schemas()).close()
+    for form in (0, 2, FORM + 1):
         with sqlite3.connect(path) as database:
             assert database.execute(f"PRAGMA user_version={form}").fetchall() == []
         with pytest.raises(StorageError, match=f"is of form {form}, and this version reads form {FORM}"):
-            Storage(path)
+            Storage(path, registry.schemas())
         assert database.execute("PRAGMA user_version").fetchall() == [(form,)]
         database.close()
+
+
+def versions(path: Path) -> dict[str, int]:
+    with sqlite3.connect(path) as database:
+        found = dict(database.execute("SELECT * FROM versions").fetchall())
+    database.close()
+    return found
+
+
+@pytest.mark.parametrize("form", [3, 4, 5])
+def test_a_database_of_an_old_form_keeps_what_is_in_it_and_gets_a_version_for_each_protocol(
+    tmp_path: Path, form: int
+) -> None:
+    path = tmp_path / "coordinator.db"
+    storage = Storage(path, registry.schemas())
+    storage.keep_roster("main", 1, b"roster")
+    storage.commit([opened(0), contribution(0, "b0"), horizon("b0", 3)], {"late": 1})
+    before = storage.read(reading.saved, "main", 1)
+    storage.close()
+    current = versions(path)
+    assert set(current) == {"coordinator", *(schema.name for schema in registry.schemas())}
+    with sqlite3.connect(path) as database:
+        database.execute("DROP TABLE versions")
+        database.execute(f"PRAGMA user_version={form}")
+    database.close()
+    storage = Storage(path, registry.schemas())
+    assert storage.read(reading.saved, "main", 1) == before
+    assert (storage.rosters(), storage.refusals()) == ([("main", 1, b"roster")], {"late": 1})
+    storage.close()
+    assert versions(path) == current
+
+
+def test_tables_of_a_version_that_is_not_known_yet_are_refused_and_left_as_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "coordinator.db"
+    Storage(path, registry.schemas()).close()
+    with sqlite3.connect(path) as database:
+        database.execute("UPDATE versions SET version = 9 WHERE schema = 'private-sum'")
+    database.close()
+    before = versions(path)
+    with pytest.raises(StorageError, match="the tables of private-sum are of version 9, and this program knows"):
+        Storage(path, registry.schemas())
+    assert versions(path) == before
+
+
+def break_off(connection: Connection) -> None:
+    connection.exec_driver_sql("CREATE TABLE half (id INTEGER)")
+    raise StorageError("broken off")
+
+
+def test_a_migration_that_fails_leaves_the_file_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "coordinator.db"
+    Storage(path, registry.schemas()).close()
+    before = versions(path)
+    later = [replace(schema, migrations=(*schema.migrations, break_off)) for schema in registry.schemas()]
+    with pytest.raises(StorageError, match="broken off"):
+        Storage(path, later)
+    assert versions(path) == before
+    with sqlite3.connect(path) as database:
+        assert database.execute("SELECT name FROM sqlite_master WHERE name = 'half'").fetchall() == []
+    database.close()
 
 
 def test_a_database_whose_making_was_cut_short_is_completed(tmp_path: Path) -> None:
@@ -232,19 +309,20 @@ def test_a_database_whose_making_was_cut_short_is_completed(tmp_path: Path) -> N
     database.execute(f"PRAGMA user_version={FORM}")
     database.execute('CREATE TABLE rosters ("group" VARCHAR, epoch INTEGER, signed BLOB, PRIMARY KEY ("group", epoch))')
     database.close()
-    storage = Storage(tmp_path / "coordinator.db")
+    storage = Storage(tmp_path / "coordinator.db", registry.schemas())
     storage.commit([opened(0), horizon("b0", 3)], {"late": 1})
-    assert storage.saved("main", 1).open_message == b"opening 0"
+    assert storage.read(reading.saved, "main", 1).open_message == b"opening 0"
     storage.close()
 
 
 WRITER = """
 import sys
 from pathlib import Path
-from broker.coordinator.actions import Contribution, OpenRound
+from broker.coordinator.protocols.private_sum.records import Contribution, OpenRound
+from broker.coordinator.protocols.registry import schemas
 from broker.storage.storage import Storage
 
-storage = Storage(Path(sys.argv[1]))
+storage = Storage(Path(sys.argv[1]), schemas())
 number = int(sys.argv[2])
 while True:
     records = [OpenRound("main", 1, number, b"o")]

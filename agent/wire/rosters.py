@@ -2,7 +2,10 @@
 while it joins."""
 
 from agent.wire import cbor, topics
-from agent.wire.messages import MEMBERS_LEAST, MEMBERS_MOST, SLOTS_MOST, check, fields, is_bytes, is_integer, is_slot
+from agent.wire.messages import MEMBERS_LEAST, MEMBERS_MOST, SLOTS_MOST, MessageError, check, is_bytes, is_slot
+
+COMMON = 5  # fields that every protocol's roster has
+PART_MOST = 8  # further fields, of one protocol
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,10 +17,8 @@ class Roster:
 
     `protocol` and `parameters` are names, `slots` a list of (name, low, high), `coordinator` a
     65-byte key, `members` a list of (device, 65-byte key) in strictly growing order of device;
-    `cohort` is the most members of a cohort, 4 to 64; with `seal` 0 the sum of each cohort opens,
-    with 1 only that of all members; with `audit` 1 a cohort compares roll calls before it answers;
-    `signer` is the RSA-2048 modulus, 256 bytes, of the coordinator's blind signatures (exponent
-    65537), or empty.
+    `part` is the protocol's: the fields from 6 on, up to PART_MOST, by number without a gap. What
+    is in it only the protocol's package checks (roster_part.py of each).
     """
 
     def __init__(
@@ -27,20 +28,14 @@ class Roster:
         slots: "list[Slot]",
         coordinator: bytes,
         members: list[tuple[str, bytes]],
-        cohort: int = 32,
-        seal: int = 0,
-        audit: int = 0,
-        signer: bytes = b"",
+        part: dict[int, object],
     ) -> None:
         self.protocol = protocol
         self.parameters = parameters
         self.slots = slots
         self.coordinator = coordinator
         self.members = members
-        self.cohort = cohort
-        self.seal = seal
-        self.audit = audit
-        self.signer = signer
+        self.part = part
 
     def names(self) -> list[str]:
         """Return the members' names in roster order."""
@@ -50,27 +45,23 @@ class Roster:
         """Return the payload."""
         slots = [list(slot) for slot in self.slots]
         members = [list(member) for member in self.members]
-        fields: list[object] = [
-            self.protocol,
-            self.parameters,
-            slots,
-            self.coordinator,
-            members,
-            self.cohort,
-            self.seal,
-        ]
-        fields += [self.audit, self.signer]
-        return cbor.encode(dict(enumerate(fields, 1)))
+        fields: dict[int, object] = {1: self.protocol, 2: self.parameters, 3: slots, 4: self.coordinator, 5: members}
+        fields.update(self.part)
+        return cbor.encode(fields)
 
 
 def read_roster(payload: bytes) -> Roster:
-    """Return the Roster in `payload`."""
-    protocol, parameters, slots, coordinator, members, cohort, seal, audit, signer = fields(payload, 9)
+    """Return the Roster in `payload`. Raises MessageError."""
+    try:
+        found = cbor.decode(payload)
+    except cbor.CborError:
+        raise MessageError("malformed")
+    check(isinstance(found, dict) and COMMON <= len(found) <= COMMON + PART_MOST)
+    check(all(key in found for key in range(1, len(found) + 1)))
+    protocol, parameters, slots, coordinator, members = [found.pop(key) for key in range(1, COMMON + 1)]
     check(topics.valid_name(protocol) and topics.valid_name(parameters) and is_bytes(coordinator, 65))
     check(isinstance(slots, list) and 1 <= len(slots) <= SLOTS_MOST and all(is_slot(slot) for slot in slots))
     check(len({slot[0] for slot in slots}) == len(slots))
-    check(is_integer(cohort, 4, MEMBERS_MOST) and is_integer(seal, 0, 1) and is_integer(audit, 0, 1))
-    check(is_bytes(signer, 0) or (is_bytes(signer, 256) and signer[0] >> 7 and signer[255] & 1))
     check(isinstance(members, list) and MEMBERS_LEAST <= len(members) <= MEMBERS_MOST)
     previous = ""
     for member in members:
@@ -81,4 +72,4 @@ def read_roster(payload: bytes) -> Roster:
         previous = member[0]
     slots = [tuple(slot) for slot in slots]
     members = [tuple(member) for member in members]
-    return Roster(protocol, parameters, slots, coordinator, members, cohort, seal, audit, signer)
+    return Roster(protocol, parameters, slots, coordinator, members, found)

@@ -4,7 +4,6 @@ It runs on the operator's own machine, never beside the broker.
 """
 
 import os
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,8 +11,7 @@ from typing import Any
 
 from agent.crypto import p256
 from agent.crypto.errors import CryptoError
-from agent.joye_libert import blinding, parameters
-from agent.joye_libert.packing import Packing, PackingError
+from agent.protocols import UnknownProtocol
 from agent.protocols.base import policy as policies
 from agent.protocols.base.identity import Policy
 from agent.protocols.base.roster import ROSTER_MOST
@@ -21,12 +19,11 @@ from agent.wire import cbor, envelope, messages, rosters, topics
 from agent.wire import release as releases
 from agent.wire.envelope import Context
 from broker.authority import members as membership
+from broker.coordinator.protocols import registry
+from broker.coordinator.protocols.base import Declaration, RosterError
 from broker.files import alone_in, replace, write_private
 
 ENVELOPE_MOST = 128  # what a COSE_Sign1 adds to its payload, and more
-AUDIT_FROM = 8  # members from which on cohorts compare their roll calls, unless told otherwise
-SUMS = "private-sum"
-QUERIES = ("gossip", "gossip-flood", "gossip-bft")
 
 
 class AuthorityError(Exception):
@@ -197,27 +194,25 @@ class Authority:
         slots: Sequence[tuple[str, int, int]],
         protocol: str,
         parameter_set: str,
-        cohort: int = 32,
-        seal: int = 0,
-        audit: bool | None = None,
-        signer: bytes = b"",
+        **options: Any,
     ) -> tuple[int, bytes]:
         """Sign the next epoch's roster of `group` and return (epoch, signed roster). Raises
         AuthorityError.
 
-        `parameter_set` is the modulus of private sums, or "t" and how many failures a gossip
-        protocol stands. `cohort` is the most members of a cohort, 4 to 64; `seal` is 0 to open each
-        cohort's sum, 1 to open the whole group's only. `audit` tells whether a cohort compares the
-        roll calls it was shown before it answers; if not said, from AUDIT_FROM members on. `signer`
-        is the 256-byte modulus of the coordinator's blind signatures, which gossip-bft needs.
+        What `parameter_set` names, and which `options` there are, is the protocol's
+        (broker/coordinator/protocols/<name>/roster.py); one that is None is as if it was not given.
         """
         with self._alone():
             members = self._members(group)
-            if audit is None:
-                audit = protocol == SUMS and len(members) >= AUDIT_FROM
-            shape = (cohort, seal, int(audit), signer)
+            declaration = _declaration(protocol)
+            given = {name: value for name, value in options.items() if value is not None}
+            for name in given:
+                if name not in declaration.roster.options:
+                    raise AuthorityError(f"{protocol} takes no {name}")
+            part = declaration.roster.make(protocol, len(members), given)
             key = read_public(coordinator)
-            payload = _payload(rosters.Roster(protocol, parameter_set, list(slots), key, members, *shape))
+            roster = rosters.Roster(protocol, parameter_set, list(slots), key, members, part)
+            payload = _payload(roster, declaration)
             entry = self._state["groups"][group]
             epoch = entry["epoch"] = entry["epoch"] + 1
             # The epoch is spent before the roster exists: two rosters of one epoch never do.
@@ -234,35 +229,24 @@ class Authority:
         return members
 
 
-def _payload(roster: rosters.Roster) -> bytes:
+def _declaration(protocol: str) -> Declaration:
+    try:
+        return registry.find(protocol)
+    except UnknownProtocol:
+        raise AuthorityError(f"no protocol is called {protocol!r}") from None
+
+
+def _payload(roster: rosters.Roster, declaration: Declaration) -> bytes:
     """Return what a roster's signature is made of. Raises AuthorityError unless boards and
     coordinator can run with it."""
     try:
         payload = bytes(roster.encode())
-        rosters.read_roster(payload)  # first: what it lets through, the others can compute with
-        _check_protocol(roster)
-    except (parameters.ParameterError, PackingError, messages.MessageError, cbor.CborError) as error:
+        rosters.read_roster(payload)  # first: what it lets through, the protocol can compute with
+        declaration.roster.check(roster)
+    except RosterError as error:
+        raise AuthorityError(error.args[0]) from None
+    except (messages.MessageError, cbor.CborError) as error:
         raise AuthorityError(f"these slots or parameters make no roster: {error}") from None
     if len(payload) > ROSTER_MOST - ENVELOPE_MOST:
         raise AuthorityError("this roster is too large for a board; use fewer slots, members or shorter names")
     return payload
-
-
-def _check_protocol(roster: rosters.Roster) -> None:
-    """Raise AuthorityError, ParameterError or PackingError unless the roster's protocol can run
-    with its parameters."""
-    if roster.protocol == SUMS:
-        packing = Packing(roster.slots, len(roster.members), parameters.load(roster.parameters).bits)
-        blinding.field(packing.bits)
-    elif roster.protocol not in QUERIES:
-        raise AuthorityError(f"no protocol is called {roster.protocol!r}")
-    elif not re.fullmatch("t[1-9]", roster.parameters) or int(roster.parameters[1:]) >= len(roster.members):
-        raise AuthorityError(
-            f"parameters {roster.parameters!r}: t1 to t9 are wanted, how many members may fail, fewer than there are"
-        )
-    if roster.audit and roster.protocol != SUMS:
-        raise AuthorityError(f"{roster.protocol} calls no roll that could be audited")
-    if bool(roster.signer) != (roster.protocol == "gossip-bft"):
-        raise AuthorityError(
-            "gossip-bft needs the modulus of the coordinator's blind signatures, and nothing else does"
-        )

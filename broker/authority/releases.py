@@ -20,8 +20,8 @@ from agent.wire import release, topics
 from agent.wire.envelope import EnvelopeError
 from agent.wire.messages import MessageError
 from broker.authority.authority import Authority
-from broker.coordinator.service import Link
 from broker.files import replace
+from broker.transport.link import Link
 
 WAIT_S = 20.0
 

@@ -10,9 +10,10 @@ from agent.protocols.base.identity import CLOSE_WINDOW, EPSILON_PERIOD, Policy
 from agent.protocols.base.policy import EPSILON_PERIOD_MOST, EPSILON_TOTAL_MOST
 from agent.runtime.update.versions import MANIFEST
 from broker.authority import releases
-from broker.authority.authority import AUDIT_FROM, Authority, AuthorityError
+from broker.authority.authority import Authority, AuthorityError
 from broker.cli.options import AUTHORITY, MILLION, AsJson, AuthorityFolder, BoardName, millionths, show
 from broker.cli.signer import modulus
+from broker.coordinator.protocols.private_sum.roster import AUDIT_FROM, COHORT
 
 authority_app = typer.Typer(help="The offline authority: who is a member, signed.", no_args_is_help=True)
 
@@ -69,8 +70,21 @@ def authority_roster(
     parameters: Annotated[
         str, typer.Option(help="The modulus; with a gossip protocol how many boards may fail: t1, t2 ...")
     ] = "hum-2048",
-    cohort: Annotated[int, typer.Option(help="The most boards that share keys with each other.", min=4, max=64)] = 32,
-    seal: Annotated[Seal, typer.Option(help="What opens: each cohort's sum, or only the whole group's.")] = Seal.COHORT,
+    cohort: Annotated[
+        int | None,
+        typer.Option(
+            help=f"The most boards that share keys with each other; {COHORT} if not said.",
+            min=4,
+            max=64,
+            show_default=False,
+        ),
+    ] = None,
+    seal: Annotated[
+        Seal | None,
+        typer.Option(
+            help="What opens: each cohort's sum, as if not said, or only the whole group's.", show_default=False
+        ),
+    ] = None,
     audit: Annotated[
         bool | None,
         typer.Option(
@@ -89,8 +103,13 @@ def authority_roster(
     if not output.parent.is_dir():
         raise AuthorityError(f"{output.parent} is no folder")
     chosen = [_slot(text) for text in slots]
-    shape = (cohort, list(Seal).index(seal), audit, modulus(statement))
-    epoch, signed = authority.sign_roster(group, coordinator, chosen, protocol, parameters, *shape)
+    options = {
+        "cohort": cohort,
+        "seal": list(Seal).index(seal) if seal else None,
+        "audit": audit,
+        "signer": modulus(statement) if statement else None,
+    }
+    epoch, signed = authority.sign_roster(group, coordinator, chosen, protocol, parameters, **options)
     output.write_bytes(signed)
     show(as_json, {"group": group, "epoch": epoch, "members": len(authority.devices(group)), "roster": str(output)})
 

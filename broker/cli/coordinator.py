@@ -12,7 +12,6 @@ import typer
 
 from broker.authority.authority import read_public
 from broker.cli.options import (
-    MILLION,
     STATE,
     AsJson,
     CertificateAuthority,
@@ -27,8 +26,10 @@ from broker.cli.options import (
 from broker.cli.signer import signer
 from broker.coordinator.home import Home, HomeError
 from broker.coordinator.machine import Machine
+from broker.coordinator.protocols import registry
 from broker.coordinator.schedule import Schedule
-from broker.coordinator.service import Link, Service
+from broker.coordinator.service import Service
+from broker.transport.link import Link
 
 GROUP_COLUMNS = ["group", "epoch", "members", "next_round", "phase", "ready", "wrong", "epsilon_spent"]
 BOARD_COLUMNS = ["device", "age_s", "phase", "masks", "version", "uptime_s", "reset", "rssi_dbm", "links"]
@@ -126,18 +127,19 @@ def coordinator_status(state: StateFolder = STATE, as_json: AsJson = False) -> N
 
 
 def _group(home: Home, machine: Machine) -> dict[str, Any]:
-    place = machine.place
-    last = home.storage.results(place.group, 1)
-    return {
-        "group": place.group,
-        "epoch": place.epoch,
-        "members": len(place.roster.members),
+    scope = machine.scope
+    row = {
+        "group": scope.group,
+        "epoch": scope.epoch,
+        "members": len(scope.roster.members),
         "next_round": machine.next_round,
         "phase": machine.phase,
         "ready": machine.ready_members,
-        "wrong": last[0]["wrong"] if last else [],
-        "epsilon_spent": home.storage.queries.spent(place.group) / MILLION,
     }
+    for declaration in registry.declarations():  # all: a group may have run another protocol before
+        if declaration.status:
+            row |= home.storage.read(declaration.status, scope.group)
+    return row
 
 
 def _boards(home: Home) -> list[dict[str, Any]]:

@@ -12,7 +12,6 @@ import typer
 from sqlalchemy.exc import SQLAlchemyError
 
 from agent.crypto import accelerate
-from agent.wire import coordination
 from broker.authority import releases
 from broker.authority.authority import Authority, AuthorityError
 from broker.cli.authority import authority_app
@@ -21,9 +20,8 @@ from broker.cli.options import AUTHORITY, STATE, AsJson, AuthorityFolder, StateF
 from broker.cli.query import QueryError, query
 from broker.cli.release import release_app
 from broker.coordinator.home import Home, HomeError
+from broker.coordinator.protocols import registry
 from broker.deploy.mosquitto import configuration
-
-STATUS = {coordination.COMPLETE: "complete", coordination.INCOMPLETE: "incomplete", coordination.INVALID: "invalid"}
 
 app = typer.Typer(help="Hum: private sums from sensor boards over MQTT.", no_args_is_help=True, add_completion=False)
 app.add_typer(authority_app, name="authority")
@@ -59,9 +57,10 @@ def result(
 ) -> None:
     """Show the last rounds' sums, and whose readings are missing from each. Only a complete round
     has a sum."""
-    rows = []
-    for row in Home(state).storage.results(group, last):
-        rows.append({**row, "status": STATUS[row["status"]], "latency_ms": round(row["latency_ms"], 1)})
+    storage = Home(state).storage
+    read = [one.results for one in registry.declarations() if one.results]
+    rows = [row for results in read for row in storage.read(results, group, last)]
+    rows = sorted(rows, key=lambda row: float(row["closed_at"]))[-last:]
     if as_json:
         for row in rows:
             print(json.dumps(row))

@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from agent.wire import topics
-from broker.coordinator.service import Link
 from broker.deploy.mosquitto import configuration
+from broker.transport.link import Link
 
 AuthorityFolder = Annotated[Path, typer.Option("--dir", help="The authority's folder. Keep it offline.")]
 StateFolder = Annotated[Path, typer.Option("--state", help="The coordinator's folder.")]

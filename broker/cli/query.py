@@ -14,7 +14,8 @@ from agent.wire.queries import EPSILON_MOST, PERIOD_LEAST, PERIOD_MOST, read_que
 from broker.cli.options import MILLION, STATE, AsJson, StateFolder, millionths, show
 from broker.coordinator.home import Home
 from broker.coordinator.machine import Machine
-from broker.coordinator.protocols.gossip.queries import COMPLETE, OVER, Request
+from broker.coordinator.protocols.gossip import queries
+from broker.coordinator.protocols.gossip.records import COMPLETE, OVER, Request
 from broker.coordinator.schedule import Schedule
 
 POLL_S = 0.05
@@ -92,7 +93,7 @@ def _noise(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check_group(machines: list[Machine], group: str, slot: str) -> None:
-    known = {machine.place.group: machine.place.roster for machine in machines}
+    known = {machine.scope.group: machine.scope.roster for machine in machines}
     if group not in known:
         raise QueryError(f"no group is called {group}; known are: {', '.join(sorted(known)) or 'none'}")
     roster = known[group]
@@ -143,11 +144,11 @@ def _noise_of(epsilon: float) -> int:
 def _answered(home: Home, request: Request, timeout: float) -> dict[str, Any]:
     """Hand the request to the coordinator and return what is known of it once it has an answer.
     Raises QueryError."""
-    number = home.storage.queries.ask(request)
+    number = home.storage.write(queries.ask, request)
     try:
         row = _wait(home, number, timeout)
     finally:  # after Ctrl-C too: an answer that nobody awaits would cost the boards of their budget
-        home.storage.queries.give_up(number)
+        home.storage.write(queries.give_up, number)
     if row["status"] != COMPLETE:
         raise QueryError(f"the query is {row['status']}: {row['reason']}")
     return row
@@ -156,7 +157,7 @@ def _answered(home: Home, request: Request, timeout: float) -> dict[str, Any]:
 def _wait(home: Home, number: int, timeout: float) -> dict[str, Any]:
     deadline = time.monotonic() + timeout
     while True:
-        row = home.storage.queries.row(number)
+        row = home.storage.read(queries.row, number)
         if row["status"] in OVER:
             return row
         if time.monotonic() >= deadline:

@@ -8,8 +8,8 @@ import typer
 
 from broker.authority.authority import AuthorityError
 from broker.cli.options import STATE, AsJson, StateFolder, show
-from broker.coordinator.home import Home
-from broker.coordinator.protocols.gossip.blind_signer import BlindSignerError, read_statement
+from broker.coordinator.home import Home, HomeError
+from broker.coordinator.protocols.gossip.blind_signer import BlindSigner, BlindSignerError, read_statement
 from broker.files import replace
 
 STATEMENT_MOST = 8192  # bytes of a file
@@ -22,16 +22,16 @@ def signer(
 ) -> None:
     """Make the key of gossip-bft's blind signatures, if there is none, and write what the authority
     wants of it."""
-    made = Home(state).signer()
+    try:
+        made = BlindSigner(Home(state).folder)
+    except BlindSignerError as error:
+        raise HomeError(error.args[0]) from None
     replace(output, (made.statement().hex() + "\n").encode())
     show(as_json, {"signer": made.modulus.hex()[:16], "statement": str(output)})
 
 
-def modulus(path: Path | None) -> bytes:
-    """Return the modulus in the statement in a file, b"" for no file. Raises AuthorityError unless
-    its proof holds."""
-    if path is None:
-        return b""
+def modulus(path: Path) -> bytes:
+    """Return the modulus in the statement in a file. Raises AuthorityError unless its proof holds."""
     try:
         with path.open("rb") as file:
             return read_statement(bytes.fromhex(file.read(STATEMENT_MOST).decode("ascii")))

@@ -12,19 +12,14 @@ from typing import IO
 
 from agent.crypto import p256
 from agent.crypto.errors import CryptoError
-from agent.joye_libert.packing import PackingError
-from agent.joye_libert.parameters import ParameterError
 from agent.protocols import UnknownProtocol
 from agent.wire import messages, rosters, topics
 from agent.wire.envelope import Context, Envelope, EnvelopeError
-from broker.authority.authority import AuthorityError, read_public
-from broker.coordinator.actions import Saved
 from broker.coordinator.machine import Machine
 from broker.coordinator.protocols import registry
-from broker.coordinator.protocols.gossip.blind_signer import BlindSigner, BlindSignerError
-from broker.coordinator.protocols.gossip.machine import Gossip
+from broker.coordinator.protocols.base import Declaration, RosterError, Workplace
 from broker.coordinator.schedule import Schedule
-from broker.coordinator.scope import Place
+from broker.coordinator.scope import Scope
 from broker.files import replace, write_private
 from broker.storage.migrations import StorageError
 from broker.storage.storage import Storage
@@ -37,30 +32,30 @@ class HomeError(Exception):
 
 
 class Home:
-    """An opened folder. `public` is the coordinator's key as hexadecimal, `result_key` 16 bytes."""
+    """An opened `folder`. `public` is the coordinator's key as hexadecimal, `result_key` 16 bytes."""
 
     def __init__(self, folder: Path) -> None:
         """Open the folder. Raises HomeError."""
         try:
-            self._private = (folder / "coordinator.key").read_bytes()
+            private = (folder / "coordinator.key").read_bytes()
             result_key = (folder / "result.key").read_text()
             settings = (folder / "coordinator.json").read_text()
         except (OSError, ValueError):
             raise HomeError(f"no coordinator in {folder}; make one with `hum coordinator init`") from None
         try:
             self.result_key = bytes.fromhex(result_key)
-            self.public = p256.public_key(self._private).hex()
+            self.public = p256.public_key(private).hex()
             self.deployment, self._authority = _read_settings(settings)
-        except (ValueError, KeyError, TypeError, CryptoError, AuthorityError):
+        except (ValueError, KeyError, TypeError, CryptoError):
             raise HomeError(f"the files in {folder} are damaged; restore them from a copy") from None
         if len(self.result_key) != 16:
             raise HomeError(f"{folder / 'result.key'} is damaged; restore it from a copy")
         try:
-            self.storage = Storage(folder / "coordinator.db")
+            self.storage = Storage(folder / "coordinator.db", registry.schemas())
         except StorageError as error:
             raise HomeError(f"{folder}: {error}") from None
-        self._folder = folder
-        self._signer: BlindSigner | None = None
+        self.folder = folder
+        self._workplace = Workplace(private, self.result_key, folder)
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -70,16 +65,16 @@ class Home:
         Raises HomeError if another does already. kill -9 leaves nothing locked.
         """
         deadline = time.monotonic() + LOCK_S
-        with (self._folder / "coordinator.lock").open("w") as file:
+        with (self.folder / "coordinator.lock").open("w") as file:
             while not _locked(file, fcntl.LOCK_EX):
                 if time.monotonic() >= deadline:
-                    raise HomeError(f"another process runs the coordinator in {self._folder}")
+                    raise HomeError(f"another process runs the coordinator in {self.folder}")
                 time.sleep(LOCK_S / 20)
             yield
 
     def is_running(self) -> bool:
         """Tell whether a process runs this coordinator."""
-        with (self._folder / "coordinator.lock").open("w") as file:
+        with (self.folder / "coordinator.lock").open("w") as file:
             return not _locked(file, fcntl.LOCK_SH)
 
     @staticmethod
@@ -99,48 +94,38 @@ class Home:
 
     def adopt(self, group: str, signed: bytes) -> int:
         """Check a signed roster and keep it; return its epoch. Raises HomeError."""
-        place = self._place(group, signed)
+        scope = self._scope(group, signed)
         for known, epoch, kept in self.storage.rosters():
-            if known == group and (place.epoch < epoch or (place.epoch == epoch and kept != signed)):
-                raise HomeError(f"the roster of {group} is of epoch {place.epoch}; epoch {epoch} is known already")
+            if known == group and (scope.epoch < epoch or (scope.epoch == epoch and kept != signed)):
+                raise HomeError(f"the roster of {group} is of epoch {scope.epoch}; epoch {epoch} is known already")
         # What no machine can be made of is refused now, not at each start.
-        self._machine(place, Schedule(1, 1, 0), Saved())
-        self.storage.keep_roster(group, place.epoch, signed)
-        return place.epoch
+        self._machine(scope, Schedule(1, 1, 0))
+        self.storage.keep_roster(group, scope.epoch, signed)
+        return scope.epoch
 
     def machines(self, schedule: Schedule) -> list[Machine]:
         """Return a machine for the latest roster of each group, restored from the database. Raises
         HomeError."""
         made: list[Machine] = []
-        for group, epoch, signed in self.storage.rosters():
-            place = self._place(group, signed)
-            made.append(self._machine(place, schedule, self.storage.saved(group, epoch)))
+        for group, _, signed in self.storage.rosters():
+            made.append(self._machine(self._scope(group, signed), schedule))
         return made
 
-    def _machine(self, place: Place, schedule: Schedule, saved: Saved) -> Machine:
+    def _machine(self, scope: Scope, schedule: Schedule) -> Machine:
+        declaration = self._declaration(scope)
+        saved = self.storage.read(declaration.saved, scope.group, scope.epoch)
         try:
-            machine = registry.load(place.roster.protocol)(place, self._private, self.result_key, schedule, saved)
+            return declaration.make(scope, self._workplace, schedule, saved)
+        except RosterError as error:
+            raise HomeError(f"the roster of {scope.group} is of no use: {error}") from None
+
+    def _declaration(self, scope: Scope) -> Declaration:
+        try:
+            return registry.find(scope.roster.protocol)
         except UnknownProtocol as error:
-            raise HomeError(f"the roster of {place.group} names the protocol {error}, which is unknown here") from None
-        except (ParameterError, PackingError, CryptoError) as error:
-            raise HomeError(f"the roster of {place.group} is of no use: {error}") from None
-        if place.roster.signer and isinstance(machine, Gossip):
-            machine.signer = self.signer()
-            if machine.signer.modulus != place.roster.signer:
-                raise HomeError(f"the roster of {place.group} names another signer of tuples")
-        return machine
+            raise HomeError(f"the roster of {scope.group} names the protocol {error}, which is unknown here") from None
 
-    def signer(self) -> BlindSigner:
-        """Return what signs the tuples of gossip-bft; its key is made when it is first asked for.
-        Raises HomeError."""
-        if self._signer is None:
-            try:
-                self._signer = BlindSigner(self._folder)
-            except BlindSignerError as error:
-                raise HomeError(error.args[0]) from None
-        return self._signer
-
-    def _place(self, group: str, signed: bytes) -> Place:
+    def _scope(self, group: str, signed: bytes) -> Scope:
         try:
             parsed = Envelope(signed)
             context = Context(self.deployment, "roster", group, parsed.epoch, 0, "authority", "")
@@ -151,7 +136,7 @@ class Home:
             ) from None
         if roster.coordinator.hex() != self.public:
             raise HomeError(f"the roster of {group} names another coordinator; sign it for the key {self.public}")
-        return Place(self.deployment, group, parsed.epoch, parsed.digest(context), signed, roster)
+        return Scope(self.deployment, group, parsed.epoch, parsed.digest(context), signed, roster)
 
 
 def _locked(file: IO[str], kind: int) -> bool:
@@ -168,4 +153,6 @@ def _read_settings(text: str) -> tuple[str, bytes]:
     deployment = settings["deployment"]
     if not topics.valid_name(deployment):
         raise ValueError("deployment")
-    return deployment, read_public(settings["authority"])
+    authority = bytes.fromhex(settings["authority"])
+    p256.ecdh((1).to_bytes(32, "big"), authority)  # checks length, range and that the point is on the curve
+    return deployment, authority

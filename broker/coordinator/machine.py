@@ -1,9 +1,9 @@
 """What the coordinator's process asks of a machine, whatever its protocol."""
 
-from typing import Protocol
+from typing import Any, Protocol
 
 from broker.coordinator.actions import Action
-from broker.coordinator.scope import Place
+from broker.coordinator.scope import Scope
 
 
 class Machine(Protocol):
@@ -14,7 +14,7 @@ class Machine(Protocol):
     `ready_members` how many could take part in it.
     """
 
-    place: Place
+    scope: Scope
     refused: dict[str, int]
 
     @property
@@ -37,4 +37,6 @@ class Machine(Protocol):
 
     def tick(self, now: float) -> list[Action]: ...
 
-    def prepare(self) -> None: ...
+    def prepare(self) -> list[Action]: ...
+
+    def computed(self, key: tuple[str, int, int], outcome: Any, now: float) -> list[Action]: ...

@@ -1,4 +1,4 @@
-"""Where a coordinator's machine works, and the names that follow from it."""
+"""What a coordinator's machine works for, and the names that follow from it."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from agent.wire.envelope import Context
 
 
 @dataclass(frozen=True)
-class Place:
+class Scope:
     """The roster as signed, and what authenticating it gave."""
 
     deployment: str

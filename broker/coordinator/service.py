@@ -3,77 +3,80 @@
 import asyncio
 import contextlib
 import logging
-import socket
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import aiomqtt
 from sqlalchemy.exc import SQLAlchemyError
 
 from agent.wire import coordination, messages, topics
-from broker.coordinator.actions import Action, CloseRound, Publish, Record
+from broker.coordinator.actions import Action, Compute, Publish
+from broker.coordinator.commits import Commits
 from broker.coordinator.machine import Machine
-from broker.coordinator.protocols.gossip.machine import Gossip
-from broker.coordinator.protocols.gossip.queries import REFUSED, CloseQuery
-from broker.coordinator.upload_filter import KINDS
-from broker.storage.storage import Storage
+from broker.coordinator.powers import Powers
+from broker.coordinator.protocols import registry
+from broker.coordinator.protocols.base import Declaration, Requests
+from broker.storage.storage import Health, Storage
+from broker.transport.link import Link
 
 log = logging.getLogger("hum.coordinator")
 
 TICK_S = 0.05
-# Small packets follow each other here; Nagle's algorithm would hold each for the other side's
-# delayed acknowledgement.
-NO_DELAY = ((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),)
 RECONNECT_S = 1.0
 HEALTH_S = 10.0  # between two records of what boards said of their health
-
-
-@dataclass(frozen=True)
-class Link:
-    """Where the broker is, and as whom to go there."""
-
-    host: str
-    port: int
-    username: str | None
-    password: str | None
-    ca: str | None
-
-    def client(self, identifier: str, **options: Any) -> aiomqtt.Client:
-        """Return a client that is not connected yet; `options` are aiomqtt's own."""
-        return aiomqtt.Client(
-            self.host,
-            self.port,
-            username=self.username,
-            password=self.password,
-            identifier=identifier,
-            tls_params=aiomqtt.TLSParameters(ca_certs=self.ca) if self.ca else None,
-            socket_options=NO_DELAY,
-            **options,
-        )
+COMMIT_S = 30.0  # for what waits to be made durable when the process ends
+LAST_S = 30.0  # for what is said last to leave
 
 
 class Service:
-    """Runs `machines`, one a group, until all are finished or it is cancelled."""
+    """Runs `machines`, one a group, until all are finished or it is cancelled.
+
+    Nothing long is done on the event loop: `powers` compute, and one thread writes to the database.
+    """
 
     def __init__(self, deployment: str, machines: Sequence[Machine], storage: Storage, link: Link) -> None:
         self._deployment = deployment
-        self._machines = {machine.place.group: machine for machine in machines}
+        self._machines = {machine.scope.group: machine for machine in machines}
         self._storage = storage
         self._link = link
+        self._powers = Powers()
+        self._commits = Commits(storage, self._say)
         self._refused: Counter[str] = Counter()
-        self._counted: Counter[str] = Counter()
+        self._counted: dict[str, Counter[str]] = {}  # by group, "" for none
         self._outbox: asyncio.Queue[Publish] = asyncio.Queue()
-        self._members = {name for machine in machines for name in machine.place.roster.names()}
-        self._health: dict[str, tuple[float, dict[str, object]]] = {}
+        self._members = {name for machine in machines for name in machine.scope.roster.names()}
+        self._health: Health = {}
         self._health_due = 0.0
+        self._jobs: set[asyncio.Task[None]] = set()
+        self._failed_job = asyncio.Event()
 
     async def run(self) -> None:
         """Connect, serve, and connect again when the link is lost. Raises SQLAlchemyError or
-        sqlite3.Error when a database fails."""
+        sqlite3.Error when a database fails, and what a job raises. What machines have recorded is
+        durable on return, also if this is cancelled."""
+        commits = asyncio.create_task(self._commits.run())
+        others = [asyncio.create_task(work) for work in (self._keep_linked(), self._watch_jobs())]
+        done: set[asyncio.Task[None]] = set()
+        try:
+            done, _ = await asyncio.wait([commits, *others], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (*others, *self._jobs):
+                task.cancel()
+            await asyncio.gather(*others, *self._jobs, return_exceptions=True)
+            self._powers.close()
+            self._commits.end()
+            await asyncio.wait([commits], timeout=COMMIT_S)
+            failed = commits.exception() if commits.done() else None
+            if failed and not done:  # it was cancelled, and that is not all there is to say
+                log.error("not recorded: %s", failed)
+        if not commits.done():
+            raise TimeoutError(f"the database has not taken what was recorded within {COMMIT_S:g} s")
+        for task in (commits, *done):
+            task.result()
+
+    async def _keep_linked(self) -> None:
         failure: SQLAlchemyError | sqlite3.Error | None = None
         while failure is None:
             try:
@@ -109,12 +112,14 @@ class Service:
         return all(machine.finished for machine in self._machines.values())
 
     async def _serve(self, client: aiomqtt.Client) -> None:
-        for levels in (*(f"g/+/up/+/{kind}" for kind in KINDS), "dev/+/state"):
+        kinds = {kind for declaration in registry.declarations() for kind in declaration.uploads}
+        for levels in (*(f"g/+/up/+/{kind}" for kind in sorted(kinds)), "dev/+/state"):
             await client.subscribe(f"hum/v1/{self._deployment}/{levels}", qos=1)
         await client.subscribe(f"hum/v1/{self._deployment}/dev/+/diag", qos=0)
         await client.publish(topics.coordinator_state(self._deployment), messages.presence(True), qos=1, retain=True)
         self._outbox = asyncio.Queue()
-        self._each(lambda machine: machine.link_up(time.monotonic()))
+        for machine in self._machines.values():
+            self._perform(machine, machine.link_up(time.monotonic()))
         tasks = [asyncio.create_task(work) for work in (self._read(client), self._write(client), self._tick())]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -133,34 +138,46 @@ class Service:
         """Let time pass for the machines until all are finished and what they said is sent."""
         while not self._finished():
             self._hear_requests()
-            self._each(lambda machine: machine.tick(time.monotonic()))
-            self._commit([])
-            self._note_health()
             for machine in self._machines.values():
-                machine.prepare()
+                self._perform(machine, machine.tick(time.monotonic()))
+                self._perform(machine, machine.prepare())
+                await asyncio.sleep(0)  # what boards sent meanwhile is not kept waiting by all groups at once
+            self._count_refusals()
+            self._note_health()
             await asyncio.sleep(TICK_S)
-        self._commit([])
+        self._count_refusals()
         self._health_due = 0.0
         self._note_health()
-        await self._outbox.join()
+        await self._commits.idle()  # or run() ends because a commit failed
+        try:
+            await asyncio.wait_for(self._outbox.join(), LAST_S)
+        except TimeoutError:
+            raise aiomqtt.MqttError(f"what was said last has not left within {LAST_S:g} s") from None
 
     def _hear_requests(self) -> None:
-        """Give what `hum query`, another process, has asked to the machines."""
-        waiting = self._storage.queries.waiting()
-        askable = {group: machine for group, machine in self._machines.items() if isinstance(machine, Gossip)}
-        for group, machine in askable.items():
-            machine.ask([request for request in waiting if request.group == group])
-        unknown = [request for request in waiting if request.group not in askable]
-        if unknown:
-            self._commit([CloseQuery(request.id, REFUSED, "unknown-group") for request in unknown])
+        """Give what another process has asked, through the database, to the machines."""
+        for declaration in registry.declarations():
+            if declaration.requests:
+                self._hand(declaration, declaration.requests)
 
-    def _each(self, event: Callable[[Machine], list[Action]]) -> None:
-        for machine in self._machines.values():
-            self._perform(event(machine))
+    def _hand(self, declaration: Declaration, requests: Requests) -> None:
+        waiting = self._storage.read(requests.waiting)
+        machines = {
+            group: machine
+            for group, machine in self._machines.items()
+            if machine.scope.roster.protocol in declaration.serves
+        }
+        for group, machine in machines.items():
+            requests.give(machine, [request for request in waiting if request.group == group])
+        unknown = [request for request in waiting if request.group not in machines]
+        if unknown:
+            self._commits.put([requests.refuse(request) for request in unknown])
 
     async def _read(self, client: aiomqtt.Client) -> None:
         async for message in client.messages:
-            self._perform(self._route(str(message.topic), message.payload))
+            self._route(str(message.topic), message.payload)
+            await self._commits.room()
+            await asyncio.sleep(0)  # a queue that is not empty lets nobody else run
 
     async def _write(self, client: aiomqtt.Client) -> None:
         while True:
@@ -171,7 +188,7 @@ class Service:
             for _ in batch:
                 self._outbox.task_done()
 
-    def _route(self, topic: str, payload: object) -> list[Action]:
+    def _route(self, topic: str, payload: object) -> None:
         """Give a message to the machine of its group; a board's presence to all, for it names no
         group."""
         now = time.monotonic()
@@ -181,19 +198,19 @@ class Service:
                     online = coordination.read_presence(payload)
                 except messages.MessageError as error:
                     self._refused[error.args[0]] += 1
-                    return []
-                return [
-                    action for machine in self._machines.values() for action in machine.presence(device, online, now)
-                ]
+                    return
+                for machine in self._machines.values():
+                    self._perform(machine, machine.presence(device, online, now))
             case [self._deployment, "dev", device, "diag"], bytes():
                 self._hear_of_health(device, payload)
             case [self._deployment, "g", group, "up", device, kind], bytes():
                 if group in self._machines:
-                    return self._machines[group].message(device, kind, payload, now)
-                self._refused["unknown-group"] += 1
+                    machine = self._machines[group]
+                    self._perform(machine, machine.message(device, kind, payload, now))
+                else:
+                    self._refused["unknown-group"] += 1
             case _:
                 self._refused["wrong-topic"] += 1
-        return []
 
     def _hear_of_health(self, device: str, payload: bytes) -> None:
         """Diagnostics are not authenticated: of members only, the last of each, and they steer
@@ -206,48 +223,74 @@ class Service:
         except messages.MessageError as error:
             self._refused[error.args[0]] += 1
             return
-        report: dict[str, Any] = {"phase": phase, "done": done, "total": total, "masks": masks, "heap_free": heap_free}
+        report: dict[str, object] = {
+            "phase": phase,
+            "done": done,
+            "total": total,
+            "masks": masks,
+            "heap_free": heap_free,
+        }
         report |= health
-        if "reset" in report:
-            report["reset"] = coordination.RESETS[report["reset"]]
+        if isinstance(reset := health.get("reset"), int):
+            report["reset"] = coordination.RESETS[reset]
         self._health[device] = (time.time(), report | {"refused": refused})
 
     def _note_health(self) -> None:
         if self._health and time.monotonic() >= self._health_due:
-            self._storage.note_health(self._health)
+            self._commits.note_health(self._health)
             self._health = {}
             self._health_due = time.monotonic() + HEALTH_S
 
-    def _perform(self, actions: list[Action]) -> None:
+    def _perform(self, machine: Machine, actions: list[Action]) -> None:
         """Records first, in one durable transaction; then, and only then, what is published because
-        of them.
+        of them (commits.py). What is to be computed begins at once.
 
         What a lost link keeps from being published is not lost: link_up() repeats what is retained,
         and a board that has no receipt repeats its contribution and is answered again.
         """
-        records: list[Record] = [action for action in actions if not isinstance(action, Publish)]
-        if records:
-            self._commit(records)
-        for record in records:
-            if isinstance(record, CloseRound) and record.wrong:
-                log.warning("round %d of %s: wrong shares of %s", record.round, record.group, ", ".join(record.wrong))
+        said = [action for action in actions if not isinstance(action, Compute)]
+        if said:
+            self._commits.put(said, self._new_refusals(machine.scope.group, machine.refused))
         for action in actions:
-            if isinstance(action, Publish):
-                self._outbox.put_nowait(action)
+            if isinstance(action, Compute):
+                job = asyncio.create_task(self._compute(machine, action))
+                self._jobs.add(job)
+                job.add_done_callback(self._ended)
 
-    def _commit(self, records: list[Record]) -> None:
-        """Record, with the refusals since the last time. A refusal alone waits for the next tick: a
-        flood of bad input costs one transaction a tick, not one a message."""
-        refusals = self._new_refusals()
-        if records or refusals:
-            self._storage.commit(records, refusals)
+    async def _compute(self, machine: Machine, wanted: Compute) -> None:
+        outcome = await self._powers.run(wanted.job, wanted.seconds)
+        self._perform(machine, machine.computed(wanted.key, outcome, time.monotonic()))
 
-    def _new_refusals(self) -> dict[str, int]:
-        total = Counter(self._refused)
-        for machine in self._machines.values():
-            total.update(machine.refused)
-        new = total - self._counted
-        self._counted = total
+    def _ended(self, job: "asyncio.Task[None]") -> None:
+        if job.cancelled() or job.exception() is None:
+            self._jobs.discard(job)
+        else:
+            self._failed_job.set()
+
+    async def _watch_jobs(self) -> None:
+        """Wait for a job that fails, and raise what it raised."""
+        await self._failed_job.wait()
+        for job in self._jobs:
+            if job.done():
+                job.result()
+
+    def _say(self, action: Publish) -> None:
+        self._outbox.put_nowait(action)
+
+    def _count_refusals(self) -> None:
+        """Record the refusals since the last time. A refusal alone waits for the next tick: a flood
+        of bad input costs one transaction a tick, not one a message."""
+        new = Counter(self._new_refusals("", self._refused))
+        for group, machine in self._machines.items():
+            new.update(self._new_refusals(group, machine.refused))
+        if new:
+            self._commits.put([], new)
+
+    def _new_refusals(self, group: str, refused: Mapping[str, int]) -> dict[str, int]:
+        """Return what was refused of a group, or of none, since this was asked last."""
+        new = Counter(refused) - self._counted.get(group, Counter())
+        if new:
+            self._counted[group] = Counter(refused)
         for reason, count in new.items():
             log.warning("refused %d: %s", count, reason)
         return dict(new)

@@ -8,10 +8,7 @@ from hashlib import sha256
 from agent.wire import messages
 from agent.wire.envelope import Envelope, EnvelopeError
 from broker.coordinator.actions import Action
-from broker.coordinator.scope import Place
-
-KINDS = ("ready", "contribution", "answer", "aggregate", "blind")  # a group's protocol takes some of them
-UPLOAD_MOST = 2048
+from broker.coordinator.scope import Scope
 
 
 class Refused(Exception):
@@ -28,15 +25,17 @@ class Upload:
     digest: bytes
 
 
-class Gate:
-    """Hands each upload, of `most` bytes at most, to the one of `takers` for its kind. A taker that
-    does not take it raises Refused, EnvelopeError or MessageError. `refused` counts refusals by
-    named reason."""
+class UploadFilter:
+    """Hands each upload to the one of `takers` for its kind, of which `most` says how many bytes it
+    may have. A taker that does not take it raises Refused, EnvelopeError or MessageError. `refused`
+    counts refusals by named reason."""
 
-    def __init__(self, place: Place, takers: Mapping[str, Callable[[Upload], list[Action]]], most: int) -> None:
+    def __init__(
+        self, scope: Scope, takers: Mapping[str, Callable[[Upload], list[Action]]], most: Mapping[str, int]
+    ) -> None:
         self.refused: dict[str, int] = {}
-        self._epoch = place.epoch
-        self._members = frozenset(place.roster.names())
+        self._epoch = scope.epoch
+        self._members = frozenset(scope.roster.names())
         self._takers = takers
         self._most = most
 
@@ -46,7 +45,7 @@ class Gate:
         try:
             if kind not in self._takers:
                 raise Refused("wrong-topic")
-            return self._takers[kind](self._read(device, payload))
+            return self._takers[kind](self._read(device, payload, self._most[kind]))
         except (Refused, EnvelopeError, messages.MessageError) as error:
             self.refuse(error.args[0])
             return None
@@ -55,10 +54,10 @@ class Gate:
         """Count one refusal."""
         self.refused[reason] = self.refused.get(reason, 0) + 1
 
-    def _read(self, device: str, payload: bytes) -> Upload:
+    def _read(self, device: str, payload: bytes, most: int) -> Upload:
         if device not in self._members:
             raise Refused("not-a-member")
-        if len(payload) > self._most:
+        if len(payload) > most:
             raise Refused("oversized")
         envelope = Envelope(payload)
         if envelope.epoch != self._epoch:

@@ -1,59 +1,84 @@
-"""The form of the database file, and how one of an older form gets the present one. PRAGMA
-user_version tells it.
+"""Brings a database file to the tables that this program writes.
 
-Form 3 lacks the table of queries, form 4 in it the columns of noise: both are added. A file of
-another form is refused.
+PRAGMA user_version tells the form of the file. In form 6 the table `versions` has a number for the
+tables of each schema; in forms 3 to 5 one number stood for all of them, and each schema says what it
+meant (broker/storage/schema.py). A file of another form is refused, as are tables of a version that
+is not known yet.
 """
 
-from sqlalchemy import Connection, Engine, inspect
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, Engine, inspect, select
+from sqlalchemy.dialects.sqlite import insert
 
 from broker.storage import tables
+from broker.storage.schema import Schema
 
-FORM = 5
-WITHOUT_NOISE = 4
-WITHOUT_QUERIES = 3
+FORM = 6
+OLD_FORMS = (3, 4, 5)
 
 
 class StorageError(Exception):
     """The database is of no use to this version. args[0] says why."""
 
 
-def bring_up(engine: Engine) -> None:
-    """Make what is missing of the tables, all at once. Raises StorageError for a form that is
-    unknown; the file is then as it was."""
+def bring_up(engine: Engine, schemas: Sequence[Schema]) -> None:
+    """Make what is missing of the tables, and bring older ones up, all at once. Raises StorageError
+    for what is unknown; the file is then as it was."""
+    wanted = {schema.name: schema.version for schema in schemas}
     with engine.connect() as connection:
-        if _form(connection) == FORM and _missing(connection) == set():
+        if _is_as_wanted(connection, schemas, wanted):
             return
         connection.exec_driver_sql("BEGIN IMMEDIATE")  # two processes may both find an old file
         form = _form(connection)
-        if form not in (FORM, WITHOUT_NOISE, WITHOUT_QUERIES) and inspect(connection).get_table_names():
+        if form not in (FORM, *OLD_FORMS) and inspect(connection).get_table_names():
             raise StorageError(
                 f"the database is of form {form}, and this version reads form {FORM}; "
                 "move it away, and sign the next roster for the coordinator to begin anew"
             )
-        if form == WITHOUT_NOISE:
-            _add_noise(connection)
-        tables.metadata.create_all(connection)
+        known = _versions(connection, schemas)
+        for schema in schemas:
+            _bring_up(connection, schema, known.get(schema.name))
+        for name, version in wanted.items():
+            row = insert(tables.versions).values(schema=name, version=version)
+            connection.execute(row.on_conflict_do_update(index_elements=["schema"], set_={"version": version}))
         connection.exec_driver_sql(f"PRAGMA user_version={FORM}")
         connection.commit()
+
+
+def _is_as_wanted(connection: Connection, schemas: Sequence[Schema], wanted: dict[str, int]) -> bool:
+    if _form(connection) != FORM or _missing(connection, schemas):
+        return False
+    return wanted.items() <= _versions(connection, schemas).items()
+
+
+def _bring_up(connection: Connection, schema: Schema, found: int | None) -> None:
+    """Bring up the tables of one schema, of which the file has the version `found`, if any."""
+    if found is not None and not 1 <= found <= schema.version:
+        raise StorageError(
+            f"the tables of {schema.name} are of version {found}, and this program knows version {schema.version}; "
+            "run the program that made them"
+        )
+    if found is not None:
+        for migrate in schema.migrations[found - 1 :]:
+            migrate(connection)
+    schema.metadata.create_all(connection)
 
 
 def _form(connection: Connection) -> int:
     return int(connection.exec_driver_sql("PRAGMA user_version").scalar() or 0)
 
 
-def _missing(connection: Connection) -> set[str]:
-    return set(tables.metadata.tables) - set(inspect(connection).get_table_names())
+def _versions(connection: Connection, schemas: Sequence[Schema]) -> dict[str, int]:
+    """Return the versions that the file has, by the names of schemas."""
+    form = _form(connection)
+    if form != FORM:
+        return {schema.name: schema.forms[form] for schema in schemas if form in schema.forms}
+    if not inspect(connection).has_table(tables.versions.name):
+        return {}
+    return {row.schema: row.version for row in connection.execute(select(tables.versions))}
 
 
-def _add_noise(connection: Connection) -> None:
-    """Add the columns of noise to the table of queries, those that are missing: an earlier version
-    may have been killed in between."""
-    found = inspect(connection)
-    if not found.has_table(tables.queries.name):
-        return
-    known = {column["name"] for column in found.get_columns(tables.queries.name)}
-    for column in tables.noise_columns():
-        if column.name not in known:
-            default = "NOT NULL DEFAULT 0" if column.server_default is not None else ""
-            connection.exec_driver_sql(f"ALTER TABLE queries ADD COLUMN {column.name} INTEGER {default}")
+def _missing(connection: Connection, schemas: Sequence[Schema]) -> set[str]:
+    wanted = {name for schema in schemas for name in schema.metadata.tables}
+    return wanted - set(inspect(connection).get_table_names())

@@ -30,7 +30,8 @@ class Board:
     watchdog_off: str  # what stops a watchdog that the application left running, while files are copied
 
     def is_chip(self, machine: str) -> bool:
-        """Tell whether `machine`, a board's sys.implementation._machine, names this board's chip."""
+        """Tell whether `machine`, a board's sys.implementation._machine, names this board's
+        chip."""
         words = machine.rpartition(" with ")[2].split()
         return bool(words) and _plain(words[0]) == _plain(self.chip)
 

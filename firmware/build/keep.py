@@ -1,7 +1,8 @@
-"""What code outside of the agent looks for in it on a board, by name. The build must not lose or rename it.
+"""What code outside of the agent looks for in it on a board, by name. The build must not lose or
+rename it.
 
-An entry is a module, or a module and a name that it defines: "agent.runtime.main:main". The modules are
-where the search for what a board needs begins: nothing else is compiled but what they import.
+An entry is a module, or a module and a name that it defines: "agent.runtime.main:main". The modules
+are where the search for what a board needs begins: nothing else is compiled but what they import.
 """
 
 import symtable

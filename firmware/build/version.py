@@ -20,7 +20,8 @@ MAIN = Path(__file__).parent.parent / "onboard" / "main.py"
 
 @dataclass(frozen=True)
 class Built:
-    """What is in the folder now. `changed` is False where it was there before, under that version."""
+    """What is in the folder now. `changed` is False where it was there before, under that
+    version."""
 
     version: int
     files: int
@@ -31,10 +32,11 @@ class Built:
 def build(
     board: Board, target: Path, authority: Authority, version: int | None, progress: Callable[[int, int], None]
 ) -> Built:
-    """Compile and sign the application into the folder `target`, which is replaced when all is done.
+    """Compile and sign the application into the folder `target`, which is replaced when all is
+    done.
 
-    Without `version` it is one more than the last that was signed, but for the same files again that are there already.
-    Raises FirmwareError, CompileError, AuthorityError, ReleaseError.
+    Without `version` it is one more than the last that was signed, but for the same files again
+    that are there already. Raises FirmwareError, CompileError, AuthorityError, ReleaseError.
     """
     with _beside(target) as work:
         compile_agent(work, progress, architecture=board.arch)
@@ -57,7 +59,8 @@ def build(
 
 
 def build_plain(board: Board, target: Path, progress: Callable[[int, int], None]) -> tuple[int, int]:
-    """Compile the application into the folder `target`, which is replaced, but minify and sign nothing.
+    """Compile the application into the folder `target`, which is replaced, but minify and sign
+    nothing.
 
     Returns (files, their bytes): more than a release may have. Raises CompileError.
     """
@@ -90,6 +93,7 @@ def _former(board: Board, target: Path, authority: Authority) -> releases.Releas
 
 
 def package(files: list[tuple[str, int, bytes]], version: int) -> str:
-    """Return a package.json for mip, with addresses relative to its own. The manifest is last: with it the folder is whole."""
+    """Return a package.json for mip, with addresses relative to its own. The manifest is last: with
+    it the folder is whole."""
     paths = [path for path, _, _ in files] + [MANIFEST]
     return json.dumps({"version": str(version), "deps": [], "urls": [[path, path] for path in paths]}, indent=1) + "\n"

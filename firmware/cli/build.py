@@ -1,4 +1,5 @@
-"""`python -m firmware build`: the application, compiled and signed, or plain for whoever looks for a fault."""
+"""`python -m firmware build`: the application, compiled and signed, or plain for whoever looks for
+a fault."""
 
 from typing import Annotated, Any
 

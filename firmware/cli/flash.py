@@ -8,8 +8,8 @@ import typer
 
 from agent.wire.topics import CLIENT
 from broker.cli.options import show
-from broker.coordinator.service import Link
 from broker.deploy.mosquitto.configuration import read_password
+from broker.transport.link import Link
 from firmware import boards
 from firmware.cli.options import BUILDS, AsJson, BoardName, BuildFolder, Credentials, PortName, progress
 from firmware.device import birth

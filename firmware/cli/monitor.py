@@ -15,7 +15,8 @@ Kind = Annotated[
 
 
 def monitor(port: PortName, board: Kind = None, target: BuildFolder = None) -> None:
-    """Print what the board prints, until Ctrl-C; tracebacks with the names that the build recorded."""
+    """Print what the board prints, until Ctrl-C; tracebacks with the names that the build
+    recorded."""
     folder = target or (BUILDS / board if board else traceback.newest(BUILDS))
     reader = traceback.Reader(traceback.load(folder) if folder else None)
     with Port(port) as console:

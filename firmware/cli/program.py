@@ -1,4 +1,5 @@
-"""`python -m firmware`: build, provision, flash, watch and erase boards. Results on standard output, errors in one line."""
+"""`python -m firmware`: build, provision, flash, watch and erase boards. Results on standard
+output, errors in one line."""
 
 import ssl
 import sys

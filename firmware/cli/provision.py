@@ -116,7 +116,8 @@ def provision_board(
 def _readings(
     roster: Path | None, coordinator: str | None, slots: list[str], protocol: str
 ) -> list[tuple[str, int, int]]:
-    """Return what the roster says is read, having checked that it can be signed. Raises FirmwareError."""
+    """Return what the roster says is read, having checked that it can be signed. Raises
+    FirmwareError."""
     if roster and not (coordinator and slots):
         raise FirmwareError("--roster wants --coordinator and at least one --slot, as `hum authority roster` does")
     if roster and protocol != SUMS:
@@ -129,7 +130,8 @@ def _readings(
 def _enrolled(
     connected: devices.Device, kind: boards.Board, authority: Authority, group: str, device: str, build: Path
 ) -> str:
-    """Let the board make its key pair, and return the public key once the authority knows it: only then is it worth settings."""
+    """Let the board make its key pair, and return the public key once the authority knows it: only
+    then is it worth settings."""
     public = provision.make(connected, kind, authority, group, device, build, progress("copied"))
     authority.enrol(group, device, public)
     return public

@@ -1,4 +1,5 @@
-"""Waiting for a board that was just started: its birth message at the broker, or its first line on the console."""
+"""Waiting for a board that was just started: its birth message at the broker, or its first line on
+the console."""
 
 import asyncio
 import json
@@ -10,7 +11,7 @@ from typing import Any
 import aiomqtt
 
 from agent.wire import messages, topics
-from broker.coordinator.service import Link
+from broker.transport.link import Link
 from firmware.device.port import Port, PortError, opened, printable
 from firmware.errors import FirmwareError
 
@@ -18,7 +19,8 @@ REOPEN_S = 30.0  # a board's own USB port comes back when the board has started
 
 
 def at_broker(link: Link, deployment: str, device: str, start: Callable[[], None], seconds: float) -> None:
-    """Call `start`, which starts the board, and wait for its birth message. Raises FirmwareError, after `start` in any case."""
+    """Call `start`, which starts the board, and wait for its birth message. Raises FirmwareError,
+    after `start` in any case."""
     asyncio.run(_at_broker(link, deployment, device, start, seconds))
 
 
@@ -62,7 +64,8 @@ def at_console(port: Port, device: str, version: int, start: Callable[[], None],
 
 
 def _first_event(port: Port, version: int, seconds: float) -> str | None:
-    """Return the first event, None if there is none in time or the port goes away, as a board's own USB port does in a reset."""
+    """Return the first event, None if there is none in time or the port goes away, as a board's own
+    USB port does in a reset."""
     try:
         for line in port.lines(seconds):
             fields = event(line) if line else None
@@ -78,7 +81,8 @@ def _first_event(port: Port, version: int, seconds: float) -> str | None:
 
 
 def event(line: bytes) -> dict[str, Any] | None:
-    """Return the event in a line of a board's console, with its name as "event"; None if it is none."""
+    """Return the event in a line of a board's console, with its name as "event"; None if it is
+    none."""
     try:
         fields = json.loads(line)
     except (ValueError, RecursionError):

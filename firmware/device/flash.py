@@ -17,7 +17,8 @@ ERASED = (install.POINTER, install.MAIN, "/a", "/b", provision.CA, provision.SET
 
 @dataclass(frozen=True)
 class Flashed:
-    """What was done. `changed` is False where the board ran this version already; `sent` are bytes of files over the port."""
+    """What was done. `changed` is False where the board ran this version already; `sent` are bytes
+    of files over the port."""
 
     place: provision.Place
     version: int
@@ -32,9 +33,11 @@ def flash(
     older: bool,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Flashed:
-    """Put what is in `build` on a board that has been provisioned, to run from its next start on. Never touches /state.
+    """Put what is in `build` on a board that has been provisioned, to run from its next start on.
+    Never touches /state.
 
-    `older`: also a version below one that the board has had. Raises FirmwareError and what else the command line knows.
+    `older`: also a version below one that the board has had. Raises FirmwareError and what else the
+    command line knows.
     """
     about = devices.check(device, board.is_chip, board.title)
     place = provision.place(device)
@@ -64,7 +67,8 @@ def flash(
 
 
 def erase(device: Device, progress: Callable[[int, int], None] = lambda done, total: None) -> None:
-    """Remove all that Hum put on the board, its key pair last: until then the same again goes on where it stopped."""
+    """Remove all that Hum put on the board, its key pair last: until then the same again goes on
+    where it stopped."""
     for done, path in enumerate(ERASED):
         progress(done, len(ERASED))
         device.remove_tree(path)

@@ -1,7 +1,8 @@
 """Putting a built version on a board: into the folder that is not in use, and the pointer last.
 
-Whatever stops this, at whatever step, the board starts the version that it had, and the same again goes on where it stopped.
-The steps are those of an update over the air (agent/runtime/update/versions.py says why they hold), done over the serial port.
+Whatever stops this, at whatever step, the board starts the version that it had, and the same again
+goes on where it stopped. The steps are those of an update over the air
+(agent/runtime/update/versions.py says why they hold), done over the serial port.
 """
 
 from collections.abc import Callable
@@ -53,7 +54,8 @@ class Survey:
         return first if self.folders[first].version else ""
 
     def keeps(self) -> str:
-        """Return the folder that must stay as it is while another version is copied: "" if there is none to keep."""
+        """Return the folder that must stay as it is while another version is copied: "" if there is
+        none to keep."""
         candidates = [self.runs()]
         pointer = self.pointer
         if pointer and pointer.tries:  # on trial: what it would fall back to is the better one to keep
@@ -67,7 +69,8 @@ class Survey:
         return "b" if (self.keeps() or self.runs()) == "a" else "a"
 
     def least(self) -> int:
-        """Return the least version that may come over the air: as the pointer says, and more than what is there."""
+        """Return the least version that may come over the air: as the pointer says, and more than
+        what is there."""
         there = [folder.version + 1 for folder in self.folders.values() if folder.whole]
         return max([self.pointer.least if self.pointer else 1, *there])
 
@@ -103,9 +106,11 @@ def is_there(found: Survey, wanted: Release) -> bool:
 
 
 def stage(device: Device, found: Survey, wanted: Release, build: Path, progress: Progress) -> tuple[str, int]:
-    """Bring the folder that is not in use to the version `wanted`, and return (its name, bytes that had to be sent).
+    """Bring the folder that is not in use to the version `wanted`, and return (its name, bytes that
+    had to be sent).
 
-    Files that the other folder has too are copied on the board. Raises FirmwareError, before anything is changed if there is no room.
+    Files that the other folder has too are copied on the board. Raises FirmwareError, before
+    anything is changed if there is no room.
     """
     keep = found.keeps()
     target = found.target()
@@ -182,15 +187,17 @@ def put_main(device: Device, source: bytes) -> bool:
 
 
 def switch(device: Device, found: Survey, target: str, version: int) -> None:
-    """Put the version in `target` on trial from the next start on; with nothing to fall back to it is there to stay."""
+    """Put the version in `target` on trial from the next start on; with nothing to fall back to it
+    is there to stay."""
     keep = found.keeps()
     tries = versions.TRIES if keep else None
     _write_pointer(device, Pointer(target, tries, keep, max(found.least(), version + 1)))
 
 
 def settle(device: Device, found: Survey) -> bool:
-    """Mend the pointer of a board that has the version already: it has none after an installation with mip, and a version that is
-    on trial gets back the starts that it has used. Tell whether there was something to mend."""
+    """Mend the pointer of a board that has the version already: it has none after an installation
+    with mip, and a version that is on trial gets back the starts that it has used. Tell whether
+    there was something to mend."""
     pointer = found.pointer
     if pointer is None:
         _write_pointer(device, Pointer(found.runs(), None, "", found.least()))

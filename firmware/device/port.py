@@ -1,6 +1,8 @@
-"""The serial port of a board, as MicroPython's raw REPL: mpremote's transport, with every answer bounded in bytes and time.
+"""The serial port of a board, as MicroPython's raw REPL: mpremote's transport, with every answer
+bounded in bytes and time.
 
-What answers there may be anything: another device, a board in a boot loop, or one that means harm. mpremote trusts it.
+What answers there may be anything: another device, a board in a boot loop, or one that means harm.
+mpremote trusts it.
 """
 
 import contextlib
@@ -28,7 +30,8 @@ class PortError(FirmwareError):
 
 
 class DeviceError(FirmwareError):
-    """The board ran the command and it failed there. `errno` is the number of an OSError, else None."""
+    """The board ran the command and it failed there. `errno` is the number of an OSError, else
+    None."""
 
     def __init__(self, message: str, errno: int | None) -> None:
         super().__init__(message)
@@ -36,13 +39,15 @@ class DeviceError(FirmwareError):
 
 
 def printable(data: bytes, most: int = 200) -> str:
-    """Return what a board sent in a form that is safe to print: one line, no control characters, at most `most` characters."""
+    """Return what a board sent in a form that is safe to print: one line, no control characters, at
+    most `most` characters."""
     text = data[: 4 * most].decode("utf-8", errors="replace")
     return "".join(letter if letter.isprintable() else " " for letter in text)[:most].strip()
 
 
 class _Bounded:
-    """Stands for the pyserial port inside mpremote's transport: counts what comes in and watches the clock."""
+    """Stands for the pyserial port inside mpremote's transport: counts what comes in and watches
+    the clock."""
 
     def __init__(self, port: Any) -> None:
         self._port = port
@@ -83,7 +88,8 @@ class _Bounded:
 
 
 class Port:
-    """An open port. With `with`; raises PortError when the board goes away, whatever it is doing."""
+    """An open port. With `with`; raises PortError when the board goes away, whatever it is
+    doing."""
 
     def __init__(self, name: str) -> None:
         """Open the port `name`, a device's path or a URL of pyserial's."""
@@ -102,11 +108,13 @@ class Port:
             self._transport.close()
 
     def interrupt(self, seconds: float = 20.0) -> None:
-        """Stop what the board is doing, and enter the raw REPL with an empty heap; /main.py does not run."""
+        """Stop what the board is doing, and enter the raw REPL with an empty heap; /main.py does
+        not run."""
         try:
             self._enter(seconds / 2)
         except PortError:
-            # It was in a long computation, or starts again and again: Ctrl-C must come at the right moment.
+            # It was in a long computation, or starts again and again: Ctrl-C must come at the right
+            # moment.
             self._knock(seconds / 4)
             self._enter(seconds / 4)
 
@@ -142,7 +150,8 @@ class Port:
             self._transport.exec_raw_no_follow(code)
 
     def lines(self, seconds: float | None = None) -> Iterator[bytes | None]:
-        """Yield what the board prints, line by line without its end, and None where it is silent; for `seconds` or for ever.
+        """Yield what the board prints, line by line without its end, and None where it is silent;
+        for `seconds` or for ever.
 
         A line longer than 1000 bytes comes in pieces.
         """
@@ -194,7 +203,8 @@ def _errors(name: str) -> Iterator[None]:
 
 
 def opened(name: str, seconds: float) -> Port:
-    """Open a port that may be gone for a while, as a board's own USB port is after a reset. Raises PortError after `seconds`."""
+    """Open a port that may be gone for a while, as a board's own USB port is after a reset. Raises
+    PortError after `seconds`."""
     end = time.monotonic() + seconds
     while True:
         try:

@@ -1,4 +1,5 @@
-"""Making a board somebody's: its key pair, made on the board, and the settings that say what it belongs to."""
+"""Making a board somebody's: its key pair, made on the board, and the settings that say what it
+belongs to."""
 
 import json
 import secrets
@@ -46,7 +47,8 @@ class Place:
 
 
 def place(device: Device) -> Place | None:
-    """Return what the board belongs to, None if it has no settings. Its passwords stay on it. Raises FirmwareError."""
+    """Return what the board belongs to, None if it has no settings. Its passwords stay on it.
+    Raises FirmwareError."""
     if not device.exists(SETTINGS):
         return None
     names = ("deployment", "group", "device", "authority", "board")
@@ -69,9 +71,11 @@ def has_identity(device: Device) -> bool:
 
 
 def make_identity(device: Device, folder: str) -> str:
-    """Let the board make its key pair, unless it has one, with the application in `folder`; return the public key, hexadecimal.
+    """Let the board make its key pair, unless it has one, with the application in `folder`; return
+    the public key, hexadecimal.
 
-    The private key does not leave the board, and nothing here could ask for it: only the public half is printed.
+    The private key does not leave the board, and nothing here could ask for it: only the public
+    half is printed.
     """
     try:
         answer = device.ask(f"sys.path.insert(0,'/{folder}')\n{MAKE}")
@@ -90,9 +94,11 @@ def make_identity(device: Device, folder: str) -> str:
 
 
 def password(credentials: Path, device: str) -> tuple[str, bool]:
-    """Return the device's password at the broker, and whether the broker knows it; if not, `hum broker` must be run again.
+    """Return the device's password at the broker, and whether the broker knows it; if not, `hum
+    broker` must be run again.
 
-    It is kept in credentials.json, which `hum broker` reads and only its owner can. Raises FirmwareError, BrokerError.
+    It is kept in credentials.json, which `hum broker` reads and only its owner can. Raises
+    FirmwareError, BrokerError.
     """
     if not credentials.parent.is_dir():
         raise FirmwareError(f"{credentials.parent} is no folder; the one that `hum broker` writes is wanted")
@@ -118,7 +124,8 @@ def _known(credentials: Path) -> dict[str, Any]:
 
 
 def _at_broker(credentials: Path, device: str) -> bool:
-    """Tell whether `hum broker` has written a password of the device: not if it was made by a run that was cut off since."""
+    """Tell whether `hum broker` has written a password of the device: not if it was made by a run
+    that was cut off since."""
     try:
         lines = credentials.with_name("passwords").read_text().splitlines()
     except (OSError, UnicodeError):
@@ -127,7 +134,8 @@ def _at_broker(credentials: Path, device: str) -> bool:
 
 
 def certificate(path: Path) -> bytes:
-    """Return the certificate in `path`, PEM or DER, as DER: MicroPython's form. Raises FirmwareError."""
+    """Return the certificate in `path`, PEM or DER, as DER: MicroPython's form. Raises
+    FirmwareError."""
     try:
         data = path.read_bytes()
         if b"-----BEGIN CERTIFICATE-----" in data:
@@ -154,9 +162,9 @@ def make(
 ) -> str:
     """Let the board called `name` make its key pair, and return the public key, hexadecimal.
 
-    The application is needed for that: where the board has none yet, the version in `build` is copied to it, but not started. One in a
-    ROMFS is used as it is, and /main.py is put on the board, which starts it.
-    Raises FirmwareError, also where the board is somebody else already.
+    The application is needed for that: where the board has none yet, the version in `build` is
+    copied to it, but not started. One in a ROMFS is used as it is, and /main.py is put on the
+    board, which starts it. Raises FirmwareError, also where the board is somebody else already.
     """
     about = devices.check(device, board.is_chip, board.title)
     if device.exists(SETTINGS):
@@ -191,7 +199,8 @@ def check_same(device: Device, authority: Authority, group: str, name: str) -> N
 
 
 def check_form(build: Path, wanted: releases.Release, about: About) -> None:
-    """Check that the board's MicroPython takes compiled files of this form. Raises FirmwareError."""
+    """Check that the board's MicroPython takes compiled files of this form. Raises
+    FirmwareError."""
     for path, _, _ in wanted.files:
         if path.endswith(".mpy"):
             head = (build / path).read_bytes()[:2]
@@ -211,7 +220,8 @@ def write(device: Device, settings: dict[str, Any], ca: bytes | None) -> None:
 
 
 def read_policy(path: Path | None, authority: Authority, group: str, device: str) -> bytes | None:
-    """Return the signed policy in the file, if there is one. Raises FirmwareError unless it is for this board."""
+    """Return the signed policy in the file, if there is one. Raises FirmwareError unless it is for
+    this board."""
     if path is None:
         return None
     try:
@@ -225,7 +235,8 @@ def read_policy(path: Path | None, authority: Authority, group: str, device: str
 def renew_roster(
     authority: Authority, path: Path, group: str, coordinator: str, slots: list[tuple[str, int, int]]
 ) -> int:
-    """Sign the group's next roster into `path`, with what is not given as `hum authority roster` has it; return its epoch."""
+    """Sign the group's next roster into `path`, with what is not given as `hum authority roster`
+    has it; return its epoch."""
     if not path.parent.is_dir():
         raise FirmwareError(f"{path.parent} is no folder")
     epoch, signed = authority.sign_roster(group, coordinator, slots, "private-sum", "hum-2048")

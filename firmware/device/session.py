@@ -1,4 +1,5 @@
-"""A board behind a port: what the tool asks it to do, in pieces of MicroPython small enough for any heap.
+"""A board behind a port: what the tool asks it to do, in pieces of MicroPython small enough for any
+heap.
 
 Every answer is JSON and checked before it is used. Nothing here knows what the files are for.
 """
@@ -45,7 +46,8 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class About:
-    """What a board says it is. `mpy` is sys.implementation._mpy, which tells what compiled files it takes."""
+    """What a board says it is. `mpy` is sys.implementation._mpy, which tells what compiled files it
+    takes."""
 
     name: str
     version: tuple[int, ...]
@@ -63,10 +65,12 @@ class Space:
 
 
 class Device:
-    """A board that has been stopped and waits for commands. Raises DeviceError and PortError throughout."""
+    """A board that has been stopped and waits for commands. Raises DeviceError and PortError
+    throughout."""
 
     def __init__(self, port: Port, watchdog_off: str = "") -> None:
-        """Stop what runs on it. `watchdog_off` is a line of MicroPython: a watchdog cannot be told that files are copied."""
+        """Stop what runs on it. `watchdog_off` is a line of MicroPython: a watchdog cannot be told
+        that files are copied."""
         self.port = port
         port.interrupt()
         if watchdog_off:
@@ -87,7 +91,8 @@ class Device:
         raise _nonsense()
 
     def tree(self, folder: str) -> dict[str, tuple[int, bytes] | None]:
-        """Return {path below `folder`: (size, SHA-256), or None for a folder}; {} if there is no such folder."""
+        """Return {path below `folder`: (size, SHA-256), or None for a folder}; {} if there is no
+        such folder."""
         if not self._is_folder(folder):
             return {}
         output = self.port.run(f"for q,s in w({folder!r}):j([q,s,t(q) if s is not None else ''])")
@@ -214,7 +219,8 @@ class Device:
 
 
 class Session:
-    """A stopped board, for a `with`: left by an error, the board is started again as it is, if it can still be reached."""
+    """A stopped board, for a `with`: left by an error, the board is started again as it is, if it
+    can still be reached."""
 
     def __init__(self, port_name: str, watchdog_off: str = "") -> None:
         self.port = Port(port_name)
@@ -246,7 +252,8 @@ class Session:
 
 
 def check(device: Device, is_chip: Callable[[str], bool], title: str) -> About:
-    """Return what the board is, if it is a MicroPython new enough on the right chip. Raises FirmwareError."""
+    """Return what the board is, if it is a MicroPython new enough on the right chip. Raises
+    FirmwareError."""
     about = device.about()
     if about.name != "micropython":
         raise FirmwareError(

@@ -1,4 +1,5 @@
-"""/settings.json of a board, as agent/runtime/settings.py describes it, out of what the operator gave and the board's own pins."""
+"""/settings.json of a board, as agent/runtime/settings.py describes it, out of what the operator
+gave and the board's own pins."""
 
 import time
 from dataclasses import dataclass

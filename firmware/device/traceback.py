@@ -1,7 +1,9 @@
-"""What a board prints, for people: nothing that a terminal would obey, and tracebacks with the names of the sources.
+"""What a board prints, for people: nothing that a terminal would obey, and tracebacks with the
+names of the sources.
 
-A board's code has other names than the sources, and no line numbers; the table that the build recorded beside
-it (firmware/build/minify/origins.py) tells which function each line of a traceback can mean.
+A board's code has other names than the sources, and no line numbers; the table that the build
+recorded beside it (firmware/build/minify/origins.py) tells which function each line of a traceback
+can mean.
 """
 
 import json
@@ -23,7 +25,8 @@ _QUOTED = re.compile(r"'(\w+)'")
 
 
 def escaped(data: bytes) -> str:
-    """Return the line `data` with escapes for what is no UTF-8 or cannot be printed, and "..." after LINE_MOST bytes."""
+    """Return the line `data` with escapes for what is no UTF-8 or cannot be printed, and "..."
+    after LINE_MOST bytes."""
     text = data[:LINE_MOST].decode(errors="backslashreplace")
     shown = "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
     return shown + "..." if len(data) > LINE_MOST else shown
@@ -57,7 +60,8 @@ def load(folder: Path) -> Build:
 
 
 class Reader:
-    """Turns a board's lines into what is shown. Lines that `build`, None for no build, says nothing about stay as they are."""
+    """Turns a board's lines into what is shown. Lines that `build`, None for no build, says nothing
+    about stay as they are."""
 
     def __init__(self, build: Build | None) -> None:
         self._build = build
@@ -65,7 +69,8 @@ class Reader:
         self._frames: list[tuple[str, str, str]] = []  # (line, file, function)
 
     def read(self, line: bytes | None) -> Iterator[str]:
-        """Yield what is to be shown after one more line; None: the board is silent. Calls wait for the end of a traceback."""
+        """Yield what is to be shown after one more line; None: the board is silent. Calls wait for
+        the end of a traceback."""
         text = escaped(line) if line is not None else ""
         frame = _FRAME.fullmatch(text)
         if frame and len(self._frames) < FRAMES_MOST:
@@ -107,12 +112,14 @@ class Reader:
             yield from _shown(text, found[at]) if found[at] else [self._only_file(text, file)]
 
     def _only_file(self, text: str, file: str) -> str:
-        """Return a call of what has no name in the sources, such as a module, with the file's path if it is certain."""
+        """Return a call of what has no name in the sources, such as a module, with the file's path
+        if it is certain."""
         entries = self._entries(file)
         return text.replace(f'"{file}"', f'"{entries[0]["path"]}"', 1) if len(entries) == 1 else text
 
     def _with_names(self, text: str) -> str:
-        """Return the line after the calls, with what a quoted name was in the module of the last of them."""
+        """Return the line after the calls, with what a quoted name was in the module of the last of
+        them."""
         entries = self._entries(self._frames[-1][1])
 
         def named(match: re.Match[str]) -> str:
@@ -128,7 +135,8 @@ def _calls(function: Function, name: str) -> bool:
 
 
 def _called(callers: list[Function], same_file: bool, functions: list[Function], name: str) -> list[Function]:
-    """Return those of `functions`, which have one name, that one of the `callers` can have called."""
+    """Return those of `functions`, which have one name, that one of the `callers` can have
+    called."""
     if name == "__init__":
         mentioned = {word for each in callers for word in each["mentions"]}
         return [each for each in functions if each["within"] in mentioned]

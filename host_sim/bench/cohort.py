@@ -21,12 +21,14 @@ from agent.joye_libert.packing import Packing
 from agent.protocols.private_sum.mail import BLINDING
 from agent.wire import topics
 from agent.wire.envelope import Envelope
-from broker.coordinator.actions import CloseRound, Publish, Saved
+from broker.coordinator.actions import Publish
 from broker.coordinator.protocols.private_sum.machine import PrivateSum
+from broker.coordinator.protocols.private_sum.records import CloseRound, Saved
 from broker.coordinator.schedule import Schedule
 from firmware.build.compile import tool
 from host_sim.bench.group import Group
 from host_sim.bench.peers import BATCHES, PAUSE_S, BoardLost, BoardProcess, make_peers, report
+from host_sim.virtual.at_once import at_once
 
 SIZES = (8, 16, 32, 64)
 HEAP = "400k"  # for measuring
@@ -113,8 +115,8 @@ class Street:
         self.group = group
         say("peers")
         schedule = replace(SCHEDULE, rounds=rounds)
-        self.coordinator = PrivateSum(group.place, group.coordinator, os.urandom(16), schedule, Saved())
-        self.packing = Packing(group.place.roster.slots, len(group.names), 2048)
+        self.coordinator = PrivateSum(group.scope, group.coordinator, os.urandom(16), schedule, Saved())
+        self.packing = Packing(group.scope.roster.slots, len(group.names), 2048)
         self.field = blinding.field(self.packing.bits)
         self.peers = make_peers(group, rounds // self.field.batch + BATCHES)
         self.bytes = Bytes(self.field.batch)
@@ -192,7 +194,7 @@ class Street:
             self._deliver(levels[-2], topic, payload, False)
 
     def _do(self, actions: list[Any]) -> None:
-        for action in actions:
+        for action in at_once(self.coordinator, actions, self._now):
             if isinstance(action, CloseRound):
                 self.closed.append(action)
             if isinstance(action, Publish):

@@ -44,6 +44,18 @@ def bench_threshold(
     tell(figures, as_json, show)
 
 
+@bench.command("coordinator")
+def bench_coordinator(
+    groups: Annotated[int, typer.Option(help="How many groups of 3 boards, beside the hostile one.", min=1)] = 100,
+    as_json: OneObject = False,
+) -> None:
+    """Measure how long after their contribution boards get their receipt while the coordinator
+    searches for what a hostile group opens to; beside it the same all on the event loop."""
+    from host_sim.bench.coordinator import measure, show
+
+    tell(measure(groups, say), as_json, show)
+
+
 @bench.command("footprint")
 def bench_footprint(
     rounds: Annotated[int, typer.Option(help="How many rounds the heap is watched, about 1.5 s each.", min=20)] = 60,

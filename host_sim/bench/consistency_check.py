@@ -22,6 +22,7 @@ from agent.protocols.base import overlay
 from agent.protocols.private_sum.mail import SPLIT, VOUCH
 from agent.wire import topics
 from agent.wire.envelope import Envelope
+from broker.coordinator.protocols.private_sum import reading
 from broker.coordinator.schedule import Schedule
 from host_sim.virtual.network import Network, VirtualClock
 from host_sim.virtual.street import Street
@@ -53,7 +54,7 @@ def cost(members: int, audit: bool) -> dict[str, float]:
         street.start()
         clock.run(SCHEDULE.patience + SCHEDULE.interval * (ROUNDS + 1))
         storage = street.coordinator.home.storage
-        results = storage.results("main", ROUNDS)
+        results = storage.read(reading.results, "main", ROUNDS)
         storage.close()
     expected = {number: [sum(row[number] for row in rows)] for number in range(ROUNDS)}
     if {row["round"]: row["sums"] for row in results} != expected:

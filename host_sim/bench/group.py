@@ -5,9 +5,10 @@ import os
 from typing import Any
 
 from agent.crypto import p256
+from agent.protocols.private_sum.roster_part import SumPart
 from agent.wire import rosters
 from agent.wire.envelope import Context, Envelope, sign
-from broker.coordinator.scope import Place
+from broker.coordinator.scope import Scope
 
 DEPLOYMENT, GROUP, EPOCH = "bench", "main", 1
 SLOTS = [("load", 0, 1 << 14), ("shiftable", 0, 1 << 14)]
@@ -27,13 +28,12 @@ class Group:
         authority = p256.generate(os.urandom)
         self.authority = p256.public_key(authority)
         members = list(self.publics.items())
-        roster = rosters.Roster(
-            "private-sum", "hum-2048", slots, p256.public_key(self.coordinator), members, max(4, count), 0
-        )
+        part = SumPart(max(4, count)).fields()
+        roster = rosters.Roster("private-sum", "hum-2048", slots, p256.public_key(self.coordinator), members, part)
         context = Context(DEPLOYMENT, "roster", GROUP, EPOCH, 0, "authority", "")
         self.signed = sign(authority, context, roster.encode())
         digest = Envelope(self.signed).digest(context)
-        self.place = Place(DEPLOYMENT, GROUP, EPOCH, digest, self.signed, roster)
+        self.scope = Scope(DEPLOYMENT, GROUP, EPOCH, digest, self.signed, roster)
 
     def settings(self, **more: Any) -> dict[str, Any]:
         """Return what the board under test is started with, for a JSON file."""

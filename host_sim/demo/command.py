@@ -14,8 +14,8 @@ from typing import Annotated, Any
 import typer
 
 from agent.wire.messages import MEMBERS_MOST
-from broker.authority.authority import AUDIT_FROM
 from broker.cli.authority import Seal
+from broker.coordinator.protocols.private_sum.roster import AUDIT_FROM
 from host_sim.data import households
 from host_sim.demo.demo import Demo, Row
 from host_sim.demo.display import Display

@@ -3,12 +3,15 @@ and the roster of them all."""
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from agent.joye_libert import cohorts
+from agent.protocols import QUERIES
 from agent.protocols.base.identity import Policy
 from agent.wire.envelope import Context, Envelope
 from broker.authority.authority import Authority
 from broker.coordinator.home import Home
+from broker.coordinator.protocols.gossip.blind_signer import BlindSigner
 from host_sim.fleet.plan import DEPLOYMENT, GROUP, Plan
 
 
@@ -32,18 +35,17 @@ def enrol(folder: Path, plan: Plan, publics: dict[str, str]) -> Enrolled:
     device."""
     authority = Authority.init(folder / "authority", DEPLOYMENT)
     home = Home.init(folder / "coordinator", DEPLOYMENT, bytes.fromhex(authority.public))
-    signer = b""
+    options: dict[str, Any] = {} if plan.protocol in QUERIES else {"cohort": plan.cohort, "seal": plan.seal}
     if plan.protocol == "gossip-bft":
-        signer = home.signer().modulus
-        home.signer().close()
+        signer = BlindSigner(home.folder)
+        options["signer"] = signer.modulus
+        signer.close()
     home.storage.close()
     for device, public in publics.items():
         authority.enrol(GROUP, device, public)
     least = min(3, len(publics))
     policies = {device: authority.sign_policy(GROUP, device, Policy(least, least))[1].hex() for device in publics}
-    epoch, signed = authority.sign_roster(
-        GROUP, home.public, plan.slots, plan.protocol, plan.parameters, plan.cohort, plan.seal, signer=signer
-    )
+    epoch, signed = authority.sign_roster(GROUP, home.public, plan.slots, plan.protocol, plan.parameters, **options)
     roster = folder / "roster.cose"
     roster.write_bytes(signed)
     names = sorted(publics)

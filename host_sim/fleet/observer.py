@@ -11,7 +11,7 @@ import aiomqtt
 
 from agent.wire import coordination, messages, topics
 from agent.wire.envelope import Context, Envelope, EnvelopeError
-from broker.coordinator.service import NO_DELAY
+from broker.transport.link import NO_DELAY
 
 log = logging.getLogger("hum.observer")
 

@@ -18,6 +18,7 @@ from agent.protocols.gossip.onion.secrets import Layers, Secrets
 from agent.protocols.gossip.overlay.sizes import SEAL
 from agent.protocols.gossip.pair_keys import PairKeys, pair_secret
 from agent.protocols.gossip.plan import Plan
+from agent.protocols.gossip.roster_part import query_part
 from agent.wire.rosters import Roster
 
 if TYPE_CHECKING:
@@ -152,7 +153,7 @@ def real(plan: Plan, seed: int) -> Callable[[int], Secrets]:
     drawn = random.Random(f"keys {seed}")
     privates = [p256.generate(drawn.randbytes) for _ in range(plan.members)]
     members = [(f"b{i}", p256.public_key(private)) for i, private in enumerate(privates)]
-    roster = Roster(plan.protocol, "t1", [], b"", members)
+    roster = Roster(plan.protocol, "t1", [], b"", members, query_part())
     boards: dict[int, tuple[Group, PairKeys]] = {}
 
     def make(own: int) -> Secrets:

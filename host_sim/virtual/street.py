@@ -15,7 +15,9 @@ from agent.wire import coordination, topics
 from broker.authority.authority import Authority
 from broker.coordinator.actions import Action, Publish, Record
 from broker.coordinator.home import Home
+from broker.coordinator.machine import Machine
 from broker.coordinator.schedule import Schedule
+from host_sim.virtual.at_once import at_once
 from host_sim.virtual.board import SimulatedBoard
 from host_sim.virtual.network import Network
 
@@ -42,7 +44,7 @@ class SimulatedCoordinator:
         self.running = True
         self._life += 1
         self.home = Home(self._folder)
-        self.machines = {machine.place.group: machine for machine in self.home.machines(self._schedule)}
+        self.machines = {machine.scope.group: machine for machine in self.home.machines(self._schedule)}
         self.link()
         self._tick(self._life)
 
@@ -51,7 +53,7 @@ class SimulatedCoordinator:
         root = f"hum/v1/{self.home.deployment}"
         self._network.connect(topics.COORDINATOR, [f"{root}/g/+/up/+/+", f"{root}/dev/+/state"], self._receive)
         for machine in self.machines.values():
-            self._perform(machine.link_up(self._network.clock.now))
+            self._happen(machine, machine.link_up(self._network.clock.now))
 
     def crash(self) -> None:
         """kill -9."""
@@ -66,12 +68,16 @@ class SimulatedCoordinator:
         now = self._network.clock.now
         if levels[1] == "dev":
             for machine in self.machines.values():
-                self._perform(machine.presence(levels[2], coordination.read_presence(payload), now))
+                self._happen(machine, machine.presence(levels[2], coordination.read_presence(payload), now))
         else:
-            self._perform(self.machines[levels[2]].message(levels[4], levels[5], payload, now))
+            machine = self.machines[levels[2]]
+            self._happen(machine, machine.message(levels[4], levels[5], payload, now))
+
+    def _happen(self, machine: Machine, actions: list[Action]) -> None:
+        self._perform(at_once(machine, actions, self._network.clock.now))
 
     def _perform(self, actions: list[Action]) -> None:
-        records: list[Record] = [action for action in actions if not isinstance(action, Publish)]
+        records = [action for action in actions if isinstance(action, Record)]
         if records and self._lives("commit"):
             self.home.storage.commit(records, {})
         for action in actions:
@@ -86,7 +92,7 @@ class SimulatedCoordinator:
     def _tick(self, life: int) -> None:
         if self.running and life == self._life:
             for machine in self.machines.values():
-                self._perform(machine.tick(self._network.clock.now))
+                self._happen(machine, machine.tick(self._network.clock.now))
             self._network.clock.after(TICK_S, lambda: self._tick(life))
 
 

@@ -19,12 +19,15 @@ from typing import Any
 
 from agent.crypto import p256
 from agent.protocols.base.identity import Identity
+from agent.protocols.private_sum.roster_part import SumPart
 from agent.wire import coordination, rosters, topics
 from agent.wire.envelope import Context, Envelope, sign
-from broker.coordinator.actions import Action, CloseRound, Counted, Publish, Saved
+from broker.coordinator.actions import Action, Publish
 from broker.coordinator.protocols.private_sum.machine import PrivateSum
+from broker.coordinator.protocols.private_sum.records import CloseRound, Counted, Saved
 from broker.coordinator.schedule import Schedule
-from broker.coordinator.scope import Place
+from broker.coordinator.scope import Scope
+from host_sim.virtual.at_once import at_once
 from host_sim.virtual.network import Network, VirtualClock
 from host_sim.years.board import REAL, Board, Parts, Violation
 from host_sim.years.crypto import TOY, toy_arithmetic
@@ -140,10 +143,10 @@ class Years:
         self._epoch += 1
         members = [(name, board.public) for name, board in self.boards.items()]
         coordinator = p256.public_key(self._coordinator)
-        roster = rosters.Roster("private-sum", TOY, [("load", 0, HIGH)], coordinator, members, 32, 0)
+        roster = rosters.Roster("private-sum", TOY, [("load", 0, HIGH)], coordinator, members, SumPart().fields())
         context = Context(DEPLOYMENT, "roster", GROUP, self._epoch, 0, "authority", "")
         signed = sign(self._authority, context, roster.encode())
-        place = Place(DEPLOYMENT, GROUP, self._epoch, Envelope(signed).digest(context), signed, roster)
+        place = Scope(DEPLOYMENT, GROUP, self._epoch, Envelope(signed).digest(context), signed, roster)
         names = [f"hum/v1/{DEPLOYMENT}/g/+/up/+/+", f"hum/v1/{DEPLOYMENT}/dev/+/state"]
         self.network.connect(topics.COORDINATOR, names, self._receive)
         saved = Saved(counted=dict(self._counted))
@@ -161,6 +164,7 @@ class Years:
             self._do(self._machine.message(levels[4], levels[5], payload, now))
 
     def _do(self, actions: list[Action]) -> None:
+        actions = at_once(self._machine, actions, self.clock.now)
         for action in actions:
             if isinstance(action, Counted):
                 self._counted[action.device] = action

@@ -7,6 +7,7 @@ from agent.protocols import registry
 from agent.protocols.base.actions import BURN
 from agent.protocols.base.identity import Identity, Policy
 from agent.protocols.gossip.pair_keys import query_keys
+from agent.protocols.gossip.roster_part import query_part
 from agent.runtime.effects import Effects
 from agent.runtime.flash.masks import MaskStock
 from agent.runtime.flash.shares import ShareStock
@@ -130,7 +131,7 @@ class Street:
             [("load", 0, 100000), ("count", 1, 1)],
             p256.public_key(self.coordinator),
             members,
-            signer=(signer or b"\xff" * 256) if named[0] == "gossip-bft" else b"",
+            query_part((signer or b"\xff" * 256) if named[0] == "gossip-bft" else b""),
         )
         context = Context(DEPLOYMENT, "roster", GROUP, 1, 0, "authority", "")
         self.signed = sign(authority, context, self.roster.encode())

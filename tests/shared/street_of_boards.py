@@ -13,6 +13,7 @@ from agent.protocols.base.actions import CLOCK, UNLOAD
 from agent.protocols.base.identity import Identity
 from agent.protocols.base.policy import Policy
 from agent.protocols.private_sum.machine import PrivateSum
+from agent.protocols.private_sum.roster_part import SumPart
 from agent.runtime.effects import Effects
 from agent.runtime.flash.masks import MaskStock
 from agent.runtime.flash.shares import ShareStock
@@ -69,7 +70,8 @@ def roster(
 ):
     """A signed roster of `members`: names, or pairs of a name and a key."""
     pairs_of = [(member, public(member)) if isinstance(member, str) else member for member in members]
-    made = rosters.Roster(names[0], names[1], slots or SLOTS, public("coordinator"), pairs_of, cohort, seal, audit)
+    part = SumPart(cohort, seal, audit).fields()
+    made = rosters.Roster(names[0], names[1], slots or SLOTS, public("coordinator"), pairs_of, part)
     context = Context(place[0], kind, place[1], epoch, round, "authority", "")
     return envelope.sign(private(signer), context, made.encode())
 

@@ -4,6 +4,10 @@ import random
 
 from expect import raises
 
+from agent.protocols.gossip.roster_part import query_part
+from agent.protocols.gossip.roster_part import read_part as read_query_part
+from agent.protocols.private_sum.roster_part import SumPart
+from agent.protocols.private_sum.roster_part import read_part as read_sum_part
 from agent.wire import cbor, coordination, messages, rosters
 from agent.wire.messages import EVERYONE, MessageError
 from agent.wire.rosters import Roster
@@ -11,7 +15,9 @@ from agent.wire.rosters import Roster
 PUBLIC = b"\x04" + bytes(64)
 DIGEST = bytes(range(32))
 MEMBERS = [("meter-a", PUBLIC), ("meter-b", PUBLIC)]
-ROSTER = Roster("private-sum", "hum-2048", [("power", -5, 5), ("energy", 0, 9)], PUBLIC, MEMBERS, 8, 1, 1).encode()
+ROSTER = Roster(
+    "private-sum", "hum-2048", [("power", -5, 5), ("energy", 0, 9)], PUBLIC, MEMBERS, SumPart(8, 1, 1).fields()
+).encode()
 OPENING = coordination.opening(1, 0, DIGEST, [b"t" * 16, b"u" * 16], 2, [bytes(8), coordination.counted(1, 9)], 1234)
 ROLL_CALL = coordination.roll(DIGEST, 3, [b"t" * 16, b"u" * 16])
 CONTRIBUTION = messages.contribution(bytes(512), 9, 3)
@@ -37,9 +43,15 @@ def read_share(payload):
 BYTES = (b"", b"x", bytes(31), bytes(33), bytes(1025))
 BITMAPS = (1 << 32, EVERYONE)
 
+
 # (reader, a good payload, for each field the hostile values that are nevertheless right)
+def read_sum_roster(payload):
+    """Read a roster and its part, as a board does that joins a sum."""
+    read_sum_part(rosters.read_roster(payload).part)
+
+
 READERS = (
-    (rosters.read_roster, ROSTER, ((), (), (), (), (), (), (), (), (b"",))),
+    (read_sum_roster, ROSTER, ((), (), (), (), (), (), (), (), (b"",))),
     (messages.read_opening, OPENING, ((), (), (), (), BITMAPS, (), (1 << 31,))),
     (messages.read_roll, ROLL_CALL, ((), BITMAPS, (b"",))),
     (read_contribution, CONTRIBUTION, ((), (), BITMAPS)),
@@ -93,7 +105,7 @@ def test_what_is_made_is_read_back():
     assert (roster.protocol, roster.parameters, roster.coordinator) == ("private-sum", "hum-2048", PUBLIC)
     assert roster.slots == [("power", -5, 5), ("energy", 0, 9)] and roster.members == MEMBERS
     assert roster.names() == ["meter-a", "meter-b"] and roster.encode() == ROSTER
-    assert (roster.cohort, roster.seal, roster.audit, roster.signer) == (8, 1, 1, b"")
+    assert roster.part == {6: 8, 7: 1, 8: 1, 9: b""}
     counted = bytes(8) + b"\x00\x00\x00\x01\x00\x00\x00\x09"
     assert messages.read_opening(OPENING) == (1, 0, DIGEST, b"t" * 16 + b"u" * 16, 2, counted, 1234)
     assert messages.read_roll(ROLL_CALL) == (DIGEST, 3, b"t" * 16 + b"u" * 16)
@@ -168,7 +180,9 @@ def test_random_damage_raises_nothing_else_and_what_is_read_is_canonical():
 
 
 def roster_with(slots=None, members=None):
-    return Roster("private-sum", "hum-2048", slots or [("power", -5, 5)], PUBLIC, members or MEMBERS).encode()
+    return Roster(
+        "private-sum", "hum-2048", slots or [("power", -5, 5)], PUBLIC, members or MEMBERS, SumPart().fields()
+    ).encode()
 
 
 def test_rosters_of_2_to_64_members_in_strict_order_are_read():
@@ -268,27 +282,52 @@ def test_an_answer_or_a_share_of_another_size_is_refused():
         refused(read_share, messages.share(bytes(size)))
 
 
-def test_rosters_of_cohorts_from_4_to_64_under_one_of_two_seals_are_read():
+def parted(part):
+    """The part of a roster that was made with `part`, and read."""
+    return rosters.read_roster(Roster("p", "q", [("a", 0, 1)], PUBLIC, MEMBERS, part).encode()).part
+
+
+def test_sums_of_cohorts_from_4_to_64_under_one_of_two_seals_are_read():
     for cohort in (4, 32, 64):
         for seal in (0, 1):
-            read = rosters.read_roster(Roster("p", "q", [("a", 0, 1)], PUBLIC, MEMBERS, cohort, seal).encode())
-            assert (read.cohort, read.seal) == (cohort, seal)
+            for audit in (0, 1):
+                read = read_sum_part(parted(SumPart(cohort, seal, audit).fields()))
+                assert (read.cohort, read.seal, read.audit) == (cohort, seal, audit)
     for cohort, seal in ((3, 0), (65, 0), (0, 0), (-4, 0), (32, 2), (32, -1), (32, None), (None, 0), (32, True)):
-        refused(rosters.read_roster, Roster("p", "q", [("a", 0, 1)], PUBLIC, MEMBERS, cohort, seal).encode())
-    read = rosters.read_roster(roster_with())
-    assert (read.cohort, read.seal) == (32, 0)
+        refused(read_sum_part, parted(SumPart(cohort, seal).fields()))
+    for audit in (2, -1, None, True):
+        refused(read_sum_part, parted(SumPart(32, 0, audit).fields()))
+    for last in (b"\x80" + bytes(254) + b"\x01", None, "", 0):
+        refused(read_sum_part, parted({6: 32, 7: 0, 8: 0, 9: last}))
+    read = read_sum_part(rosters.read_roster(roster_with()).part)
+    assert (read.cohort, read.seal, read.audit) == (32, 0, 0)
 
 
-def test_a_roster_audits_or_not_and_names_an_odd_modulus_of_2048_bits_or_none():
+def test_a_query_roster_names_an_odd_modulus_of_2048_bits_or_none():
     modulus = b"\x80" + bytes(254) + b"\x01"
-    for audit in (0, 1):
-        for signer in (b"", modulus):
-            made = Roster("gossip-bft", "t2", [("a", 0, 1)], PUBLIC, MEMBERS, 32, 0, audit, signer)
-            read = rosters.read_roster(made.encode())
-            assert (read.protocol, read.parameters, read.audit, read.signer) == ("gossip-bft", "t2", audit, signer)
-    wrong = [modulus[1:], b"\x80" + modulus, b"\x7f" + modulus[1:], modulus[:255] + b"\x02", "", None, 3]
-    for audit, signer in [(2, b""), (-1, b""), (None, b""), (True, b"")] + [(0, signer) for signer in wrong]:
-        refused(rosters.read_roster, Roster("p", "q", [("a", 0, 1)], PUBLIC, MEMBERS, 32, 0, audit, signer).encode())
+    for signer in (b"", modulus):
+        assert read_query_part(parted(query_part(signer))) == signer
+    for signer in (modulus[1:], b"\x80" + modulus, b"\x7f" + modulus[1:], modulus[:255] + b"\x02", "", None, 3):
+        refused(read_query_part, parted(query_part(signer)))
+    for place, values in ((6, (3, 65, None, True)), (7, (2, -1, None)), (8, (2, -1, None))):
+        for value in values:
+            part = query_part()
+            part[place] = value
+            refused(read_query_part, parted(part))
+
+
+def test_a_roster_has_as_many_fields_of_its_protocol_as_there_may_be_and_no_gap():
+    for count in (0, 1, rosters.PART_MOST):
+        part = {6 + place: place for place in range(count)}
+        assert parted(part) == part
+        if count != 4:
+            refused(read_sum_part, part)
+            refused(read_query_part, part)
+    for part in ({7: 0}, {6: 0, 8: 0}, {"6": 0}, {0: 0}, {6 + place: 0 for place in range(rosters.PART_MOST + 1)}):
+        made = Roster("p", "q", [("a", 0, 1)], PUBLIC, MEMBERS, part).encode()
+        refused(rosters.read_roster, made)
+    for reader in (read_sum_part, read_query_part):
+        refused(reader, {6: 32, 7: 0, 8: 0, 10: b""})
 
 
 def test_a_result_has_sums_only_when_complete_and_names_somebody_when_incomplete():

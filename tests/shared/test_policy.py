@@ -11,6 +11,7 @@ from agent.protocols.base import Refused, policy
 from agent.protocols.base.identity import Identity
 from agent.protocols.base.policy import Policy, encode, read_policy
 from agent.protocols.private_sum import joining
+from agent.protocols.private_sum.roster_part import SumPart
 from agent.runtime.flash.store import Corrupt, Store
 from agent.runtime.start import SettingsError, assemble
 from agent.wire import cbor, envelope, rosters
@@ -43,7 +44,7 @@ def key(index):
 def roster(members=6, slots=SLOTS, cohort=32, parameters="hum-2048"):
     """The signed roster of so many members b00, b01 ... whose keys nobody looks at."""
     named = [("b%02d" % index, key(index)) for index in range(members)]
-    payload = rosters.Roster("private-sum", parameters, slots, key(200), named, cohort).encode()
+    payload = rosters.Roster("private-sum", parameters, slots, key(200), named, SumPart(cohort).fields()).encode()
     return envelope.sign(AUTHORITY, Context("test", "roster", "main", 1, 0, "authority", ""), payload)
 
 

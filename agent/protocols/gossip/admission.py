@@ -24,18 +24,31 @@ PACKET_MOST = 7936  # bytes of a message, before it is sealed: a board's MQTT cl
 
 
 class Admitted:
-    """A Query that a board takes part in: its Plan; `terms`, the Terms of its noise, or None if
-    there is none; `clause`, the values that proxies accept; `text`, the SHA-256 of what all were
+    """A Query that a board takes part in: its Plan; `slot`, the roster's; `terms`, the Terms of its
+    noise, or None if there is none; `clause`, the values that proxies accept; `text`, the SHA-256 of what all were
     asked alike; `cost` in millionths of epsilon, None if it has no bound.
     """
 
-    def __init__(self, query: "Query", plan: Plan, terms: "Terms | None", clause: "Clause", text: bytes) -> None:
+    def __init__(
+        self, query: "Query", plan: Plan, slot: "Slot", terms: "Terms | None", clause: "Clause", text: bytes
+    ) -> None:
         self.query = query
         self.plan = plan
+        self.slot = slot
         self.terms = terms
         self.clause = clause
         self.text = text
         self.cost = terms.cost if terms else None
+
+    def reading(self, slots: "list[Slot]", values: "list[int | None] | None") -> tuple[int | None, str | None]:
+        """Return (what the meter has for the query's slot, None); or (None, the reason), if it has
+        nothing within the slot's range. `slots` are the roster's, `values` the meter's for them."""
+        value = values[slots.index(self.slot)] if values else None
+        if value is None:
+            return None, "no-reading"
+        if not self.slot[1] <= value <= self.slot[2]:
+            return None, "out-of-range"
+        return value, None
 
     def contribution(self, value: int | None) -> int | None:
         """Return what goes into the query for a reading in the slot's range, or for None: an int or
@@ -104,7 +117,7 @@ def admit(query: "Query", text: bytes, group: "Group", policy: "Policy", protoco
     living = len(group.names) - bin(query.absent).count("1")
     if living < policy.contributors_least:
         raise Refused("too-few")
-    slot = slot_of(group, query.slot)
+    slot = _slot_of(group, query.slot)
     if slot is None or not policy.allows([slot]):
         raise Refused("slot-not-allowed")
     seed_bytes = SEED if query.epsilon else 0
@@ -124,19 +137,17 @@ def admit(query: "Query", text: bytes, group: "Group", policy: "Policy", protoco
     if max(plan.message_size, plan.partial_size) > PACKET_MOST:
         raise Refused("too-large")
     if not query.epsilon and not query.record_epsilon:
-        return Admitted(query, plan, None, limits_of(query, slot), text)
-    from agent.protocols.gossip.privacy.terms import (
-        PrivacyError,  # what it loads is 7 kB, which other queries do without
-    )
+        return Admitted(query, plan, slot, None, limits_of(query, slot), text)
+    from agent.protocols.gossip.privacy.terms import PrivacyError
 
     try:
         terms = terms_of(query, slot, group.tolerate, plan.groups, living)
     except PrivacyError as error:
         raise Refused(error.args[0])
-    return Admitted(query, plan, terms, terms.clause, text)
+    return Admitted(query, plan, slot, terms, terms.clause, text)
 
 
-def slot_of(group: "Group", name: str) -> "Slot | None":
+def _slot_of(group: "Group", name: str) -> "Slot | None":
     """Return the roster's slot of this name, (name, low, high), or None."""
     for slot in group.slots:
         if slot[0] == name:

@@ -2,6 +2,7 @@
 its virtual ids are."""
 
 from agent.protocols.base import Refused
+from agent.protocols.gossip.roster_part import read_part
 from agent.wire import topics
 from agent.wire.envelope import Context
 
@@ -52,7 +53,7 @@ class Group:
         self.index = self.names.index(identity.device)
         self.slots = roster.slots
         self.tolerate = tolerated(roster.parameters)
-        self.signer = roster.signer
+        self.signer = read_part(roster.part)
         self._publics = b"".join(
             [public for _, public in roster.members]
         )  # in one piece: 64 objects would scatter a small heap

@@ -118,8 +118,8 @@ class Inquiry:
         return total
 
     def _deeds(self, own_id: int, wanted: "list[NodeAction]") -> "list[Action]":
-        """Turn what the node `own_id` wants into the machine's actions; what is for another virtual id
-        of this board stays here."""
+        """Turn what the node `own_id` wants into the machine's actions; what is for another virtual
+        id of this board stays here."""
         done: "list[Action]" = []
         waiting = [(own_id, action) for action in wanted]
         while waiting:

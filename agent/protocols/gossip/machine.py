@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from agent.protocols.gossip.group import Group
     from agent.protocols.gossip.inquiry import Inquiry
     from agent.protocols.gossip.mail import Mail
-    from agent.protocols.gossip.onion.signing import Signing
-    from agent.protocols.gossip.onion.stock import Stock
     from agent.protocols.gossip.pair_keys import PairKeys
+    from agent.protocols.gossip.signing import Signing
+    from agent.protocols.gossip.stock import Stock
     from agent.wire.rosters import Roster
 
 READY_NONCE = 5
@@ -203,7 +203,7 @@ class Gossip(Machine):
         if not self._keys:
             return self._derive_keys(self.group, self._roster) if self._roster else None
         if not self._stock:
-            from agent.protocols.gossip.onion.stock import Stock
+            from agent.protocols.gossip.stock import Stock
 
             self._stock = Stock(self.group, self._protocol, self._next_number(), self._absent)
         return self._stock.steps() if self._stock.wanted else None
@@ -235,6 +235,7 @@ class Gossip(Machine):
         from agent.protocols.gossip import admission  # not before the first query
 
         query, text = admission.hear(raw, self.group, self._keys, self._burnt)
+        assert self.group  # or hear() refuses
         proof_bytes = PROOF if self._protocol == BYZANTINE else 0
         admitted = admission.admit(query, text, self.group, self.identity.policy, self._protocol, proof_bytes)
         if self.inquiry or self._admitted:
@@ -245,7 +246,7 @@ class Gossip(Machine):
         self._announced = sha256(raw).digest()
         periods = admitted.plan.deadlines
         if proof_bytes:
-            from agent.protocols.gossip.onion import signing
+            from agent.protocols.gossip import signing
 
             periods += signing.periods(query.period)
         schedule = actions.schedule(query.period, periods)
@@ -256,7 +257,7 @@ class Gossip(Machine):
         if not group or not keys or not self._admitted or self._admitted.query.number != number:
             raise Refused("superseded")
         from agent.protocols.gossip.inquiry import Inquiry
-        from agent.protocols.gossip.onion.stock import Stock
+        from agent.protocols.gossip.stock import Stock
 
         admitted, self._admitted = self._admitted, None
         query = admitted.query
@@ -273,7 +274,7 @@ class Gossip(Machine):
         inquiry: "Inquiry | Signing" = unsigned
         draws = stock.draws if stock.absent == query.absent else {}
         if admitted.plan.proof_bytes:
-            from agent.protocols.gossip.onion.signing import Signing
+            from agent.protocols.gossip.signing import Signing
 
             inquiry = Signing(unsigned, group, keys, self._announced, query)
         self.inquiry = inquiry
@@ -285,21 +286,15 @@ class Gossip(Machine):
         return done
 
     def _take(self, inquiry: "Inquiry | Signing", peer: int, letter: "Mail") -> "list[Action]":
+        assert self.group and self._keys  # while there is an inquiry
         letter.open(self.group, self._keys, inquiry.text)
         return inquiry.take(peer, letter)
 
     def _value(self, group: "Group", admitted: "Admitted", values: "list[int | None] | None") -> int | None:
-        """Return what goes into the query, None where it does not cover the reading, or there is
-        none."""
-        from agent.protocols.gossip import admission
-
-        slot = admission.slot_of(group, admitted.query.slot)
-        value = values[group.slots.index(slot)] if values else None
-        if value is None:
-            self.refuse("no-reading")
-        elif not slot[1] <= value <= slot[2]:
-            self.refuse("out-of-range")
-            value = None
+        """Return what goes into the query for the meter's values, None for nothing."""
+        value, reason = admitted.reading(group.slots, values)
+        if reason:
+            self.refuse(reason)
         return admitted.contribution(value)
 
     def _on_mail(self, sender: str, raw: bytes) -> "list[Action]":

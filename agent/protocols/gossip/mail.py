@@ -76,8 +76,8 @@ class Mail:
         self.payload: bytes  # from open() on
 
     def open(self, group: "Group", keys: "PairKeys", text: bytes) -> None:
-        """Open it, once, as one about the query with the digest `text`: `payload` is there from now on.
-        Raises EnvelopeError."""
+        """Open it, once, as one about the query with the digest `text`: `payload` is there from now
+        on. Raises EnvelopeError."""
         assert self._envelope
         name, label = _KINDS[self.kind]
         context = group.context(name, self.number, group.names[self.peer], group.identity.device)

@@ -18,21 +18,17 @@ Source: paper, sections 4.2 (one message in every round) and 4.3.
 
 from agent.protocols.gossip import node_actions
 from agent.protocols.gossip.onion import tuples
-from agent.protocols.gossip.onion.onion import OnionError
 from agent.protocols.gossip.overlay.sizes import IDENTITY
 from agent.protocols.gossip.phases.catalogue import load
 from agent.protocols.gossip.phases.tree import Tree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable
-    from typing import TypeAlias
+    from collections.abc import Callable, Iterable
 
     from agent.protocols.gossip.node_actions import NodeAction, Partial, Result, Send
     from agent.protocols.gossip.plan import Phase, Plan
     from agent.protocols.gossip.ports import Clause, Draw, Finish, Genuine, NodeSecrets, Random, RunningPhase, Work
-
-    Call: TypeAlias = tuple[Callable[..., Work | None], tuple[object, ...]]  # waits for its turn
 
 
 class Node:
@@ -45,7 +41,7 @@ class Node:
     `round` is -1 before start, plan.rounds in the tree; `done` when nothing more comes; `sent`
     counts cells; `refused` is a dict, reason -> count; `missed` a dict of what could not be sent as
     it should. `has_tuple` tells whether it has a tuple of its own, and `tuples` are those that it is
-    a proxy of: a dict, key(tuple) -> tuple.
+    a proxy of: a dict, tuples.key_of() -> tuple.
     """
 
     def __init__(
@@ -66,13 +62,10 @@ class Node:
         reading, with noise added where there is noise; None for nothing to tell (a blank tuple is
         sent, and counts as left out). A second id's value is not looked at.
 
-        `secrets` are NodeSecrets (agent/protocols/gossip/ports.py). random(k) returns k random bytes.
-        `absent` are ids announced dead with the query. `draw` is what shuffle.draw() returned, if
-        layers were made ahead, and `raw` this node's tuple to the proxies of `draw`, if it had to be
-        signed ahead. genuine(tuple) is a generator that returns whether its proof holds; with it, a
-        node without `raw` has no tuple. `clause` is the range (low, high) outside of which a value
-        counts as left out in the tree, whatever its board says. finish(count, seed, state) returns
-        the state that a leader sends (noise).
+        Types are in agent/protocols/gossip/ports.py. `absent` are ids announced dead with the query.
+        `draw` is given if layers were made ahead, and `raw`, this node's tuple to the proxies of
+        `draw`, if it had to be signed ahead: with `genuine`, a node without it has no tuple. A value
+        outside `clause` counts as left out in the tree, whatever its board says.
         """
         self.plan = plan
         self.own_id = own_id
@@ -81,7 +74,6 @@ class Node:
         self.absent = set(absent)
         self.draw = draw
         self.round = -1
-        self.done = False
         self.has_tuple = own_id < plan.members and (not genuine or raw is not None)
         self.tuples: dict[bytes, bytes] = {}
         self.refused: dict[str, int] = {}
@@ -95,12 +87,12 @@ class Node:
         self._phase: "Phase | None" = None
         self._running: "RunningPhase | None" = None
         self._tree: Tree | None = None
-        self._work: "list[Work | Call]" = []
+        # Work under way, and calls that wait for their turn.
+        self._work: "list[Work | tuple[Callable[..., Work | None], tuple[object, ...]]]" = []
         self._outgoing: dict[int, list[bytes]] = {}  # round -> cells, of the rounds to come
         self._incoming: dict[int, list[bytes]] = {}  # round -> cells, not worked through
-        self._has_sent = self._has_heard = False
+        self.done = self._has_sent = self._has_heard = False
         self._passed = -1
-        self._layers: set[bytes] = set()
 
     def start(self) -> "list[NodeAction]":
         """Begin the query."""
@@ -171,24 +163,6 @@ class Node:
         else:
             cells.append(cell)
 
-    def peel(
-        self, cell: bytes, hops_most: int, payload_size: int
-    ) -> "Generator[None, None, tuple[int | None, bytes] | None]":
-        """For the phases, a generator: return (round or None, bytes), or None for what is refused.
-        No layer is peeled twice.
-        """
-        layer = cell[1 : IDENTITY + 1]  # without the sign: a point and its negative differ in that alone
-        if layer in self._layers:
-            self.refuse("duplicate")
-            return None
-        try:
-            peeled = yield from self.secrets.peel(cell, hops_most, payload_size)
-        except OnionError as error:
-            self.refuse(error.reason)
-            return None
-        self._layers.add(layer)
-        return peeled
-
     def keep(self, raw: bytes, sender: int | None = None) -> str | None:
         """For the phases: keep a tuple that this node is a proxy of; `sender`, if known, must be
         another. Returns the reason if it is refused.
@@ -196,7 +170,7 @@ class Node:
         reason = tuples.refusal(self.plan, self.own_id, raw)
         if reason is None and sender is not None and sender not in tuples.proxies_of(self.plan, raw):
             reason = "not-a-proxy"
-        key = self.key(raw)
+        key = tuples.key_of(self.plan, raw)
         known = self.tuples.get(key)
         if reason is None and known is None:
             if len(self.tuples) >= self.plan.tuples_most:
@@ -216,15 +190,6 @@ class Node:
     def announce_dead(self, absent: set[int]) -> None:
         """For the phases: these ids, and no others, count as dead from now on."""
         self.absent = absent
-
-    def key(self, raw: bytes) -> bytes:
-        """For the phases: return what a tuple is known by: its identity, or where a board may lie
-        its whole content."""
-        if not self.plan.proof_bytes:
-            return bytes(raw[:IDENTITY])
-        from agent.protocols.gossip.phases.agreement import key
-
-        return key(self.plan, raw)
 
     def own_tuple(self, proxies: list[int]) -> bytes:
         """For the phases: return this node's tuple."""

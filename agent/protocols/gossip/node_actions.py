@@ -1,4 +1,4 @@
-"""What a node (agent/protocols/gossip/node.py) asks for: tuples that one constructor here makes each."""
+"""What a node (agent/protocols/gossip/node.py) asks for: tuples, each made by one constructor."""
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,8 +15,8 @@ RESULT: "Final" = "result"
 
 
 def send(r: int, to: int, cells: list[bytes]) -> "Send":
-    """Pack the cells (plan.pack), seal them, and mail them to the virtual id `to`: the one message of
-    round r."""
+    """Pack the cells (plan.pack), seal them, and mail them to the virtual id `to`: the one message
+    of round r."""
     return SEND, r, to, cells
 
 
@@ -26,5 +26,5 @@ def partial(to: int, data: bytes) -> "Partial":
 
 
 def result(data: bytes) -> "Result":
-    """Send a leader's result (agent/protocols/gossip/results.py) to the coordinator."""
+    """Send a leader's result (broker/coordinator/protocols/gossip/results.py) to the coordinator."""
     return RESULT, data

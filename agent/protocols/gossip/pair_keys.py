@@ -80,7 +80,7 @@ class PairKeys:
         self._names = names
 
     def key(self, label: str, own_index: int, peer: int, outgoing: bool, text: bytes = b"") -> bytes:
-        """Return the 16-byte key for `label` between the members with index `own_index`, this board, and
+        """Return the 16-byte key for `label` between the members `own_index`, this board, and
         `peer`: of what goes to the peer if `outgoing`, else of what comes from it; `text` is the
         digest of the query that the two must have been asked alike."""
         at = _HEAD + _SECRET * peer

@@ -174,8 +174,8 @@ class Plan:
 
 
 def _capacity(sixteenths: int) -> int:
-    """Return ceil(m + 4 * sqrt(m)) + 2 for a mean of m = sixteenths / 16 cells: in integers, since boards
-    differ in their floats.
+    """Return ceil(m + 4 * sqrt(m)) + 2 for a mean of m = sixteenths / 16 cells: in integers, since
+    boards differ in their floats.
     """
     root = 0
     while root * root < sixteenths:

@@ -1,4 +1,4 @@
-"""What the parts of a query ask of each other. Types only: a board has no such module in its memory."""
+"""What a query's modules ask of each other. Types only: a board has no such module in memory."""
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -12,9 +12,12 @@ if TYPE_CHECKING:
     State: TypeAlias = tuple[int, ...]  # agent/protocols/gossip/functions.py
     Clause: TypeAlias = tuple[int, int]  # the least and the greatest value that counts
     Work: TypeAlias = Generator[None, None, None]  # a yield a short step
-    Path: TypeAlias = tuple[list[int], list[int]]  # ids visited, rounds of the query in which each move is made
-    Draw: TypeAlias = tuple[list[int], list[Path], int]  # agent/protocols/gossip/phases/shuffle.py's draw()
+    Verdict: TypeAlias = Generator[None, None, str | None]  # why something is refused, or None
+    Path: TypeAlias = tuple[list[int], list[int]]  # ids visited, rounds in which each move is made
+    Draw: TypeAlias = tuple[list[int], list[Path], int]  # what draw() of phases/shuffle.py returns
+    # genuine(tuple) returns whether its proof holds
     Genuine: TypeAlias = Callable[[bytes], Generator[None, None, bool]]
+    # finish(count, seed, state) returns the state that a leader sends: with its noise
     Finish: TypeAlias = Callable[[int, bytes, State], State]
 
     class NodeSecrets(Protocol):
@@ -31,7 +34,8 @@ if TYPE_CHECKING:
             """Return (round to forward in, next cell) or (None, payload). Raises OnionError."""
 
         def seal(self, to: int, part: bytes, payload: bytes) -> bytes:
-            """Return `payload` sealed, 16 bytes longer; `part` of the nonce is never the same twice in a query."""
+            """Return `payload` sealed, 16 bytes longer; `part`, of the nonce, is never the same
+            twice in a query."""
 
         def open(self, sender: int, part: bytes, sealed: bytes) -> bytes | None:
             """Return what `sender` has sealed for this one, or None if it has not."""
@@ -43,23 +47,25 @@ if TYPE_CHECKING:
             """Return whether sign() of `peer` made this."""
 
     class RunningPhase(Protocol):
-        """A phase as one node runs it. What is called returns None, or a generator of short steps if
-        there is more work than a moment's."""
+        """A phase as one node runs it. What is called returns None, or a generator of short steps
+        if there is more work than a moment's."""
 
         def enter(self, r: int) -> Work | None:
             """Round r of the phase begins, its message is not sent yet."""
 
         def take(self, r: int, cells: list[bytes]) -> Work | None:
-            """Take the predecessor's message of round r, at most `capacity` cells of `cell_size` bytes each."""
+            """Take the predecessor's message of round r, at most `capacity` cells of `cell_size`
+            bytes each."""
 
         def end(self) -> Work | None:
             """The phase's last round was left."""
 
     class PhaseKind(Protocol):
-        """What the catalogue (agent/protocols/gossip/phases/catalogue.py) has: one of the phases' classes."""
+        """What agent/protocols/gossip/phases/catalogue.py has: one of the phases' classes."""
 
         def shape(self, plan: Plan) -> tuple[int, int, int]:
-            """Return (rounds, sixteenths of a cell in a message of the busiest round, on average; bytes of a cell)."""
+            """Return (rounds, sixteenths of a cell in a message of the busiest round, on average;
+            bytes of a cell)."""
 
         def __call__(self, node: Node, phase: Phase, before: RunningPhase | None) -> RunningPhase:
             """Begin the phase at a node; `before` is the preceding one, or None."""

@@ -5,11 +5,27 @@ from agent.protocols.gossip.functions import Function, FunctionError, load
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Protocol
+
     from agent.protocols.gossip.functions import Parameters
     from agent.protocols.gossip.ports import Clause
     from agent.protocols.gossip.privacy.terms import Terms
     from agent.wire.messages import Slot
-    from agent.wire.queries import Query
+
+    class Question(Protocol):
+        """A Query, or what becomes one, as far as its function and its noise go."""
+
+        @property
+        def function(self) -> str: ...
+        @property
+        def parameters(self) -> list[int]: ...
+        @property
+        def between(self) -> list[int] | None: ...
+        @property
+        def epsilon(self) -> int: ...
+        @property
+        def record_epsilon(self) -> int: ...
+
 
 # Privacy's terms have it too, which others need not load.
 SEED = 16  # bytes of randomness in a tuple of a query with result noise
@@ -28,7 +44,7 @@ def function_of(name: str, parameters: list[int], between: list[int] | None) -> 
     return load(name, given)
 
 
-def limits_of(query: "Query", slot: "Slot") -> "Clause":
+def limits_of(query: "Question", slot: "Slot") -> "Clause":
     """Return the range that a Query asks for of `slot`, (name, low, high): (low, high), empty if
     low > high."""
     low, high = slot[1], slot[2]
@@ -37,7 +53,7 @@ def limits_of(query: "Query", slot: "Slot") -> "Clause":
     return low, high
 
 
-def terms_of(query: "Query", slot: "Slot", tolerate: int, groups: int, living: int) -> "Terms":
+def terms_of(query: "Question", slot: "Slot", tolerate: int, groups: int, living: int) -> "Terms":
     """Return the Terms, of agent/protocols/gossip/privacy/terms.py, of a Query for `slot` that so
     many groups answer, and so many members.
 

@@ -9,6 +9,7 @@ from agent.joye_libert.packing import Packing, PackingError
 from agent.protocols.base import Refused
 from agent.protocols.base.roster import read
 from agent.protocols.private_sum.membership import Membership
+from agent.protocols.private_sum.roster_part import read_part
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,7 +26,8 @@ def accept(identity: "Identity", raw: bytes, least_epoch: int) -> Membership:
     epoch, digest, roster = read(identity, raw, least_epoch)
     names = roster.names()
     own = names.index(identity.device)
-    every = cohorts.assign(names, digest, roster.cohort)
+    part = read_part(roster.part)
+    every = cohorts.assign(names, digest, part.cohort)
     cohort = next(members for members in every if own in members)
     if len(cohort) < identity.policy.members_least:
         raise Refused("cohort-too-small")
@@ -42,5 +44,5 @@ def accept(identity: "Identity", raw: bytes, least_epoch: int) -> Membership:
     except PackingError as error:
         raise Refused(error.args[0])
     threshold = cohorts.threshold(len(cohort))
-    elsewhere = sum([cohorts.threshold(len(members)) for members in every]) - threshold if roster.seal else 0
-    return Membership(identity, epoch, digest, roster, cohort, threshold, elsewhere, chosen, packing, field)
+    elsewhere = sum([cohorts.threshold(len(members)) for members in every]) - threshold if part.seal else 0
+    return Membership(identity, epoch, digest, roster, part, cohort, threshold, elsewhere, chosen, packing, field)

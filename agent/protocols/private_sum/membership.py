@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from agent.joye_libert.packing import Packing
     from agent.joye_libert.parameters import Parameters
     from agent.protocols.base.identity import Identity
+    from agent.protocols.private_sum.roster_part import SumPart
     from agent.wire.rosters import Roster
 
 ROUND_MOST = 0xFFFFFFFF
@@ -32,6 +33,7 @@ class Membership:
         epoch: int,
         digest: bytes,
         roster: "Roster",
+        part: "SumPart",
         cohort: list[int],
         threshold: int,
         elsewhere: int,
@@ -47,9 +49,9 @@ class Membership:
         self.slots = roster.slots
         self.index = self.names.index(identity.device)
         self.coordinator = roster.coordinator
-        self.cohort_most = roster.cohort
-        self.seal = roster.seal
-        self.audit = roster.audit
+        self.cohort_most = part.cohort
+        self.seal = part.seal
+        self.audit = part.audit
         self.cohort = cohort
         self.threshold = threshold
         self.elsewhere = elsewhere

@@ -16,10 +16,10 @@ from pathlib import Path
 
 from agent.wire import topics
 from agent.wire.topics import CLIENT
+from broker.coordinator.protocols import registry
 from broker.files import alone_in, replace
 
 PACKET_MOST = 16384
-KINDS = ("roster", "round", "roll", "query", "result")  # what a coordinator says to all of a group
 
 
 class BrokerError(Exception):
@@ -37,7 +37,8 @@ def find(program: str = "mosquitto") -> str:
 def access_rules(deployment: str) -> str:
     """Return the access control list. Patterns hold for every user: %u is the user's name."""
     root = f"hum/v1/{deployment}"
-    to_all = [f"read {root}/g/+/{kind}" for kind in KINDS]
+    kinds = _kinds()
+    to_all = [f"read {root}/g/+/{kind}" for kind in kinds]
     releases = [f"{root}/release/+", f"{root}/chunk/+/+"]
     to_all += [f"read {topic}" for topic in releases]
     own = [
@@ -47,7 +48,7 @@ def access_rules(deployment: str) -> str:
         f"read {root}/g/+/mail/%u/+",
     ]
     coordinator = [f"topic read {root}/g/+/up/+/+", f"topic read {root}/dev/+/+", f"topic write {root}/coord/state"]
-    coordinator += [f"topic write {root}/g/+/{kind}" for kind in KINDS]
+    coordinator += [f"topic write {root}/g/+/{kind}" for kind in kinds]
     coordinator += [f"topic write {topic}" for topic in releases]  # the operator publishes them as the coordinator
     client = [f"topic read {root}/dev/+/+"]
     # The patterns hold for the client too, and would let it write as if it were a board of its
@@ -56,6 +57,12 @@ def access_rules(deployment: str) -> str:
     lines = [f"pattern {rule}" for rule in [*to_all, f"read {root}/coord/state", *own]]
     lines += ["", f"user {topics.COORDINATOR}", *coordinator, "", f"user {CLIENT}", *client]
     return "\n".join(lines) + "\n"
+
+
+def _kinds() -> list[str]:
+    """Return the kinds of what a coordinator says to all of a group, whatever protocol it runs."""
+    said = [kind for declaration in registry.declarations() for kind in declaration.says]
+    return list(dict.fromkeys(["roster", *said]))
 
 
 def _known(path: Path) -> dict[str, str]:

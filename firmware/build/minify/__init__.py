@@ -1,19 +1,23 @@
-"""A program made smaller by what a compiler that sees one module at a time cannot know. The sources stay as they are.
+"""A program made smaller by what a compiler that sees one module at a time cannot know. The sources
+stay as they are.
 
-minify() is all that others use. In this order: messages that no board reads go; modules that are loaded
-together become one (bundle.py); numbers take the place of their names (constants.py); what nothing comes
-to goes (unused.py); what nobody else looks for goes to one folder (folders.py); names become such as every firmware has (names.py).
+minify() is all that others use. In this order: messages that no board reads go; modules that are
+loaded together become one (bundle.py); numbers take the place of their names (constants.py); what
+nothing comes to goes (unused.py); what nobody else looks for goes to one folder (folders.py); names
+become such as every firmware has (names.py).
 
-What that gains: heap after joining a group of 32, for 32-bit words, in kB, and blocks of flash.
+What that gains: heap after joining a group of 32, for 32-bit words, in kB, and blocks of flash. A
+line is what the one above it is, and what it says.
 
-    build                         stock firmware  ROMFS  blocks
-    plain mpy-cross                        106.5   59.4     142
-    bundles                                101.7   51.9      72
-    and numbers, and nothing unused         96.5   50.2      65
-    and shorter names                       82.8   43.9      62
+    build                                stock firmware  ROMFS  blocks
+    plain, with line numbers                      113.5   60.9     173
+    bundles, no line numbers                      101.4   55.3      86
+    numbers, no messages, nothing unused           96.5   50.5      79
+    one folder                                     95.3   49.8      59
+    shorter names                                  82.2   43.7      56
 
-To move functions to their only user and into the place of their only call would save 2.7 kB more, and was
-not worth a compiler of its own.
+To move functions to their only user and into the place of their only call would save 2.7 kB more,
+and was not worth a compiler of its own.
 """
 
 import ast
@@ -45,8 +49,8 @@ class Minified:
 def minify(sources: Mapping[str, str], roots: Collection[str], kept: Collection[str]) -> Minified:
     """Return what `sources`, texts without annotations by path, become. Raises CompileError.
 
-    The modules named in `roots` keep their paths, and what is named in `kept` is called so. All that the
-    roots need is there.
+    The modules named in `roots` keep their paths, and what is named in `kept` is called so. All
+    that the roots need is there.
     """
     trees = {path: ast.parse(text, path) for path, text in sources.items()}
     was_at = origins(trees)
@@ -66,7 +70,8 @@ def minify(sources: Mapping[str, str], roots: Collection[str], kept: Collection[
 def _common_first(tree: ast.Module) -> str:
     """Return a line that does nothing but mention the names that the module uses most.
 
-    Names are numbered as they come, and bytecode has two bytes for a number above 127: this saves 1 kB.
+    Names are numbered as they come, and bytecode has two bytes for a number above 127: this saves 1
+    kB.
     """
     own = set(bindings(tree.body)) | set(dir(builtins))
     found = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute | ast.Name)]

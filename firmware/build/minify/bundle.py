@@ -1,10 +1,12 @@
-"""Several modules in one file, for boards: what is loaded together, and let go of together, is one module there.
+"""Several modules in one file, for boards: what is loaded together, and let go of together, is one
+module there.
 
-A file costs a block of flash, and its module a dictionary, tables of names and constants, its own names and those of all
-that it imports. So the modules of a line of BUNDLES become one, under the name of the first of them. Each of their own
-names becomes one that no other module of the program defines; imports between them vanish; imports of them, anywhere in
-the program, name the bundle. A package without code of its own needs no file. The code does the same: nothing in it may
-depend on a module as an object, and what does is refused here.
+A file costs a block of flash, and its module a dictionary, tables of names and constants, its own
+names and those of all that it imports. So the modules of a line of BUNDLES become one, under the
+name of the first of them. Each of their own names becomes one that no other module of the program
+defines; imports between them vanish; imports of them, anywhere in the program, name the bundle. A
+package without code of its own needs no file. The code does the same: nothing in it may depend on a
+module as an object, and what does is refused here.
 """
 
 import ast
@@ -15,8 +17,8 @@ from firmware.build.minify.program import BundleError, Module, Program, Target
 from firmware.build.minify.rewriting import Rewrite
 
 # The first of a line is what the bundle is called. What code of others than the build looks for
-# (firmware/build/keep.py) must come first. What a board lets go of is in agent/runtime/unload.py, with
-# what is let go of together in a line: those are bundles, too.
+# (firmware/build/keep.py) must come first. What a board lets go of is in agent/runtime/unload.py,
+# with what is let go of together in a line: those are bundles, too.
 STAY = """
 agent.runtime.flash.store agent.runtime.system.ticks agent.runtime.system.calendar \
     agent.runtime.system.clock agent.runtime.flash.masks agent.runtime.flash.shares \
@@ -42,10 +44,11 @@ agent.protocols.gossip.machine agent.wire.queries agent.protocols.gossip.group \
     agent.protocols.gossip.query_function agent.protocols.gossip.phases.catalogue \
     agent.protocols.gossip.plan agent.protocols.gossip.overlay.sizes \
     agent.protocols.gossip.onion.secrets agent.protocols.gossip.onion.tuples \
-    agent.protocols.gossip.overlay.routes agent.protocols.gossip.phases.shuffle \
-    agent.protocols.gossip.onion.stock agent.protocols.gossip.phases.tree \
+    agent.protocols.gossip.overlay.routes agent.protocols.gossip.onion.peeling agent.protocols.gossip.phases.shuffle \
+    agent.protocols.gossip.stock agent.protocols.gossip.phases.tree \
     agent.protocols.gossip.phases.routed_cells agent.protocols.gossip.phases.echo \
-    agent.protocols.gossip.node agent.protocols.gossip.inquiry agent.protocols.gossip.admission
+    agent.protocols.gossip.node_actions agent.protocols.gossip.node agent.protocols.gossip.inquiry \
+    agent.protocols.gossip.admission
 agent.protocols.gossip.privacy.terms agent.protocols.gossip.privacy.laplace \
     agent.protocols.gossip.privacy.paired_noise
 agent.protocols.private_sum.secret_sharing agent.protocols.private_sum.mail
@@ -56,9 +59,11 @@ BUNDLES = tuple(tuple(line.split()) for line in (STAY + ONCE).splitlines() if li
 def bundle(
     trees: Mapping[str, ast.Module], kept: set[str], bundles: tuple[tuple[str, ...], ...] = BUNDLES
 ) -> dict[str, ast.Module]:
-    """Return the modules that `trees`, by path, become, by path: those of `bundles`, and the others, which import from them.
+    """Return the modules that `trees`, by path, become, by path: those of `bundles`, and the
+    others, which import from them.
 
-    What is in `kept` and in the first module of a bundle, or in a module of its own, keeps its name. Raises BundleError.
+    What is in `kept` and in the first module of a bundle, or in a module of its own, keeps its
+    name. Raises BundleError.
     """
     program = Program(trees, bundles, kept)
     members: dict[str, list[Module]] = {}
@@ -79,7 +84,8 @@ def bundle(
 
 
 def _name_heads(tree: ast.Module, program: Program) -> None:
-    """Leave in the text of what is let go of only names of modules that there are: each bundle's first."""
+    """Leave in the text of what is let go of only names of modules that there are: each bundle's
+    first."""
     heads = dict.fromkeys(program.modules[name].head for name in ONCE.split() if name in program.modules)
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and node.value == ONCE:
@@ -125,7 +131,8 @@ def _join(program: Program, head: str, members: list[Module]) -> tuple[ast.Modul
 
 
 def _check_order(loads: Mapping[str, list[str]]) -> None:
-    """Check that no bundle needs, while it is loaded, one that is being loaded because of it. Raises BundleError."""
+    """Check that no bundle needs, while it is loaded, one that is being loaded because of it.
+    Raises BundleError."""
     left = {head: set(others) for head, others in loads.items()}
     while left:
         ready = {head for head, others in left.items() if not others & left.keys()}

@@ -1,10 +1,12 @@
-"""What a program says of itself for people, and costs a board: names of numbers, and messages that nobody reads there."""
+"""What a program says of itself for people, and costs a board: names of numbers, and messages that
+nobody reads there."""
 
 import ast
 from collections.abc import Collection, Iterator, Mapping
 
 NUMBER_MOST = 1 << 30  # larger ones are objects on the heap: once is better than in every place
-# What these say of a caller's mistake is read on a host only: on a board nobody asks such an exception for its arguments.
+# What these say of a caller's mistake is read on a host only: on a board nobody asks such an
+# exception for its arguments.
 UNREAD = ("CborError", "CryptoError", "RuntimeError", "TypeError", "ValueError")
 
 
@@ -17,7 +19,8 @@ def silence(tree: ast.Module) -> None:
 
 
 def inline_numbers(trees: Mapping[str, ast.Module], kept: Collection[str]) -> None:
-    """Put each named number, but those in `kept`, in the place of its name, and drop the assignment.
+    """Put each named number, but those in `kept`, in the place of its name, and drop the
+    assignment.
 
     `trees` are modules such as bundle.py makes them: a name that one defines is no other's.
     """

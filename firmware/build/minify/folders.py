@@ -1,4 +1,5 @@
-"""Fewer folders: a folder costs a board two blocks of flash, and its name is in all names of modules on the heap.
+"""Fewer folders: a folder costs a board two blocks of flash, and its name is in all names of
+modules on the heap.
 
 The modules of the agent go into its first folder, but those that others look for by name.
 """
@@ -16,8 +17,9 @@ TOP = "agent"
 def flatten(trees: Mapping[str, ast.Module], stay: Collection[str]) -> tuple[dict[str, ast.Module], dict[str, str]]:
     """Move the agent's modules of `trees`, by path, to its first folder, but those named in `stay`.
 
-    Returns (modules by new path, old paths by new path). Two modules of the same name get that of their
-    folder, too. Imports, and texts that are names of modules with spaces between, are changed where they are.
+    Returns (modules by new path, old paths by new path). Two modules of the same name get that of
+    their folder, too. Imports, and texts that are names of modules with spaces between, are changed
+    where they are.
     """
     moving = [module_name(path) for path in trees if path.startswith(TOP + "/") and module_name(path) not in stay]
     taken = Counter(name.rpartition(".")[2] for name in moving)

@@ -1,11 +1,13 @@
-"""Names that every firmware has, and names that Python's and MicroPython's own modules and classes have."""
+"""Names that every firmware has, and names that Python's and MicroPython's own modules and classes
+have."""
 
 import builtins
 import importlib
 import re
 
 WORD = re.compile(r"\w+")
-# Of the names in every firmware, those that mean nothing to the compiler and that nothing built in looks for in an object.
+# Of the names in every firmware, those that mean nothing to the compiler and that nothing built in
+# looks for in an object.
 FREE = WORD.findall("""
     abs all any append bool builtins bytearray bytecode bytes callable chr classmethod clear copy count dict dir divmod end endswith
     eval exec extend find format from_bytes get getattr globals hasattr hash id index insert int isalpha isdigit isinstance islower
@@ -13,7 +15,8 @@ FREE = WORD.findall("""
     repr replace reverse rfind rindex round rsplit rstrip sep set setattr setdefault sort sorted split start startswith staticmethod
     step stop str strip sum to_bytes tuple update upper values zip
 """)
-# For globals only, where the module does not mention them: these mean something as an attribute, or are built in.
+# For globals only, where the module does not mention them: these mean something as an attribute, or
+# are built in.
 GLOBAL = WORD.findall("""
     ArithmeticError AssertionError AttributeError BaseException EOFError Ellipsis GeneratorExit ImportError IndentationError
     IndexError KeyError KeyboardInterrupt LookupError MemoryError NameError NoneType NotImplementedError OSError OverflowError

@@ -1,17 +1,20 @@
 """Names that cost a board nothing, in the place of names that only the agent's own code uses.
 
-MicroPython keeps every name that code mentions in a table of strings for ever, also when the module has left the memory: the
-name, and 7 bytes more in tables that double. But some hundred names are in every firmware, because the form of .mpy files counts
-on them. So each name that the agent defines, and that nothing outside can look for, becomes one of those.
+MicroPython keeps every name that code mentions in a table of strings for ever, also when the module
+has left the memory: the name, and 7 bytes more in tables that double. But some hundred names are in
+every firmware, because the form of .mpy files counts on them. So each name that the agent defines,
+and that nothing outside can look for, becomes one of those.
 
-Names in modules, in objects and in functions do not meet: a global and an attribute may have one name, unless the object's class
-reads the global while it is made, as the default value of a parameter, say. Two globals may
-become the same if no module mentions both, and two attributes if no object has both: classes that inherit from one another
-share theirs. Parameters of functions, which are called by position, become such names besides. What a keyword, a string,
-the standard library or a program outside of the agent mentions stays as it is. Modules must be such as bundle.py makes:
-none uses another one as an object.
+Names in modules, in objects and in functions do not meet: a global and an attribute may have one
+name, unless the object's class reads the global while it is made, as the default value of a
+parameter, say. Two globals may become the same if no module mentions both, and two attributes if no
+object has both: classes that inherit from one another share theirs. Parameters of functions, which
+are called by position, become such names besides. What a keyword, a string, the standard library or
+a program outside of the agent mentions stays as it is. Modules must be such as bundle.py makes: none
+uses another one as an object.
 
-The code does the same afterwards. Only a traceback calls things otherwise: names.json beside the code tells what each name was.
+The code does the same afterwards. Only a traceback calls things otherwise: names.json beside the
+code tells what each name was.
 """
 
 import ast
@@ -27,8 +30,8 @@ Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
 def _fixed(nodes: Mapping[str, list[ast.AST]]) -> set[str]:
-    """Return the names that must stay: of keywords, modules, imports from elsewhere, in strings, and of exceptions, for these are
-    among a board's last words."""
+    """Return the names that must stay: of keywords, modules, imports from elsewhere, in strings,
+    and of exceptions, for these are among a board's last words."""
     fixed = {part for name in nodes for part in WORD.findall(name)}
     every = [node for found in nodes.values() for node in found]
     outside = {alias.asname or alias.name for node in every if isinstance(node, ast.Import) for alias in node.names}
@@ -61,7 +64,8 @@ def _globals(tree: ast.Module) -> set[str]:
 
 
 class _Families:
-    """The attributes that objects of the program's classes have: one set for all classes that inherit from one another."""
+    """The attributes that objects of the program's classes have: one set for all classes that
+    inherit from one another."""
 
     def __init__(self, nodes: Mapping[str, list[ast.AST]]) -> None:
         classes = [node for found in nodes.values() for node in found if isinstance(node, ast.ClassDef)]
@@ -82,7 +86,8 @@ class _Families:
 
 
 def _attributes(one: ast.ClassDef) -> tuple[set[str], set[str]]:
-    """Return (names that the class, or a method on its object, defines, names that a method looks for in its object)."""
+    """Return (names that the class, or a method on its object, defines, names that a method looks
+    for in its object)."""
     own, mentioned = set(bindings(one.body)), set()
     for node in ast.walk(one):
         match node:
@@ -146,7 +151,8 @@ class _Rename(ast.NodeVisitor):
 
 
 def _lengthen_variables(tree: ast.AST, stay: set[str]) -> None:
-    """Rename the functions' variables that have one of the names in the firmware, so that globals can get those."""
+    """Rename the functions' variables that have one of the names in the firmware, so that globals
+    can get those."""
     for node in [node for node in ast.walk(tree) if isinstance(node, Function | Comprehension)]:
         if isinstance(node, Comprehension):
             bound = targets(node)
@@ -167,7 +173,8 @@ def _inner(node: ast.AST) -> list[ast.AST]:
 
 
 def _rename_parameters(tree: ast.Module, keywords: set[str]) -> None:
-    """Rename the parameters of all functions, outer ones first, but for those named in `keywords`."""
+    """Rename the parameters of all functions, outer ones first, but for those named in
+    `keywords`."""
     for function in [node for node in ast.walk(tree) if isinstance(node, Function)]:
         inside = [node for node in ast.walk(function) if not isinstance(node, ast.Attribute)]
         mentioned = {name for node in inside for name in names_in(node)}
@@ -184,7 +191,8 @@ def _rename_parameters(tree: ast.Module, keywords: set[str]) -> None:
 def _assign(
     users: Mapping[str, set[K]], taken: Mapping[K, set[str]], names: list[str], weights: Counter[str]
 ) -> dict[str, str]:
-    """Return a new name, one of `names`, for each that `users` has: another one than all that its users have taken."""
+    """Return a new name, one of `names`, for each that `users` has: another one than all that its
+    users have taken."""
     new = {}
     for name in sorted(users, key=lambda name: (-len(users[name]), -weights[name], name)):
         free = next((short for short in names if not any(short in taken[user] for user in users[name])), None)
@@ -196,7 +204,8 @@ def _assign(
 
 
 def shorten(trees: Mapping[str, ast.Module], kept: set[str]) -> dict[str, dict[str, list[str]]]:
-    """Rename in `trees`, modules by path, what nobody else mentions, and nothing in `kept`; return {module: {new: what it was}}."""
+    """Rename in `trees`, modules by path, what nobody else mentions, and nothing in `kept`; return
+    {module: {new: what it was}}."""
     found = {module: list(ast.walk(tree)) for module, tree in trees.items()}
     keywords = {node.arg for each in found.values() for node in each if isinstance(node, ast.keyword) and node.arg}
     for tree in trees.values():

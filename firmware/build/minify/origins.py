@@ -1,8 +1,10 @@
-"""Where each function of a minified program is in the sources, and what its names were: for whoever reads a traceback.
+"""Where each function of a minified program is in the sources, and what its names were: for whoever
+reads a traceback.
 
-Without line numbers, which would cost a board 3 kB, a traceback has a file and a function's name for each call.
-Several functions of a file may have that name: the names that each of them mentions tell which of them can
-have called the next one, and whether that must be a method of the same object.
+Without line numbers, which would cost a board 3 kB, a traceback has a file and a function's name
+for each call. Several functions of a file may have that name: the names that each of them mentions
+tell which of them can have called the next one, and whether that must be a method of the same
+object.
 """
 
 import ast
@@ -17,9 +19,10 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 class FunctionEntry(TypedDict):
-    """One function: the path of its source, its qualified name and lines there; and, in names of today, the class
-    that it is a method of, or "", the classes of this module that may have what it finds in its object, if
-    no other module's can, all names that it mentions, and of them those that it looks for in its object only."""
+    """One function: the path of its source, its qualified name and lines there; and, in names of
+    today, the class that it is a method of, or "", the classes of this module that may have what it
+    finds in its object, if no other module's can, all names that it mentions, and of them those
+    that it looks for in its object only."""
 
     path: str
     name: str
@@ -31,8 +34,8 @@ class FunctionEntry(TypedDict):
 
 
 class ModuleEntry(TypedDict):
-    """One compiled module: the path of the source that it is called after; by the names of today its functions,
-    and all that was called otherwise."""
+    """One compiled module: the path of the source that it is called after; by the names of today
+    its functions, and all that was called otherwise."""
 
     path: str
     functions: dict[str, list[FunctionEntry]]
@@ -52,7 +55,8 @@ class Origin:
 
 
 def origins(trees: Mapping[str, ast.Module]) -> dict[ast.AST, Origin]:
-    """Return where each function in `trees`, modules by path, is, with the names of the classes and functions around it."""
+    """Return where each function in `trees`, modules by path, is, with the names of the classes and
+    functions around it."""
     found: dict[ast.AST, Origin] = {}
     for path, tree in trees.items():
         waiting: list[tuple[ast.AST, str]] = [(tree, "")]
@@ -73,7 +77,8 @@ def table(
     was_at: Mapping[ast.AST, Origin],
     was: Mapping[str, dict[str, list[str]]],
 ) -> Table:
-    """Return the table of `trees`, by path, as they are now: `was_in` has their former paths, `was` their names'."""
+    """Return the table of `trees`, by path, as they are now: `was_in` has their former paths, `was`
+    their names'."""
     made: Table = {}
     derived = Counter(
         base for tree in trees.values() for base in {each for one in _classes(tree) for each in _bases(one)}
@@ -100,7 +105,8 @@ def table(
 
 
 def _mentions(function: Function) -> tuple[set[str], set[str]]:
-    """Return (the names that the function mentions, those of them that it only looks for in its object)."""
+    """Return (the names that the function mentions, those of them that it only looks for in its
+    object)."""
     own: Counter[str] = Counter()
     total: Counter[str] = Counter()
     for node in ast.walk(function):
@@ -121,7 +127,8 @@ def _bases(one: ast.ClassDef) -> set[str]:
 
 
 def _families(tree: ast.Module, derived: Counter[str]) -> dict[str, list[str]]:
-    """Return, by class, the classes that inherit from one another; not where other modules' may be among them.
+    """Return, by class, the classes that inherit from one another; not where other modules' may be
+    among them.
 
     `derived`: in how many modules a class has a base of this name.
     """

@@ -1,4 +1,5 @@
-"""What the names of a whole program stand for: its modules, what they define and import, and one name for each of it all."""
+"""What the names of a whole program stand for: its modules, what they define and import, and one
+name for each of it all."""
 
 import ast
 import builtins
@@ -14,7 +15,8 @@ class BundleError(CompileError):
 
 
 def check_imports(trees: Mapping[str, ast.Module]) -> None:
-    """Check that `trees`, modules by path, have what they import from one another. Raises BundleError."""
+    """Check that `trees`, modules by path, have what they import from one another. Raises
+    BundleError."""
     known = {module_name(path): tree for path, tree in trees.items()}
     has = {name: set(bindings(tree.body)) for name, tree in known.items()}
     for path, tree in trees.items():
@@ -27,7 +29,8 @@ def check_imports(trees: Mapping[str, ast.Module]) -> None:
 
 @dataclass(frozen=True)
 class Target:
-    """What an imported name stands for: the module `module` if `name` is "", else what is called so in it."""
+    """What an imported name stands for: the module `module` if `name` is "", else what is called so
+    in it."""
 
     module: str
     name: str
@@ -35,8 +38,8 @@ class Target:
 
 @dataclass
 class Module:
-    """A module: the names that it has (`bound`) and those that it defines itself (`own`); its imports, by the names that they get:
-    of the program, and from `outside`."""
+    """A module: the names that it has (`bound`) and those that it defines itself (`own`); its
+    imports, by the names that they get: of the program, and from `outside`."""
 
     name: str
     path: str
@@ -50,8 +53,8 @@ class Module:
 
 
 def let_go(node: ast.AST) -> str:
-    """Return the name that the statement deletes, or makes None, or "": so a module that a function has imported can
-    leave the heap."""
+    """Return the name that the statement deletes, or makes None, or "": so a module that a function
+    has imported can leave the heap."""
     match node:
         case ast.Delete(targets=[ast.Name(id=name)]):
             return name
@@ -62,7 +65,8 @@ def let_go(node: ast.AST) -> str:
 
 @dataclass(frozen=True)
 class Scope:
-    """The names that a function binds, and what it imports from these modules, by names that are nothing else but None."""
+    """The names that a function binds, and what it imports from these modules, by names that are
+    nothing else but None."""
 
     names: set[str]
     imported: dict[str, Target]
@@ -158,7 +162,8 @@ class Program:
         return self.modules[target.module].head
 
     def _unique(self, trees: Mapping[str, ast.Module], kept: set[str]) -> dict[Target, str]:
-        """Return a name for each name that a module defines: no other module's, and no variable's of a function."""
+        """Return a name for each name that a module defines: no other module's, and no variable's
+        of a function."""
         taken = {*dir(builtins)}
         for tree in trees.values():
             for node in ast.walk(tree):

@@ -1,4 +1,5 @@
-"""One module's code as a part of a bundle: each name of a module becomes the program's one name for what it stands for."""
+"""One module's code as a part of a bundle: each name of a module becomes the program's one name for
+what it stands for."""
 
 import ast
 from collections.abc import Iterator
@@ -8,7 +9,8 @@ from firmware.build.minify.scopes import bindings, parameters, targets
 
 
 class Rewrite(ast.NodeTransformer):
-    """Puts unique names in the place of a module's own and imported ones. `needs` is what must be imported from other bundles."""
+    """Puts unique names in the place of a module's own and imported ones. `needs` is what must be
+    imported from other bundles."""
 
     def __init__(self, program: Program, module: Module) -> None:
         self._program = program
@@ -18,7 +20,8 @@ class Rewrite(ast.NodeTransformer):
         self.needs: set[Target] = set()
 
     def _look(self, name: str) -> tuple[Target | None, bool]:
-        """Return (what the name stands for, None if no name of a module; whether a function has imported it)."""
+        """Return (what the name stands for, None if no name of a module; whether a function has
+        imported it)."""
         for depth, (is_class, names) in enumerate(reversed(self._scopes)):
             if name in names and not (is_class and depth):
                 return names[name], True
@@ -101,7 +104,8 @@ class Rewrite(ast.NodeTransformer):
         names: dict[str, Target | None] = dict.fromkeys(scope.names)
         for name, target in scope.imported.items():
             found = self._program.resolve(target)
-            # What keeps its name may be called like a variable here: then it goes by the name that the import gives it.
+            # What keeps its name may be called like a variable here: then it goes by the name that
+            # the import gives it.
             if not found.name or names.get(self._program.unique[found], found) is found or name == found.name:
                 names[name] = found
         self._scopes.append((False, names))
@@ -161,7 +165,8 @@ class Rewrite(ast.NodeTransformer):
         return made
 
     def _import(self, bound: str, target: Target) -> Iterator[ast.stmt]:
-        """Yield what takes the place of an import of `target` in a function, that calls it `bound`."""
+        """Yield what takes the place of an import of `target` in a function, that calls it
+        `bound`."""
         head, here = self._program.head(target), self._program.head(target) == self._module.head
         if target.name and self._scopes[-1][1][bound] is None:  # it gets other values, too
             new = self._program.unique[target]

@@ -1,4 +1,5 @@
-"""Which names a scope of Python has: the statements of a module, a class or a function, without what is inside of such in them."""
+"""Which names a scope of Python has: the statements of a module, a class or a function, without
+what is inside of such in them."""
 
 import ast
 from collections import Counter
@@ -9,7 +10,8 @@ Comprehension = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
 
 
 def bindings(body: list[ast.stmt]) -> Counter[str]:
-    """Return how often the statements bind each name in their own scope: not in the functions and classes in it."""
+    """Return how often the statements bind each name in their own scope: not in the functions and
+    classes in it."""
     found: Counter[str] = Counter()
     elsewhere: set[str] = set()
     for node in of_scope(body):
@@ -28,7 +30,8 @@ def bindings(body: list[ast.stmt]) -> Counter[str]:
 
 
 def of_scope(body: list[ast.stmt]) -> Iterator[ast.AST]:
-    """Yield the nodes of a scope, those of functions, classes and comprehensions in it without what is inside."""
+    """Yield the nodes of a scope, those of functions, classes and comprehensions in it without what
+    is inside."""
     stack: list[ast.AST] = list(body)
     while stack:
         node = stack.pop()

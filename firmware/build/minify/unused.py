@@ -1,7 +1,8 @@
-"""What no board can come to is left out: functions, classes, methods that nothing mentions, and modules without an importer.
+"""What no board can come to is left out: functions, classes, methods that nothing mentions, and
+modules without an importer.
 
-A name that is mentioned anywhere, by whatever, keeps all that is called so; so does one in a string. The modules are such as bundle.py
-makes them: a name that one defines is no other's.
+A name that is mentioned anywhere, by whatever, keeps all that is called so; so does one in a
+string. The modules are such as bundle.py makes them: a name that one defines is no other's.
 """
 
 import ast
@@ -16,7 +17,8 @@ Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 @dataclass
 class _Part:
-    """A definition in the body of `holder`, how often it mentions which names, and what is defined in it, or it is defined in."""
+    """A definition in the body of `holder`, how often it mentions which names, and what is defined
+    in it, or it is defined in."""
 
     holder: ast.Module | ast.ClassDef
     node: ast.stmt
@@ -27,7 +29,8 @@ class _Part:
 
 
 def _mentions(node: ast.AST) -> Iterator[str]:
-    """Yield the names that the node and what is in it mention, but for those that are imported under the same name."""
+    """Yield the names that the node and what is in it mention, but for those that are imported
+    under the same name."""
     for each in ast.walk(node):
         match each:
             case ast.Name(id=name, ctx=ast.Load() | ast.Del()) | ast.Attribute(attr=name):
@@ -41,9 +44,11 @@ def _mentions(node: ast.AST) -> Iterator[str]:
 
 
 def prune(trees: Mapping[str, ast.Module], kept: set[str], roots: set[str]) -> dict[str, ast.Module]:
-    """Return the modules of `trees`, by path, that those whose paths are in `roots` come to, without what is not used in them.
+    """Return the modules of `trees`, by path, that those whose paths are in `roots` come to,
+    without what is not used in them.
 
-    What is in `kept` stays, and what is named "_..._" and something that a program puts together (`getattr`).
+    What is in `kept` stays, and what is named "_..._" and something that a program puts together
+    (`getattr`).
     """
     found = _reached(trees, roots)
     while _drop(found, kept):
@@ -99,7 +104,8 @@ def _imported(tree: ast.Module) -> Iterator[str]:
 
 
 def _drop_imports(tree: ast.Module, exported: set[str], modules: set[str]) -> bool:
-    """Drop imports that nothing needs; tell whether there were any. One from elsewhere may be among what others import from here."""
+    """Drop imports that nothing needs; tell whether there were any. One from elsewhere may be among
+    what others import from here."""
     used = set(_mentions(tree))
     dropped = False
     for holder in ast.walk(tree):

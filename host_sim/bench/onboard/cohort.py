@@ -124,11 +124,11 @@ class Pipes:
     def __init__(self, machine: Timed) -> None:
         self.bytes_sent = self.links = 0
         self.counters: dict[str, int] = {}
-        self.on_message: "Callable[[str, bytes, bool], None] | None" = None
-        self.on_link: "Callable[[bool], None] | None" = None
-        self.alive: "Callable[[], None]" = lambda: None
+        self.on_message: Callable[[str, bytes, bool], None] | None = None
+        self.on_link: Callable[[bool], None] | None = None
+        self.alive: Callable[[], None] = lambda: None
         self._machine = machine
-        self._task: "asyncio.Task[None] | None" = None
+        self._task: asyncio.Task[None] | None = None
 
     def subscribe(self, topic_filter: str) -> None:
         """The other end of the pipes knows what a board listens to."""
@@ -181,7 +181,7 @@ async def _packet(reader: asyncio.StreamReader) -> "Publish":
         try:
             size = decoder.send(data)
         except StopIteration as done:
-            packet: "Publish" = done.value
+            packet: Publish = done.value
             return packet
 
 

@@ -110,7 +110,7 @@ def measure(file: "TextIO") -> "dict[str, float]":
     node = Node(plan, 0, plan.function.admit(query["value"]), secrets, os.urandom, draw=draw)
     sent = results = 0
     busy = 0.0
-    calls: "dict[str, Callable[..., list[NodeAction] | None]]" = {
+    calls: dict[str, Callable[..., list[NodeAction] | None]] = {
         "start": node.start,
         "cells": node.cells,
         "elapsed": node.elapsed,

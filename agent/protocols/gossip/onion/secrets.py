@@ -53,8 +53,8 @@ class Layers:
 
 
 class Secrets:
-    """The secrets of the virtual id `own_id`, of the board whose Group, PairKeys and Layers these are,
-    in the query of `layers`."""
+    """The secrets of the virtual id `own_id`, of the board whose Group, PairKeys and Layers these
+    are, in the query of `layers`."""
 
     def __init__(self, group: "Group", keys: "PairKeys", layers: Layers, own_id: int) -> None:
         self._group = group

@@ -5,6 +5,8 @@ No part of it says whose it is. The value LEAST (agent/protocols/gossip/function
 group without a living node has the proxy NOBODY.
 """
 
+from hashlib import sha256
+
 from agent.protocols.gossip.functions import LEAST
 from agent.protocols.gossip.overlay.sizes import ID, IDENTITY, VALUE
 
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
     from agent.protocols.gossip.plan import Plan
 
 NOBODY = 0xFFFF
+DIGEST = 16
 _HEAD = IDENTITY + VALUE
 
 
@@ -43,9 +46,25 @@ def seed_of(plan: "Plan", raw: bytes) -> bytes:
     return raw[at : at + plan.seed_bytes]
 
 
+def key_of(plan: "Plan", raw: bytes) -> bytes:
+    """Return what a tuple is known by: its identity, or where a board may lie its whole content."""
+    if not plan.proof_bytes:
+        return bytes(raw[:IDENTITY])
+    return digest_of(plan, raw)
+
+
+def digest_of(plan: "Plan", raw: bytes) -> bytes:
+    """Return a digest of a tuple's content, without the proof, DIGEST bytes.
+
+    Two Byzantine boards may have put the same random bytes into two tuples; and PSS has many valid
+    signatures of one content.
+    """
+    return sha256(raw[: len(raw) - plan.proof_bytes]).digest()[:DIGEST]
+
+
 def refusal(plan: "Plan", own_id: int, raw: bytes) -> str | None:
-    """Return why the node `own_id` does not keep a tuple: "wrong-size", "bad-proxies", "not-mine"; None if
-    nothing is wrong with it.
+    """Return why the node `own_id` does not keep a tuple: "wrong-size", "bad-proxies", "not-mine";
+    None if nothing is wrong with it.
     """
     if len(raw) != plan.tuple_size:
         return "wrong-size"

@@ -34,8 +34,6 @@ A correct node sends nothing that does not hold, so who sends one thing that doe
 listened to any more, and costs one check. No signature is checked beyond those that are needed.
 """
 
-from hashlib import sha256
-
 from agent.protocols.base import overlay
 from agent.protocols.gossip.onion import tuples
 from agent.protocols.gossip.overlay import routes
@@ -44,17 +42,10 @@ from agent.protocols.gossip.phases import routed_cells, shuffle
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Generator
-    from typing import TypeAlias
-
     from agent.protocols.gossip.node import Node
     from agent.protocols.gossip.plan import Phase, Plan
-    from agent.protocols.gossip.ports import Random, RunningPhase, Work
+    from agent.protocols.gossip.ports import Random, RunningPhase, Verdict, Work
 
-    Copy: TypeAlias = tuple[int, bytes]  # from whom, the cell
-    Entry: TypeAlias = tuple[int, bytes]  # the group whose proxy signed, the signature
-
-KEY = 16
 SIGNATURE = 64
 _ENTRY = 1 + SIGNATURE  # the group whose proxy signed, the signature
 _COUNTER = 2
@@ -71,17 +62,8 @@ def multicasts(plan: "Plan") -> list[str]:
     return ["multicast-%d" % (i + 1) for i in range(count)]
 
 
-def key(plan: "Plan", raw: bytes) -> bytes:
-    """Return what a tuple is known by: a digest of its content, without the proof.
-
-    Two Byzantine boards may have put the same random bytes into two tuples; and PSS has many valid
-    signatures of one content.
-    """
-    return sha256(raw[: len(raw) - plan.proof_bytes]).digest()[:KEY]
-
-
 class Multicast:
-    """The k-th multicast: stands for a class of running phases (agent/protocols/gossip/ports.py)."""
+    """The k-th multicast: stands for a class of phases (agent/protocols/gossip/ports.py)."""
 
     def __init__(self, k: int) -> None:
         self._k = k
@@ -100,8 +82,7 @@ class Multicast:
 
 
 class _Held:
-    """A tuple that this node is a proxy of, with the valid signatures known: a dict, group ->
-    signature."""
+    """A tuple that this node is a proxy of, with the valid signatures known, by group."""
 
     def __init__(self, raw: bytes, proxies: list[int]) -> None:
         self.raw = raw
@@ -119,12 +100,10 @@ class Agreement:
         self._k = k
         self._own_group = node.plan.group_of(node.own_id)
         self._held: dict[bytes, _Held] = before._held if before else self._from_shuffle()
-        self._ignored: set[int] = (
-            before._ignored if before else set()
-        )  # ids that sent what a correct node does not send
+        self._ignored: set[int] = before._ignored if before else set()  # sent what no correct node sends
         self._copied: set[tuple[int, bytes]] = set()  # (sender, key): one copy of a tuple from each
         self._routed = routed_cells.RoutedCells(node, phase) if node.plan.n > FEW else None
-        self._opened: list[Copy] = []
+        self._opened: list[tuple[int, bytes]] = []  # from whom, the cell
 
     def _from_shuffle(self) -> dict[bytes, _Held]:
         node = self._node
@@ -216,7 +195,7 @@ class Agreement:
         else:
             self._opened.append((sender, cell))
 
-    def _check(self, copies: "list[Copy]") -> "Work":
+    def _check(self, copies: list[tuple[int, bytes]]) -> "Work":
         for sender, cell in copies:
             if sender in self._ignored:
                 self._node.refuse("ignored")
@@ -226,11 +205,11 @@ class Agreement:
                 self._ignored.add(sender)
                 self._node.refuse(reason)
 
-    def _copy(self, sender: int, cell: bytes) -> "Generator[None, None, str | None]":
+    def _copy(self, sender: int, cell: bytes) -> "Verdict":
         """Take in a copy. Returns the reason why no correct node can have sent it, or None."""
         node, plan = self._node, self._node.plan
         raw = bytes(cell[: plan.tuple_size])
-        name = node.key(raw)
+        name = tuples.digest_of(plan, raw)
         held = self._held.get(name)
         if held and len(held.signatures) > plan.faults:
             return None
@@ -255,7 +234,7 @@ class Agreement:
             held = self._held[name] = _Held(raw, proxies)
         return (yield from self._signatures(name, held, entries))
 
-    def _signatures(self, name: bytes, held: _Held, entries: "list[Entry]") -> "Generator[None, None, str | None]":
+    def _signatures(self, name: bytes, held: _Held, entries: list[tuple[int, bytes]]) -> "Verdict":
         for group, signature in entries:
             if len(held.signatures) > self._node.plan.faults:
                 break
@@ -286,7 +265,7 @@ def _signed(name: bytes, signer: int) -> bytes:
     return name + signer.to_bytes(ID, "big")
 
 
-def _read(entries: bytes) -> "list[Entry]":
+def _read(entries: bytes) -> list[tuple[int, bytes]]:
     return [(entries[at], bytes(entries[at + 1 : at + _ENTRY])) for at in range(0, len(entries), _ENTRY)]
 
 

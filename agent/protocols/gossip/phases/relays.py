@@ -15,6 +15,7 @@ Source: paper, section 5.1.
 """
 
 from agent.protocols.gossip.onion import onion, tuples
+from agent.protocols.gossip.onion.peeling import Peeling
 from agent.protocols.gossip.overlay import routes
 from agent.protocols.gossip.overlay.sizes import FEW, ID
 from agent.protocols.gossip.phases import routed_cells, shuffle
@@ -54,6 +55,7 @@ class Scatter:
     def __init__(self, node: "Node", phase: "Phase", before: "RunningPhase | None") -> None:
         self._node = node
         self._phase = phase
+        self._peeling = Peeling(node)
         self._routed = routed_cells.RoutedCells(node, phase)
         self._arrived: list[bytes] = []
         self.held: list[bytes] = []
@@ -85,7 +87,7 @@ class Scatter:
     def _peel(self) -> "Work":
         node = self._node
         while self._arrived:
-            peeled = yield from node.peel(self._arrived.pop(0), 1, _errand(node.plan))
+            peeled = yield from self._peeling.steps(self._arrived.pop(0), 1, _errand(node.plan))
             if peeled is None:
                 continue
             if peeled[0] is not None:
@@ -112,6 +114,7 @@ class Gather:
     def __init__(self, node: "Node", phase: "Phase", before: "RunningPhase | None") -> None:
         self._node = node
         self._phase = phase
+        self._peeling = Peeling(node)
         assert isinstance(before, Scatter)
         self._errands = before.held
         self._routed = routed_cells.RoutedCells(node, phase)
@@ -138,7 +141,7 @@ class Gather:
     def _peel(self) -> "Work":
         node = self._node
         while self._arrived:
-            peeled = yield from node.peel(self._arrived.pop(0), 1, node.plan.tuple_size)
+            peeled = yield from self._peeling.steps(self._arrived.pop(0), 1, node.plan.tuple_size)
             if peeled is None:
                 continue
             if peeled[0] is None:

@@ -8,6 +8,7 @@ Source: paper, section 4.3 (Shuffle) and 4.2 (tunneled multicast).
 """
 
 from agent.protocols.gossip.onion import onion, tuples
+from agent.protocols.gossip.onion.peeling import Peeling
 from agent.protocols.gossip.overlay import routes
 from agent.protocols.gossip.overlay.sizes import FEW
 
@@ -39,6 +40,7 @@ class Shuffle:
     def __init__(self, node: "Node", phase: "Phase", before: "RunningPhase | None") -> None:
         self._node = node
         self._phase = phase
+        self._peeling = Peeling(node)
 
     def enter(self, r: int) -> "Work | None":
         """Send the own tuple at the phase's beginning."""
@@ -61,7 +63,7 @@ class Shuffle:
     def _peel(self, r: int, cells: list[bytes]) -> "Work":
         node, plan = self._node, self._node.plan
         for cell in cells:
-            peeled = yield from node.peel(cell, plan.hops_most, plan.tuple_size)
+            peeled = yield from self._peeling.steps(cell, plan.hops_most, plan.tuple_size)
             if peeled is None:
                 continue
             to_round, rest = peeled

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 
 class Tree:
-    """The node `own_id` in the tree of its group. `absent` are the ids known to be dead: the same set for all,
-    or partial results go astray.
+    """The node `own_id` in the tree of its group. `absent` are the ids known to be dead: the same
+    set for all, or partial results go astray.
     """
 
     def __init__(self, plan: "Plan", own_id: int, absent: set[int]) -> None:

@@ -45,8 +45,8 @@ def reach_of(tolerate: int) -> int:
 
 
 def partners(own_id: int, start: int, members: int, n: int, reach: int = 1, absent: "Container[int]" = ()) -> "Pairs":
-    """Return (for whom the member `own_id` adds noise, whose noise it subtracts): two lists of `reach`
-    members, nobody in both.
+    """Return (for whom the member `own_id` adds noise, whose noise it subtracts): two lists of
+    `reach` members, nobody in both.
 
     `own_id` is a virtual id below `members`, `start` the overlay's round in which the query starts,
     `absent` the ids announced absent. Takes at most 2n steps. Raises TooFew.
@@ -95,8 +95,8 @@ def record_noise(
     scale: "Scale",
     bound: int,
 ) -> int:
-    """Return what the member `own_index` adds to its value: the noise that it sends, less the noise that
-    it receives.
+    """Return what the member `own_index` adds to its value: the noise that it sends, less the
+    noise that it receives.
 
     `pairs` is from partners(); keys(peer, outgoing) returns the secret for what goes to the member
     `peer`, or comes from it.

@@ -13,8 +13,8 @@ from agent.protocols.gossip.query_function import SEED, function_of, terms_of
 from agent.wire import queries
 from agent.wire.queries import Query
 from broker.coordinator.protocols.gossip.leaders import BYZANTINE
-from broker.coordinator.protocols.gossip.queries import Request
-from broker.coordinator.scope import Place
+from broker.coordinator.protocols.gossip.records import Request
+from broker.coordinator.scope import Scope
 
 MEMBERS_LEAST = 3
 
@@ -33,20 +33,20 @@ class Asked:
     cost: int | None
 
 
-def asked(request: Request, place: Place, tolerate: int, number: int, absent: int, unix_time: int) -> Asked:
+def asked(request: Request, scope: Scope, tolerate: int, number: int, absent: int, unix_time: int) -> Asked:
     """Make the query `number` of what is requested, with the bitmap of the `absent` members. Raises
     NotAsked."""
-    living = len(place.roster.members) - absent.bit_count()
+    living = len(scope.roster.members) - absent.bit_count()
     if living < MEMBERS_LEAST:
         raise NotAsked("too-few")
-    slot = next((slot for slot in place.roster.slots if slot[0] == request.slot), None)
+    slot = next((slot for slot in scope.roster.slots if slot[0] == request.slot), None)
     if slot is None:
         raise NotAsked("unknown-slot")
     if number > queries.NUMBER_MOST:
         raise NotAsked("epoch-used-up")
     cost = None
     try:
-        plan = _plan(request, place, tolerate, number)
+        plan = _plan(request, scope, tolerate, number)
         if request.epsilon or request.record_epsilon:
             cost = terms_of(request, slot, tolerate, plan.groups, living).cost
     except (FunctionError, PlanError, PrivacyError) as error:
@@ -55,17 +55,17 @@ def asked(request: Request, place: Place, tolerate: int, number: int, absent: in
         raise NotAsked("too-large")
     what = (request.slot, request.function, request.parameters, request.between)
     how = (absent, request.period, unix_time, request.epsilon, request.record_epsilon)
-    return Asked(Query(place.epoch, number, place.digest, *what, *how), plan, cost)
+    return Asked(Query(scope.epoch, number, scope.digest, *what, *how), plan, cost)
 
 
-def _plan(request: Request, place: Place, tolerate: int, number: int) -> Any:
+def _plan(request: Request, scope: Scope, tolerate: int, number: int) -> Any:
     function = function_of(request.function, request.parameters, request.between)
     return Plan(
-        place.roster.protocol,
+        scope.roster.protocol,
         number,
-        len(place.roster.members),
+        len(scope.roster.members),
         tolerate,
         function,
         seed_bytes=SEED if request.epsilon else 0,
-        proof_bytes=proof.SIZE if place.roster.protocol == BYZANTINE else 0,
+        proof_bytes=proof.SIZE if scope.roster.protocol == BYZANTINE else 0,
     )

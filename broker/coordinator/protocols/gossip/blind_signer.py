@@ -7,6 +7,7 @@ signed last for each board.
 
 import os
 import sqlite3
+from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 
@@ -39,6 +40,7 @@ class BlindSigner:
     def __init__(self, folder: Path) -> None:
         """Open the folder; make the key if there is none. Raises BlindSignerError if one of the
         files is of no use."""
+        self.folder = folder
         path = folder / KEY_FILE
         if not path.exists():
             replace(path, RSA.generate(8 * LEAST, e=EXPONENT).export_key(pkcs=8))
@@ -111,6 +113,25 @@ class BlindSigner:
         """Return the modulus and the proof that `read_statement` checks, 9 times 256 bytes, for the
         authority."""
         return self.modulus + b"".join(self._power(point) for point in _points(self.modulus))
+
+
+def sign_all(
+    folder: Path, group: str, epoch: int, query: int, requests: Sequence[tuple[str, bytes]]
+) -> list[tuple[str, bytes | str]]:
+    """Return (device, signature) for each (device, request), or (device, why it is not signed). What
+    BlindSigner.sign() raises of a disk is raised."""
+    signer = BlindSigner(folder)
+    try:
+        return [(device, _signed(signer, group, epoch, query, device, request)) for device, request in requests]
+    finally:
+        signer.close()
+
+
+def _signed(signer: BlindSigner, group: str, epoch: int, query: int, device: str, request: bytes) -> bytes | str:
+    try:
+        return signer.sign(group, epoch, query, device, request)
+    except BlindSignerError as error:
+        return str(error.args[0])
 
 
 def _record(path: Path) -> sqlite3.Connection:

@@ -9,27 +9,31 @@ answer that is not believed (broker/coordinator/protocols/gossip/leaders.py) is 
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
 
-from agent import protocols
 from agent.crypto import p256
-from agent.crypto.errors import CryptoError
+from agent.protocols.gossip import signing
 from agent.protocols.gossip.group import tolerated
 from agent.protocols.gossip.inquiry import aggregate_nonce
 from agent.protocols.gossip.machine import ready_nonce
-from agent.protocols.gossip.onion import signing
 from agent.protocols.gossip.pair_keys import query_keys
 from agent.wire import answers, messages
-from broker.coordinator.actions import Action, Saved
-from broker.coordinator.outgoing import Notices
-from broker.coordinator.protocols.gossip import queries as records
+from broker.coordinator.actions import LOST, Action, Compute
+from broker.coordinator.protocols.gossip import records
 from broker.coordinator.protocols.gossip.asking import Asked, NotAsked, asked
-from broker.coordinator.protocols.gossip.blind_signer import BlindSigner, BlindSignerError
+from broker.coordinator.protocols.gossip.blind_signer import sign_all
 from broker.coordinator.protocols.gossip.leaders import Leaders, NoAnswer
-from broker.coordinator.protocols.gossip.queries import CloseQuery, OpenQuery, Request
+from broker.coordinator.protocols.gossip.outgoing import QueryOutgoing
+from broker.coordinator.protocols.gossip.records import CloseQuery, OpenQuery, Request, Saved
 from broker.coordinator.schedule import Schedule
-from broker.coordinator.scope import Place
-from broker.coordinator.upload_filter import UPLOAD_MOST, Gate, Refused, Upload
+from broker.coordinator.scope import Scope
+from broker.coordinator.upload_filter import Refused, Upload, UploadFilter
 
+_MOST = 2048 + answers.STATE_MOST
+UPLOADS = {"ready": _MOST, "aggregate": _MOST, "blind": _MOST}  # the most bytes of each kind
+SIGN_S = 60.0  # what the signatures for 64 boards may take, some 0.1 s by themselves
 GRACE_S = 1.0  # what a leader's result may take to get here
 
 
@@ -52,36 +56,36 @@ class Gossip:
 
     def __init__(
         self,
-        place: Place,
+        scope: Scope,
         private: bytes,
         result_key: bytes,
         schedule: Schedule,
         saved: Saved,
         unix_time: Callable[[], float] = time.time,
     ) -> None:
-        self.place = place
+        self.scope = scope
         takers = {"ready": self._on_ready, "aggregate": self._on_aggregate, "blind": self._on_blind}
-        self._gate = Gate(place, takers, UPLOAD_MOST + answers.STATE_MOST)
-        self.refused = self._gate.refused
-        try:
-            self._tolerate = tolerated(place.roster.parameters)
-        except protocols.Refused as error:
-            raise CryptoError(error.args[0]) from None
+        self._filter = UploadFilter(scope, takers, UPLOADS)
+        self.refused = self._filter.refused
+        self._tolerate = tolerated(scope.roster.parameters)
         self._keys: dict[str, bytes] = {}
         query_tag_keys: dict[str, bytes] = {}
-        for name, public in place.roster.members:
-            self._keys[name], query_tag_keys[name] = query_keys(p256.ecdh(private, public), place.digest, name)
-        self._notices = Notices(place, private, result_key, query_tag_keys)
+        for name, public in scope.roster.members:
+            self._keys[name], query_tag_keys[name] = query_keys(p256.ecdh(private, public), scope.digest, name)
+        self._outgoing = QueryOutgoing(scope, private, result_key, query_tag_keys)
         self._patience = schedule.patience
         self._unix_time = unix_time
-        self._names = place.roster.names()
-        self._number = saved.queries.last_number
-        self._left_open = saved.queries.open_request
-        self._last_outcome = saved.queries.last_outcome
+        self._names = scope.roster.names()
+        self._number = saved.last_number
+        self._left_open = saved.open_request
+        self._last_outcome = saved.last_outcome
         self._waiting: list[Request] = []
         self._ready: set[str] = set()
         self._offline: set[str] = set()
-        self.signer: BlindSigner | None = None  # of gossip-bft
+        self.signs_in: Path | None = None  # the folder of what signs tuples, in gossip-bft
+        self._to_sign: dict[str, bytes] = {}  # by device: what waits to be signed
+        self._being_signed: dict[str, bytes] = {}
+        self._taken: set[int] = set()  # requests that were begun or refused, and may still be read as waiting
         self._open: Open | None = None
         self._since: float | None = None
 
@@ -112,19 +116,20 @@ class Gossip:
         it."""
         if self._since is None:
             self._since = now
-        actions: list[Action] = [self._notices.retained("roster", self.place.signed_roster)]
+        actions: list[Action] = [self._outgoing.retained("roster", self.scope.signed_roster)]
         if self._last_outcome:
-            actions.append(self._notices.retained("result", self._last_outcome))
+            actions.append(self._outgoing.retained("result", self._last_outcome))
         return actions
 
     def ask(self, waiting: Sequence[Request]) -> None:
         """These requests wait, in this order. One that waited before and is not among them is not
         asked any more: who wanted the answer has given up, and boards have a budget."""
-        self._waiting = list(waiting)
+        self._taken &= {request.id for request in waiting}
+        self._waiting = [request for request in waiting if request.id not in self._taken]
 
     def message(self, device: str, kind: str, payload: bytes, now: float) -> list[Action]:
         """Take what `device` published to its `kind` topic."""
-        actions = self._gate.take(device, kind, payload)
+        actions = self._filter.take(device, kind, payload)
         return [] if actions is None else [*actions, *self.tick(now)]
 
     def presence(self, device: str, online: bool, now: float) -> list[Action]:
@@ -143,11 +148,25 @@ class Gossip:
         if self._open:
             return self._close(self._open, now) if self._open.leaders.answered() or now >= self._open.ends_at else []
         if self._waiting and self._since is not None and self._may_open(self._since, now):
-            return self._begin(self._waiting.pop(0), now)
+            request = self._waiting.pop(0)
+            self._taken.add(request.id)
+            return self._begin(request, now)
         return []
 
-    def prepare(self) -> None:
+    def prepare(self) -> list[Action]:
         """There is nothing to compute ahead."""
+        return []
+
+    def computed(self, key: tuple[str, int, int], outcome: Any, now: float) -> list[Action]:
+        """Requests were signed, or refused, or LOST: a board asks again."""
+        self._being_signed = {}
+        actions: list[Action] = []
+        for device, signature in [] if outcome is LOST else outcome:
+            if isinstance(signature, str):
+                self._filter.refuse(signature)
+            else:
+                actions.append(self._outgoing.signature(key[1], device, signature))
+        return [*actions, *self._sign(), *self.tick(now)]
 
     # -- messages
 
@@ -160,16 +179,26 @@ class Gossip:
 
     def _on_blind(self, upload: Upload) -> list[Action]:
         number = upload.envelope.round
-        if self._open is None or number != self._number or self.signer is None:
+        if self._open is None or number != self._number or self.signs_in is None:
             raise Refused("late")
         if upload.envelope.nonce != signing.blind_nonce(number):
             raise Refused("malformed")
         request = signing.read_request(self._opened("blind", upload))
-        try:
-            signature = self.signer.sign(self.place.group, self.place.epoch, number, upload.device, request)
-        except BlindSignerError as error:
-            raise Refused(error.args[0]) from None
-        return [self._notices.signature(number, upload.device, signature)]
+        for waiting in (self._to_sign, self._being_signed):
+            if upload.device in waiting:
+                raise Refused("duplicate" if waiting[upload.device] == request else "second")
+        self._to_sign[upload.device] = request
+        return self._sign()
+
+    def _sign(self) -> list[Action]:
+        """Have all signed that waits, if nothing is being signed: each signature is a power, and on
+        the disk before it leaves."""
+        if self.signs_in is None or self._being_signed or not self._to_sign:
+            return []
+        self._being_signed, self._to_sign = self._to_sign, {}
+        requests = list(self._being_signed.items())
+        job = partial(sign_all, self.signs_in, self.scope.group, self.scope.epoch, self._number, requests)
+        return [Compute(("sign", self._number, 0), job, SIGN_S)]
 
     def _on_aggregate(self, upload: Upload) -> list[Action]:
         number = upload.envelope.round
@@ -182,7 +211,7 @@ class Gossip:
         return []
 
     def _opened(self, kind: str, upload: Upload) -> bytes:
-        context = self.place.up(kind, upload.envelope.round, upload.device)
+        context = self.scope.up(kind, upload.envelope.round, upload.device)
         return bytes(upload.envelope.open(self._keys[upload.device], context))
 
     # -- queries
@@ -195,17 +224,18 @@ class Gossip:
         there = self._ready - self._offline
         absent = sum(1 << index for index, name in enumerate(self._names) if name not in there)
         try:
-            chosen = asked(request, self.place, self._tolerate, self._number + 1, absent, int(self._unix_time()))
+            chosen = asked(request, self.scope, self._tolerate, self._number + 1, absent, int(self._unix_time()))
         except NotAsked as error:
             return [CloseQuery(request.id, records.REFUSED, error.args[0])]
         self._number += 1
+        self._to_sign = {}
         periods = chosen.plan.deadlines + (signing.periods(request.period) if chosen.plan.proof_bytes else 0)
         ends_at = now + request.period * periods / 1000 + GRACE_S
         leaders = Leaders(chosen.plan, self._names, absent, self._tolerate)
         self._open = Open(request.id, chosen, leaders, now, ends_at)
-        message = self._notices.query(chosen.query)
-        place = (self.place.group, self.place.epoch, self._number)
-        return [OpenQuery(*place, request.id, message, chosen.cost), self._notices.to_all("query", message)]
+        message = self._outgoing.query(chosen.query)
+        scope = (self.scope.group, self.scope.epoch, self._number)
+        return [OpenQuery(*scope, request.id, message, chosen.cost), self._outgoing.to_all("query", message)]
 
     def _close(self, current: Open, now: float) -> list[Action]:
         self._open = None
@@ -215,11 +245,11 @@ class Gossip:
             answer = (state[0], state[1], bytes(current.asked.plan.function.encode(state)))
         except NoAnswer as error:
             reason = error.args[0]
-            self._gate.refuse(reason)
-        outcome = self._notices.outcome(current.asked.query, answer)
+            self._filter.refuse(reason)
+        outcome = self._outgoing.outcome(current.asked.query, answer)
         self._last_outcome = outcome
         status = records.INCOMPLETE if answer is None else records.COMPLETE
         count, outside, encoded = answer or (None, None, None)
         latency_ms = (now - current.opened_at) * 1000
         closed = CloseQuery(current.request, status, reason, count, outside, encoded, outcome, latency_ms)
-        return [closed, self._notices.retained("result", outcome)]
+        return [closed, self._outgoing.retained("result", outcome)]

@@ -1,15 +1,17 @@
 """One round's roll call and the answers to it: which units have enough of them, and what they open
 to."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from agent.joye_libert import blinding, cohorts
 from agent.joye_libert.packing import Packing, PackingError
 from agent.joye_libert.parameters import Parameters
 from agent.wire import coordination
-from broker.coordinator.actions import Answer, Contribution
 from broker.coordinator.protocols.private_sum import aggregation, recovery, roll_call
 from broker.coordinator.protocols.private_sum.aggregation import Unit
+from broker.coordinator.protocols.private_sum.records import Answer, Contribution
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Answers:
         self.message = message
         self.present = present
         self.opened: dict[int, Opened] = {}
-        self.failed: set[int] = set()
+        self.failed: dict[int, str] = {}  # units by why they did not open
         self._layout = layout
         self._by_device: dict[str, Answer] = {}
         self._listed = {at: unit for at, unit in enumerate(units) if self._present(unit)}
@@ -76,29 +78,25 @@ class Answers:
                 return at
         return None
 
-    def open(self, at: int, factor: int, contributions: dict[str, Contribution]) -> None:
-        """Try to open the unit `at`; `factor` is its H(round)^-K. The outcome is in `opened` or
-        `failed`."""
+    def opening(
+        self, at: int, factor: Callable[[], int], contributions: Mapping[str, Contribution], seconds: float
+    ) -> Callable[[], Opened | str]:
+        """Return what tries to open the unit `at` with the answers that are there; `factor` makes
+        its H(round)^-K. It can be pickled, and returns what opened() takes."""
         unit, layout = self._listed[at], self._layout
         listed = self._present(unit)
-        ciphertexts = [contributions[layout.names[index]].ciphertext for index in listed]
         self._tried[at] = sum(len(self._given(cohort)) for cohort in unit.cohorts)
-        try:
-            packed, wrong = recovery.open_unit(
-                layout.parameters,
-                aggregation.product(layout.parameters, factor, ciphertexts),
-                [self._cohort(cohort) for cohort in unit.cohorts],
-                layout.field.p,
-                lambda total: self._sums(total, len(listed)) is not None,
-            )
-        except recovery.WrongShares:
-            self.failed.add(at)
-            return
-        sums = self._sums(packed, len(listed))
-        assert sums is not None
-        self.failed.discard(at)
-        pairs = zip(unit.cohorts, wrong, strict=True)
-        self.opened[at] = Opened(sums, [cohort[x - 1] for cohort, positions in pairs for x in positions])
+        ciphertexts = [contributions[layout.names[index]].ciphertext for index in listed]
+        cohorts_given = [self._cohort(cohort) for cohort in unit.cohorts]
+        return partial(_open, layout, factor, ciphertexts, unit.cohorts, cohorts_given, seconds)
+
+    def take(self, at: int, outcome: Opened | str) -> None:
+        """Take what an opening() of the unit `at` has come to."""
+        if isinstance(outcome, Opened):
+            self.failed.pop(at, None)
+            self.opened[at] = outcome
+        else:
+            self.failed[at] = outcome
 
     def status(self) -> int:
         """Return the round's status as it stands: complete if a unit is open, invalid if one has
@@ -142,8 +140,30 @@ class Answers:
             {x: int.from_bytes(answer.recovery, "big") for x, answer in given.items() if answer.recovery is not None},
         )
 
-    def _sums(self, total: int, contributors: int) -> list[int] | None:
-        try:
-            return list(self._layout.packing.unpack(total, contributors))
-        except PackingError:
-            return None
+
+def _open(
+    layout: Layout,
+    factor: Callable[[], int],
+    ciphertexts: list[bytes],
+    members: list[list[int]],
+    given: list[recovery.Cohort],
+    seconds: float,
+) -> Opened | str:
+    """Return what a unit opens to, or why it does not: "wrong-sum" or "out-of-time"."""
+    product = aggregation.product(layout.parameters, factor(), ciphertexts)
+    fits = partial(_fits, layout.packing, len(ciphertexts))
+    try:
+        packed, wrong = recovery.open_unit(layout.parameters, product, given, layout.field.p, fits, seconds)
+    except recovery.WrongShares as error:
+        return str(error.args[0])
+    sums = list(layout.packing.unpack(packed, len(ciphertexts)))
+    return Opened(sums, [cohort[x - 1] for cohort, off in zip(members, wrong, strict=True) for x in off])
+
+
+def _fits(packing: Packing, contributors: int, total: int) -> bool:
+    """Whether a number can be the sum of so many packed readings."""
+    try:
+        packing.unpack(total, contributors)
+    except PackingError:
+        return False
+    return True

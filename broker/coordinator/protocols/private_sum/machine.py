@@ -8,21 +8,25 @@ Then the round is closed with what opened. The next round starts on time in any 
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 from agent.joye_libert import blinding, cohorts, parameters
 from agent.joye_libert.packing import Packing
+from agent.protocols.private_sum.roster_part import read_part
 from agent.wire import coordination, messages
 from agent.wire.envelope import Envelope
-from broker.coordinator.actions import Action, Answer, CloseRound, Contribution, Counted, OpenRound, RollCall, Saved
-from broker.coordinator.outgoing import Notices
-from broker.coordinator.protocols.private_sum import aggregation, roll_call
+from broker.coordinator.actions import Action
+from broker.coordinator.protocols.private_sum import aggregation, records, roll_call
 from broker.coordinator.protocols.private_sum.answers import Answers, Layout
+from broker.coordinator.protocols.private_sum.jobs import OUT_OF_TIME, Jobs
 from broker.coordinator.protocols.private_sum.members import Members
+from broker.coordinator.protocols.private_sum.outgoing import SumOutgoing
 from broker.coordinator.protocols.private_sum.uploads import Uploads
 from broker.coordinator.schedule import Schedule
-from broker.coordinator.scope import Place
-from broker.coordinator.upload_filter import UPLOAD_MOST, Gate, Refused, Upload
+from broker.coordinator.scope import Scope
+from broker.coordinator.upload_filter import Refused, Upload, UploadFilter
 
+UPLOADS = {"ready": 2048, "contribution": 2048, "answer": 2048}  # the most bytes of each kind
 WINDOW_SHARE = 0.8  # the most of the interval that contributions may take; the rest is for answers
 
 
@@ -32,26 +36,27 @@ class PrivateSum:
 
     def __init__(
         self,
-        place: Place,
+        scope: Scope,
         private: bytes,
         result_key: bytes,
         schedule: Schedule,
-        saved: Saved,
+        saved: records.Saved,
         unix_time: Callable[[], float] = time.time,
     ) -> None:
-        self.place = place
+        self.scope = scope
         takers = {"ready": self._on_ready, "contribution": self._on_contribution, "answer": self._on_answer}
-        self._gate = Gate(place, takers, UPLOAD_MOST)
-        self.refused = self._gate.refused
+        self._filter = UploadFilter(scope, takers, UPLOADS)
+        self.refused = self._filter.refused
         self._schedule = schedule
-        chosen = parameters.load(place.roster.parameters)
-        packing = Packing(place.roster.slots, len(place.roster.members), chosen.bits)
-        self._layout = Layout(chosen, packing, blinding.field(packing.bits), place.roster.names())
-        self._keys = aggregation.Keys(private, place, chosen)
-        self._notices = Notices(place, private, result_key, self._keys.opening_keys)
-        self._members = Members(place, saved.horizons)
-        self._uploads = Uploads(place, self._keys.round_keys, chosen, self._layout.field, self._members.everyone)
-        self._factors = aggregation.Factors(place, chosen, self._keys.units)
+        chosen = parameters.load(scope.roster.parameters)
+        self._part = read_part(scope.roster.part)
+        packing = Packing(scope.roster.slots, len(scope.roster.members), chosen.bits)
+        self._layout = Layout(chosen, packing, blinding.field(packing.bits), scope.roster.names())
+        self._keys = aggregation.Keys(private, scope, self._part, chosen)
+        self._outgoing = SumOutgoing(scope, private, result_key, self._keys.opening_keys)
+        self._members = Members(scope, self._part.cohort, saved.horizons)
+        self._uploads = Uploads(scope, self._keys.round_keys, chosen, self._layout.field, self._members.everyone)
+        self._jobs = Jobs(aggregation.Factors(scope, chosen, self._keys.units))
         self._round = saved.next_round
         self._opening = saved.open_message
         self._current = {c.device: c for c in saved.open_contributions}
@@ -64,7 +69,7 @@ class PrivateSum:
         self._closes_at = 0.0
         self._due_at: float | None = None
 
-    def _restored(self, saved: Saved) -> Answers | None:
+    def _restored(self, saved: records.Saved) -> Answers | None:
         if saved.roll_message is None:
             return None
         _, present, _ = messages.read_roll(Envelope(saved.roll_message).unverified())
@@ -108,16 +113,16 @@ class PrivateSum:
             self._due_at = now + self._schedule.interval  # it was not this round that took so long
         # Boards that lost the link too get the whole time again.
         self._closes_at = now + (self._schedule.answers if answers else self._window())
-        actions: list[Action] = [self._notices.retained("roster", self.place.signed_roster)]
+        actions: list[Action] = [self._outgoing.retained("roster", self.scope.signed_roster)]
         if self._last_result:
-            actions.append(self._notices.retained("result", self._last_result))
-        actions.append(self._notices.retained("round", self._opening if self._opening and phase == "open" else b""))
-        actions.append(self._notices.retained("roll", answers.message if answers else b""))
+            actions.append(self._outgoing.retained("result", self._last_result))
+        actions.append(self._outgoing.retained("round", self._opening if self._opening and phase == "open" else b""))
+        actions.append(self._outgoing.retained("roll", answers.message if answers else b""))
         return actions
 
     def message(self, device: str, kind: str, payload: bytes, now: float) -> list[Action]:
         """Take what `device` published to its `kind` topic."""
-        actions = self._gate.take(device, kind, payload)
+        actions = self._filter.take(device, kind, payload)
         if actions is None:
             return []
         self._members.heard(device)
@@ -144,15 +149,22 @@ class PrivateSum:
                 return []
             actions = self._call_roll(now)
         if self._answers:
-            self._open_units(self._answers)
-            if not self._answers.complete and now < self._closes_at and not self._next_is_due(now):
+            # A search ends when the next round is due.
+            actions += self._jobs.search(self._round, self._answers, self._current, self._due_at - now)
+            open_still = now < self._closes_at or self._jobs.searched(self._round) is not None
+            if not self._answers.complete and open_still and not self._next_is_due(now):
                 return actions
         return [*actions, *self._close(now)]
 
-    def prepare(self) -> None:
-        """Idle time: compute one of the factors that the sums of the round in progress, or to come,
-        open with."""
-        self._factors.prepare(self._round)
+    def prepare(self) -> list[Action]:
+        """Idle time: have one of the factors computed that the sums of the round in progress, or to
+        come, open with."""
+        return self._jobs.prepare(self._round)
+
+    def computed(self, key: tuple[str, int, int], outcome: Any, now: float) -> list[Action]:
+        """A job is done, or LOST."""
+        self._jobs.done(key, outcome, self._round, self._answers)
+        return self.tick(now)
 
     # -- messages
 
@@ -169,8 +181,8 @@ class PrivateSum:
         device, number = upload.device, upload.envelope.round
         for known in (self._current.get(device), self._previous.get(device)):
             if known and known.round == number and known.digest == upload.digest:
-                self._gate.refuse("duplicate")
-                return [self._notices.mail(device, known.receipt)]
+                self._filter.refuse("duplicate")
+                return [self._outgoing.mail(device, known.receipt)]
         if number < self._round or (number == self._round and self.phase == "roll"):
             raise self._late(upload)
         if number != self._round or self.phase != "open":
@@ -178,13 +190,13 @@ class PrivateSum:
         ciphertext, last, held = self._uploads.contribution(device, upload.envelope)
         if device in self._current:
             raise Refused("conflict")
-        receipt = self._notices.receipt(number, device, upload.digest)
-        place = (self.place.group, self.place.epoch, number, device)
-        record = Contribution(*place, upload.digest, ciphertext, held, receipt)
+        receipt = self._outgoing.receipt(number, device, upload.digest)
+        scope = (self.scope.group, self.scope.epoch, number, device)
+        record = records.Contribution(*scope, upload.digest, ciphertext, held, receipt)
         self._current[device] = record
         horizon = self._members.horizon(device)
         moved = [self._members.advance(device, last, horizon.announced, horizon.held)] if last > horizon.round else []
-        return [record, *moved, self._notices.mail(device, receipt)]
+        return [record, *moved, self._outgoing.mail(device, receipt)]
 
     def _late(self, upload: Upload) -> Refused:
         """Who is only just too late lives: the next round waits for it again."""
@@ -199,7 +211,7 @@ class PrivateSum:
             raise Refused("late" if number < self._round else "early")
         known = self._answers.get(device)
         if known and known.digest == upload.digest:
-            self._gate.refuse("duplicate")
+            self._filter.refuse("duplicate")
             return []
         index = self._members.index[device]
         if not self._answers.present >> index & 1:
@@ -207,7 +219,7 @@ class PrivateSum:
         blinded, recovered = self._uploads.answer(device, upload.envelope, self._answers.has_missing(index))
         if known:
             raise Refused("conflict")
-        record = Answer(self.place.group, self.place.epoch, number, device, upload.digest, blinded, recovered)
+        record = records.Answer(self.scope.group, self.scope.epoch, number, device, upload.digest, blinded, recovered)
         self._answers.add(record)
         return [record]
 
@@ -229,15 +241,15 @@ class PrivateSum:
         return roll_call.bitmap(self._members.index[name] for name in self._current)
 
     def _open(self, now: float) -> list[Action]:
-        message = self._notices.opening(self._round, self._members.absent(), self._counted, int(self._unix_time()))
+        message = self._outgoing.opening(self._round, self._members.absent(), self._counted, int(self._unix_time()))
         self._opening = message
         self._opened_at = now
         self._closes_at = now + self._window()
         self._due_at = now + self._schedule.interval
         self._current = {}
         return [
-            OpenRound(self.place.group, self.place.epoch, self._round, message),
-            self._notices.retained("round", message),
+            records.OpenRound(self.scope.group, self.scope.epoch, self._round, message),
+            self._outgoing.retained("round", message),
         ]
 
     def _call_roll(self, now: float) -> list[Action]:
@@ -248,34 +260,32 @@ class PrivateSum:
             {self._members.index[name]: record.held for name, record in self._current.items()},
             self._members.key_held(),
             3 if len(self._members.names) >= 3 else 2,
-            together=self.place.roster.seal == cohorts.SEAL_FLEET,
+            together=self._part.seal == cohorts.SEAL_FLEET,
         )
         if not present:
             return []
-        message = self._notices.roll(self._round, present)
+        message = self._outgoing.roll(self._round, present)
         self._answers = Answers(self._layout, self._keys.units, message, present)
         self._closes_at = now + self._schedule.answers
-        record = RollCall(self.place.group, self.place.epoch, self._round, message)
-        return [record, self._notices.retained("round", b""), self._notices.retained("roll", message)]
-
-    def _open_units(self, answers: Answers) -> None:
-        while (at := answers.next_unit()) is not None:
-            answers.open(at, self._factors.get(self._round, at), self._current)
+        record = records.RollCall(self.scope.group, self.scope.epoch, self._round, message)
+        return [record, self._outgoing.retained("round", b""), self._outgoing.retained("roll", message)]
 
     def _close(self, now: float) -> list[Action]:
         answers = self._answers
         status, sums, summed, wrong = coordination.INCOMPLETE, None, 0, []
         if answers is not None:
+            if (at := self._jobs.searched(self._round)) is not None:
+                answers.take(at, OUT_OF_TIME)
             status, sums, summed, wrong = answers.status(), answers.total(), answers.summed(), answers.wrong()
-            for reason in ["wrong-sum"] * len(answers.failed) + ["wrong-share"] * len(wrong):
-                self._gate.refuse(reason)
+            for reason in [*answers.failed.values(), *["wrong-share"] * len(wrong)]:
+                self._filter.refuse(reason)
         missing = [name for index, name in enumerate(self._members.names) if not summed >> index & 1]
-        message = self._notices.result(self._round, status, missing, sums)
+        message = self._outgoing.result(self._round, status, missing, sums)
         latency_ms = (now - self._opened_at) * 1000
-        place = (self.place.group, self.place.epoch, self._round)
-        closed = CloseRound(*place, status, missing, sums, message, latency_ms, wrong)
+        scope = (self.scope.group, self.scope.epoch, self._round)
+        closed = records.CloseRound(*scope, status, missing, sums, message, latency_ms, wrong)
         counted = [
-            Counted(self.place.group, name, self.place.epoch, self._round)
+            records.Counted(self.scope.group, name, self.scope.epoch, self._round)
             for index, name in enumerate(self._members.names)
             if summed >> index & 1
         ]
@@ -285,5 +295,5 @@ class PrivateSum:
         self._last_result = message
         self._previous, self._current = self._current, {}
         self._round += 1
-        cleared = self._notices.retained("roll" if answers else "round", b"")
-        return [closed, *counted, self._notices.retained("result", message), cleared]
+        cleared = self._outgoing.retained("roll" if answers else "round", b"")
+        return [closed, *counted, self._outgoing.retained("result", message), cleared]

@@ -2,36 +2,36 @@
 whether it seems to be alive."""
 
 from agent.joye_libert import cohorts
-from broker.coordinator.actions import Horizon
 from broker.coordinator.protocols.private_sum import roll_call
-from broker.coordinator.scope import Place
+from broker.coordinator.protocols.private_sum.records import Horizon
+from broker.coordinator.scope import Scope
 
 
 class Members:
-    """The members of one roster; bitmaps have bit i for the member i.
+    """The members of one roster, in cohorts of `cohort` at most; bitmaps have bit i for the member i.
 
     Whether a member is alive is a hint: it decides how long a round waits, and never what is in a
     sum.
     """
 
-    def __init__(self, place: Place, horizons: dict[str, Horizon]) -> None:
-        self.names: list[str] = place.roster.names()
+    def __init__(self, scope: Scope, cohort: int, horizons: dict[str, Horizon]) -> None:
+        self.names: list[str] = scope.roster.names()
         self.index = {name: index for index, name in enumerate(self.names)}
-        self.cohorts: list[list[int]] = cohorts.assign(self.names, place.digest, place.roster.cohort)
+        self.cohorts: list[list[int]] = cohorts.assign(self.names, scope.digest, cohort)
         self.everyone = (1 << len(self.names)) - 1
         self.horizons = dict(horizons)
-        self._place = place
+        self._scope = scope
         self._offline = 0
         self._silent = 0
 
     def horizon(self, device: str) -> Horizon:
         """Return how far a member can go; round -1 as long as it has said nothing."""
-        unknown = Horizon(self._place.group, self._place.epoch, device, -1, -1, 0)
+        unknown = Horizon(self._scope.group, self._scope.epoch, device, -1, -1, 0)
         return self.horizons.get(device, unknown)
 
     def advance(self, device: str, last: int, announced: int, held: int) -> Horizon:
         """Know from now on how far a member can go, and return the record of it."""
-        record = Horizon(self._place.group, self._place.epoch, device, last, announced, held)
+        record = Horizon(self._scope.group, self._scope.epoch, device, last, announced, held)
         self.horizons[device] = record
         return record
 

@@ -18,6 +18,7 @@ the sum, as any member can with what it contributes.
 """
 
 import math
+import time
 from collections.abc import Callable, Iterator, Sequence, Sized
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
@@ -60,11 +61,18 @@ class Cohort:
     recovery: dict[int, int] = field(default_factory=dict)
 
 
+def in_time(until: float) -> None:
+    """Raise WrongShares("out-of-time") if the time of time.monotonic() is over."""
+    if time.monotonic() > until:
+        raise WrongShares("out-of-time")
+
+
 class _Recovery:
     """The unit's product of ciphertexts, and what stands in for the missing ones; results by subset
     are kept for the next try."""
 
-    def __init__(self, parameters: Parameters, product: int, cohorts: Sequence[Cohort]) -> None:
+    def __init__(self, parameters: Parameters, product: int, cohorts: Sequence[Cohort], until: float) -> None:
+        self._until = until
         self._n = mpz(parameters.n)
         self._modulus = self._n**2
         self._product = mpz(product)
@@ -96,6 +104,7 @@ class _Recovery:
     def _combine(self, cohort: Cohort, subset: Subset, at: int) -> tuple[mpz, mpz]:
         """Return (H^(D*f(at)), D), f the sum of the missing members' polynomials; zero where an
         answer has no inverse."""
+        in_time(self._until)
         coefficients, scale = weights(subset, at)
         try:
             return multi_power([cohort.recovery[x] for x in subset], coefficients, self._modulus), scale
@@ -182,7 +191,12 @@ def _few(wrong: Sized, points: Sized, threshold: int) -> bool:
 
 
 def open_unit(
-    parameters: Parameters, product: int, cohorts: Sequence[Cohort], p: int, fits: Callable[[int], bool]
+    parameters: Parameters,
+    product: int,
+    cohorts: Sequence[Cohort],
+    p: int,
+    fits: Callable[[int], bool],
+    seconds: float = math.inf,
 ) -> Opened:
     """Return (the unit's packed sum, for each cohort the sorted positions whose answers were found
     wrong).
@@ -192,15 +206,20 @@ def open_unit(
     blinding always, for their recovery only if the first choice failed. Raises
     WrongShares("too-few-answers") where a cohort has fewer than its threshold,
     WrongShares("wrong-sum") when none of up to 256 choices of answers gives a sum that fits, or
-    different sums fit.
+    different sums fit, WrongShares("out-of-time") when the search takes more than `seconds`.
     """
-    recovery = _Recovery(parameters, product, cohorts)
+    until = time.monotonic() + seconds
+    recovery = _Recovery(parameters, product, cohorts, until)
     recovery.firsts()
-    blindings = list(_blindings(cohorts, p))  # one where all answers agree
+    blindings = []  # one where all answers agree
+    for blinding in _blindings(cohorts, p):
+        in_time(until)
+        blindings.append(blinding)
     tries = ((total, wrong, blinding) for total, wrong in _totals(recovery) for blinding in blindings)
 
     def fitting() -> Iterator[tuple[int, list[list[int]], bool]]:
         for total, wrong_recovery, (blinding, choice) in islice(tries, TRIES):
+            in_time(until)
             packed = (total - blinding) % p
             if not fits(packed):
                 continue
@@ -226,7 +245,7 @@ def open_blinded(
     """
 
     def fitting() -> Iterator[tuple[int, list[list[int]], bool]]:
-        for total, wrong in _totals(_Recovery(parameters, product, cohorts)):
+        for total, wrong in _totals(_Recovery(parameters, product, cohorts, math.inf)):
             if fits(total):
                 pairs = zip(cohorts, wrong, strict=True)
                 yield total, wrong, all(not found or _few(found, c.recovery, c.threshold) for c, found in pairs)

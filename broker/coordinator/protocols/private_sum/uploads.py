@@ -9,7 +9,7 @@ from agent.protocols.private_sum.answers import ANSWER_NONCE
 from agent.protocols.private_sum.contributing import CONTRIBUTION_NONCE, READY_NONCE, nonce
 from agent.wire import coordination
 from agent.wire.envelope import Envelope
-from broker.coordinator.scope import Place
+from broker.coordinator.scope import Scope
 from broker.coordinator.upload_filter import Refused
 
 
@@ -18,7 +18,7 @@ class Uploads:
     """The keys and sizes that uploads are read with. Every method raises Refused, EnvelopeError or
     MessageError."""
 
-    place: Place
+    scope: Scope
     round_keys: dict[str, bytes]
     parameters: Parameters
     field: blinding.Field
@@ -60,7 +60,7 @@ class Uploads:
     def _open(self, kind: str, nonce_kind: int, device: str, parsed: Envelope, held: int = 0) -> bytes:
         if parsed.nonce != nonce(nonce_kind, parsed.round, held):
             raise Refused("malformed")
-        return bytes(parsed.open(self.round_keys[device], self.place.up(kind, parsed.round, device)))
+        return bytes(parsed.open(self.round_keys[device], self.scope.up(kind, parsed.round, device)))
 
     def _known(self, held: int) -> int:
         if held & ~self.everyone:

@@ -1,0 +1,117 @@
+"""The thread that makes records durable, and what waits for it: records first, in one transaction;
+then, and only then, what is published because of them.
+
+What comes while a transaction runs goes into the next one, together and in its order.
+"""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+
+from broker.coordinator.actions import Publish, Record
+from broker.storage.storage import Health, Storage
+
+log = logging.getLogger("hum.coordinator")
+
+WAITING_MOST = 10_000  # actions, before no more messages are read
+FLUSH_S = 30.0  # for what waits when the process ends; the database waits 5 s for another process
+
+
+@dataclass
+class _Batch:
+    """What one transaction is for, and what is published after it."""
+
+    records: list[Record] = field(default_factory=list)
+    refusals: Counter[str] = field(default_factory=Counter)
+    health: Health = field(default_factory=dict)
+    publish: list[Publish] = field(default_factory=list)
+
+    def has_records(self) -> bool:
+        """Tell whether there is anything to be made durable."""
+        return bool(self.records or self.refusals or self.health)
+
+
+class Commits:
+    """What waits for the thread. `publish` is called, on the event loop, for each Publish when all
+    that was put before it is durable."""
+
+    def __init__(self, storage: Storage, publish: Callable[[Publish], None]) -> None:
+        self._storage = storage
+        self._publish = publish
+        self._waiting = _Batch()
+        self._busy = False
+        self._ended = False
+        self._wake = asyncio.Event()
+        self._room = asyncio.Event()
+        self._room.set()
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def put(self, actions: Sequence[Record | Publish], refusals: Mapping[str, int] | None = None) -> None:
+        """Make the records in `actions` durable, then publish what is to be published; and count
+        refusals."""
+        waiting = self._waiting
+        waiting.records += [action for action in actions if isinstance(action, Record)]
+        waiting.refusals.update(refusals or {})
+        waiting.publish += [action for action in actions if isinstance(action, Publish)]
+        self._go_on()
+
+    def note_health(self, reports: Health) -> None:
+        """Keep what boards said of their health."""
+        self._waiting.health |= reports
+        self._go_on()
+
+    async def room(self) -> None:
+        """Wait until no more than WAITING_MOST wait."""
+        await self._room.wait()
+
+    async def idle(self) -> None:
+        """Wait until nothing waits."""
+        await self._idle.wait()
+
+    def end(self) -> None:
+        """Let run() return once nothing waits."""
+        self._ended = True
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Make durable what comes, until end(). Raises what the database raises: what was to be
+        published because of it is not. Only one may run; it is not to be cancelled."""
+        loop = asyncio.get_running_loop()
+        with ThreadPoolExecutor(1, "commits") as thread:
+            while True:
+                while self._waiting.has_records():
+                    batch, self._waiting = self._waiting, _Batch()
+                    self._busy = True
+                    commit = partial(self._storage.commit, batch.records, batch.refusals, batch.health)
+                    await loop.run_in_executor(thread, commit)
+                    self._busy = False
+                    self._done(batch)
+                self._done(self._waiting)
+                self._idle.set()
+                if self._ended:
+                    return
+                await self._wake.wait()
+                self._wake.clear()
+
+    def _go_on(self) -> None:
+        if not self._waiting.has_records() and not self._busy:
+            self._done(self._waiting)
+            return
+        self._idle.clear()
+        self._wake.set()
+        if len(self._waiting.records) + len(self._waiting.publish) > WAITING_MOST:
+            self._room.clear()
+
+    def _done(self, batch: _Batch) -> None:
+        for record in batch.records:
+            if warning := record.warning():
+                log.warning("%s", warning)
+        said, batch.publish = batch.publish, []
+        for action in said:
+            self._publish(action)
+        self._room.set()

@@ -1,0 +1,134 @@
+"""The processes that do what is long: powers, searches, signatures. The event loop goes on meanwhile.
+
+A worker is a process with a pipe. It does one job at a time, and is killed if a job takes longer
+than it may; then, as when a worker dies by itself, the job is LOST and another worker takes its
+place.
+"""
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from typing import Any
+
+from agent.crypto import accelerate
+from broker.coordinator.actions import LOST
+
+START_S = 60.0  # a worker may take to start, on a machine that has much to do
+STOP_S = 5.0
+NICE = 10  # where cores are few the event loop comes first
+WORKERS_LEAST = 2  # one that searches for long leaves another
+WORKERS_MOST = 8
+
+_context = get_context("spawn")
+
+
+class _Failed:
+    """A job raised `error`."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+
+def _work(pipe: Connection) -> None:
+    """Do jobs until the other end of the pipe is closed: also if its process was killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the coordinator, which then ends this
+    os.nice(NICE)
+    accelerate.use_host_libraries()
+    try:
+        pipe.send(None)  # it is ready
+        while True:
+            job = pipe.recv()
+            try:
+                outcome = job()
+            except Exception as error:  # whatever it is: it is raised where the job was asked for
+                outcome = _Failed(error)
+            pipe.send(outcome)
+    except (EOFError, OSError):
+        return
+
+
+class _Worker:
+    """One process, which is there until it is killed."""
+
+    def __init__(self) -> None:
+        self._pipe, theirs = _context.Pipe()
+        self._process = _context.Process(target=_work, args=(theirs,), daemon=True, name="hum-powers")
+        self._process.start()
+        theirs.close()
+        self._started = False
+
+    async def do(self, job: Callable[[], Any], seconds: float) -> Any:
+        """Return what `job` returns. Raises TimeoutError, or EOFError or OSError if the process is
+        not there any more."""
+        if not self._started:
+            await self._receive(START_S)
+            self._started = True
+        self._pipe.send(job)
+        return await self._receive(seconds)
+
+    async def _receive(self, seconds: float) -> Any:
+        loop = asyncio.get_running_loop()
+        readable = loop.create_future()
+        loop.add_reader(self._pipe.fileno(), _settle, readable)
+        try:
+            await asyncio.wait_for(readable, seconds)
+        finally:
+            loop.remove_reader(self._pipe.fileno())
+        return self._pipe.recv()
+
+    def kill(self) -> None:
+        """End the process."""
+        self._process.kill()
+        self._process.join(STOP_S)
+        self._pipe.close()
+
+
+def _settle(readable: "asyncio.Future[None]") -> None:
+    if not readable.done():
+        readable.set_result(None)
+
+
+class Powers:
+    """As many workers as this machine has cores, WORKERS_LEAST at least; each starts when it is
+    first needed."""
+
+    def __init__(self) -> None:
+        self._free: asyncio.Queue[_Worker | None] = asyncio.Queue()
+        self._workers: set[_Worker] = set()
+        for _ in range(min(max(WORKERS_LEAST, os.cpu_count() or 1), WORKERS_MOST)):
+            self._free.put_nowait(None)
+
+    async def run(self, job: Callable[[], Any], seconds: float) -> Any:
+        """Return what `job` returns once a worker is free and has done it in `seconds`, or LOST.
+        `job`, and what it returns, can be pickled. Raises what it raises."""
+        worker = await self._free.get()
+        try:
+            if worker is None:
+                worker = _Worker()
+                self._workers.add(worker)
+            outcome = await worker.do(job, seconds)
+        except (TimeoutError, EOFError, OSError):
+            self._rid_of(worker)
+            worker, outcome = None, LOST
+        except asyncio.CancelledError:
+            self._rid_of(worker)
+            worker = None
+            raise
+        finally:
+            self._free.put_nowait(worker)
+        if isinstance(outcome, _Failed):
+            raise outcome.error
+        return outcome
+
+    def _rid_of(self, worker: _Worker | None) -> None:
+        if worker is not None:
+            self._workers.discard(worker)
+            worker.kill()
+
+    def close(self) -> None:
+        """End all workers, whatever they do."""
+        for worker in list(self._workers):
+            self._rid_of(worker)

@@ -1,0 +1,87 @@
+"""What a protocol declares of its operator's side. The coordinator's process, its home and storage,
+the authority and the commands know a protocol by its declaration alone."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from sqlalchemy import Connection
+
+from agent.wire.rosters import Roster
+from broker.coordinator.actions import Record
+from broker.coordinator.machine import Machine
+from broker.coordinator.schedule import Schedule
+from broker.coordinator.scope import Scope
+from broker.storage.schema import Schema
+
+
+class RosterError(Exception):
+    """A protocol cannot run with a roster, or has no use for an option. args[0] is a sentence."""
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """What machines are made with: the coordinator's private key, the clients' result key of 16
+    bytes, and the coordinator's folder."""
+
+    private: bytes
+    result_key: bytes
+    folder: Path
+
+
+@dataclass(frozen=True)
+class RosterRules:
+    """A protocol's part of a roster, as the authority makes it.
+
+    `make(protocol, members, options)` returns the fields from 6 on, for so many members; of
+    `options` only those in the tuple of names are given, and none that is None. `check(roster)`
+    looks at all of a roster that was read. Both raise RosterError.
+    """
+
+    options: tuple[str, ...]
+    make: Callable[[str, int, Mapping[str, Any]], dict[int, object]]
+    check: Callable[[Roster], None]
+
+
+class Request(Protocol):
+    """What another process asks of a group, through the database."""
+
+    @property
+    def group(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class Requests:
+    """Where requests come from: `waiting` finds those that wait, in order; `give(machine, requests)`
+    hands a machine those of its group; `refuse` makes the record of one whose group there is
+    not."""
+
+    waiting: Callable[[Connection], Sequence[Any]]
+    give: Callable[[Any, Sequence[Any]], None]
+    refuse: Callable[[Any], Record]
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """One protocol, or several of one machine: `serves` are their names in rosters.
+
+    `make(scope, workplace, schedule, saved)` makes the machine, and raises RosterError for a roster
+    that none can be made of; `saved(connection, group, epoch)` finds what it is restored from.
+    `uploads` are the kinds of what boards send up, with the most bytes of each; `says` the kinds of
+    what is said to all of a group, beside the roster. `results(connection, group, last)` returns the
+    last rows for `hum result`, of one group or of all, each with "closed_at", oldest first;
+    `status(connection, group)` what `hum coordinator status` says of a group.
+    """
+
+    name: str
+    serves: tuple[str, ...]
+    make: Callable[[Scope, Workplace, Schedule, Any], Machine]
+    saved: Callable[[Connection, str, int], Any]
+    uploads: Mapping[str, int]
+    says: tuple[str, ...]
+    schema: Schema
+    roster: RosterRules
+    requests: Requests | None = None
+    results: Callable[[Connection, str | None, int], list[dict[str, Any]]] | None = None
+    status: Callable[[Connection, str], dict[str, Any]] | None = None

@@ -1,0 +1,62 @@
+"""What a private sum has computed away from the event loop: factors ahead, and the search for what a
+unit opens to. One job is under way at a time."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from broker.coordinator.actions import LOST, Action, Compute
+from broker.coordinator.protocols.private_sum.aggregation import Factors
+from broker.coordinator.protocols.private_sum.answers import Answers
+from broker.coordinator.protocols.private_sum.records import Contribution
+
+FACTOR_S = 60.0  # what a factor may take, some 0.02 s by itself
+SEARCH_LEAST_S = 1.0
+SEARCH_GRACE_S = 5.0  # beyond the end that a search keeps to by itself
+OUT_OF_TIME = "out-of-time"
+
+
+class Jobs:
+    """The job that is under way, if any, and the factors that were made."""
+
+    def __init__(self, factors: Factors) -> None:
+        self._factors = factors
+        self._under_way: tuple[str, int, int] | None = None
+
+    def searched(self, number: int) -> int | None:
+        """Return the unit of a round that is being opened, if any is."""
+        what, of, at = self._under_way or ("", -1, -1)
+        return at if (what, of) == ("open", number) else None
+
+    def prepare(self, number: int) -> list[Action]:
+        """Have one of the factors of a round computed that is not there yet."""
+        at = None if self._under_way else self._factors.lacking(number)
+        return [] if at is None else self._begin(("factor", number, at), self._factors.job(number, at), FACTOR_S)
+
+    def search(
+        self, number: int, answers: Answers, contributions: Mapping[str, Contribution], seconds: float
+    ) -> list[Action]:
+        """Have a unit opened that has enough answers, in `seconds`, or SEARCH_LEAST_S if that is
+        more."""
+        at = None if self._under_way else answers.next_unit()
+        if at is None:
+            return []
+        seconds = max(seconds, SEARCH_LEAST_S)
+        known = self._factors.get(number, at)
+        factor = partial(int, known) if known is not None else self._factors.job(number, at)
+        job = answers.opening(at, factor, contributions, seconds)
+        return self._begin(("open", number, at), job, seconds + SEARCH_GRACE_S)
+
+    def done(self, key: tuple[str, int, int], outcome: Any, number: int, answers: Answers | None) -> None:
+        """A job has come to `outcome`, while the round `number` is in progress, or to come. What it
+        was for may be over."""
+        self._under_way = None
+        what, of, at = key
+        if what == "factor":
+            self._factors.keep(of, at, None if outcome is LOST else outcome)
+        elif of == number and answers:
+            answers.take(at, OUT_OF_TIME if outcome is LOST else outcome)
+
+    def _begin(self, key: tuple[str, int, int], job: Callable[[], Any], seconds: float) -> list[Action]:
+        self._under_way = key
+        return [Compute(key, job, seconds)]
