@@ -84,10 +84,7 @@ class _Recovery:
         return tuple(first_subset(cohort.recovery, cohort.threshold) for cohort in self._cohorts)
 
     def ranked(self) -> list[list[Subset]]:
-        return [
-            ranked(cohort.recovery, cohort.threshold, partial(self._agrees, cohort))
-            for cohort in self._cohorts
-        ]
+        return [ranked(cohort.recovery, cohort.threshold, partial(self._agrees, cohort)) for cohort in self._cohorts]
 
     def wrong(self, choice: Sequence[Subset]) -> list[list[int]]:
         """Return for each of the unit's cohorts which of its answers do not agree with the chosen
