@@ -10,8 +10,8 @@ from typing import Any
 
 from agent.crypto import accelerate
 from agent.meters.simulated import SimulatedMeter
-from agent.runtime import key_pair as identity
 from agent.runtime.flash.store import Store
+from agent.runtime.key_pair import load_or_make
 from agent.runtime.start import assemble
 from agent.runtime.supervisor import Supervisor
 from firmware.build.compile import tool
@@ -27,9 +27,9 @@ RESETS_MOST = 3  # of one board: its watchdog would go on, but a heap that is to
 AT_ONCE = 4
 MAKE_IDENTITY = """
 import sys
-from agent.runtime import identity
 from agent.runtime.flash.store import Store
-print(identity.load_or_make(Store(sys.argv[1]))[1].hex())
+from agent.runtime.key_pair import load_or_make
+print(load_or_make(Store(sys.argv[1]))[1].hex())
 """
 # How a traceback ends, or what MicroPython prints where it has no memory for one.
 ERROR = re.compile(r"\w*(Error|Exception|Corrupt)\b.*")
@@ -85,7 +85,7 @@ class Boards:
     async def _make_identity(self, device: str, turn: asyncio.Semaphore) -> str:
         flash = self._folder / device
         if self._plan.runtime == "cpython":
-            return bytes(identity.load_or_make(Store(str(flash)))[1]).hex()
+            return bytes(load_or_make(Store(str(flash)))[1]).hex()
         async with turn:
             process = await self._micropython(device, "-c", MAKE_IDENTITY, str(flash.resolve()))
             try:
