@@ -27,9 +27,9 @@ RESETS_MOST = 3  # of one board: its watchdog would go on, but a heap that is to
 AT_ONCE = 4
 MAKE_IDENTITY = """
 import sys
-from agent.runtime import identity
+from agent.runtime import key_pair
 from agent.runtime.flash.store import Store
-print(identity.load_or_make(Store(sys.argv[1]))[1].hex())
+print(key_pair.load_or_make(Store(sys.argv[1]))[1].hex())
 """
 # How a traceback ends, or what MicroPython prints where it has no memory for one.
 ERROR = re.compile(r"\w*(Error|Exception|Corrupt)\b.*")
