@@ -44,6 +44,7 @@ PREPARED_MOST = 16  # files of half a megabyte: what was made of other sources i
 Sources = tuple[tuple[str, str], ...]  # (path, text) of each module
 Prepared = tuple[dict[str, str], dict[str, dict[str, list[str]]]]
 NUMBER_MOST = 1 << 30  # larger ones are objects on the heap: once is better than in every place
+COMPILE_S = 120.0  # for one file, of which a second is much
 
 
 class CompileError(Exception):
@@ -218,8 +219,12 @@ def compile_agent(
         command = [mpy_cross, "-O3", "-s", output.stem, "-o", str(output), str(plain)]
         if architecture:
             command.insert(1, f"-march={architecture}")
-        run = subprocess.run(command, capture_output=True, text=True, check=False)
-        plain.unlink()
+        try:
+            run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=COMPILE_S)
+        except subprocess.TimeoutExpired:
+            raise CompileError(f"mpy-cross has not compiled {source} in {COMPILE_S:g} s") from None
+        finally:
+            plain.unlink()
         if run.returncode:
             raise CompileError(f"mpy-cross refused {source}: {run.stderr.strip().splitlines()[-1:]}")
 
