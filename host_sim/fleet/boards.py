@@ -90,7 +90,7 @@ class Boards:
         finally:
             for task in making:
                 task.cancel()
-            await asyncio.gather(*making, return_exceptions=True)
+            await asyncio.wait(making, timeout=STOP_S)
         return dict(zip(self._plan.columns, publics, strict=True))
 
     async def _make_identity(self, device: str, turn: asyncio.Semaphore) -> str:

@@ -37,6 +37,7 @@ class Child:
         self._process = subprocess.Popen(
             command, cwd=folder, stdin=subprocess.DEVNULL, stdout=output, stderr=errors, start_new_session=True
         )
+        self._unread = self._process.stdout
         _running.add(self)
 
     @property
@@ -70,6 +71,8 @@ class Child:
         self.kill()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(REAP_S)
+        if self._unread:
+            self._unread.close()
         _running.discard(self)
 
     async def stop(self, seconds: float) -> None:
@@ -86,10 +89,11 @@ class Child:
 
         Whoever closes that output and lives on is ended.
         """
-        assert self._process.stdout
+        output, self._unread = self._unread, None
+        assert output
         reader = asyncio.StreamReader(LINE_MOST)
         loop = asyncio.get_running_loop()
-        pipe, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), self._process.stdout)
+        pipe, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), output)
         try:
             while raw := await _line(reader):
                 hear(raw)
