@@ -95,7 +95,7 @@ class Run:
 @contextmanager
 def demo(folder: Path, *arguments: object, boards: int = 4, before: str = "") -> Iterator[Run]:
     """Start a demo below `folder`; `before` is what runs in its process before it."""
-    own = ["--boards", boards, "--rounds", 30, "--output", folder, *arguments]
+    own = ["--boards", boards, "--rounds", 5, "--interval", 6, "--output", folder, *arguments]
     started = f"import sys; {before or 'pass'}\nfrom host_sim.cli import main; main()"
     process = subprocess.Popen(
         [sys.executable, "-c", started, "demo", *map(str, own)], cwd=ROOT,
@@ -200,7 +200,7 @@ results.Results.next = deaf
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_wait_that_is_deaf_to_signals_is_ended_by_force(tmp_path: Path, number: signal.Signals) -> None:
     with demo(tmp_path / "out", before=DEAF.strip()) as run:
-        run.until(lambda: len(pids(run.folder, ".json")) == 4, "all boards")
+        run.until(lambda: len(pids(run.folder, BOARDS)) == 4, "all boards")
         run.until(lambda: pids(run.folder, "broker coordinator"), "the coordinator")
         time.sleep(1)
         run.process.send_signal(number)

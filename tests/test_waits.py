@@ -44,8 +44,8 @@ REVIEWED: dict[tuple[str, str], tuple[tuple[str, ...], str]] = {
         "those before it have IDENTITY_S each",
     ),
     ("host_sim/fleet/child.py", "Child.follow"): (("await loop.connect_read_pipe",), "two turns of the event loop"),
-    ("host_sim/fleet/child.py", "_line"): (
-        ("await reader.readline",),
+    ("host_sim/fleet/child.py", "_read_lines"): (
+        ("await reader.read",),
         "until the process ends, which is what its starter wants to hear; who starts one ends it",
     ),
     (DELAY, "Delay.start"): (("await asyncio.start_server",), "a port of this machine is bound, or is not"),

@@ -91,12 +91,11 @@ class Child:
         """
         output, self._unread = self._unread, None
         assert output
-        reader = asyncio.StreamReader(LINE_MOST)
+        reader = asyncio.StreamReader()
         loop = asyncio.get_running_loop()
         pipe, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), output)
         try:
-            while raw := await _line(reader):
-                hear(raw)
+            await _read_lines(reader, hear)
             with contextlib.suppress(TimeoutError):
                 return await self.ended(REAP_S)
             self.reap()
@@ -115,10 +114,16 @@ def reap_all() -> int:
     return len(left)
 
 
-async def _line(reader: asyncio.StreamReader) -> bytes:
-    """Return the next line, nothing at the end."""
-    while True:
-        try:
-            return await reader.readline()
-        except ValueError:  # it is too long
-            continue
+async def _read_lines(reader: asyncio.StreamReader, hear: Callable[[bytes], None]) -> None:
+    """Call hear(line) for each line until there is no more; the last may lack its end."""
+    rest, too_long = b"", False
+    while chunk := await reader.read(LINE_MOST):
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            if not too_long and len(line) < LINE_MOST:
+                hear(line + b"\n")
+            too_long = False
+        if len(rest) >= LINE_MOST:
+            rest, too_long = b"", True
+    if rest and not too_long:
+        hear(rest)
