@@ -13,12 +13,13 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Coroutine, Iterator
-from types import FrameType
+from types import FrameType, TracebackType
 from typing import Any, TypeVar
 
 from host_sim.fleet import child
 
 LEAVE_S = 10.0  # stopping a fleet takes at most 5 s for its boards and 3 s for its broker
+AGAIN_S = 0.01
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 INTERRUPTED = 130
 
@@ -35,16 +36,17 @@ class _Ending:
     def __init__(self) -> None:
         self.loop: asyncio.AbstractEventLoop | None = None
         self.cancel: Callable[[], Any] | None = None
-        self._asked = False
+        self.asked = False
         self._timer: threading.Timer | None = None
 
     def heard(self, number: int, frame: FrameType | None) -> None:
         """Take a signal; no further one disturbs what the first one began."""
-        if self._asked:
+        if self.asked:
             return
-        self._asked = True
+        self.asked = True
         self.begin(INTERRUPTED, "stopped")
         if self.loop is None or self.cancel is None:
+            sys.excepthook = _say_nothing  # which such a callback calls, too: see _swallowed
             raise Interrupted
         with contextlib.suppress(RuntimeError):  # the loop is closed: all is over
             self.loop.call_soon_threadsafe(self.cancel)
@@ -59,7 +61,7 @@ class _Ending:
     def over(self) -> None:
         """All has ended in time."""
         self.loop = self.cancel = None
-        if self._timer and not self._asked:
+        if self._timer and not self.asked:  # after a signal there is more to leave than the loop
             self._timer.cancel()
             self._timer = None
 
@@ -77,17 +79,38 @@ class _Ending:
 _ending = _Ending()
 
 
+def _say_nothing(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """What was to be said of the end is said at the end."""
+
+
+def _swallowed(told: "sys.UnraisableHookArgs") -> None:
+    """An exception was raised where nothing can be raised, as in a callback of the C library that
+    the simulated flash is: an Interrupted is raised again a little later, at another place."""
+    if issubclass(told.exc_type, Interrupted):
+        _ending.asked = False
+        threading.Timer(AGAIN_S, os.kill, (os.getpid(), signal.SIGTERM)).start()
+    else:
+        sys.__unraisablehook__(told)
+
+
 @contextlib.contextmanager
 def heeding_signals() -> Iterator[None]:
     """Inside, Ctrl-C, SIGTERM and a closed terminal end this process as said above: with one line on
     standard error, and exit status INTERRUPTED."""
-    for number in SIGNALS:
-        signal.signal(number, _ending.heard)
+    before = {number: signal.signal(number, _ending.heard) for number in SIGNALS}
+    hooks = sys.excepthook, sys.unraisablehook
+    sys.unraisablehook = _swallowed
     try:
         yield
-    except (Interrupted, asyncio.CancelledError):
+    except (Interrupted, asyncio.CancelledError, Exception) as error:
+        if isinstance(error, Exception) and not _ending.asked:
+            raise
         print("hum-sim: stopped; nothing is left running", file=sys.stderr)
         raise SystemExit(INTERRUPTED) from None
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        sys.excepthook, sys.unraisablehook = hooks
 
 
 def run(work: Callable[[], Coroutine[Any, Any, Result]]) -> Result:

@@ -28,7 +28,9 @@ pytestmark = pytest.mark.alone
 
 BOARDS = "heapsize="  # on the command line of each board on MicroPython
 END_S = 20.0  # the last resort's 10 s, and as much for a machine that is busy
-DIED = re.compile(r"hum-sim: board b00\d died: killed by signal 9; its last word was \w+; if nobody killed it, .*; see \S+")
+DIED = re.compile(
+    r"hum-sim: board b00\d died: killed by signal 9; its last word was \w+; if nobody killed it, .*; see \S+"
+)
 # With this heap boards start, and soon ask for a reset, again and again.
 RESETTING = "110k"
 
@@ -148,11 +150,12 @@ def test_a_board_that_dies_while_others_start_again_ends_the_demo(tmp_path: Path
     """That was the hour in epoll with no child left: a board that was about to start again did so while all was stopped."""
     for number in range(6):
         with demo(tmp_path / str(number), "--heap", RESETTING, boards=8) as run:
-
             run.on_line = partial(kill_another, run, number / 1000)
             assert run.process.wait(150) == 1
             assert run.ended() == 1
-            assert re.match(r"hum-sim: board b00\d died: (killed by signal 9; |MemoryError: )", run.lines[-1]), run.lines
+            assert re.match(r"hum-sim: board b00\d died: (killed by signal 9; |MemoryError: )", run.lines[-1]), (
+                run.lines
+            )
 
 
 def test_a_heap_that_is_too_small_is_told_with_its_restarts(tmp_path: Path) -> None:
@@ -214,7 +217,14 @@ def test_boards_that_say_nothing_more_end_the_demo_by_its_own_schedule(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(results, "STALLED_S", 1.0)
-    options = {"rounds": 30, "interval": 3.0, "window": 2.0, "runtime": "micropython", "heap": "192k", "masks_target": 4}
+    options = {
+        "rounds": 30,
+        "interval": 3.0,
+        "window": 2.0,
+        "runtime": "micropython",
+        "heap": "192k",
+        "masks_target": 4,
+    }
     stopped = []
 
     def on_row(row: object) -> None:
@@ -230,3 +240,40 @@ def test_boards_that_say_nothing_more_end_the_demo_by_its_own_schedule(
     asyncio.run(play())
     assert len(stopped) == 4
     assert running(tmp_path) == {}
+
+
+COMMANDS = {
+    "years": ["years", "--rounds", 35010],
+    "bench sizes": ["bench", "sizes", "--most", 200_000_000],
+    "query": ["query", "--boards", 4, "--output"],
+}
+
+
+def heeds(pid: int, number: int) -> bool:
+    """Tell whether a process has a handler of its own for a signal: it is past its imports."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    caught = int(status.partition("SigCgt:")[2].split()[0], 16)
+    return bool(caught >> (number - 1) & 1)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("command", list(COMMANDS))
+def test_a_signal_ends_the_other_commands(tmp_path: Path, command: str, number: signal.Signals) -> None:
+    folder = tmp_path / "out"
+    arguments = [*COMMANDS[command], *([folder] if command == "query" else [])]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "host_sim", *map(str, arguments)], cwd=ROOT,
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    run = Run(folder, process)
+    run.begin()
+    try:
+        run.until(lambda: heeds(process.pid, signal.SIGTERM), "its beginning")
+        if command == "query":
+            run.until(lambda: pids(folder, BOARDS), "a board")
+        time.sleep(1)
+        run.signalled(number)
+    finally:
+        process.kill()
+        process.wait(10)
+        run.close()

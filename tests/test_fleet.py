@@ -286,7 +286,9 @@ def test_a_killed_board_costs_no_sum_and_comes_back_without_a_second_ciphertext(
             spent = tmp_path / "boards" / "b003" / "spent"
             spent.write_bytes(os.urandom(spent.stat().st_size))
             await it.fleet.start_board("b003")
-            with pytest.raises(FleetError, match=r"^board b003 died: StoreError: spent-corrupt \(exit status 1\); see \S+b003\.log$"):
+            with pytest.raises(
+                FleetError, match=r"^board b003 died: StoreError: spent-corrupt \(exit status 1\); see \S+b003\.log$"
+            ):
                 await asyncio.wait_for(asyncio.shield(it.fleet.failed), 20)
 
     asyncio.run(play())

@@ -123,9 +123,7 @@ def _has_timeout(call: ast.Call, at: int) -> bool:
 
 
 def _is_timeout(expression: ast.expr) -> bool:
-    return (
-        isinstance(expression, ast.Call) and _callee(expression) == "asyncio.timeout" and _has_timeout(expression, 0)
-    )
+    return isinstance(expression, ast.Call) and _callee(expression) == "asyncio.timeout" and _has_timeout(expression, 0)
 
 
 def _callee(expression: ast.expr) -> str:

@@ -206,7 +206,9 @@ class QueryDemo:
         while unlinked := [device for device, linked in self._linked.items() if not linked]:
             self._check()
             if time.monotonic() >= deadline:
-                raise FleetError(f"no link after {LINKED_S:g} s of {', '.join(unlinked)}; see {self._folder / 'boards'}")
+                raise FleetError(
+                    f"no link after {LINKED_S:g} s of {', '.join(unlinked)}; see {self._folder / 'boards'}"
+                )
             await asyncio.sleep(0.1)
 
     async def _settled(self, living: list[str]) -> None:
