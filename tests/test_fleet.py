@@ -302,7 +302,7 @@ def test_a_start_that_fails_or_is_cancelled_leaves_no_process(tmp_path: Path) ->
         starting = asyncio.create_task(fleet.start(lambda done, total: None))
         if cancel_after:
             while not starting.done() and not any(cancel_after in line for line in running(folder).values()):
-                await asyncio.sleep(0.002)
+                await asyncio.sleep(0)
             starting.cancel()
         with pytest.raises(expected, match=words):
             await starting

@@ -1,6 +1,7 @@
 """A whole deployment on this machine: authority, real broker, coordinator process, and boards as
 processes or in-process agents."""
 
+import asyncio
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -47,6 +48,7 @@ class Fleet:
         self.enrolled = enrol(self.folder, self.plan, await self._boards.make_identities())
         for device in self.plan.columns:
             await self.start_board(device)
+            await asyncio.sleep(0)  # consoles and signals are heard meanwhile
             if self.failed.done():
                 self.failed.result()
         await self.start_coordinator()
