@@ -48,7 +48,9 @@ def alone_in(folder: Path) -> Iterator[None]:
     try:
         while not locked(descriptor, fcntl.LOCK_EX):
             if time.monotonic() >= deadline:
-                raise TimeoutError(f"another process has been changing {folder} for {ALONE_S:g} s; end it, and try again")
+                raise TimeoutError(
+                    f"another process has been changing {folder} for {ALONE_S:g} s; end it, and try again"
+                )
             time.sleep(POLL_S)
         yield
     finally:
