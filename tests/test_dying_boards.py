@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from firmware.compiled import ROOT
+from firmware.build.compile import ROOT
 
 from host_sim.data import households
 from host_sim.demo import results

@@ -4,7 +4,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from firmware.compiled import ROOT
+from firmware.build.compile import ROOT
 
 from tests.unbounded import in_tree, own_coroutines, waits
 
