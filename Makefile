@@ -5,9 +5,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO ?=
 PYTEST ?=
+FAULTS ?=
 BOARD ?=
 PORT ?=
 FIRMWARE ?=
+# What boards have and CPython has not. The package of stubs also holds a socket, a time, a hashlib: mypy is not to see those.
+STUBS := machine.pyi network.pyi vfs.pyi micropython.pyi cryptolib.pyi _mpy_shed
 HUM_FIRMWARE := $(BIN)/python -m firmware
 
 # $(call wants,NAME,an example): end in one line unless NAME was given.
@@ -27,6 +30,7 @@ setup: .venv/ready mosquitto ## Make .venv with everything pinned, and get Mosqu
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || { rm -rf .venv; host_sim/install_package.sh python3-venv && $(PYTHON) -m venv .venv; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@mkdir -p .venv/typings && cd .venv/typings && ln -sfn $(addprefix ../lib/python*/site-packages/,$(STUBS)) .
 	@touch .venv/ready
 
 .PHONY: mosquitto
@@ -46,6 +50,10 @@ test: setup ## Run all tests: CPython, and the shared suite again on MicroPython
 	@if test -n "$(PYTEST)"; then $(BIN)/python -m pytest $(PYTEST); else \
 		$(BIN)/python -m pytest -n 3 -m "not alone" && \
 		$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m alone; fi
+
+.PHONY: faults
+faults: setup ## Show which of the faults that were shown by script are still there: FAULTS="NAME ... --json"
+	@$(BIN)/python -m tests.faults $(FAULTS)
 
 .PHONY: lint
 lint: setup ## Check style, types and that imports point one way
@@ -76,9 +84,9 @@ flash: setup ## Put the built application on a board: BOARD= PORT=
 	@$(HUM_FIRMWARE) flash --board $(BOARD) --port $(PORT) $(FIRMWARE)
 
 .PHONY: monitor
-monitor: setup ## Show a board's console: PORT=
+monitor: setup ## Show a board's console, with real names in tracebacks: PORT=, BOARD= if several were built
 	$(call wants,PORT,PORT=/dev/ttyACM0)
-	@$(HUM_FIRMWARE) monitor --port $(PORT)
+	@$(HUM_FIRMWARE) monitor --port $(PORT) $(if $(BOARD),--board $(BOARD)) $(FIRMWARE)
 
 .PHONY: erase
 erase: setup ## Remove Hum from a board, its key pair too (asks): BOARD= PORT=

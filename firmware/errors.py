@@ -1,5 +1,10 @@
-"""The one error that the command line shows."""
+"""The errors that the command line shows. args[0] says in one line why, and what to do."""
 
 
 class FirmwareError(Exception):
-    """What was asked cannot be done. args[0] says in one line why and what to do."""
+    """What was asked cannot be done."""
+
+
+class CompileError(Exception):
+    """The application cannot be compiled: a tool is missing, or a source does what the build cannot
+    keep."""

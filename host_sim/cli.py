@@ -6,7 +6,7 @@ import sys
 import typer
 
 from broker.deploy.mosquitto.configuration import BrokerError
-from firmware.compiled import CompileError
+from firmware.errors import CompileError
 from host_sim.bench.commands import bench
 from host_sim.data import households
 from host_sim.demo.command import demo

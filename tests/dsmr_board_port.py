@@ -4,6 +4,7 @@ import asyncio
 import gc
 import select
 import sys
+import time
 
 sys.path.insert(0, ".")
 
@@ -31,7 +32,7 @@ class Terminal:
 
 
 async def main(path):
-    port = p1_port.P1Port(Terminal(path))
+    port = p1_port.P1Port(Terminal(path), time.ticks_ms, time.ticks_diff)
     task = asyncio.create_task(port.run(lambda: None))
     told = None
     print("open")

@@ -7,12 +7,12 @@ from agent.runtime.update import versions
 from agent.runtime.update.versions import Pointer
 from broker.authority import releases
 from broker.authority.authority import Authority
-from firmware import board as boards
-from firmware import flash as flashing
-from firmware import main
-from firmware.build import MAIN
-from firmware.device import Session
-from firmware.flash import Flashed
+from firmware import boards
+from firmware.build.version import MAIN
+from firmware.device import flash as flashing
+from firmware.device.flash import Flashed
+from firmware.device.session import Session
+from firmware.onboard import main
 from tests.firmware_device import FlashedDevice
 
 UNIX = boards.load("unix")

@@ -17,7 +17,7 @@ from gmpy2 import invert, powmod
 from agent.crypto import accelerate, p256
 from agent.joye_libert import cohorts, masks, parameters, zero_sum
 from agent.protocols.base import policy
-from agent.protocols.base.identity import Policy, Provision
+from agent.protocols.base.identity import Identity, Policy
 from agent.protocols.private_sum import mail
 from agent.protocols.private_sum.machine import PrivateSum as Board
 from agent.protocols.private_sum.roster_part import SumPart
@@ -30,6 +30,7 @@ from broker.coordinator.protocols.private_sum.machine import PrivateSum
 from broker.coordinator.protocols.private_sum.records import Answer, CloseRound, Contribution, Saved
 from broker.coordinator.schedule import Schedule
 from broker.coordinator.scope import Scope
+from host_sim.virtual.at_once import at_once
 from tests import onion_vectors, query_vectors
 
 FOLDER = Path(__file__).parent / "vectors"
@@ -80,7 +81,7 @@ class _Group:
 
     def _board(self, name: str, public: bytes) -> Board:
         authority = p256.public_key(private_key("authority"))
-        return Board(Provision(DEPLOYMENT, GROUP, name, private_key(name), public, authority, masks_target=2))
+        return Board(Identity(DEPLOYMENT, GROUP, name, private_key(name), public, authority, masks_target=2))
 
     def run(self) -> None:
         """Distribute the roster, make keys, shares and masks, and go through two rounds."""
@@ -123,7 +124,7 @@ class _Group:
             self._board_does(name, self.boards[name].message(topic, payload))
 
     def _coordinate(self, actions: list[Any], now: float) -> None:
-        for action in actions:
+        for action in at_once(self.coordinator, actions, now):
             if isinstance(action, Publish):
                 self._posted.append((action.topic, action.payload))
             else:

@@ -7,15 +7,14 @@ from typing import Any
 from gmpy2 import invert, powmod
 
 from agent.crypto import p256
-from agent.protocols.base.identity import Provision
+from agent.protocols.base.identity import Identity
 from agent.protocols.gossip import inquiry, mail
 from agent.protocols.gossip.group import Group
 from agent.protocols.gossip.machine import ready_nonce
 from agent.protocols.gossip.onion import proof, secrets, signing, tuples
 from agent.protocols.gossip.overlay import routes
 from agent.protocols.gossip.pair_keys import AGGREGATE, ECHO, LINK, NOISE, PairKeys, pair_secret, query_keys
-from agent.protocols.gossip.phases import agreement
-from agent.protocols.gossip.phases import routed_cells as carried
+from agent.protocols.gossip.phases import agreement, routed_cells
 from agent.protocols.gossip.plan import Plan
 from agent.protocols.gossip.query_function import function_of
 from agent.protocols.gossip.roster_part import query_part
@@ -83,8 +82,8 @@ class _Board:
 
     def __init__(self, index: int, digest: bytes, roster: rosters.Roster) -> None:
         private = private_key(NAMES[index])
-        place = Provision(DEPLOYMENT, GROUP, NAMES[index], private, roster.members[index][1], b"")
-        self.group = Group(place, EPOCH, digest, roster)
+        identity = Identity(DEPLOYMENT, GROUP, NAMES[index], private, roster.members[index][1], b"")
+        self.group = Group(identity, EPOCH, digest, roster)
         shared = [p256.ecdh(private, public) for _, public in roster.members]
         shared[index] = private
         pairs = [pair_secret(shared[i], digest, *sorted((NAMES[index], name))) for i, name in enumerate(NAMES)]
@@ -148,14 +147,14 @@ def _route_values() -> list[Values]:
     return found
 
 
-def _carried_values() -> Values:
+def _routed_values() -> Values:
     """A cell of a phase of 12 rounds that begins in round 7, on its way: each cell that the next node gets."""
     posted: list[tuple[int, bytes]] = []
     node = SimpleNamespace(own=4, post=lambda r, cell: posted.append((r, cell)), refuse=lambda reason: None)
-    part = carried.Carried(node, SimpleNamespace(first=7, rounds=12))
-    part.post(0b100010001000, 4, b"a body")
+    routed = routed_cells.RoutedCells(node, SimpleNamespace(first=7, rounds=12))
+    routed.post(0b100010001000, 4, b"a body")
     for r, cell in posted:
-        part.take([cell], r, lambda body: None)
+        routed.take([cell], r, lambda body: None)
     return {"route": 0b100010001000, "to": 4, "body": b"a body".hex(), "cells": [[r, cell.hex()] for r, cell in posted]}
 
 
@@ -303,5 +302,5 @@ def values() -> Values:
         "plans": [_plan_values(each) for each in plans],
         "states": _state_values(),
         "routes": _route_values(),
-        "carried": _carried_values(),
+        "carried": _routed_values(),
     }

@@ -351,13 +351,13 @@ def recording(body: Callable[[Site], Awaitable[None]]) -> Callable[[Site], Await
 
 
 def record(board: Any) -> None:
-    spend, board.sent = board.stock.spend, {}
+    spend, board.sent = board.effects.masks.spend, {}
 
     def spend_and_keep(epoch: int, number: int, envelope: bytes, bookmark: bytes) -> None:
         spend(epoch, number, envelope, bookmark)
         board.sent[number] = envelope
 
-    board.stock.spend = spend_and_keep
+    board.effects.masks.spend = spend_and_keep
 
 
 def test_a_flood_of_garbage_does_not_keep_a_round_from_being_exact(tmp_path: Path) -> None:

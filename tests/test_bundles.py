@@ -8,11 +8,15 @@ from pathlib import Path
 import pytest
 
 from agent.runtime.unload import ONCE
-from firmware.bundle import BUNDLES, bundle
-from firmware.compiled import ROOT, tool
-from firmware.names import shorten
-from firmware.program import BundleError
-from firmware.unused import prune
+from firmware.build import keep
+from firmware.build.annotations import without_types
+from firmware.build.compile import ROOT, tool
+from firmware.build.minify import minify
+from firmware.build.minify.bundle import BUNDLES, bundle
+from firmware.build.minify.folders import flatten
+from firmware.build.minify.names import shorten
+from firmware.build.minify.program import BundleError, check_imports
+from firmware.build.minify.unused import prune
 
 # Two modules with the same names, one that has names from another one, one that is loaded late and one that is let go of.
 PROGRAM = {
@@ -40,6 +44,11 @@ def late(value):
     result = inner(), third.NAMES
     third = None
     return result
+def later(value):
+    from agent import third
+    result = third.triple(value)
+    del third
+    return result
 def either(value):
     from agent.third import triple as made
     if value: made = check
@@ -48,7 +57,7 @@ def outcome():
     try: check(-1)
     except second.Refused as check_failed: said = check_failed.args[0]
     squares = [second * second for second in range(3)]
-    found = [Account(2).all_of(check(5)), count(), count(1), late(4), either(0), either(3), said, squares]
+    found = [Account(2).all_of(check(5)), count(), count(1), late(4), later(4), either(0), either(3), said, squares]
     return found + [second.scale(3), (lambda count: count + LIMIT)(1)]
 """,
     "agent/second.py": """
@@ -77,6 +86,10 @@ def never(): return NAMES
     "agent/alone.py": "def nobody(): return 1\n",
 }
 ROOTS = {"agent/first.py"}
+
+
+def read_agent():
+    return [(path.relative_to(ROOT).as_posix(), path.read_text()) for path in sorted((ROOT / "agent").rglob("*.py"))]
 
 
 def trees(program):
@@ -146,10 +159,20 @@ def test_a_variable_called_like_what_keeps_its_name_is_another_thing():
                 bundle(trees(program), {"x"}, ())
 
 
-def test_what_is_let_go_of_is_in_no_file_with_what_stays():
-    once = {line.split(":")[0] + "." + leaf for line in ONCE for leaf in line.split(":")[1].split()}
-    for line in BUNDLES:
-        assert once.isdisjoint(line) or once.issuperset(line), line
+def test_a_board_lets_go_of_the_modules_that_it_has():
+    """Of what is let go of together only the first is a module on a board, in another folder: the text says so there."""
+    sources = {path: without_types(path, text) for path, text in read_agent()}
+    made = minify(sources, keep.modules(keep.KEEP), keep.names(keep.KEEP))
+    nodes = [node for text in made.texts.values() for node in ast.walk(ast.parse(text))]
+    (once,) = {
+        node.value
+        for node in nodes
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.startswith("agent.")
+    }
+    paths = [name.replace(".", "/") + ".py" for name in once.split()]
+    assert set(paths) <= made.texts.keys()
+    heads = [line.split()[0] for line in ONCE.splitlines() if line]
+    assert [made.table[path]["path"] for path in paths] == [head.replace(".", "/") + ".py" for head in heads]
 
 
 def test_the_bundles_are_of_modules_that_there_are_each_in_one():
@@ -166,3 +189,36 @@ def test_a_method_that_is_called_by_a_name_put_together_stays():
     kept = ast.unparse(found["agent/first.py"])
     assert "_do_x" in kept
     assert "other" not in kept
+
+
+def test_an_import_of_what_is_not_there_is_refused():
+    with pytest.raises(BundleError, match="imports gone from"):
+        check_imports(trees({"agent/a.py": "from agent.b import gone", "agent/b.py": ""}))
+
+
+def test_what_is_imported_under_another_name_stays():
+    program = {
+        "agent/a.py": "def f():\n from agent.b import Aes as factory\n return factory()\nf()",
+        "agent/b.py": "class Aes: pass",
+    }
+    left = prune(trees(program), set(), {"agent/a.py"})
+    assert "class Aes" in ast.unparse(left["agent/b.py"])
+
+
+def test_modules_go_to_one_folder_but_those_that_others_look_for(tmp_path):
+    program = {
+        "agent/first.py": "from agent.one.part import f\nfrom agent.two.part import g\nimport agent.one.alone\n"
+        "def outcome(): return f(), g(), NAMES\nNAMES = 'agent.one.part agent.first'",
+        "agent/one/part.py": "def f(): return 1",
+        "agent/two/part.py": "from agent.one.alone import h\ndef g(): return h()",
+        "agent/one/alone.py": "def h(): return 2",
+    }
+    moved, was = flatten(trees(program), {"agent.first"})
+    assert was == {
+        "agent/first.py": "agent/first.py",
+        "agent/one_part.py": "agent/one/part.py",
+        "agent/two_part.py": "agent/two/part.py",
+        "agent/alone.py": "agent/one/alone.py",
+    }
+    for interpreter in ([sys.executable, "-I"], [tool("micropython")]):
+        assert outcome(tmp_path, moved, interpreter) == "(1, 2, 'agent.one_part agent.first')\n"

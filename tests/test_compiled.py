@@ -7,14 +7,19 @@ import subprocess
 import pytest
 
 from agent.wire import release
-from firmware import compiled, romfs
-from firmware.compiled import ARCHITECTURES, ROOT, compile_agent, compiler, slimmed, tool
-from firmware.names import FREE, GLOBAL, MORE, shorten
+from firmware.build import compile as compiled
+from firmware.build import keep, romfs
+from firmware.build.compile import ARCHITECTURES, ROOT, compile_agent, compiler, tool
+from firmware.build.minify.constants import silence
+from firmware.build.minify.known_names import FREE, GLOBAL, MORE
+from firmware.build.minify.names import shorten
+from firmware.device import provision
+from firmware.errors import CompileError
 from host_sim.bench import footprint as bench_footprint
 from host_sim.bench import mpy_file
-from host_sim.fleet.programs import PROGRAMS
+from host_sim.fleet.programs import KEEP, PROGRAMS
 
-BLOCKS_MOST = 46  # of the 212 of a Pico W, twice, for updates
+BLOCKS_MOST = 42  # of the 212 of a Pico W, twice, for updates
 LIBRARY = """
 _TABLE = {"one": 1}
 class Base:
@@ -61,7 +66,8 @@ def parsed():
 @pytest.fixture(scope="module")
 def firmware(tmp_path_factory):
     """All that a board of the simulator runs, compiled once."""
-    return compile_agent(tmp_path_factory.mktemp("firmware"), programs=PROGRAMS, architecture=ARCHITECTURES[0])
+    target = tmp_path_factory.mktemp("firmware")
+    return compile_agent(target, programs=PROGRAMS, keep=KEEP, architecture=ARCHITECTURES[0])
 
 
 def test_what_a_board_is_given_compiles_and_the_core_fits(firmware, tmp_path):
@@ -75,8 +81,8 @@ def test_what_a_board_is_given_compiles_and_the_core_fits(firmware, tmp_path):
         content = mpy_file.read(path)  # raises unless it understands the file to its last byte, which is bytecode only
         assert content.total >= content.code >= 0
     names = json.loads((firmware / "names.json").read_text())  # tells what a traceback means
-    assert ["_sum_steps"] in names["agent/crypto/p256.py"].values()
-    assert all(set(short) <= {*FREE, *GLOBAL, *MORE} for short in names.values())
+    assert ["_sum_steps"] in names["agent/p256.py"]["names"].values()
+    assert all(set(module["names"]) <= {*FREE, *GLOBAL, *MORE} for module in names.values())
 
 
 def test_every_module_compiles(tmp_path):
@@ -88,18 +94,21 @@ def test_every_module_compiles(tmp_path):
 
 def test_what_was_prepared_before_is_kept_and_made_anew_if_it_is_damaged(tmp_path, monkeypatch):
     monkeypatch.setattr(compiled, "ROOT", tmp_path)
-    sources, kept = (("one.py", "def double(value):\n    return value + value\n"),), frozenset({"double"})
-    first = compiled._prepared.__wrapped__(sources, kept)
+    prepared = compiled._prepared.__wrapped__
+    more = frozenset({"one"}), frozenset({"double"})
+    sources = (("one.py", "def double(value):\n    return value + value\n"),)
+    first = prepared(sources, *more)
     (file,) = (tmp_path / "build").iterdir()
     whole = file.read_text()
     file.write_text(whole.replace(" + ", " - "))
-    again = compiled._prepared.__wrapped__(sources, kept)
-    assert again != first and " - " in again[0]["one.py"]
+    again = prepared(sources, *more)
+    assert again != first
+    assert " - " in again.texts["one.py"]
     file.write_text(whole[:-9])
-    assert compiled._prepared.__wrapped__(sources, kept) == first
+    assert prepared(sources, *more).texts == first.texts
     assert [path.read_text() for path in (tmp_path / "build").iterdir()] == [whole]
     for number in range(compiled.PREPARED_MOST):
-        compiled._prepared.__wrapped__((("one.py", f"def double(value):\n    return {number}\n"),), kept)
+        prepared((("one.py", f"def double(value):\n    return {number}\n"),), *more)
     assert len(list((tmp_path / "build").iterdir())) < compiled.PREPARED_MOST
 
 
@@ -117,12 +126,7 @@ def test_bytecode_is_the_same_for_every_kind_of_board(tmp_path):
 
 def test_code_in_a_romfs_runs_where_it_is(firmware, tmp_path):
     """The same modules take less heap from the image than from files, by most of their bytecode at least."""
-    modules = [
-        "agent.runtime.flash.store",
-        "agent.runtime.supervisor",
-        "agent.protocols.private_sum.secret_sharing",
-        "agent.protocols.private_sum.machine",
-    ]
+    modules = ["agent.runtime.flash.store", "agent.supervisor", "agent.secret_sharing", "agent.private_sum_machine"]
     image = romfs.pack(firmware, tmp_path / "image")
     on_heap, in_rom = (bench_footprint.inventory(firmware, modules, where)[0] for where in (None, image))
     code = sum(mpy_file.read(firmware / (name.replace(".", "/") + ".mpy")).code for name in modules)
@@ -154,7 +158,9 @@ def test_classes_that_inherit_share_no_short_name_for_two_attributes():
 
 
 def test_a_message_that_nobody_reads_is_left_out_and_a_named_reason_stays():
-    text = ast.unparse(slimmed("def f(a):\n raise ValueError('too %d' % a)\ndef g():\n raise Refused('stale')", set()))
+    tree = ast.parse("def f(a):\n raise ValueError('too %d' % a)\ndef g():\n raise Refused('stale')")
+    silence(tree)
+    text = ast.unparse(tree)
     assert "raise ValueError()" in text
     assert "raise Refused('stale')" in text
 
@@ -180,3 +186,55 @@ def test_a_file_that_is_no_mpy_file_is_refused(tmp_path):
         path.write_bytes(head + bytes(8))
         with pytest.raises(mpy_file.MpyError):
             mpy_file.read(path)
+
+
+def test_the_simulators_programs_find_all_that_they_look_for(firmware, tmp_path):
+    """Each is imported, and so is what the footprint's bench imports from a text."""
+    lines = [f"import {path.removesuffix('.py').removesuffix('/__init__').replace('/', '.')}" for path in PROGRAMS]
+    for text in (bench_footprint.JOIN, bench_footprint.ACCOUNT):
+        lines += [line for line in text.splitlines() if line.startswith(("import ", "from "))]
+    assert "from host_sim.bench.onboard.cohort import assemble" in lines
+    program = "import agent.runtime\n" + "\n".join(lines) + "\nprint('all of it')"
+    command = [tool("micropython"), "-X", "heapsize=2m", "-c", program]
+    run = subprocess.run(command, cwd=firmware, capture_output=True, text=True, check=False)
+    assert (run.stdout, run.stderr) == ("all of it\n", "")
+    lost = compile_agent(tmp_path, programs=PROGRAMS)  # without KEEP: this is what it is for
+    assert subprocess.run(command, cwd=lost, capture_output=True, text=True, check=False).returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        ("agent.runtime.gone:main", "no module agent.runtime.gone"),
+        ("agent.runtime.main:gone", "agent.runtime.main defines no gone"),
+        ("agent.runtime.main:gc", "agent.runtime.main defines no gc"),
+    ],
+)
+def test_what_the_build_must_keep_must_be_there(tmp_path, entry, said):
+    with pytest.raises(CompileError, match=said):
+        compile_agent(tmp_path, keep=(entry,))
+
+
+@pytest.mark.parametrize("text", [(ROOT / "firmware/onboard/main.py").read_text(), provision.MAKE])
+def test_what_others_import_on_a_board_is_kept(text):
+    imports = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.ImportFrom)]
+    agents = [node for node in imports if node.module.startswith("agent.")]
+    entries = {f"{node.module}:{alias.name}" for node in agents for alias in node.names}
+    assert entries
+    assert entries <= set(keep.KEEP)
+
+
+def test_a_plain_build_has_every_module_under_its_own_name(tmp_path):
+    compile_agent(tmp_path, plain=True)
+    made = {path.relative_to(tmp_path).with_suffix(".py").as_posix() for path in tmp_path.rglob("*.mpy")}
+    assert made == {
+        path.relative_to(ROOT).as_posix() for path in (ROOT / "agent").rglob("*.py") if path.read_text().strip()
+    }
+    assert json.loads((tmp_path / "names.json").read_text()) == {}
+    program = "from agent.runtime.flash.store import Store\nStore('flash').put('x', b'')\nStore('flash').put('X', b'')"
+    command = [tool("micropython"), "-c", program]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    lines = (ROOT / "agent/runtime/flash/store.py").read_text().splitlines()
+    called = 1 + lines.index("        path = self._path(name)")
+    assert f'  File "agent/runtime/flash/store.py", line {called}, in put\n' in run.stdout + run.stderr
+    assert "in _path\nValueError: name\n" in run.stdout + run.stderr

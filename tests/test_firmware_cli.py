@@ -24,18 +24,19 @@ from typer.main import get_command
 from agent.crypto import p256
 from agent.protocols.base.policy import Policy
 from agent.runtime import settings as board_settings
+from agent.wire import release
 from broker.authority.authority import Authority
 from broker.deploy.mosquitto import configuration
 from broker.files import alone_in
-from firmware import board as boards
-from firmware import port as ports
-from firmware import provision as provisioning
-from firmware.build import package
+from firmware import boards
+from firmware.build.version import package
 from firmware.cli import app
-from firmware.device import Device
+from firmware.device import port as ports
+from firmware.device import provision as provisioning
+from firmware.device.port import DeviceError, Port, PortError
+from firmware.device.session import Device
+from firmware.device.settings import Broker, Meter, Reading, compose
 from firmware.errors import FirmwareError
-from firmware.port import DeviceError, Port, PortError
-from firmware.settings import Broker, Meter, Reading, compose
 from tests import firmware_street as street
 from tests.firmware_device import FlashedDevice
 from tests.firmware_tool import Tool, files, provision
@@ -385,6 +386,23 @@ def test_the_package_for_mip_makes_a_board_that_starts(tmp_path: Path, capsys: p
     assert street.booted(device) == 4
 
 
+def test_a_plain_build_is_not_signed_and_leaves_the_signed_one_alone(made: Path) -> None:
+    tool = Tool(made)
+    before = {path: path.read_bytes() for path in files(made / "build/unix")}
+    built = tool.json("build", "--board", "unix", "--plain", "--romfs")
+    folder = made / "build/unix-plain"
+    assert (built["folder"], built["files"]) == ("build/unix-plain", len(list(folder.rglob("*.mpy"))))
+    assert (folder / "agent/protocols/private_sum/machine.mpy").exists()
+    assert (folder / "romfs.img").stat().st_size == built["image_bytes"] > built["bytes"] > release.TOTAL_MOST
+    assert not (folder / "manifest.cose").exists()
+    assert {path: path.read_bytes() for path in files(made / "build/unix")} == before
+    assert "--version is for what is signed" in tool.fails("build", "--board", "unix", "--plain", "--version", "7")
+    with FlashedDevice(made / "plain-flash") as device:
+        assert "no manifest.cose" in tool.fails(
+            *provision(device, 1), "--build", "build/unix-plain"
+        )  # it cannot be mistaken for a release
+
+
 # -- the monitor
 
 
@@ -399,7 +417,7 @@ def test_the_monitor_prints_the_console_without_control_characters_and_ends_at_c
             process.send_signal(2)
             assert process.wait(60) == 130
             assert process.stderr.read() == b""
-    assert lines[1:] == [b"one [2J two\n"] * 2
+    assert lines[1:] == [b"one\\x1b[2J two\n"] * 2
 
 
 # -- what answers may mean harm

@@ -14,8 +14,8 @@ from agent.runtime.update import versions
 from agent.runtime.update.versions import Pointer
 from broker.authority.authority import Authority
 from broker.authority.releases import ReleaseError
+from firmware.device.port import DeviceError, PortError
 from firmware.errors import FirmwareError
-from firmware.port import DeviceError, PortError
 from tests import firmware_street as street
 from tests.firmware_device import FlashedDevice, interrupted, tree
 from tests.firmware_tool import Tool
@@ -298,7 +298,7 @@ def test_another_chip_and_an_old_micropython_are_refused(
     with pytest.raises(FirmwareError, match=r"the board is a linux .*, not a Raspberry Pi Pico W"):
         flashed(device, made.built[2])
     monkeypatch.undo()
-    monkeypatch.setattr("firmware.device.VERSION_LEAST", (99, 0))
+    monkeypatch.setattr("firmware.device.session.VERSION_LEAST", (99, 0))
     assert "needs 1.27 or later" in refused(device, made.built[2])
 
 
@@ -322,7 +322,7 @@ def test_a_flash_that_fills_up_while_files_are_copied_is_one_clear_line(
     made: Street, device: FlashedDevice, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     device.put({"/state/masks": b"\x00" * (192 * 4096)})
-    monkeypatch.setattr("firmware.install._check_room", lambda *arguments: None)
+    monkeypatch.setattr("firmware.device.install._check_room", lambda *arguments: None)
     with pytest.raises(DeviceError, match="the board's flash is full; what it ran before is as it was"):
         flashed(device, made.built[2])
     assert street.booted(device) == 1

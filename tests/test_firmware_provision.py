@@ -18,8 +18,8 @@ from agent.runtime.update import versions
 from agent.runtime.update.versions import Pointer
 from broker.authority import releases
 from broker.authority.authority import Authority
-from firmware.build import MAIN
-from firmware.compiled import tool as program
+from firmware.build.compile import tool as program
+from firmware.build.version import MAIN
 from tests import firmware_street as street
 from tests.firmware_device import FlashedDevice, interrupted, tree
 from tests.firmware_tool import Tool, files, provision
@@ -28,7 +28,7 @@ from tests.test_mqtt_client import make_certificates
 PROJECT = Path(__file__).parent.parent
 # Of the application what makes a key pair.
 KEYS = ("__init__", "crypto/__init__", "crypto/accelerate", "crypto/errors", "crypto/octets", "crypto/p256")
-KEYS += ("crypto/p256_table", "runtime/identity", "runtime/store")
+KEYS += ("crypto/p256_table", "runtime/key_pair", "runtime/flash/__init__", "runtime/flash/store")
 WIFI = "the-wifi-password"
 BOOT = b"# not ours\n"
 NOW = 1_800_000_000
@@ -110,7 +110,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture
 def operator(made: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Operator]:
     operator = Operator(made)
-    monkeypatch.setattr("firmware.settings.time", SimpleNamespace(time=lambda: NOW))  # or no two runs write the same
+    monkeypatch.setattr(
+        "firmware.device.settings.time", SimpleNamespace(time=lambda: NOW)
+    )  # or no two runs write the same
     before = operator.has()
     yield operator
     operator.set(before)

@@ -19,7 +19,7 @@ from agent.wire.envelope import Envelope
 from broker.coordinator.protocols import registry
 from broker.coordinator.protocols.private_sum import reading
 from broker.storage.storage import Storage
-from firmware.compiled import CompileError
+from firmware.errors import CompileError
 from host_sim.fleet.broker_process import HOST, MosquittoBroker
 from host_sim.fleet.fleet import Fleet
 from host_sim.fleet.observer import Observer, Result, Subscription
@@ -323,7 +323,7 @@ def test_stop_after_a_compiler_that_is_missing_stops_the_broker(
 ) -> None:
     async def play() -> None:
         monkeypatch.setattr("sys.executable", str(tmp_path / "python"))
-        monkeypatch.setattr("firmware.compiled.shutil", SimpleNamespace(which=lambda name: None))
+        monkeypatch.setattr("firmware.build.compile.shutil", SimpleNamespace(which=lambda name: None))
         fleet = Fleet(tmp_path, plan(), lambda device, event, fields: None)
         with pytest.raises(CompileError, match="mpy-cross is not installed"):
             await fleet.start(lambda done, total: None)

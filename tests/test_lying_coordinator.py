@@ -154,7 +154,7 @@ class World:
         for board, reading in zip(self.boards, READINGS[:size], strict=True):
             board.meter = SimulatedMeter([[reading]])
             if policy:
-                board._provision.policy = policy
+                board._identity.policy = policy
         self.threshold = cohorts.threshold(size)
         count = size - self.threshold if colluders is None else colluders
         self.colluders = list(range(size - count, size))

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from agent.protocols.gossip import functions, results
+from agent.protocols.gossip import functions, node_actions, results
 from agent.protocols.gossip.node import Node
 from agent.protocols.gossip.plan import Plan
 from agent.protocols.gossip.privacy.paired_noise import partners, reach_of, record_noise
@@ -49,11 +49,11 @@ def run(plan: Plan, terms: Terms, values: list[int | None], dead: int | None = N
             actions = getattr(nodes[own], event)(*arguments)
             while actions is not None:
                 for action in actions:
-                    if action[0] == "result":
+                    if action[0] == node_actions.RESULT:
                         found[plan.group_of(own)] = results.read(plan, action[1])
-                    elif action[0] == "send" and action[2] != dead:
+                    elif action[0] == node_actions.SEND and action[2] != dead:
                         waiting.append((action[2], "cells", (action[1], action[3])))
-                    elif action[0] == "partial" and action[1] != dead:
+                    elif action[0] == node_actions.PARTIAL and action[1] != dead:
                         waiting.append((action[1], "partial", (own, action[2])))
                 actions = nodes[own].idle()
     assert None not in found.values()

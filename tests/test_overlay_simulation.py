@@ -4,20 +4,23 @@ import itertools
 import json
 import random
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from agent.protocols.gossip import functions, results
+from agent.protocols.gossip import functions, node_actions, results
 from agent.protocols.gossip.functions import LEAST, MOST
 from agent.protocols.gossip.node import Node
 from host_sim.cli import app
 from host_sim.gossip.costs import Costs
 from host_sim.gossip.network import DEADLINE_MS, MOST_MS, OverlayNetwork
 from host_sim.gossip.simulation import Outcome, Setting, Simulation
+
+if TYPE_CHECKING:
+    from agent.protocols.gossip.node_actions import NodeAction
 from host_sim.options import OptionError
 
 QUERIES: dict[str, dict[str, Any]] = {
@@ -60,7 +63,7 @@ def _one_by_one(name: str, values: list[int]) -> dict[str, Any]:
 def test_every_function_is_exact_over_the_living(protocol: str, query: str) -> None:
     simulation = Simulation(Setting(28, 2, protocol, 2, query, QUERIES[query] | {"range": (-100, 4500)}, seed=7))
     outcome = simulation.run()
-    living = {board.node.own for board in simulation.boards if not board.dead}
+    living = {board.node.own_id for board in simulation.boards if not board.dead}
     readings = [value for own, value in enumerate(simulation.values) if own in living and value is not None]
     covered = [value for value in readings if -100 <= value <= 4500]
     assert outcome.exact and outcome.dead_counted == 0 and 0 < len(covered) < len(readings)
@@ -170,9 +173,9 @@ class _Hostile(Simulation):
         self._twist = twist
         self.before: list[bytes] = []
 
-    def act(self, node: Node, action: tuple[Any, ...]) -> None:
+    def act(self, node: Node, action: "NodeAction") -> None:
         """Send what the twist makes of it: (round, receiver, message) each."""
-        if node.own != 4 or action[0] != "send":
+        if node.own_id != 4 or action[0] != node_actions.SEND:
             super().act(node, action)
             return
         _, r, _, cells = action

@@ -7,13 +7,13 @@ an envelope or does not.
 
 import tempfile
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.meters import s0_pin
 from agent.meters.register import RegisterMeter
+from agent.meters.s0_pin import S0Pin
 from agent.runtime.flash.store import Store
+from agent.runtime.system.ticks import ticks_diff
 
 HIGH = 50
 SLOTS = [("load", 0, HIGH)]
@@ -172,7 +172,7 @@ class PulseHouse(House):
 
     def reset(self) -> None:
         self.contact = Contact()
-        self.source = s0_pin.S0Pin(self.contact, Store(self.folder), 1000)
+        self.source = S0Pin(self.contact, Store(self.folder), lambda: self.now[0], ticks_diff, 1000)
         super().reset()
 
     def use(self, wh: int) -> None:
@@ -195,9 +195,8 @@ PULSE_STEPS = st.lists(
 @settings(max_examples=100, deadline=None)
 @given(PULSE_STEPS)
 def test_a_cut_takes_the_pulses_since_the_last_record_and_nothing_else(steps: list[tuple[str, object]]) -> None:
-    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+    with tempfile.TemporaryDirectory() as folder:
         now = [1000]
-        patch.setattr(s0_pin, "ticks_ms", lambda: now[0])
         house = PulseHouse(folder, now)
         house.play("counted")
         used = kept = 0  # all pulses that count; those of them that a record or a bookmark holds

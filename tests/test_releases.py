@@ -94,7 +94,7 @@ def test_versions_grow_for_each_kind_of_board_and_are_never_signed_twice(authori
     version, signed = releases.sign(again, build, "pico-w")
     assert version == 11 and (build / MANIFEST).read_bytes() == signed
     public = bytes.fromhex(authority.public)
-    assert release.verify(signed, public, "town", "pico-w") == (11, [["agent/main.mpy", 3, sha256(b"one").digest()]])
+    assert release.verify(signed, public, "town", "pico-w") == (11, [("agent/main.mpy", 3, sha256(b"one").digest())])
 
 
 def test_the_versions_outlive_what_else_the_authority_does(authority: Authority, tmp_path: Path) -> None:

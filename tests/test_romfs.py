@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 
 from broker.authority.authority import Authority
-from firmware.compiled import tool as program
+from firmware.build.compile import tool as program
 from tests.firmware_device import FlashedDevice
 from tests.firmware_tool import Tool, provision
 from tests.mosquitto_process import Mosquitto

@@ -134,7 +134,7 @@ def test_with_one_byzantine_board_the_honest_are_counted_exactly(
     values[liar] = 90000
     world = World(signer, values=values)
     # What the slot allows is what a board admits; the query's range is what the others admit.
-    monkeypatch.setattr(world.street.boards[liar].machine, "_value", lambda asked, values: 90000)
+    monkeypatch.setattr(world.street.boards[liar].machine, "_value", lambda group, admitted, values: 90000)
     world.ask(1, between=[0, 5000])
     closed = world.run()
     assert closed.status == COMPLETE and closed.state is not None

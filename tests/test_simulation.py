@@ -215,17 +215,17 @@ class Run:
 
         board.store.fail, board.store.fail_late = early, late
         board.cut = lambda kind: self._falls(self._actions, self._plan.cuts, board)
-        do = board._do
+        before = board.before
 
-        def watched(kind: str, *arguments: Any) -> None:
-            if kind == "answer":
-                present = int.from_bytes(arguments[2][:8], "big")
-                self.lists.setdefault((board.name, arguments[1]), set()).add(present)
-            if kind == "publish" and arguments[0].endswith("/answer"):
-                self._check_leaving(board, arguments[1])
-            do(kind, *arguments)
+        def watched(action: Any) -> None:
+            before(action)
+            if action[0] == "answer":
+                present = int.from_bytes(action[3][:8], "big")
+                self.lists.setdefault((board.name, action[2]), set()).add(present)
+            if action[0] == "publish" and action[1].endswith("/answer"):
+                self._check_leaving(board, action[2])
 
-        board._do = watched  # type: ignore[method-assign]
+        board.before = watched  # type: ignore[method-assign]
 
     def _check_leaving(self, board: SimulatedBoard, answer: bytes) -> None:
         place = Envelope(answer).epoch, Envelope(answer).round

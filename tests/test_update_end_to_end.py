@@ -15,8 +15,8 @@ from agent.wire import topics
 from broker.authority import releases
 from broker.authority.authority import Authority
 from broker.transport.link import Link
-from firmware import compiled
-from firmware.compiled import ROOT, tool
+from firmware.build import compile as compiled
+from firmware.build.compile import ROOT, tool
 from host_sim.fleet.broker_process import HOST, MosquittoBroker
 
 pytestmark = pytest.mark.alone
@@ -43,8 +43,8 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for part in ("agent", "firmware", "host_sim"):
         shutil.copytree(ROOT / part, folder / "source" / part, ignore=shutil.ignore_patterns("__pycache__", "data"))
     for name, old, new in (
-        ("updater", "CONFIRM_S = 600", "CONFIRM_S = 2"),
-        ("updater", "SPREAD_S = 600", "SPREAD_S = 1"),
+        ("update/updater", "CONFIRM_S = 600", "CONFIRM_S = 2"),
+        ("update/updater", "SPREAD_S = 600", "SPREAD_S = 1"),
         ("main", "PAUSE_S = 1 ", "PAUSE_S = 0 "),
     ):
         path = folder / "source/agent/runtime" / f"{name}.py"
@@ -66,7 +66,13 @@ class Board:
         self._heard = asyncio.Condition()
 
     async def run(self) -> None:
-        command = [tool("micropython"), "-X", f"heapsize={HEAP}", str(ROOT / "firmware/main.py"), str(self.root)]
+        command = [
+            tool("micropython"),
+            "-X",
+            f"heapsize={HEAP}",
+            str(ROOT / "firmware/onboard/main.py"),
+            str(self.root),
+        ]
         while True:
             process = await asyncio.create_subprocess_exec(
                 *command, cwd=self.root, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT

@@ -8,17 +8,21 @@ import it only where it is needed.
 
 from agent.crypto.errors import CryptoError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from agent.crypto.octets import Octets
+
 ECB = 1  # the numbers that cryptolib and pycryptodome use
 CBC = 2
 
 
-def _double(value):
+def _double(value: int) -> int:
     """Multiply by x in GF(2^8) modulo x^8 + x^4 + x^3 + x + 1 (FIPS 197, section 4.2)."""
     value <<= 1
     return value ^ 0x11B if value > 255 else value
 
 
-def _substitution_box():
+def _substitution_box() -> bytes:
     """FIPS 197, section 5.1.1: the inverse in GF(2^8), then an affine map over GF(2)."""
     powers = [1]
     for _ in range(254):
@@ -34,13 +38,13 @@ def _substitution_box():
     return bytes(box)
 
 
-def _round_table(box):
+def _round_table(box: bytes) -> list[int]:
     """SubBytes and MixColumns of one byte of the first row, as one word (FIPS 197, sections 5.1.1
     and 5.1.3)."""
     return [_double(value) << 24 | value << 16 | value << 8 | (_double(value) ^ value) for value in box]
 
 
-def _rotated(table):
+def _rotated(table: list[int]) -> list[int]:
     """The same for the row below."""
     return [word >> 8 | (word & 255) << 24 for word in table]
 
@@ -52,15 +56,15 @@ _T2 = _rotated(_T1)
 _T3 = _rotated(_T2)
 
 
-def _words(block):
+def _words(block: bytes) -> list[int]:
     return [int.from_bytes(block[i : i + 4], "big") for i in range(0, len(block), 4)]
 
 
-def _substitute(word):
+def _substitute(word: int) -> int:
     return _BOX[word >> 24] << 24 | _BOX[word >> 16 & 255] << 16 | _BOX[word >> 8 & 255] << 8 | _BOX[word & 255]
 
 
-def _expand(key):
+def _expand(key: bytes) -> list[int]:
     """Return the round keys as four words a round (FIPS 197, section 5.2)."""
     words = _words(key)
     size = len(words)
@@ -76,7 +80,7 @@ def _expand(key):
     return words
 
 
-def _encrypt_block(keys, block):
+def _encrypt_block(keys: list[int], block: bytes) -> bytes:
     a, b, c, d = _words(block)
     a, b, c, d = a ^ keys[0], b ^ keys[1], c ^ keys[2], d ^ keys[3]
     for i in range(4, len(keys) - 4, 4):
@@ -94,7 +98,7 @@ def _encrypt_block(keys, block):
     return result.to_bytes(16, "big")
 
 
-def _xor(a, b):
+def _xor(a: bytes, b: bytes) -> bytes:
     return (int.from_bytes(a, "big") ^ int.from_bytes(b, "big")).to_bytes(16, "big")
 
 
@@ -102,13 +106,13 @@ class Aes:
     """One key in one mode, shaped like `cryptolib.aes`: `key` of 16 or 32 bytes, `mode` ECB or CBC,
     `iv` for CBC."""
 
-    def __init__(self, key, mode, iv=None):
+    def __init__(self, key: bytes, mode: int, iv: bytes | None = None) -> None:
         if len(key) not in (16, 32) or mode not in (ECB, CBC) or (mode == CBC) != (iv is not None):
             raise CryptoError("AES key, mode or initial vector not supported")
         self._keys = _expand(key)
         self._chain = iv  # None in ECB
 
-    def encrypt(self, data, output):
+    def encrypt(self, data: "Octets", output: bytearray) -> None:
         """Encrypt `data`, whole blocks of 16 bytes, into `output` of the same length, which may be
         `data` itself."""
         if len(data) % 16 or len(output) != len(data):

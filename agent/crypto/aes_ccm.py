@@ -10,6 +10,10 @@ from agent.crypto.errors import CryptoError
 from agent.crypto.hmac import constant_time_equal
 from agent.crypto.octets import octets
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from agent.crypto.accelerate import Cipher
+    from agent.crypto.octets import Octets
 TAG_LENGTH = 16
 # RFC 3610 allows 2^24 - 1 with a 12-byte nonce; one bound for both, above what a board can hold, is
 # simpler to rely on.
@@ -20,7 +24,7 @@ _ECB = 1
 _CBC = 2
 
 
-def seal(key, nonce, plaintext, aad):
+def seal(key: "Octets", nonce: "Octets", plaintext: "Octets", aad: "Octets") -> bytes:
     """Return ciphertext and 16-byte tag in one: len(plaintext) + 16 bytes.
 
     `key` has 16 or 32 bytes, `nonce` 12 or 13; `plaintext` at most 65535 and `aad` (authenticated,
@@ -33,7 +37,7 @@ def seal(key, nonce, plaintext, aad):
     return bytes(_crypt(key, nonce, plaintext, _tag(key, nonce, plaintext, aad)))
 
 
-def open(key, nonce, ciphertext, aad):
+def open(key: "Octets", nonce: "Octets", ciphertext: "Octets", aad: "Octets") -> bytes:
     """Return the plaintext of what `seal` made under the same key, nonce and aad, or raise
     CryptoError.
 
@@ -50,7 +54,7 @@ def open(key, nonce, ciphertext, aad):
     return bytes(opened[:length])
 
 
-def _checked(key, nonce, aad):
+def _checked(key: "Octets", nonce: "Octets", aad: "Octets") -> tuple[bytes, bytes, bytes]:
     key = octets(key, "AES key")
     nonce = octets(nonce, "nonce")
     aad = octets(aad, "additional data")
@@ -63,7 +67,7 @@ def _checked(key, nonce, aad):
     return key, nonce, aad
 
 
-def _tag(key, nonce, plaintext, aad):
+def _tag(key: bytes, nonce: bytes, plaintext: bytes | memoryview, aad: bytes) -> bytes:
     """CBC-MAC over the first block, the additional data and the plaintext (RFC 3610, section 2.2),
     16 bytes."""
     width = 15 - len(nonce)  # of the length field, L in the RFC
@@ -78,7 +82,7 @@ def _tag(key, nonce, plaintext, aad):
     return tag
 
 
-def _chained(cbc, piece):
+def _chained(cbc: "Cipher", piece: bytes | memoryview) -> bytes:
     """Return the last block of the chain after `piece`, filled up with zeros."""
     blocks = bytearray((len(piece) + 15) // 16 * 16)
     blocks[: len(piece)] = piece
@@ -86,7 +90,7 @@ def _chained(cbc, piece):
     return bytes(blocks[-16:])
 
 
-def _crypt(key, nonce, text, tag):
+def _crypt(key: bytes, nonce: bytes, text: bytes | memoryview, tag: bytes) -> bytearray:
     """Return text, then tag, XOR the key stream (RFC 3610, section 2.3), whose block 0 is for the
     tag."""
     ecb = accelerate.aes(key, _ECB)
@@ -106,7 +110,7 @@ def _crypt(key, nonce, text, tag):
     return crypted
 
 
-def _xor(data, counters, ecb):
+def _xor(data: bytes | memoryview, counters: bytearray, ecb: "Cipher") -> bytes:
     ecb.encrypt(counters, counters)
     # One big XOR: eight times faster on MicroPython than a loop over bytes.
     mask = int.from_bytes(counters[: len(data)], "big")

@@ -22,6 +22,14 @@ from agent.crypto.hmac import constant_time_equal
 from agent.crypto.octets import octets
 from agent.crypto.sha384 import SIZE, sha384_steps
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+    from typing import TypeVar
+
+    from agent.crypto.octets import Octets
+
+    T = TypeVar("T")
 PREFIX = 32
 SALT = 48
 EXPONENT = 65537
@@ -32,22 +40,25 @@ _MAX_DRAWS = 64
 _DIVISIONS_AT_ONCE = 16
 
 
-def run(steps):
+def run(steps: "Generator[None, None, T]") -> "T":
     """Return what a generator of this module returns."""
     while True:
         try:
             next(steps)
         except StopIteration as stop:
-            return stop.value
+            result: "T" = stop.value
+            return result
 
 
-def prepare(message, random):
+def prepare(message: "Octets", random: "Callable[[int], bytes]") -> bytes:
     """Return 32 random bytes and then the message (RFC 9474, section 4.1, PrepareRandomize).
     random(k) returns k random bytes."""
     return _drawn(random, PREFIX) + octets(message, "message")
 
 
-def blind_steps(modulus, prepared, random, salt_length=SALT):
+def blind_steps(
+    modulus: bytes, prepared: "Octets", random: "Callable[[int], bytes]", salt_length: int = SALT
+) -> "Generator[None, None, tuple[bytes, int]]":
     """Return (what the signer gets to see, as many bytes as the modulus; the secret inverse that
     finalize_steps needs, an int).
 
@@ -69,7 +80,9 @@ def blind_steps(modulus, prepared, random, salt_length=SALT):
     raise CryptoError("random source yields no unit")
 
 
-def finalize_steps(modulus, prepared, blind_signature, inverse, salt_length=SALT):
+def finalize_steps(
+    modulus: bytes, prepared: "Octets", blind_signature: "Octets", inverse: int, salt_length: int = SALT
+) -> "Generator[None, None, bytes]":
     """Return the signature of `prepared`, as many bytes as the modulus (RFC 9474, section 4.4).
 
     CryptoError where the signer's answer does not lead to a valid one.
@@ -84,7 +97,9 @@ def finalize_steps(modulus, prepared, blind_signature, inverse, salt_length=SALT
     return signature
 
 
-def verify_steps(modulus, prepared, signature, salt_length=SALT):
+def verify_steps(
+    modulus: bytes, prepared: "Octets", signature: "Octets", salt_length: int = SALT
+) -> "Generator[None, None, bool]":
     """Return whether `signature` is one of `prepared`; False for anything malformed but the
     modulus.
 
@@ -111,7 +126,7 @@ def verify_steps(modulus, prepared, signature, salt_length=SALT):
     return constant_time_equal(seed, (yield from _salted_digest_steps(prepared, data[start:])))
 
 
-def power_steps(base, n):
+def power_steps(base: int, n: int) -> "Generator[None, None, int]":
     """Return base**65537 % n in 17 steps."""
     if accelerate.fast_powmod():
         return accelerate.powmod(base, EXPONENT, n)
@@ -122,7 +137,7 @@ def power_steps(base, n):
     return power * base % n
 
 
-def inverse_steps(value, n):
+def inverse_steps(value: int, n: int) -> "Generator[None, None, int | None]":
     """Return the inverse of `value` modulo n, 1 <= value < n, or None if there is none: extended
     Euclid.
 
@@ -142,29 +157,29 @@ def inverse_steps(value, n):
     return factor % n if remainder == 1 else None
 
 
-def _modulus(modulus):
+def _modulus(modulus: bytes) -> int:
     modulus = octets(modulus, "modulus")
     if not LEAST <= len(modulus) <= MOST or not modulus[0] >> 7 or not modulus[-1] & 1:
         raise CryptoError("not a modulus")
     return int.from_bytes(modulus, "big")
 
 
-def _drawn(random, count):
+def _drawn(random: "Callable[[int], bytes]", count: int) -> bytes:
     return octets(random(count), "random source output", count)
 
 
-def _encode_steps(prepared, salt, length):
+def _encode_steps(prepared: bytes, salt: bytes, length: int) -> "Generator[None, None, bytes]":
     """EMSA-PSS-ENCODE (RFC 8017, section 9.1.1) to 8*length - 1 bits."""
     digest = yield from _salted_digest_steps(prepared, salt)
     data = bytes(length - SIZE - len(salt) - 2) + b"\x01" + salt
     return (yield from _masked_steps(data, digest)) + digest + b"\xbc"
 
 
-def _salted_digest_steps(prepared, salt):
+def _salted_digest_steps(prepared: bytes, salt: bytes) -> "Generator[None, None, bytes]":
     return (yield from sha384_steps(bytes(8) + (yield from sha384_steps(prepared)) + salt))
 
 
-def _masked_steps(data, seed):
+def _masked_steps(data: bytes, seed: bytes) -> "Generator[None, None, bytes]":
     """Return `data` with the mask that MGF1 (RFC 8017, appendix B.2.1) makes of `seed`, and the
     first bit cleared."""
     mask = b""

@@ -4,11 +4,14 @@ from agent.crypto.errors import CryptoError
 from agent.crypto.hmac import hmac_sha256
 from agent.crypto.octets import octets
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from agent.crypto.octets import Octets
 _HASH = 32
 MAX_LENGTH = 255 * _HASH
 
 
-def hkdf_sha256(ikm, salt, info, length):
+def hkdf_sha256(ikm: "Octets", salt: "Octets", info: "Octets", length: int) -> bytes:
     """Return `length` bytes, 1 to 8160, derived from the secret `ikm` (RFC 5869, section 2).
 
     `ikm`, `salt` and `info` are byte strings; an empty salt counts as 32 zero bytes, as the RFC has

@@ -5,12 +5,15 @@ from hashlib import sha256
 
 from agent.crypto.octets import octets
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from agent.crypto.octets import Octets
 _BLOCK = 64
 _INNER = int.from_bytes(b"\x36" * _BLOCK, "big")
 _OUTER = int.from_bytes(b"\x5c" * _BLOCK, "big")
 
 
-def hmac_sha256(key, message):
+def hmac_sha256(key: "Octets", message: "Octets") -> bytes:
     """Return the 32-byte code of `message` under `key`, byte strings of any length. CryptoError for
     other types."""
     key = octets(key, "HMAC key")
@@ -25,7 +28,7 @@ def hmac_sha256(key, message):
     return outer.digest()
 
 
-def constant_time_equal(a, b):
+def constant_time_equal(a: "Octets", b: "Octets") -> bool:
     """Return whether two byte strings are equal, looking at every byte of them whatever their
     content.
 

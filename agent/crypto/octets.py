@@ -2,8 +2,12 @@
 
 from agent.crypto.errors import CryptoError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    Octets = bytes | bytearray | memoryview
 
-def octets(value, name, length=None):
+
+def octets(value: "Octets", name: str, length: int | None = None) -> bytes:
     """Return `value` (bytes, bytearray or memoryview) as bytes; a caller's later changes to it have
     no effect.
 

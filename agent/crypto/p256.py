@@ -15,6 +15,16 @@ from agent.crypto.errors import CryptoError
 from agent.crypto.octets import octets
 from agent.crypto.p256_table import kept
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Sequence
+    from typing import TypeVar
+
+    from agent.crypto.octets import Octets
+
+    T = TypeVar("T")
+    Affine = tuple[int, int]
+    Jacobian = tuple[int, int, int]
 # SEC 2 version 2, section 2.4.2. A product and `% P` are faster on MicroPython's integers than the
 # shift-and-add reduction that this prime was chosen for: that needs eight more big-integer
 # operations, each with its own object.
@@ -28,7 +38,7 @@ _MAX_DRAWS = 64
 _ALL_FIFTEENS = 2**256 - 1  # 15 in each of 64 hexadecimal digits
 
 
-def generate(random_bytes):
+def generate(random_bytes: "Callable[[int], bytes]") -> bytes:
     """Return a new private key from `random_bytes(count)`, a source like os.urandom, by rejection.
 
     CryptoError where the source returns something else than 32 bytes, or 64 times in a row nothing
@@ -41,26 +51,26 @@ def generate(random_bytes):
     raise CryptoError("random source yields no private key")
 
 
-def public_key(private):
+def public_key(private: "Octets") -> bytes:
     """Return the 65-byte public key of a 32-byte private key. CryptoError for a key outside [1,
     n-1]."""
     return _run(public_key_steps(private))
 
 
-def public_key_steps(private):
+def public_key_steps(private: "Octets") -> "Generator[None, None, bytes]":
     """Do what `public_key` does in some 33 short slices: a generator that yields None and returns
     the public key."""
     x, y = yield from _base_multiple_steps(_scalar(private))
     return b"\x04" + x.to_bytes(32, "big") + y.to_bytes(32, "big")
 
 
-def ecdh(private, public):
+def ecdh(private: "Octets", public: "Octets") -> bytes:
     """Return the 32-byte shared x coordinate (SEC 1, section 3.3.1). CryptoError for an invalid key
     of either kind."""
     return _run(ecdh_steps(private, public))
 
 
-def ecdh_steps(private, public):
+def ecdh_steps(private: "Octets", public: "Octets") -> "Generator[None, None, bytes]":
     """Do what `ecdh` does in some 65 short slices: a generator that yields None and returns the
     shared secret.
 
@@ -70,13 +80,15 @@ def ecdh_steps(private, public):
     x, y = _point(public)
     point_sum = accelerate.point_sum()
     if point_sum:
-        x, y = point_sum([(scalar, x, y)])
+        shared = point_sum([(scalar, x, y)])
+        assert shared is not None  # the group's order is prime, and above the scalar
+        x, y = shared
     else:
         x, y = _affine((yield from _sum_steps([(_digits(scalar), _odd_multiples((x, y, 1)))])))
     return x.to_bytes(32, "big")
 
 
-def sign(private, message):
+def sign(private: "Octets", message: "Octets") -> bytes:
     """Return the 64-byte signature r || s of `message`, a byte string, with SHA-256 and the nonce
     of RFC 6979.
 
@@ -85,27 +97,29 @@ def sign(private, message):
     return _run(sign_steps(private, message))
 
 
-def sign_steps(private, message):
+def sign_steps(private: "Octets", message: "Octets") -> "Generator[None, None, bytes]":
     """Do what `sign` does in some 33 short slices: a generator that yields None and returns the
     signature."""
     from agent.crypto.rfc6979 import nonces  # most boards only verify
 
     secret = _scalar(private)
     digest = sha256(octets(message, "message")).digest()
-    for nonce in nonces(secret, digest, N):
+    candidates = nonces(secret, digest, N)
+    while True:
+        nonce = next(candidates)
         r = (yield from _base_multiple_steps(nonce))[0] % N
         s = accelerate.powmod(nonce, N - 2, N) * (int.from_bytes(digest, "big") + r * secret) % N
         if r and s:
             return r.to_bytes(32, "big") + s.to_bytes(32, "big")
 
 
-def verify(public, message, signature):
+def verify(public: "Octets", message: "Octets", signature: "Octets") -> bool:
     """Return whether `signature`, 64 bytes r || s, is one of `message` by `public`. False for
     anything malformed."""
     return _run(verify_steps(public, message, signature))
 
 
-def verify_steps(public, message, signature):
+def verify_steps(public: "Octets", message: "Octets", signature: "Octets") -> "Generator[None, None, bool]":
     """Do what `verify` does in some 65 short slices: a generator that yields None and returns the
     verdict."""
     try:
@@ -115,7 +129,7 @@ def verify_steps(public, message, signature):
     return (yield from verify_digest_steps(public, digest, signature))
 
 
-def verify_digest_steps(public, digest, signature):
+def verify_digest_steps(public: "Octets", digest: bytes, signature: "Octets") -> "Generator[None, None, bool]":
     """Do what `verify_steps` does for a message of which only the SHA-256 is at hand."""
     try:
         x, y = _point(public)
@@ -140,14 +154,14 @@ def verify_digest_steps(public, digest, signature):
     return z != 0 and (r * zz % P == x or (r + N < P and (r + N) * zz % P == x))
 
 
-def _scalar(private):
+def _scalar(private: "Octets") -> int:
     scalar = int.from_bytes(octets(private, "private key", 32), "big")
     if not 1 <= scalar < N:
         raise CryptoError("private key out of range")
     return scalar
 
 
-def _point(public):
+def _point(public: "Octets") -> "Affine":
     """Full validation (SEC 1, section 3.2.2.1); the group order is prime, so no subgroup check is
     needed."""
     public = octets(public, "public key", 65)
@@ -158,26 +172,29 @@ def _point(public):
     return x, y
 
 
-def _run(steps):
+def _run(steps: "Generator[None, None, T]") -> "T":
     while True:
         try:
             next(steps)
         except StopIteration as stop:
-            return stop.value
+            result: "T" = stop.value
+            return result
 
 
-def _base_multiple_steps(scalar):
+def _base_multiple_steps(scalar: int) -> "Generator[None, None, Affine]":
     """Return scalar*G, 1 <= scalar < N, as affine (x, y): a generator that yields None."""
     point_sum = accelerate.point_sum()
     if point_sum:
-        return point_sum([(scalar, GX, GY)])
+        point = point_sum([(scalar, GX, GY)])
+        assert point is not None  # as in ecdh_steps
+        return point
     # The upper half of the digits goes with 2^128*G: half the doublings.
     digits = _digits(scalar)
     points = _base_points()
     return _affine((yield from _sum_steps([(digits[:32], points[:8]), (digits[32:], points[8:])])))
 
 
-def _digits(scalar):
+def _digits(scalar: int) -> list[int]:
     """Return 64 odd digits d_i in -15..15, least significant first, with sum d_i*16^i = scalar mod
     N; scalar <= N.
 
@@ -193,7 +210,7 @@ def _digits(scalar):
     return digits
 
 
-def _sum_steps(rows):
+def _sum_steps(rows: "Sequence[tuple[list[int], list[Jacobian]]]") -> "Generator[None, None, Jacobian]":
     """Return the sum over (digits, table) in `rows` of sum_i digits[i]*16^i times the table's point
     (Straus).
 
@@ -210,7 +227,7 @@ def _sum_steps(rows):
     return total
 
 
-def _odd_multiples(point):
+def _odd_multiples(point: "Jacobian") -> "list[Jacobian]":
     """Return [1, 3, 5, ..., 15] times a point."""
     twice = _double(point, 1)
     table = [point]
@@ -219,7 +236,7 @@ def _odd_multiples(point):
     return table
 
 
-def _base_points():
+def _base_points() -> "list[Jacobian]":
     """Return the odd multiples up to 15 of G, then of 2^128*G, with Z = 1; between calls they take
     1 kB as bytes."""
     if not kept[0]:
@@ -231,7 +248,7 @@ def _base_points():
     ]
 
 
-def _make_base_table():
+def _make_base_table() -> bytes:
     base = (GX, GY, 1)
     points = _odd_multiples(base) + _odd_multiples(_double(base, 128))
     # One inversion for all (Montgomery's trick): products[i] is the product of the Zs before point
@@ -248,17 +265,17 @@ def _make_base_table():
     return bytes(table)
 
 
-def _affine(point):
+def _affine(point: "Jacobian") -> "Affine":
     return _scale(point, accelerate.powmod(point[2], P - 2, P))
 
 
-def _scale(point, inverse):
+def _scale(point: "Jacobian", inverse: int) -> "Affine":
     """Return affine (x, y), given 1/Z."""
     square = inverse * inverse % P
     return point[0] * square % P, point[1] * square % P * inverse % P
 
 
-def _double(point, times):
+def _double(point: "Jacobian", times: int) -> "Jacobian":
     """Double a point `times` times: a = -3 allows 3(X - Z^2)(X + Z^2) for the slope (RFC 6090,
     appendix F, and EFD)."""
     x, y, z = point
@@ -273,7 +290,7 @@ def _double(point, times):
     return x, y, z
 
 
-def _add(p, q):
+def _add(p: "Jacobian", q: "Jacobian") -> "Jacobian":
     """Add two points, equal, opposite and infinite ones included; cheaper where q has Z = 1."""
     x1, y1, z1 = p
     x2, y2, z2 = q

@@ -6,10 +6,13 @@ from agent.crypto.errors import CryptoError
 from agent.crypto.octets import octets
 from agent.crypto.p256 import B, P
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from agent.crypto.octets import Octets
 LENGTH = 33
 
 
-def compress(public):
+def compress(public: "Octets") -> bytes:
     """Return the 33 bytes of a 65-byte public key. CryptoError where that is no point of the
     curve."""
     public = octets(public, "public key", 65)
@@ -20,7 +23,7 @@ def compress(public):
     return bytes((2 + (y & 1),)) + public[1:33]
 
 
-def decompress(compressed):
+def decompress(compressed: "Octets") -> bytes:
     """Return the 65-byte public key of its 33 bytes: one modular power, then one product to check
     it.
 
@@ -32,7 +35,8 @@ def decompress(compressed):
     if compressed[0] not in (2, 3) or x >= P:
         raise CryptoError("not a compressed point")
     square = _right_side(x)
-    y = accelerate.powmod(square, (P + 1) // 4, P)  # a square root if there is one, because p mod 4 = 3
+    # A square root if there is one, because p mod 4 = 3.
+    y = accelerate.powmod(square, (P + 1) // 4, P)
     if y * y % P != square:
         raise CryptoError("compressed point is not on the curve")
     if y & 1 != compressed[0] & 1:
@@ -40,5 +44,5 @@ def decompress(compressed):
     return b"\x04" + compressed[1:] + y.to_bytes(32, "big")
 
 
-def _right_side(x):
+def _right_side(x: int) -> int:
     return (x * x * x - 3 * x + B) % P

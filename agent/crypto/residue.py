@@ -6,11 +6,14 @@ from hashlib import sha256
 from agent.crypto.errors import CryptoError
 from agent.crypto.octets import octets
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from agent.crypto.octets import Octets
 MAX_LENGTH = 0xFFFF
 MAX_MODULUS_LENGTH = 1024
 
 
-def full_domain(digest32, length):
+def full_domain(digest32: "Octets", length: int) -> bytes:
     """Return `length` bytes, 0 to 65535: SHA-256(digest32 || be32(0)) || SHA-256(digest32 ||
     be32(1)) || ... cut short.
 
@@ -28,7 +31,7 @@ def full_domain(digest32, length):
     return bytes(output)
 
 
-def hash_to_residue(digest32, n):
+def hash_to_residue(digest32: "Octets", n: int) -> tuple[int, int]:
     """Return (x0, x1), both in [0, n), where x0 + n*x1 is the hash of `digest32` modulo n^2.
 
     `n` is the modulus N as an int, at least 2 and of at most 1024 bytes: with nl its length in

@@ -3,8 +3,12 @@ section 3.2)."""
 
 from agent.crypto.hmac import hmac_sha256
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Generator
 
-def nonces(secret, digest, order):
+
+def nonces(secret: int, digest: bytes, order: int) -> "Generator[int, None, None]":
     """Generate the candidates for the nonce, in [1, order): `secret` is the private key, `digest`
     the message's, 32 bytes."""
     seed = secret.to_bytes(32, "big") + (int.from_bytes(digest, "big") % order).to_bytes(32, "big")

@@ -9,6 +9,11 @@ once.
 from agent.crypto import accelerate
 from agent.crypto.octets import octets
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+
+    from agent.crypto.octets import Octets
 SIZE = 48
 _BLOCK = 128
 _WORD = 2**64 - 1
@@ -58,17 +63,18 @@ _ROUND_WORDS = (
 )
 
 
-def sha384(message):
+def sha384(message: "Octets") -> bytes:
     """Return the 48-byte digest of a byte string. CryptoError for another type."""
     steps = sha384_steps(message)
     while True:
         try:
             next(steps)
         except StopIteration as stop:
-            return stop.value
+            digest: bytes = stop.value
+            return digest
 
 
-def sha384_steps(message):
+def sha384_steps(message: "Octets") -> "Generator[None, None, bytes]":
     """Do what `sha384` does in slices: a generator that yields None ten times a block of 128 bytes
     and returns the digest."""
     message = octets(message, "message")
@@ -77,13 +83,13 @@ def sha384_steps(message):
         return installed(message)
     zeros = -(len(message) + 17) % _BLOCK
     padded = message + b"\x80" + bytes(zeros) + (8 * len(message)).to_bytes(16, "big")
-    state = _START
+    state: "Sequence[int]" = _START
     for start in range(0, len(padded), _BLOCK):
         state = yield from _block_steps(state, padded[start : start + _BLOCK])
     return b"".join([word.to_bytes(8, "big") for word in state[:6]])
 
 
-def _block_steps(state, block):
+def _block_steps(state: "Sequence[int]", block: bytes) -> "Generator[None, None, list[int]]":
     """Return the eight words of the state after one more block."""
     schedule = [int.from_bytes(block[i : i + 8], "big") for i in range(0, _BLOCK, 8)]
     a, b, c, d, e, f, g, h = state

@@ -17,6 +17,9 @@ from agent.crypto.errors import CryptoError
 from agent.crypto.residue import full_domain
 from agent.joye_libert.packing import PackingError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Generator
 # (k, d): p = 2^k - d is the largest prime below 2^k. 64 members' blinded plaintexts add up to less
 # than a modulus of 2048 bits.
 _PRIMES = ((128, 159), (256, 189), (512, 569), (1024, 105), (1536, 3453), (1984, 815))
@@ -31,14 +34,14 @@ class Field:
     """The integers modulo the prime `p` of `bits` bits: an element is `size` bytes, and shares
     travel for `batch` rounds at once."""
 
-    def __init__(self, bits, difference):
+    def __init__(self, bits: int, difference: int) -> None:
         self.bits = bits
         self.p = (1 << bits) - difference
         self.size = bits // 8
         self.batch = max(1, _BATCH_BYTES // self.size)
 
 
-def field(packing_bits):
+def field(packing_bits: int) -> Field:
     """Return the smallest Field with 64 bits to spare over sums of `packing_bits` bits.
     PackingError("slots-too-wide") if none.
 
@@ -51,13 +54,13 @@ def field(packing_bits):
     raise PackingError("slots-too-wide")
 
 
-def blind(seed, round, field):
+def blind(seed: bytes, round: int, field: Field) -> int:
     """Return B of the `round` (0..2^32-1), in [0, p). `seed` is 32 bytes that nobody else has, for
     one roster and nothing else."""
     return _coefficient(seed, round, 0, field)
 
 
-def share(seed, round, x, threshold, field):
+def share(seed: bytes, round: int, x: int, threshold: int, field: Field) -> int:
     """Return the share of B that goes to position `x` >= 1 of a cohort of which `threshold` members
     recover, in [0, p).
 
@@ -72,7 +75,7 @@ def share(seed, round, x, threshold, field):
     return value
 
 
-def batch_steps(seed, first_round, x, threshold, field):
+def batch_steps(seed: bytes, first_round: int, x: int, threshold: int, field: Field) -> "Generator[None, None, bytes]":
     """Generator: one yield a round; returns the shares of the `field.batch` rounds from
     `first_round` on, `size` bytes each.
 
@@ -85,17 +88,18 @@ def batch_steps(seed, first_round, x, threshold, field):
     for at in range(field.batch):
         value = share(seed, first_round + at, x, threshold, field)
         shares[at * field.size : (at + 1) * field.size] = value.to_bytes(field.size, "big")
-        value = None  # nothing but bytes lives on from step to step
+        del value  # nothing but bytes lives on from step to step
         yield
     return bytes(shares)
 
 
-def expand(seed32, count, field):
+def expand(seed32: bytes, count: int, field: Field) -> list[int]:
     """Return a list of `count` integers uniform modulo p: for a wide vector a seed is shared in
     place of every element.
 
-    `seed32` is 32 bytes, for this call only: the key of AES-256 in output feedback from a zero block (NIST SP 800-38A, section
-    6.4), which is what CBC makes of zeros. No counter blocks have to be laid out, so on a host the stream costs next to nothing.
+    `seed32` is 32 bytes, for this call only: the key of AES-256 in output feedback from a zero
+    block (NIST SP 800-38A, section 6.4), which is what CBC makes of zeros. No counter blocks have
+    to be laid out, so on a host the stream costs next to nothing.
     """
     if len(seed32) != 32:
         raise CryptoError("seed is not 32 bytes long")
@@ -111,6 +115,6 @@ def expand(seed32, count, field):
     return values
 
 
-def _coefficient(seed, round, j, field):
+def _coefficient(seed: bytes, round: int, j: int, field: Field) -> int:
     digest = sha256(seed + round.to_bytes(4, "big") + j.to_bytes(4, "big")).digest()
     return int.from_bytes(full_domain(digest, field.size + _EXCESS), "big") % field.p

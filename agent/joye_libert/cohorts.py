@@ -18,13 +18,13 @@ SEAL_FLEET = 1
 _REACH = 17  # neighbours on either side of the ring
 
 
-def threshold(size):
+def threshold(size: int) -> int:
     """Return how many of a cohort of `size` members recover what is shared in it: more than two
     thirds of them."""
     return 2 * size // 3 + 1
 
 
-def assign(names, digest, size):
+def assign(names: list[str], digest: bytes, size: int) -> list[list[int]]:
     """Return the cohorts: lists of member indices, 0-based and in roster order, that hold every
     member once.
 
@@ -38,7 +38,7 @@ def assign(names, digest, size):
     return [sorted(order[first::count]) for first in range(count)]
 
 
-def neighbours(index, names, digest, size, seal):
+def neighbours(index: int, names: list[str], digest: bytes, size: int, seal: int) -> list[int]:
     """Return the sorted indices of the members with whom member `index` shares a zero-sum key.
 
     With `seal` SEAL_COHORT they are the rest of its cohort, with SEAL_FLEET its neighbours on the
@@ -48,7 +48,7 @@ def neighbours(index, names, digest, size, seal):
     if not 0 <= index < len(names):
         raise CryptoError("member index out of range")
     if seal == SEAL_COHORT:
-        near = next(cohort for cohort in assign(names, digest, size) if index in cohort)
+        near: list[int] | range = next(cohort for cohort in assign(names, digest, size) if index in cohort)
     elif seal != SEAL_FLEET:
         raise CryptoError("unknown seal")
     elif len(names) - 1 <= 2 * _REACH:
@@ -60,5 +60,5 @@ def neighbours(index, names, digest, size, seal):
     return sorted([member for member in near if member != index])
 
 
-def _order(names, digest):
+def _order(names: list[str], digest: bytes) -> list[int]:
     return sorted(range(len(names)), key=lambda index: sha256(digest + names[index].encode()).digest())

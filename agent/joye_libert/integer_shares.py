@@ -21,6 +21,12 @@ from agent.crypto.residue import full_domain
 from agent.joye_libert.cohorts import threshold
 from agent.joye_libert.packing import width
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from agent.joye_libert.parameters import Parameters
+
 
 class Sharing:
     """The sizes of a sharing in a cohort of `cohort_size` = `members` (2..64), of a roster of
@@ -31,7 +37,7 @@ class Sharing:
     as the roster has members.
     """
 
-    def __init__(self, cohort_size, members, parameters):
+    def __init__(self, cohort_size: int, members: int, parameters: "Parameters") -> None:
         self.members = cohort_size
         self.threshold = threshold(cohort_size)
         self.delta = 1
@@ -43,7 +49,7 @@ class Sharing:
         self.share_bytes = (8 * self.coefficient_bytes + growth + 7) // 8
 
 
-def share_steps(seed, secret_int, x, sharing):
+def share_steps(seed: bytes, secret_int: int, x: int, sharing: Sharing) -> "Generator[None, None, bytes]":
     """Generator: one yield a coefficient; returns the share of the member at position `x`,
     share_bytes bytes, big-endian.
 
@@ -64,7 +70,7 @@ def share_steps(seed, secret_int, x, sharing):
     return bytes(value)
 
 
-def _append(value, x, coefficient):
+def _append(value: bytearray, x: int, coefficient: int) -> None:
     """Do one step of Horner's rule on `value`, a buffer: an integer that lived from step to step
     would scatter the heap."""
     value[:] = (int.from_bytes(value, "big") * x + coefficient).to_bytes(len(value), "big")

@@ -11,8 +11,14 @@ from agent.crypto.residue import hash_to_residue
 from agent.joye_libert import pairs
 from agent.wire import cbor
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Generator
 
-def base(parameters, deployment, group, epoch, round, block):
+    from agent.joye_libert.parameters import Parameters
+
+
+def base(parameters: "Parameters", deployment: str, group: str, epoch: int, round: int, block: int) -> tuple[int, int]:
     """Return H(round, block) as a pair: a full-domain hash, separated by deployment, N, group,
     epoch, round and block."""
     modulus = sha256(parameters.n.to_bytes(parameters.modulus_bytes, "big")).digest()
@@ -20,12 +26,14 @@ def base(parameters, deployment, group, epoch, round, block):
     return hash_to_residue(sha256(cbor.encode(name)).digest(), parameters.n)
 
 
-def workspace(parameters):
+def workspace(parameters: "Parameters") -> list[bytearray]:
     """Return the buffers that steps() works in."""
     return pairs.workspace(parameters.modulus_bytes)
 
 
-def steps(base_pair, exponent, parameters, buffers):
+def steps(
+    base_pair: tuple[int, int], exponent: bytes, parameters: "Parameters", buffers: list[bytearray]
+) -> "Generator[None, None, bytes]":
     """Generator: one yield a step of the exponentiation; returns the mask, 2|N|/8 bytes holding its
     pair.
 
@@ -38,14 +46,14 @@ def steps(base_pair, exponent, parameters, buffers):
         power = powmod(base_pair[0] + n * base_pair[1], int.from_bytes(exponent, "big"), n * n)
         return pairs.to_bytes(power % n, power // n, parameters.modulus_bytes)
     work = pairs.Exponentiation(base_pair, exponent, parameters.n, parameters.modulus_bytes, buffers)
-    base_pair = None  # in the buffers now; this frame lives as long as the job
+    del base_pair  # in the buffers now; this frame lives as long as the job
     while not work.step():
         yield
     x0, x1 = work.result()
     return pairs.to_bytes(x0, x1, parameters.modulus_bytes)
 
 
-def protect(mask, plaintext, parameters):
+def protect(mask: bytes, plaintext: int, parameters: "Parameters") -> bytes:
     """Return the ciphertext (1 + plaintext*N)*mask mod N^2 as 2|N|/8 bytes, big-endian; 0 <=
     plaintext < N.
 

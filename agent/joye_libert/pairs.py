@@ -7,24 +7,24 @@ reductions by N. Python's integers are not constant-time (docs/threat-model.md).
 """
 
 
-def multiply(x0, x1, y0, y1, n):
+def multiply(x0: int, x1: int, y0: int, y1: int, n: int) -> tuple[int, int]:
     """Return the pair of x*y mod N^2."""
     carry, low = divmod(x0 * y0, n)
     return low, (carry + x0 * y1 + x1 * y0) % n
 
 
-def square(x0, x1, n):
+def square(x0: int, x1: int, n: int) -> tuple[int, int]:
     """Return the pair of x*x mod N^2."""
     carry, low = divmod(x0 * x0, n)
     return low, (carry + 2 * x0 * x1) % n
 
 
-def to_bytes(x0, x1, size):
+def to_bytes(x0: int, x1: int, size: int) -> bytes:
     """Return x0 and x1 as 2*size bytes, each big-endian."""
     return x0.to_bytes(size, "big") + x1.to_bytes(size, "big")
 
 
-def from_bytes(data, size):
+def from_bytes(data: bytes | bytearray, size: int) -> tuple[int, int]:
     """Return (x0, x1) from 2*size bytes."""
     return int.from_bytes(data[:size], "big"), int.from_bytes(data[size:], "big")
 
@@ -33,7 +33,7 @@ WINDOW = 4
 ODD_POWERS = 1 << (WINDOW - 1)
 
 
-def workspace(size):
+def workspace(size: int) -> list[bytearray]:
     """Return the buffers that an Exponentiation works in, for |N|/8 = `size`: one a pair, so that a
     scattered heap has room."""
     return [bytearray(2 * size) for _ in range(ODD_POWERS + 2)]
@@ -50,7 +50,7 @@ class Exponentiation:
     keep the room of the products that they came from, and scatter over a small heap.
     """
 
-    def __init__(self, base, exponent, n, size, buffers):
+    def __init__(self, base: tuple[int, int], exponent: bytes, n: int, size: int, buffers: list[bytearray]) -> None:
         self._n = n
         self._size = size
         self._exponent = exponent
@@ -65,18 +65,18 @@ class Exponentiation:
         self._put(ODD_POWERS, square(base[0], base[1], n))
         self._put(ODD_POWERS + 1, (1, 0))
 
-    def _put(self, index, pair):
+    def _put(self, index: int, pair: tuple[int, int]) -> None:
         buffer = self._buffers[index]
         buffer[: self._size] = pair[0].to_bytes(self._size, "big")
         buffer[self._size :] = pair[1].to_bytes(self._size, "big")
 
-    def _get(self, index):
+    def _get(self, index: int) -> tuple[int, int]:
         return from_bytes(self._buffers[index], self._size)
 
-    def _bit(self, index):
+    def _bit(self, index: int) -> int:
         return (self._exponent[index >> 3] >> (7 - (index & 7))) & 1
 
-    def step(self):
+    def step(self) -> bool:
         """Do one step; return True when the power is ready."""
         n = self._n
         if self._filled < ODD_POWERS:
@@ -96,7 +96,7 @@ class Exponentiation:
             self._at += length
         return self._at == self._bits
 
-    def _window(self):
+    def _window(self) -> tuple[int, int]:
         """Return (length, value) of the next window: a run of zeros as (length, 0), else bits that
         end in a one."""
         length = value = 0
@@ -116,6 +116,6 @@ class Exponentiation:
             length -= 1
         return length, value
 
-    def result(self):
+    def result(self) -> tuple[int, int]:
         """Return the power as a pair; meaningful once step() returned True."""
         return self._get(ODD_POWERS + 1)

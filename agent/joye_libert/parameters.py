@@ -10,7 +10,7 @@ class Parameters:
     `residue_bytes` = 2|N|/8, `exponent_bytes` one more: less than 2*64 + 1 keys of 2|N| bits add up
     to an exponent."""
 
-    def __init__(self, name, bits, decimal):
+    def __init__(self, name: str, bits: int, decimal: str) -> None:
         self.name = name
         self.bits = bits
         self.n = int(decimal)
@@ -19,7 +19,7 @@ class Parameters:
         self.exponent_bytes = bits // 4 + 1
 
 
-def load(name, for_comparison=False):
+def load(name: str, for_comparison: bool = False) -> Parameters:
     """Return the Parameters called `name`.
 
     "hum-2048" is for use. "paper-1024" is the size of the paper's experiments (Appendix A), below

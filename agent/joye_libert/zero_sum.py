@@ -12,20 +12,24 @@ unreadable to a broker that holds every ciphertext (docs/protocol.md, "Keys").
 from agent.crypto.hkdf import hkdf_sha256
 from agent.wire import cbor
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from agent.joye_libert.parameters import Parameters
 
-def pair_key(secret, roster_digest, first, second, parameters):
+
+def pair_key(secret: bytes, roster_digest: bytes, first: str, second: str, parameters: "Parameters") -> int:
     """Return k_uv as an integer below 2^(2|N|). `first` and `second` are the two names in roster
     order (the coordinator last)."""
     info = cbor.encode(["hum/v1/zero-sum", first, second])
     return int.from_bytes(hkdf_sha256(secret, roster_digest, info, parameters.residue_bytes), "big")
 
 
-def offset(members, parameters):
+def offset(members: int, parameters: "Parameters") -> int:
     """Return the public offset in every member's exponent, for a group of `members`."""
     return members << (2 * parameters.bits)
 
 
-def round_keys(secret, roster_digest, device):
+def round_keys(secret: bytes, roster_digest: bytes, device: str) -> tuple[bytes, bytes]:
     """Return the two 16-byte keys of the round traffic between `device` and the coordinator.
 
     The first is the AES key of what the device sends up, the second the HMAC key of the

@@ -4,16 +4,19 @@ grammar.
 Sources: Netbeheer Nederland, "P1 Companion Standard" 2.2 to 5.0.2; IEC 62056-21, mode D (the
 frame); IEC 62056-61 (OBIS codes); Fluvius, "e-MUCS P1". A telegram is
 
-    "/" identification CRLF CRLF  { code "(" value ")" ... CRLF }  "!" [ CRC, four hexadecimal digits ] CRLF
+    "/" identification CRLF CRLF  { code "(" value ")" ... CRLF }  "!" [ CRC ] CRLF
 
-The CRC, there from DSMR 4 on, is CRC-16/ARC over everything from "/" to "!". Only the lines that a
-reading needs are looked at:
+The CRC, four hexadecimal digits, there from DSMR 4 on, is CRC-16/ARC over everything from "/" to
+"!". Only the lines that a reading needs are looked at:
 
-- imported energy: 1-0:1.8.0 if it is there, else the sum of 1-0:1.8.1, 1-0:1.8.2 and so on. In OBIS the last number is the
-  tariff and 0 is the total over all of them: a sum that also had it would count all energy twice.
-  DSMR and Fluvius send tariffs only, Sweden the total only, Luxembourg, Austria and Hungary both.
-- imported power: 1-0:1.7.0. Time: 0-0:1.0.0. Version: 1-3:0.2.8 (Netherlands, "50") or 0-0:96.1.4 (Belgium, "50217").
-- the meter's identity: 0-0:96.1.1, else 0-0:96.1.0, the logical device name 0-0:42.0.0, or 1-0:0.0.0.
+- imported energy: 1-0:1.8.0 if it is there, else the sum of 1-0:1.8.1, 1-0:1.8.2 and so on. In
+  OBIS the last number is the tariff and 0 is the total over all of them: a sum that also had it
+  would count all energy twice. DSMR and Fluvius send tariffs only, Sweden the total only,
+  Luxembourg, Austria and Hungary both.
+- imported power: 1-0:1.7.0. Time: 0-0:1.0.0. Version: 1-3:0.2.8 (Netherlands, "50") or 0-0:96.1.4
+  (Belgium, "50217").
+- the meter's identity: 0-0:96.1.1, else 0-0:96.1.0, the logical device name 0-0:42.0.0, or
+  1-0:0.0.0.
 
 A code may end in *255, "the current value", which most meters leave out.
 
@@ -46,7 +49,7 @@ class TelegramError(Exception):
     the time or the identity), "no-energy" (no register).
     """
 
-    def __init__(self, reason):
+    def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
 
@@ -65,16 +68,16 @@ class Telegram:
 
     __slots__ = ("checked", "energy_wh", "equipment_id", "identification", "power_w", "timestamp")
 
-    def __init__(self, identification, checked):
+    def __init__(self, identification: str, checked: bool) -> None:
         self.identification = identification
         self.checked = checked
-        self.energy_wh = None
-        self.power_w = None
+        self.energy_wh = 0  # until its lines are read
+        self.power_w: int | None = None
         self.timestamp = ""
         self.equipment_id = ""
 
 
-def crc16(data, size):
+def crc16(data: bytes, size: int) -> int:
     """CRC-16/ARC (polynomial 0x8005, reflected, from 0) of the first `size` bytes, an int."""
     crc = 0
     for at in range(size):
@@ -84,7 +87,7 @@ def crc16(data, size):
     return crc
 
 
-def parse_telegram(data):
+def parse_telegram(data: bytes) -> Telegram:
     """Return the Telegram in `data`, bytes from "/" to the CRLF behind "!", which may be missing.
     Raises TelegramError only."""
     if not 4 <= len(data) <= TELEGRAM_MOST:
@@ -102,7 +105,7 @@ def parse_telegram(data):
     return telegram
 
 
-def _check_crc(data, end):
+def _check_crc(data: bytes, end: int) -> bool:
     """Return whether there is a CRC behind the "!" at `end`. Raises TelegramError."""
     tail = data[end + 1 :]
     if tail[-2:] == b"\r\n":
@@ -113,18 +116,18 @@ def _check_crc(data, end):
         raise TelegramError("frame")
     told = 0
     for digit in tail:
-        digit = b"0123456789ABCDEF".find(bytes([digit]))
-        if digit < 0:
+        number = b"0123456789ABCDEF".find(bytes([digit]))
+        if number < 0:
             raise TelegramError("frame")
-        told = told << 4 | digit
+        told = told << 4 | number
     if told != crc16(data, end + 1):
         raise TelegramError("crc")
     return True
 
 
-def _read_lines(data, start, end, telegram):
-    tariffs = {}  # type: ignore[var-annotated]  # number -> Wh
-    texts = {}  # type: ignore[var-annotated]  # code -> str
+def _read_lines(data: bytes, start: int, end: int, telegram: Telegram) -> None:
+    tariffs: dict[int, int] = {}  # number -> Wh
+    texts: dict[bytes, str] = {}  # code -> what it tells
     lines = 0
     while start < end:
         stop = data.find(b"\r\n", start, end)
@@ -146,7 +149,9 @@ def _read_lines(data, start, end, telegram):
         telegram.equipment_id = telegram.equipment_id or texts.get(code, "")
 
 
-def _read_line(data, start, stop, telegram, tariffs, texts):
+def _read_line(
+    data: bytes, start: int, stop: int, telegram: Telegram, tariffs: dict[int, int], texts: dict[bytes, str]
+) -> None:
     """Take note of data[start:stop] if it is a line that matters."""
     opens = data.find(b"(", start, stop)
     if not 0 <= opens - start <= _CODE_MOST or data[stop - 1] != 0x29:
@@ -169,7 +174,7 @@ def _read_line(data, start, stop, telegram, tariffs, texts):
         texts[code] = _text(_value(data, opens, stop), "text")
 
 
-def _value(data, opens, stop):
+def _value(data: bytes, opens: int, stop: int) -> bytes:
     """The only value of a line."""
     value = data[opens + 1 : stop - 1]
     if b"(" in value or b")" in value:
@@ -177,13 +182,13 @@ def _value(data, opens, stop):
     return value
 
 
-def _tariff(digits):
+def _tariff(digits: bytes) -> int:
     if not (digits.isdigit() and len(digits) <= 2 and int(digits) <= 63):
         raise TelegramError("line")
     return int(digits)
 
 
-def _quantity(value, unit):
+def _quantity(value: bytes, unit: bytes) -> int:
     """The integer in `unit` of b"001581.123*kWh", or of the same in the unit without its "k"."""
     star = value.find(b"*")
     if star < 0 or value[star + 1 :] not in (unit, b"k" + unit):
@@ -197,7 +202,7 @@ def _quantity(value, unit):
     return int(whole + (part + b"000")[:places])
 
 
-def _text(value, reason):
+def _text(value: bytes, reason: str) -> str:
     """`value` as a str of printable ASCII."""
     if len(value) > _TEXT_MOST:
         raise TelegramError(reason)
@@ -207,13 +212,13 @@ def _text(value, reason):
     return value.decode()
 
 
-def _time(text):
+def _time(text: str) -> str:
     if text and not (len(text) in (12, 13) and text[:12].isdigit() and text[12:] in ("", "S", "W")):
         raise TelegramError("text")
     return text
 
 
-def _major(version):
+def _major(version: str) -> int:
     """The 5 of "50" and of "50217"."""
     if not (version.isdigit() and len(version) in (2, 5)):
         raise TelegramError("version")
@@ -224,14 +229,14 @@ class Telegrams:
     """Cuts telegrams out of a stream of bytes: feed() until it returns None. `discarded` counts the
     bytes that are in none."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.discarded = 0
         self._buffer = bytearray(TELEGRAM_MOST)
         self._size = 0  # of what is held; 0 is outside of a telegram
         self._mark = 0  # where its "!" is, 0 before that
         self._rest = b""
 
-    def feed(self, chunk):
+    def feed(self, chunk: bytes) -> bytes | None:
         """Take `chunk`, bytes, and return the next telegram that is complete, or None when more
         bytes are wanted.
 
@@ -258,7 +263,7 @@ class Telegrams:
                 return telegram
         return None
 
-    def _collect(self, chunk, at):
+    def _collect(self, chunk: bytes, at: int) -> int:
         """Take bytes from `at` on up to the next that means something; return where to go on."""
         stop = chunk.find(b"\n" if self._mark else b"!", at)
         stop = len(chunk) if stop < 0 else stop + 1

@@ -1,6 +1,10 @@
 """A register that follows a list of energies, for demonstrations and boards without a meter: a
 source for RegisterMeter."""
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 VALUES_MOST = 17568  # the half hours of a leap year
 WH_MOST = 10000000  # Wh in one entry
 
@@ -18,18 +22,18 @@ class PlayedRegister:
     resume() are not lost: the register then goes on from the total that it is told.
     """
 
-    def __init__(self, values, steps):
+    def __init__(self, values: list[int], steps: "Callable[[], int]") -> None:
         _check(values)
         self._values = values
         self._steps = steps
         self._whole = sum(values)
         self._start = 0
 
-    def resume(self, total):
+    def resume(self, total: int) -> None:
         """Never be below `total` again."""
         self._start += max(0, total - self.total())
 
-    def total(self):
+    def total(self) -> int:
         """The register in Wh."""
         times, rest = divmod(self._steps(), len(self._values))
         part = 0
@@ -38,10 +42,10 @@ class PlayedRegister:
         return self._start + times * self._whole + part
 
 
-def read(path):
+def read(path: str) -> list[int]:
     """The list in the text file at `path`: a whole number of Wh in each line. Raises PlayedError,
     OSError."""
-    values = []  # type: ignore[var-annotated]
+    values: list[int] = []
     with open(path) as file:
         for line in file:
             number = len(values) + 1
@@ -55,7 +59,7 @@ def read(path):
     return values
 
 
-def _check(values):
+def _check(values: list[int]) -> None:
     if not values:
         raise PlayedError("empty", None)
     if len(values) > VALUES_MOST:

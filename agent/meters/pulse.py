@@ -11,7 +11,9 @@ OFF_MS = 10  # contacts bounce for less, and no pulse is as near to the next
 
 IMPULSES_MOST = 100000  # a kWh
 _RECORD = ">BIQI"
-_MASK = 0x3FFFFFFF  # ticks_ms() turns at 2^30 on boards; and what stays below is a small integer: no memory is taken in an interrupt
+# ticks_ms() turns at 2^30 on boards; and what stays below is a small integer: no memory is taken in
+# an interrupt.
+_MASK = 0x3FFFFFFF
 
 
 class Pulses:
@@ -23,7 +25,7 @@ class Pulses:
     lasted. `count` turns at 2^30, `glitches` counts what was too short.
     """
 
-    def __init__(self, now, on, on_ms=ON_MS):
+    def __init__(self, now: int, on: bool, on_ms: int = ON_MS) -> None:
         self.count = 0
         self.glitches = 0
         self._on_ms = on_ms
@@ -31,7 +33,7 @@ class Pulses:
         self._since = now
         self._armed = not on  # a pulse under way at the start may have been counted before it
 
-    def edge(self, now, on):
+    def edge(self, now: int, on: bool) -> None:
         """The level is `on` at `now`: after a change, or at any other time."""
         lasted = (now - self._since) & _MASK
         if self._on:
@@ -47,7 +49,7 @@ class Pulses:
             self._since = now
 
 
-def pulses_since(count, before):
+def pulses_since(count: int, before: int) -> int:
     """How many pulses were counted since `count` was `before`."""
     return (count - before) & _MASK
 
@@ -60,7 +62,7 @@ class PulseRegister:
     changed since, and the whole record if it is none.
     """
 
-    def __init__(self, impulses, record=None):
+    def __init__(self, impulses: int, record: bytes | None = None) -> None:
         if not isinstance(impulses, int) or not 1 <= impulses <= IMPULSES_MOST:
             raise ValueError("impulses")
         self._impulses = impulses
@@ -72,19 +74,19 @@ class PulseRegister:
                 self.wh = wh
                 self._rest = rest if before == impulses and rest < impulses else 0
 
-    def add(self, pulses):
+    def add(self, pulses: int) -> None:
         """Count `pulses` more."""
         self._rest += 1000 * pulses
         self.wh += self._rest // self._impulses
         self._rest %= self._impulses
 
-    def resume(self, total):
+    def resume(self, total: int) -> None:
         """Never be below `total` Wh again: the last reading that left the board knew more than the
         last record."""
         if total > self.wh:
             self.wh = total
             self._rest = 0
 
-    def pack(self):
+    def pack(self) -> bytes:
         """17 bytes: version 1, impulses a kWh, Wh, rest."""
         return struct.pack(_RECORD, 1, self._impulses, self.wh, self._rest)

@@ -22,6 +22,11 @@ stays owed; the new one's counts from where it was met first.
 import struct
 from hashlib import sha256
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from agent.meters import Register
+    from agent.wire.messages import Slot
+
 JUMP_MOST = 20000000  # Wh between two readings: more than a large household uses in a year
 
 _VERSION = 1
@@ -48,20 +53,20 @@ class RegisterMeter:
     (another identity).
     """
 
-    def __init__(self, source, jump_most=JUMP_MOST):
-        self.events = {}
+    def __init__(self, source: "Register", jump_most: int = JUMP_MOST) -> None:
+        self.events: dict[str, int] = {}
         self._source = source
         self._jump_most = jump_most
         self._forget()
 
-    def _forget(self):
-        self._base = None
-        self._spent = None
+    def _forget(self) -> None:
+        self._base: int | None = None
+        self._spent: int | None = None
         self._seen = 0
         self._identity = bytes(4)
-        self._offered = None  # what spent becomes if the last reading is spent
+        self._offered: int | None = None  # what spent becomes if the last reading is spent
 
-    def restore(self, bookmark):
+    def restore(self, bookmark: bytes) -> None:
         """Go back to the last spend that did not fail; b"" is a board that has never spent,
         anything odd counts as damaged."""
         self._forget()
@@ -79,7 +84,7 @@ class RegisterMeter:
         if hasattr(self._source, "resume"):
             self._source.resume(self._seen)
 
-    def bookmark(self):
+    def bookmark(self) -> bytes:
         """33 bytes: version, base, spent and seen (64-bit, signed), the identity's hash, the first
         bytes of SHA-256 of all that."""
         if self._base is None:
@@ -90,7 +95,7 @@ class RegisterMeter:
         body = struct.pack(_HEAD, _VERSION, self._base, spent, self._seen, self._identity)
         return body + sha256(body).digest()[:_CHECK]
 
-    def read(self, round, counted, slots):
+    def read(self, round: int, counted: bool, slots: "list[Slot]") -> list[int] | None:
         """Return the values of `slots`, or None. Nothing but `counted` is final: the rest waits for
         bookmark()."""
         self._offered = None
@@ -100,16 +105,16 @@ class RegisterMeter:
         total = self._source.total()
         if total is None:
             return None
-        self._follow(total)
+        base = self._follow(total)
         offered = total
         values = []
         for name, low, high in slots:
             value = None
             if name == "load":
-                value = min(total - self._base, high)
+                value = min(total - base, high)
                 if value < max(low, 0):
                     return None
-                offered = self._base + value
+                offered = base + value
             elif name == "count":
                 value = 1
             elif name == "power" and hasattr(self._source, "power"):
@@ -120,7 +125,7 @@ class RegisterMeter:
         self._offered = offered
         return values
 
-    def present(self, number, slots):
+    def present(self, number: int, slots: "list[Slot]") -> list[int | None]:
         """Return the values of `slots` now, a list with None for what cannot be read: the meter's
         state stays as it is.
 
@@ -141,32 +146,36 @@ class RegisterMeter:
             values.append(value)
         return values
 
-    def _follow(self, total):
-        """Take note of the register as it is, and begin anew where it is not the one that was."""
+    def _follow(self, total: int) -> int:
+        """Take note of the register as it is, and begin anew where it is not the one that was;
+        return base."""
         identity = self._hash()
-        if self._base is None:
-            self._base = total
+        base = self._base
+        if base is None:
+            base = total
         elif identity != self._identity and any(identity) and any(self._identity):
-            self._begin_anew("meter-exchanged", total)
+            base = self._begin_anew("meter-exchanged", base, total)
         elif total < self._seen:
-            self._begin_anew("register-fell", total)
+            base = self._begin_anew("register-fell", base, total)
         elif total - self._seen > self._jump_most:
-            self._begin_anew("register-jumped", total)
+            base = self._begin_anew("register-jumped", base, total)
+        self._base = base
         self._seen = total
         if any(identity):
             self._identity = identity
+        return base
 
-    def _begin_anew(self, event, total):
-        """Move base and spent so that as much is owed at `total` as was at `seen`."""
+    def _begin_anew(self, event: str, base: int, total: int) -> int:
+        """Return `base`, and move spent, so that as much is owed at `total` as was at `seen`."""
         self._count(event)
         shift = total - self._seen
-        self._base += shift
         if self._spent is not None:
             self._spent += shift
+        return base + shift
 
-    def _hash(self):
+    def _hash(self) -> bytes:
         identity = self._source.identity() if hasattr(self._source, "identity") else b""
         return sha256(identity).digest()[:4] if identity else bytes(4)
 
-    def _count(self, event):
+    def _count(self, event: str) -> None:
         self.events[event] = self.events.get(event, 0) + 1

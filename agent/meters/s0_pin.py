@@ -17,8 +17,28 @@ Untested: a real pin. The tests give the class one of their own.
 import asyncio
 
 from agent.meters.pulse import ON_MS, PulseRegister, Pulses, pulses_since
-from agent.runtime.flash.store import StoreError
-from agent.runtime.system.ticks import ticks_diff, ticks_ms
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, Protocol
+
+    from agent.meters import Records
+
+    class Input(Protocol):
+        """What machine.Pin has of an input."""
+
+        IRQ_RISING: int
+        IRQ_FALLING: int
+
+        def value(self) -> int:
+            """Return the level, 0 or 1."""
+
+        # The ports of MicroPython do not agree on the options, and each hands its own kind of pin
+        # to the handler.
+        def irq(self, handler: Callable[[Any], None], trigger: int, **options: bool) -> object:
+            """Have `handler(pin)` called at the edges in `trigger`."""
+
 
 SAVE_S = 900
 LOOK_S = 1
@@ -28,16 +48,28 @@ _RECORD = "pulses"
 
 class S0Pin:
     """Pulses at `pin`, a machine.Pin that is an input, `impulses` a kWh; the contact closed is
-    level `closed`; `store` keeps the count.
+    level `closed`; `store` keeps the count, `ticks_ms` and `ticks_diff` are the board's clock
+    (runtime/system/ticks.py).
 
-    `unsaved` counts the saves that failed. Raises ValueError for impulses out of 1..100,000,
-    StoreError.
+    `unsaved` counts the saves of tend() that failed. Raises ValueError for impulses out of
+    1..100,000, and store.failure.
     """
 
-    def __init__(self, pin, store, impulses, closed=0, on_ms=ON_MS):
+    def __init__(
+        self,
+        pin: "Input",
+        store: "Records",
+        ticks_ms: "Callable[[], int]",
+        ticks_diff: "Callable[[int, int], int]",
+        impulses: int,
+        closed: int = 0,
+        on_ms: int = ON_MS,
+    ) -> None:
         self.unsaved = 0
         self._pin = pin
         self._store = store
+        self._ticks_ms = ticks_ms
+        self._ticks_diff = ticks_diff
         self._closed = closed
         self._register = PulseRegister(impulses, store.get(_RECORD))
         self._saved = self._register.pack()
@@ -48,25 +80,25 @@ class S0Pin:
         self._changed = False
         _listen(pin, self._on_edge)
 
-    def _on_edge(self, pin):
+    def _on_edge(self, pin: "Input") -> None:
         # In an interrupt: nothing here may take memory, or touch a state that _look is about to
         # change.
         if self._looking:
             self._changed = True
         else:
-            self._pulses.edge(ticks_ms(), pin.value() == self._closed)
+            self._pulses.edge(self._ticks_ms(), pin.value() == self._closed)
 
-    def _look(self):
+    def _look(self) -> None:
         """Take the level as it is, without an edge: one may have been lost, and ticks turn."""
         while True:
             self._looking = True
             self._changed = False
-            self._pulses.edge(ticks_ms(), self._pin.value() == self._closed)
+            self._pulses.edge(self._ticks_ms(), self._pin.value() == self._closed)
             self._looking = False
             if not self._changed:
                 return
 
-    def total(self):
+    def total(self) -> int:
         """Energy in Wh since the first start of this board, or more: see resume()."""
         self._look()
         count = self._pulses.count
@@ -74,24 +106,24 @@ class S0Pin:
         self._collected = count
         return self._register.wh
 
-    def resume(self, total):
+    def resume(self, total: int) -> None:
         """The last reading that left the board had seen `total` Wh: never be below it."""
         self._register.resume(total)
 
-    def glitches(self):
+    def glitches(self) -> int:
         """How many times the contact was closed for too short a time."""
         return self._pulses.glitches
 
-    def save(self):
-        """Keep the count. Raises StoreError."""
+    def save(self) -> None:
+        """Keep the count. Raises store.failure."""
         self.total()
         record = self._register.pack()
         if record != self._saved:
             self._store.put(_RECORD, record)
             self._saved = record
-        self._saved_at = ticks_ms()
+        self._saved_at = self._ticks_ms()
 
-    async def run(self, alive):
+    async def run(self, alive: "Callable[[], object]") -> None:
         """Look every second and save every quarter of an hour, for ever; `alive()` is called each
         time."""
         while True:
@@ -99,18 +131,18 @@ class S0Pin:
             self.tend()
             await asyncio.sleep(LOOK_S)
 
-    def tend(self):
+    def tend(self) -> None:
         """What run() does each time."""
         self.total()
-        if ticks_diff(ticks_ms(), self._saved_at) >= SAVE_S * 1000:
+        if self._ticks_diff(self._ticks_ms(), self._saved_at) >= SAVE_S * 1000:
             try:
                 self.save()
-            except StoreError:
+            except self._store.failure:
                 self.unsaved += 1
-                self._saved_at = ticks_ms()  # and again in a while
+                self._saved_at = self._ticks_ms()  # and again in a while
 
 
-def _listen(pin, handler):
+def _listen(pin: "Input", handler: "Callable[[Input], None]") -> None:
     edges = pin.IRQ_RISING | pin.IRQ_FALLING
     try:
         pin.irq(handler=handler, trigger=edges, hard=True)
@@ -118,9 +150,10 @@ def _listen(pin, handler):
         pin.irq(handler=handler, trigger=edges)
 
 
-def open_pin(number, pull_up=True):
+def open_pin(number: int, pull_up: bool = True) -> "Input":
     """Return machine.Pin `number` as an input; S0- at ground and S0+ at the pin close it to level
     0."""
     from machine import Pin
 
-    return Pin(number, Pin.IN, Pin.PULL_UP if pull_up else None)
+    pin: "Input" = Pin(number, Pin.IN, Pin.PULL_UP if pull_up else None)
+    return pin

@@ -1,25 +1,29 @@
 """A meter that plays back a day."""
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from agent.wire.messages import Slot
+
 
 class SimulatedMeter:
     """`columns` is a list of equally long lists, one a slot: the reading of round r is element r
     modulo their length of each."""
 
-    def __init__(self, columns):
+    def __init__(self, columns: list[list[int]]) -> None:
         self._columns = columns
 
-    def restore(self, bookmark):
+    def restore(self, bookmark: bytes) -> None:
         """A day that is played back has nothing to remember."""
 
-    def read(self, round, counted, slots):
+    def read(self, round: int, counted: bool, slots: "list[Slot]") -> list[int]:
         """Return the values of `round`, in slot order; `counted` and the roster's `slots` change
         nothing."""
         return [column[round % len(column)] for column in self._columns]
 
-    def present(self, number, slots):
+    def present(self, number: int, slots: "list[Slot]") -> list[int | None]:
         """Return the values for the query `number`: those of the round with this number."""
-        return self.read(number, True, slots)
+        return [column[number % len(column)] for column in self._columns]
 
-    def bookmark(self):
+    def bookmark(self) -> bytes:
         """Return nothing."""
         return b""

@@ -4,8 +4,12 @@ import os
 
 from agent.crypto import p256
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from agent.runtime.flash import Records
 
-def load_or_make(store):
+
+def load_or_make(store: "Records") -> tuple[bytes, bytes]:
     """Return (private, public): 32 and 65 bytes from the record "identity", which is made if it is
     not there.
 

@@ -14,11 +14,17 @@ from agent.runtime.settings import SettingsError
 from agent.runtime.update.versions import Versions
 from agent.runtime.upkeep import Restart
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from agent.runtime.supervisor import Board
+
 RESET = 75  # the exit status that stands for a reset where there is no machine to reset
 PAUSE_S = 1  # before a reset, so that Ctrl-C gets through to a board that dies again and again
 
 
-def main(root, folder):
+def main(root: str, folder: str) -> None:
     """Run the board whose settings are in `root`/settings.json, with the application that was
     started from `folder`."""
     versions = Versions(root, folder)
@@ -41,16 +47,16 @@ def main(root, folder):
     _reset()
 
 
-def console(event, fields):
+def console(event: str, fields: "dict[str, Any]") -> None:
     """Print one event, a JSON object on a line: what an engineer sees on the serial port."""
     print(json.dumps(dict(fields, event=event)))
 
 
-async def _run(versions):
+async def _run(versions: Versions) -> None:
     await _make(versions).run()
 
 
-def _make(versions):
+def _make(versions: Versions) -> "Board":
     """Return the board; what it is made from is not kept on the heap."""
     from agent.runtime.start import assemble_board  # leaves the memory when the board has joined
 
@@ -59,7 +65,7 @@ def _make(versions):
             settings = json.load(file)
     except (OSError, ValueError):
         raise SettingsError("settings")
-    board = assemble_board(settings, console, versions.number)
+    board: "Board" = assemble_board(settings, console, versions.number)
     if settings.get("board"):
         from agent.runtime.update.updater import ALIVE_S, Updater
 
@@ -68,7 +74,7 @@ def _make(versions):
     return board
 
 
-def _hold():
+def _hold() -> None:
     """Feed the watchdog from a timer: nobody can stop it once it runs, and who pressed Ctrl-C wants
     longer than eight seconds."""
     try:
@@ -78,11 +84,11 @@ def _hold():
     from agent.runtime.system.watchdog import TIMEOUT_MS
 
     dog = WDT(timeout=TIMEOUT_MS)
-    timer = Timer(0) if sys.platform == "esp32" else Timer()  # there they are hardware, with numbers
+    timer = Timer(0 if sys.platform == "esp32" else -1)  # there they are hardware, with numbers
     timer.init(period=1000, mode=Timer.PERIODIC, callback=lambda _: dog.feed())
 
 
-def _reset():
+def _reset() -> None:
     try:
         from machine import reset
     except ImportError:

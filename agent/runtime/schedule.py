@@ -5,15 +5,22 @@ import asyncio
 
 from agent.runtime.system.ticks import ticks_diff, ticks_ms
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+    from typing import Any
+
+    Spawn = Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
+
 
 class Schedule:
     """Calls `elapsed(r)` for r = 0, 1, ... as set() says. One schedule at a time."""
 
-    def __init__(self, elapsed):
+    def __init__(self, elapsed: "Callable[[int], None]") -> None:
         self._elapsed = elapsed
-        self._task = None
+        self._task: asyncio.Task[None] | None = None
 
-    def set(self, period_ms, count, spawn):
+    def set(self, period_ms: int, count: int, spawn: "Spawn") -> None:
         """Call elapsed(r) in (r+1) * period_ms from now on, for r below `count`, in place of what
         was set before.
 
@@ -23,13 +30,13 @@ class Schedule:
         self.cancel()
         self._task = spawn(self._run(ticks_ms(), period_ms, count))
 
-    def cancel(self):
+    def cancel(self) -> None:
         """Forget what was set."""
         if self._task:
             self._task.cancel()
         self._task = None
 
-    async def _run(self, start, period_ms, count):
+    async def _run(self, start: int, period_ms: int, count: int) -> None:
         for r in range(count):
             due = (r + 1) * period_ms
             while True:

@@ -32,8 +32,13 @@ A field that is not one of these is refused too: it is mistyped, and what it was
 lost.
 """
 
-from agent.protocols import QUERIES
+from agent.protocols import registry
 from agent.wire import topics
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, TypeGuard
 
 PINS_MOST = 48
 _KNOWN = (
@@ -47,7 +52,7 @@ class SettingsError(Exception):
     there are none."""
 
 
-def check(settings):
+def check(settings: object) -> None:
     """Raise SettingsError unless `settings` is a dictionary as described above."""
     if not isinstance(settings, dict):
         raise SettingsError("settings")
@@ -60,7 +65,7 @@ def check(settings):
     ):
         if not good(settings.get(field)):
             raise SettingsError(field)
-    _optional(settings, "", "protocol", lambda value: value == "private-sum" or value in QUERIES)
+    _optional(settings, "", "protocol", registry.known)
     _optional(settings, "", "host", _host)
     _optional(settings, "", "port", lambda value: _integer(value, 1, 65535))
     _optional(settings, "", "password", lambda value: _text(value, 0, 128))
@@ -82,7 +87,7 @@ def check(settings):
         _check_meter(settings["meter"])
 
 
-def _check_wifi(wifi):
+def _check_wifi(wifi: object) -> None:
     if not isinstance(wifi, dict):
         raise SettingsError("wifi")
     _only(wifi, "ssid password power_save country", "wifi.")
@@ -93,7 +98,7 @@ def _check_wifi(wifi):
     _optional(wifi, "wifi.", "country", lambda value: _text(value, 2, 2) and all("A" <= c <= "Z" for c in value))
 
 
-def _check_meter(meter):
+def _check_meter(meter: object) -> None:
     if not isinstance(meter, dict):
         raise SettingsError("meter")
     kind = meter.get("kind")
@@ -123,41 +128,41 @@ def _check_meter(meter):
             raise SettingsError("meter." + field)
 
 
-def _only(found, known, prefix):
+def _only(found: "dict[Any, Any]", known: str, prefix: str) -> None:
     names = known.split(" ")
     for field in found:
         if field not in names:
             raise SettingsError((prefix + str(field))[:40])
 
 
-def _optional(found, prefix, field, good):
+def _optional(found: "dict[Any, Any]", prefix: str, field: str, good: "Callable[[Any], bool]") -> None:
     """Absent and null are the same."""
     value = found.get(field)
     if value is not None and not good(value):
         raise SettingsError(prefix + field)
 
 
-def _integer(value, low, high):
+def _integer(value: object, low: int, high: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
 
 
-def _boolean(value):
+def _boolean(value: object) -> bool:
     return isinstance(value, bool)
 
 
-def _text(value, least, most):
+def _text(value: object, least: int, most: int) -> "TypeGuard[str]":
     return isinstance(value, str) and least <= len(value) <= most and "\x00" not in value
 
 
-def _host(value):
+def _host(value: object) -> bool:
     return _text(value, 1, 253) and all(c.isalpha() or c.isdigit() or c in ".-" for c in value) and _ascii(value)
 
 
-def _ascii(value):
+def _ascii(value: str) -> bool:
     return len(value.encode()) == len(value)
 
 
-def _hexadecimal(value, least, most):
+def _hexadecimal(value: object, least: int, most: int) -> bool:
     if not _text(value, 2 * least, 2 * most):
         return False
     try:
@@ -166,7 +171,7 @@ def _hexadecimal(value, least, most):
         return False
 
 
-def _are_columns(columns):
+def _are_columns(columns: object) -> bool:
     return (
         isinstance(columns, list)
         and 1 <= len(columns) <= 48

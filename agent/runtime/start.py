@@ -3,18 +3,18 @@
 import gc
 import sys
 
-from agent.protocols import QUERIES
-from agent.protocols.base.identity import Provision
-from agent.protocols.registry import load
-from agent.runtime import key_pair as identity
+from agent.protocols import registry
+from agent.protocols.base.identity import Identity
+from agent.runtime import key_pair
 from agent.runtime.flash.masks import MaskStock
 from agent.runtime.flash.shares import ShareStock
 from agent.runtime.flash.store import Store
 from agent.runtime.net import mqtt
 from agent.runtime.settings import SettingsError, check
-from agent.runtime.supervisor import Board
+from agent.runtime.supervisor import Supervisor
 from agent.runtime.system import diagnostics
 from agent.runtime.system.clock import Clock
+from agent.runtime.system.ticks import ticks_diff, ticks_ms
 from agent.wire import messages, topics
 
 UNLINKED_MOST_S = 7200  # a radio that lost its way, or a network stack without a socket left, is reset with the rest
@@ -23,7 +23,7 @@ METER_S = 60  # for its task to show that it is alive
 
 
 def assemble(settings, meter, log):
-    """Return a Board made from `settings`, a dictionary, with `meter`: without a radio, a watchdog
+    """Return a Supervisor made from `settings`, a dictionary, with `meter`: without a radio, a watchdog
     or a clock of the machine's.
 
     Raises SettingsError, and Corrupt if the record of the key pair or of the policy is damaged.
@@ -38,7 +38,7 @@ def assemble(settings, meter, log):
 
 
 def assemble_board(settings, log, version=0):
-    """Return a Board for the machine that this runs on, with all that the settings name: Wi-Fi,
+    """Return a Supervisor for the machine that this runs on, with all that the settings name: Wi-Fi,
     meter, and the machine's watchdog and clock where there are such. `version` is the
     application's, for diagnostics. Raises as `assemble`.
 
@@ -74,10 +74,10 @@ def _board(settings, store, clock, meter, log, health):
     authority = bytes.fromhex(settings["authority"])
     context = _trust(settings["ca"]) if settings.get("ca") else None
     policy = _policy(settings, authority, store)
-    private, public = identity.load_or_make(store)
+    private, public = key_pair.load_or_make(store)
     log("identity", {"public": public.hex()})
     device = settings["device"]
-    provision = Provision(
+    identity = Identity(
         settings["deployment"],
         settings["group"],
         device,
@@ -93,16 +93,17 @@ def _board(settings, store, clock, meter, log, health):
         device,
         user=device,
         password=settings.get("password"),
-        will=(topics.device(provision.deployment, device, "state"), messages.presence(False), 1, True),
+        will=(topics.device(identity.deployment, device, "state"), messages.presence(False), 1, True),
         ssl=context,
         server_name=settings.get("server_name"),
     )
     protocol = settings.get("protocol") or "private-sum"
-    if protocol in QUERIES:
+    if registry.sends_kilobytes(protocol):
         _collect_often()
-    machine = load(protocol)(provision)
-    stock, shares = MaskStock(store), ShareStock(store)
-    return Board(client, store, stock, shares, machine, meter, log, settings.get("diagnostics_s") or 60, clock, health)
+    machine = registry.make(protocol, identity)
+    diagnostics_s = settings.get("diagnostics_s") or 60
+    masks, shares = MaskStock(store), ShareStock(store)
+    return Supervisor(client, store, masks, shares, machine, meter, log, diagnostics_s, clock, health)
 
 
 def _collect_often():
@@ -137,7 +138,7 @@ def _machine(name):
 
 
 def _wifi(settings, log):
-    import network  # type: ignore[import-not-found]
+    import network
 
     from agent.runtime.net.wifi import Wifi
 
@@ -171,11 +172,14 @@ def _source(kind, meter, store, clock):
     if kind == "p1":
         from agent.meters.p1_port import P1Port, open_uart
 
-        return P1Port(open_uart(meter["uart"], meter["rx"], bool(meter.get("old")), bool(meter.get("inverted"))))
+        uart = open_uart(meter["uart"], meter["rx"], bool(meter.get("old")), bool(meter.get("inverted")))
+        return P1Port(uart, ticks_ms, ticks_diff)
     if kind == "s0":
-        from agent.meters.s0_pin import ON_MS, S0Pin, open_pin
+        from agent.meters.pulse import ON_MS
+        from agent.meters.s0_pin import S0Pin, open_pin
 
-        return S0Pin(open_pin(meter["pin"]), store, meter["impulses"], on_ms=meter.get("on_ms") or ON_MS)
+        pin, on_ms = open_pin(meter["pin"]), meter.get("on_ms") or ON_MS
+        return S0Pin(pin, store, ticks_ms, ticks_diff, meter["impulses"], on_ms=on_ms)
     from agent.meters import played
 
     try:

@@ -8,28 +8,31 @@ and keeps everything.
 
 import sys
 
-# One text a package: a text of its own for every name would cost the heap three times as much.
-ONCE = (
-    "agent.runtime: start settings key_pair",
-    "agent.runtime.net: trust discovery names",
-    "agent.runtime.update: installing staging",
-    "agent.wire: dns rosters release",
-    "agent.protocols: registry",
-    "agent.protocols.base: policy roster overlay",
-    "agent.protocols.private_sum: joining keying consistency_check roster_part",
-    "agent.protocols.gossip: roster_part",
-    "agent.joye_libert: cohorts integer_shares zero_sum moduli",
-    "agent.crypto: p256",
-)
+# What is in a line is loaded and let go of together: on a board it is one module, under the name of the
+# first, and firmware/build leaves the others out of this text. One text: a text of its own for every
+# name would cost the heap three times as much.
+ONCE = """
+agent.runtime.key_pair agent.runtime.start agent.runtime.settings agent.runtime.net.trust agent.protocols.registry
+agent.runtime.net.discovery agent.runtime.net.names agent.wire.dns
+agent.runtime.update.installing agent.runtime.update.staging agent.wire.release
+agent.protocols.base.policy
+agent.protocols.base.roster agent.wire.rosters
+agent.protocols.base.overlay
+agent.protocols.private_sum.saved
+agent.protocols.private_sum.joining agent.protocols.private_sum.roster_part agent.joye_libert.moduli
+agent.protocols.gossip.roster_part
+agent.protocols.private_sum.keying agent.joye_libert.zero_sum agent.joye_libert.cohorts agent.joye_libert.integer_shares
+agent.protocols.private_sum.consistency_check
+agent.crypto.p256
+"""
 
 
 def unload():
     """Let go of the modules in ONCE that are loaded."""
     if sys.implementation.name != "micropython":
         return
-    for names in ONCE:
-        package, leaves = names.split(":")
-        for leaf in leaves.split():
-            module = sys.modules.pop(package + "." + leaf, None)
-            if module and hasattr(sys.modules[package], leaf):
-                delattr(sys.modules[package], leaf)
+    for name in ONCE.split():
+        package, leaf = name.rsplit(".", 1)
+        module = sys.modules.pop(name, None)
+        if module and hasattr(sys.modules[package], leaf):
+            delattr(sys.modules[package], leaf)

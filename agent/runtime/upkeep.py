@@ -6,6 +6,12 @@ import asyncio
 from agent.runtime.flash.store import StoreError
 from agent.wire import topics
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from agent.runtime.supervisor import Supervisor, Task
+
 RETRY_S = 5  # without a round
 NUDGE_S = 20  # tasks that wait for work are woken that often, to show that they would do it
 REPORT_S = 900  # diagnostics are sent at least that often
@@ -24,24 +30,28 @@ class Restart(Exception):
 
 
 class Upkeep:
-    """Of `board`, a Board; `diagnostics_s` is the least time between two diagnostics messages.
+    """Of `board`, a Supervisor; `diagnostics_s` is the least time between two diagnostics messages.
 
-    `quiet_s` is how many seconds ago a round was opened, or retried. Seconds are counted: a board
-    can be without a round or a link for longer than ticks go without wrapping around.
+    Seconds are counted: a board can be without a round or a link for longer than ticks go without
+    wrapping around.
     """
 
-    def __init__(self, board, diagnostics_s):
-        self.quiet_s = 0
+    def __init__(self, board: "Supervisor", diagnostics_s: int) -> None:
+        self._quiet_s = 0  # since a round was opened, or retried
         self._board = board
         self._diagnostics_s = diagnostics_s
         self._unlinked_s = 0
-        self._beside = []
+        self._beside: "list[tuple[str, int, Task]]" = []
 
-    def add(self, name, seconds, function):
-        """See Board.add."""
+    def begin_round(self) -> None:
+        """A round has been opened."""
+        self._quiet_s = 0
+
+    def add(self, name: str, seconds: int, function: "Task") -> None:
+        """See Supervisor.add."""
         self._beside.append((name, seconds, function))
 
-    def loops(self):
+    def loops(self) -> "list[Coroutine[None, None, None]]":
         """Return the coroutines to run; if there is a watchdog, all tasks are watched from now
         on."""
         board = self._board
@@ -59,24 +69,24 @@ class Upkeep:
             loops.append(board.watchdog.run())
         return loops
 
-    def alive(self, name):
+    def alive(self, name: str) -> None:
         """The task called `name` has made progress."""
         if self._board.watchdog:
             self._board.watchdog.alive(name)
 
-    def _sign_of(self, name):
+    def _sign_of(self, name: str) -> "Callable[[], None]":
         return lambda: self.alive(name)
 
-    async def _retry_loop(self):
+    async def _retry_loop(self) -> None:
         board = self._board
         seconds = 0
         while True:
             await asyncio.sleep(1)
             self.alive("retry")
-            self.quiet_s += 1
-            if board.linked and self.quiet_s >= RETRY_S:
-                self.quiet_s = 0
-                board.perform(board.machine.retry())
+            self._quiet_s += 1
+            if board.linked and self._quiet_s >= RETRY_S:
+                self._quiet_s = 0
+                board.retry()
             self._unlinked_s = 0 if board.linked else self._unlinked_s + 1
             if board.unlinked_most_s and self._unlinked_s > board.unlinked_most_s:
                 raise Restart("unlinked")
@@ -84,9 +94,9 @@ class Upkeep:
             if seconds % NUDGE_S == 0:
                 board.nudge()
 
-    async def _diagnostics_loop(self):
+    async def _diagnostics_loop(self) -> None:
         board = self._board
-        place = board.machine.provision
+        place = board.machine.identity
         topic = topics.device(place.deployment, place.device, "diag")
         sent = None
         sent_s = 0
@@ -98,7 +108,7 @@ class Upkeep:
             if due and board.linked and not board.machine.in_round():  # looking for the largest block takes a moment
                 sent = state
                 sent_s = now
-                board.enqueue(topic, board.health.report(board.machine, board.client), 0, False)
+                board.post(topic, board.health.report(board.machine, board.client), 0, False)
             try:
                 board.clock.keep()
             except StoreError:

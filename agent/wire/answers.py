@@ -8,30 +8,33 @@ from agent.wire import cbor, topics
 from agent.wire.messages import MEMBERS_MOST, check, fields, is_bytes, is_integer
 from agent.wire.queries import NUMBER_MOST, PARAMETERS_MOST, is_values
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 COMPLETE = 0
 INCOMPLETE = 1
 STATE_MOST = 4096  # bytes of an aggregate
 
 
-def query(body, tags):
+def query(body: bytes, tags: "Iterable[bytes]") -> bytes:
     """Make the message that asks: the Query's encoding, and the members' tags in roster order."""
     return cbor.encode({1: body, 2: b"".join(tags)})
 
 
-def read_aggregate(payload, size):
+def read_aggregate(payload: bytes, size: int) -> tuple[int, bytes]:
     """Return (virtual id of the leader, the group's result): `size` bytes."""
     leader, data = fields(payload, 2)
     check(is_integer(leader, 0, 0xFFFF) and is_bytes(data, size))
     return leader, data
 
 
-def outcome(roster_digest, status, sealed):
+def outcome(roster_digest: bytes, status: int, sealed: bytes | None) -> bytes:
     """Make a query's outcome: COMPLETE with the answer sealed for the coordinator's clients, else
     None in its place."""
     return cbor.encode({1: roster_digest, 2: status, 3: sealed})
 
 
-def read_outcome(payload):
+def read_outcome(payload: bytes) -> tuple[bytes, int, bytes | None]:
     """Return (roster digest, status, sealed answer or None)."""
     digest, status, sealed = fields(payload, 3)
     check(is_bytes(digest, 32) and is_integer(status, COMPLETE, INCOMPLETE))
@@ -44,7 +47,17 @@ class Answer:
     agent/protocols/gossip/functions.py reads them), `outside` were not in the range asked for. The
     rest is the query's."""
 
-    def __init__(self, number, slot, function, parameters, between, count, outside, state):
+    def __init__(
+        self,
+        number: int,
+        slot: str,
+        function: str,
+        parameters: list[int],
+        between: list[int] | None,
+        count: int,
+        outside: int,
+        state: bytes,
+    ) -> None:
         self.number = number
         self.slot = slot
         self.function = function
@@ -54,13 +67,14 @@ class Answer:
         self.outside = outside
         self.state = state
 
-    def encode(self):
+    def encode(self) -> bytes:
         """Return the payload."""
-        values = [self.number, self.slot, self.function, self.parameters, self.between]
-        return cbor.encode(dict(enumerate(values + [self.count, self.outside, self.state], 1)))
+        values: list[object] = [self.number, self.slot, self.function, self.parameters, self.between]
+        values += [self.count, self.outside, self.state]
+        return cbor.encode(dict(enumerate(values, 1)))
 
 
-def read_answer(payload):
+def read_answer(payload: bytes) -> Answer:
     """Return the Answer in `payload`."""
     number, slot, function, parameters, between, count, outside, state = fields(payload, 8)
     check(is_integer(number, 1, NUMBER_MOST) and topics.valid_name(slot) and topics.valid_name(function))

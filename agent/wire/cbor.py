@@ -3,7 +3,8 @@ reader.
 
 An object is one of
 - an integer from -2^64 to 2^64-1; True, False or None;
-- bytes (`encode` takes bytearray and memoryview as well); str of Unicode scalar values, so no lone surrogate;
+- bytes (`encode` takes bytearray and memoryview as well); str of Unicode scalar values, so no lone
+  surrogate;
 - a list (`encode` takes tuples as well); a dict whose keys are integers or str;
 - a `Tag` of COSE: 16 (Encrypt0), 17 (Mac0) or 18 (Sign1).
 Arrays, maps and tags nest at most DEPTH_LIMIT levels, and an encoding has at most SIZE_LIMIT bytes.
@@ -12,6 +13,12 @@ Each object has one encoding, and `decode` accepts no other: decode(encode(x)) =
 encode(decode(b)) == b for every b that decodes. So a signature over an encoding is a signature over
 the object.
 """
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from agent.crypto.octets import Octets
 
 SIZE_LIMIT = 65536  # bytes of one encoding
 DEPTH_LIMIT = 8  # arrays, maps and tags around one leaf
@@ -36,18 +43,18 @@ class CborError(Exception):
 class Tag:  # noqa: PLW1641 (unhashable, like a list)
     """`value` under the tag `number`, one of COSE_TAGS."""
 
-    def __init__(self, number, value):
+    def __init__(self, number: int, value: "Any") -> None:
         self.number = number
         self.value = value
 
-    def __eq__(self, other):
+    def __eq__(self, other: object) -> bool:
         return isinstance(other, Tag) and self.number == other.number and self.value == other.value
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return "Tag(%r, %r)" % (self.number, self.value)
 
 
-def encode(obj):
+def encode(obj: object) -> bytes:
     """The one encoding of `obj`, as bytes. CborError when there is none."""
     out = bytearray()
     _write(out, obj, 0)
@@ -56,7 +63,7 @@ def encode(obj):
     return bytes(out)
 
 
-def decode(data):
+def decode(data: "Octets") -> "Any":
     """The object that `data` (bytes, bytearray or a memoryview of bytes) is the encoding of;
     CborError otherwise.
 
@@ -74,7 +81,7 @@ def decode(data):
     return obj
 
 
-def _write(out, obj, depth):
+def _write(out: bytearray, obj: object, depth: int) -> None:
     """Append the encoding of `obj`, which stands inside `depth` arrays, maps and tags."""
     if obj is None:
         out.append(NULL)
@@ -107,10 +114,10 @@ def _write(out, obj, depth):
         raise CborError("unsupported")
 
 
-def _by_encoded_key(mapping):
+def _by_encoded_key(mapping: "dict[Any, Any]") -> "dict[bytes, Any]":
     """The values of a dict under their encoded keys, whose order as bytes is the order of the
     RFC."""
-    values = {}
+    values: "dict[bytes, Any]" = {}
     for key in mapping:
         raw = bytearray()
         if isinstance(key, str):
@@ -125,7 +132,7 @@ def _by_encoded_key(mapping):
     return values
 
 
-def _write_integer(out, number):
+def _write_integer(out: bytearray, number: int) -> None:
     if not -1 << 64 <= number < 1 << 64:
         raise CborError("out-of-range")
     if number < 0:
@@ -134,7 +141,7 @@ def _write_integer(out, number):
         _write_head(out, UNSIGNED, number)
 
 
-def _write_text(out, text):
+def _write_text(out: bytearray, text: str) -> None:
     try:
         raw = text.encode()
     except UnicodeError:
@@ -144,7 +151,7 @@ def _write_text(out, text):
     out.extend(raw)
 
 
-def _write_head(out, major, argument):
+def _write_head(out: bytearray, major: int, argument: int) -> None:
     """The major type and its argument in as few bytes as can be. Stops early when the encoding has
     grown too large."""
     if len(out) > SIZE_LIMIT:
@@ -159,7 +166,7 @@ def _write_head(out, major, argument):
     out.extend(argument.to_bytes(1 << power, "big"))
 
 
-def _view(data):
+def _view(data: object) -> memoryview:
     """A memoryview of single bytes over `data`."""
     if not isinstance(data, (bytes, bytearray, memoryview)):
         raise CborError("not-bytes")
@@ -181,12 +188,12 @@ class _Reader:
     """A place in the encoding. `item` calls itself once for each level: a board's stack is
     small."""
 
-    def __init__(self, view):
+    def __init__(self, view: memoryview) -> None:
         self.view = view
         self.at = 0
         self.end = len(view)
 
-    def item(self, depth):
+    def item(self, depth: int) -> "Any":
         """The object that starts here, inside `depth` arrays, maps and tags."""
         initial = self.byte()
         major = initial >> 5
@@ -211,11 +218,11 @@ class _Reader:
         if argument > (self.end - self.at) // (2 if major == MAP else 1):
             raise CborError("truncated")
         if major == ARRAY:
-            items = []
+            items: "list[Any]" = []
             for _ in range(argument):
                 items.append(self.item(depth + 1))
             return items
-        mapping = {}
+        mapping: "dict[int | str, Any]" = {}
         last = b""
         for _ in range(argument):
             start = self.at
@@ -227,12 +234,13 @@ class _Reader:
             mapping[key] = self.item(depth + 1)
         return mapping
 
-    def key(self):
+    def key(self) -> int | str:
         if self.at < self.end and self.view[self.at] >> 5 not in (UNSIGNED, NEGATIVE, TEXT):
             raise CborError("key-type")
-        return self.item(DEPTH_LIMIT)
+        key: int | str = self.item(DEPTH_LIMIT)
+        return key
 
-    def argument(self, short):
+    def argument(self, short: int) -> int:
         """The argument of a head whose first byte ends in the five bits `short`: 0 to 2^64-1."""
         if short < 24:
             return short
@@ -246,13 +254,13 @@ class _Reader:
             raise CborError("non-canonical")
         return number
 
-    def byte(self):
+    def byte(self) -> int:
         if self.at == self.end:
             raise CborError("truncated")
         self.at += 1
         return self.view[self.at - 1]
 
-    def take(self, length):
+    def take(self, length: int) -> memoryview:
         """A view of the next `length` bytes."""
         if length > self.end - self.at:
             raise CborError("truncated")
@@ -260,13 +268,13 @@ class _Reader:
         return self.view[self.at - length : self.at]
 
 
-def _simple(initial):
+def _simple(initial: int) -> bool | None:
     if initial not in SIMPLE_VALUES:
         raise CborError("indefinite" if initial == BREAK else "unsupported")
     return SIMPLE_VALUES[initial]
 
 
-def _text(raw):
+def _text(raw: memoryview) -> str:
     try:
         text = str(raw, "utf-8")
     except UnicodeError:
@@ -275,7 +283,7 @@ def _text(raw):
     return text
 
 
-def _check_utf8(text, raw):
+def _check_utf8(text: str, raw: bytes | memoryview) -> None:
     """Refuse what RFC 3629, section 4, forbids and MicroPython lets through.
 
     That is overlong forms, surrogates and code points above U+10FFFF. Both interpreters see to the

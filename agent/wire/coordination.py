@@ -7,6 +7,9 @@ A board never imports this module: it is a module of its own for the sake of the
 from agent.wire import cbor, topics
 from agent.wire.messages import EVERYONE, MEMBERS_MOST, SLOTS_MOST, MessageError, check, fields, is_bytes, is_integer
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 COMPLETE = 0
 INCOMPLETE = 1
 INVALID = 2
@@ -31,13 +34,21 @@ HEALTH = (
 RESETS = ("unknown", "power-on", "hard", "watchdog", "deep-sleep", "soft")
 
 
-def counted(epoch, round):
+def counted(epoch: int, round: int) -> bytes:
     """Make one member's 8 bytes of an opening's `counted`: the last round whose published sum has
     its reading; (0, 0) for none."""
     return epoch.to_bytes(4, "big") + round.to_bytes(4, "big")
 
 
-def opening(epoch, round, roster_digest, tags, absent, counted, time):
+def opening(
+    epoch: int,
+    round: int,
+    roster_digest: bytes,
+    tags: "Iterable[bytes]",
+    absent: int,
+    counted: "Iterable[bytes]",
+    time: int,
+) -> bytes:
     """Make the message that opens a round: `tags` are the members' 16-byte tags in roster order,
     `absent` is the bitmap of those that are known dead, `counted` the members' 8 bytes each in
     roster order, `time` in Unix seconds."""
@@ -46,45 +57,46 @@ def opening(epoch, round, roster_digest, tags, absent, counted, time):
     )
 
 
-def roll(roster_digest, present, tags):
+def roll(roster_digest: bytes, present: int, tags: "Iterable[bytes]") -> bytes:
     """Make the roll call that closes a round: `present` is the bitmap of the members whose
     contributions are in."""
     return cbor.encode({1: roster_digest, 2: present, 3: b"".join(tags)})
 
 
-def read_ready(payload):
+def read_ready(payload: bytes) -> int:
     """Return the bitmap of the members that hold the sender's key shares."""
+    held: int
     (held,) = fields(payload, 1)
     check(is_integer(held, 0, EVERYONE))
     return held
 
 
-def read_contribution(payload, size):
+def read_contribution(payload: bytes, size: int) -> tuple[bytes, int, int]:
     """Return (ciphertext, horizon, bitmap of the holders of blinding shares); `size` is 2|N|/8."""
     ciphertext, horizon, held = fields(payload, 3)
     check(is_bytes(ciphertext, size) and is_integer(horizon, 0, 0xFFFFFFFF) and is_integer(held, 0, EVERYONE))
     return ciphertext, horizon, held
 
 
-def read_answer(payload, blinding_size, recovery_size):
+def read_answer(payload: bytes, blinding_size: int, recovery_size: int) -> tuple[bytes, bytes | None]:
     """Return (summed blinding shares, recovery share or None), as bytes of the sizes given."""
     blinding, recovery = fields(payload, 2)
     check(is_bytes(blinding, blinding_size) and (recovery is None or is_bytes(recovery, recovery_size)))
     return blinding, recovery
 
 
-def receipt(contribution_digest):
+def receipt(contribution_digest: bytes) -> bytes:
     """Make the receipt of a contribution: the SHA-256 of its whole envelope."""
     return cbor.encode({1: contribution_digest})
 
 
-def result(roster_digest, status, missing, sealed_sums):
+def result(roster_digest: bytes, status: int, missing: list[str], sealed_sums: bytes | None) -> bytes:
     """Make a round's result: COMPLETE with the sums sealed for the coordinator's clients, else None
     in their place."""
     return cbor.encode({1: roster_digest, 2: status, 3: missing, 4: sealed_sums})
 
 
-def read_result(payload):
+def read_result(payload: bytes) -> tuple[bytes, int, list[str], bytes | None]:
     """Return (roster digest, status, names of the missing, sealed sums or None)."""
     digest, status, missing, sealed = fields(payload, 4)
     check(is_bytes(digest, 32) and is_integer(status, COMPLETE, INVALID))
@@ -98,20 +110,21 @@ def read_result(payload):
     return digest, status, missing, sealed
 
 
-def sums(values):
+def sums(values: list[int]) -> bytes:
     """Make the list of a round's sums, integers in slot order."""
     return cbor.encode({1: values})
 
 
-def read_sums(payload):
+def read_sums(payload: bytes) -> list[int]:
     """Return the list of sums."""
+    values: list[int]
     (values,) = fields(payload, 1)
     check(isinstance(values, list) and 1 <= len(values) <= SLOTS_MOST)
     check(all(is_integer(v, -(1 << 63), (1 << 63) - 1) for v in values))
     return values
 
 
-def read_diagnostics(payload):
+def read_diagnostics(payload: bytes) -> tuple[str, int, int, int, int, dict[str, int], dict[str, int | dict[str, int]]]:
     """Return (phase, done, total, masks, heap_free, refused, health); `health` is a dictionary of
     those of HEALTH that are known."""
     try:
@@ -130,7 +143,7 @@ def read_diagnostics(payload):
     return phase, done, total, masks, heap_free, refused, health
 
 
-def _are_counts(counts):
+def _are_counts(counts: object) -> bool:
     return (
         isinstance(counts, dict)
         and len(counts) <= 24
@@ -138,8 +151,9 @@ def _are_counts(counts):
     )
 
 
-def read_presence(payload):
+def read_presence(payload: bytes) -> bool:
     """Return whether the sender is online."""
+    online: bool
     (online,) = fields(payload, 1)
     check(isinstance(online, bool))
     return online

@@ -9,13 +9,16 @@ other bytes their labels contain.
 SIZE_LIMIT = 1500  # bytes of one message
 RECORDS_MOST = 32  # in one message
 NAME_MOST = 255  # bytes (RFC 1035, section 2.3.4)
-STEPS_MOST = 24  # labels and pointers of one name; ours have four labels, and reading a thousand would hold a board up
+# Labels and pointers of one name; ours have four labels, and reading a thousand would hold a board
+# up.
+STEPS_MOST = 24
 HEADER = 12  # bytes
 
 SERVICE = b"\x04_hum\x04_tcp\x05local\x00"
 A, PTR, TXT, SRV = 1, 12, 16, 33  # types of records (RFC 1035, section 3.2.2; RFC 2782)
 IN = 1  # the class of all of them
-TOP_BIT = 0x8000  # in a class: unicast answers are welcome (RFC 6762, section 5.4), or others are outdated (10.2)
+# In a class: unicast answers are welcome (RFC 6762, section 5.4), or others are outdated (10.2).
+TOP_BIT = 0x8000
 ANSWER = 0x8000  # in the flags of the header
 OPCODE_RCODE = 0x780F
 
@@ -30,13 +33,13 @@ class DnsError(Exception):
     """
 
 
-def query(identifier):
+def query(identifier: bytes) -> bytes:
     """The question which instances of _hum._tcp.local there are, in bytes. `identifier` is two
     bytes; the answer repeats it."""
     return identifier + b"\0\0\0\1\0\0\0\0\0\0" + SERVICE + _be16(PTR) + _be16(IN | TOP_BIT)
 
 
-def services(message, identifier):
+def services(message: bytes, identifier: bytes) -> list[tuple[int, int, list[str], bytes | None]]:
     """Return what `message` (bytes), an answer to query(identifier), offers: a list of (priority,
     port, hosts, deployment).
 
@@ -46,10 +49,15 @@ def services(message, identifier):
     instance without its place, its text or an address in the same message is left out; RFC 6763,
     section 12.1, wants them there. Raises DnsError.
     """
-    instances, places, texts, hosts = [], {}, {}, {}  # type: ignore[var-annotated]
+    instances: list[bytes] = []
+    places: dict[bytes, tuple[int, int, bytes]] = {}
+    texts: dict[bytes, bytes | None] = {}
+    hosts: dict[bytes, list[str]] = {}
     for kind, name, at, end in _records(message, identifier):
         if message[at - 6 : at - 2] == b"\0\0\0\0":
-            continue  # no time to live: a farewell here (RFC 6762, section 10.1), and usual from a name server
+            # No time to live: a farewell here (RFC 6762, section 10.1), and usual from a name
+            # server.
+            continue
         if kind == PTR and name == SERVICE:
             instances.append(_whole_name(message, at, end))
         elif kind == SRV and name.endswith(SERVICE):
@@ -69,7 +77,7 @@ def services(message, identifier):
     return [(priority, port, addresses, text) for priority, _, port, addresses, text in found]
 
 
-def lookup(identifier, name):
+def lookup(identifier: bytes, name: str) -> bytes:
     """The question to a name server for the IPv4 addresses of the host `name`. Raises
     DnsError("label") for what is no name."""
     labels = [label.encode() for label in name.rstrip(".").split(".")]
@@ -79,7 +87,7 @@ def lookup(identifier, name):
     return identifier + b"\1\0\0\1\0\0\0\0\0\0" + packed + _be16(A) + _be16(IN)  # 1: recursion desired
 
 
-def addresses(message, identifier):
+def addresses(message: bytes, identifier: bytes) -> list[str]:
     """Return the IPv4 addresses "a.b.c.d" in an answer to lookup(), at most 32. Raises DnsError."""
     found = [message[at:end] for kind, _, at, end in _records(message, identifier) if kind == A]
     if any(len(octets) != 4 for octets in found):
@@ -87,7 +95,7 @@ def addresses(message, identifier):
     return ["%d.%d.%d.%d" % tuple(octets) for octets in found]
 
 
-def _records(message, identifier):
+def _records(message: bytes, identifier: bytes) -> list[tuple[int, bytes, int, int]]:
     """Return [(type, name, where its data begin, where they end)] of all records of the class
     IN."""
     if len(message) > SIZE_LIMIT:
@@ -116,7 +124,7 @@ def _records(message, identifier):
     return records
 
 
-def _name(message, at):
+def _name(message: bytes, at: int) -> tuple[bytes, int]:
     """Return (the name that begins at `at`, where the message goes on behind it).
 
     A pointer must lead to before everything of this name that was read so far, so that no chain of
@@ -147,7 +155,7 @@ def _name(message, at):
     raise DnsError("name-too-long")
 
 
-def _whole_name(message, at, end):
+def _whole_name(message: bytes, at: int, end: int) -> bytes:
     """Return the name that fills the data of a record."""
     name, behind = _name(message, at)
     if behind != end:
@@ -155,7 +163,7 @@ def _whole_name(message, at, end):
     return name
 
 
-def _place(message, at, end):
+def _place(message: bytes, at: int, end: int) -> tuple[int, int, bytes]:
     """Return (priority, port, name of the host) of an SRV record; its weight is for those who
     spread a load."""
     if end - at < 7 or _u16(message, at + 4) == 0:
@@ -163,7 +171,7 @@ def _place(message, at, end):
     return _u16(message, at), _u16(message, at + 4), _whole_name(message, at + 6, end)
 
 
-def _deployment(message, at, end):
+def _deployment(message: bytes, at: int, end: int) -> bytes | None:
     """Return the value of the first "d=" among the strings of a TXT record (RFC 6763, section 6.4),
     or None."""
     value = None
@@ -177,15 +185,15 @@ def _deployment(message, at, end):
     return value
 
 
-def _skip(message, at, count):
+def _skip(message: bytes, at: int, count: int) -> int:
     if at + count > len(message):
         raise DnsError("truncated")
     return at + count
 
 
-def _u16(message, at):
+def _u16(message: bytes, at: int) -> int:
     return message[at] << 8 | message[at + 1]
 
 
-def _be16(number):
+def _be16(number: int) -> bytes:
     return number.to_bytes(2, "big")

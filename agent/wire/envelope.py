@@ -14,6 +14,11 @@ from agent.crypto.errors import CryptoError
 from agent.crypto.hmac import hmac_sha256
 from agent.wire import cbor
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from agent.crypto.octets import Octets
 ES256 = -7
 AES_CCM_16_128_128 = 30
 _ALGORITHM = 1
@@ -33,26 +38,28 @@ class Context:
     """What a message is bound to: names as text; epoch and round as integers from 0 to 2^32 - 1 (0
     where there is none)."""
 
-    def __init__(self, deployment, kind, group, epoch, round, sender, receiver):
+    def __init__(
+        self, deployment: str, kind: str, group: str, epoch: int, round: int, sender: str, receiver: str
+    ) -> None:
         self.epoch = epoch
         self.round = round
         self._fields = ["hum/v1", deployment, kind, group, epoch, round, sender, receiver]
 
-    def external_aad(self):
+    def external_aad(self) -> bytes:
         """Return the deterministic CBOR of the context."""
         return cbor.encode(self._fields)
 
 
-def _protected(algorithm, context):
+def _protected(algorithm: int, context: Context) -> bytes:
     return cbor.encode({_ALGORITHM: algorithm, _BINDING: [context.epoch, context.round]})
 
 
-def to_be_signed(context, payload):
+def to_be_signed(context: Context, payload: bytes) -> bytes:
     """Return the Sig_structure (RFC 9052 section 4.4) of a payload."""
     return cbor.encode(["Signature1", _protected(ES256, context), context.external_aad(), payload])
 
 
-def sign(private, context, payload):
+def sign(private: bytes, context: Context, payload: bytes) -> bytes:
     """Return a COSE_Sign1 around `payload` (bytes)."""
     from agent.crypto import p256
 
@@ -60,7 +67,7 @@ def sign(private, context, payload):
     return cbor.encode(cbor.Tag(_SIGN1, [_protected(ES256, context), {}, payload, signature]))
 
 
-def seal(key, nonce, context, payload):
+def seal(key: bytes, nonce: bytes, context: Context, payload: bytes) -> bytes:
     """Return a COSE_Encrypt0 of `payload` (bytes) under a 16-byte key. The caller never uses a
     nonce for two payloads."""
     protected = _protected(AES_CCM_16_128_128, context)
@@ -68,7 +75,7 @@ def seal(key, nonce, context, payload):
     return cbor.encode(cbor.Tag(_ENCRYPT0, [protected, {_IV: nonce}, aes_ccm.seal(key, nonce, payload, aad)]))
 
 
-def opening_tag(key, context, roster_digest, absent, counted, time):
+def opening_tag(key: bytes, context: Context, roster_digest: bytes, absent: int, counted: bytes, time: int) -> bytes:
     """Return the 16-byte tag by which one member knows that the coordinator opens a round
     (HMAC-SHA-256, RFC 2104).
 
@@ -79,7 +86,7 @@ def opening_tag(key, context, roster_digest, absent, counted, time):
     return hmac_sha256(key, cbor.encode(["Opening", context.external_aad(), roster_digest, absent, counted, time]))[:16]
 
 
-def roll_tag(key, context, roster_digest, present):
+def roll_tag(key: bytes, context: Context, roster_digest: bytes, present: int) -> bytes:
     """Return the 16-byte tag by which one member knows that a roll call is the coordinator's,
     before its signature is checked."""
     return hmac_sha256(key, cbor.encode(["Roll", context.external_aad(), roster_digest, present]))[:16]
@@ -87,9 +94,18 @@ def roll_tag(key, context, roster_digest, present):
 
 class Envelope:
     """A parsed envelope that is not yet authenticated: `signed` tells which kind, `epoch` and
-    `round` what it claims."""
+    `round` what it claims, `nonce` is that of a COSE_Encrypt0, 13 bytes, and None of a
+    COSE_Sign1."""
 
-    def __init__(self, data):
+    signed: bool
+    epoch: int
+    round: int
+    nonce: bytes | None
+    _header: bytes
+    _body: bytes
+    _signature: bytes
+
+    def __init__(self, data: "Octets") -> None:
         """Parse `data`. Raises EnvelopeError("malformed") unless it is just what sign() or seal()
         can make."""
         try:
@@ -97,7 +113,7 @@ class Envelope:
         except (cbor.CborError, KeyError, TypeError, ValueError):
             raise EnvelopeError("malformed")
 
-    def _parse(self, tag):
+    def _parse(self, tag: object) -> None:
         if not isinstance(tag, cbor.Tag) or tag.number not in (_SIGN1, _ENCRYPT0) or not isinstance(tag.value, list):
             raise ValueError
         self.signed = tag.number == _SIGN1
@@ -126,14 +142,14 @@ class Envelope:
         if not self.signed and not (isinstance(self.nonce, bytes) and len(self.nonce) == 13):
             raise ValueError
 
-    def unverified(self):
+    def unverified(self) -> bytes:
         """Return the payload of a COSE_Sign1 whose signature nobody has checked, for what carries a
         tag as well."""
         if not self.signed:
             raise EnvelopeError("malformed")
         return self._body
 
-    def verify(self, public, context):
+    def verify(self, public: bytes, context: Context) -> bytes:
         """Return the payload of a COSE_Sign1 by `public` in `context`. Raises
         EnvelopeError("bad-signature")."""
         steps = self.verify_steps(public, context)
@@ -141,12 +157,14 @@ class Envelope:
             try:
                 next(steps)
             except StopIteration as done:
-                return done.value
+                payload: bytes = done.value
+                return payload
 
-    def verify_steps(self, public, context):
+    def verify_steps(self, public: bytes, context: Context) -> "Generator[None, None, bytes]":
         """Do what `verify` does in short slices: a generator that yields None and returns the
         payload."""
-        from agent.crypto import p256  # a board has it in memory only while it checks a signature, or joins
+        # A board has it in memory only while it checks a signature, or joins.
+        from agent.crypto import p256
 
         good = False
         # to_be_signed() makes the header from the context: the one that came with the message must
@@ -157,18 +175,19 @@ class Envelope:
             raise EnvelopeError("bad-signature")
         return self._body
 
-    def open(self, key, context):
+    def open(self, key: bytes, context: Context) -> bytes:
         """Return the payload of a COSE_Encrypt0 under `key` in `context`. Raises
         EnvelopeError("bad-tag")."""
         if self.signed:
             raise EnvelopeError("bad-tag")
+        assert self.nonce is not None  # _parse has seen to it
         aad = cbor.encode(["Encrypt0", self._header, context.external_aad()])
         try:
             return aes_ccm.open(key, self.nonce, self._body, aad)
         except CryptoError:
             raise EnvelopeError("bad-tag")
 
-    def digest(self, context):
+    def digest(self, context: Context) -> bytes:
         """Return the SHA-256 of what a COSE_Sign1 signs: the payload with all that it is bound
         to."""
         return sha256(to_be_signed(context, self._body)).digest()

@@ -7,24 +7,32 @@ unless every field is there, of its type and in its range, and no other field is
 
 from agent.wire import cbor, topics
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    Slot = tuple[str, int, int]  # name, low, high
 MEMBERS_LEAST = 2
 MEMBERS_MOST = 64
 SLOTS_MOST = 48
-EVERYONE = (1 << MEMBERS_MOST) - 1  # the greatest bitmap: bit i stands for the member i of the roster
+# The greatest bitmap: bit i stands for the member i of the roster.
+EVERYONE = (1 << MEMBERS_MOST) - 1
 
 
 class MessageError(Exception):
     """A payload was refused. args[0] is the named reason "malformed"."""
 
 
-def check(condition):
+def check(condition: object) -> None:
     """Raise MessageError("malformed") unless `condition` holds."""
     if not condition:
         raise MessageError("malformed")
 
 
-def fields(payload, count):
-    """Return the values of a CBOR map whose keys are just 1 to `count`, in that order."""
+def fields(payload: bytes, count: int) -> "list[Any]":
+    """Return the values of a CBOR map whose keys are just 1 to `count`, in that order: each is any
+    object of cbor.py, until its reader has checked it."""
     try:
         found = cbor.decode(payload)
     except cbor.CborError:
@@ -33,17 +41,17 @@ def fields(payload, count):
     return [found[key] for key in range(1, count + 1)]
 
 
-def is_integer(value, low, high):
+def is_integer(value: object, low: int, high: int) -> bool:
     """Tell whether `value` is an integer, and no boolean, from `low` to `high`."""
     return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
 
 
-def is_bytes(value, size):
+def is_bytes(value: object, size: int) -> bool:
     """Tell whether `value` is a byte string of `size` bytes."""
     return isinstance(value, bytes) and len(value) == size
 
 
-def is_slot(slot):
+def is_slot(slot: object) -> bool:
     """Tell whether `slot` is [name, low, high], as it stands in a roster or a policy."""
     if not isinstance(slot, list) or len(slot) != 3 or not topics.valid_name(slot[0]):
         return False
@@ -51,11 +59,11 @@ def is_slot(slot):
     return is_integer(low, -(1 << 48), 1 << 48) and is_integer(high, -(1 << 48), 1 << 48) and low <= high
 
 
-def _is_tags(tags):
+def _is_tags(tags: object) -> bool:
     return isinstance(tags, bytes) and len(tags) % 16 == 0 and len(tags) <= 16 * MEMBERS_MOST
 
 
-def read_opening(payload):
+def read_opening(payload: bytes) -> tuple[int, int, bytes, bytes, int, bytes, int]:
     """Return (epoch, round, roster digest, tags one after the other, bitmap of the members that are
     known dead, 8 bytes a member one after the other, time): the last epoch and round whose
     published sum has the member's reading, or zeros; Unix seconds.
@@ -69,78 +77,88 @@ def read_opening(payload):
     return epoch, round, digest, tags, absent, counted, time
 
 
-def read_roll(payload):
+def read_roll(payload: bytes) -> tuple[bytes, int, bytes]:
     """Return (roster digest, bitmap of the members present, tags one after the other)."""
     digest, present, tags = fields(payload, 3)
     check(is_bytes(digest, 32) and is_integer(present, 0, EVERYONE) and _is_tags(tags))
     return digest, present, tags
 
 
-def contribution(ciphertext, horizon, held):
+def contribution(ciphertext: bytes, horizon: int, held: int) -> bytes:
     """Make a board's contribution: the ciphertext (2|N|/8 bytes), the last round that the board can
     take part in, and the bitmap of the members that hold its blinding shares of this round."""
     return cbor.encode({1: ciphertext, 2: horizon, 3: held})
 
 
-def ready(held):
+def ready(held: int) -> bytes:
     """Make the message that says from which members on a board can be recovered: the bitmap of
     those that hold its key shares."""
     return cbor.encode({1: held})
 
 
-def answer(blinding, recovery):
+def answer(blinding: bytes, recovery: bytes | None) -> bytes:
     """Make the answer to a roll call: the summed blinding shares (bytes), and the recovery share
     (2|N|/8 bytes) or None."""
     return cbor.encode({1: blinding, 2: recovery})
 
 
-def share(data):
+def share(data: bytes) -> bytes:
     """Make the message from member to member that carries a key share, or the blinding shares of a
     batch (bytes)."""
     return cbor.encode({1: data})
 
 
-def read_share(payload, size):
+def read_share(payload: bytes, size: int) -> bytes:
     """Return the `size` bytes of a share()."""
+    data: bytes
     (data,) = fields(payload, 1)
     check(is_bytes(data, size))
     return data
 
 
-def read_receipt(payload):
+def read_receipt(payload: bytes) -> bytes:
     """Return the contribution's digest."""
+    digest: bytes
     (digest,) = fields(payload, 1)
     check(is_bytes(digest, 32))
     return digest
 
 
-def nothing():
+def nothing() -> bytes:
     """Make the payload of a message that says all in its binding."""
     return cbor.encode({})
 
 
-def read_nothing(payload):
+def read_nothing(payload: bytes) -> None:
     """Check that `payload` is that of nothing()."""
     fields(payload, 0)
 
 
-def diagnostics(phase, done, total, masks, heap_free, refused, health=()):
+def diagnostics(
+    phase: str,
+    done: int,
+    total: int,
+    masks: int,
+    heap_free: int,
+    refused: dict[str, int],
+    health: "Sequence[int | dict[str, int] | None]" = (),
+) -> bytes:
     """Make a board's diagnostics: no readings. `refused` maps a named reason to a count; only the
     first 24 are sent.
 
     `health` are the values of coordination.HEALTH in order, None for what the board does not know.
     """
-    found = {1: phase, 2: done, 3: total, 4: masks, 5: heap_free, 6: _counts(refused)}
+    found: dict[int, object] = {1: phase, 2: done, 3: total, 4: masks, 5: heap_free, 6: _counts(refused)}
     for key, value in enumerate(health, 7):
         if value is not None:
             found[key] = _counts(value) if isinstance(value, dict) else value
     return cbor.encode(found)
 
 
-def _counts(counts):
+def _counts(counts: dict[str, int]) -> dict[str, int]:
     return {name: counts[name] for name in sorted(counts)[:24]}
 
 
-def presence(online):
+def presence(online: bool) -> bytes:
     """Make a birth or last-will message."""
     return cbor.encode({1: bool(online)})

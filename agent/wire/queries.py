@@ -5,6 +5,9 @@ from agent.crypto.hmac import hmac_sha256
 from agent.wire import cbor, topics
 from agent.wire.messages import EVERYONE, MEMBERS_MOST, check, fields, is_bytes, is_integer
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from agent.wire.envelope import Context
 QUERY_MOST = 4096  # bytes
 PERIOD_LEAST = 50  # ms
 PERIOD_MOST = 60000
@@ -23,19 +26,19 @@ class Query:
 
     def __init__(
         self,
-        epoch,
-        number,
-        digest,
-        slot,
-        function,
-        parameters,
-        between,
-        absent,
-        period,
-        time,
-        epsilon=0,
-        record_epsilon=0,
-    ):
+        epoch: int,
+        number: int,
+        digest: bytes,
+        slot: str,
+        function: str,
+        parameters: list[int],
+        between: list[int] | None,
+        absent: int,
+        period: int,
+        time: int,
+        epsilon: int = 0,
+        record_epsilon: int = 0,
+    ) -> None:
         self.epoch = epoch
         self.number = number
         self.digest = digest
@@ -49,14 +52,14 @@ class Query:
         self.epsilon = epsilon
         self.record_epsilon = record_epsilon
 
-    def encode(self):
+    def encode(self) -> bytes:
         """Return the body, which the members' tags are over."""
-        values = [self.epoch, self.number, self.digest, self.slot, self.function, self.parameters, self.between]
-        values += [self.absent, self.period, self.time, self.epsilon, self.record_epsilon]
+        values: list[object] = [self.epoch, self.number, self.digest, self.slot, self.function, self.parameters]
+        values += [self.between, self.absent, self.period, self.time, self.epsilon, self.record_epsilon]
         return cbor.encode(dict(enumerate(values, 1)))
 
 
-def read_query(payload):
+def read_query(payload: bytes) -> tuple[Query, bytes, bytes]:
     """Return (Query, its body, the members' 16-byte tags one after the other). Not authentic before
     a tag is checked."""
     body, tags = fields(payload, 2)
@@ -74,18 +77,18 @@ def read_query(payload):
     return Query(*found), body, tags
 
 
-def is_values(values):
+def is_values(values: object) -> bool:
     """Tell whether `values` is a list of integers that a slot could have."""
     return isinstance(values, list) and all(is_integer(value, -_VALUE, _VALUE) for value in values)
 
 
-def query_tag(key, context, body):
+def query_tag(key: bytes, context: "Context", body: bytes) -> bytes:
     """Return the 16-byte tag by which one member knows that the coordinator asks (HMAC-SHA-256): as
     an opening_tag."""
     return hmac_sha256(key, cbor.encode(["Query", context.external_aad(), body]))[:16]
 
 
-def aggregate(leader, data):
+def aggregate(leader: int, data: bytes) -> bytes:
     """Make what a group's leader sends to the coordinator: its virtual id, and the group's result
     (bytes)."""
     return cbor.encode({1: leader, 2: data})

@@ -19,6 +19,12 @@ from agent.wire import cbor
 from agent.wire.envelope import Context, Envelope, EnvelopeError, to_be_signed
 from agent.wire.messages import check, fields, is_bytes, is_integer
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable, Iterator, Sequence
+    from typing import BinaryIO
+
+    Entry = tuple[str, int, bytes]  # path, size, SHA-256
 VERSION_MOST = 0xFFFFFFFF
 FILES_MOST = 128
 FILE_MOST = 32768  # bytes
@@ -31,12 +37,12 @@ _PATH = "abcdefghijklmnopqrstuvwxyz0123456789_./"
 _PART = 256  # bytes hashed in a slice
 
 
-def context(deployment, board, version):
+def context(deployment: str, board: str, version: int) -> Context:
     """Return what a manifest is bound to; `board` is a name such as "pico-w"."""
     return Context(deployment, "release", "", 0, version, "authority", board)
 
 
-def valid_path(path):
+def valid_path(path: object) -> bool:
     """Tell whether `path` may stand in a manifest: under agent/, of a-z 0-9 _ . and /, no part
     empty or beginning with a dot."""
     if not isinstance(path, str) or len(path) > PATH_MOST or not path.startswith("agent/"):
@@ -44,13 +50,13 @@ def valid_path(path):
     return all(c in _PATH for c in path) and all(part and part[0] != "." for part in path.split("/"))
 
 
-def folders(path):
+def folders(path: str) -> list[str]:
     """Return the folders that `path` is in, the outermost first."""
     parts = path.split("/")
     return ["/".join(parts[:count]) for count in range(1, len(parts))]
 
 
-def pieces(size):
+def pieces(size: int) -> int:
     """Return how many chunks a file of `size` bytes has."""
     return (size + CHUNK - 1) // CHUNK
 
@@ -58,12 +64,12 @@ def pieces(size):
 # -- the notice
 
 
-def notice(version, signed):
+def notice(version: int, signed: bytes) -> bytes:
     """Return the notice of a signed manifest."""
     return cbor.encode({1: version, 2: len(signed), 3: sha256(signed).digest()})
 
 
-def read_notice(payload):
+def read_notice(payload: bytes) -> tuple[int, int, bytes]:
     """Return (version, size, SHA-256) of the manifest that a notice speaks of: nobody has signed
     that. Raises MessageError."""
     version, size, digest = fields(payload, 3)
@@ -74,7 +80,7 @@ def read_notice(payload):
 # -- the manifest, whole
 
 
-def encode(version, files):
+def encode(version: int, files: "Iterable[Sequence[str | int | bytes]]") -> bytes:
     """Return the payload; `files` is a list of (path, size in bytes, SHA-256) in growing order of
     path. Raises MessageError."""
     try:
@@ -85,18 +91,18 @@ def encode(version, files):
     return payload
 
 
-def read(payload):
-    """Return (version, list of [path, size, SHA-256]). Raises MessageError."""
+def read(payload: bytes) -> "tuple[int, list[Entry]]":
+    """Return (version, list of (path, size, SHA-256)). Raises MessageError."""
     file = BytesIO(payload)
     version = _read_version(file)
-    files = [list(entry) for entry in entries(file)]
+    files = list(entries(file))
     check(not file.read(1))
     return version, files
 
 
-def verify(signed, authority, deployment, board):
-    """Return (version, files) of a manifest by `authority`, a 65-byte key, for this board. Raises
-    EnvelopeError or MessageError."""
+def verify(signed: bytes, authority: bytes, deployment: str, board: str) -> "tuple[int, list[Entry]]":
+    """Return (version, files), as `read`, of a manifest by `authority`, a 65-byte key, for this
+    board. Raises EnvelopeError or MessageError."""
     if len(signed) > MANIFEST_MOST:
         raise EnvelopeError("malformed")
     envelope = Envelope(signed)
@@ -108,7 +114,9 @@ def verify(signed, authority, deployment, board):
 # -- the manifest in a file
 
 
-def check_steps(file, size, authority, deployment, board, version):
+def check_steps(
+    file: "BinaryIO", size: int, authority: bytes, deployment: str, board: str, version: int
+) -> "Generator[None, None, int]":
     """Do what `verify` does with a manifest of `size` bytes, which is all of `file`, in short
     slices: a generator that yields None.
 
@@ -152,7 +160,7 @@ def check_steps(file, size, authority, deployment, board, version):
     return place
 
 
-def _read_version(file):
+def _read_version(file: "BinaryIO") -> int:
     """Read the payload up to the list of files."""
     check(file.read(2) == b"\xa2\x01")
     version = _head(file, 0x00)
@@ -160,13 +168,13 @@ def _read_version(file):
     return version
 
 
-def entries(file):
+def entries(file: "BinaryIO") -> "Iterator[Entry]":
     """Yield (path, size, SHA-256) of each file from the list that begins where `file` stands.
     Raises MessageError."""
     count = _head(file, 0x80)
     check(1 <= count <= FILES_MOST)
     previous = ""
-    before = []  # type: ignore[var-annotated]  # the paths that the last one begins with: none of them may be its folder
+    before: list[str] = []  # the paths that the last one begins with: none may be its folder
     total = 0
     for _ in range(count):
         check(file.read(1) == b"\x83")
@@ -192,7 +200,7 @@ def entries(file):
         yield path, size, digest
 
 
-def _head(file, major):
+def _head(file: "BinaryIO", major: int) -> int:
     """Read the head of a CBOR item of the major type `major` (its bits in place), in its shortest
     form, and return its argument."""
     first = file.read(1)

@@ -7,6 +7,10 @@ from agent.wire.messages import MEMBERS_LEAST, MEMBERS_MOST, SLOTS_MOST, Message
 COMMON = 5  # fields that every protocol's roster has
 PART_MOST = 8  # further fields, of one protocol
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from agent.wire.messages import Slot
+
 
 class Roster:
     """Who is a member, with which key, under which parameters.
@@ -21,10 +25,10 @@ class Roster:
         self,
         protocol: str,
         parameters: str,
-        slots: "list[tuple[str, int, int]]",
+        slots: "list[Slot]",
         coordinator: bytes,
-        members: "list[tuple[str, bytes]]",
-        part: "dict[int, object]",
+        members: list[tuple[str, bytes]],
+        part: dict[int, object],
     ) -> None:
         self.protocol = protocol
         self.parameters = parameters
@@ -33,7 +37,7 @@ class Roster:
         self.members = members
         self.part = part
 
-    def names(self) -> "list[str]":
+    def names(self) -> list[str]:
         """Return the members' names in roster order."""
         return [name for name, _ in self.members]
 

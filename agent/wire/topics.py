@@ -9,53 +9,53 @@ CLIENT = "client"
 _NAME = "abcdefghijklmnopqrstuvwxyz0123456789-"
 
 
-def valid_name(name):
+def valid_name(name: object) -> bool:
     """Tell whether `name` may stand in a topic as a deployment, group or device."""
     return isinstance(name, str) and 1 <= len(name) <= 32 and all(c in _NAME for c in name)
 
 
-def valid_device(name):
+def valid_device(name: object) -> bool:
     """Tell whether `name` may be a device's."""
     return valid_name(name) and name not in (COORDINATOR, CLIENT)
 
 
-def coordinator_state(deployment):
+def coordinator_state(deployment: str) -> str:
     """Retained birth and last will of the coordinator."""
     return "hum/v1/%s/coord/state" % deployment
 
 
-def device(deployment, name, kind):
+def device(deployment: str, name: str, kind: str) -> str:
     """A device's own topic; kind is "state" or "diag"."""
     return "hum/v1/%s/dev/%s/%s" % (deployment, name, kind)
 
 
-def group(deployment, name, kind):
+def group(deployment: str, name: str, kind: str) -> str:
     """Coordinator to all of a group; kind is "roster", "round", "roll", "query" or "result"."""
     return "hum/v1/%s/g/%s/%s" % (deployment, name, kind)
 
 
-def up(deployment, group_name, sender, kind):
+def up(deployment: str, group_name: str, sender: str, kind: str) -> str:
     """Board to coordinator; kind is "ready", "contribution", "answer", "blind" or "aggregate"."""
     return "hum/v1/%s/g/%s/up/%s/%s" % (deployment, group_name, sender, kind)
 
 
-def mail(deployment, group_name, receiver, sender):
+def mail(deployment: str, group_name: str, receiver: str, sender: str) -> str:
     """A receiver's mailbox, as written by one sender."""
     return "hum/v1/%s/g/%s/mail/%s/%s" % (deployment, group_name, receiver, sender)
 
 
-def release(deployment, board):
+def release(deployment: str, board: str) -> str:
     """The signed manifest of the newest version for a kind of board, retained; `board` is a name
     such as "pico-w"."""
     return "hum/v1/%s/release/%s" % (deployment, board)
 
 
-def chunk(deployment, digest, number):
+def chunk(deployment: str, digest: bytes, number: int) -> str:
     """The piece `number` of the file whose SHA-256 is `digest`, retained."""
     return "hum/v1/%s/chunk/%s/%d" % (deployment, digest[:16].hex(), number)
 
 
-def split(topic):
+def split(topic: str) -> list[str] | None:
     """Return the levels below "hum/v1" as a list, deployment first, or None where `topic` is not of
     this tree."""
     levels = topic.split("/")

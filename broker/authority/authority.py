@@ -13,6 +13,7 @@ from agent.crypto import p256
 from agent.crypto.errors import CryptoError
 from agent.protocols import UnknownProtocol
 from agent.protocols.base import policy as policies
+from agent.protocols.base.identity import Policy
 from agent.protocols.base.roster import ROSTER_MOST
 from agent.wire import cbor, envelope, messages, rosters, topics
 from agent.wire import release as releases
@@ -125,7 +126,7 @@ class Authority:
             groups.setdefault(group, {"epoch": 0, "members": {}})["members"][device] = key
             self._keep()
 
-    def sign_policy(self, group: str, device: str, policy: policies.Policy) -> tuple[int, bytes]:
+    def sign_policy(self, group: str, device: str, policy: Policy) -> tuple[int, bytes]:
         """Sign the device's next policy and return (serial number, signed policy). Raises
         AuthorityError."""
         with self._alone():
@@ -133,7 +134,7 @@ class Authority:
         context = policies.context(self.deployment, group, device, serial)
         return serial, envelope.sign(self._private, context, payload)
 
-    def _spend_serial(self, group: str, device: str, policy: policies.Policy) -> tuple[int, bytes]:
+    def _spend_serial(self, group: str, device: str, policy: Policy) -> tuple[int, bytes]:
         entry = self._state["groups"].get(group)
         if not entry or device not in entry["members"]:
             raise AuthorityError(f"{device} is not enrolled in {group}")

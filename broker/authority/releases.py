@@ -97,7 +97,7 @@ def _verified(signed: bytes, authority: bytes, deployment: str, board: str) -> R
         version, files = release.verify(signed, authority, deployment, board)
     except (EnvelopeError, MessageError):
         return None
-    return Release(board, version, signed, [(path, size, digest) for path, size, digest in files])
+    return Release(board, version, signed, files)
 
 
 @asynccontextmanager

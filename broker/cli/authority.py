@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from agent.protocols.base.identity import EPSILON_PERIOD
-from agent.protocols.base.policy import CLOSE_WINDOW, EPSILON_PERIOD_MOST, EPSILON_TOTAL_MOST, Policy
+from agent.protocols.base.identity import CLOSE_WINDOW, EPSILON_PERIOD, Policy
+from agent.protocols.base.policy import EPSILON_PERIOD_MOST, EPSILON_TOTAL_MOST
 from agent.runtime.update.versions import MANIFEST
 from broker.authority import releases
 from broker.authority.authority import Authority, AuthorityError

@@ -7,6 +7,7 @@ import sqlite3
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import aiomqtt
 from sqlalchemy.exc import SQLAlchemyError
@@ -223,10 +224,11 @@ class Service:
         except messages.MessageError as error:
             self._refused[error.args[0]] += 1
             return
-        report = {"phase": phase, "done": done, "total": total, "masks": masks, "heap_free": heap_free}
-        if "reset" in health:
-            health["reset"] = coordination.RESETS[health["reset"]]
-        self._health[device] = (time.time(), report | health | {"refused": refused})
+        report: dict[str, Any] = {"phase": phase, "done": done, "total": total, "masks": masks, "heap_free": heap_free}
+        report |= health
+        if "reset" in report:
+            report["reset"] = coordination.RESETS[report["reset"]]
+        self._health[device] = (time.time(), report | {"refused": refused})
 
     def _note_health(self) -> None:
         if self._health and time.monotonic() >= self._health_due:

@@ -25,7 +25,7 @@ from broker.coordinator.actions import Publish
 from broker.coordinator.protocols.private_sum.machine import PrivateSum
 from broker.coordinator.protocols.private_sum.records import CloseRound, Saved
 from broker.coordinator.schedule import Schedule
-from firmware.compiled import tool
+from firmware.build.compile import tool
 from host_sim.bench.group import Group
 from host_sim.bench.peers import BATCHES, PAUSE_S, BoardLost, BoardProcess, make_peers, report
 from host_sim.virtual.at_once import at_once
@@ -97,6 +97,7 @@ class Bytes:
             return "ready"
         if kind == "mail" and levels[-1] != topics.COORDINATOR:
             envelope = Envelope(payload)
+            assert envelope.nonce is not None  # mail is encrypted
             about_blinding = BLINDING in (envelope.nonce[0], envelope.nonce[8])
             return f"batch {envelope.round // self._round_batch}" if about_blinding else "setup"
         return f"round {Envelope(payload).round if payload and kind != 'round' else round_number}"

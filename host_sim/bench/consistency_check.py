@@ -73,7 +73,8 @@ def _size_in_round(sender: str, topic: str, payload: bytes) -> int:
     levels = topic.split("/")
     if sender == topics.COORDINATOR or levels[3] != "g":
         return 0
-    letter = "mail" in levels and Envelope(payload).nonce[0] in (VOUCH, SPLIT)
+    nonce = Envelope(payload).nonce if "mail" in levels else None
+    letter = nonce is not None and nonce[0] in (VOUCH, SPLIT)
     return len(topic) + len(payload) + PACKET if letter or levels[-1] in ("contribution", "answer") else 0
 
 

@@ -29,8 +29,8 @@ from rich.console import Console
 from rich.table import Table
 
 from agent.crypto import accelerate
-from firmware import romfs
-from firmware.compiled import ARCHITECTURES, compile_agent, tool
+from firmware.build import romfs
+from firmware.build.compile import ARCHITECTURES, compile_agent, tool
 from host_sim.bench import mpy_file
 from host_sim.bench.cohort import HEAP, MASKS_TARGET, Street
 from host_sim.bench.group import SLOTS, Group

@@ -14,16 +14,23 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from agent.crypto.hkdf import hkdf_sha256
 from agent.joye_libert import blinding, integer_shares
-from agent.protocols.base.identity import Provision
+from agent.protocols.base.identity import Identity
 from agent.protocols.private_sum.machine import PrivateSum
+from agent.runtime.effects import Effects
+from agent.runtime.flash.masks import MaskStock
+from agent.runtime.flash.shares import ShareStock
 from agent.runtime.net import mqtt_packets as packets
-from agent.wire import cbor, topics
+from agent.wire import cbor
 from host_sim.bench.group import DEPLOYMENT, GROUP, Group
 from host_sim.bench.onboard.cohort import PACKET_MOST, REPORT
+from host_sim.virtual.memory_store import MemoryStore
+
+if TYPE_CHECKING:
+    from agent.wire.messages import Slot
 
 BATCHES = 2  # that are dealt: the one in use and the one ahead
 SILENCE_S = 120.0
@@ -121,83 +128,126 @@ class BoardProcess:
         return BoardLost(words[-1] if words else f"status {self._process.returncode}")
 
 
+class _Shares(ShareStock):
+    """The shares that a peer holds. Those of the other peers are made when they are needed."""
+
+    def __init__(self, store: MemoryStore, peer: "Peer") -> None:
+        super().__init__(store)
+        self._peer = peer
+
+    def load(self, epoch: int, batch: int | None, member: int) -> bytes | None:
+        dealer = self._peer.peers[member]
+        return super().load(epoch, batch, member) if dealer is None else dealer.deal_to(self._peer, batch)
+
+
 class Peer:
-    """A member on this host: the board's own machine, with a flash in memory. `sent` is what it has
-    published."""
+    """A member on this host: the board's own machine with the shipped effects, its flash in memory.
+    `sent` is what it has published. It is its machine's clock, meter and surroundings."""
 
     def __init__(self, name: str, group: Group, batches: int) -> None:
-        place = Provision(
+        identity = Identity(
             DEPLOYMENT, GROUP, name, group.privates[name], group.publics[name], group.authority, masks_target=BATCHES
         )
         self.sent: list[Message] = []
         self.values = group.values
-        self._masks: dict[int, bytes] = {}
-        self._shares: dict[tuple[int | None, int], bytes] = {}
-        joining = PrivateSum(place)
-        actions = joining.message(topics.group(DEPLOYMENT, GROUP, "roster"), group.signed)
-        while not any(action[:2] == ("put", "key") for action in actions):
-            actions = joining.idle()
-        self.key = next(action[2] for action in actions if action[:2] == ("put", "key"))
+        self.peers: list[Peer | None] = [None] * len(group.names)
+        self._private = group.privates[name]
+        self._round = 0
+        self.key = self._boot(identity, {"roster": group.signed})
         # As if all peers, but not the board, had acknowledged this one's shares (the record of
         # agent/protocols/private_sum/secret_sharing.py).
         others = sum(1 << index for index in range(1, len(group.names)) if group.names[index] != name)
         numbers = range(batches + 1)
         acks = self.key[:32] + b"".join(n.to_bytes(4, "big") + others.to_bytes(8, "big") for n in numbers)
-        self.machine = PrivateSum(place)
-        self._perform(self.machine.restore(group.signed, self.key, lambda _: [], (0, 0), None, acks=acks))
-        self._private = group.privates[name]
-        self.peers: list[Peer | None] = []
+        self._boot(identity, {"roster": group.signed, "key": self.key, "acks": acks})
+
+    def _boot(self, identity: Identity, records: dict[str, bytes]) -> bytes:
+        """Switch on with these records in the flash; return that of the keys, which are made now if
+        need be."""
+        store = MemoryStore()
+        store.records.update(records)
+        self.machine = PrivateSum(identity)
+        self._effects = Effects(self.machine, store, MaskStock(store), _Shares(store, self), self, self, self)
+        self._effects.restore()
+        while "key" not in store.records:
+            self._effects.perform(self.machine.idle() or [])
+        return store.records["key"]
 
     def hear(self, topic: str, payload: bytes, round_number: int) -> None:
         """Take a message, and do all the work that there is."""
         self._round = round_number
-        self._perform(self.machine.message(topic, payload))
+        self._effects.perform(self.machine.message(topic, payload))
         self.work()
 
     def work(self) -> None:
         """Do all idle work."""
         while (actions := self.machine.idle()) is not None:
-            self._perform(actions)
+            self._effects.perform(actions)
+
+    def deal_to(self, peer: "Peer", batch: int | None) -> bytes:
+        """Return the share that this member dealt to `peer`, for the round that this one hears of."""
+        member = peer.machine.member
+        assert member
+        return self.deal(batch, member.cohort.index(member.index) + 1, peer._round)
 
     def deal(self, batch: int | None, x: int, round_number: int) -> bytes:
         """Return the share for position `x`; of a batch only the element of the round is filled
         in."""
-        member: Any = self.machine.member
+        member = self.machine.member
+        assert member
         use = "key-shares" if batch is None else "blinding"
         seed = hkdf_sha256(self._private, member.digest, cbor.encode([f"hum/v1/{use}"]), 32)
         if batch is None:
             sharing = integer_shares.Sharing(len(member.cohort), len(member.names), member.parameters)
             return run(integer_shares.share_steps(seed, int.from_bytes(member.exponent, "big"), x, sharing))
         field = member.field
-        element: bytes = blinding.share(seed, round_number, x, member.threshold, field).to_bytes(field.size, "big")
+        element = blinding.share(seed, round_number, x, member.threshold, field).to_bytes(field.size, "big")
         return bytes(field.size * (round_number % field.batch)) + element
 
-    def _perform(self, actions: list[Any]) -> None:
-        machine = self.machine
-        for action in actions:
-            kind, *rest = action
-            if kind == "publish":
-                self.sent.append((rest[0], rest[1]))
-            elif kind == "mask":
-                self._masks[rest[1]] = rest[2]
-            elif kind == "take":
-                self._perform(machine.taken(rest[0], rest[1], self._masks.get(rest[1]), self.values))
-            elif kind == "spend":
-                self._perform(machine.spent(*rest))
-            elif kind == "hold":
-                self._shares[rest[1], rest[2]] = rest[3]
-                self._perform(machine.held(*rest[:3]))
-            elif kind == "fetch":
-                machine.fetched(self._fetch(rest[1], rest[2]))
-            elif kind == "answer":
-                self._perform(machine.answered(rest[0], rest[1], rest[3]))
+    # -- the clock
 
-    def _fetch(self, batch: int | None, index: int) -> bytes | None:
-        dealer = self.peers[index]
-        if dealer is None:
-            return self._shares.get((batch, index))
-        member: Any = self.machine.member
-        return dealer.deal(batch, member.cohort.index(member.index) + 1, self._round)
+    def uptime(self) -> int:
+        return 0
+
+    def set(self, epoch: int, seconds: int) -> bool:
+        return True
+
+    # -- the meter
+
+    def restore(self, bookmark: bytes) -> None:
+        """It has nothing to remember."""
+
+    def read(self, round: int, counted: bool, slots: "list[Slot]") -> list[int]:
+        return self.values
+
+    def present(self, number: int, slots: "list[Slot]") -> list[int | None]:
+        return list(self.values)
+
+    def bookmark(self) -> bytes:
+        return b""
+
+    # -- the surroundings
+
+    def post(self, topic: str, payload: bytes, qos: int, retain: bool) -> None:
+        self.sent.append((topic, payload))
+
+    def schedule(self, period_ms: int, count: int) -> None:
+        """Private sums have no schedule."""
+
+    def make_room(self) -> None:
+        """There is room."""
+
+    def taken(self, round: int) -> None:
+        """A round has come."""
+
+    def online(self, round: int) -> None:
+        """Its contribution has left."""
+
+    def over(self, event: str, fields: dict[str, object]) -> None:
+        """It is settled."""
+
+    def note(self, event: str, fields: dict[str, object]) -> None:
+        """Nobody reads a peer's console."""
 
 
 def make_peers(group: Group, batches: int = BATCHES) -> list[Peer | None]:

@@ -14,9 +14,10 @@ from typing import Any
 
 from agent.crypto import accelerate, p256
 from agent.protocols.gossip.pair_keys import pair_secret
-from firmware.compiled import tool
+from firmware.build.compile import tool
 from host_sim.fleet.programs import compile_boards
 from host_sim.gossip.board import ENVELOPE
+from host_sim.gossip.secrets import Watched
 from host_sim.gossip.simulation import Setting, Simulation
 
 CASES = [(members, tolerate) for members in (13, 53, 101) for tolerate in (2, 3, 4)]
@@ -57,15 +58,17 @@ def record(members: int, tolerate: int) -> dict[str, Any]:
         raise QueryError(
             f"{members} members, {tolerate} tolerated: the recorded query was not exact ({outcome.reason})"
         )
-    group = board.node.secrets._secrets._group
+    watched = board.node.secrets
+    assert isinstance(watched, Watched)
+    group = watched._secrets._group
     peers = range(members)
-    shared = [group.place.private if i == 0 else p256.ecdh(group.place.private, group.public(i)) for i in peers]
+    shared = [group.identity.private if i == 0 else p256.ecdh(group.identity.private, group.public(i)) for i in peers]
     pairs = [pair_secret(shared[i], group.digest, *sorted((group.names[0], group.names[i]))) for i in peers]
     return {
         "members": members,
         "tolerate": tolerate,
         "names": group.names,
-        "private": group.place.private.hex(),
+        "private": group.identity.private.hex(),
         "publics": [group.public(i).hex() for i in peers],
         "record": (bytes(64) + b"".join(pairs)).hex(),
         "value": simulation.values[0],

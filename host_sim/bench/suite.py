@@ -23,15 +23,15 @@ from rich.table import Table
 from agent.crypto import accelerate
 from agent.joye_libert import masks, parameters
 from broker.coordinator.protocols.private_sum import aggregation
-from firmware.compiled import ROOT, tool
+from firmware.build.compile import ROOT, tool
 from host_sim.bench import (
     cohort as bench_cohort,
 )
 from host_sim.bench import (
-    coordinator as bench_coordinator,
+    consistency_check as bench_audit,
 )
 from host_sim.bench import (
-    consistency_check as bench_audit,
+    coordinator as bench_coordinator,
 )
 from host_sim.bench import (
     footprint as bench_footprint,
@@ -217,6 +217,14 @@ def _show(title: str, figures: dict[str, dict[str, Any]], notes: Sequence[str] =
         console.print(f"- {note}", style="dim")
 
 
+def _receipts(options: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    groups = bench_coordinator.GROUPS_QUICK if options.quick else bench_coordinator.GROUPS
+    figures = bench_coordinator.measure(groups, _phase("receipts"))
+    if not options.json:
+        bench_coordinator.show(figures)
+    return figures
+
+
 def main() -> None:
     """Run all benchmarks."""
     parser = argparse.ArgumentParser(prog="make bench", description=(__doc__ or "").splitlines()[0])
@@ -232,10 +240,7 @@ def main() -> None:
         results["coordinator"] = {str(n): coordinator(n) for n in (12, 64)}
         if not options.json:
             _show("Coordinator: one round, members (ahead_to_pow: gmpy2 against Python's pow)", results["coordinator"])
-        groups = bench_coordinator.GROUPS_QUICK if options.quick else bench_coordinator.GROUPS
-        results["receipts"] = bench_coordinator.measure(groups, _phase("receipts"))
-        if not options.json:
-            bench_coordinator.show(results["receipts"])
+        results["receipts"] = _receipts(options)
         count = bench_footprint.ROUNDS_QUICK if options.quick else bench_footprint.ROUNDS
         results["footprint"] = bench_footprint.measure(count, _phase("footprint"))
         if not options.json:

@@ -17,7 +17,7 @@ from agent.protocols.gossip.group import tolerated
 from agent.protocols.gossip.privacy.paired_noise import reach_of
 from agent.protocols.gossip.privacy.terms import FOLDS
 from agent.protocols.gossip.query_function import function_of
-from firmware.compiled import ROOT
+from firmware.build.compile import ROOT
 from host_sim.data.households import Fleet as Households
 from host_sim.fleet.fleet import Fleet
 from host_sim.fleet.plan import GROUP, FleetError, Plan

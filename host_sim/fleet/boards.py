@@ -13,8 +13,8 @@ from agent.meters.simulated import SimulatedMeter
 from agent.runtime import key_pair as identity
 from agent.runtime.flash.store import Store
 from agent.runtime.start import assemble
-from agent.runtime.supervisor import Board
-from firmware.compiled import tool
+from agent.runtime.supervisor import Supervisor
+from firmware.build.compile import tool
 from host_sim.fleet.board import RESET
 from host_sim.fleet.plan import FleetError, Plan, last_words
 from host_sim.fleet.programs import compile_boards
@@ -27,9 +27,9 @@ RESETS_MOST = 3  # of one board: its watchdog would go on, but a heap that is to
 AT_ONCE = 4
 MAKE_IDENTITY = """
 import sys
-from agent.runtime import identity
+from agent.runtime import key_pair
 from agent.runtime.flash.store import Store
-print(identity.load_or_make(Store(sys.argv[1]))[1].hex())
+print(key_pair.load_or_make(Store(sys.argv[1]))[1].hex())
 """
 # How a traceback ends, or what MicroPython prints where it has no memory for one.
 ERROR = re.compile(r"\w*(Error|Exception|Corrupt)\b.*")
@@ -186,7 +186,7 @@ class Boards:
     def _log_to(self, device: str) -> Callable[[str, dict[str, Any]], None]:
         return lambda event, fields: self._console(device, event, fields)
 
-    async def _run_in_process(self, device: str, board: Board) -> None:
+    async def _run_in_process(self, device: str, board: Supervisor) -> None:
         try:
             await board.run()
         except Exception as error:

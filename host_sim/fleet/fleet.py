@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from firmware.compiled import ROOT
+from firmware.build.compile import ROOT
 from host_sim.fleet import broker_process
 from host_sim.fleet.boards import Boards, Console
 from host_sim.fleet.delay import Delay

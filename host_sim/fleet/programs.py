@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from firmware.compiled import compile_agent
+from firmware.build.compile import compile_agent
 
 PROGRAMS = tuple(
     f"host_sim/{name}.py"
@@ -21,9 +21,13 @@ PROGRAMS = tuple(
         "bench/onboard/query",
     )
 )
+KEEP = (  # what host_sim/bench/footprint.py looks for on a board, besides what the programs run by themselves
+    "host_sim.bench.onboard.cohort:assemble",
+    "host_sim.bench.onboard.footprint:main",
+)
 
 
 def compile_boards(target: Path, progress: Callable[[int, int], None] = lambda done, total: None) -> Path:
     """Compile all that a board of the simulator runs into `target`, and return it. Raises
     CompileError."""
-    return compile_agent(target, progress, PROGRAMS)
+    return compile_agent(target, progress, PROGRAMS, keep=KEEP)

@@ -2,12 +2,16 @@
 and when it dies."""
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
+from agent.protocols.gossip import node_actions
 from agent.protocols.gossip.node import Node
 from agent.wire.envelope import Context, seal
 from host_sim.gossip.network import OWNER, OverlayNetwork
 from host_sim.gossip.signer import REQUEST_BYTES
+
+if TYPE_CHECKING:
+    from agent.protocols.gossip.node_actions import NodeAction
 
 ENVELOPE = len(seal(bytes(16), bytes(13), Context("d", "cells", "g", 1, 1, "b0001", "b0002"), bytes(1024))) - 1024
 
@@ -19,7 +23,7 @@ class Around(Protocol):
     deadline_ms: float
     setup_ms: float
 
-    def act(self, node: Node, action: tuple[Any, ...]) -> None:
+    def act(self, node: Node, action: "NodeAction") -> None:
         """Carry out what a node wants."""
 
     def spent(self, own: int) -> float:
@@ -45,7 +49,7 @@ class Board:
         """The query came, and the board's tuple is to be signed first. (Its proof was made with the
         board: here it takes its time.)
         """
-        simulation, own = self._simulation, self.node.own
+        simulation, own = self._simulation, self.node.own_id
         if self.dead:
             return
         simulation.network.clock.after(simulation.setup_ms, self.query)
@@ -67,7 +71,7 @@ class Board:
     def message(self, sender: int, r: int, data: bytes) -> None:
         """A partner's message came; the envelope is taken as authenticated."""
         plan = self.node.plan
-        cells = plan.unpack(r, data) if plan.predecessor(self.node.own, r) == sender else None
+        cells = plan.unpack(r, data) if plan.predecessor(self.node.own_id, r) == sender else None
         if self.dead:
             return
         if cells is None:
@@ -104,11 +108,11 @@ class Board:
             for action in actions:
                 self._act(action)
             actions = None if self.dead else self.node.idle()
-        self._busy_until = clock.now + self._simulation.spent(self.node.own)
-        self._simulation.reset(self.node.own)
+        self._busy_until = clock.now + self._simulation.spent(self.node.own_id)
+        self._simulation.reset(self.node.own_id)
 
-    def _act(self, action: tuple[Any, ...]) -> None:
-        if action[0] == "send" and self._dies_in is not None and action[1] >= self._dies_in:
+    def _act(self, action: "NodeAction") -> None:
+        if action[0] == node_actions.SEND and self._dies_in is not None and action[1] >= self._dies_in:
             self.dead = True
         if not self.dead:
             self._simulation.act(self.node, action)

@@ -6,16 +6,27 @@ only its group may be. This runs on MicroPython too (host_sim/fleet/board.py), s
 typing modules.
 """
 
+from agent.protocols.gossip import node_actions
 from agent.protocols.gossip.node import Node
 from agent.protocols.gossip.onion import tuples
 from agent.protocols.gossip.phases import shuffle
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from agent.protocols.gossip.node_actions import NodeAction, Partial, Result, Send
+    from agent.protocols.gossip.plan import Phase, Plan
+    from agent.protocols.gossip.ports import Draw, Random, Work
+
+    Spoilt = Any  # a Node whose methods are replaced
 
 HABITS = ("drop", "equivocate", "flood", "forge", "lie")
 LIE = 10**12  # out of every range that a query of watts has
 _ENTRY = 65  # bytes of a signature in a copy
 
 
-def make(habit: str, *arguments, **rest):  # type: ignore[no-untyped-def]
+def make(habit: str, *arguments: "Any", **rest: "Any") -> Node:
     """Return a Node of these arguments that has a habit of HABITS. ValueError for another habit."""
     if habit not in HABITS:
         raise ValueError(f"no such habit: {habit}")
@@ -24,12 +35,12 @@ def make(habit: str, *arguments, **rest):  # type: ignore[no-untyped-def]
     return node
 
 
-def draw(habit, plan, own: int, random):  # type: ignore[no-untyped-def]
+def draw(habit: str | None, plan: "Plan", own_id: int, random: "Random") -> "Draw":
     """Return what shuffle.draw() returns for a node with a habit, or None for none: an equivocator
     is its own proxy."""
     while True:
-        drawn = shuffle.draw(plan, own, random, ())
-        if habit != "equivocate" or own in drawn[0]:
+        drawn = shuffle.draw(plan, own_id, random, ())
+        if habit != "equivocate" or own_id in drawn[0]:
             return drawn
 
 
@@ -39,19 +50,19 @@ def spoil(habit: str) -> None:
 
     start = Node.start
 
-    def begin(node):  # type: ignore[no-untyped-def]
-        take_up(node, habit)
-        return start(node)
+    def begin(self: Node) -> "list[NodeAction]":
+        take_up(self, habit)
+        return start(self)
 
-    Node.start = begin  # type: ignore[method-assign]
+    Node.start = begin  # type: ignore[method-assign]  # of every Node, which is the purpose
     if habit == "lie":
-        Gossip._value = lambda machine, asked, values: LIE  # type: ignore[method-assign]
+        Gossip._value = lambda self, group, admitted, values: LIE  # type: ignore[method-assign]  # as above
 
 
-def take_up(node, habit: str) -> None:  # type: ignore[no-untyped-def]
+def take_up(node: "Spoilt", habit: str) -> None:
     """Give a Node that has not begun a habit. Who lies has been given LIE for its value."""
     close = node._close
-    node._close = lambda: _falsified(close())
+    node._close = lambda tree: _falsified(close(tree))
     begin = node._begin
     if habit == "drop":
         _drop(node)
@@ -65,31 +76,33 @@ def take_up(node, habit: str) -> None:  # type: ignore[no-untyped-def]
         node._begin = lambda phase: _begin_and(node, begin, phase, _votes)
 
 
-def _falsified(action):  # type: ignore[no-untyped-def]
-    deed = list(action)
-    deed[-1] = deed[-1][:-1] + bytes((deed[-1][-1] ^ 1,))
-    return tuple(deed)
+def _falsified(action: "Partial | Result") -> "Partial | Result":
+    data = action[2] if action[0] == node_actions.PARTIAL else action[1]
+    data = data[:-1] + bytes((data[-1] ^ 1,))
+    if action[0] == node_actions.PARTIAL:
+        return node_actions.partial(action[1], data)
+    return node_actions.result(data)
 
 
-def _begin_and(node, begin, phase, more) -> None:  # type: ignore[no-untyped-def]
+def _begin_and(node: "Spoilt", begin: "Any", phase: "Phase", more: "Any") -> None:
     begin(phase)
     node._do(more, node, phase)
 
 
-def _drop(node) -> None:  # type: ignore[no-untyped-def]
+def _drop(node: "Spoilt") -> None:
     """Its messages go out, as they must or be missed, with nothing in them but its own tuple; no
     result leaves it."""
     cells, go_on = node.cells, node._go_on
     node.cells = lambda r, _: cells(r, [])
-    node._go_on = lambda: [action for action in go_on() if action[0] == "send"]
+    node._go_on = lambda: [action for action in go_on() if action[0] == node_actions.SEND]
 
 
-def _onions(node, phase):  # type: ignore[no-untyped-def]
+def _onions(node: Node, phase: "Phase") -> "Work":
     """In Shuffle: fill each message with onions that others have to carry on."""
     plan = node.plan
     for r in range(phase.first, phase.end if phase.index == 0 else 0):
         rounds = list(range(r, min(r + plan.hops_most, phase.end)))
-        path = [node.own]
+        path = [node.own_id]
         for move in rounds:
             path.append(plan.partner(path[-1], move))
         for _ in range(phase.capacity):
@@ -97,7 +110,7 @@ def _onions(node, phase):  # type: ignore[no-untyped-def]
             node.post(r, (yield from node.secrets.onion(path[1:], rounds[1:], payload, plan.hops_most)))
 
 
-def _flooded(node, action):  # type: ignore[no-untyped-def]
+def _flooded(node: Node, action: "Send") -> "Send":
     """Fill a message with cells that only look like cells, or were there before."""
     cells = action[3]
     phase = node.plan.phase(action[1])
@@ -106,12 +119,12 @@ def _flooded(node, action):  # type: ignore[no-untyped-def]
     return action
 
 
-def _votes(node, phase):  # type: ignore[no-untyped-def]
+def _votes(node: Node, phase: "Phase") -> "Work":
     """Vote several times: tuples with a forged proof, others' tuples with another value, signatures
     in others' names."""
     plan = node.plan
     if phase.index == 0:
-        proxies, paths, _ = node.draw or shuffle.draw(plan, node.own, node.random, ())
+        proxies, paths, _ = node.draw or shuffle.draw(plan, node.own_id, node.random, ())
         for path, moves in paths:
             raw = tuples.make(node.random(8), 4999, proxies, b"", node.random(plan.proof_bytes))
             node.post(moves[0], (yield from node.secrets.onion(path, moves[1:], raw, plan.hops_most)))
@@ -122,19 +135,19 @@ def _votes(node, phase):  # type: ignore[no-untyped-def]
         yield
 
 
-def _post_chain(node, phase, raw: bytes) -> None:  # type: ignore[no-untyped-def]
+def _post_chain(node: Node, phase: "Phase", raw: bytes) -> None:
     plan = node.plan
-    own = plan.group_of(node.own)
+    own = plan.group_of(node.own_id)
     groups = [own] + [group for group in range(plan.groups) if group != own]
     groups = groups[: (phase.cell_size - plan.tuple_size) // _ENTRY]
     cell = raw + b"".join([bytes((group,)) + node.random(_ENTRY - 1) for group in groups])
     for to in tuples.proxies_of(plan, raw):
         for r in range(phase.first, phase.end):
-            if to == plan.partner(node.own, r) and len(cell) == phase.cell_size:
+            if to == plan.partner(node.own_id, r) and len(cell) == phase.cell_size:
                 node.post(r, cell)
 
 
-def _equivocate(node, begin, phase) -> None:  # type: ignore[no-untyped-def]
+def _equivocate(node: "Spoilt", begin: "Any", phase: "Phase") -> None:
     """Give the own tuple to one other proxy or to none, and sign in one of the multicasts, for one
     proxy only.
 
@@ -144,14 +157,14 @@ def _equivocate(node, begin, phase) -> None:  # type: ignore[no-untyped-def]
     if phase.index == 0:
         if raw:
             proxies, paths, shared = node.draw
-            others = [path for path in paths if path[0][-1] != node.own]
+            others = [path for path in paths if path[0][-1] != node.own_id]
             node.draw = proxies, others[: raw[0] & 1], shared
             node.keep(raw)
         begin(phase)
         return
     begin(phase)
-    part = node._part
-    send = part._send
-    part._send = lambda to, route, counter, cell: None if counter else send(to, route, counter, cell)
-    if phase.index != 1 + (raw[1] if raw else node.own) % (len(node.plan.phases) - 1):
-        part.enter = lambda r: None
+    running = node._running
+    send = running._send
+    running._send = lambda to, route, counter, cell: None if counter else send(to, route, counter, cell)
+    if phase.index != 1 + (raw[1] if raw else node.own_id) % (len(node.plan.phases) - 1):
+        running.enter = lambda r: None

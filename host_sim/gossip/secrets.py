@@ -11,11 +11,15 @@ from collections.abc import Callable, Generator
 from typing import Any
 
 from agent.crypto import p256
+from agent.protocols.base.identity import Identity
+from agent.protocols.gossip.group import Group
 from agent.protocols.gossip.onion import onion
 from agent.protocols.gossip.onion.secrets import Layers, Secrets
 from agent.protocols.gossip.overlay.sizes import SEAL
 from agent.protocols.gossip.pair_keys import PairKeys, pair_secret
 from agent.protocols.gossip.plan import Plan
+from agent.protocols.gossip.roster_part import query_part
+from agent.wire.rosters import Roster
 
 _LAYER = 9  # a sign and 8 bytes, as the machines read them
 _HEAD = _LAYER + 4 + 2
@@ -96,10 +100,10 @@ class Watched:
             self.open, self.seal, self.peel = self._open, self._seal, self._peel
             self.sign, self.verify = self._sign, self._verify
 
-    def onion(self, path: list[int], rounds: list[int], payload: bytes, most: int) -> Generator[None, None, bytes]:
+    def onion(self, path: list[int], rounds: list[int], payload: bytes, hops_most: int) -> Generator[None, None, bytes]:
         self._simulation.note(self._own, payload)
         self._simulation.spend(self._own, "encrypt", len(path))
-        return self._secrets.onion(path, rounds, payload, most)  # type: ignore[no-any-return]
+        return self._secrets.onion(path, rounds, payload, hops_most)  # type: ignore[no-any-return]
 
     def _peel(self, cell: bytes, most: int, size: int) -> Any:
         self._simulation.spend(self._own, "decrypt")
@@ -126,53 +130,25 @@ def _signature(own: int, message: bytes) -> bytes:
     return zlib.crc32(own.to_bytes(2, "big") + message).to_bytes(4, "big") * 16
 
 
-class _Place:
-    def __init__(self, device: str, private: bytes) -> None:
-        self.deployment, self.group, self.device, self.private = "simulated", "overlay", device, private
-
-
-class _Group:
-    """What agent/protocols/gossip/onion/secrets.py needs of agent/protocols/gossip/group.py's
-    Group, for one board."""
-
-    epoch, digest = 1, bytes(32)
-
-    def __init__(self, index: int, privates: list[bytes], publics: list[bytes]) -> None:
-        self.index = index
-        self.names = [f"b{i}" for i in range(len(privates))]
-        self.place = _Place(self.names[index], privates[index])
-        self._publics = publics
-
-    def member(self, node: int) -> int:
-        """Return the index of the member that has a virtual id."""
-        return node if node < len(self.names) else node - len(self.names)
-
-    def public(self, node: int) -> bytes:
-        """Return its 65-byte public key."""
-        return self._publics[self.member(node)]
-
-
-class _Keys:
+class _LazyKeys(PairKeys):
     """Pair keys that are made when they are first asked for: a board makes them once an epoch, here
     most are never used.
     """
 
-    def __init__(self, group: _Group) -> None:
+    def __init__(self, group: Group) -> None:
+        super().__init__(bytes(64 + 32 * len(group.names)), group.names)
         self._group = group
-        self._made: dict[int, bytes] = {}
+        self._made: set[int] = set()
 
-    def key(self, label: str, own: int, peer: int, outgoing: bool) -> bytes:
-        """Return the 16-byte key that agent/protocols/gossip/pair_keys.py has."""
-        group = self._group
+    def key(self, label: str, own_index: int, peer: int, outgoing: bool, text: bytes = b"") -> bytes:
+        """As PairKeys.key."""
         if peer not in self._made:
-            private = group.place.private
-            shared = private if peer == own else p256.ecdh(private, group.public(peer))
-            pair = sorted((group.names[own], group.names[peer]))
-            self._made[peer] = pair_secret(shared, group.digest, *pair)
-        record = bytearray(64 + 32 * len(group.names))
-        record[64 + 32 * peer : 96 + 32 * peer] = self._made[peer]
-        key: bytes = PairKeys(bytes(record), group.names).key(label, own, peer, outgoing)
-        return key
+            self._made.add(peer)
+            group, private = self._group, self._group.identity.private
+            shared = private if peer == own_index else p256.ecdh(private, group.public(peer))
+            secret = pair_secret(shared, group.digest, *sorted((group.names[own_index], group.names[peer])))
+            self._record = self._record[: 64 + 32 * peer] + secret + self._record[96 + 32 * peer :]
+        return super().key(label, own_index, peer, outgoing, text)
 
 
 def real(plan: Plan, seed: int) -> Callable[[int], Any]:
@@ -180,14 +156,16 @@ def real(plan: Plan, seed: int) -> Callable[[int], Any]:
     the seed."""
     drawn = random.Random(f"keys {seed}")
     privates = [p256.generate(drawn.randbytes) for _ in range(plan.members)]
-    publics = [p256.public_key(private) for private in privates]
-    boards: dict[int, tuple[_Group, _Keys]] = {}
+    members = [(f"b{i}", p256.public_key(private)) for i, private in enumerate(privates)]
+    roster = Roster(plan.protocol, "t1", [], b"", members, query_part())
+    boards: dict[int, tuple[Group, PairKeys]] = {}
 
     def make(own: int) -> Any:
         index = own if own < plan.members else own - plan.members
         if index not in boards:
-            group = _Group(index, privates, publics)
-            boards[index] = group, _Keys(group)
+            identity = Identity("simulated", "overlay", members[index][0], privates[index], members[index][1], b"")
+            group = Group(identity, 1, bytes(32), roster)
+            boards[index] = group, _LazyKeys(group)
         group, keys = boards[index]
         return Secrets(group, keys, Layers(group, plan.number), own)
 

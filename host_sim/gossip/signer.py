@@ -66,7 +66,7 @@ class RealSigner:
 
     def genuine(self, raw: bytes) -> Generator[None, None, bool]:
         """Tell whether a tuple's proof holds."""
-        return proof.genuine_steps(self._signer.modulus, self._digest, raw)  # type: ignore[no-any-return]
+        return proof.genuine_steps(self._signer.modulus, self._digest, raw)
 
 
 def _close(signer: BlindSigner, folder: Path) -> None:

@@ -5,9 +5,9 @@
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from agent.protocols.gossip import functions, results
+from agent.protocols.gossip import functions, node_actions, results
 from agent.protocols.gossip.node import Node
 from agent.protocols.gossip.onion import proof, tuples
 from agent.protocols.gossip.overlay.sizes import IDENTITY
@@ -18,6 +18,9 @@ from host_sim.gossip.board import ENVELOPE, Board
 from host_sim.gossip.costs import Costs
 from host_sim.gossip.network import DEADLINE_MS, MOST_MS, OWNER, OverlayNetwork
 from host_sim.gossip.signer import RealSigner, Signer, StandInSigner
+
+if TYPE_CHECKING:
+    from agent.protocols.gossip.node_actions import NodeAction
 
 VALUES = (0, 5000)  # of which the boards' values are drawn where none are given
 _SENT = ("cells", "partial", "result")
@@ -125,21 +128,21 @@ class Simulation:
         self.network.clock.run(patience)
         return self._outcome(patience if self.ended is None else self.ended)
 
-    def act(self, node: Node, action: tuple[Any, ...]) -> None:
+    def act(self, node: Node, action: "NodeAction") -> None:
         """Carry out what a node wants."""
-        own, after, send = node.own, self.spent(node.own), self.network.send
-        if action[0] == "send":
+        own, after, send = node.own_id, self.spent(node.own_id), self.network.send
+        if action[0] == node_actions.SEND:
             _, r, partner, cells = action
             data = self.plan.pack(cells)
             board = self.boards[partner]
             send("cells", own, partner, len(data) + ENVELOPE, lambda: board.message(own, r, data), after)
-        elif action[0] == "partial":
+        elif action[0] == node_actions.PARTIAL:
             _, parent, data = action
             board = self.boards[parent]
             send("partial", own, parent, len(data) + ENVELOPE, lambda: board.partial(own, data), after)
         else:
-            group = self.plan.group_of(own)
-            send("result", own, OWNER, len(action[1]) + ENVELOPE, lambda: self._result(group, action[1]), after)
+            group, result = self.plan.group_of(own), action[1]
+            send("result", own, OWNER, len(result) + ENVELOPE, lambda: self._result(group, result), after)
 
     def spent(self, own: int) -> float:
         """Return the ms that the node's cryptography has taken in the event at hand."""
@@ -220,8 +223,8 @@ class Simulation:
 
     def _outcome(self, query_ms: float) -> Outcome:
         living = [board for board in self.boards if not board.dead]
-        honest = [board.node for board in living if board.node.own not in self.setting.byzantine]
-        members = {node.own for node in honest if node.has_tuple}
+        honest = [board.node for board in living if board.node.own_id not in self.setting.byzantine]
+        members = {node.own_id for node in honest if node.has_tuple}
         accepted, reason, counted, dead_counted = None, None, 0, None
         try:
             best = results.accept(self.plan, self.results)

@@ -1,67 +1,57 @@
-"""One real board on the simulated network: its machine with its mask stock, and a flash whose
-medium is a dictionary.
+"""One real board on the simulated network: its machine with the shipped effects and stocks, and a
+flash whose medium is a dictionary.
 
 What is simulated is what the machine asks of its surroundings: the link, the clock, the medium.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from agent.meters.simulated import SimulatedMeter
-from agent.protocols.base.identity import Provision
+from agent.protocols.base import actions
+from agent.protocols.base.identity import Identity
 from agent.protocols.private_sum.machine import PrivateSum
-from agent.runtime.flash.masks import MaskStock, Spent
+from agent.runtime.effects import Effects
+from agent.runtime.flash.masks import MaskStock
 from agent.runtime.flash.shares import ShareStock
-from agent.runtime.flash.store import StoreError
 from agent.runtime.unload import unload
 from agent.wire import messages, topics
 from agent.wire.envelope import Envelope
+from host_sim.virtual.memory_store import MemoryStore
 from host_sim.virtual.network import Network
+
+if TYPE_CHECKING:
+    from agent.meters import Meter
+    from agent.protocols.base.actions import Action
 
 RETRY_S = 5.0
 IDLE_S = 0.001
 
 
-class MemoryStore:
-    """The interface of agent.runtime.flash.store.Store over a dictionary.
+class PowerOff(Exception):
+    """The power went before an action."""
 
-    `fail()` may raise StoreError before any change, `fail_late()` after a put's change: a real put
-    may do either.
-    """
 
-    def __init__(self) -> None:
-        self.records: dict[str, bytes] = {}
-        self.fail: Callable[[], None] = lambda: None
-        self.fail_late: Callable[[], None] = lambda: None
+class _Effects(Effects):
+    """The shipped effects; `before(action)` is asked first, and may raise PowerOff."""
 
-    def put(self, name: str, value: bytes) -> None:
-        self.fail()
-        self.records[name] = bytes(value)
-        self.fail_late()
+    before: "Callable[[Action], None]"
 
-    def patch(self, name: str, offset: int, part: bytes) -> None:
-        old = self.records.get(name, b"")
-        self.put(name, old[:offset] + part + old[offset + len(part) :])
+    def do(self, action: "Action") -> None:
+        self.before(action)
+        super().do(action)
 
-    def reserve(self, size: int) -> None:
-        """There is room for everything."""
 
-    def get(self, name: str) -> bytes | None:
-        return self.records.get(name)
+class _Time:
+    """The simulated network's clock, as the effects see one. No simulated board has TLS."""
 
-    def read_part(self, name: str, offset: int, size: int) -> bytes | None:
-        value = self.records.get(name)
-        return None if value is None else value[offset : offset + size]
+    def __init__(self, network: Network) -> None:
+        self._network = network
 
-    def read(self, name: str) -> bytes | None:
-        return self.records.get(name)
+    def uptime(self) -> int:
+        return int(self._network.clock.now)
 
-    def delete(self, name: str) -> None:
-        self.fail()
-        self.records.pop(name, None)
-
-    def names(self, prefix: str) -> list[str]:
-        return sorted(name for name in self.records if name.startswith(prefix))
+    def set(self, epoch: int, seconds: int) -> bool:
+        return True
 
 
 class SimulatedBoard:
@@ -73,50 +63,45 @@ class SimulatedBoard:
     the power goes just then.
     """
 
-    def __init__(self, network: Network, provision: Provision, meter: SimulatedMeter) -> None:
-        self.store = MemoryStore()
+    def __init__(self, network: Network, identity: Identity, meter: "Meter") -> None:
+        self.store: Any = MemoryStore()
         self.meter = meter
         self.sent: dict[tuple[int, int], set[bytes]] = {}
         self.answers: dict[tuple[int, int], set[bytes]] = {}
         self.settled: set[tuple[int, int, bytes]] = set()
         self.cut: Callable[[str], bool] = lambda kind: False
         self.running = False
+        self.machine = PrivateSum(identity)
         self._network = network
-        self._provision = provision
+        self._identity = identity
         self._life = 0
 
     @property
     def name(self) -> str:
-        return str(self._provision.device)
+        return self._identity.device
 
     def start(self) -> None:
         """Boot, and connect."""
         self.running = True
         self._life += 1
-        self.stock = MaskStock(self.store)
-        self.shares = ShareStock(self.store)
-        self.machine = PrivateSum(self._provision)
-        stock = self.stock
-        self._perform(
-            self.machine.restore(
-                self.store.get("roster"),
-                self.store.get("key"),
-                stock.rounds,
-                stock.high_water(),
-                stock.pending(),
-                self.shares.held,
-                self.store.get("acks"),
-                self.shares.answered(),
-            )
-        )
+        self.assemble(MaskStock(self.store), ShareStock(self.store))
         self.link()
         self._idle(self._life)
         self._retry(self._life)
 
+    def assemble(self, stock: MaskStock, shares: ShareStock) -> None:
+        """Make the machine with what the flash holds."""
+        self.stock, self.shares = stock, shares
+        self.machine = PrivateSum(self._identity)
+        time = _Time(self._network)
+        self._effects = _Effects(self.machine, self.store, stock, shares, self.meter, time, self)
+        self._effects.before = self.before
+        self._alive(self._effects.restore)
+
     def link(self) -> None:
         """Connect (again)."""
-        place = self._provision
-        birth = topics.device(place.deployment, place.device, "state")
+        own = self._identity
+        birth = topics.device(own.deployment, own.device, "state")
         will = (birth, messages.presence(False))
         self._network.connect(self.name, self.machine.subscriptions(), self._receive, will)
         self._network.publish(self.name, birth, messages.presence(True), retain=True)
@@ -132,77 +117,70 @@ class SimulatedBoard:
         self._perform(self.machine.message(topic, payload))
         self._idle(self._life)
 
-    def _perform(self, actions: list[tuple[Any, ...]]) -> None:
+    def _perform(self, wanted: "list[Action]") -> None:
+        self._alive(lambda: self._effects.perform(wanted))
+
+    def _alive(self, deed: Callable[[], None]) -> None:
+        """Do something that the power may go in."""
         try:
-            for action in actions:
-                if self.running and self.cut(action[0]):
-                    self.crash()
-                if self.running:
-                    self._do(*action)
-        except (StoreError, Spent):
-            self.machine.refuse("flash")
+            deed()
+        except PowerOff:
+            assert not self.running
 
-    def _do(self, kind: str, *arguments: Any) -> None:
-        match kind:
-            case "put":
-                self.store.put(*arguments)
-            case "drop":
-                self.stock.drop_before(*arguments)
-            case "mask":
-                self._save_mask(*arguments)
-            case "take":
-                epoch, round_number, counted, slots = arguments
-                values = self.meter.read(round_number, counted, slots)
-                mask = self.stock.load(epoch, round_number)
-                self._perform(self.machine.taken(epoch, round_number, mask, values))
-            case "spend":
-                epoch, round_number, envelope = arguments
-                self.stock.spend(epoch, round_number, envelope, self.meter.bookmark())
-                self._perform(self.machine.spent(*arguments))
-            case "settle":
-                pending = self.stock.pending()
-                assert pending and pending[:2] == arguments
-                self.settled.add(pending)
-                self.stock.settle(*arguments)
-            case "unload":
-                unload()
-            case "hold":
-                epoch, batch, peer, share = arguments
-                self.shares.keep(epoch, batch, peer, share)
-                self._perform(self.machine.held(epoch, batch, peer))
-            case "fetch":
-                self.machine.fetched(self.shares.load(*arguments))
-            case "discard":
-                self.shares.discard(*arguments)
-            case "answer":
-                epoch, round_number, state, envelope = arguments
-                self.shares.answer(epoch, round_number, state + envelope)
-                self._perform(self.machine.answered(epoch, round_number, envelope))
-            case "publish":
-                self._publish(*arguments)
+    def before(self, action: "Action") -> None:
+        if self.running and self.cut(action[0]):
+            self.crash()
+        if not self.running:
+            raise PowerOff
+        if action[0] == actions.SETTLE:
+            pending = self.stock.pending()
+            assert pending and pending[:2] == action[1:]
+            self.settled.add(pending)
 
-    def _save_mask(self, epoch: int, round_number: int, mask: bytes) -> None:
-        try:
-            self.stock.save(epoch, round_number, mask)
-        except StoreError:
-            self._perform(self.machine.unkept(epoch, round_number))
-            raise
+    # -- the machine's surroundings
 
-    def _publish(self, topic: str, payload: bytes, qos: int, retain: bool) -> None:
+    def post(self, topic: str, payload: bytes, qos: int, retain: bool) -> None:
+        """Send, if there is a link."""
         if not self._network.connected(self.name):
             self.machine.refuse("link-lost")
             return
-        for kind, left in (("contribution", self.sent), ("answer", self.answers)):
-            if topic.endswith("/" + kind):
-                envelope = Envelope(payload)
-                left.setdefault((envelope.epoch, envelope.round), set()).add(payload)
+        kind = topic.rsplit("/", 1)[1]
+        if kind in ("contribution", "answer"):
+            self.leave(kind, payload)
         self._network.publish(self.name, topic, payload, retain)
+
+    def leave(self, kind: str, payload: bytes) -> None:
+        """A contribution, or an answer, leaves the board."""
+        envelope = Envelope(payload)
+        left = self.sent if kind == "contribution" else self.answers
+        left.setdefault((envelope.epoch, envelope.round), set()).add(payload)
+
+    def schedule(self, period_ms: int, count: int) -> None:
+        """Private sums have no schedule."""
+
+    def make_room(self) -> None:
+        """Let go of code, where the interpreter can."""
+        unload()
+
+    def taken(self, round: int) -> None:
+        """A round has come."""
+
+    def online(self, round: int) -> None:
+        """Its contribution has been handed over."""
+
+    def over(self, event: str, fields: dict[str, object]) -> None:
+        """It is settled."""
+
+    def note(self, event: str, fields: dict[str, object]) -> None:
+        """Nobody reads a simulated board's console."""
+
+    # -- time
 
     def _idle(self, life: int) -> None:
         if self.running and life == self._life:
-            while (actions := self.machine.idle()) is not None:
-                if actions:
-                    self._perform(actions)
+            while (done := self.machine.idle()) is not None:
+                if done:
+                    self._perform(done)
                     self._network.clock.after(IDLE_S, lambda: self._idle(life))
                     return
 

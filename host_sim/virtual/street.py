@@ -10,7 +10,7 @@ from pathlib import Path
 
 from agent.crypto import p256
 from agent.meters.simulated import SimulatedMeter
-from agent.protocols.base.identity import Provision
+from agent.protocols.base.identity import Identity
 from agent.wire import coordination, topics
 from broker.authority.authority import Authority
 from broker.coordinator.actions import Action, Publish, Record
@@ -121,8 +121,8 @@ class Street:
             device = f"b{index:03d}"
             authority.enrol("main", device, public.hex())
             pinned = bytes.fromhex(authority.public)
-            provision = Provision("sim", "main", device, private, public, pinned, masks_target=masks)
-            self.boards.append(SimulatedBoard(network, provision, SimulatedMeter([row])))
+            identity = Identity("sim", "main", device, private, public, pinned, masks_target=masks)
+            self.boards.append(SimulatedBoard(network, identity, SimulatedMeter([row])))
         low, high = min(map(min, rows)), max(map(max, rows))
         slots = [("load", low, high)]
         _, signed = authority.sign_roster(

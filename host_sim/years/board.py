@@ -5,18 +5,21 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agent.meters.register import RegisterMeter
-from agent.protocols.base.identity import Provision
-from agent.protocols.private_sum.machine import PrivateSum
-from agent.runtime.flash.masks import MaskStock, Spent
+from agent.protocols.base import actions
+from agent.protocols.base.identity import Identity
+from agent.runtime.flash.masks import MaskStock
 from agent.runtime.flash.shares import ShareStock
-from agent.runtime.flash.store import Full, Store, StoreError
+from agent.runtime.flash.store import Store, StoreError
 from agent.wire.envelope import Envelope
 from host_sim.virtual.board import SimulatedBoard
 from host_sim.virtual.network import Network
 from host_sim.years.flash import PowerLost, Volume
+
+if TYPE_CHECKING:
+    from agent.protocols.base.actions import Action, Slots
 
 MADE_MOST = 64  # envelopes whose readings are remembered before they leave
 BOOTS_MOST = 20  # that fail in a row
@@ -69,20 +72,40 @@ class Register:
         return None if self.silent else self._start + self.energy
 
 
-class Board(SimulatedBoard):
-    """A board on `volume`. `published` are the Wh of its readings in published sums; `sent` and
-    `answers` hold the digest of what left the board, by epoch and round."""
+class WatchedMeter:
+    """A meter, and the values that it read last."""
 
-    sent: Any
-    answers: Any
+    def __init__(self, meter: Any) -> None:
+        self.values: list[int] | None = None
+        self._meter = meter
+
+    def restore(self, bookmark: bytes) -> None:
+        self._meter.restore(bookmark)
+
+    def bookmark(self) -> bytes:
+        return bytes(self._meter.bookmark())
+
+    def read(self, round: int, counted: bool, slots: "Slots") -> list[int] | None:
+        self.values = self._meter.read(round, counted, slots)
+        return self.values
+
+    def present(self, number: int, slots: "Slots") -> list[int | None]:
+        present: list[int | None] = self._meter.present(number, slots)
+        return present
+
+
+class Board(SimulatedBoard):
+    """A board on `volume`. `published` are the Wh of its readings in published sums; of what left
+    the board the digest is kept, by epoch and round."""
 
     def __init__(
-        self, network: Network, place: Provision, volume: Volume, parts: Parts, reboot_s: Callable[[], float]
+        self, network: Network, identity: Identity, volume: Volume, parts: Parts, reboot_s: Callable[[], float]
     ) -> None:
         self.register = Register()
-        super().__init__(network, place, None)  # type: ignore[arg-type]
+        self._watched = WatchedMeter(parts.meter(self.register))
+        super().__init__(network, identity, self._watched)
         self.volume = volume
-        self.public = place.public
+        self.public = identity.public
         self.published = self.boots = 0
         self.free_least = volume.free()
         self._parts = parts
@@ -90,11 +113,10 @@ class Board(SimulatedBoard):
         self._failed = 0
         self._puts = 0
         self._refused: Counter[str] = Counter()
-        self._values: list[int] | None = None
         self._made: dict[bytes, list[int]] = {}
-        self._left: dict[tuple[int, int], int] = {}
-        self.machine = PrivateSum(place)
-        self.store: Any = None
+        self._read: dict[tuple[int, int], int] = {}
+        self._left: dict[tuple[str, int, int], bytes] = {}
+        self.store = None
 
     # -- power
 
@@ -122,23 +144,8 @@ class Board(SimulatedBoard):
         parts = self._parts
         self.volume.mount()
         self.store = parts.store(f"/{self.name}/state")
-        self.stock = parts.stock(self.store)
-        self.shares = parts.shares(self.store)
-        self.meter = parts.meter(self.register)
-        self.machine = PrivateSum(self._provision)
-        actions = self.machine.restore(
-            self.store.get("roster"),
-            self.store.get("key"),
-            self.stock.rounds,
-            self.stock.high_water(),
-            self.stock.pending(),
-            self.shares.held,
-            self.store.get("acks"),
-            self.shares.answered(),
-            self.stock.sent(),
-        )
-        self._perform(actions)
-        self.meter.restore(self.stock.bookmark())
+        self.meter = self._watched = WatchedMeter(parts.meter(self.register))
+        self.assemble(parts.stock(self.store), parts.shares(self.store))
         self.link()
 
     def fall(self, seconds: float) -> None:
@@ -173,68 +180,44 @@ class Board(SimulatedBoard):
 
     # -- deeds
 
-    def _perform(self, actions: list[tuple[Any, ...]]) -> None:
+    def _perform(self, wanted: "list[Action]") -> None:
         try:
-            super()._perform(actions)
-        except Full:
-            self.machine.refuse("flash-full")
+            super()._perform(wanted)
         except PowerLost:
             self.fall(self._reboot_s())
 
-    def _do(self, kind: str, *arguments: Any) -> None:
-        match kind:
-            case "take":
-                epoch, round_number, counted, slots = arguments
-                self._values = self.meter.read(round_number, counted, slots)
-                mask = self.stock.load(epoch, round_number)
-                self._perform(self.machine.taken(epoch, round_number, mask, self._values))
-            case "spend":
-                self._spend(*arguments)
-            case "settle":
-                epoch, round_number = arguments
-                self.stock.settle(epoch, round_number)
-                self.stock.drop_before(epoch, round_number + 1)
-                if round_number % 16 == 0:
-                    self.free_least = min(self.free_least, self.volume.free())
-            case _:
-                super()._do(kind, *arguments)
+    def before(self, action: "Action") -> None:
+        super().before(action)
+        if action[0] == actions.SPEND:
+            assert self._watched.values is not None
+            self._made[sha256(action[3]).digest()] = self._watched.values
+            if len(self._made) > MADE_MOST:
+                del self._made[next(iter(self._made))]
 
-    def _spend(self, epoch: int, round_number: int, envelope: bytes) -> None:
-        assert self._values is not None
-        self._made[sha256(envelope).digest()] = self._values
-        if len(self._made) > MADE_MOST:
-            del self._made[next(iter(self._made))]
-        try:
-            self.stock.spend(epoch, round_number, envelope, self.meter.bookmark())
-        except (StoreError, Spent):
-            self.meter.restore(self.stock.bookmark())  # as runtime/board.py
-            raise
-        self._perform(self.machine.spent(epoch, round_number, envelope))
+    def over(self, event: str, fields: dict[str, Any]) -> None:
+        """A round is settled."""
+        if fields["round"] % 16 == 0:
+            self.free_least = min(self.free_least, self.volume.free())
 
-    def _publish(self, topic: str, payload: bytes, qos: int, retain: bool) -> None:
-        kind = topic.rsplit("/", 1)[1]
-        if kind in ("contribution", "answer") and self._network.connected(self.name):
-            self._leave(kind, payload)
-        if self._network.connected(self.name):
-            self._network.publish(self.name, topic, payload, retain)
-        else:
-            self.machine.refuse("link-lost")
-
-    def _leave(self, kind: str, payload: bytes) -> None:
+    def leave(self, kind: str, payload: bytes) -> None:
+        """A contribution, or an answer, leaves the board: for one round one of each, ever."""
         envelope = Envelope(payload)
-        about = (envelope.epoch, envelope.round)
+        epoch, round_number = envelope.epoch, envelope.round
         digest = sha256(payload).digest()
-        left = self.sent if kind == "contribution" else self.answers
-        if left.setdefault(about, digest) != digest:
-            raise Violation(f"{self.name} sent two {kind}s for round {about[0]}.{about[1]}")
-        if kind == "contribution" and about not in self._left:
-            self._left[about] = self._made[digest][0]
+        if self._left.setdefault((kind, epoch, round_number), digest) != digest:
+            raise Violation(f"{self.name} sent two {kind}s for round {epoch}.{round_number}")
+        if kind == "contribution" and (epoch, round_number) not in self._read:
+            self._read[epoch, round_number] = self._made[digest][0]
+
+    def count_left(self, kind: str) -> int:
+        """Return how many contributions, or answers, left the board."""
+        return sum(about[0] == kind for about in self._left)
 
     # -- what must hold
 
     def count(self, epoch: int, round_number: int) -> int:
         """A sum with this board's reading of the round was published: return the Wh."""
-        value = self._left.get((epoch, round_number))
+        value = self._read.get((epoch, round_number))
         if value is None:
             raise Violation(f"a sum of round {epoch}.{round_number} names {self.name}, which sent nothing")
         self.published += value

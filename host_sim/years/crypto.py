@@ -22,7 +22,7 @@ TOY_N = "94744729868220921310985312993396190342007519478679465391034576430980781
 def toy_arithmetic() -> Iterator[None]:
     """Have `parameters.load` know TOY, and signatures and key agreement be fast. For one process
     and one simulation at a time."""
-    installed = dict(accelerate._installed)
+    installed = accelerate._installed.copy()
     accelerate.use_host_libraries()
     accelerate.install(_Aes().new, accelerate.fast_powmod(), accelerate.point_sum())
     replaced: dict[str, Any] = {"sign": _Signer().sign, "verify_steps": _Verifier().verify_steps}

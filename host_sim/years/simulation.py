@@ -18,7 +18,7 @@ from functools import partial
 from typing import Any
 
 from agent.crypto import p256
-from agent.protocols.base.identity import Provision
+from agent.protocols.base.identity import Identity
 from agent.protocols.private_sum.roster_part import SumPart
 from agent.wire import coordination, rosters, topics
 from agent.wire.envelope import Context, Envelope, sign
@@ -86,7 +86,7 @@ class Years:
             name = f"b{index:03d}"
             private = p256.generate(self._random.randbytes)
             authority = p256.public_key(self._authority)
-            place = Provision(DEPLOYMENT, GROUP, name, private, p256.public_key(private), authority)
+            place = Identity(DEPLOYMENT, GROUP, name, private, p256.public_key(private), authority)
             flashes.volumes[name] = Volume(PICO_W_BLOCKS)
             flashes.volumes[name].fill("/firmware", FIRMWARE_BLOCKS)
             flashes.volumes[name].flash.erases = [0] * PICO_W_BLOCKS
@@ -264,8 +264,8 @@ class Years:
             "energy in, Wh": self.energy_in(),
             "energy out, Wh": self.energy_out(),
             "pending when the faults ended, Wh": self.pending,
-            "contributions": sum(len(board.sent) for board in boards),
-            "answers": sum(len(board.answers) for board in boards),
+            "contributions": sum(board.count_left("contribution") for board in boards),
+            "answers": sum(board.count_left("answer") for board in boards),
             "boots": sum(board.boots for board in boards),
             "failed calls of the file system": sum(board.volume.failures for board in boards),
             "power cuts in a flash operation": sum(board.volume.flash.cuts for board in boards),

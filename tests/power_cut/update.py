@@ -26,7 +26,7 @@ from agent.crypto import p256  # noqa: E402
 from agent.runtime.update import staging, versions  # noqa: E402
 from agent.runtime.update.installing import UpdateRefused  # noqa: E402
 from agent.runtime.update.versions import Pointer, Versions  # noqa: E402
-from firmware import main as bootloader  # noqa: E402
+from firmware.onboard import main as bootloader  # noqa: E402
 
 ROOT = "/flash"
 GEOMETRIES = {

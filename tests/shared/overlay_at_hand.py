@@ -1,6 +1,6 @@
 """A query of some nodes in one process: secrets that are none, and messages that arrive at once. For the shared tests."""
 
-from agent.protocols.gossip import functions
+from agent.protocols.gossip import functions, node_actions
 from agent.protocols.gossip.node import Node
 from agent.protocols.gossip.onion import onion
 from agent.protocols.gossip.overlay.sizes import SEAL
@@ -84,7 +84,7 @@ class Street:
         self._deliver(dies_in)
         for r in range(self.plan.deadlines):
             for node in self.nodes:
-                if node.own not in self.dead:
+                if node.own_id not in self.dead:
                     self._carry(node, node.elapsed(r), dies_in)
             self._deliver(dies_in)
         return self.results
@@ -92,26 +92,26 @@ class Street:
     def _deliver(self, dies_in):
         while self._waiting:
             node, event, first, second = self._waiting.pop(0)
-            if node.own not in self.dead:
+            if node.own_id not in self.dead:
                 self._carry(node, getattr(node, event)(first, second), dies_in)
 
     def _carry(self, node, actions, dies_in):
-        while actions is not None and node.own not in self.dead:
+        while actions is not None and node.own_id not in self.dead:
             for action in actions:
                 self._act(node, action, dies_in)
             actions = node.idle()
 
     def _act(self, node, action, dies_in):
-        if action[0] == "send" and action[1] >= dies_in.get(node.own, 999):
-            self.dead.add(node.own)
-        if node.own in self.dead:
+        if action[0] == node_actions.SEND and action[1] >= dies_in.get(node.own_id, 999):
+            self.dead.add(node.own_id)
+        if node.own_id in self.dead:
             return
-        if action[0] == "send":
+        if action[0] == node_actions.SEND:
             _, r, partner, cells = action
             message = self.plan.pack(cells)
-            self.sent.append((r, node.own, partner, len(message)))
+            self.sent.append((r, node.own_id, partner, len(message)))
             self._waiting.append((self.nodes[partner], "cells", r, self.plan.unpack(r, message)))
-        elif action[0] == "partial":
-            self._waiting.append((self.nodes[action[1]], "partial", node.own, action[2]))
+        elif action[0] == node_actions.PARTIAL:
+            self._waiting.append((self.nodes[action[1]], "partial", node.own_id, action[2]))
         else:
-            self.results[self.plan.group_of(node.own)] = action[1]
+            self.results[self.plan.group_of(node.own_id)] = action[1]

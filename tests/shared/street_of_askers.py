@@ -3,37 +3,100 @@
 import os
 
 from agent.crypto import p256
-from agent.protocols.base.identity import Policy, Provision
+from agent.protocols import registry
+from agent.protocols.base.actions import BURN
+from agent.protocols.base.identity import Identity, Policy
 from agent.protocols.gossip.pair_keys import query_keys
 from agent.protocols.gossip.roster_part import query_part
-from agent.protocols.registry import load
+from agent.runtime.effects import Effects
+from agent.runtime.flash.masks import MaskStock
+from agent.runtime.flash.shares import ShareStock
 from agent.wire import cbor, queries, rosters
 from agent.wire.envelope import Context, Envelope, sign
+from host_sim.virtual.memory_store import MemoryStore
 
 DEPLOYMENT, GROUP = "test", "street"
 PERIOD = 1000
 LATENCY = 20
 
 
-class Board:
-    """`machine` with what a board has around it: `flash` (a dictionary), `value` for its meter; `sent` is (topic, bytes)."""
+class _Effects(Effects):
+    """The shipped effects; what a query cost is noted once its number is burnt."""
 
-    def __init__(self, machine, name, value):
+    def do(self, action):
+        Effects.do(self, action)
+        if action[0] == BURN and self.masks.high_water() == action[1:3]:
+            self.costs.append(action[3])
+
+
+class Board:
+    """`machine` with the shipped effects and stocks, and what a board has around it: a `flash` in memory (its records), `value` for its
+    meter; `sent` is (topic, bytes). It is the machine's clock, meter and surroundings."""
+
+    def __init__(self, machine, name, value, street):
         self.machine = machine
         self.name = name
         self.value = value
-        self.flash = {}
-        self.high_water = (0, 0)
         self.sent = []
-        self.over = []
+        self.ended = []
         self.costs = []  # of the queries that it has taken part in
         self.life = 0
         self.alive = True
         self.sees = None  # function(board, topic, payload) -> payloads to deliver in its place
+        self._street = street
+        self.boot({})
+
+    def boot(self, flash):
+        """Take up what is in `flash`, a dictionary of records."""
+        store = MemoryStore()
+        store.records.update(flash)
+        self.flash = store.records
+        self.effects = _Effects(self.machine, store, MaskStock(store), ShareStock(store), self, self, self)
+        self.effects.costs = self.costs
+        self.effects.restore()
+
+    @property
+    def high_water(self):
+        return self.effects.masks.high_water()
 
     def die(self):
         """A power cut."""
         self.alive = False
+
+    # -- the clock
+
+    def uptime(self):
+        return self._street.clock // 1000
+
+    def set(self, epoch, seconds):
+        return True
+
+    # -- the meter
+
+    def restore(self, bookmark):
+        assert bookmark == b""
+
+    def present(self, number, slots):
+        return [self.value, 1]
+
+    # -- the surroundings
+
+    def post(self, topic, payload, qos, retain):
+        self._street.publish(self, topic, payload)
+
+    def schedule(self, period, count):
+        self.life += 1
+        for r in range(count):
+            self._street.after((r + 1) * period, lambda r=r, life=self.life: self._street.elapsed(self, r, life))
+
+    def make_room(self):
+        """There is room."""
+
+    def over(self, event, fields):
+        self.ended.append(fields)
+
+    def note(self, event, fields):
+        """Nobody reads the console."""
 
 
 class Street:
@@ -75,11 +138,11 @@ class Street:
         self.digest = Envelope(self.signed).digest(context)
         self.boards = []
         for i in range(count):
-            provision = Provision(
+            provision = Identity(
                 DEPLOYMENT, GROUP, names[i], privates[i], members[i][1], p256.public_key(authority), policy or Policy()
             )
             value = values[i] if values else 100 + 7 * i
-            self.boards.append(Board(load(protocol)(provision), names[i], value))
+            self.boards.append(Board(registry.make(protocol, provision), names[i], value, self))
         self._members = members
         self._query_keys = None
 
@@ -160,37 +223,16 @@ class Street:
 
     def perform(self, board, actions):
         """Do what a machine asks for."""
-        machine = board.machine
-        for action in actions:
-            kind = action[0]
-            if kind == "put":
-                board.flash[action[1]] = action[2]
-            elif kind == "schedule":
-                board.life += 1
-                for r in range(action[2]):
-                    self.after(
-                        (r + 1) * action[1], lambda board=board, r=r, life=board.life: self._elapsed(board, r, life)
-                    )
-            elif kind == "burn":
-                assert action[1:3] > board.high_water
-                board.high_water = action[1:3]
-                board.costs.append(action[3])
-                self.perform(board, machine.burnt(action[1], action[2]))
-            elif kind == "read":
-                self.perform(board, machine.have_read(action[1], [board.value, 1]))
-            elif kind == "over":
-                board.over.append(action[1:])
-            elif kind == "publish":
-                self._publish(board, action[1], action[2])
-            else:
-                assert kind in ("unload", "clock")
+        board.effects.perform(actions)
 
-    def _elapsed(self, board, r, life):
+    def elapsed(self, board, r, life):
+        """So many periods of a board's schedule have passed."""
         if board.alive and board.life == life:
             self.perform(board, board.machine.elapsed(r))
             self.settle(board)
 
-    def _publish(self, board, topic, payload):
+    def publish(self, board, topic, payload):
+        """A board has sent something."""
         board.sent.append((topic, len(payload)))
         levels = topic.split("/")
         if levels[5] == "up":

@@ -4,16 +4,23 @@ A Flash outlives its Device, as a board's does: a new Device on it is the reboot
 that what a ciphertext holds can be read off it; where a test is about powers it makes real ones.
 """
 
+import struct
 from hashlib import sha256
 
 from agent.crypto import p256
 from agent.joye_libert import pairs, parameters
-from agent.protocols.base.identity import Provision
+from agent.protocols.base.actions import CLOCK, UNLOAD
+from agent.protocols.base.identity import Identity
 from agent.protocols.base.policy import Policy
 from agent.protocols.private_sum.machine import PrivateSum
 from agent.protocols.private_sum.roster_part import SumPart
+from agent.runtime.effects import Effects
+from agent.runtime.flash.masks import MaskStock
+from agent.runtime.flash.shares import ShareStock
+from agent.runtime.flash.store import StoreError
 from agent.wire import coordination, envelope, rosters, topics
 from agent.wire.envelope import Context, Envelope
+from host_sim.virtual.memory_store import MemoryStore
 
 PLACE = ("test-street", "north")
 TIME = 1_700_000_000  # Unix seconds
@@ -79,13 +86,13 @@ def everything(machine):
     known = {}
     for name in dir(machine):
         value = getattr(machine, name)
-        if name.startswith("__") or name in ("refused", "provision", "place", "_member") or callable(value):
+        if name.startswith("__") or name in ("refused", "identity", "_member") or callable(value):
             continue
         if isinstance(value, dict):
             value = dict(value)
         elif isinstance(value, list):
             value = list(value)
-        elif name in ("member", "_own", "_dealing", "_roll_call", "_answering", "audit") and value is not None:
+        elif name in ("member", "_own", "_dealing", "_roll_call", "_unmasking", "_check") and value is not None:
             value = everything(value)
         known[name] = value
     return known
@@ -98,49 +105,141 @@ def refuses(machine, reason, event, *arguments):
     after = everything(machine)
     for name in before:
         unread = (
-            name in ("_roll_call", "_answered") and before["_roll_call"] is None
+            name in ("_roll_call", "_last_answer") and before["_roll_call"] is None
         )  # it is read when a roll call is heard
         assert unread or after[name] == before[name], (reason, name)
     counted[reason] = counted.get(reason, 0) + 1
     assert machine.refused == counted, (reason, machine.refused)
 
 
+class _Kept:  # noqa: PLW1641  a table is no key
+    """The shares in a store, by (epoch, batch or None, member): a table that reads and writes the flash itself."""
+
+    def __init__(self, flash):
+        self._flash = flash
+
+    def _keys(self):
+        stock, found = ShareStock(self._flash.store), []
+        for epoch in range(1, 4):
+            keys, batches = stock.held(epoch)
+            found += [(epoch, None, peer) for peer in range(64) if keys >> peer & 1]
+            found += [(epoch, batch, peer) for batch in batches for peer in range(64) if batches[batch] >> peer & 1]
+        return found
+
+    def __iter__(self):
+        return iter(self._keys())
+
+    def __contains__(self, key):
+        return key in self._keys()
+
+    def __getitem__(self, key):
+        return ShareStock(self._flash.store).load(key[0], key[1], key[2])
+
+    def __setitem__(self, key, share):
+        ShareStock(self._flash.store).keep(key[0], key[1], key[2], share)
+
+    def __eq__(self, other):
+        return {key: self[key] for key in self._keys()} == other
+
+    def pop(self, key):
+        """Let a share rot."""
+        share = self[key]
+        records = self._flash.store.records
+        for name in records:
+            if name.startswith("share-" if key[1] is None else "blind-") and share in records[name]:
+                records[name] = records[name].replace(share, bytes(len(share)))
+        return share
+
+
+class _Masks(_Kept):
+    """The masks in a store, by (epoch, round)."""
+
+    def _keys(self):
+        names = [name.split("-") for name in self._flash.store.names("mask-")]
+        return sorted([(int(epoch, 16), int(round, 16)) for _, epoch, round in names])
+
+    def __getitem__(self, key):
+        return self._flash.store.records["mask-%x-%x" % key]
+
+    def __setitem__(self, key, mask):
+        self._flash.store.records["mask-%x-%x" % key] = mask
+
+
 class Flash:
-    """What a board keeps, in memory."""
+    """What a board keeps: a store in memory, in which the real stocks keep what is theirs, seen from outside."""
 
     def __init__(self):
-        self.records = {}
-        self.masks = {}
-        self.mark = (0, 0)
-        self.pending = None
-        self.shares = {}
-        self.answer = None
+        self.store = MemoryStore()
+        self.records = self.store.records
 
     def copy(self):
         other = Flash()
-        other.records, other.masks, other.shares = dict(self.records), dict(self.masks), dict(self.shares)
-        other.mark, other.pending, other.answer = self.mark, self.pending, self.answer
+        other.records.update(self.records)
         return other
 
+    @property
+    def masks(self):
+        return _Masks(self)
+
+    @masks.setter
+    def masks(self, masks):
+        for name in self.store.names("mask-"):
+            self.records.pop(name)
+        for key in masks:
+            self.masks[key] = masks[key]
+
+    @property
+    def shares(self):
+        return _Kept(self)
+
     def stock(self, epoch):
-        return sorted([round for at, round in self.masks if at == epoch and (at, round) > self.mark])
+        return MaskStock(self.store).rounds(epoch)
 
     def held(self, epoch):
-        keys, batches = 0, {}
-        for at, batch, peer in self.shares:
-            if at == epoch and batch is None:
-                keys |= 1 << peer
-            elif at == epoch:
-                batches[batch] = batches.get(batch, 0) | 1 << peer
-        return keys, batches
+        return ShareStock(self.store).held(epoch)
+
+    @property
+    def mark(self):
+        return MaskStock(self.store).high_water()
+
+    @mark.setter
+    def mark(self, mark):
+        self._spend(mark, b"")
+
+    @property
+    def pending(self):
+        return MaskStock(self.store).pending()
+
+    @pending.setter
+    def pending(self, pending):
+        self._spend(pending[:2] if pending else self.mark, pending[2] if pending else b"")
+
+    def _spend(self, mark, sealed):
+        self.records["spent"] = struct.pack(">QQQQB", mark[0], mark[1], mark[0], mark[1], 0) + sealed
+
+    @property
+    def answer(self):
+        return ShareStock(self.store).answered()
+
+    @answer.setter
+    def answer(self, answer):
+        ShareStock(self.store).answer(answer[0], answer[1], answer[2])
+
+
+class _Effects(Effects):
+    """The shipped effects, with a look at each action before it is done."""
+
+    def do(self, action):
+        self.before(action)
+        Effects.do(self, action)
 
 
 class Device:
-    """A board that was just switched on: its machine, restored from `flash`, and a runtime that does what the machine asks.
+    """A board that was just switched on: its machine, restored from `flash`, with the shipped effects and stocks.
 
     `done` lists the actions in the order in which they were done, but for "clock", and "unload", which `unloads` counts. `sent`
     lists the (topic, payload) published and not taken yet. Actions named in `failing` find a dead flash: they are not done, nor is what
-    follows them.
+    follows them. It is the machine's clock, meter (`values`) and surroundings.
     """
 
     def __init__(self, name, flash, policy=None, masks_target=2, keys=None):
@@ -153,22 +252,11 @@ class Device:
         self.failing = ()
         self.values = VALUES
         own, opened, pinned = keys or (private(name), public(name), public("authority"))
-        place = Provision(PLACE[0], PLACE[1], name, own, opened, pinned, policy, masks_target)
-        self.machine = PrivateSum(place)
-        records = flash.records
-        self.perform(
-            self.machine.restore(
-                records.get("roster"),
-                records.get("key"),
-                flash.stock,
-                flash.mark,
-                flash.pending,
-                flash.held,
-                records.get("acks"),
-                flash.answer,
-                flash.mark,
-            )
-        )
+        self.machine = PrivateSum(Identity(PLACE[0], PLACE[1], name, own, opened, pinned, policy, masks_target))
+        store = flash.store
+        self.effects = _Effects(self.machine, store, MaskStock(store), ShareStock(store), self, self, self)
+        self.effects.before = self._before
+        self.effects.restore()
 
     def hear(self, topic, payload):
         """Take a message and do what it asks for; return the names of all deeds."""
@@ -197,58 +285,56 @@ class Device:
         return found
 
     def perform(self, actions):
-        for action in actions:
-            if action[0] in self.failing:
-                self.machine.refuse("flash")
-                return
-            if action[0] == "unload":
-                self.unloads += 1
-                continue
-            if action[0] == "clock":
-                assert action[1] == TIME
-                continue
+        self.effects.perform(actions)
+
+    def _before(self, action):
+        if action[0] in self.failing:
+            raise StoreError("dead")
+        if action[0] == UNLOAD:
+            self.unloads += 1
+        elif action[0] != CLOCK:
             self.done.append(action)
-            getattr(self, "_" + action[0])(*action[1:])
 
-    def _put(self, record, value):
-        self.flash.records[record] = value
+    # -- the clock
 
-    def _drop(self, epoch, round):
-        self.flash.masks = {key: mask for key, mask in self.flash.masks.items() if key >= (epoch, round)}
+    def uptime(self):
+        return 0
 
-    def _mask(self, epoch, round, mask):
-        self.flash.masks[(epoch, round)] = mask
+    def set(self, epoch, seconds):
+        assert seconds == TIME
+        return True
 
-    def _take(self, epoch, round, counted, slots):
-        self.perform(self.machine.taken(epoch, round, self.flash.masks.get((epoch, round)), self.values))
+    # -- the meter
 
-    def _spend(self, epoch, round, sealed):
-        self.flash.mark = (epoch, round)
-        self.flash.pending = (epoch, round, sealed)
-        self.perform(self.machine.spent(epoch, round, sealed))
+    def restore(self, bookmark):
+        assert bookmark == b""
 
-    def _settle(self, epoch, round):
-        self.flash.pending = None
+    def read(self, round, counted, slots):
+        return self.values
 
-    def _hold(self, epoch, batch, peer, share):
-        self.flash.shares[(epoch, batch, peer)] = share
-        self.perform(self.machine.held(epoch, batch, peer))
+    def bookmark(self):
+        return b""
 
-    def _fetch(self, epoch, batch, peer):
-        self.machine.fetched(self.flash.shares.get((epoch, batch, peer)))
+    # -- the surroundings
 
-    def _discard(self, epoch, batch):
-        old = [k for k in self.flash.shares if k[0] < epoch or (k[0] == epoch and k[1] is not None and k[1] < batch)]
-        for key in old:
-            self.flash.shares.pop(key)
-
-    def _answer(self, epoch, round, state, sealed):
-        self.flash.answer = (epoch, round, state + sealed)
-        self.perform(self.machine.answered(epoch, round, sealed))
-
-    def _publish(self, topic, payload, qos, retain):
+    def post(self, topic, payload, qos, retain):
         assert qos == 1
         self.sent.append((topic, payload))
+
+    def make_room(self):
+        """`unloads` has counted it."""
+
+    def taken(self, round):
+        """A round has come."""
+
+    def online(self, round):
+        """Its contribution has left."""
+
+    def over(self, event, fields):
+        """It is settled."""
+
+    def note(self, event, fields):
+        """Nobody reads the console."""
 
 
 class Street:
@@ -348,7 +434,7 @@ def dealt(members, cohort=32, seal=0, rounds=2, audit=0):
 def reboot(street, name, policy=None, masks_target=None):
     """A board of the street, switched on with a copy of its flash."""
     device = street.devices[name]
-    target = masks_target or device.machine.provision.masks_target
+    target = masks_target or device.machine.identity.masks_target
     return Device(name, device.flash.copy(), policy, target)
 
 

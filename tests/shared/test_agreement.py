@@ -37,13 +37,13 @@ class Proxy:
 
     def __init__(self, plan, own, absent=()):
         self.plan = plan
-        self.own = own
+        self.own_id = own
         self.absent = set(absent)
         self.secrets = Secrets(own)
         self.tuples = {}
         self.refused = {}
         self.posted = []
-        self.part = None
+        self.running = None
         self.checked = 0
 
     def genuine(self, raw):
@@ -54,6 +54,9 @@ class Proxy:
     def key(self, raw):
         return agreement.key(self.plan, raw)
 
+    def keep_only(self, agreed):
+        self.tuples = agreed
+
     def refuse(self, reason):
         self.refused[reason] = self.refused.get(reason, 0) + 1
 
@@ -61,7 +64,7 @@ class Proxy:
         self.posted.append((r, cell))
 
     def receive(self, r, cells):
-        run(self.part.take(r, cells))
+        run(self.running.take(r, cells))
 
 
 def proof_of(content):
@@ -98,26 +101,26 @@ def agree(plan, raw, correct, shuffled, adversary):
     """Run all multicasts; adversary(k, to) returns the chains, lists of (group, signature), that Byzantine proxies send to one."""
     nodes = [Proxy(plan, own) for own in correct]
     for node in nodes:
-        if node.own in shuffled:
+        if node.own_id in shuffled:
             node.tuples[node.key(raw)] = raw
     proxies = tuples.proxies_of(plan, raw)
     for k in range(1, len(plan.phases)):
         phase = plan.phases[k]
         for node in nodes:
-            node.part = agreement.Multicast(k)(node, phase, node.part)
+            node.running = agreement.Multicast(k)(node, phase, node.running)
             node.posted = []
-            run(node.part.enter(phase.first))
+            run(node.running.enter(phase.first))
         for node in nodes:
             for r, cell in node.posted:
                 for other in nodes:
-                    if plan.partner(node.own, r) == other.own:
+                    if plan.partner(node.own_id, r) == other.own_id:
                         other.receive(r, [cell])
         for node in nodes:
-            for chain in adversary(k, node.own):
+            for chain in adversary(k, node.own_id):
                 cell = raw + b"".join([bytes((group,)) + signature for group, signature in chain])
-                node.receive(meeting(plan, phase, proxies[chain[0][0]], node.own), [cell])
+                node.receive(meeting(plan, phase, proxies[chain[0][0]], node.own_id), [cell])
         for node in nodes:
-            run(node.part.end())
+            run(node.running.end())
     return nodes
 
 
@@ -264,12 +267,12 @@ def test_who_sends_what_does_not_hold_is_heard_no_more():
     )
     for reason, cell in cases:
         node = Proxy(plan, proxies[2])
-        node.part = agreement.Multicast(1)(node, phase, None)
-        r = meeting(plan, phase, proxies[0], node.own)
+        node.running = agreement.Multicast(1)(node, phase, None)
+        r = meeting(plan, phase, proxies[0], node.own_id)
         node.receive(r, [cell, raw + chain, raw + chain])
         assert node.refused == {reason: 1, "ignored": 2}, (reason, node.refused)
         node.receive(
-            meeting(plan, phase, proxies[1], node.own),
+            meeting(plan, phase, proxies[1], node.own_id),
             [raw + bytes((1,)) + sign_as(proxies[1], name + proxies[1].to_bytes(2, "big"))],
         )
         assert node.refused == {reason: 1, "ignored": 2}
@@ -283,8 +286,8 @@ def test_a_signature_is_for_one_tuple_and_one_signer():
     a, b = [tuple_for(plan, proxies, value) for value in (1, 2)]
     of_a = sign_as(proxies[0], agreement.key(plan, a) + proxies[0].to_bytes(2, "big"))
     node = Proxy(plan, proxies[2])
-    node.part = agreement.Multicast(1)(node, phase, None)
-    node.receive(meeting(plan, phase, proxies[0], node.own), [b + bytes((0,)) + of_a])
+    node.running = agreement.Multicast(1)(node, phase, None)
+    node.receive(meeting(plan, phase, proxies[0], node.own_id), [b + bytes((0,)) + of_a])
     assert node.refused == {"bad-signature": 1}
 
 
@@ -314,11 +317,11 @@ def test_a_flood_of_tuples_ends_at_the_bound():
     proxies = proxies_of(plan)
     phase = plan.phases[1]
     node = Proxy(plan, proxies[2])
-    node.part = agreement.Multicast(1)(node, phase, None)
+    node.running = agreement.Multicast(1)(node, phase, None)
     for number in range(plan.tuples_most + 5):
         raw = tuple_for(plan, proxies, number)
         signature = sign_as(proxies[0], agreement.key(plan, raw) + proxies[0].to_bytes(2, "big"))
-        node.receive(meeting(plan, phase, proxies[0], node.own), [raw + bytes((0,)) + signature])
+        node.receive(meeting(plan, phase, proxies[0], node.own_id), [raw + bytes((0,)) + signature])
     assert node.refused == {"too-many": 5}
 
 
@@ -329,8 +332,8 @@ def test_a_tuple_must_have_a_proxy_in_every_group_with_living_nodes():
     for absent, held in ((), 0), (tuple(plan.group(1)), 1), (proxies[:1], 0):
         node = Proxy(plan, proxies[2], absent)
         node.tuples = {node.key(raw): raw}
-        node.part = agreement.Multicast(1)(node, plan.phases[1], None)
-        run(node.part.enter(plan.phases[1].first))
+        node.running = agreement.Multicast(1)(node, plan.phases[1], None)
+        run(node.running.enter(plan.phases[1].first))
         assert len(node.posted) == held
         assert node.refused == ({} if held else {"bad-proxies": 1})
 

@@ -4,7 +4,7 @@ from street_of_boards import PLACE, ROLL, ROUND, Device, dealt, everything, mail
 
 from agent.protocols.base import overlay
 from agent.protocols.private_sum import mail
-from agent.protocols.private_sum.consistency_check import ASKED_MOST, PATIENCE, RETRIES_MOST, Audit
+from agent.protocols.private_sum.consistency_check import ASKED_MOST, PATIENCE, RETRIES_MOST, ConsistencyCheck
 from agent.protocols.private_sum.mail import SPLIT, VOUCH, mail_nonce
 from agent.wire import messages
 from agent.wire.envelope import Context, Envelope, seal
@@ -155,7 +155,7 @@ def test_the_code_leaves_the_memory_when_the_round_is_over():
         show([device], ALL)
         before = device.unloads
         device.hear(*over)
-        assert device.unloads == before + 1 and device.machine._answering.audit is None
+        assert device.unloads == before + 1 and device.machine._unmasking._check is None
         assert not device.machine.in_round() or over[0] == ROUND
         device.idle()
         assert device.take("answer") == []
@@ -401,9 +401,9 @@ def test_letters_that_are_forged_replayed_or_malformed_change_nothing_and_are_co
         changed[at] ^= 1
         refuses(device.machine, "bad-tag", device.machine.message, box, bytes(changed))
         changed[at] ^= 1
-    before = everything(device.machine)["_answering"]["audit"]["_alike"]
+    before = everything(device.machine)["_unmasking"]["_check"]["_alike"]
     assert device.machine.message(box, good) == []
-    assert everything(device.machine)["_answering"]["audit"]["_alike"] == before | 2
+    assert everything(device.machine)["_unmasking"]["_check"]["_alike"] == before | 2
 
 
 def test_one_member_can_deny_the_sum_and_is_named():
@@ -438,7 +438,7 @@ def test_a_cohort_of_64_is_told_in_63_letters_and_an_alarm_in_few():
             self.index, self.cohort = index, list(range(64))
 
     for index in (0, 5, 63):
-        audit = Audit(Member(index), 7)
+        audit = ConsistencyCheck(Member(index), 7)
         assert sorted(audit._partners(0)) == [i for i in range(64) if i != index]
         flood = audit._partners(1)
         # 67 is the size of the overlay: three members act for two ids.
@@ -450,7 +450,7 @@ def test_a_power_for_the_missing_gets_the_room_of_the_audit():
     show(devices.values(), WITHOUT_D)
     for name in (B, C):
         devices[A].hear(mailbox(A, name), vouch(name, A, WITHOUT_D))
-    while devices[A].machine._answering.audit:
+    while devices[A].machine._unmasking._check:
         assert devices[A].step() and not devices[A].machine._own.workspace
     assert devices[A].unloads == 1
     devices[A].idle()

@@ -5,13 +5,13 @@ from street_of_boards import ONE, PLACE, ROLL, ROUND, VALUES, Flash, dealt, mail
 from test_store import FailingStore
 
 from agent.joye_libert import masks, pairs
-from agent.protocols.base.identity import Provision
+from agent.protocols.base.identity import Identity
 from agent.protocols.private_sum.machine import PrivateSum
 from agent.runtime.flash.masks import MaskStock
 from agent.runtime.flash.shares import ShareStock
 from agent.runtime.flash.store import Store
 from agent.runtime.net.mqtt import Client
-from agent.runtime.supervisor import OUTBOX_MOST, Board
+from agent.runtime.supervisor import OUTBOX_MOST, Supervisor
 from agent.wire import topics
 
 ME = "meter-a"
@@ -58,10 +58,10 @@ def board_in(folder, meter=None, short=False, shares=True):
         held.keep(epoch, batch, peer, flash.shares[(epoch, batch, peer)])
     for number in (0, 1):
         stock.save(1, number, ONE)
-    place = Provision(PLACE[0], PLACE[1], ME, private(ME), public(ME), public("authority"), None, 2)
+    place = Identity(PLACE[0], PLACE[1], ME, private(ME), public(ME), public("authority"), None, 2)
     client = Client("127.0.0.1", 1, "x")
-    board = Board(client, store, stock, held, PrivateSum(place), meter or Meter(), lambda event, fields: None)
-    board._restore()
+    board = Supervisor(client, store, stock, held, PrivateSum(place), meter or Meter(), lambda event, fields: None)
+    board.effects.restore()
     assert board.machine.refused == {}
     return board
 
@@ -93,8 +93,8 @@ def test_an_opening_burns_the_round_and_then_sends():
     with Folder() as folder:
         board = board_in(folder)
         board._on_message(ROUND, street().opening(0), True)
-        assert board.stock.pending() == (1, 0, contributions(board)[0])
-        assert board.stock.rounds(1) == [1] and board.machine.refused == {}
+        assert board.effects.masks.pending() == (1, 0, contributions(board)[0])
+        assert board.effects.masks.rounds(1) == [1] and board.machine.refused == {}
 
 
 def test_a_board_out_of_memory_gives_up_idle_work_and_not_the_round():
@@ -103,7 +103,7 @@ def test_a_board_out_of_memory_gives_up_idle_work_and_not_the_round():
         board.machine.taken(1, 0, ONE, VALUES)  # burnt in RAM alone: one mask left of two, no refill yet
         board._on_message(ROUND, street().opening(1), True)
         assert len(contributions(board)) == 1 and board.machine.refused == {"memory": 1}
-        assert board.stock.pending()[:2] == (1, 1)
+        assert board.effects.masks.pending()[:2] == (1, 1)
 
 
 def test_masks_given_up_for_memory_are_made_again_the_same():
@@ -113,24 +113,26 @@ def test_masks_given_up_for_memory_are_made_again_the_same():
         after_a_round(board, 1)
         for _ in range(3):
             board.machine.idle()
-        board._make_room()
+        board._rest()
         work(board)
-        assert board.stock.rounds(1) == [2, 3] and board.machine.refused == {"memory": 1}
+        assert board.effects.masks.rounds(1) == [2, 3] and board.machine.refused == {"memory": 1}
         parameters = board.machine.member.parameters
         for round in (2, 3):
             x0, x1 = masks.base(parameters, PLACE[0], PLACE[1], 1, round, 0)
             power = pow(x0 + parameters.n * x1, 5, parameters.n**2)
-            assert board.stock.load(1, round) == pairs.to_bytes(power % parameters.n, power // parameters.n, 256)
+            assert board.effects.masks.load(1, round) == pairs.to_bytes(
+                power % parameters.n, power // parameters.n, 256
+            )
 
 
 def test_nothing_leaves_the_board_when_the_burn_fails():
     with Folder() as folder:
         board = board_in(folder)
-        board.store.fail = ("put",)
+        board.effects.store.fail = ("put",)
         board._on_message(ROUND, street().opening(0), True)
         board.perform(board.machine.retry())
         assert board._outbox == [] and board.machine.refused == {"flash": 1}
-        board.store.fail = ()
+        board.effects.store.fail = ()
         board._on_message(ROUND, street().opening(0), True)  # lost, and no second reading is encrypted for it
         assert board._outbox == [] and board.machine.refused["replayed"] == 1
         board._on_message(ROUND, street().opening(1), True)
@@ -143,7 +145,7 @@ def test_a_receipt_erases_the_contribution_from_the_flash():
         after_a_round(board)
         board._on_message(MAIL, street().receipt(contributions(board)[0], ME, 0), False)
         work(board)
-        assert board.stock.pending() is None and board.stock.high_water() == (1, 0)
+        assert board.effects.masks.pending() is None and board.effects.masks.high_water() == (1, 0)
         assert len(Store(folder).get("spent")) == 33
 
 
@@ -152,7 +154,7 @@ def test_the_outbox_is_bounded_and_says_so():
         board = board_in(folder)
         topic = topics.device(PLACE[0], ME, "diag")
         for _ in range(OUTBOX_MOST + 3):
-            board.enqueue(topic, b"", 0, False)
+            board.post(topic, b"", 0, False)
         assert len(board._outbox) == OUTBOX_MOST and board.machine.refused == {"outbox-full": 3}
 
 
@@ -173,11 +175,11 @@ def dealt_mail():
 def test_a_share_is_on_the_flash_when_it_is_acknowledged():
     with Folder() as folder:
         board = board_in(folder, shares=False)
-        board.store.fail = ("put",)
+        board.effects.store.fail = ("put",)
         key, blinds, _ = dealt_mail()
         board._on_message(mailbox(ME, PEER), key, False)
         assert board._outbox == [] and board.machine.refused == {"flash": 1}
-        board.store.fail = ()
+        board.effects.store.fail = ()
         for mail in (key, blinds):
             board._on_message(mailbox(ME, PEER), mail, False)
         assert len(sent(board, mailbox(PEER, ME))) == 2
@@ -202,11 +204,11 @@ def test_nothing_leaves_the_board_when_the_answer_cannot_be_kept():
     with Folder() as folder:
         board = board_in(folder)
         board._on_message(ROUND, street().opening(0), True)
-        board.store.fail = ("put",)
+        board.effects.store.fail = ("put",)
         board._on_message(ROLL, street().roll(0, NAMES), True)
         work(board)
         board.perform(board.machine.retry())
-        board.store.fail = ()
+        board.effects.store.fail = ()
         board._on_message(ROLL, street().roll(0, NAMES), True)
         board._on_message(ROLL, street().roll(0, NAMES[:3]), True)
         work(board)
@@ -220,7 +222,7 @@ def test_a_board_out_of_memory_begins_the_answer_anew():
         board._on_message(ROLL, street().roll(0, NAMES), True)
         for _ in range(2):
             board.perform(board.machine.idle())
-        board._make_room()
+        board._rest()
         work(board)
         (answer,) = sent(board, up(ME, "answer"))
         assert street().answer(ME, answer, 0)[1] is None and board.machine.refused == {"memory": 1}
@@ -229,8 +231,8 @@ def test_a_board_out_of_memory_begins_the_answer_anew():
 def test_shares_of_batches_that_are_over_leave_the_flash():
     with Folder() as folder:
         board = board_in(folder)
-        assert sorted(board.shares.held(1)[1]) == [0, 1]
+        assert sorted(board.effects.shares.held(1)[1]) == [0, 1]
         board._on_message(ROUND, street().opening(32), True)  # the first of the next batch: it has no mask for it
         board._on_message(ROUND, b"", True)
         board.perform(board.machine.idle())
-        assert sorted(board.shares.held(1)[1]) == [1] and board.machine.refused == {"no-mask": 1}
+        assert sorted(board.effects.shares.held(1)[1]) == [1] and board.machine.refused == {"no-mask": 1}

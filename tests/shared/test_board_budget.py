@@ -9,7 +9,7 @@ from agent.protocols.gossip.privacy.terms import MILLION
 from agent.runtime.flash.masks import MaskStock
 from agent.runtime.flash.shares import ShareStock
 from agent.runtime.net.mqtt import Client
-from agent.runtime.supervisor import Board
+from agent.runtime.supervisor import Supervisor
 
 HOST_LIBRARIES = True  # conftest.py
 
@@ -45,13 +45,13 @@ def board_in(folder, policy):
     store = FailingStore(folder)
     for name in ("roster", "key"):
         store.put(name, flash[name])
-    machine = type(street().boards[0].machine)(street().boards[0].machine.provision)
-    machine.provision.policy = policy
+    machine = type(street().boards[0].machine)(street().boards[0].machine.identity)
+    machine.identity.policy = policy
     stock = MaskStock(store)
-    board = Board(
+    board = Supervisor(
         Client("127.0.0.1", 1, "x"), store, stock, ShareStock(store), machine, Meter(), lambda event, fields: None
     )
-    board._restore()
+    board.effects.restore()
     assert machine.refused == {} and machine.progress()[0] != "keys"
     return board
 
@@ -72,27 +72,27 @@ def test_queries_are_paid_for_until_the_budget_is_used_up_and_the_rest_leaves_no
     with Folder() as folder:
         board = board_in(folder, Policy(epsilon=5 * MILLION, epsilon_period=1000))
         assert ask(board, 1, epsilon=2 * MILLION, record_epsilon=MILLION // 2) > 0  # 4.5
-        assert board.machine.in_round() and board.stock.high_water() == (1, 1)
-        paid = board.store.read("budget")
+        assert board.machine.in_round() and board.effects.masks.high_water() == (1, 1)
+        paid = board.effects.store.read("budget")
         assert ask(board, 2, epsilon=MILLION // 2) == 0  # 1
         assert board.machine.refused == {"superseded": 1, "budget": 1} and not board.machine.in_round()
-        assert board.stock.high_water() == (1, 1) and board.store.read("budget") == paid
-        assert ask(board, 3, epsilon=MILLION // 4) > 0 and board.stock.high_water() == (1, 3)
-        assert board.store.read("budget") != paid
+        assert board.effects.masks.high_water() == (1, 1) and board.effects.store.read("budget") == paid
+        assert ask(board, 3, epsilon=MILLION // 4) > 0 and board.effects.masks.high_water() == (1, 3)
+        assert board.effects.store.read("budget") != paid
 
 
 def test_a_query_without_result_noise_is_refused_whatever_is_left():
     with Folder() as folder:
         board = board_in(folder, Policy(epsilon=1 << 40))
         assert ask(board, 1) == 0 and ask(board, 2, record_epsilon=MILLION) == 0
-        assert board.machine.refused == {"budget": 2} and board.store.read("budget") is None
+        assert board.machine.refused == {"budget": 2} and board.effects.store.read("budget") is None
 
 
 def test_a_board_without_a_budget_answers_and_keeps_no_record():
     with Folder() as folder:
         board = board_in(folder, Policy())
         assert ask(board, 1) > 0 and ask(board, 2, epsilon=MILLION) > 0
-        assert board.store.read("budget") is None
+        assert board.effects.store.read("budget") is None
 
 
 def test_what_was_spent_is_spent_after_a_power_cut_and_a_period_later_it_is_not():
@@ -118,16 +118,16 @@ def test_a_damaged_record_is_no_new_budget():
         board = board_in(folder, policy)
         for number in (2, 3):
             assert ask(board, number, epsilon=MILLION) == 0
-        assert board.machine.refused == {"corrupt": 2} and board.stock.high_water() == (1, 1)
+        assert board.machine.refused == {"corrupt": 2} and board.effects.masks.high_water() == (1, 1)
 
 
 def test_what_cannot_be_paid_durably_is_not_answered():
     with Folder() as folder:
         board = board_in(folder, Policy(epsilon=100 * MILLION))
-        board.store.fail = ("put",)
+        board.effects.store.fail = ("put",)
         assert ask(board, 1, epsilon=MILLION) == 0
-        assert board.machine.refused == {"flash": 1} and board.stock.high_water() == (0, 0)
+        assert board.machine.refused == {"flash": 1} and board.effects.masks.high_water() == (0, 0)
         board.machine.rest()
         assert board.machine.idle() is not None  # it does not wait for that query, but works for the next
-        board.store.fail = ()
+        board.effects.store.fail = ()
         assert ask(board, 2, epsilon=MILLION) > 0

@@ -9,7 +9,7 @@ def run(steps, roll_call, shares, until=None):
         while True:
             for action in next(steps) or ():
                 if action[0] == "fetch":
-                    roll_call.fetched = shares[action[1:]]
+                    roll_call.fetched(shares[action[1:]])
                     if action[1:] == until:
                         return None
     except StopIteration as done:

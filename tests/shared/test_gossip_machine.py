@@ -5,14 +5,14 @@ from hashlib import sha256
 from expect import raises
 from street_of_askers import DEPLOYMENT, GROUP, LATENCY, Board, Street
 
-from agent.protocols import Refused
+from agent.protocols import registry
+from agent.protocols.base import Refused
 from agent.protocols.base.policy import Policy
 from agent.protocols.gossip import mail, pair_keys, results
 from agent.protocols.gossip.onion.secrets import Layers, Secrets
 from agent.protocols.gossip.plan import Plan
 from agent.protocols.gossip.privacy.terms import FOLDS, MILLION, SEED
 from agent.protocols.gossip.query_function import function_of
-from agent.protocols.registry import load
 from agent.wire import answers, cbor, messages, queries
 from agent.wire.envelope import Context, Envelope, EnvelopeError, seal
 
@@ -40,9 +40,9 @@ class StartedAgain(Street):
         self._query_keys = before.query_keys()
         self.boards = []
         for i, old in enumerate(before.boards):
-            board = Board(load("gossip")(old.machine.provision), old.name, values[i] if values else old.value)
-            board.flash = dict(old.flash)
-            board.machine.restore(board.flash["roster"], board.flash["key"])
+            machine = registry.make("gossip", old.machine.identity)
+            board = Board(machine, old.name, values[i] if values else old.value, self)
+            board.boot(old.flash)
             self.boards.append(board)
             self.settle(board)
 
@@ -58,6 +58,14 @@ def street(values=None):
     if "joined" not in _made:
         _made["joined"] = joined(5)
     return StartedAgain(_made["joined"], values)
+
+
+def booted(old, flash):
+    """The machine of the board `old` after a start from the records in `flash`."""
+    machine = registry.make("gossip", old.machine.identity)
+    board = Board(machine, old.name, old.value, None)
+    board.boot(flash)
+    return machine
 
 
 def shared_street():
@@ -111,7 +119,7 @@ def test_a_street_joins_answers_sums_and_extremes_exactly_and_tells_it_is_ready_
         count, state = answer_of(one, plan_of(one, number, name))
         assert count == 5 and state[2] == told
     assert all(board.machine.inquiry is None and board.machine.refused == {} for board in one.boards)
-    assert [over[0] for over in one.boards[0].over] == [1, 2, 5]
+    assert [over["number"] for over in one.boards[0].ended] == [1, 2, 5]
 
 
 def test_a_range_leaves_values_out_and_counts_them_and_so_are_boards_without_a_reading():
@@ -206,8 +214,7 @@ def test_a_reboot_takes_up_roster_and_keys_and_answers_no_number_twice():
     one.ask(one.query(3))
     one.run()
     old = one.boards[0]
-    again = load("gossip")(old.machine.provision)
-    assert again.restore(old.flash["roster"], old.flash["key"], None, old.high_water) == []
+    again = booted(old, old.flash)
     assert again.link_up() == []  # before its layers are made
     said = []
     while not said:
@@ -220,12 +227,10 @@ def test_a_reboot_takes_up_roster_and_keys_and_answers_no_number_twice():
 def test_a_record_of_keys_of_another_roster_is_not_taken_up():
     one = shared_street()
     old = one.boards[0]
-    again = load("gossip")(old.machine.provision)
-    record = b"\x00" + old.flash["key"][1:]
-    again.restore(old.flash["roster"], record)
+    again = booted(old, dict(old.flash, key=bytes([old.flash["key"][0] ^ 1]) + old.flash["key"][1:]))
     assert again.progress() == ("keys", 0, 5)
     assert again.message(QUERY, one.query(1)) == [] and again.refused == {"not-ready": 1}
-    again.restore(old.flash["roster"], old.flash["key"][:-1])
+    again = booted(old, dict(old.flash, key=old.flash["key"][:-1]))
     assert again.progress()[0] == "keys"
 
 
@@ -296,10 +301,10 @@ def test_the_policy_bounds_the_group_the_slots_and_the_living():
         assert all(board.machine.refused == {reason: 1} for board in one.boards)
         assert one.boards[0].machine.progress() == ("waiting", 0, 0)
     one = shared_street()
-    policy = one.boards[0].machine.provision.policy
-    one.boards[0].machine.provision.policy = Policy(contributors_least=5)
+    policy = one.boards[0].machine.identity.policy
+    one.boards[0].machine.identity.policy = Policy(contributors_least=5)
     assert refused_of(one.boards[0], one.query(1, absent=2)) == "too-few"
-    one.boards[0].machine.provision.policy = policy
+    one.boards[0].machine.identity.policy = policy
 
 
 def test_a_roster_of_another_protocol_or_an_unknown_parameter_is_refused():

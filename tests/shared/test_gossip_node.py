@@ -3,7 +3,7 @@
 from expect import raises
 from overlay_at_hand import Drawn, Open, Street
 
-from agent.protocols.gossip import functions, results
+from agent.protocols.gossip import functions, node_actions, results
 from agent.protocols.gossip.node import Node
 from agent.protocols.gossip.onion import tuples
 from agent.protocols.gossip.phases import shuffle
@@ -30,7 +30,7 @@ def test_all_leaders_have_the_exact_sum_when_nobody_fails():
         assert (expected, count) == (13, 13)
         assert street.plan.function.result(state) == {"sum": sum(street.values), "count": 13, "left_out": 0}
     assert _refused(street) == {}
-    assert [node.own for node in street.nodes if not node.done] == []
+    assert [node.own_id for node in street.nodes if not node.done] == []
 
 
 def test_two_nodes_that_die_in_shuffle_take_no_value_but_their_own():
@@ -247,7 +247,7 @@ def test_partial_results_come_from_children_once_and_in_time():
             before[reason] = before.get(reason, 0) + 1
         assert node.refused == before
     done = _idle(node, node.elapsed(plan.deadlines - 1))
-    assert done[-1][0] == "result" and results.read(plan, done[-1][1])[1] == 1
+    assert done[-1][0] == node_actions.RESULT and results.read(plan, done[-1][1])[1] == 1
     _idle(node, node.partial(2, good))
     assert node.refused["late"] == 1
 
@@ -265,7 +265,7 @@ def test_flood_goes_around_the_dead_and_counts_the_living():
     told = street.plan.function.result(state)
     assert [told["below"]] + told["bins"] + [told["above"]] == bins
     for node in street.nodes:
-        assert node.own in dead or node.absent == set(dead)
+        assert node.own_id in dead or node.absent == set(dead)
 
 
 def test_flood_refuses_a_result_that_misses_a_board_which_its_survey_found():

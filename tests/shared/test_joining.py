@@ -18,10 +18,9 @@ from street_of_boards import (
 from agent.crypto import p256
 from agent.crypto.hkdf import hkdf_sha256
 from agent.joye_libert import parameters, zero_sum
-from agent.protocols import UnknownProtocol
+from agent.protocols import UnknownProtocol, registry
 from agent.protocols.base.policy import Policy
 from agent.protocols.private_sum.machine import PrivateSum
-from agent.protocols.registry import load
 from agent.wire import cbor, coordination, envelope
 from agent.wire.envelope import Context
 
@@ -35,9 +34,11 @@ def new_device(policy=None):
 
 
 def test_the_machine_is_found_by_its_name_only():
-    assert load("private-sum") is PrivateSum
+    identity = new_device().machine.identity
+    assert type(registry.make("private-sum", identity)) is PrivateSum
     for name in ("", "private_sum", "..", None):
-        raises(UnknownProtocol, load, name)
+        raises(UnknownProtocol, registry.make, name, identity)
+        assert not registry.known(name)
 
 
 def test_a_board_listens_to_its_group_and_to_its_own_mail():
@@ -140,7 +141,8 @@ def test_a_member_whose_key_is_no_point_ends_the_epoch():
 
 def test_a_damaged_roster_record_is_refused_and_the_next_roster_taken():
     flash = Flash()
-    flash.records = {"roster": SIGNED[:-1] + b"\x00", "key": bytes(700)}
+    flash.records["roster"] = SIGNED[:-1] + b"\x00"
+    flash.records["key"] = bytes(700)
     machine = Device(ME, flash).machine
     assert machine.refused == {"bad-signature": 1} and machine.progress() == ("waiting", 0, 0)
     assert machine.message(ROSTER, SIGNED)[0] == ("put", "roster", SIGNED)
@@ -149,7 +151,7 @@ def test_a_damaged_roster_record_is_refused_and_the_next_roster_taken():
 def test_the_key_record_is_what_the_published_rules_say():
     """Of the middle one of three, so that it adds one key and subtracts the other; and a round or a share waits for it."""
     flash = Flash()
-    flash.records = {"roster": SIGNED}
+    flash.records.update({"roster": SIGNED})
     device = Device("meter-b", flash)
     digest, chosen = digest_of(SIGNED), parameters.load("hum-2048")
     opening = coordination.opening(1, 0, digest, [bytes(16)] * 3, 0, [bytes(8)] * 3, 0)

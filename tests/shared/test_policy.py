@@ -7,11 +7,10 @@ from expect import raises
 from agent.crypto import p256
 from agent.joye_libert import cohorts
 from agent.meters.simulated import SimulatedMeter
-from agent.protocols.base import policy
-from agent.protocols.base.identity import Provision
+from agent.protocols.base import Refused, policy
+from agent.protocols.base.identity import Identity
 from agent.protocols.base.policy import Policy, encode, read_policy
 from agent.protocols.private_sum import joining
-from agent.protocols.private_sum.membership import Refused
 from agent.protocols.private_sum.roster_part import SumPart
 from agent.runtime.flash.store import Corrupt, Store
 from agent.runtime.start import SettingsError, assemble
@@ -50,7 +49,7 @@ def roster(members=6, slots=SLOTS, cohort=32, parameters="hum-2048"):
 
 
 def accept(raw, chosen, index=0):
-    place = Provision("test", "main", "b%02d" % index, None, key(index), PINNED, chosen)
+    place = Identity("test", "main", "b%02d" % index, None, key(index), PINNED, chosen)
     return joining.accept(place, raw, 1)
 
 
@@ -83,7 +82,7 @@ class Flash:
         if text is not None:
             settings["policy"] = text
         board = assemble(settings, SimulatedMeter([[1, 2]]), lambda event, fields: None)
-        return values(board.machine.provision.policy)
+        return values(board.machine.identity.policy)
 
     def refuses(self, text=None):
         assert raises(SettingsError, self.start, text).args == ("policy",)
@@ -93,7 +92,7 @@ class Flash:
 
 
 def test_a_board_without_a_policy_has_the_safe_one():
-    assert values(Provision("test", "main", "b0", None, None, None).policy) == SAFE
+    assert values(Identity("test", "main", "b0", None, None, None).policy) == SAFE
     assert values(Policy()) == SAFE
 
 

@@ -27,9 +27,10 @@ from street_of_boards import (
 
 from agent.crypto.hkdf import hkdf_sha256
 from agent.joye_libert import blinding, masks, pairs
+from agent.protocols.base import Refused
 from agent.protocols.base.identity import Policy
 from agent.protocols.private_sum.contributing import Contributing, nonce
-from agent.protocols.private_sum.membership import ROUND_MOST, Refused
+from agent.protocols.private_sum.membership import ROUND_MOST
 from agent.wire import cbor, coordination, envelope, messages, topics
 from agent.wire.envelope import Envelope
 
@@ -233,7 +234,8 @@ def test_a_burn_that_failed_is_not_what_the_opening_speaks_of():
 
 def test_a_coordinator_that_often_says_not_counted_is_not_believed_before_the_next_window():
     """A reading that comes again is in two sums: the difference tells about it, as a close list would."""
-    own = Contributing(8, (1, 0), None, (1, 0))
+    own = Contributing(8)
+    own.restore((1, 0), None, (1, 0))
     policy = Policy(close_most=2)
     for sent, counted in enumerate((True, False, True, False, False)):
         own.sent = (1, sent)
@@ -248,7 +250,8 @@ def test_a_coordinator_that_often_says_not_counted_is_not_believed_before_the_ne
 
 
 def test_the_next_epoch_begins_with_none_denied():
-    own = Contributing(8, (1, 3), None, (1, 3))
+    own = Contributing(8)
+    own.restore((1, 3), None, (1, 3))
     policy = Policy(close_most=1)
     assert not own.counted(policy, 1, 4, bytes(8))
     own.sent = (1, 4)
@@ -272,7 +275,7 @@ def test_where_the_flash_has_no_room_for_a_mask_the_board_makes_do_with_those_be
 
 def test_a_board_that_is_told_too_often_that_it_was_not_counted_sits_the_round_out():
     device = ready_board(mark=(1, 4), stock=(5, 6))
-    device.machine.provision.policy = Policy(close_most=0)
+    device.machine.identity.policy = Policy(close_most=0)
     refuses_but_opens(device.machine, "uncounted", opening(5))
     assert device.machine.message(ROUND, opening(6, counted=(1, 4))) == takes(6)
 
@@ -480,7 +483,7 @@ def test_records_restore_the_state_that_they_were_put_in():
     live.hear(ROLL, b"")
     again = Device(ME, live.flash.copy())
     assert live.machine.link_up() == again.machine.link_up() != []
-    forget = ("member", "workspace", "opened", "_making", "_flash_holds", "_handlers", "_round_open", "_audited")
+    forget = ("member", "workspace", "opened", "_making", "_flash_holds", "_handlers", "_round_open", "_checked")
     same(everything(live.machine), everything(again.machine), forget)
     for device in (live, again):
         refuses(device.machine, "replayed", device.machine.taken, 1, 0, ONE, VALUES)

@@ -40,7 +40,8 @@ def boards():
     made = {}
     for name in sorted(keys):
         flash = Flash()
-        flash.records = {"roster": bytes_of(group, "signed_roster"), "key": key_record(name, group, keys)}
+        flash.records["roster"] = bytes_of(group, "signed_roster")
+        flash.records["key"] = key_record(name, group, keys)
         # Masks are in stock, so that nobody makes them here; only those of one board are looked at.
         flash.masks = {(1, 0): bytes(512), (1, 1): bytes(512)}
         own, public = [bytes_of(group, "identities", name, kind) for kind in ("private", "public")]

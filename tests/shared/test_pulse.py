@@ -6,9 +6,10 @@ from expect import raises
 from files_at_hand import Folder
 from test_store import FailingStore, flip
 
-from agent.meters import s0_pin
 from agent.meters.pulse import PulseRegister, Pulses, pulses_since
-from agent.runtime.flash.store import Store
+from agent.meters.s0_pin import SAVE_S, S0Pin
+from agent.runtime.flash.store import Store, StoreError
+from agent.runtime.system.ticks import ticks_diff, ticks_ms
 
 try:
     from micropython import heap_lock, heap_unlock
@@ -184,16 +185,13 @@ class Contact:
 
 
 class Clock:
-    """The ticks of s0_pin, set by hand, for a `with`."""
+    """A board's clock, set by hand."""
 
-    def __enter__(self):
+    def __init__(self):
         self.now = 1000
-        self._real = s0_pin.ticks_ms
-        s0_pin.ticks_ms = lambda: self.now
-        return self
 
-    def __exit__(self, kind, error, trace):
-        s0_pin.ticks_ms = self._real
+    def source(self, contact, store, impulses, **options):
+        return S0Pin(contact, store, lambda: self.now, ticks_diff, impulses, **options)
 
     def pulse(self, contact, on=50, off=50, closed=0):
         self.now += off
@@ -203,25 +201,27 @@ class Clock:
 
 
 def test_pulses_at_a_pin_become_energy():
-    with Folder() as path, Clock() as clock:
+    clock = Clock()
+    with Folder() as path:
         for hard in (True, False):
             contact = Contact(hard)
-            source = s0_pin.S0Pin(contact, Store(path), 800)
+            source = clock.source(contact, Store(path), 800)
             for _ in range(7):
                 clock.pulse(contact)
             clock.pulse(contact, on=5)
             assert source.total() == 7 * 1000 // 800
             assert source.glitches() == 1
         contact = Contact(level=0)
-        source = s0_pin.S0Pin(contact, Store(path), 1000, closed=1, on_ms=10)
+        source = clock.source(contact, Store(path), 1000, closed=1, on_ms=10)
         clock.pulse(contact, on=12, closed=1)
         assert source.total() == 1
 
 
 def test_a_level_that_changes_while_the_task_looks_is_not_missed():
-    with Folder() as path, Clock() as clock:
+    clock = Clock()
+    with Folder() as path:
         contact = Contact()
-        source = s0_pin.S0Pin(contact, Store(path), 1000)
+        source = clock.source(contact, Store(path), 1000)
         clock.now += 100
         contact.at_value = lambda: contact.turn(0)  # the interrupt comes when the level has just been read
         assert source.total() == 0
@@ -232,9 +232,10 @@ def test_a_level_that_changes_while_the_task_looks_is_not_missed():
 
 
 def test_an_edge_without_an_interrupt_is_seen_at_the_next_look():
-    with Folder() as path, Clock() as clock:
+    clock = Clock()
+    with Folder() as path:
         contact = Contact()
-        source = s0_pin.S0Pin(contact, Store(path), 1000)
+        source = clock.source(contact, Store(path), 1000)
         clock.pulse(contact)
         clock.now += 100
         contact.turn(0)
@@ -248,15 +249,16 @@ def test_an_edge_without_an_interrupt_is_seen_at_the_next_look():
 
 
 def test_what_was_saved_is_there_after_a_reset_and_no_more():
-    with Folder() as path, Clock() as clock:
+    clock = Clock()
+    with Folder() as path:
         contact = Contact()
-        source = s0_pin.S0Pin(contact, Store(path), 3)
+        source = clock.source(contact, Store(path), 3)
         for _ in range(10):
             clock.pulse(contact)
         source.save()
         clock.pulse(contact)
         assert source.total() == 11000 // 3
-        source = s0_pin.S0Pin(Contact(), Store(path), 3)  # the power was cut
+        source = clock.source(Contact(), Store(path), 3)  # the power was cut
         assert source.total() == 10000 // 3
         source.resume(3600)
         source.resume(100)
@@ -264,49 +266,53 @@ def test_what_was_saved_is_there_after_a_reset_and_no_more():
 
 
 def test_the_task_saves_every_quarter_of_an_hour_and_only_what_is_new():
-    with Folder() as path, Clock() as clock:
+    clock = Clock()
+    with Folder() as path:
         store = FailingStore(path)
         contact = Contact()
-        source = s0_pin.S0Pin(contact, store, 1000)
+        source = clock.source(contact, store, 1000)
 
         def saved():
-            return s0_pin.S0Pin(Contact(), Store(path), 1000).total()
+            return clock.source(Contact(), Store(path), 1000).total()
 
         clock.pulse(contact)
         source.tend()
         assert saved() == 0
-        clock.now += s0_pin.SAVE_S * 1000
+        clock.now += SAVE_S * 1000
         source.tend()
         assert saved() == 1
         store.fail = ("put",)
-        clock.now += s0_pin.SAVE_S * 1000
+        clock.now += SAVE_S * 1000
         source.tend()
         assert source.unsaved == 0  # nothing new: nothing to write
         clock.pulse(contact)
-        clock.now += s0_pin.SAVE_S * 1000
+        clock.now += SAVE_S * 1000
         source.tend()
         source.tend()
         assert source.unsaved == 1 and saved() == 1
+        raises(StoreError, source.save)  # when a run ends, the supervisor wants to know why
+        assert source.unsaved == 1
         store.fail = ()
-        clock.now += s0_pin.SAVE_S * 1000
+        clock.now += SAVE_S * 1000
         source.tend()
         assert saved() == 2
 
 
 def test_a_damaged_record_is_no_record():
-    with Folder() as path, Clock() as clock:
+    clock = Clock()
+    with Folder() as path:
         contact = Contact()
-        source = s0_pin.S0Pin(contact, Store(path), 1000)
+        source = clock.source(contact, Store(path), 1000)
         clock.pulse(contact)
         source.save()
         flip(path + "/pulses", 12)
-        assert s0_pin.S0Pin(Contact(), Store(path), 1000).total() == 0
+        assert clock.source(Contact(), Store(path), 1000).total() == 0
 
 
 def test_the_handler_takes_no_memory():
     with Folder() as path:
         contact = Contact()
-        source = s0_pin.S0Pin(contact, Store(path), 1000)
+        source = S0Pin(contact, Store(path), ticks_ms, ticks_diff, 1000)
         contact._level = 0
         heap_lock()
         try:
@@ -320,7 +326,7 @@ def test_the_handler_takes_no_memory():
 def test_the_task_says_that_it_is_alive():
     async def scenario():
         with Folder() as path:
-            source = s0_pin.S0Pin(Contact(), Store(path), 1000)
+            source = S0Pin(Contact(), Store(path), ticks_ms, ticks_diff, 1000)
             alive = asyncio.Event()
             task = asyncio.create_task(source.run(alive.set))
             await asyncio.wait_for(alive.wait(), 60)

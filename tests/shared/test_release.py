@@ -16,27 +16,27 @@ DIGEST = bytes(range(32))
 
 
 def entry(path="agent/a.mpy", size=7, digest=DIGEST):
-    return [path, size, digest]
+    return (path, size, digest)
 
 
 def test_what_is_encoded_is_read_back():
     files = [
-        ["agent/a.mpy", 0, DIGEST],
-        ["agent/b/c.mpy", 23, DIGEST],
-        ["agent/b/d_1.mpy", 32768, DIGEST],
-        ["agent/c", 300, DIGEST],
+        ("agent/a.mpy", 0, DIGEST),
+        ("agent/b/c.mpy", 23, DIGEST),
+        ("agent/b/d_1.mpy", 32768, DIGEST),
+        ("agent/c", 300, DIGEST),
     ]
     for version in (1, 23, 24, 255, 256, 65535, 65536, 0xFFFFFFFF):
         payload = release.encode(version, files)
         assert release.read(payload) == (version, files)
-    many = [["agent/%03d" % number, number, DIGEST] for number in range(128)]
+    many = [("agent/%03d" % number, number, DIGEST) for number in range(128)]
     assert release.read(release.encode(3, many)) == (3, many)
 
 
 def test_a_payload_that_is_no_manifest_is_refused():
     for version in (0, -1, 1 << 32, True, None, "1", b"1"):
         raises(MessageError, release.read, cbor.encode({1: version, 2: [entry()]}))
-    for files in ([], None, {}, [[]], [entry()[:2]], [entry() + [0]], ["agent/a.mpy"], [entry(), entry()]):
+    for files in ([], None, {}, [[]], [entry()[:2]], [entry() + (0,)], ["agent/a.mpy"], [entry(), entry()]):
         raises(MessageError, release.read, cbor.encode({1: 1, 2: files}))
     for wrong in ({}, {1: 1}, {2: [entry()]}, {1: 1, 2: [entry()], 3: 0}, [1, [entry()]], 1):
         raises(MessageError, release.read, cbor.encode(wrong))
@@ -130,13 +130,13 @@ def checked(signed, public=PUBLIC, deployment=DEPLOYMENT, board=BOARD, version=7
             next(steps)
         except StopIteration as done:
             file.seek(done.value)
-            return [list(entry) for entry in release.entries(file)]
+            return list(release.entries(file))
 
 
 def test_a_manifest_in_a_file_is_read_as_one_in_the_memory():
     for version in (1, 23, 24, 256, 70000, 0xFFFFFFFF):
         for count in (1, 2, 3, 5, 128):
-            files = [["agent/%03d" % number, number, DIGEST] for number in range(count)]
+            files = [("agent/%03d" % number, number, DIGEST) for number in range(count)]
             signed = sign(AUTHORITY, release.context(DEPLOYMENT, BOARD, version), release.encode(version, files))
             assert checked(signed, version=version) == files if count < 4 or version == 24 else True
 

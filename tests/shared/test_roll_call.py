@@ -22,12 +22,12 @@ from street_of_boards import (
 )
 
 from agent.joye_libert import blinding, masks, pairs
-from agent.protocols.base.identity import CLOSE_WINDOW, Provision
+from agent.protocols.base import Refused
+from agent.protocols.base.identity import CLOSE_WINDOW, Identity
 from agent.protocols.base.policy import Policy
 from agent.protocols.private_sum import joining
 from agent.protocols.private_sum.answers import ROLL_MOST, RollCall
 from agent.protocols.private_sum.contributing import nonce
-from agent.protocols.private_sum.membership import Refused
 from agent.wire import coordination, envelope, topics
 from agent.wire.envelope import Envelope
 
@@ -186,7 +186,7 @@ def test_without_a_share_that_it_needs_a_board_does_not_answer():
         kept = device.flash.shares.pop(about)
         assert answer(device, 0, present) is None
         assert device.machine.refused == {"no-share": 1} and device.flash.answer is None
-        device.flash.shares[about] = kept
+        device.effects.shares.keep(about[0], about[1], about[2], kept)
         assert answer(device, 0, present)  # the round is not lost for that
 
 
@@ -315,7 +315,7 @@ def test_a_policy_says_how_close_is_close():
 def membership(seal):
     """This board's place in a roster of eight in two cohorts, with keys of nobody."""
     names = [name_of(index) for index in range(8)]
-    place = Provision(PLACE[0], PLACE[1], ME, private(ME), public(ME), public("authority"), Policy(3, 4, None, 2, 0))
+    place = Identity(PLACE[0], PLACE[1], ME, private(ME), public(ME), public("authority"), Policy(3, 4, None, 2, 0))
     member = joining.accept(place, roster(NAMES_AND_KEYS, cohort=4, seal=seal), 1)
     member.restore(member.digest + bytes(16) + b"k" * 16 + bytes(513) + bytes(128))
     assert member.names == names and len(member.cohort) == 4

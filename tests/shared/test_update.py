@@ -8,7 +8,7 @@ from releases_at_hand import DEPLOYMENT, NEW, OLD, Signed, board_with, cut_up, m
 
 from agent.runtime.update import staging, versions
 from agent.runtime.update.versions import Pointer, PointerError, Versions
-from firmware import main as bootloader
+from firmware.onboard import main as bootloader
 
 
 def fields(pointer):

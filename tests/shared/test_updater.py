@@ -53,7 +53,7 @@ class Place:
 class Machine:
     """A protocol machine as far as an updater sees it."""
 
-    provision = Place()
+    identity = Place()
 
     def __init__(self):
         self.refused = {}

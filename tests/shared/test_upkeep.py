@@ -6,14 +6,14 @@ from files_at_hand import Folder
 from test_mqtt_hostile import CONNACK, PINGRESP, Broker, until
 
 from agent.meters.simulated import SimulatedMeter
-from agent.protocols.base.identity import Provision
+from agent.protocols.base.identity import Identity
 from agent.protocols.private_sum.machine import PrivateSum
 from agent.runtime import upkeep
 from agent.runtime.flash.masks import MaskStock
 from agent.runtime.flash.shares import ShareStock
 from agent.runtime.flash.store import Store, StoreError
 from agent.runtime.net.mqtt import Client
-from agent.runtime.supervisor import Board
+from agent.runtime.supervisor import Supervisor
 from agent.runtime.system import watchdog
 from agent.runtime.system.watchdog import Watchdog
 from agent.runtime.upkeep import Restart
@@ -42,10 +42,10 @@ class Hurry:
 def board_in(folder):
     """A board that nobody has put on a roster."""
     store = Store(folder)
-    place = Provision("street", "north", "meter-a", bytes(31) + b"\x01", bytes(65), bytes(65))
+    place = Identity("street", "north", "meter-a", bytes(31) + b"\x01", bytes(65), bytes(65))
     log = lambda event, fields: None  # noqa: E731
     meter = SimulatedMeter([[1]])
-    return Board(None, store, MaskStock(store), ShareStock(store), PrivateSum(place), meter, log)
+    return Supervisor(None, store, MaskStock(store), ShareStock(store), PrivateSum(place), meter, log)
 
 
 class Never:
@@ -170,7 +170,7 @@ def test_an_outbox_that_hangs_starves_the_board():
             await asyncio.Event().wait()
 
         board.client.publish = forever
-        board.enqueue("a", b"x", 1, False)
+        board.post("a", b"x", 1, False)
         await until(lambda: stuck(events))
         meals = dog.meals
         for _ in range(20):
@@ -285,14 +285,14 @@ def test_a_board_that_is_linked_does_not_restart():
 def test_diagnostics_come_now_and_then_though_nothing_changes():
     async def scenario(board, dog, events):
         sent = []
-        real = board.enqueue
+        real = board.post
 
         def enqueue(topic, payload, qos, retain):
             if topic == DIAGNOSTICS:
                 sent.append(coordination.read_diagnostics(payload))
             real(topic, payload, qos, retain)
 
-        board.enqueue = enqueue
+        board.post = enqueue
         await until(lambda: len(sent) >= 3)
         assert [report[:3] for report in sent] == [sent[0][:3]] * len(sent) and sent[-1][6]["links"] == 1
 
@@ -308,7 +308,7 @@ def test_a_link_down_for_longer_than_ticks_count_ends_with_a_retry():
         async def main():
             running = asyncio.create_task(board._upkeep._retry_loop())
             try:
-                board._upkeep.quiet_s = 7 * 86400  # ticks_diff() would call that a time to come
+                board._upkeep._quiet_s = 7 * 86400  # ticks_diff() would call that a time to come
                 board.linked = True
                 await until(lambda: retries)
             finally:

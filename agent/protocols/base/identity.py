@@ -1,8 +1,13 @@
-"""What a board is given before it joins: its place, its key pair, the key that it obeys, and its
+"""What a board is given before it joins: its names, its key pair, the key that it obeys, and its
 policy."""
 
 CLOSE_WINDOW = 48  # rounds over which close lists are counted
 EPSILON_PERIOD = 86400  # seconds
+
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from agent.protocols.base.actions import Slots
 
 
 class Policy:
@@ -21,14 +26,14 @@ class Policy:
 
     def __init__(
         self,
-        members_least=3,
-        contributors_least=3,
-        slots=None,
-        close=2,
-        close_most=8,
-        epsilon=None,
-        epsilon_period=EPSILON_PERIOD,
-    ):
+        members_least: int = 3,
+        contributors_least: int = 3,
+        slots: "Slots | None" = None,
+        close: int = 2,
+        close_most: int = 8,
+        epsilon: int | None = None,
+        epsilon_period: int = EPSILON_PERIOD,
+    ) -> None:
         self.members_least = members_least
         self.contributors_least = contributors_least
         self.slots = slots
@@ -37,7 +42,7 @@ class Policy:
         self.epsilon = epsilon
         self.epsilon_period = epsilon_period
 
-    def allows(self, slots):
+    def allows(self, slots: "Slots") -> bool:
         """Tell whether a roster may ask for `slots`: each is one of the policy's by name, and its
         range lies inside."""
         if self.slots is None:
@@ -46,7 +51,7 @@ class Policy:
         return all(name in ranges and ranges[name][0] <= low and high <= ranges[name][1] for name, low, high in slots)
 
 
-class Provision:
+class Identity:
     """deployment, group, device: names. private, public: this board's P-256 pair. authority: the
     pinned 65-byte key.
 
@@ -54,7 +59,17 @@ class Provision:
     for; it refills when fewer than a quarter of them are left.
     """
 
-    def __init__(self, deployment, group, device, private, public, authority, policy=None, masks_target=8):
+    def __init__(
+        self,
+        deployment: str,
+        group: str,
+        device: str,
+        private: bytes,
+        public: bytes,
+        authority: bytes,
+        policy: Policy | None = None,
+        masks_target: int = 8,
+    ) -> None:
         self.deployment = deployment
         self.group = group
         self.device = device

@@ -12,7 +12,7 @@ Source: Tremel et al., "Anonymous, Fault-Tolerant Distributed Queries for Smart 
 """
 
 
-def log2_ceil(n):
+def log2_ceil(n: int) -> int:
     """Return the least L with 2^L >= n, for n >= 1: the rounds in which what one node knows can
     reach all."""
     bits = 0
@@ -21,7 +21,7 @@ def log2_ceil(n):
     return bits
 
 
-def is_suitable(n):
+def is_suitable(n: int) -> bool:
     """Tell whether n is a prime that has 2 as a primitive root, 3 the least; in time of the square
     root of n.
 
@@ -44,25 +44,25 @@ def is_suitable(n):
     return True
 
 
-def suitable_size(n):
+def suitable_size(n: int) -> int:
     """Return the smallest suitable number that is n or greater."""
     while not is_suitable(n):
         n += 1
     return n
 
 
-def partner(i, j, n):
+def partner(i: int, j: int, n: int) -> int:
     """Return to whom the node i (0 to n-1) sends in round j, which may be any integer."""
     return (i + pow(2, j % (n - 1), n)) % n
 
 
-def predecessor(i, j, n):
+def predecessor(i: int, j: int, n: int) -> int:
     """Return from whom the node i receives in round j: nobody else's message in this round is the
     overlay's."""
     return (i - pow(2, j % (n - 1), n)) % n
 
 
-def round_of(a, b, n):
+def round_of(a: int, b: int, n: int) -> int:
     """Return the one round, 0 to n-2, in which a sends to b, another node. At most n-2 doublings.
     ValueError if a is b."""
     step = (b - a) % n
@@ -76,7 +76,7 @@ def round_of(a, b, n):
     return j
 
 
-def flood_rounds(n, failed):
+def flood_rounds(n: int, failed: int) -> int:
     """Return in how many rounds a flood, begun in any round by any living node, has reached every
     living node, if at most `failed` nodes (0 to n-1) neither send nor receive.
 

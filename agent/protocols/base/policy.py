@@ -11,7 +11,7 @@ EPSILON_TOTAL_MOST = 1 << 40  # millionths, as in agent/protocols/gossip/privacy
 EPSILON_PERIOD_MOST = 0xFFFFFFFF  # seconds
 
 
-def encode(policy):
+def encode(policy: Policy) -> bytes:
     """Return the payload."""
     slots = None if policy.slots is None else [list(slot) for slot in policy.slots]
     fields = [policy.members_least, policy.contributors_least, slots, policy.close, policy.close_most, policy.epsilon]
@@ -19,7 +19,7 @@ def encode(policy):
     return cbor.encode(dict(enumerate(fields, 1)))
 
 
-def read_policy(payload):
+def read_policy(payload: bytes) -> Policy:
     """Return the Policy in `payload`. Raises MessageError."""
     members_least, contributors_least, slots, close, close_most, epsilon, period = fields(payload, 7)
     check(is_integer(members_least, MEMBERS_LEAST, MEMBERS_MOST))
@@ -34,13 +34,13 @@ def read_policy(payload):
     return Policy(members_least, contributors_least, slots, close, close_most, epsilon, period)
 
 
-def context(deployment, group, device, serial):
+def context(deployment: str, group: str, device: str, serial: int) -> Context:
     """Return what a policy is bound to: it is one device's, and its serial number stands in the
     place of the round."""
     return Context(deployment, "policy", group, 0, serial, "authority", device)
 
 
-def verify(signed, authority, deployment, group, device):
+def verify(signed: bytes, authority: bytes, deployment: str, group: str, device: str) -> tuple[int, Policy]:
     """Return (serial, Policy) of a COSE_Sign1 by the `authority`, a 65-byte key, for this device;
     the serial is at least 1.
 

@@ -1,16 +1,27 @@
 """One query at one board: its virtual ids, what arrives for them and what they send."""
 
-from agent.protocols import Refused
-from agent.protocols.gossip import mail
+from agent.protocols.base import Refused, actions
+from agent.protocols.gossip import mail, node_actions
 from agent.protocols.gossip.node import Node
 from agent.protocols.gossip.onion.secrets import Secrets
 from agent.wire import queries, topics
 from agent.wire.envelope import seal
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from agent.protocols.base.actions import Action, Publish
+    from agent.protocols.gossip.admission import Admitted
+    from agent.protocols.gossip.group import Group
+    from agent.protocols.gossip.mail import Mail
+    from agent.protocols.gossip.node_actions import NodeAction
+    from agent.protocols.gossip.onion.secrets import Layers
+    from agent.protocols.gossip.pair_keys import PairKeys
+    from agent.protocols.gossip.ports import Draw, Genuine, Random
+
 AGGREGATE_NONCE = 4
 
 
-def aggregate_nonce(leader, number):
+def aggregate_nonce(leader: int, number: int) -> bytes:
     """Return the 13-byte nonce of a result: kind, zeros, the leader's virtual id, the query's
     number. There is one of each."""
     return bytes([AGGREGATE_NONCE]) + bytes(6) + leader.to_bytes(2, "big") + number.to_bytes(4, "big")
@@ -22,7 +33,7 @@ class Inquiry:
 
     Events return lists of the machine's actions. `sent` counts the messages that left the board."""
 
-    def __init__(self, group, keys, admitted):
+    def __init__(self, group: "Group", keys: "PairKeys", admitted: "Admitted") -> None:
         self.plan = plan = admitted.plan
         self.number = plan.number
         self.text = admitted.text
@@ -31,10 +42,19 @@ class Inquiry:
         self.sent = 0
         self._group = group
         self._keys = keys
-        self._nodes = {}
+        self._nodes: dict[int, Node] = {}
         self._over = False
 
-    def begin(self, value, random, absent, layers, draws, raw=None, genuine=None):
+    def begin(
+        self,
+        value: int | None,
+        random: "Random",
+        absent: list[int],
+        layers: "Layers",
+        draws: "dict[int, Draw]",
+        raw: bytes | None = None,
+        genuine: "Genuine | None" = None,
+    ) -> "list[Action]":
         """Take part with `value`, an int, with its noise if any, or None where the query does not
         cover this board's reading.
 
@@ -43,19 +63,19 @@ class Inquiry:
         signed), and what tells a genuine one.
         """
         clause, finish = self._admitted.clause, self._admitted.finish(layers.context)
-        for own in self._group.own_nodes(self.plan.n):
-            secrets = Secrets(self._group, self._keys, layers, own)
-            given = value if own == self._group.index else None
-            signed = raw if own == self._group.index else None
-            node = Node(self.plan, own, given, secrets, random, absent, draws.get(own), signed, genuine, clause, finish)
-            node.has_tuple = node.has_tuple and (not genuine or signed is not None)
-            self._nodes[own] = node
-        actions = []
-        for own, node in self._nodes.items():
-            actions += self._deeds(own, node.start())
-        return actions
+        for own_id in self._group.own_nodes(self.plan.n):
+            secrets = Secrets(self._group, self._keys, layers, own_id)
+            given, signed = (value, raw) if own_id == self._group.index else (None, None)
+            draw = draws.get(own_id)
+            self._nodes[own_id] = Node(
+                self.plan, own_id, given, secrets, random, absent, draw, signed, genuine, clause, finish
+            )
+        done = []
+        for own_id, node in self._nodes.items():
+            done += self._deeds(own_id, node.start())
+        return done
 
-    def take(self, peer, letter):
+    def take(self, peer: int, letter: "Mail") -> "list[Action]":
         """Take a Mail from the member with index `peer`. Raises Refused unless it is prescribed."""
         plan, group = self.plan, self._group
         node = self._nodes.get(letter.receiver)
@@ -72,66 +92,68 @@ class Inquiry:
             raise Refused("malformed")
         return self._deeds(letter.receiver, node.cells(letter.r, cells))
 
-    def elapsed(self, r):
+    def elapsed(self, r: int) -> "list[Action]":
         """The deadline of round r has passed; those after the plan's rounds are the tree's."""
-        actions = []
-        for own, node in self._nodes.items():
-            actions += self._deeds(own, node.elapsed(r))
+        done = []
+        for own_id, node in self._nodes.items():
+            done += self._deeds(own_id, node.elapsed(r))
         self._over = r + 1 >= self.plan.deadlines
-        return actions
+        return done
 
-    def idle(self):
+    def idle(self) -> "list[Action] | None":
         """Do one short step; None if there is nothing to do."""
-        for own, node in self._nodes.items():
-            actions = node.idle()
-            if actions is not None:
-                return self._deeds(own, actions)
+        for own_id, node in self._nodes.items():
+            wanted = node.idle()
+            if wanted is not None:
+                return self._deeds(own_id, wanted)
         self.ended = self._over or all(node.done for node in self._nodes.values())
         return None
 
-    def refused(self):
+    def refused(self) -> dict[str, int]:
         """Return how often each named reason to refuse a cell came up."""
-        total = {}  # type: ignore[var-annotated]
+        total: dict[str, int] = {}
         for node in self._nodes.values():
             for reason, count in node.refused.items():
                 total[reason] = total.get(reason, 0) + count
         return total
 
-    def _deeds(self, own, actions):
-        """Turn what the node `own` wants into the machine's actions; what is for another virtual id
-        of this board stays here."""
-        done = []
-        waiting = [(own, action) for action in actions]
+    def _deeds(self, own_id: int, wanted: "list[NodeAction]") -> "list[Action]":
+        """Turn what the node `own_id` wants into the machine's actions; what is for another virtual
+        id of this board stays here."""
+        done: "list[Action]" = []
+        waiting = [(own_id, action) for action in wanted]
         while waiting:
-            own, action = waiting.pop(0)
-            if action[0] == "send":
+            own_id, action = waiting.pop(0)
+            if action[0] == node_actions.SEND:
                 _, r, to, cells = action
                 if to in self._nodes:
                     waiting += [(to, more) for more in self._nodes[to].cells(r, cells)]
                 else:
-                    done.append(self._post(mail.CELLS, r, own, to, self.plan.pack(cells)))
-            elif action[0] == "partial":
+                    done.append(self._post(mail.CELLS, r, own_id, to, self.plan.pack(cells)))
+            elif action[0] == node_actions.PARTIAL:
                 _, to, data = action
                 if to in self._nodes:
-                    waiting += [(to, more) for more in self._nodes[to].partial(own, data)]
+                    waiting += [(to, more) for more in self._nodes[to].partial(own_id, data)]
                 else:
-                    done.append(self._post(mail.PARTIAL, 0, own, to, data))
+                    done.append(self._post(mail.PARTIAL, 0, own_id, to, data))
             else:
-                done.append(self._result(own, action[1]))
+                done.append(self._result(own_id, action[1]))
         return done
 
-    def _post(self, kind, r, own, to, payload):
+    def _post(self, kind: int, r: int, own_id: int, to: int, payload: bytes) -> "Publish":
         self.sent += 1
-        return mail.post(self._group, self._keys, kind, self.number, r, own, to, payload, self.text)
+        return mail.post(self._group, self._keys, kind, self.number, r, own_id, to, payload, self.text)
 
-    def _result(self, own, data):
+    def _result(self, own_id: int, data: bytes) -> "Publish":
         self.sent += 1
         group = self._group
         sealed = seal(
             self._keys.round_key,
-            aggregate_nonce(own, self.number),
+            aggregate_nonce(own_id, self.number),
             group.context("aggregate", self.number),
-            queries.aggregate(own, data),
+            queries.aggregate(own_id, data),
         )
-        place = group.place
-        return ("publish", topics.up(place.deployment, place.group, place.device, "aggregate"), sealed, 1, False)
+        identity = group.identity
+        return actions.publish(
+            topics.up(identity.deployment, identity.group, identity.device, "aggregate"), sealed, False
+        )

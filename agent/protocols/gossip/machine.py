@@ -3,22 +3,32 @@ docs/architecture.md).
 
 It runs "gossip", "gossip-flood" or "gossip-bft": what they differ in is the plan's
 (agent/protocols/gossip/plan.py). Events: restore(), message(), burnt(), declined(), have_read(),
-elapsed(), idle(), rest(), link_up(), retry(). Actions, besides those in machine.py:
-  ("schedule", period_ms, count)            call elapsed(r) in (r+1) periods from now, r = 0 to count-1; replaces an earlier one
-  ("burn", epoch, number, cost)             take `cost` from the budget and burn a query's number, both durably, and only then call
-                                            burnt(); or declined(), if the budget does not allow it
-  ("read", number, slots)                   read the meter for the slots, changing nothing, and call have_read()
-  ("over", number, fields)                  a query is over: what an engineer would want to know of it
+elapsed(), idle(), rest(), link_up(), retry().
 """
 
 import os
 from hashlib import sha256
 
 from agent.crypto.errors import CryptoError
-from agent.protocols import Refused
+from agent.protocols.base import Refused, actions
 from agent.protocols.base.machine import Machine
 from agent.wire import messages, topics
 from agent.wire.envelope import seal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from agent.protocols.base.actions import Action
+    from agent.protocols.base.identity import Identity
+    from agent.protocols.base.machine import Steps
+    from agent.protocols.base.ports import Masks, Records, Shares
+    from agent.protocols.gossip.admission import Admitted
+    from agent.protocols.gossip.group import Group
+    from agent.protocols.gossip.inquiry import Inquiry
+    from agent.protocols.gossip.mail import Mail
+    from agent.protocols.gossip.onion.signing import Signing
+    from agent.protocols.gossip.onion.stock import Stock
+    from agent.protocols.gossip.pair_keys import PairKeys
+    from agent.wire.rosters import Roster
 
 READY_NONCE = 5
 BYZANTINE = "gossip-bft"  # its tuples are signed by the coordinator
@@ -27,7 +37,7 @@ MAIL_MOST = 8192  # bytes
 AHEAD_MOST = 4  # messages of a query kept that this board has not heard of yet
 
 
-def ready_nonce():
+def ready_nonce() -> bytes:
     """Return the 13-byte nonce of "ready": there is one such message an epoch."""
     return bytes([READY_NONCE]) + bytes(12)
 
@@ -36,25 +46,26 @@ class Gossip(Machine):
     """One board in one group. `group` is the Group under the roster in force, or None; `inquiry`
     the query under way, or None."""
 
-    def __init__(self, provision, protocol="gossip"):
-        super().__init__(provision, self._obey, self._on_mail, (("query", self._on_query),))
-        self.group = None
-        self.inquiry = None
+    def __init__(self, identity: "Identity", protocol: str = "gossip") -> None:
+        super().__init__(identity, self._obey, self._on_mail, (("query", self._on_query),))
+        self.group: "Group | None" = None
+        self.inquiry: "Inquiry | Signing | None" = None
         self.keys_done = 0
         self._protocol = protocol
-        self._roster = None
-        self._keys = None
+        self._roster: "Roster | None" = None
+        self._keys: "PairKeys | None" = None
         self._burnt = (0, 0)
-        self._asked = self._announced = None
-        self._ahead = []
+        self._admitted: "Admitted | None" = None
+        self._announced = b""
+        self._ahead: "list[tuple[int, Mail]]" = []
         self._absent = 0  # as the last query said: the next one will
-        self._stock = None
-        self._making = None
+        self._stock: "Stock | None" = None
+        self._making: "Steps | None" = None
         self._ready = False  # and has said so
 
     # -- what the runtime may ask
 
-    def progress(self):
+    def progress(self) -> tuple[str, int, int]:
         """Return (phase, done, total): "waiting", "keys", "layers" or "ready"."""
         if not self.group:
             return "waiting", 0, 0
@@ -64,106 +75,110 @@ class Gossip(Machine):
             return "layers", len(self._stock.layers), len(self._stock.layers) + len(self._stock.wanted)
         return "ready", self.masks(), self.masks()
 
-    def masks(self):
+    def masks(self) -> int:
         """Return how many layers of onions are made for the coming query."""
         return len(self._stock.layers) if self._stock else 0
 
-    def in_round(self):
+    def in_round(self) -> bool:
         """Tell whether a query is under way: nothing else should be done."""
         return self.inquiry is not None
 
     # -- events
 
-    def restore(
-        self, roster, key, stock=None, high_water=(0, 0), pending=None, held=None, acks=None, answered=None, sent=None
-    ):
-        """Take up what the flash holds: the records "roster" and "key" (bytes or None), and the
-        last (epoch, number) burnt. The rest is what the flash keeps for private sums."""
-        self._burnt = high_water
+    def restore(self, store: "Records", masks: "Masks", shares: "Shares") -> "list[Action]":
+        """Take up what the flash holds: the records "roster" and "key", and the last (epoch,
+        number) burnt. A query holds no shares. Raises StoreError."""
+        self._burnt = masks.high_water()
+        roster = store.get("roster")
         if roster:
             self._guard(self._take_roster, roster)
         if self.group:
-            self._take_keys(key)
+            self._take_keys(self.group, store.get("key"))
         return []
 
-    def burnt(self, epoch, number):
-        """The runtime answers ("burn", ...) when the number is durable: now, and not before,
-        something may leave because of it."""
-        if not self._asked or (epoch, number) != (self._asked.query.epoch, self._asked.query.number):
+    def burnt(self, epoch: int, number: int) -> "list[Action]":
+        """The action burn() was done, the number is durable: now, and not before, something may
+        leave because of it."""
+        if (
+            not self.group
+            or not self._admitted
+            or (epoch, number) != (self._admitted.query.epoch, self._admitted.query.number)
+        ):
             return []
-        return [("read", number, self.group.slots)]
+        return [actions.read(number, self.group.slots)]
 
-    def declined(self, epoch, number, reason):
-        """The runtime answers ("burn", ...) if the budget does not allow the query: nothing of it
-        leaves."""
-        if self._asked and (epoch, number) == (self._asked.query.epoch, self._asked.query.number):
-            self._asked = None
+    def declined(self, epoch: int, number: int, reason: str) -> "list[Action]":
+        """The action burn() was not done, for this reason: nothing of the query leaves."""
+        if self._admitted and (epoch, number) == (self._admitted.query.epoch, self._admitted.query.number):
+            self._admitted = None
             self.refuse(reason)
         return []
 
-    def have_read(self, number, values):
-        """The runtime answers ("read", ...): a value or None for each slot, in the roster's
-        order."""
+    def have_read(self, number: int, values: "list[int | None] | None") -> "list[Action]":
+        """The action read() was done: a value or None for each slot, in the roster's order."""
         return self._guard(self._begin, number, values)
 
-    def elapsed(self, r):
-        """The runtime answers ("schedule", ...): (r+1) periods have passed."""
+    def elapsed(self, r: int) -> "list[Action]":
+        """As schedule() asked for: (r+1) periods have passed."""
         return self.inquiry.elapsed(r) if self.inquiry else []
 
-    def idle(self):
+    def idle(self) -> "list[Action] | None":
         """Do one short step: of the query under way, else of keys or of layers for the next query.
         None if there is nothing to do."""
         if self.inquiry:
-            actions = self.inquiry.idle()
-            return self._over() if self.inquiry.ended else actions
-        if self._asked:
+            done = self.inquiry.idle()
+            return self._over(self.inquiry) if self.inquiry.ended else done
+        if self._admitted:
             return None
         if not self._making:
             self._making = self._next_job()
             if not self._making:
                 return self._say_ready()
-        return self._step(self, "_making")
+        done, left = self._step(self._making)
+        if not left:
+            self._making = None
+        return done
 
-    def rest(self):
+    def rest(self) -> None:
         """Memory is short: give up what is made ahead; idle() begins anew."""
         self._making = self._stock = None
         self.keys_done = 0
 
-    def link_up(self):
+    def link_up(self) -> "list[Action]":
         """The link to the broker is (again) there: say that this board is ready."""
         return self._announce() if self._ready else []
 
-    def retry(self):
+    def retry(self) -> "list[Action]":
         """Some seconds have passed. A query waits for nobody: there is nothing to repeat."""
         return []
 
     # -- the roster
 
-    def _obey(self, raw):
+    def _obey(self, raw: bytes) -> "list[Action]":
         from agent.protocols.gossip import group  # not before there is a roster
 
         least = max(self.epoch + 1, self._burnt[0])
-        found, roster = group.accept(self.provision, raw, least, self._protocol)
+        found, roster = group.accept(self.identity, raw, least, self._protocol)
         self._forget_roster()
         self.group, self._roster = found, roster
         self.epoch = found.epoch
         return []
 
-    def _forget_roster(self):
-        self.group = self._roster = self._raw_digest = self._keys = self.inquiry = self._asked = None
+    def _forget_roster(self) -> None:
+        self.group = self._roster = self._raw_digest = self._keys = self.inquiry = self._admitted = None
         self._ready = False
         self._making = self._stock = None
         self._ahead = []
         self._absent = self.keys_done = 0
 
-    def _take_keys(self, record):
+    def _take_keys(self, group: "Group", record: bytes | None) -> None:
         from agent.protocols.gossip import pair_keys
 
-        if pair_keys.is_record(record, self.group.digest, len(self.group.names)):
-            self._keys = pair_keys.PairKeys(record, self.group.names)
+        if record and pair_keys.is_record(record, group.digest, len(group.names)):
+            self._keys = pair_keys.PairKeys(record, group.names)
             self._roster = None
 
-    def _say_ready(self):
+    def _say_ready(self) -> "list[Action] | None":
         """Nothing is left to do: with layers made ahead the first query finds this board as fast as
         any later one."""
         if not self._keys or self._ready:
@@ -171,129 +186,133 @@ class Gossip(Machine):
         self._ready = True
         return self._announce()
 
-    def _announce(self):
-        group, place = self.group, self.provision
+    def _announce(self) -> "list[Action]":
+        group, identity = self.group, self.identity
+        if not group or not self._keys:
+            return []
         payload = seal(self._keys.round_key, ready_nonce(), group.context("ready", 0), messages.nothing())
-        return [("publish", topics.up(place.deployment, place.group, place.device, "ready"), payload, 1, True)]
+        return [
+            actions.publish(topics.up(identity.deployment, identity.group, identity.device, "ready"), payload, True)
+        ]
 
     # -- idle time
 
-    def _next_job(self):
+    def _next_job(self) -> "Steps | None":
         if not self.group:
             return None
         if not self._keys:
-            return self._derive_keys()
+            return self._derive_keys(self.group, self._roster) if self._roster else None
         if not self._stock:
             from agent.protocols.gossip.onion.stock import Stock
 
             self._stock = Stock(self.group, self._protocol, self._next_number(), self._absent)
         return self._stock.steps() if self._stock.wanted else None
 
-    def _derive_keys(self):
+    def _derive_keys(self, group: "Group", roster: "Roster") -> "Steps":
         from agent.protocols.gossip import pair_keys
 
         self.keys_done = 0
         try:
-            record = yield from pair_keys.key_steps(self.provision, self.group.digest, self._roster, self._count_key)
+            record = yield from pair_keys.key_steps(self.identity, group.digest, roster, self._count_key)
         except CryptoError:  # a member's key is no point of the curve
             self._forget_roster()
             self.refuse("bad-member-key")
             return
-        self._take_keys(record)
-        yield [("put", "key", record), ("unload",)]
+        self._take_keys(group, record)
+        yield [actions.put("key", record), actions.unload()]
 
-    def _count_key(self):
+    def _count_key(self) -> None:
         self.keys_done += 1
 
-    def _next_number(self):
+    def _next_number(self) -> int:
         return self._burnt[1] + 1 if self._burnt[0] == self.epoch else 1
 
     # -- a query
 
-    def _on_query(self, raw):
+    def _on_query(self, raw: bytes) -> "list[Action]":
         if not raw:
             return []
         from agent.protocols.gossip import admission  # not before the first query
 
         query, text = admission.hear(raw, self.group, self._keys, self._burnt)
+        assert self.group  # or hear() refuses
         proof_bytes = PROOF if self._protocol == BYZANTINE else 0
-        asked = admission.admit(query, text, self.group, self.provision.policy, self._protocol, proof_bytes)
-        if self.inquiry or self._asked:
+        admitted = admission.admit(query, text, self.group, self.identity.policy, self._protocol, proof_bytes)
+        if self.inquiry or self._admitted:
             self.refuse("superseded")
         self._burnt = (query.epoch, query.number)  # whatever becomes of the burn
-        self._asked = asked
+        self._admitted = admitted
         self.inquiry = self._making = None
         self._announced = sha256(raw).digest()
-        periods = asked.plan.deadlines
+        periods = admitted.plan.deadlines
         if proof_bytes:
             from agent.protocols.gossip.onion import signing
 
             periods += signing.periods(query.period)
-        schedule = ("schedule", query.period, periods)
-        return [schedule, ("clock", query.time), ("burn", query.epoch, query.number, asked.cost)]
+        schedule = actions.schedule(query.period, periods)
+        return [schedule, actions.clock(query.time), actions.burn(query.epoch, query.number, admitted.cost)]
 
-    def _begin(self, number, values):
-        if not self._asked or self._asked.query.number != number:
+    def _begin(self, number: int, values: "list[int | None] | None") -> "list[Action]":
+        group, keys = self.group, self._keys
+        if not group or not keys or not self._admitted or self._admitted.query.number != number:
             raise Refused("superseded")
         from agent.protocols.gossip.inquiry import Inquiry
         from agent.protocols.gossip.onion.stock import Stock
 
-        asked, self._asked = self._asked, None
-        query, group = asked.query, self.group
+        admitted, self._admitted = self._admitted, None
+        query = admitted.query
         stock = self._stock
         if not stock or stock.number != number:
             stock = Stock(group, self._protocol, number, query.absent)
         self._stock = None
         self._absent = query.absent
-        absent = group.nodes_of(query.absent, asked.plan.n)
-        value = self._value(asked, values)
+        absent = group.nodes_of(query.absent, admitted.plan.n)
+        value = self._value(group, admitted, values)
         if value is not None:
-            value += asked.record_noise(group, self._keys, absent, stock.layers.context)
-        self.inquiry = Inquiry(group, self._keys, asked)
+            value += admitted.record_noise(group, keys, absent, stock.layers.context)
+        unsigned = Inquiry(group, keys, admitted)
+        inquiry: "Inquiry | Signing" = unsigned
         draws = stock.draws if stock.absent == query.absent else {}
-        if asked.plan.proof_bytes:
+        if admitted.plan.proof_bytes:
             from agent.protocols.gossip.onion.signing import Signing
 
-            self.inquiry = Signing(self.inquiry, group, self._keys, self._announced, query)
-        actions = self.inquiry.begin(value, os.urandom, absent, stock.layers, draws)
+            inquiry = Signing(unsigned, group, keys, self._announced, query)
+        self.inquiry = inquiry
+        done = inquiry.begin(value, os.urandom, absent, stock.layers, draws)
         ahead, self._ahead = self._ahead, []
         for peer, letter in ahead:
             if letter.number == number:
-                actions += self._guard(self._take, peer, letter)
-        return actions
+                done += self._guard(self._take, inquiry, peer, letter)
+        return done
 
-    def _take(self, peer, letter):
-        letter.open(self.group, self._keys, self.inquiry.text)
-        return self.inquiry.take(peer, letter)
+    def _take(self, inquiry: "Inquiry | Signing", peer: int, letter: "Mail") -> "list[Action]":
+        assert self.group and self._keys  # while there is an inquiry
+        letter.open(self.group, self._keys, inquiry.text)
+        return inquiry.take(peer, letter)
 
-    def _value(self, asked, values):
-        """Return what goes into the query, None where it does not cover the reading, or there is
-        none."""
-        from agent.protocols.gossip import admission
+    def _value(self, group: "Group", admitted: "Admitted", values: "list[int | None] | None") -> int | None:
+        """Return what goes into the query for the meter's values, None for nothing."""
+        value, reason = admitted.reading(group.slots, values)
+        if reason:
+            self.refuse(reason)
+        return admitted.contribution(value)
 
-        slot = admission.slot_of(self.group, asked.query.slot)
-        value = values[self.group.slots.index(slot)] if values else None
-        if value is None:
-            self.refuse("no-reading")
-        elif not slot[1] <= value <= slot[2]:
-            self.refuse("out-of-range")
-            value = None
-        return asked.contribution(value)
-
-    def _on_mail(self, sender, raw):
+    def _on_mail(self, sender: str, raw: bytes) -> "list[Action]":
         if len(raw) > MAIL_MOST:
             raise Refused("oversized")
         if sender == topics.COORDINATOR and self._protocol == BYZANTINE and self.inquiry:
+            if TYPE_CHECKING:
+                assert isinstance(self.inquiry, Signing)  # _begin() makes no other of this protocol
             return self.inquiry.answer(raw)
-        if not self._keys or sender not in self.group.names:
+        if not self.group or not self._keys or sender not in self.group.names:
             raise Refused("not-ready" if not self._keys else "not-a-member")
         from agent.protocols.gossip.mail import Mail
 
         peer = self.group.names.index(sender)
         letter = Mail(self.group, peer, raw)
         if self.inquiry and letter.number == self.inquiry.number:
-            return self._take(peer, letter)
-        coming = self._asked.query.number if self._asked else self._next_number()
+            return self._take(self.inquiry, peer, letter)
+        coming = self._admitted.query.number if self._admitted else self._next_number()
         if letter.number < coming:
             raise Refused("late")
         if len(self._ahead) >= AHEAD_MOST:
@@ -301,9 +320,9 @@ class Gossip(Machine):
         self._ahead.append((peer, letter))
         return []
 
-    def _over(self):
-        done, self.inquiry = self.inquiry, None
+    def _over(self, done: "Inquiry | Signing") -> "list[Action]":
+        self.inquiry = None
         refused = done.refused()
         for reason, count in refused.items():
             self.refuse(reason, count)
-        return [("over", done.number, {"messages": done.sent, "refused": refused})]
+        return [actions.over(done.number, {"messages": done.sent, "refused": refused})]

@@ -2,7 +2,7 @@
 
     start -> round 0 -> ... -> round plan.rounds-1 -> tree -> done
 
-In round r a node enters the round (its part of the protocol may have cells to send), sends one
+In round r a node enters the round (its phase may have cells to send), sends one
 message to its partner, and leaves when its predecessor's message of round r has been worked
 through, or when elapsed(r) says that its deadline passed, whichever is first.
 
@@ -16,19 +16,23 @@ of the schedule is bounded too: a message may come `plan.ahead` rounds early.
 Source: paper, sections 4.2 (one message in every round) and 4.3.
 """
 
+from agent.protocols.gossip import node_actions
 from agent.protocols.gossip.onion import tuples
-from agent.protocols.gossip.onion.onion import OnionError
 from agent.protocols.gossip.overlay.sizes import IDENTITY
-from agent.protocols.gossip.phases.catalogue import part
+from agent.protocols.gossip.phases.catalogue import load
 from agent.protocols.gossip.phases.tree import Tree
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from agent.protocols.gossip.node_actions import NodeAction, Partial, Result, Send
+    from agent.protocols.gossip.plan import Phase, Plan
+    from agent.protocols.gossip.ports import Clause, Draw, Finish, Genuine, NodeSecrets, Random, RunningPhase, Work
 
 
 class Node:
-    """See the module. Events return a list of actions:
-
-    ("send", r, partner, [cells])   the one message of round r: plan.pack, seal, mail to the partner
-    ("partial", parent, bytes)      by mail
-    ("result", bytes)               a leader's, for the coordinator: agent/protocols/gossip/results.py
+    """See the module. Events return a list of actions (agent/protocols/gossip/node_actions.py).
 
     After start() and after every other event, idle() is to be called until it returns None: each
     call is one short step. What remains to be done may hold up a message until then, or until its
@@ -36,58 +40,66 @@ class Node:
 
     `round` is -1 before start, plan.rounds in the tree; `done` when nothing more comes; `sent`
     counts cells; `refused` is a dict, reason -> count; `missed` a dict of what could not be sent as
-    it should.
+    it should. `has_tuple` tells whether it has a tuple of its own, and `tuples` are those that it is
+    a proxy of: a dict, tuples.key_of() -> tuple.
     """
 
     def __init__(
-        self, plan, own, value, secrets, random, absent=(), draw=None, raw=None, genuine=None, clause=None, finish=None
-    ):
-        """`own` is 0 to n-1. `value` is what plan.function.admit() returned for the board's
+        self,
+        plan: "Plan",
+        own_id: int,
+        value: int | None,
+        secrets: "NodeSecrets",
+        random: "Random",
+        absent: "Iterable[int]" = (),
+        draw: "Draw | None" = None,
+        raw: bytes | None = None,
+        genuine: "Genuine | None" = None,
+        clause: "Clause | None" = None,
+        finish: "Finish | None" = None,
+    ) -> None:
+        """`own_id` is 0 to n-1. `value` is what plan.function.admit() returned for the board's
         reading, with noise added where there is noise; None for nothing to tell (a blank tuple is
         sent, and counts as left out). A second id's value is not looked at.
 
-        `secrets` has onion(path, rounds, payload, hops_most), a generator that returns a cell;
-        peel(cell, hops_most, payload_size), a generator that returns (round or None, bytes) or
-        raises OnionError; seal(to, nonce_part, payload), which adds 16 bytes; open(sender,
-        nonce_part, data) that returns bytes or None. random(k) returns k random bytes. `absent` are
-        ids announced dead with the query. `draw` is what shuffle.draw() returned, if layers were
-        made ahead, and `raw` this node's tuple to the proxies of `draw`, if it had to be signed
-        ahead. genuine(tuple) is a generator that returns whether its proof holds. `clause` is the
-        range (low, high) outside of which a value counts as left out in the tree, whatever its
-        board says. finish(count, seed, state) returns the state that a leader sends (noise).
+        Types are in agent/protocols/gossip/ports.py. `absent` are ids announced dead with the query.
+        `draw` is given if layers were made ahead, and `raw`, this node's tuple to the proxies of
+        `draw`, if it had to be signed ahead: with `genuine`, a node without it has no tuple. A value
+        outside `clause` counts as left out in the tree, whatever its board says.
         """
         self.plan = plan
-        self.own = own
+        self.own_id = own_id
         self.secrets = secrets
         self.random = random
         self.absent = set(absent)
         self.draw = draw
         self.round = -1
-        self.done = False
-        self.has_tuple = own < plan.members
-        self.tuples = {}  # key(tuple) -> tuple
-        self.refused = {}
-        self.missed = {}
+        self.has_tuple = own_id < plan.members and (not genuine or raw is not None)
+        self.tuples: dict[bytes, bytes] = {}
+        self.refused: dict[str, int] = {}
+        self.missed: dict[str, int] = {}
         self.sent = 0
         self._value = value
         self._raw = raw
         self.genuine = genuine
         self._clause = clause
         self._finish = finish
-        self._phase = self._part = self._tree = None
-        self._work = []  # generators, and calls that wait for their turn
-        self._outgoing = {}  # round -> cells, of the rounds to come
-        self._incoming = {}  # round -> cells, not worked through
-        self._has_sent = self._has_heard = False
+        self._phase: "Phase | None" = None
+        self._running: "RunningPhase | None" = None
+        self._tree: Tree | None = None
+        # Work under way, and calls that wait for their turn.
+        self._work: "list[Work | tuple[Callable[..., Work | None], tuple[object, ...]]]" = []
+        self._outgoing: dict[int, list[bytes]] = {}  # round -> cells, of the rounds to come
+        self._incoming: dict[int, list[bytes]] = {}  # round -> cells, not worked through
+        self.done = self._has_sent = self._has_heard = False
         self._passed = -1
-        self._layers = set()
 
-    def start(self):
+    def start(self) -> "list[NodeAction]":
         """Begin the query."""
         self._enter()
         return self._go_on()
 
-    def cells(self, r, cells):
+    def cells(self, r: int, cells: list[bytes]) -> "list[NodeAction]":
         """The predecessor's message of round r came: the shell has checked who sent it and what it
         says it is."""
         if r < self.round or self.round == self.plan.rounds:
@@ -104,9 +116,9 @@ class Node:
             self._incoming[r] = cells
         return self._go_on()
 
-    def elapsed(self, r):
+    def elapsed(self, r: int) -> "list[NodeAction]":
         """The deadline of round r passed, 0 to plan.deadlines-1, at T0 + (r+1)*D."""
-        actions = []
+        actions: "list[NodeAction]" = []
         self._passed = r
         while 0 <= self.round <= r and self.round < self.plan.rounds:
             if not self._has_sent:
@@ -115,23 +127,23 @@ class Node:
             self._leave()
         return actions + self._go_on()
 
-    def partial(self, sender, data):
+    def partial(self, sender: int, data: bytes) -> "list[NodeAction]":
         """A partial result came from the virtual id `sender`."""
         if self.round < 0 or (self._phase and self._phase.name == "survey"):
             self.refuse("too-early")
             return []
-        reason = self._place().partial(sender, data)
+        reason = self._in_tree().partial(sender, data)
         if reason:
             self.refuse(reason)
         return self._go_on()
 
-    def idle(self):
+    def idle(self) -> "list[NodeAction] | None":
         """Do one short step. Returns actions, None if there is nothing to do."""
         if not self._work:
             return None
         first = self._work[0]
         if isinstance(first, tuple):
-            self._work[0:1] = [work for work in (first[0](*first[1:]),) if work is not None]
+            self._work[0:1] = [work for work in (first[0](*first[1]),) if work is not None]
         else:
             try:
                 next(first)
@@ -140,8 +152,8 @@ class Node:
                 self._work.pop(0)
         return self._go_on()
 
-    def post(self, r, cell):
-        """For the parts: put a cell into the message of round r."""
+    def post(self, r: int, cell: bytes) -> None:
+        """For the phases: put a cell into the message of round r."""
         if r < self.round or (r == self.round and self._has_sent):
             self.refuse("late-cell")
             return
@@ -151,30 +163,14 @@ class Node:
         else:
             cells.append(cell)
 
-    def peel(self, cell, hops_most, payload_size):
-        """For the parts, a generator: return (round or None, bytes), or None for what is refused.
-        No layer is peeled twice.
-        """
-        layer = cell[1 : IDENTITY + 1]  # without the sign: a point and its negative differ in that alone
-        if layer in self._layers:
-            self.refuse("duplicate")
-            return None
-        try:
-            peeled = yield from self.secrets.peel(cell, hops_most, payload_size)
-        except OnionError as error:
-            self.refuse(error.reason)
-            return None
-        self._layers.add(layer)
-        return peeled
-
-    def keep(self, raw, sender=None):
-        """For the parts: keep a tuple that this node is a proxy of; `sender`, if known, must be
+    def keep(self, raw: bytes, sender: int | None = None) -> str | None:
+        """For the phases: keep a tuple that this node is a proxy of; `sender`, if known, must be
         another. Returns the reason if it is refused.
         """
-        reason = tuples.refusal(self.plan, self.own, raw)
+        reason = tuples.refusal(self.plan, self.own_id, raw)
         if reason is None and sender is not None and sender not in tuples.proxies_of(self.plan, raw):
             reason = "not-a-proxy"
-        key = self.key(raw)
+        key = tuples.key_of(self.plan, raw)
         known = self.tuples.get(key)
         if reason is None and known is None:
             if len(self.tuples) >= self.plan.tuples_most:
@@ -187,54 +183,54 @@ class Node:
             self.refuse(reason)
         return reason
 
-    def key(self, raw):
-        """For the parts: return what a tuple is known by: its identity, or where a board may lie
-        its whole content."""
-        if not self.plan.proof_bytes:
-            return bytes(raw[:IDENTITY])
-        from agent.protocols.gossip.phases.agreement import key
+    def keep_only(self, agreed: dict[bytes, bytes]) -> None:
+        """For the phases: of the tuples, these are what is left."""
+        self.tuples = agreed
 
-        return key(self.plan, raw)
+    def announce_dead(self, absent: set[int]) -> None:
+        """For the phases: these ids, and no others, count as dead from now on."""
+        self.absent = absent
 
-    def own_tuple(self, proxies):
-        """For the parts: return this node's tuple."""
+    def own_tuple(self, proxies: list[int]) -> bytes:
+        """For the phases: return this node's tuple."""
         return self._raw or tuples.make(self.random(IDENTITY), self._value, proxies, self.random(self.plan.seed_bytes))
 
-    def refuse(self, reason):
+    def refuse(self, reason: str) -> None:
         """Count what was refused."""
         self.refused[reason] = self.refused.get(reason, 0) + 1
 
-    def count_missed(self, reason, count):
-        """For the parts: count what this node could not do as it should ("no-route",
+    def count_missed(self, reason: str, count: int) -> None:
+        """For the phases: count what this node could not do as it should ("no-route",
         "shared-route")."""
         if count:
             self.missed[reason] = self.missed.get(reason, 0) + count
 
-    def _well_formed(self, r, cells):
+    def _well_formed(self, r: int, cells: list[bytes]) -> bool:
         phase = self.plan.phase(r)
         return len(cells) <= phase.capacity and all(len(cell) == phase.cell_size for cell in cells)
 
-    def _place(self):
+    def _in_tree(self) -> Tree:
         if self._tree is None:
-            self._tree = Tree(self.plan, self.own, self.absent)
+            self._tree = Tree(self.plan, self.own_id, self.absent)
         return self._tree
 
-    def _do(self, call, *arguments):
+    def _do(self, call: "Callable[..., Work | None]", *arguments: object) -> None:
         """Call now, or after the work that is there already; what it returns is work."""
         if self._work:
-            self._work.append((call,) + arguments)
+            self._work.append((call, arguments))
             return
         work = call(*arguments)
         if work is not None:
             self._work.append(work)
 
-    def _go_on(self):
+    def _go_on(self) -> "list[NodeAction]":
         """Go as far as possible without further work or messages. Returns the actions."""
-        actions = []
+        actions: "list[NodeAction]" = []
         while not self._work and not self.done and self.round >= 0:
             if self.round == self.plan.rounds:
-                if self._tree.ready() or self._passed >= self._tree.deadline:
-                    actions.append(self._close())
+                tree = self._in_tree()
+                if tree.ready() or self._passed >= tree.deadline:
+                    actions.append(self._close(tree))
                 break
             if not self._has_sent:
                 actions.append(self._send())
@@ -244,13 +240,13 @@ class Node:
                 break
         return actions
 
-    def _send(self):
+    def _send(self) -> "Send":
         self._has_sent = True
         cells = self._outgoing.pop(self.round, [])
         self.sent += len(cells)
-        return "send", self.round, self.plan.partner(self.own, self.round), cells
+        return node_actions.send(self.round, self.plan.partner(self.own_id, self.round), cells)
 
-    def _hear(self):
+    def _hear(self) -> bool:
         cells = self._incoming.pop(self.round, None)
         if cells is None or self._has_heard:
             return False
@@ -258,12 +254,13 @@ class Node:
         self._do(self._take, self.round, cells)
         return True
 
-    def _leave(self):
+    def _leave(self) -> None:
+        assert self._phase
         if self.round + 1 == self._phase.end:
             self._do(self._end)
         self._enter()
 
-    def _enter(self):
+    def _enter(self) -> None:
         self.round += 1
         self._has_sent = self._has_heard = False
         if self.round == self.plan.rounds:
@@ -273,28 +270,31 @@ class Node:
         if phase is not self._phase:
             self._phase = phase
             self._do(self._begin, phase)
-        self._do(self._enter_part, self.round)
+        self._do(self._enter_phase, self.round)
 
-    def _begin(self, phase):
-        self._part = part(phase.name)(self, phase, self._part)
+    def _begin(self, phase: "Phase") -> None:
+        self._running = load(phase.name)(self, phase, self._running)
 
-    # Looked up when their turn has come: the part may have changed by then.
-    def _enter_part(self, r):
-        return self._part.enter(r)
+    # Looked up when their turn has come: the phase may be another by then.
+    def _enter_phase(self, r: int) -> "Work | None":
+        assert self._running
+        return self._running.enter(r)
 
-    def _take(self, r, cells):
-        return self._part.take(r, cells)
+    def _take(self, r: int, cells: list[bytes]) -> "Work | None":
+        assert self._running
+        return self._running.take(r, cells)
 
-    def _end(self):
-        return self._part.end()
+    def _end(self) -> "Work | None":
+        assert self._running
+        return self._running.end()
 
-    def _count(self):
-        self._place().add(self.tuples.values(), self._clause)
+    def _count(self) -> None:
+        self._in_tree().add(self.tuples.values(), self._clause)
 
-    def _close(self):
+    def _close(self, tree: Tree) -> "Partial | Result":
         self.done = True
-        data = self._tree.close(self._finish)
-        if self._tree.parent is not None:
-            return "partial", self._tree.parent, data
+        data = tree.close(self._finish)
+        if tree.parent is not None:
+            return node_actions.partial(tree.parent, data)
         expected = len([v for v in range(self.plan.members) if v not in self.absent])
-        return "result", expected.to_bytes(2, "big") + data
+        return node_actions.result(expected.to_bytes(2, "big") + data)

@@ -10,7 +10,7 @@ query.
 What a node sends in a round is one message of `message_size` bytes in every round of the query,
 whatever it has to say: the count of its cells (2 bytes), the cells, zeros. `capacity` cells at most
 are in a message: 4 standard deviations (of a Poisson variable) and 2 above the load of the busiest
-rounds, which each part of the protocol states (`shape`); what is too much is dropped and counted.
+rounds, which each phase states (`shape`); what is too much is dropped and counted.
 
 Source: Tremel et al., "Anonymous, Fault-Tolerant Distributed Queries for Smart Devices", sections
 4.3 and 5.
@@ -18,7 +18,11 @@ Source: Tremel et al., "Anonymous, Fault-Tolerant Distributed Queries for Smart 
 
 from agent.protocols.base import overlay
 from agent.protocols.gossip.overlay.sizes import FEW, ID, IDENTITY, NODES_MOST, ROUNDS_MOST, VALUE
-from agent.protocols.gossip.phases.catalogue import part
+from agent.protocols.gossip.phases.catalogue import load
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from agent.protocols.gossip.functions import Function
 
 # The phases of each protocol, in order. "tree" follows them all, off the overlay.
 PROTOCOLS = {
@@ -39,14 +43,14 @@ class Phase:
     `cell_size` in bytes; `index` in the plan.
     """
 
-    def __init__(self, index, name, first, shape):
-        rounds, load, self.cell_size = shape
+    def __init__(self, index: int, name: str, first: int, shape: tuple[int, int, int]) -> None:
+        rounds, sixteenths, self.cell_size = shape
         self.index = index
         self.name = name
         self.first = first
         self.rounds = rounds
         self.end = first + rounds
-        self.capacity = _capacity(load)
+        self.capacity = _capacity(sixteenths)
 
 
 class Plan:
@@ -60,7 +64,17 @@ class Plan:
     end a tuple (0: none; gossip-bft: a signature of what is before them).
     """
 
-    def __init__(self, protocol, number, members, tolerate, function, later=2, seed_bytes=0, proof_bytes=0):
+    def __init__(
+        self,
+        protocol: str,
+        number: int,
+        members: int,
+        tolerate: int,
+        function: "Function",
+        later: int = 2,
+        seed_bytes: int = 0,
+        proof_bytes: int = 0,
+    ) -> None:
         if protocol not in PROTOCOLS:
             raise PlanError("unknown-protocol")
         if members < 3:
@@ -89,18 +103,18 @@ class Plan:
         self.hops_most = self.bits // 2 + (2 if self.n <= FEW else 3)  # moves of an onion, the last one included
         self._lay_out()
 
-    def _names(self):
+    def _names(self) -> tuple[str, ...]:
         if self.protocol != "gossip-bft":
             return PROTOCOLS[self.protocol]
         from agent.protocols.gossip.phases import agreement
 
         return PROTOCOLS[self.protocol] + tuple(agreement.multicasts(self))
 
-    def _lay_out(self):
-        self.phases = []
+    def _lay_out(self) -> None:
+        self.phases: list[Phase] = []
         first = 0
         for index, name in enumerate(self._names()):
-            phase = Phase(index, name, first, part(name).shape(self))
+            phase = Phase(index, name, first, load(name).shape(self))
             self.phases.append(phase)
             first = phase.end
         if first > ROUNDS_MOST:
@@ -114,39 +128,39 @@ class Plan:
         self.message_size = 2 + max([phase.capacity * phase.cell_size for phase in self.phases])
 
     @staticmethod
-    def levels(count):
+    def levels(count: int) -> int:
         """Return the levels below the leader of a tree of `count` nodes."""
         return overlay.log2_ceil(count + 1) - 1
 
-    def phase(self, r):
+    def phase(self, r: int) -> Phase:
         """Return the Phase of round r, 0 to rounds-1."""
         for phase in self.phases:
             if r < phase.end:
                 return phase
         raise ValueError("no such round")
 
-    def partner(self, own, r):
-        """Return to whom the node `own` sends in round r."""
-        return overlay.partner(own, self.start + r, self.n)
+    def partner(self, node: int, r: int) -> int:
+        """Return to whom the virtual id `node` sends in round r."""
+        return overlay.partner(node, self.start + r, self.n)
 
-    def predecessor(self, own, r):
-        """Return from whom the node `own` hears in round r, and from nobody else."""
-        return overlay.predecessor(own, self.start + r, self.n)
+    def predecessor(self, node: int, r: int) -> int:
+        """Return from whom the virtual id `node` hears in round r, and from nobody else."""
+        return overlay.predecessor(node, self.start + r, self.n)
 
-    def group_of(self, node):
+    def group_of(self, node: int) -> int:
         """Return in which group, 0 to groups-1, a virtual id is."""
         return ((node + 1) * self.groups - 1) // self.n
 
-    def group(self, index):
+    def group(self, index: int) -> range:
         """Return the virtual ids of a group, a range."""
         return range(index * self.n // self.groups, (index + 1) * self.n // self.groups)
 
-    def pack(self, cells):
+    def pack(self, cells: list[bytes]) -> bytes:
         """Return the `message_size` bytes in which a node sends its cells."""
         body = b"".join(cells)
         return len(cells).to_bytes(2, "big") + body + bytes(self.message_size - 2 - len(body))
 
-    def unpack(self, r, message):
+    def unpack(self, r: int, message: bytes) -> list[bytes] | None:
         """Return the cells of a message of round r, or None if it is none: wrong in size, count or
         padding."""
         phase = self.phase(r)
@@ -159,11 +173,11 @@ class Plan:
         return [message[at : at + phase.cell_size] for at in range(2, end, phase.cell_size)]
 
 
-def _capacity(load):
-    """Return ceil(m + 4 * sqrt(m)) + 2 for a mean of m = load / 16 cells: in integers, since boards
-    differ in their floats.
+def _capacity(sixteenths: int) -> int:
+    """Return ceil(m + 4 * sqrt(m)) + 2 for a mean of m = sixteenths / 16 cells: in integers, since
+    boards differ in their floats.
     """
     root = 0
-    while root * root < load:
+    while root * root < sixteenths:
         root += 1
-    return -(-load // 16) + root + 2
+    return -(-sixteenths // 16) + root + 2

@@ -8,13 +8,22 @@ guessed. gossip-bft: a result that more groups sent alike than can be faulty (5.
 
 from agent.protocols.gossip.functions import FunctionError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    from agent.protocols.gossip.plan import Plan
+    from agent.protocols.gossip.ports import State
+
+    Read: TypeAlias = tuple[int, int, bytes, State]  # expected, count, seed, state
+
 
 class NotAccepted(Exception):
     """There is no result to be published. args[0] is the reason: "no-result", "incomplete",
     "no-agreement"."""
 
 
-def read(plan, data):
+def read(plan: "Plan", data: bytes) -> "Read | None":
     """Return (expected, count, seed, state) of a leader's result, or None if it is none."""
     if len(data) != 2 + plan.partial_size:
         return None
@@ -27,14 +36,17 @@ def read(plan, data):
     return (expected, count, bytes(data[4:at]), state) if expected <= plan.members and count <= plan.members else None
 
 
-def accept(plan, results):
+def accept(plan: "Plan", results: dict[int, bytes]) -> "Read":
     """Return (expected, count, seed, state) of the result to be published; `results` is a dict,
     group -> what its leader sent.
 
     Raises NotAccepted.
     """
-    found = [read(plan, data) for data in results.values()]
-    found = [one for one in found if one is not None]
+    found = []
+    for data in results.values():
+        one = read(plan, data)
+        if one is not None:
+            found.append(one)
     if not found:
         raise NotAccepted("no-result")
     if plan.protocol == "gossip-bft":

@@ -11,12 +11,21 @@ import struct
 
 from agent.joye_libert import blinding, masks
 from agent.joye_libert.pairs import from_bytes
-from agent.protocols import check_tag
+from agent.protocols.base import Refused, actions, check_tag
 from agent.protocols.base.identity import CLOSE_WINDOW
 from agent.protocols.private_sum.contributing import publish_up
-from agent.protocols.private_sum.membership import Refused
 from agent.wire import messages, topics
 from agent.wire.envelope import Envelope, roll_tag, seal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from agent.protocols.base.actions import Action
+    from agent.protocols.base.machine import Steps
+    from agent.protocols.private_sum.contributing import Contributing
+    from agent.protocols.private_sum.membership import Membership
+    from agent.protocols.private_sum.secret_sharing import SecretSharing
 
 ANSWER_NONCE = 3
 ROLL_MOST = 2048  # bytes
@@ -24,26 +33,32 @@ _STATE = ">QIB"
 
 
 class RollCall:
-    """The answers of one board. `fetched` is where the runtime's answer to a "fetch" goes: a
-    share's bytes, or None.
+    """The answers of one board. `epoch` and `round` are those of the last one."""
 
-    `epoch` and `round` are those of the last answer, `envelope` is that answer.
-    """
-
-    def __init__(self, answered):
+    def __init__(self, answered: "tuple[int, int, bytes] | None") -> None:
         """`answered` is the record of the last answer, (epoch, round, state and envelope), or
         None."""
         self.epoch = self.round = 0
-        self.envelope = self.fetched = None
+        self._envelope: bytes | None = None
+        self._fetched: bytes | None = None
+        self._wanted: "tuple[int, int | None, int] | None" = None
         self._present = self._window = self._close = 0
-        self._recovery = (None, None, None, None)
+        self._recovery: "tuple[int, int, list[int], bytes] | None" = None
         if answered:
             self.epoch, self.round, data = answered
             size = struct.calcsize(_STATE)
             self._present, self._window, self._close = struct.unpack(_STATE, data[:size])
-            self.envelope = data[size:]
+            self._envelope = data[size:]
 
-    def hear(self, member, raw, spent):
+    def fetched(self, share: bytes | None) -> None:
+        """The action fetch() was done."""
+        self._fetched = share
+
+    def kept(self, envelope: bytes) -> None:
+        """The action answer() was done: the answer may leave."""
+        self._envelope = envelope
+
+    def hear(self, member: "Membership", raw: bytes, spent: "tuple[int, int]") -> "tuple[Envelope, int] | None":
         """Check a roll call; `spent` is the (epoch, round) of the board's last contribution.
 
         Returns (Envelope, bitmap of the members present), or None if it is the one that was
@@ -57,7 +72,7 @@ class RollCall:
         digest, present, tags = messages.read_roll(envelope.unverified())
         if digest != member.digest:
             raise Refused("other-roster")
-        context = member.context("roll", envelope.round, topics.COORDINATOR, member.place.device)
+        context = member.context("roll", envelope.round, topics.COORDINATOR, member.identity.device)
         check_tag(tags, member.index, roll_tag(member.opening_key, context, digest, present))
         if (envelope.epoch, envelope.round) == (self.epoch, self.round) and present == self._present:
             return None
@@ -68,8 +83,8 @@ class RollCall:
         self._check_list(member, envelope.round, present)
         return envelope, present
 
-    def _check_list(self, member, round, present):
-        policy = member.place.policy
+    def _check_list(self, member: "Membership", round: int, present: int) -> None:
+        policy = member.identity.policy
         if present >> len(member.names):
             raise Refused("unknown-member")
         if not present >> member.index & 1:
@@ -83,7 +98,7 @@ class RollCall:
         if self._is_close(member, present) and self._count(round) >= policy.close_most:
             raise Refused("differencing")
 
-    def _is_close(self, member, present):
+    def _is_close(self, member: "Membership", present: int) -> bool:
         """Tell whether the list is another one than the last, and by so few that their difference
         would tell about them."""
         if self.epoch != member.epoch:
@@ -93,17 +108,19 @@ class RollCall:
         # Under one seal all changes count, and the cohort's own besides: the others may be shown
         # another list.
         every = bin(changed).count("1") if member.seal else own
-        close = member.place.policy.close
+        close = member.identity.policy.close
         return 0 < own < close or 0 < every < close
 
-    def _count(self, round):
+    def _count(self, round: int) -> int:
         return self._close if self._window == round // CLOSE_WINDOW else 0
 
-    def steps(self, member, dealing, round, present, own):
+    def steps(
+        self, member: "Membership", dealing: "SecretSharing", round: int, present: int, own: "Contributing"
+    ) -> "Steps":
         """Generator: make the answer in short steps, and yield the action that keeps and sends it.
         Raises Refused("no-share").
 
-        `dealing` is the board's Dealing; `own` its Contributing, which has the buffers for a power.
+        `dealing` is the board's SecretSharing; `own` its Contributing, which has the buffers for a power.
         """
         field = member.field
         total = blinding.share(
@@ -115,35 +132,39 @@ class RollCall:
                 share = yield from self._fetch(member.epoch, round // field.batch, peer)
                 total += int.from_bytes(share[at : at + field.size], "big")
         missing = [peer for peer in member.cohort if not present >> peer & 1]
+        recovery = None
         if missing:
             yield from self.recovery_steps(member, dealing, round, missing, own)
-        payload = messages.answer((total % field.p).to_bytes(field.size, "big"), self._recovery[3] if missing else None)
+            recovery = self._recovery[3] if self._recovery else None
+        payload = messages.answer((total % field.p).to_bytes(field.size, "big"), recovery)
         nonce = bytes([ANSWER_NONCE]) + bytes(8) + round.to_bytes(4, "big")
         envelope = seal(member.round_key, nonce, member.context("answer", round), payload)
         # From here on the round is answered, whatever becomes of the record.
         close = self._count(round) + self._is_close(member, present)
-        self.epoch, self.round, self.envelope = member.epoch, round, None
+        self.epoch, self.round, self._envelope = member.epoch, round, None
         self._present, self._window, self._close = present, round // CLOSE_WINDOW, close
         state = struct.pack(_STATE, present, self._window, close)
-        yield [("answer", member.epoch, round, state, envelope)]
+        yield [actions.answer(member.epoch, round, state, envelope)]
 
-    def resend(self, member, opened):
+    def resend(self, member: "Membership | None", opened: int) -> "list[Action]":
         """Publish the last answer (again), as long as its round is the last that was opened,
         `opened`: identical bytes."""
-        if not self.envelope or not member or (self.epoch, self.round) != (member.epoch, opened):
+        if not self._envelope or not member or (self.epoch, self.round) != (member.epoch, opened):
             return []
-        return [publish_up(member, "answer", self.envelope, False)]
+        return [publish_up(member, "answer", self._envelope, False)]
 
-    def next_round(self, member, own):
+    def next_round(self, member: "Membership", own: "Contributing") -> int:
         """Return the round whose roll call comes next, as far as this board can tell."""
         over = (self.epoch, self.round) == (member.epoch, own.opened) or own.last_round(member.epoch) < own.opened
         return own.opened + 1 if over else max(own.opened, 0)
 
-    def has_recovery(self, member, round, missing):
+    def has_recovery(self, member: "Membership", round: int, missing: list[int]) -> bool:
         """Tell whether the recovery share for `missing`, a list of members, is made already."""
-        return self._recovery[:3] == (member.epoch, round, missing)
+        return bool(self._recovery) and self._recovery[:3] == (member.epoch, round, missing)
 
-    def recovery_steps(self, member, dealing, round, missing, own):
+    def recovery_steps(
+        self, member: "Membership", dealing: "SecretSharing", round: int, missing: list[int], own: "Contributing"
+    ) -> "Steps":
         """Generator: make H(round)^(sum of the key shares of `missing`), ahead of a roll call or
         for one.
 
@@ -153,9 +174,9 @@ class RollCall:
         total = 0
         for peer in missing:
             total += int.from_bytes((yield from self._fetch(member.epoch, None, peer)), "big")
-        parameters, place = member.parameters, member.place
+        parameters, identity = member.parameters, member.identity
         power = yield from masks.steps(
-            masks.base(parameters, place.deployment, place.group, member.epoch, round, 0),
+            masks.base(parameters, identity.deployment, identity.group, member.epoch, round, 0),
             total.to_bytes(dealing.share_bytes + 1, "big"),
             parameters,
             own.buffers(parameters),
@@ -168,13 +189,13 @@ class RollCall:
             (x0 + parameters.n * x1).to_bytes(parameters.residue_bytes, "big"),
         )
 
-    def _fetch(self, epoch, batch, peer):
+    def _fetch(self, epoch: int, batch: int | None, peer: int) -> "Generator[list[Action] | None, None, bytes]":
         """Generator: yield the action that loads a share; return the share. Raises
         Refused("no-share")."""
         self._wanted = None
         while self._wanted != (epoch, batch, peer):  # an answer in between has fetched another
-            self.fetched, self._wanted = None, (epoch, batch, peer)
-            yield [("fetch", epoch, batch, peer)]
-        if self.fetched is None:
+            self._fetched, self._wanted = None, (epoch, batch, peer)
+            yield [actions.fetch(epoch, batch, peer)]
+        if self._fetched is None:
             raise Refused("no-share")
-        return self.fetched
+        return self._fetched

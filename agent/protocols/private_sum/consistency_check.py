@@ -1,4 +1,4 @@
-"""The roll-call audit: before a board answers a roll call, its cohort compares what each was shown.
+"""The consistency check of roll calls: before a board answers a roll call, its cohort compares what each was shown.
 A part of the machine in private_sum.py, in the memory only while a round's lists are compared.
 
 Each listed member vouches for its list, once a round, to all others on it, in the order of the
@@ -13,33 +13,38 @@ from agent.protocols.base import overlay
 from agent.protocols.private_sum.mail import SPLIT, VOUCH, letter
 from agent.wire import messages
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from agent.protocols.base.actions import Action
+    from agent.protocols.private_sum.membership import Membership
+
 PATIENCE = 1  # retries after which the threshold is enough; before, all on the list must have vouched
 RETRIES_MOST = 8  # retries after which the round is given up
 ASKED_MOST = 8  # letters that are sent again because of one that came again, a member of the cohort
 
 
-class Audit:
+class ConsistencyCheck:
     """One round's comparison: of `round`, for `member`, a Membership with keys."""
 
-    def __init__(self, member, round):
+    def __init__(self, member: "Membership", round: int) -> None:
         self.round = round
         self._member = member
         self._own = 1 << member.index
-        self._list = None  # the first list seen, from anybody
+        self._list: int | None = None  # the first list seen, from anybody
         self._alike = 0  # who vouched for it
-        self._split = []
-        self._due = []
+        self._split: list[str] = []
+        self._due: list[int] = []
         self._asked = 0
         self._retries = 0
 
-    def vouch(self, present):
+    def vouch(self, present: int) -> None:
         """This board was shown the list `present`, a bitmap."""
         if self._alike & self._own and present == self._list:
             return
         if self._compare(self._own, present):
             self._due = [peer for peer in self._partners(0) if present >> peer & 1]
 
-    def hear(self, kind, peer, payload):
+    def hear(self, kind: int, peer: int, payload: bytes) -> None:
         """Take a vouch or an alarm from the member `peer`. Raises MessageError."""
         present = int.from_bytes(messages.read_share(payload, 8), "big")
         if kind == SPLIT:
@@ -50,7 +55,7 @@ class Audit:
             self._asked += 1  # it says so again because it has not heard from this board
             self._due.append(peer)
 
-    def verdict(self):
+    def verdict(self) -> list[str] | None:
         """Return None while the board is to wait, [] when it may answer: all on its list have
         vouched for it, or t, if the others have had their time. If it must not, return the named
         reasons."""
@@ -63,25 +68,25 @@ class Audit:
             return []
         return ["not-vouched"] if self._retries >= RETRIES_MOST else None
 
-    def again(self):
+    def again(self) -> None:
         """Some seconds have passed: say it again to those that were not heard, which asks them
         to."""
         if self._alike & self._own and not self._split and self._retries < RETRIES_MOST:
             self._retries += 1
             self._due = self._silent()
 
-    def next(self):
+    def next(self) -> "list[Action]":
         """Return the actions that send one letter, [] if none is due."""
         if not self._due:
             return []
-        kind, content = (SPLIT, 0) if self._split else (VOUCH, self._list)
+        kind, content = (SPLIT, 0) if self._split else (VOUCH, self._list or 0)
         data = messages.share(content.to_bytes(8, "big"))
         return [letter(self._member, self._due.pop(0), kind, kind, self.round, data)]
 
-    def _silent(self):
-        return [peer for peer in self._member.cohort if (self._list & ~self._alike) >> peer & 1]
+    def _silent(self) -> list[int]:
+        return [peer for peer in self._member.cohort if ((self._list or 0) & ~self._alike) >> peer & 1]
 
-    def _compare(self, who, present):
+    def _compare(self, who: int, present: int) -> bool:
         """Count the member in the bitmap `who` if its list is the same as the others'; return
         whether it is."""
         if self._list is None:
@@ -93,7 +98,7 @@ class Audit:
         self._alike |= who
         return not self._split
 
-    def _alarm(self, accused):
+    def _alarm(self, accused: int) -> None:
         """Begin the flood, once."""
         if not self._split:
             member = self._member
@@ -101,14 +106,14 @@ class Audit:
             self._split = ["split-roll"]
             self._split += [("split-by-" + member.names[i])[:32] for i in member.cohort if accused >> i & 1]
 
-    def _partners(self, failed):
+    def _partners(self, failed: int) -> list[int]:
         """Return the others of the cohort in the order in which the overlay's rounds come to them:
         in those of a flood that so many failed members do not stop, or in all for 0. A member with
         two ids acts for both."""
         cohort = self._member.cohort
         own, size = cohort.index(self._member.index), len(cohort)
         n = overlay.suitable_size(size)
-        found = []
+        found: list[int] = []
         for j in range(overlay.flood_rounds(n, failed) if failed else n - 1):
             for node in range(own, n, size):
                 peer = cohort[overlay.partner(node, self.round + j, n) % size]

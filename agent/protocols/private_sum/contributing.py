@@ -9,17 +9,30 @@ making masks ahead is its section 10.
 from hashlib import sha256
 
 from agent.joye_libert.packing import PackingError
-from agent.protocols import check_tag
+from agent.protocols.base import Refused, actions, check_tag
 from agent.protocols.base.identity import CLOSE_WINDOW
-from agent.protocols.private_sum.membership import ROUND_MOST, Refused
+from agent.protocols.private_sum.membership import ROUND_MOST
 from agent.wire import messages, topics
 from agent.wire.envelope import Envelope, opening_tag, seal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from agent.joye_libert.parameters import Parameters
+    from agent.protocols.base.actions import Action
+    from agent.protocols.base.identity import Policy
+    from agent.protocols.base.machine import Steps
+    from agent.protocols.private_sum.membership import Membership
+    from agent.protocols.private_sum.secret_sharing import SecretSharing
+
+    Step = Callable[[Steps], tuple[list[Action], Steps | None]]
 
 CONTRIBUTION_NONCE = 1
 READY_NONCE = 2
 
 
-def nonce(kind, round, held=0):
+def nonce(kind: int, round: int, held: int = 0) -> bytes:
     """Return the 13-byte nonce of round traffic: kind, bitmap, round. One payload of each kind,
     bitmap and round exists."""
     return bytes([kind]) + held.to_bytes(8, "big") + round.to_bytes(4, "big")
@@ -33,40 +46,54 @@ class Contributing:
     in force, -1 for none; `receipt` a generator that checks a receipt's signature, idle work that
     is under way, or None; `workspace` the buffers that a power is made in, or None."""
 
-    def __init__(self, masks_target, high_water, pending, sent):
-        self.high_water = high_water
-        self.sent = sent
-        self.pending = pending
+    def __init__(self, masks_target: int) -> None:
+        self.high_water = self.sent = (0, 0)
+        self.pending: "tuple[int, int, bytes] | None" = None
         self._masks_target = masks_target
-        self._disputed = None
+        self._disputed: "tuple[int, int] | None" = None
         self._disputes = (0, 0), 0
+        self.receipt: "Steps | None" = None
+        self.workspace: "list[bytearray] | None" = None
         self.forget()
 
-    def forget(self):
+    def restore(
+        self, high_water: "tuple[int, int]", pending: "tuple[int, int, bytes] | None", sent: "tuple[int, int]"
+    ) -> None:
+        """Take up what the flash holds."""
+        self.high_water, self.pending, self.sent = high_water, pending, sent
+
+    def forget(self) -> None:
         """There is a new roster, or none: the masks are of no more use."""
         self.opened = -1
-        self.stock = []
+        self.stock: list[int] = []
         self.refilling = True
-        self.receipt = None
-        self.workspace = None
+        self.receipt = self.workspace = None
         self._announced = (-1, 0)
 
-    def take_stock(self, rounds):
+    def take_stock(self, rounds: list[int]) -> None:
         """Take up the rounds that the flash has masks for."""
         self.stock = rounds
         self.refilling = len(rounds) < self._masks_target
 
-    def last_round(self, epoch):
+    def last_round(self, epoch: int) -> int:
         """Return the last round of `epoch` that was spent, -1 if none was."""
         return self.high_water[1] if self.high_water[0] == epoch else -1
 
-    def batch(self, member):
+    def batch(self, member: "Membership") -> int:
         """Return the batch of blinding in use: that of the last round that was opened."""
         return max(self.opened, self.last_round(member.epoch), 0) // member.field.batch
 
+    def saw(self, round: int) -> None:
+        """A message shows that `round` was opened."""
+        self.opened = max(self.opened, round)
+
     # -- masks
 
-    def buffers(self, parameters):
+    def clear_workspace(self) -> None:
+        """Nothing is made in the buffers any more."""
+        self.workspace = None
+
+    def buffers(self, parameters: "Parameters") -> list[bytearray]:
         """Return the buffers for a power: there are those of one, which is all that a small heap
         has room for."""
         if not self.workspace:
@@ -75,32 +102,33 @@ class Contributing:
             self.workspace = masks.workspace(parameters)
         return self.workspace
 
-    def refill(self, member, dealing):
+    def refill(self, member: "Membership", dealing: "SecretSharing") -> "Steps | None":
         """Return a generator that makes the next mask in short steps, and yields the actions that
         keep it and say so; None if there are enough."""
         round = max([self.last_round(member.epoch), self.opened] + self.stock) + 1
         return self._mask_steps(member, dealing, round) if self.refilling and round <= ROUND_MOST else None
 
-    def _mask_steps(self, member, dealing, round):
+    def _mask_steps(self, member: "Membership", dealing: "SecretSharing", round: int) -> "Steps":
         from agent.joye_libert import masks
 
-        place = member.place
-        base = masks.base(member.parameters, place.deployment, place.group, member.epoch, round, 0)
+        identity = member.identity
+        base = masks.base(member.parameters, identity.deployment, identity.group, member.epoch, round, 0)
         mask = yield from masks.steps(base, member.exponent, member.parameters, self.buffers(member.parameters))
         if round <= max(self.last_round(member.epoch), self.opened):
             return  # it comes too late
         self.stock.append(round)
         self.refilling = len(self.stock) < self._masks_target
-        yield [("mask", member.epoch, round, mask)] + self.announce(member, dealing)
+        kept: "list[Action]" = [actions.mask(member.epoch, round, mask)]
+        yield kept + self.announce(member, dealing)
 
-    def unkept(self, round):
+    def unkept(self, round: int) -> None:
         """The flash has not taken the mask of `round`: make do with those before it, until a round
         is spent."""
         self.stock = [r for r in self.stock if r != round]
         self.refilling = False
         self._announced = (-1, 0)
 
-    def _spend_stock(self, round):
+    def _spend_stock(self, round: int) -> None:
         """Masks up to `round` are of no more use; refill when a quarter of the target is left."""
         self.stock = [r for r in self.stock if r > round]
         if len(self.stock) * 4 <= self._masks_target:
@@ -108,33 +136,37 @@ class Contributing:
 
     # -- ready
 
-    def _horizon(self, member, dealing):
+    def _masks_until(self, member: "Membership", dealing: "SecretSharing") -> int:
         """Return the last round in which this board can take part, -1 if there is none: masks and
         blinding reach that far."""
         last = (dealing.last_batch(self.batch(member)) + 1) * member.field.batch - 1
         return max([round for round in self.stock if round <= last] + [-1])
 
-    def announce(self, member, dealing, again=False):
+    def announce(
+        self, member: "Membership | None", dealing: "SecretSharing | None", again: bool = False
+    ) -> "list[Action]":
         """Say up to which round this board can take part; once more when all the cohort holds its
         key shares. `again`: the link is new, and what was announced may be lost."""
         if again:
             self._announced = (-1, 0)
-        if self.refilling or not dealing or not dealing.enough(None):
+        if self.refilling or not member or not dealing or not dealing.enough(None):
             return []
-        horizon = self._horizon(member, dealing)
+        until = self._masks_until(member, dealing)
         held = dealing.holders(None)
-        if horizon < 0 or horizon < self._announced[0]:
+        if until < 0 or until < self._announced[0]:
             return []
-        if horizon == self._announced[0] and not (held != self._announced[1] and dealing.all_hold(None)):
+        if until == self._announced[0] and not (held != self._announced[1] and dealing.all_hold(None)):
             return []
-        self._announced = (horizon, held)
-        context = member.context("ready", horizon)
-        payload = seal(member.round_key, nonce(READY_NONCE, horizon, held), context, messages.ready(held))
+        self._announced = (until, held)
+        context = member.context("ready", until)
+        payload = seal(member.round_key, nonce(READY_NONCE, until, held), context, messages.ready(held))
         return [publish_up(member, "ready", payload, True)]
 
     # -- the opening
 
-    def hear(self, member, dealing, raw):
+    def hear(
+        self, member: "Membership | None", dealing: "SecretSharing | None", raw: bytes
+    ) -> tuple[int, int, bytes, int, bool]:
         """Take the opening of a round; `dealing` is None before there are keys. Raises Refused or
         MessageError.
 
@@ -151,13 +183,13 @@ class Contributing:
         again = bool(self.pending) and self.pending[:2] == (epoch, round)
         if round <= self.last_round(epoch) and not again:
             raise Refused("replayed")
-        context = member.context("round", round, topics.COORDINATOR, member.place.device)
+        context = member.context("round", round, topics.COORDINATOR, member.identity.device)
         counted = counted[8 * member.index : 8 * member.index + 8]
         check_tag(tags, member.index, opening_tag(member.opening_key, context, digest, absent, counted, time))
-        self.opened = max(self.opened, round)
+        self.saw(round)
         return round, absent, counted, time, again
 
-    def counted(self, policy, epoch_now, round, said):
+    def counted(self, policy: "Policy", epoch_now: int, round: int, said: bytes) -> bool:
         """Tell whether the reading that was sent last is in a published sum: `said` is what the
         opening of `round` in the epoch in force says of this member. True if nothing was ever sent.
 
@@ -183,12 +215,20 @@ class Contributing:
 
     # -- the contribution
 
-    def contribute(self, member, dealing, epoch, round, mask, values):
+    def contribute(
+        self,
+        member: "Membership | None",
+        dealing: "SecretSharing | None",
+        epoch: int,
+        round: int,
+        mask: bytes | None,
+        values: list[int] | None,
+    ) -> "list[Action]":
         """Return the action that spends the round: `values` blinded and encrypted with `mask`.
         Raises Refused with the reason."""
         from agent.joye_libert import blinding, masks
 
-        if not dealing or epoch != member.epoch or round <= self.last_round(epoch):
+        if not member or not dealing or epoch != member.epoch or round <= self.last_round(epoch):
             raise Refused("replayed")
         if mask is None or len(mask) != member.parameters.residue_bytes:
             self._spend_stock(round)
@@ -201,7 +241,7 @@ class Contributing:
             raise Refused(error.args[0])
         blinded = (packed + blinding.blind(dealing.blinding_seed, round, member.field)) % member.field.p
         ciphertext = masks.protect(mask, blinded, member.parameters)
-        last = max(round, self._horizon(member, dealing))
+        last = max(round, self._masks_until(member, dealing))
         payload = messages.contribution(ciphertext, last, dealing.holders(round // member.field.batch))
         context = member.context("contribution", round)
         envelope = seal(member.round_key, nonce(CONTRIBUTION_NONCE, round), context, payload)
@@ -209,16 +249,16 @@ class Contributing:
         # memory has changed nothing.
         self.high_water = (member.epoch, round)
         self._spend_stock(round)
-        return [("spend", member.epoch, round, envelope)]
+        return [actions.spend(member.epoch, round, envelope)]
 
-    def spent(self, member, epoch, round, envelope):
+    def spent(self, member: "Membership | None", epoch: int, round: int, envelope: bytes) -> "list[Action]":
         """The burn is durable: publish the contribution."""
         self.pending = (epoch, round, envelope)
         self.sent = (epoch, round)
         self.receipt = None  # the receipt of an earlier round must not hold this one back
         return self.resend(member)
 
-    def resend(self, member):
+    def resend(self, member: "Membership | None") -> "list[Action]":
         """Publish the contribution (again) that has no receipt, unless one is being checked:
         identical bytes."""
         if self.receipt or not member or not self.pending or self.pending[0] != member.epoch:
@@ -227,7 +267,7 @@ class Contributing:
 
     # -- the receipt
 
-    def hear_receipt(self, member, raw):
+    def hear_receipt(self, member: "Membership | None", raw: bytes) -> None:
         """Take a receipt: nothing waits for it, and a signature is dear, so it is checked in idle
         time. Raises Refused("replayed")."""
         if self.receipt is None:
@@ -236,17 +276,25 @@ class Contributing:
                 raise Refused("replayed")
             self.receipt = self._check_receipt(member, envelope)
 
-    def _check_receipt(self, member, envelope):
-        context = member.context("receipt", envelope.round, topics.COORDINATOR, member.place.device)
+    def step_receipt(self, step: "Step") -> "list[Action]":
+        """Do one step of the check."""
+        done: "list[Action]" = []
+        if self.receipt:
+            done, left = step(self.receipt)
+            self.receipt = left
+        return done
+
+    def _check_receipt(self, member: "Membership", envelope: Envelope) -> "Steps":
+        context = member.context("receipt", envelope.round, topics.COORDINATOR, member.identity.device)
         digest = messages.read_receipt((yield from envelope.verify_steps(member.coordinator, context)))
         if not self.pending or digest != sha256(self.pending[2]).digest():
             raise Refused("wrong-receipt")
         epoch, round, _ = self.pending
         self.pending = None
-        yield [("settle", epoch, round), ("unload",)]
+        yield [actions.settle(epoch, round), actions.unload()]
 
 
-def publish_up(member, kind, payload, retain):
+def publish_up(member: "Membership", kind: str, payload: bytes, retain: bool) -> "Action":
     """Return the action that publishes to the coordinator."""
-    place = member.place
-    return ("publish", topics.up(place.deployment, place.group, place.device, kind), payload, 1, retain)
+    identity = member.identity
+    return actions.publish(topics.up(identity.deployment, identity.group, identity.device, kind), payload, retain)

@@ -6,27 +6,32 @@ A board needs this module once an epoch: a small one forgets it in between
 
 from agent.joye_libert import blinding, cohorts, parameters
 from agent.joye_libert.packing import Packing, PackingError
+from agent.protocols.base import Refused
 from agent.protocols.base.roster import read
-from agent.protocols.private_sum.membership import Membership, Refused
+from agent.protocols.private_sum.membership import Membership
 from agent.protocols.private_sum.roster_part import read_part
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from agent.protocols.base.identity import Identity
 
-def accept(place, raw, least_epoch):
-    """Return the Membership under the roster in `raw`, a COSE_Sign1 by the authority that `place`,
-    a Provision, pins.
+
+def accept(identity: "Identity", raw: bytes, least_epoch: int) -> Membership:
+    """Return the Membership under the roster in `raw`, a COSE_Sign1 by the authority that `identity`,
+    an Identity, pins.
 
     Raises Refused, EnvelopeError or MessageError with the named reason: it is of an epoch before
     `least_epoch`, not signed, not for this board, against its policy, or of no use.
     """
-    epoch, digest, roster = read(place, raw, least_epoch)
+    epoch, digest, roster = read(identity, raw, least_epoch)
     names = roster.names()
-    own = names.index(place.device)
+    own = names.index(identity.device)
     part = read_part(roster.part)
     every = cohorts.assign(names, digest, part.cohort)
     cohort = next(members for members in every if own in members)
-    if len(cohort) < place.policy.members_least:
+    if len(cohort) < identity.policy.members_least:
         raise Refused("cohort-too-small")
-    if not place.policy.allows(roster.slots):
+    if not identity.policy.allows(roster.slots):
         raise Refused("slot-not-allowed")
     if roster.protocol != "private-sum":
         raise Refused("unknown-protocol")
@@ -40,4 +45,4 @@ def accept(place, raw, least_epoch):
         raise Refused(error.args[0])
     threshold = cohorts.threshold(len(cohort))
     elsewhere = sum([cohorts.threshold(len(members)) for members in every]) - threshold if part.seal else 0
-    return Membership(place, epoch, digest, roster, part, cohort, threshold, elsewhere, chosen, packing, field)
+    return Membership(identity, epoch, digest, roster, part, cohort, threshold, elsewhere, chosen, packing, field)

@@ -1,9 +1,14 @@
 """Mail between the members of a cohort: each letter sealed for one, by the keys that the two have
 under the roster in force."""
 
-from agent.protocols.private_sum.membership import Refused
+from agent.protocols.base import Refused, actions
 from agent.wire import topics
 from agent.wire.envelope import Envelope, seal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from agent.protocols.base.actions import Action
+    from agent.protocols.private_sum.membership import Membership
 
 KEY_SHARE = 4
 BLINDING = 5
@@ -14,13 +19,13 @@ KINDS = {KEY_SHARE: "key-share", BLINDING: "blinding", HELD: "held", VOUCH: "vou
 MAIL_MOST = 1024  # bytes
 
 
-def mail_nonce(kind, number, round):
+def mail_nonce(kind: int, number: int, round: int) -> bytes:
     """Return the 13-byte nonce of mail: one message of each kind, number (a "held" names the kind
     that it acknowledges) and round."""
     return bytes([kind]) + bytes(7) + bytes([number]) + round.to_bytes(4, "big")
 
 
-def read(member, sender, raw):
+def read(member: "Membership", sender: str, raw: bytes) -> tuple[int, int, int, int, bytes]:
     """Return (kind, number, round, index of the sender, payload) of mail from `sender`, a name, to
     `member`, a Membership with keys.
 
@@ -37,17 +42,17 @@ def read(member, sender, raw):
     kind, number = (envelope.nonce[0], envelope.nonce[8]) if envelope.nonce else (0, 0)
     if kind not in KINDS or envelope.nonce != mail_nonce(kind, number, envelope.round):
         raise Refused("malformed")
-    context = member.context(KINDS[kind], envelope.round, sender, member.place.device)
+    context = member.context(KINDS[kind], envelope.round, sender, member.identity.device)
     payload = envelope.open(member.mail_key(peer, False), context)
     if kind not in (HELD, number):
         raise Refused("malformed")
     return kind, number, envelope.round, peer, payload
 
 
-def letter(member, peer, kind, number, round, payload):
+def letter(member: "Membership", peer: int, kind: int, number: int, round: int, payload: bytes) -> "Action":
     """Return the action that sends `payload` to the member of the cohort with index `peer`."""
-    place = member.place
+    identity = member.identity
     name = member.names[peer]
-    context = member.context(KINDS[kind], round, place.device, name)
+    context = member.context(KINDS[kind], round, identity.device, name)
     envelope = seal(member.mail_key(peer, True), mail_nonce(kind, number, round), context, payload)
-    return ("publish", topics.mail(place.deployment, place.group, name, place.device), envelope, 1, False)
+    return actions.publish(topics.mail(identity.deployment, identity.group, name, identity.device), envelope, False)

@@ -1,9 +1,17 @@
 """A board's place under the roster in force, and its keys. How it comes to them: joining.py,
 keying.py."""
 
-from agent.protocols import Refused  # noqa: F401  for the other parts of the machine
 from agent.wire import topics
 from agent.wire.envelope import Context
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from agent.joye_libert.blinding import Field
+    from agent.joye_libert.packing import Packing
+    from agent.joye_libert.parameters import Parameters
+    from agent.protocols.base.identity import Identity
+    from agent.protocols.private_sum.roster_part import SumPart
+    from agent.wire.rosters import Roster
 
 ROUND_MOST = 0xFFFFFFFF
 
@@ -16,17 +24,30 @@ class Membership:
     thresholds of the other cohorts that one seal covers add up to `elsewhere`. `members` are the
     pairs of name and public key, None once the keys are made: 64 keys are a tenth of a Pico's heap;
     `keys_done` counts those that this board has gone through. `round_key`, `opening_key` (16 bytes
-    each) and `exponent` are None before.
+    each) and `exponent` are empty before.
     """
 
-    def __init__(self, place, epoch, digest, roster, part, cohort, threshold, elsewhere, parameters, packing, field):
-        self.place = place
+    def __init__(
+        self,
+        identity: "Identity",
+        epoch: int,
+        digest: bytes,
+        roster: "Roster",
+        part: "SumPart",
+        cohort: list[int],
+        threshold: int,
+        elsewhere: int,
+        parameters: "Parameters",
+        packing: "Packing",
+        field: "Field",
+    ) -> None:
+        self.identity = identity
         self.epoch = epoch
         self.digest = digest
-        self.members = roster.members
+        self.members: "list[tuple[str, bytes]] | None" = roster.members
         self.names = roster.names()
         self.slots = roster.slots
-        self.index = self.names.index(place.device)
+        self.index = self.names.index(identity.device)
         self.coordinator = roster.coordinator
         self.cohort_most = part.cohort
         self.seal = part.seal
@@ -37,28 +58,37 @@ class Membership:
         self.parameters = parameters
         self.packing = packing
         self.field = field
-        self.round_key = self.opening_key = self.exponent = None
-        self._mail_keys = None
+        self.round_key = self.opening_key = self.exponent = self._mail_keys = b""
         self.keys_done = 0
 
-    def context(self, kind, round, sender=None, receiver=topics.COORDINATOR):
+    def begin_keys(self) -> None:
+        """Making the keys begins (anew)."""
+        self.keys_done = 0
+
+    def count_key(self) -> None:
+        """The keys with one more member are made."""
+        self.keys_done += 1
+
+    def context(self, kind: str, round: int, sender: str | None = None, receiver: str = topics.COORDINATOR) -> Context:
         """Return the Context of a message of this epoch; from this board to the coordinator unless
         told otherwise."""
-        place = self.place
-        return Context(place.deployment, kind, place.group, self.epoch, round, sender or place.device, receiver)
+        identity = self.identity
+        return Context(
+            identity.deployment, kind, identity.group, self.epoch, round, sender or identity.device, receiver
+        )
 
-    def mail_key(self, peer, outgoing):
+    def mail_key(self, peer: int, outgoing: bool) -> bytes:
         """Return the 16-byte key of the mail to, or from, the member of the cohort with index
         `peer`."""
         at = 32 * self.cohort.index(peer) + (0 if outgoing else 16)
         return self._mail_keys[at : at + 16]
 
-    def record(self):
+    def record(self) -> bytes:
         """Return the record of the keys: roster digest, round key, opening key, exponent, mail
         keys."""
         return self.digest + self.round_key + self.opening_key + self.exponent + self._mail_keys
 
-    def restore(self, record):
+    def restore(self, record: bytes | None) -> None:
         """Take up the keys in a record(), if it is one of this roster: the members' public keys are
         not needed again."""
         at = 64 + self.parameters.exponent_bytes

@@ -1,4 +1,4 @@
-"""Dealing: a board hands shares of its key and of its blinding to its cohort, and holds the shares
+"""Secret sharing: a board hands shares of its key and of its blinding to its cohort, and holds the shares
 of the others.
 
 A part of the machine in private_sum.py: it does no I/O, and its actions are that machine's. A share
@@ -9,15 +9,23 @@ paper, section 6 and Figure 3; batches of blinding ahead of time are Hum's (docs
 
 from agent.crypto.hkdf import hkdf_sha256
 from agent.joye_libert import blinding
+from agent.protocols.base import Refused, actions
 from agent.protocols.private_sum.mail import BLINDING, HELD, KEY_SHARE, letter
-from agent.protocols.private_sum.membership import ROUND_MOST, Refused
+from agent.protocols.private_sum.membership import ROUND_MOST
 from agent.wire import cbor, messages
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from agent.joye_libert.integer_shares import Sharing
+    from agent.protocols.base.actions import Action
+    from agent.protocols.base.machine import Steps
+    from agent.protocols.private_sum.membership import Membership
 
 BATCHES_AHEAD = 2  # how far from one's own batch another member's may be
 RESEND_MOST = 64  # retries between two times that a silent member is sent its shares
 
 
-class Dealing:
+class SecretSharing:
     """What `member`, a Membership with keys, has dealt and holds. Bitmaps have bit i for the member
     i of the roster.
 
@@ -25,53 +33,53 @@ class Dealing:
     its blinding shares. `batch` is the first that is not forgotten.
     """
 
-    def __init__(self, member, held, acknowledged):
+    def __init__(self, member: "Membership", held: "tuple[int, dict[int, int]]", acknowledged: bytes | None) -> None:
         """`held` is (bitmap of the members whose key shares this board holds, {batch: bitmap for
         blinding}), as the flash has it; `acknowledged` the record that acknowledgements() made
         last, or None."""
         self._member = member
-        self._held = {None: held[0]}
+        self._held: "dict[int | None, int]" = {None: held[0]}
         self._held.update(held[1])
         self._own = 1 << member.index
         self._others = 0
         for index in member.cohort:
             self._others |= 1 << index
         self._others ^= self._own
-        self._acknowledged = {}
-        self._sent = {}
+        self._acknowledged: "dict[int | None, int]" = {}
+        self._sent: "dict[int | None, int]" = {}
         self.batch = 0
         self._retries = 0
         self._resend_at = 1
-        place = member.place
-        self._key_seed = hkdf_sha256(place.private, member.digest, cbor.encode(["hum/v1/key-shares"]), 32)
-        self.blinding_seed = hkdf_sha256(place.private, member.digest, cbor.encode(["hum/v1/blinding"]), 32)
+        identity = member.identity
+        self._key_seed = hkdf_sha256(identity.private, member.digest, cbor.encode(["hum/v1/key-shares"]), 32)
+        self.blinding_seed = hkdf_sha256(identity.private, member.digest, cbor.encode(["hum/v1/blinding"]), 32)
         self.share_bytes = self._sharing().share_bytes
         self._restore(acknowledged)
 
     # -- what has been acknowledged
 
-    def holders(self, batch):
+    def holders(self, batch: int | None) -> int:
         """Return the bitmap of the members that hold this board's blinding shares of `batch`; its
         key shares for None."""
         return self._acknowledged.get(batch, 0) | self._own
 
-    def enough(self, batch):
+    def enough(self, batch: int | None) -> bool:
         """Tell whether as many members hold this board's shares as it takes to sum, or to recover,
         without it."""
         return bin(self.holders(batch)).count("1") >= self._member.threshold
 
-    def all_hold(self, batch):
+    def all_hold(self, batch: int | None) -> bool:
         """Tell whether every member of the cohort holds this board's shares."""
         return self._others & ~self._acknowledged.get(batch, 0) == 0
 
-    def last_batch(self, batch):
+    def last_batch(self, batch: int) -> int:
         """Return the last batch from `batch` on up to which enough members hold shares; batch - 1
         where not even that one."""
         while self.enough(batch):
             batch += 1
         return batch - 1
 
-    def acknowledgements(self):
+    def acknowledgements(self) -> bytes:
         """Return the record of what has been acknowledged: digest, then (batch + 1, or 0 for the
         key; bitmap) of 4 and 8 bytes."""
         record = self._member.digest
@@ -80,7 +88,7 @@ class Dealing:
             record += number.to_bytes(4, "big") + self._acknowledged[batch].to_bytes(8, "big")
         return record
 
-    def _restore(self, record):
+    def _restore(self, record: bytes | None) -> None:
         if not record or record[:32] != self._member.digest:
             return
         for at in range(32, len(record) - 11, 12):
@@ -88,14 +96,14 @@ class Dealing:
             bitmap = int.from_bytes(record[at + 4 : at + 12], "big")
             self._acknowledged[number - 1 if number else None] = bitmap & self._others
 
-    def _sharing(self):
+    def _sharing(self) -> "Sharing":
         from agent.joye_libert.integer_shares import Sharing
 
         return Sharing(len(self._member.cohort), len(self._member.names), self._member.parameters)
 
     # -- dealing
 
-    def deal(self, batch):
+    def deal(self, batch: int) -> "Steps | None":
         """Return a generator that deals the next share of the key and then of `batch`, as steps()
         does; None if all are dealt."""
         for each in (None, batch) if batch * self._member.field.batch <= ROUND_MOST else (None,):
@@ -104,7 +112,7 @@ class Dealing:
                 return self.steps(each, peer)
         return None
 
-    def _next(self, batch):
+    def _next(self, batch: int | None) -> int | None:
         """Return the member to whom a share of `batch` is to be dealt next, None if there is
         none."""
         todo = self._others & ~self._acknowledged.get(batch, 0) & ~self._sent.get(batch, 0)
@@ -113,7 +121,7 @@ class Dealing:
                 return index
         return None
 
-    def steps(self, batch, peer):
+    def steps(self, batch: int | None, peer: int) -> "Steps":
         """Generator: make one share in short steps, and yield the action that sends it."""
         member = self._member
         x = member.cohort.index(peer) + 1
@@ -128,9 +136,12 @@ class Dealing:
             share = yield from blinding.batch_steps(self.blinding_seed, round, x, member.threshold, member.field)
         self._sent[batch] = self._sent.get(batch, 0) | 1 << peer
         last = batch is None and self._next(None) is None
-        yield [letter(member, peer, kind, kind, round, messages.share(share))] + ([("unload",)] if last else [])
+        done: "list[Action]" = [letter(member, peer, kind, kind, round, messages.share(share))]
+        if last:
+            done.append(actions.unload())
+        yield done
 
-    def again(self):
+    def again(self) -> None:
         """A while has passed: at growing intervals, shares that nobody has acknowledged are due
         again."""
         self._retries += 1
@@ -139,23 +150,23 @@ class Dealing:
             self._resend_at = min(2 * self._resend_at, RESEND_MOST)
             self._sent = {}
 
-    def restart(self):
+    def restart(self) -> None:
         """The link is new: whatever is not acknowledged is due at once."""
         self._sent = {}
         self._retries, self._resend_at = 0, 1
 
-    def enter(self, batch):
+    def enter(self, batch: int) -> "Steps":
         """Generator: `batch` has come into use; yield the action that forgets those before it, as
         this does."""
         self.batch = batch
         for table in (self._acknowledged, self._sent, self._held):
             for old in [b for b in table if b is not None and b < batch]:
                 del table[old]
-        yield [("discard", self._member.epoch, batch)]
+        yield [actions.discard(self._member.epoch, batch)]
 
     # -- mail
 
-    def take(self, kind, number, round, peer, payload, batch):
+    def take(self, kind: int, number: int, round: int, peer: int, payload: bytes, batch: int) -> "list[Action]":
         """Take mail, as mail.read() returns it; `batch` is this board's own. Returns actions.
         Raises Refused with the named reason."""
         member = self._member
@@ -172,10 +183,10 @@ class Dealing:
         )
         if about is not None:
             self._check_elements(share)
-        return [("hold", member.epoch, about, peer, share)]
+        return [actions.hold(member.epoch, about, peer, share)]
 
-    def held(self, batch, peer):
-        """The runtime answers ("hold", ...) when the share is durable: now it is acknowledged."""
+    def held(self, batch: int | None, peer: int) -> "list[Action]":
+        """The action hold() was done, the share is durable: now it is acknowledged."""
         self._held[batch] = self._held.get(batch, 0) | 1 << peer
         # A board that deals is one that can take: send it what it has not had.
         if not self._acknowledged.get(batch, 0) >> peer & 1:
@@ -183,7 +194,7 @@ class Dealing:
         kind, round = (KEY_SHARE, 0) if batch is None else (BLINDING, batch * self._member.field.batch)
         return [letter(self._member, peer, HELD, kind, round, messages.nothing())]
 
-    def _on_held(self, batch, peer):
+    def _on_held(self, batch: int | None, peer: int) -> "list[Action]":
         before = self._acknowledged.get(batch, 0)
         after = before | 1 << peer
         if after == before:
@@ -191,10 +202,10 @@ class Dealing:
         self._acknowledged[batch] = after
         # The flash is written when it matters: when there are enough, and when there are all.
         if after == self._others or bin(after).count("1") + 1 == self._member.threshold:
-            return [("put", "acks", self.acknowledgements())]
+            return [actions.put("acks", self.acknowledgements())]
         return []
 
-    def _batch_of(self, kind, round):
+    def _batch_of(self, kind: int, round: int) -> int | None:
         """Return the batch that mail is about, None for the key."""
         if kind == KEY_SHARE and not round:
             return None
@@ -202,7 +213,7 @@ class Dealing:
             raise Refused("malformed")
         return round // self._member.field.batch
 
-    def _check_elements(self, share):
+    def _check_elements(self, share: bytes) -> None:
         field = self._member.field
         for at in range(0, len(share), field.size):
             if int.from_bytes(share[at : at + field.size], "big") >= field.p:

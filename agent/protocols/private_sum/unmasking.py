@@ -1,71 +1,117 @@
-"""Answering: from the coordinator's roll call to this board's answer. A part of the machine in
-private_sum.py.
+"""Unmasking: from the coordinator's roll call to this board's answer. A part of the machine in
+machine.py. (Bonawitz et al. call the round so; who calls the roll is the coordinator.)
 
-The list is taken up if its tag is right; then the cohort compares what each was shown (audit.py),
-if the roster says so; then the answer is made (roll_call.py), once a round; then, when there is
-time, the list's signature is checked. Between two roll calls the recovery share for members that
-are known to be absent is made ahead.
+The list is taken up if its tag is right; then the cohort compares what each was shown
+(consistency_check.py), if the roster says so; then the answer is made (answers.py), once a round;
+then, when there is time, the list's signature is checked. Between two roll calls the recovery share
+for members that are known to be absent is made ahead.
 """
 
-from agent.protocols.private_sum.membership import Refused
+from agent.protocols.base import Refused, actions
 from agent.wire import topics
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
-class Answering:
-    """The roll calls under one roster, for `member`, a Membership with keys, its Dealing and its
-    Contributing.
+    from agent.protocols.base.actions import Action
+    from agent.protocols.base.machine import Steps
+    from agent.protocols.private_sum.answers import RollCall
+    from agent.protocols.private_sum.consistency_check import ConsistencyCheck
+    from agent.protocols.private_sum.contributing import Contributing, Step
+    from agent.protocols.private_sum.membership import Membership
+    from agent.protocols.private_sum.secret_sharing import SecretSharing
+    from agent.wire.envelope import Envelope
+
+
+class Unmasking:
+    """The roll calls under one roster, for `member`, a Membership with keys, its SecretSharing and
+    its Contributing.
 
     `calls()` returns the board's RollCall. `absent` lists the members of the cohort that are not
     there, as the coordinator said last; `heard` is the (Envelope, bitmap of the members present) to
-    be answered, or None; `audit` the round's Audit, or None. `answer` and `roll` are generators,
-    idle work under way, or None: the one makes the answer, the other checks the signature of the
-    roll call that was answered.
+    be answered, or None; `roll` checks the signature of the roll call that was answered, idle work
+    under way, or None.
     """
 
-    def __init__(self, member, dealing, own, calls):
-        self.absent = []
-        self.heard = self.audit = self.answer = self.roll = None
+    def __init__(
+        self, member: "Membership", dealing: "SecretSharing", own: "Contributing", calls: "Callable[[], RollCall]"
+    ) -> None:
+        self.absent: list[int] = []
+        self.heard: "tuple[Envelope, int] | None" = None
+        self.roll: "Steps | None" = None
+        self._check: "ConsistencyCheck | None" = None
+        self._answer: "Steps | None" = None
         self._member = member
         self._dealing = dealing
         self._own = own
         self._calls = calls
-        # What it vouched for before a reboot it does not remember: it sits that round's audit out.
-        self._audited = own.high_water
+        # What it vouched for before a reboot it does not remember: it sits that round's comparison out.
+        self._checked = own.high_water
 
     # -- a roll call
 
-    def hear(self, raw):
+    def expect(self, absent: int) -> None:
+        """A round is open, and the coordinator says who is `absent`, a bitmap."""
+        member = self._member
+        self.absent = [peer for peer in member.cohort if absent >> peer & 1 and peer != member.index]
+
+    def begin_round(self, round: int) -> "list[Action]":
+        """A round is open: an earlier one's comparison is over."""
+        return self.over() if self._check and self._check.round < round else []
+
+    def hear(self, raw: bytes) -> bool:
         """Take a roll call. Return whether it is to be answered: False if it was already. Raises
         Refused with the reason."""
         member, own, calls = self._member, self._own, self._calls()
         heard = calls.hear(member, raw, own.high_water)
         if heard is None:
-            own.opened = max(own.opened, calls.round)  # after a reboot nothing else tells
+            own.saw(calls.round)  # after a reboot nothing else tells
             return False
         envelope, present = heard
         if member.audit:
-            self.audit_of(envelope.round).vouch(present)
+            self.check_of(envelope.round).vouch(present)
         if self.heard and self.heard[0].round == envelope.round:
             raise Refused("replayed")
-        self.answer = None  # an answer to an earlier round has come too late
-        own.opened = max(own.opened, envelope.round)
+        self._answer = None  # an answer to an earlier round has come too late
+        own.saw(envelope.round)
         self.absent = [peer for peer in member.cohort if not present >> peer & 1]
         self.heard = heard
         return True
 
-    def verdict(self):
-        """Return [] if what was heard may be answered: `answer` is under way then. None while it
+    def verdict(self) -> list[str] | None:
+        """Return [] if what was heard may be answered: the answer is under way then. None while it
         must wait for the others' letters; the named reasons if it must not be answered: it is
         forgotten."""
-        found = self.audit.verdict() if self.audit else []
+        found = self._check.verdict() if self._check else []
         if found:
-            self.heard = self.answer = None
-        elif found == [] and not self.answer:
-            self.answer = self._make_answer()
+            self.heard = self._answer = None
+        elif found == [] and self.heard and not self._answer:
+            self._answer = self._make_answer(self.heard)
         return found
 
-    def _make_answer(self):
-        envelope, present = self.heard
+    def step_answer(self, step: "Step") -> "list[Action]":
+        """Do one step of the answer."""
+        done: "list[Action]" = []
+        if self._answer:
+            done, left = step(self._answer)
+            self._answer = left
+        return done
+
+    def step_roll(self, step: "Step") -> "list[Action]":
+        """Do one step of the check of the signature."""
+        done: "list[Action]" = []
+        if self.roll:
+            done, left = step(self.roll)
+            self.roll = left
+        return done
+
+    def rest(self) -> None:
+        """Memory is short: the answer is begun anew."""
+        self._answer = None
+
+    def _make_answer(self, heard: "tuple[Envelope, int]") -> "Steps":
+        envelope, present = heard
         calls = self._calls()
         if self.absent and not calls.has_recovery(self._member, envelope.round, self.absent):
             yield self.over()  # a power needs the room, more than the others need this board's letters again
@@ -77,40 +123,49 @@ class Answering:
         self.heard = None
         self.roll = self._check_signature(envelope)
 
-    def _check_signature(self, envelope):
+    def _check_signature(self, envelope: "Envelope") -> "Steps":
         """The tag made the board answer; that the list can be shown to others, its signature, is
         checked when there is time."""
         context = self._member.context("roll", envelope.round, topics.COORDINATOR, "")
         yield from envelope.verify_steps(self._member.coordinator, context)
-        yield [("unload",)]
+        yield [actions.unload()]
 
-    # -- the audit
+    # -- the consistency check
 
-    def audit_of(self, round):
-        """Return the Audit of a round: it is begun once, in the round that this board contributed
-        to last. Raises Refused."""
-        if not self.audit or self.audit.round != round:
+    def check_of(self, round: int) -> "ConsistencyCheck":
+        """Return the ConsistencyCheck of a round: it is begun once, in the round that this board
+        contributed to last. Raises Refused."""
+        if not self._check or self._check.round != round:
             member = self._member
-            if not member.audit or not self._audited < (member.epoch, round) == self._own.high_water:
+            if not member.audit or not self._checked < (member.epoch, round) == self._own.high_water:
                 raise Refused("not-audited")
-            from agent.protocols.private_sum.consistency_check import Audit
+            from agent.protocols.private_sum.consistency_check import ConsistencyCheck
 
-            self._audited = (member.epoch, round)
-            self.audit = Audit(member, round)
-        return self.audit
+            self._checked = (member.epoch, round)
+            self._check = ConsistencyCheck(member, round)
+        return self._check
 
-    def over(self):
-        """The round is over: without a verdict of the audit nothing is answered."""
-        if not self.audit:
+    def letters(self) -> "list[Action]":
+        """Return the actions that send one letter of the consistency check, [] if none is due."""
+        return self._check.next() if self._check else []
+
+    def again(self) -> None:
+        """Some seconds have passed."""
+        if self._check:
+            self._check.again()
+
+    def over(self) -> "list[Action]":
+        """The round is over: without a verdict of the consistency check nothing is answered."""
+        if not self._check:
             return []
-        if self.audit.verdict() != []:
-            self.heard = self.answer = None
-        self.audit = None
-        return [("unload",)]
+        if self._check.verdict() != []:
+            self.heard = self._answer = None
+        self._check = None
+        return [actions.unload()]
 
     # -- ahead of a roll call
 
-    def foresee(self):
+    def foresee(self) -> "Steps | None":
         """Return a generator that makes the recovery share for the next roll call before it comes;
         None if there is no need to."""
         if not self.absent:
@@ -119,7 +174,7 @@ class Answering:
         round = calls.next_round(self._member, self._own)
         return None if calls.has_recovery(self._member, round, self.absent) else self._make_recovery(round, self.absent)
 
-    def _make_recovery(self, round, absent):
+    def _make_recovery(self, round: int, absent: list[int]) -> "Steps":
         try:
             yield from self._calls().recovery_steps(self._member, self._dealing, round, absent, self._own)
         except Refused:

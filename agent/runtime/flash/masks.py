@@ -16,6 +16,13 @@ import struct
 
 from agent.runtime.flash.store import VALUE_MAX, Corrupt, StoreError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from agent.runtime.flash import Records
+
+    Pending = tuple[int, int, bytes]  # epoch, round, envelope
+    Round = tuple[int, int]  # epoch, round
+
 MASK_MAX = 1024
 BOOKMARK_MAX = 64
 ENVELOPE_MAX = VALUE_MAX - BOOKMARK_MAX - 33
@@ -40,12 +47,12 @@ class MaskStock:
     and tried again by drop_before.
     """
 
-    def __init__(self, store):
+    def __init__(self, store: "Records") -> None:
         self.undeleted = 0
         self._store = store
         self._mark, self._sent, self._bookmark, self._pending = _read_spent(store)
 
-    def save(self, epoch, round, mask):
+    def save(self, epoch: int, round: int, mask: bytes) -> None:
         """Keep a mask (1 to 1024 bytes) for a later round. Raises Spent for a round that is burnt,
         Full, StoreError."""
         self._refuse_spent(epoch, round)
@@ -54,24 +61,24 @@ class MaskStock:
         self._store.reserve(len(mask))
         self._store.put(_name(epoch, round), mask)
 
-    def load(self, epoch, round):
+    def load(self, epoch: int, round: int) -> bytes | None:
         """The mask, or None: none in stock, it was corrupt, or the round is burnt. Raises
         StoreError."""
         name = _name(epoch, round)
         return None if (epoch, round) <= self._mark else self._store.get(name)
 
-    def rounds(self, epoch):
+    def rounds(self, epoch: int) -> list[int]:
         """Sorted list of the rounds that `load` has a mask for. Raises StoreError."""
         return sorted([r for e, r in self._stocked() if e == epoch and (e, r) > self._mark])
 
-    def drop_before(self, epoch, round):
+    def drop_before(self, epoch: int, round: int) -> None:
         """Delete the masks of earlier epochs and rounds, and what `spend` could not delete. Raises
         StoreError."""
         for entry in self._stocked():
             if entry < (epoch, round) or entry <= self._mark:
                 self._drop(entry)
 
-    def spend(self, epoch, round, envelope, bookmark=b""):
+    def spend(self, epoch: int, round: int, envelope: bytes, bookmark: bytes = b"") -> None:
         """Burn the round. Only after this has returned may `envelope` (1 to 16287 bytes) leave the
         board.
 
@@ -92,7 +99,7 @@ class MaskStock:
         self._pending = (epoch, round, envelope)
         self._drop((epoch, round))
 
-    def burn(self, epoch, round):
+    def burn(self, epoch: int, round: int) -> None:
         """Burn a round, or the number of a query, that no reading is counted in: the bookmark and
         what it is of stay as they are.
 
@@ -102,12 +109,12 @@ class MaskStock:
         self._store.put(_SPENT, _spent(self._mark, self._sent, self._bookmark, b""))
         self._pending = None
 
-    def pending(self):
+    def pending(self) -> "Pending | None":
         """(epoch, round, envelope) of the contribution that has no receipt yet, for sending again;
         else None."""
         return self._pending
 
-    def settle(self, epoch, round):
+    def settle(self, epoch: int, round: int) -> bool:
         """A receipt came: erase the envelope from the flash, keep the mark. True if it was for the
         pending round.
 
@@ -122,39 +129,39 @@ class MaskStock:
         self._pending = None
         return True
 
-    def bookmark(self):
+    def bookmark(self) -> bytes:
         """The bookmark of the last spend that did not fail, b"" if there was none."""
         return self._bookmark
 
-    def sent(self):
+    def sent(self) -> "Round":
         """(epoch, round) of the last spend that did not fail, (0, 0) if there was none: its
         envelope may have left the board."""
         return self._sent
 
-    def high_water(self):
+    def high_water(self) -> "Round":
         """(epoch, round) of the latest burnt round, (0, 0) if there was none."""
         return self._mark
 
-    def _refuse_spent(self, epoch, round):
+    def _refuse_spent(self, epoch: int, round: int) -> None:
         _check_range(epoch, round)
         if (epoch, round) <= self._mark:
             raise Spent(self._mark[0], self._mark[1])
 
-    def _stocked(self):
+    def _stocked(self) -> "list[Round]":
         return [_parse(name) for name in self._store.names("mask-")]
 
-    def _drop(self, entry):
+    def _drop(self, entry: "Round") -> None:
         try:
             self._store.delete(_name(entry[0], entry[1]))
         except StoreError:
             self.undeleted += 1
 
 
-def _spent(mark, sent, bookmark, envelope):
+def _spent(mark: "Round", sent: "Round", bookmark: bytes, envelope: bytes) -> bytes:
     return struct.pack(_HEAD, mark[0], mark[1], sent[0], sent[1], len(bookmark)) + bookmark + envelope
 
 
-def _read_spent(store):
+def _read_spent(store: "Records") -> "tuple[Round, Round, bytes, Pending | None]":
     """(mark, sent, bookmark, pending) as the flash has them."""
     try:
         record = store.read(_SPENT)
@@ -171,18 +178,18 @@ def _read_spent(store):
     return (epoch, round), (sent_epoch, sent_round), record[start : start + size], pending
 
 
-def _check_range(epoch, round):
+def _check_range(epoch: int, round: int) -> None:
     # struct.pack would keep the low bits of a larger number and say nothing, on MicroPython.
     for number in (epoch, round):
         if not isinstance(number, int) or not 0 <= number < 1 << 64:
             raise ValueError("epoch or round")
 
 
-def _name(epoch, round):
+def _name(epoch: int, round: int) -> str:
     _check_range(epoch, round)
     return "mask-%x-%x" % (epoch, round)
 
 
-def _parse(name):
+def _parse(name: str) -> "Round":
     _, epoch, round = name.split("-")
     return int(epoch, 16), int(round, 16)

@@ -19,6 +19,14 @@ import struct
 
 from agent.runtime.flash.store import Corrupt, StoreError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from agent.runtime.flash import Records
+
+    Batch = int | None  # of blinding; None for the shares of keys
+    Shelf = tuple[int, bytearray]  # length of a share, the members in the order of the slots
+    Shelves = dict[tuple[int, Batch], Shelf]  # by epoch and batch
+
 # Shares a record: 6 of 641 bytes, or 7 of 512, the longest there are, and what is with them, fill a
 # block.
 KEYS_EACH = 6
@@ -36,11 +44,11 @@ class ShareStock:
     keeps in RAM where each share is, a byte a share.
     """
 
-    def __init__(self, store):
+    def __init__(self, store: "Records") -> None:
         self._store = store
-        self._shelves = None
+        self._shelves: "Shelves | None" = None
 
-    def keep(self, epoch, batch, member, share):
+    def keep(self, epoch: int, batch: "Batch", member: int, share: bytes) -> None:
         """Keep the share (bytes) of the member with index `member`: of blinding in `batch`, or of
         its key if that is None.
 
@@ -65,9 +73,9 @@ class ShareStock:
         if slot == len(members):
             members.append(member)
         members[slot] = member
-        self._shelves[epoch, batch] = (size, members)
+        self._all()[epoch, batch] = (size, members)
 
-    def load(self, epoch, batch, member):
+    def load(self, epoch: int, batch: "Batch", member: int) -> bytes | None:
         """Return such a share, or None. One that rotted is None, and no longer held."""
         size, members = self._shelf(epoch, batch) or (0, bytearray())
         slot = members.find(bytes([member]))
@@ -80,34 +88,36 @@ class ShareStock:
             return None
         return part[_CHECK + 1 :]
 
-    def held(self, epoch):
+    def held(self, epoch: int) -> tuple[int, dict[int, int]]:
         """Return (bitmap of the members whose key shares are here, {batch: bitmap for blinding}),
         for `epoch`."""
         keys = 0
-        batches = {}
-        for at, batch in self._all():
+        batches: dict[int, int] = {}
+        shelves = self._all()
+        for at, batch in shelves:
             bitmap = 0
-            for member in self._shelves[at, batch][1] if at == epoch else b"":
+            for member in shelves[at, batch][1] if at == epoch else b"":
                 bitmap |= 1 << member if member != _FREE else 0
             if bitmap and batch is not None:
                 batches[batch] = bitmap
             keys |= bitmap if batch is None else 0
         return keys, batches
 
-    def discard(self, epoch, batch):
+    def discard(self, epoch: int, batch: int) -> None:
         """Delete the shares of earlier epochs, and of earlier batches of this one."""
-        for at, old in list(self._all()):
+        shelves = self._all()
+        for at, old in list(shelves):
             if at < epoch or (at == epoch and old is not None and old < batch):
-                for slot in range(0, len(self._shelves[at, old][1]), _each(old)):
+                for slot in range(0, len(shelves[at, old][1]), _each(old)):
                     self._store.delete(_place(at, old, slot, 0)[0])
-                del self._shelves[at, old]
+                del shelves[at, old]
 
-    def answer(self, epoch, round, data):
+    def answer(self, epoch: int, round: int, data: bytes) -> None:
         """Keep the answer to a round's roll call. Only after this has returned may it leave the
         board."""
         self._store.put(_ANSWERED, struct.pack(">QQ", epoch, round) + data)
 
-    def answered(self):
+    def answered(self) -> tuple[int, int, bytes] | None:
         """Return (epoch, round, data) of the last answer, or None.
 
         Raises StoreError("answered-corrupt") if the record is damaged: the board cannot know what
@@ -126,19 +136,19 @@ class ShareStock:
 
     # -- where the shares are
 
-    def _shelf(self, epoch, batch):
+    def _shelf(self, epoch: int, batch: "Batch") -> "Shelf | None":
         """Return (length of a share, the members in the order of the slots), or None if there is
         none of this epoch and batch."""
         return self._all().get((epoch, batch))
 
-    def _all(self):
+    def _all(self) -> "Shelves":
         """Return the shelves by epoch and batch; the flash is read once, at the start."""
         if self._shelves is None:
             self._shelves = self._look()
         return self._shelves
 
-    def _look(self):
-        shelves = {}  # type: ignore[var-annotated]
+    def _look(self) -> "Shelves":
+        shelves: "Shelves" = {}
         for name in self._store.names("share-") + self._store.names("blind-"):
             parts = [int(part, 16) for part in name[6:].split("-")]
             epoch, batch = parts[0], parts[1] if len(parts) == 3 else None
@@ -154,7 +164,7 @@ class ShareStock:
             shelves[epoch, batch] = (size, members)
         return shelves
 
-    def _read_members(self, name, epoch, batch, start):
+    def _read_members(self, name: str, epoch: int, batch: "Batch", start: int) -> "Shelf":
         """Return (length of a share, the members in the slots from number `start` on) of one
         record."""
         head = self._store.read_part(name, 0, _HEAD)
@@ -165,7 +175,7 @@ class ShareStock:
             members.append(_FREE if part is None else part[_CHECK])
         return size, members
 
-    def _read_slot(self, name, at, size):
+    def _read_slot(self, name: str, at: int, size: int) -> bytes | None:
         """Return a slot's bytes, or None if they do not fit."""
         part = self._store.read_part(name, at, _CHECK + 1 + size)
         if not part or len(part) != _CHECK + 1 + size or part[:_CHECK] != _check(name, part[_CHECK:]):
@@ -173,18 +183,18 @@ class ShareStock:
         return part
 
 
-def _each(batch):
+def _each(batch: "Batch") -> int:
     return KEYS_EACH if batch is None else BLINDINGS_EACH
 
 
-def _place(epoch, batch, slot, size):
+def _place(epoch: int, batch: "Batch", slot: int, size: int) -> tuple[str, int]:
     """Return (record name, offset of the slot) for slot number `slot` of shares of `size` bytes."""
     number, index = divmod(slot, _each(batch))
     name = "share-%x-%x" % (epoch, number) if batch is None else "blind-%x-%x-%x" % (epoch, batch, number)
     return name, _HEAD + index * (_CHECK + 1 + size)
 
 
-def _check(name, part):
+def _check(name: str, part: bytes) -> bytes:
     digest = hashlib.sha256(name.encode())
     digest.update(part)
     return digest.digest()[:_CHECK]

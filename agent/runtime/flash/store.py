@@ -19,6 +19,12 @@ import errno
 import hashlib
 import os
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from types import TracebackType
+    from typing import BinaryIO
+
 VALUE_MAX = 16384
 ENOSPC = 28  # littlefs says so, too; MicroPython's errno does not name it
 NAME_MAX = 40
@@ -53,7 +59,9 @@ class Store:
     erases a block for each put of more than a few hundred bytes.
     """
 
-    def __init__(self, root):
+    failure = StoreError  # for those who are given a Store and must not know this module
+
+    def __init__(self, root: str) -> None:
         self.corrupt = 0
         self.puts = 0
         self.written = 0
@@ -64,7 +72,7 @@ class Store:
                 if name.endswith(".tmp"):
                     os.remove(root + "/" + name)
 
-    def put(self, name, value):
+    def put(self, name: str, value: bytes) -> None:
         """Make `value` the record; when this returns, a power cut cannot undo it (see above for the
         unix port).
 
@@ -76,7 +84,7 @@ class Store:
             raise ValueError("value")
         self._replace(name, path, 0, 0, value)
 
-    def patch(self, name, offset, part):
+    def patch(self, name: str, offset: int, part: bytes) -> None:
         """As `put`, of what the record is with the bytes `part` at `offset` of its value: of
         nothing, if there is none.
 
@@ -91,7 +99,7 @@ class Store:
             raise ValueError("value")
         self._replace(name, path, size, offset, part)
 
-    def _replace(self, name, path, size, offset, part):
+    def _replace(self, name: str, path: str, size: int, offset: int, part: bytes) -> None:
         """Put the old value's `size` bytes with `part` at `offset`."""
         temporary = path + ".tmp"
         renamed = False
@@ -109,7 +117,7 @@ class Store:
             if not renamed:
                 _removed(temporary)  # if that fails too, the next put or the next start does it
 
-    def _write(self, name, path, old, size, offset, part):
+    def _write(self, name: str, path: str, old: "BinaryIO | None", size: int, offset: int, part: bytes) -> None:
         check = _checksum(name, _patched(old, size, offset, part))
         with open(path, "wb") as file:
             self.puts += 1
@@ -120,7 +128,7 @@ class Store:
             if hasattr(os, "fsync"):
                 os.fsync(file.fileno())
 
-    def reserve(self, size):
+    def reserve(self, size: int) -> None:
         """Raise Full unless `size` bytes more leave MARGIN: for what a board can do without, before
         each put of it.
 
@@ -134,7 +142,7 @@ class Store:
         if figures[1] * free < size + MARGIN:
             raise Full
 
-    def get(self, name):
+    def get(self, name: str) -> bytes | None:
         """The value, or None if there is no such record. A corrupt record is deleted, counted, and
         None."""
         try:
@@ -143,7 +151,7 @@ class Store:
             self.delete(name)
             return None
 
-    def read(self, name):
+    def read(self, name: str) -> bytes | None:
         """As `get`, but a corrupt record stays and raises Corrupt: for one whose loss must not go
         unnoticed."""
         path = self._path(name)
@@ -160,7 +168,7 @@ class Store:
         self.corrupt += 1
         raise Corrupt(name)
 
-    def read_part(self, name, offset, size):
+    def read_part(self, name: str, offset: int, size: int) -> bytes | None:
         """The `size` bytes from `offset` of the value on, fewer at its end, or None if there is no
         such record. Not checked."""
         path = self._path(name)
@@ -171,7 +179,7 @@ class Store:
                 file.seek(_CHECK + offset)
                 return file.read(size)
 
-    def delete(self, name):
+    def delete(self, name: str) -> None:
         """Remove the record; one that is not there is fine."""
         with _Flash("delete"):
             error = _removed(self._path(name))
@@ -179,12 +187,12 @@ class Store:
                 raise error
             _sync_folder(self._root)
 
-    def names(self, prefix):
+    def names(self, prefix: str) -> list[str]:
         """The sorted names of the records that start with `prefix`."""
         with _Flash("names"):
             return sorted([n for n in os.listdir(self._root) if n.startswith(prefix) and _is_name(n)])
 
-    def _path(self, name):
+    def _path(self, name: str) -> str:
         if not _is_name(name):
             raise ValueError("name")
         return self._root + "/" + name
@@ -194,31 +202,33 @@ class _Flash:
     """Turns what the platform raises into a StoreError. MicroPython warns about `raise ... from`,
     so not with that."""
 
-    def __init__(self, doing):
+    def __init__(self, doing: str) -> None:
         self._doing = doing
 
-    def __enter__(self):
+    def __enter__(self) -> "_Flash":
         return self
 
-    def __exit__(self, kind, error, trace):
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: "TracebackType | None"
+    ) -> None:
         if kind is not None and issubclass(kind, (OSError, MemoryError)):
             raise StoreError(self._doing, getattr(error, "errno", None))
 
 
-def _is_name(name):
+def _is_name(name: object) -> bool:
     if not isinstance(name, str) or not 1 <= len(name) <= NAME_MAX or name[0] == "." or name.endswith(".tmp"):
         return False
     return all(letter in _ALPHABET for letter in name)
 
 
-def _checksum(name, pieces):
+def _checksum(name: str, pieces: "Iterable[bytes]") -> bytes:
     digest = hashlib.sha256(name.encode())
     for piece in pieces:
         digest.update(piece)
     return digest.digest()[:_CHECK]
 
 
-def _patched(old, size, offset, part):
+def _patched(old: "BinaryIO | None", size: int, offset: int, part: bytes) -> "Iterator[bytes]":
     """Generator: the pieces of the value of `size` bytes in the file `old`, with `part` at
     `offset`."""
     yield from _pieces(old, 0, offset)
@@ -226,9 +236,10 @@ def _patched(old, size, offset, part):
     yield from _pieces(old, offset + len(part), size)
 
 
-def _pieces(old, start, end):
-    if start < end:
-        old.seek(_CHECK + start)
+def _pieces(old: "BinaryIO | None", start: int, end: int) -> "Iterator[bytes]":
+    if old is None or start >= end:
+        return
+    old.seek(_CHECK + start)
     while start < end:
         piece = old.read(min(_PIECE, end - start))
         if not piece:
@@ -237,14 +248,14 @@ def _pieces(old, start, end):
         yield piece
 
 
-def _write_all(file, data):
+def _write_all(file: "BinaryIO", data: bytes) -> int:
     """Return how many bytes that were: all."""
     if file.write(data) != len(data):
         raise OSError(ENOSPC)
     return len(data)
 
 
-def _size(path):
+def _size(path: str) -> int | None:
     """The file's size in bytes, or None if there is none."""
     try:
         return os.stat(path)[6]
@@ -254,7 +265,7 @@ def _size(path):
         raise
 
 
-def _removed(path):
+def _removed(path: str) -> OSError | None:
     """None if the file is gone, else the OSError that kept it."""
     try:
         os.remove(path)
@@ -264,7 +275,7 @@ def _removed(path):
     return None
 
 
-def _make_folder(root):
+def _make_folder(root: str) -> None:
     """Make `root` and its parents, one by one: MicroPython has no makedirs."""
     end = 0
     while end < len(root):
@@ -277,7 +288,7 @@ def _make_folder(root):
             _sync_folder(path.rpartition("/")[0] or ("/" if path[0] == "/" else "."))
 
 
-def _sync_folder(path):
+def _sync_folder(path: str) -> None:
     """Make the folder's entries durable where the platform needs it: CPython on POSIX. littlefs has
     done so already."""
     if not hasattr(os, "fsync") or os.name != "posix":

@@ -14,6 +14,14 @@ import socket
 from agent.runtime.system.ticks import ticks_diff, ticks_ms
 from agent.wire import dns
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    Offer = tuple[int, str, int]  # (priority, IPv4 address, port)
+    Senders = dict[str, list[Offer]]  # by the address of who answered
+    Address = tuple[str, int]
+
 GROUP = ("224.0.0.251", 5353)
 CANDIDATES_MOST = 4
 PER_SENDER_MOST = 2
@@ -23,7 +31,7 @@ FIRST_PAUSE_MS = 1000  # to the second question; twice that to the third (RFC 67
 SETTLE_POLLS = 20  # in vain, after the first answer of use; others come up to 120 ms after it (RFC 6762, section 6)
 
 
-async def find(deployment, timeout_s=6):
+async def find(deployment: str, timeout_s: float = 6) -> "list[Address]":
     """Return where brokers of `deployment` may be: a list of at most four (IPv4 address, port),
     best first.
 
@@ -41,7 +49,7 @@ async def find(deployment, timeout_s=6):
         connection.close()
 
 
-async def ask(connection, destination, deployment, timeout_s):
+async def ask(connection: socket.socket, destination: "Address", deployment: str, timeout_s: float) -> "list[Address]":
     """As `find`, of who listens at `destination`, (IPv4 address, port), with the UDP socket
     `connection`."""
     connection.setblocking(False)
@@ -50,7 +58,7 @@ async def ask(connection, destination, deployment, timeout_s):
     poller.register(connection, select.POLLIN)
     identifier = os.urandom(2)
     wanted = deployment.encode()
-    senders = {}  # type: ignore[var-annotated]  # {address of who answered: [(priority, host, port)]}
+    senders: "Senders" = {}
     begun = ticks_ms()
     end = int(timeout_s * 1000)
     due = 20 + os.urandom(1)[0] % 100  # boards that get their power back together do not ask together
@@ -71,14 +79,14 @@ async def ask(connection, destination, deployment, timeout_s):
     return _ranked(senders)
 
 
-def _send(connection, octets, address):
+def _send(connection: socket.socket, octets: bytes, address: "Any") -> None:
     try:
         connection.sendto(octets, address)
     except OSError:
         return  # no network as yet: the next question may find one
 
 
-def _listen(connection, port, identifier, wanted, senders):
+def _listen(connection: socket.socket, port: int, identifier: bytes, wanted: bytes, senders: "Senders") -> None:
     """Take one datagram, and note for its sender what it offers of use. An answer comes from `port`
     (RFC 6762, section 11)."""
     try:
@@ -96,39 +104,39 @@ def _listen(connection, port, identifier, wanted, senders):
         senders[host] = _best(senders.get(host, []) + offers, host)
 
 
-def _pair(sender):
+def _pair(sender: "Any") -> "Address":
     """(IPv4 address, port) of a socket address; MicroPython's unix port has them packed."""
     if not isinstance(sender, tuple):
-        _, octets, port = socket.sockaddr(sender)  # type: ignore[attr-defined]
+        _, octets, port = socket.sockaddr(sender)  # type: ignore[attr-defined]  # MicroPython's alone
         return "%d.%d.%d.%d" % tuple(octets), port
     return sender[0], sender[1]
 
 
-def _offers(octets, identifier, wanted, sender):
+def _offers(octets: bytes, identifier: bytes, wanted: bytes, sender: str) -> "list[Offer]":
     """[(priority, host, port)] of `wanted` in a message. Raises DnsError."""
-    offers = []
+    offers: "list[Offer]" = []
     for priority, port, hosts, deployment in dns.services(octets, identifier):
         if deployment == wanted:
             offers += [(priority, host, port) for host in hosts if _usable(host, sender)]
     return offers
 
 
-def _best(offers, sender):
+def _best(offers: "list[Offer]", sender: str) -> "list[Offer]":
     """The best of one sender's offers: by priority, its own address before its others."""
     return sorted(set(offers), key=lambda offer: (offer[0], offer[1] != sender, offer[1:]))[:PER_SENDER_MOST]
 
 
-def _usable(host, sender):
+def _usable(host: str, sender: str) -> bool:
     """Tell whether a host can have this address: no group, no broadcast, and one's own machine only
     if it says so itself."""
-    first = int(host.split(".")[0])
+    first = int(host.split(".", 1)[0])
     return 1 <= first <= 223 and (first != 127 or sender.startswith("127."))
 
 
-def _ranked(senders):
+def _ranked(senders: "Senders") -> "list[Address]":
     """The best (host, port) of each sender, then the second best: who sends alone cannot take all
     the places."""
-    ranked = []
+    ranked: "list[Address]" = []
     for place in range(PER_SENDER_MOST):
         for _, host, port in sorted([offers[place] for offers in senders.values() if len(offers) > place]):
             if (host, port) not in ranked:

@@ -11,14 +11,26 @@ without ending the link: handler-error, subscribe-refused, unknown-ack.
 import asyncio
 
 from agent.runtime.net import mqtt_packets as packets
-from agent.runtime.net.mqtt_link import Link, LinkLost, QueueFull, later  # noqa: F401  QueueFull is for callers
+from agent.runtime.net.mqtt_link import Link, LinkLost, QueueFull, later
 from agent.runtime.net.mqtt_socket import print_exception
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from ssl import SSLContext
+    from typing import Any
+
+    from agent.runtime.net.mqtt_packets import Filters, Octets, Will
+    from agent.runtime.net.mqtt_socket import Address
+
+    __all__ = ("Client", "LinkLost", "QueueFull")  # the last for callers alone
 
 SHORTAGES_MOST = 2  # links in a row that ended for want of memory
 
 
 class Client:
-    """One client of the broker at `host`, a name or an IPv4 address, and `port`.
+    """One client of the broker at `host`, a name or an IPv4 address, and `port`; None where
+    `prepare()` finds it.
 
     `keepalive` in seconds, 1 to 65535. `will` is (topic, payload, qos, retain). `ssl` is an
     SSLContext: the certificate is checked against `server_name`, or `host` if there is none.
@@ -26,30 +38,32 @@ class Client:
     in [0, 1) for the back-off. Raises ValueError for what no CONNECT can carry. `on_message(topic,
     payload, retain)` and `on_link(up)` are plain functions; what they raise is counted and printed.
     Messages that the broker kept can arrive before `on_link(True)`. `prepare()`, if set, is awaited
-    before each link: it may set `address`, and raise OSError if there is no use in trying.
+    before each link: it may aim(), and raise OSError if there is no use in trying.
     `alive()` is called again and again: at least every 0.4 keepalive and ping_timeout,
     connect_timeout, or backoff_cap seconds, but for the time that `prepare` takes.
     """
 
     def __init__(
         self,
-        host,
-        port,
-        client_id,
+        host: str | None,
+        port: int,
+        client_id: str,
         *,
-        user=None,
-        password=None,
-        keepalive=60,
-        will=None,
-        ssl=None,
-        max_packet=8192,
-        clean=True,
-        random=None,
-        server_name=None,
-    ):
+        user: str | None = None,
+        password: "Octets | None" = None,
+        keepalive: int = 60,
+        will: "Will | None" = None,
+        ssl: "SSLContext | None" = None,
+        max_packet: int = 8192,
+        clean: bool = True,
+        random: "Callable[[], float] | None" = None,
+        server_name: str | None = None,
+    ) -> None:
         if random is None:
-            from random import random
-        self.address = (host, port, ssl, server_name or host)
+            from random import random as chance
+
+            random = chance
+        self.address: "Address" = (host, port, ssl, server_name or host)
         self.hello = packets.connect(client_id, keepalive, clean, user=user, password=password, will=will)
         self.clean = clean
         self.max_packet = max_packet
@@ -58,23 +72,23 @@ class Client:
         self.connect_timeout = 30  # until on_link(True); a link alive this long after its start resets the back-off
         self.backoff_first = 1
         self.backoff_cap = 60
-        self.on_message = None
-        self.on_link = None
-        self.prepare = None
-        self.alive = lambda: None
+        self.on_message: "Callable[[str, bytes, bool], None] | None" = None
+        self.on_link: "Callable[[bool], None] | None" = None
+        self.prepare: "Callable[[], Awaitable[None]] | None" = None
+        self.alive: "Callable[[], None]" = lambda: None
         self.links = 0  # that came up
-        self.filters = []
-        self.counters = {}
+        self.filters: "Filters" = []
+        self.counters: dict[str, int] = {}
         self.bytes_sent = 0
         self.bytes_received = 0
         self._random = random
-        self._link = None
+        self._link: Link | None = None
         self._running = False
         self._stopping = False
         self._wake = asyncio.Event()
         self._finished = asyncio.Event()
 
-    async def run(self):
+    async def run(self) -> None:
         """Keep a link up until `stop`; a client runs once. Cancelling this closes the link without
         DISCONNECT.
 
@@ -85,11 +99,11 @@ class Client:
             raise RuntimeError("already running")
         self._running = True
         shortages = 0
-        delay = self.backoff_first
+        delay: float = self.backoff_first
         try:
             while not self._stopping:
                 self.alive()
-                if self.prepare and not await self._prepared():
+                if self.prepare and not await self._prepared(self.prepare):
                     await self._pause(delay * (1 + self._random()) / 2)
                     delay = min(2 * delay, self.backoff_cap)
                     continue
@@ -109,7 +123,7 @@ class Client:
         finally:
             self._finished.set()
 
-    async def _one_link(self):
+    async def _one_link(self) -> Link:
         link = self._link = Link(self)
         try:
             await link.ended.wait()
@@ -121,10 +135,10 @@ class Client:
         await link.closed()
         return link
 
-    async def _prepared(self):
+    async def _prepared(self, prepare: "Callable[[], Awaitable[None]]") -> bool:
         """Wait for `prepare`, or for stop(); tell whether a link may be tried."""
-        outcome = []  # type: ignore[var-annotated]
-        task = asyncio.create_task(self._preparing(outcome))
+        outcome: list[bool] = []
+        task = asyncio.create_task(self._preparing(prepare, outcome))
         try:
             await self._wake.wait()
         finally:
@@ -132,9 +146,9 @@ class Client:
         self._wake.clear()
         return bool(outcome) and not self._stopping
 
-    async def _preparing(self, outcome):
+    async def _preparing(self, prepare: "Callable[[], Awaitable[None]]", outcome: list[bool]) -> None:
         try:
-            await self.prepare()
+            await prepare()
             outcome.append(True)
         except Exception as error:
             self.count("no-address")
@@ -142,7 +156,7 @@ class Client:
                 print_exception(error)
         self._wake.set()
 
-    async def _pause(self, seconds):
+    async def _pause(self, seconds: float) -> None:
         timer = asyncio.create_task(later(seconds, self._wake.set))
         try:
             await self._wake.wait()
@@ -150,7 +164,7 @@ class Client:
             timer.cancel()
         self._wake.clear()
 
-    def subscribe(self, topic_filter, qos=1):
+    def subscribe(self, topic_filter: str, qos: int = 1) -> None:
         """Remember `topic_filter` for every link to come, and ask for it now if there is one. `qos`
         is 0 or 1."""
         packets.subscribe(1, [(topic_filter, qos)])  # raises ValueError here, not at the next connection
@@ -159,14 +173,14 @@ class Client:
         if self._link is not None and self._link.greeted:
             self._link.subscribe([(topic_filter, qos)])
 
-    def unsubscribe(self, topic_filter, qos=1):
+    def unsubscribe(self, topic_filter: str, qos: int = 1) -> None:
         """Forget a filter; messages that are under way can still arrive."""
         if (topic_filter, qos) in self.filters:
             self.filters.remove((topic_filter, qos))
             if self._link is not None and self._link.greeted:
                 self._link.unsubscribe(topic_filter)
 
-    async def publish(self, topic, payload, qos=0, retain=False):
+    async def publish(self, topic: str, payload: "Octets", qos: int = 0, retain: bool = False) -> None:
         """Return when the message is written (QoS 0) or acknowledged (QoS 1). Nothing is ever sent
         again.
 
@@ -181,7 +195,7 @@ class Client:
         finally:
             link.unacknowledged.pop(identifier, None)
 
-    async def stop(self):
+    async def stop(self) -> None:
         """Say DISCONNECT, so that the broker drops the will, close, and wait until `run` is
         over."""
         self._stopping = True
@@ -191,16 +205,20 @@ class Client:
         if self._running:
             await self._finished.wait()
 
-    def drop(self):
+    def aim(self, host: str, port: int) -> None:
+        """The links to come go to that host and port; the name in the certificate stays."""
+        self.address = (host, port) + self.address[2:]
+
+    def drop(self) -> None:
         """End the link without DISCONNECT; `run` connects again."""
         if self._link is not None:
             self._link.end("dropped")
 
-    def count(self, reason):
+    def count(self, reason: str) -> None:
         """Add one to the counter named `reason`."""
         self.counters[reason] = self.counters.get(reason, 0) + 1
 
-    def call(self, function, *arguments):
+    def call(self, function: "Callable[..., None] | None", *arguments: "Any") -> None:
         """Call one of the owner's functions; its faults are not the link's."""
         if function is None:
             return

@@ -2,19 +2,26 @@
 
 from agent.runtime.net import mqtt_packets as packets
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from asyncio import StreamReader
+
+    from agent.runtime.net.mqtt import Client
+    from agent.runtime.net.mqtt_packets import Packet
+
 CHUNK = 512  # bytes asked of the socket at a time
 
 
 class Incoming:
     """Packets from the stream `reader`; `client` has `max_packet`, and counts `bytes_received`."""
 
-    def __init__(self, reader, client):
+    def __init__(self, reader: "StreamReader", client: "Client") -> None:
         self._reader = reader
         self._client = client
         self._buffer = b""  # received, and used up to _place
         self._place = 0
 
-    async def packet(self):
+    async def packet(self) -> "Packet":
         """Return the next packet, as packets.incoming does. Raises PacketError, OSError,
         EOFError."""
         parser = packets.incoming(self._client.max_packet)
@@ -24,9 +31,10 @@ class Incoming:
             try:
                 wanted = parser.send(octets)
             except StopIteration as done:
-                return done.value
+                packet: "Packet" = done.value
+                return packet
 
-    async def _take(self, size):
+    async def _take(self, size: int) -> bytes:
         """Exactly `size` bytes, at least 1. Each read costs a turn of the poller, so it takes all
         that is there."""
         if self._place == len(self._buffer):
@@ -45,7 +53,7 @@ class Incoming:
             parts.append(octets)
         return b"".join(parts)
 
-    async def _refill(self):
+    async def _refill(self) -> None:
         self._buffer = b""
         self._place = 0
         self._buffer = await self._reader.read(CHUNK)

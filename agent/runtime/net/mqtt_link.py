@@ -18,6 +18,17 @@ from agent.runtime.net import mqtt_socket
 from agent.runtime.net.mqtt_incoming import Incoming
 from agent.runtime.system.ticks import ticks_diff, ticks_ms
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from asyncio import StreamReader, StreamWriter, Task
+    from collections.abc import Callable, Coroutine
+    from typing import Any
+
+    from agent.runtime.net.mqtt import Client
+    from agent.runtime.net.mqtt_packets import Filters, Octets, Packet, Publish
+
+    Work = Callable[..., Coroutine[Any, Any, None]]  # a task's function
+
 QUEUE_MOST = 16  # packets waiting for the socket
 IN_FLIGHT_MOST = 8  # QoS 1 messages waiting for their PUBACK
 FAREWELL_S = 1
@@ -35,16 +46,16 @@ class QueueFull(Exception):
 class _Receipt:
     """What a publisher waits on."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.since = ticks_ms()
         self._settled = asyncio.Event()
         self._good = False
 
-    def settle(self, good):
+    def settle(self, good: bool) -> None:
         self._good = good
         self._settled.set()
 
-    async def wait(self):
+    async def wait(self) -> None:
         await self._settled.wait()
         if not self._good:
             raise LinkLost("link went down")
@@ -54,34 +65,34 @@ class Link:
     """One connection; see the top of this file. Once ended, it is thrown away with all that hung on
     it."""
 
-    def __init__(self, client):
+    def __init__(self, client: "Client") -> None:
         self.client = client
         self.ended = asyncio.Event()
-        self.reason = None
+        self.reason = ""  # why it ended
         self.greeted = False  # a CONNACK came
         self.up = False  # and the SUBACK for all remembered filters
         self.lasted = False
-        self.unacknowledged = {}  # packet identifier -> the publisher's _Receipt
-        self._subscribing = {}  # packet identifier -> number of filters asked for, 0 for an UNSUBSCRIBE
+        self.unacknowledged: dict[int, _Receipt] = {}  # packet identifier -> the publisher's _Receipt
+        self._subscribing: dict[int, int] = {}  # packet identifier -> number of filters asked for, 0 for an UNSUBSCRIBE
         self._first_subscribe = 0
         self._identifier = 0
-        self._queue = []  # (packet, _Receipt or None), kept until written
+        self._queue: list[tuple[bytes, _Receipt | None]] = []  # (packet, _Receipt or None), kept until written
         self._mail = asyncio.Event()
         self._begun = False
         self._closed = asyncio.Event()
-        self._tasks = []
+        self._tasks: "list[Task[None]]" = []
         self._spawn(self._hold)
         self._spawn(self._deadline)
 
     # -- for the client
 
-    def end(self, reason):
+    def end(self, reason: str) -> None:
         """Ask for the end; the first reason stays."""
-        if self.reason is None:
+        if not self.reason:
             self.reason = reason
             self.ended.set()
 
-    def leave(self):
+    def leave(self) -> None:
         """End in good order if there is anything to say goodbye to, and in bounded time."""
         if not self.greeted:
             self.end("stopped")
@@ -89,7 +100,7 @@ class Link:
         self._send(packets.disconnect())
         self._spawn(later, FAREWELL_S, self.end, "stopped")
 
-    def tear_down(self):
+    def tear_down(self) -> None:
         """Cancel the tasks and wake whoever waits. `_hold` closes the socket at its next turn."""
         for task in self._tasks:
             task.cancel()
@@ -99,26 +110,26 @@ class Link:
         for receipt in self.unacknowledged.values():
             receipt.settle(False)
 
-    async def closed(self):
+    async def closed(self) -> None:
         """Wait until the socket is closed. (A task cancelled before its first step never began, nor
         opened any.)"""
         if self._begun:
             await self._closed.wait()
 
-    def subscribe(self, filters):
+    def subscribe(self, filters: "Filters") -> int:
         """Send one SUBSCRIBE; returns its packet identifier."""
         identifier = self._new_identifier()
         self._subscribing[identifier] = len(filters)
         self._send(packets.subscribe(identifier, filters))
         return identifier
 
-    def unsubscribe(self, topic_filter):
+    def unsubscribe(self, topic_filter: str) -> None:
         """Send an UNSUBSCRIBE."""
         identifier = self._new_identifier()
         self._subscribing[identifier] = 0
         self._send(packets.unsubscribe(identifier, topic_filter))
 
-    def publish(self, topic, payload, qos, retain):
+    def publish(self, topic: str, payload: "Octets", qos: int, retain: bool) -> tuple[int, _Receipt]:
         """Queue a PUBLISH: (packet identifier, _Receipt). Raises QueueFull, ValueError."""
         if len(self._queue) >= QUEUE_MOST or (qos and len(self.unacknowledged) >= IN_FLIGHT_MOST):
             raise QueueFull("too many messages wait")
@@ -130,22 +141,22 @@ class Link:
         self._send(packet, None if qos else receipt)
         return identifier, receipt
 
-    def _new_identifier(self):
+    def _new_identifier(self) -> int:
         while True:
             self._identifier = self._identifier % 65535 + 1
             if self._identifier not in self.unacknowledged and self._identifier not in self._subscribing:
                 return self._identifier
 
-    def _send(self, packet, receipt=None):
+    def _send(self, packet: bytes, receipt: _Receipt | None = None) -> None:
         self._queue.append((packet, receipt))
         self._mail.set()
 
     # -- the tasks
 
-    def _spawn(self, function, *arguments):
+    def _spawn(self, function: "Work", *arguments: "Any") -> None:
         self._tasks.append(asyncio.create_task(self._guard(function, *arguments)))
 
-    async def _guard(self, function, *arguments):
+    async def _guard(self, function: "Work", *arguments: "Any") -> None:
         try:
             await function(*arguments)
         except packets.PacketError as error:
@@ -158,7 +169,7 @@ class Link:
             self.end("memory" if isinstance(error, MemoryError) else "internal-error")
             mqtt_socket.print_exception(error)
 
-    async def _hold(self):
+    async def _hold(self) -> None:
         self._begun = True
         writer = None
         try:
@@ -172,7 +183,7 @@ class Link:
             finally:
                 self._closed.set()
 
-    async def _converse(self, reader, writer):
+    async def _converse(self, reader: "StreamReader", writer: "StreamWriter") -> None:
         client = self.client
         incoming = Incoming(reader, client)
         packet = await incoming.packet()
@@ -191,25 +202,24 @@ class Link:
         while True:
             await self._handle(await incoming.packet())
 
-    async def _handle(self, packet):
-        kind = packet[0]
-        if kind == packets.PUBLISH:
+    async def _handle(self, packet: "Packet") -> None:
+        if packet[0] == packets.PUBLISH:
             await self._handle_publish(packet)
-        elif kind == packets.PUBACK:
+        elif packet[0] == packets.PUBACK:
             receipt = self.unacknowledged.pop(packet[1], None)
             if receipt is None:
                 self.client.count("unknown-ack")
             else:
                 receipt.settle(True)
-        elif kind == packets.SUBACK:
+        elif packet[0] == packets.SUBACK:
             self._handle_suback(packet[1], packet[2])
-        elif kind == packets.UNSUBACK:
+        elif packet[0] == packets.UNSUBACK:
             if self._subscribing.pop(packet[1], None) != 0:
                 self.client.count("unknown-ack")
-        elif kind == packets.CONNACK:
+        elif packet[0] == packets.CONNACK:
             raise packets.PacketError("malformed", "second connack")
 
-    async def _handle_publish(self, packet):
+    async def _handle_publish(self, packet: "Publish") -> None:
         _, topic, payload, qos, retain, identifier = packet
         self.client.call(self.client.on_message, topic, payload, retain)
         if qos:
@@ -218,7 +228,7 @@ class Link:
             if receipt is not None:
                 await receipt.wait()  # a broker that does not read is not read from either
 
-    def _handle_suback(self, identifier, codes):
+    def _handle_suback(self, identifier: int, codes: bytes) -> None:
         count = self._subscribing.pop(identifier, None)
         if count is None:
             self.client.count("unknown-ack")
@@ -231,12 +241,12 @@ class Link:
         if identifier == self._first_subscribe:
             self._come_up()
 
-    def _come_up(self):
+    def _come_up(self) -> None:
         self.up = True
         self.client.links += 1
         self.client.call(self.client.on_link, True)
 
-    async def _write(self, writer):
+    async def _write(self, writer: "StreamWriter") -> None:
         while True:
             await self._mail.wait()
             self._mail.clear()
@@ -251,7 +261,7 @@ class Link:
                 if packet == packets.disconnect():
                     self.end("stopped")
 
-    async def _keep_alive(self):
+    async def _keep_alive(self) -> None:
         """Ping if nothing was sent, or nothing received, since the last look: silent for 0.9
         keepalive at most.
 
@@ -276,11 +286,11 @@ class Link:
             if client.bytes_received == received:
                 self.end("ping-timeout")
 
-    def _overdue(self):
+    def _overdue(self) -> bool:
         now = ticks_ms()
         return any(ticks_diff(now, r.since) > ACKNOWLEDGE_S * 1000 for r in self.unacknowledged.values())
 
-    async def _deadline(self):
+    async def _deadline(self) -> None:
         await asyncio.sleep(self.client.connect_timeout)
         if self.up:
             self.lasted = True
@@ -288,7 +298,7 @@ class Link:
             self.end("connect-timeout")
 
 
-async def later(seconds, function, *arguments):
+async def later(seconds: float, function: "Callable[..., None]", *arguments: "Any") -> None:
     """Call `function` after `seconds`."""
     await asyncio.sleep(seconds)
     function(*arguments)

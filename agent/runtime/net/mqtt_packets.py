@@ -9,16 +9,30 @@ numbers are those of the standard.
 
 import struct
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from typing import Final, Literal
+
+    Octets = str | bytes  # a str is sent as UTF-8
+    Will = tuple[str, Octets, int, bool]  # topic, payload, qos, retain
+    Filters = list[tuple[str, int]]  # (filter, qos)
+    Connack = tuple[Literal[2], bool, int]  # session_present, code
+    Publish = tuple[Literal[3], str, bytes, int, bool, int]  # topic, payload, qos, retain, identifier
+    Suback = tuple[Literal[9], int, bytes]  # identifier, codes
+    Acknowledgement = tuple[Literal[4, 11], int]  # PUBACK, UNSUBACK: identifier
+    Packet = Connack | Publish | Suback | Acknowledgement | tuple[Literal[13]]
+
 CONNECT = 1
-CONNACK = 2
-PUBLISH = 3
-PUBACK = 4
+CONNACK: "Final" = 2
+PUBLISH: "Final" = 3
+PUBACK: "Final" = 4
 SUBSCRIBE = 8
-SUBACK = 9
+SUBACK: "Final" = 9
 UNSUBSCRIBE = 10
-UNSUBACK = 11
+UNSUBACK: "Final" = 11
 PINGREQ = 12
-PINGRESP = 13
+PINGRESP: "Final" = 13
 DISCONNECT = 14
 
 FAILURE = 0x80  # the SUBACK return code for a refused filter
@@ -34,12 +48,20 @@ class PacketError(Exception):
     """A packet that the client refuses: args are the reason ("malformed" or "oversized") and where
     it lies."""
 
-    def __init__(self, reason, where):
+    def __init__(self, reason: str, where: str) -> None:
         super().__init__(reason, where)
         self.reason = reason
 
 
-def connect(client_id, keepalive, clean, *, user=None, password=None, will=None):
+def connect(
+    client_id: str,
+    keepalive: int,
+    clean: bool,
+    *,
+    user: str | None = None,
+    password: "Octets | None" = None,
+    will: "Will | None" = None,
+) -> bytes:
     """CONNECT, §3.1. `keepalive` in seconds, 1 to 65535; `will` is (topic, payload, qos, retain) or
     None."""
     if not 1 <= keepalive <= 65535:
@@ -64,7 +86,7 @@ def connect(client_id, keepalive, clean, *, user=None, password=None, will=None)
     return _packet(CONNECT << 4, parts)
 
 
-def publish(topic, payload, qos=0, retain=False, identifier=0):
+def publish(topic: str, payload: "Octets", qos: int = 0, retain: bool = False, identifier: int = 0) -> bytes:
     """PUBLISH, §3.3. `qos` 0 or 1; `identifier` 1 to 65535 goes with QoS 1 only."""
     parts = [_field(_topic(topic)), _octets(payload)]
     if _qos(qos):
@@ -72,12 +94,12 @@ def publish(topic, payload, qos=0, retain=False, identifier=0):
     return _packet(PUBLISH << 4 | qos << 1 | (1 if retain else 0), parts)
 
 
-def puback(identifier):
+def puback(identifier: int) -> bytes:
     """PUBACK, §3.4."""
     return _packet(PUBACK << 4, [_identifier(identifier)])
 
 
-def subscribe(identifier, filters):
+def subscribe(identifier: int, filters: "Filters") -> bytes:
     """SUBSCRIBE, §3.8. `filters` is a non-empty list of (filter, qos)."""
     if not filters:
         raise ValueError("nothing to subscribe to")  # [MQTT-3.8.3-3]
@@ -90,22 +112,22 @@ def subscribe(identifier, filters):
     return _packet(SUBSCRIBE << 4 | 2, parts)
 
 
-def unsubscribe(identifier, name):
+def unsubscribe(identifier: int, name: str) -> bytes:
     """UNSUBSCRIBE, §3.10, from one filter."""
     return _packet(UNSUBSCRIBE << 4 | 2, [_identifier(identifier), _field(name)])
 
 
-def pingreq():
+def pingreq() -> bytes:
     """PINGREQ, §3.12."""
     return b"\xc0\x00"
 
 
-def disconnect():
+def disconnect() -> bytes:
     """DISCONNECT, §3.14: the server drops the will."""
     return b"\xe0\x00"
 
 
-def incoming(limit):
+def incoming(limit: int) -> "Generator[int, bytes, Packet]":
     """Decode one packet from the server whose remaining length is at most `limit` bytes.
 
     Returns (CONNACK, session_present, code), (PUBLISH, topic, payload, qos, retain, identifier),
@@ -140,7 +162,7 @@ def incoming(limit):
     return _parse(kind, body)
 
 
-def parse_connack(body):
+def parse_connack(body: bytes) -> tuple[bool, int]:
     """(session_present, code) of a CONNACK's two bytes, §3.2.2."""
     session_present, code = body[0], body[1]
     if session_present > 1 or code > 5 or (session_present and code):
@@ -148,7 +170,7 @@ def parse_connack(body):
     return session_present == 1, code
 
 
-def parse_suback(body):
+def parse_suback(body: bytes) -> tuple[int, bytes]:
     """(identifier, codes) of a SUBACK's body of three bytes or more, §3.9; each code is 0, 1, 2 or
     FAILURE."""
     for code in body[2:]:
@@ -157,17 +179,19 @@ def parse_suback(body):
     return _parse_identifier(body), body[2:]
 
 
-def _parse(kind, body):
+def _parse(kind: int, body: bytes) -> "Packet":
     if kind == CONNACK:
         return (CONNACK,) + parse_connack(body)
-    if kind in (PUBACK, UNSUBACK):
-        return kind, _parse_identifier(body)
+    if kind == PUBACK:
+        return PUBACK, _parse_identifier(body)
+    if kind == UNSUBACK:
+        return UNSUBACK, _parse_identifier(body)
     if kind == SUBACK:
         return (SUBACK,) + parse_suback(body)
     return (PINGRESP,)
 
 
-def _check_publish_flags(flags):
+def _check_publish_flags(flags: int) -> None:
     qos = flags >> 1 & 3
     if qos > 1:
         raise PacketError("malformed", "qos")  # 3 is reserved, and 2 is never subscribed to
@@ -175,7 +199,7 @@ def _check_publish_flags(flags):
         raise PacketError("malformed", "dup")  # [MQTT-3.3.1-2]
 
 
-def _incoming_publish(flags, length):
+def _incoming_publish(flags: int, length: int) -> "Generator[int, bytes, Publish]":
     """The steps after the fixed header, so that a payload is received as the very bytes object that
     is handed on."""
     qos = flags >> 1 & 3
@@ -195,7 +219,7 @@ def _incoming_publish(flags, length):
     return PUBLISH, topic, payload, qos, bool(flags & 1), identifier
 
 
-def parse_topic(octets):
+def parse_topic(octets: bytes) -> str:
     """A topic name: UTF-8 without NUL, surrogates (§1.5.3) and wildcards ([MQTT-3.3.2-2])."""
     try:
         topic = str(octets, "utf-8")
@@ -208,7 +232,7 @@ def parse_topic(octets):
     return topic
 
 
-def _utf8_size(text):
+def _utf8_size(text: str) -> int:
     """Bytes of the shortest encoding: MicroPython decodes overlong forms, surrogates and code
     points too high."""
     size = 0
@@ -220,36 +244,36 @@ def _utf8_size(text):
     return size
 
 
-def _parse_identifier(octets):
+def _parse_identifier(octets: bytes) -> int:
     identifier = octets[0] << 8 | octets[1]
     if not identifier:
         raise PacketError("malformed", "identifier")  # [MQTT-2.3.1-1]
     return identifier
 
 
-def _topic(topic):
+def _topic(topic: str) -> str:
     if not topic or len(topic.encode()) > TOPIC_LIMIT or "+" in topic or "#" in topic or "\x00" in topic:
         raise ValueError("bad topic")
     return topic
 
 
-def _qos(qos):
+def _qos(qos: int) -> int:
     if qos not in (0, 1):
         raise ValueError("QoS must be 0 or 1")
     return qos
 
 
-def _identifier(identifier):
+def _identifier(identifier: int) -> bytes:
     if not 1 <= identifier <= 65535:
         raise ValueError("packet identifier must be 1 to 65535")
     return struct.pack(">H", identifier)
 
 
-def _octets(value):
+def _octets(value: "Octets") -> bytes:
     return value.encode() if isinstance(value, str) else bytes(value)
 
 
-def _field(value):
+def _field(value: "Octets") -> bytes:
     """A string or bytes with its length in two bytes before it, §1.5.3."""
     octets = _octets(value)
     if len(octets) > 65535:
@@ -257,7 +281,7 @@ def _field(value):
     return struct.pack(">H", len(octets)) + octets
 
 
-def _packet(first, parts):
+def _packet(first: int, parts: list[bytes]) -> bytes:
     """The fixed header (§2.2) before `parts`, put together in one allocation."""
     length = 0
     for part in parts:

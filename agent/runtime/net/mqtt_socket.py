@@ -4,17 +4,24 @@ printing a traceback."""
 import asyncio
 import sys
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ssl import SSLContext
+
+    # Host, port, TLS or None, the name in the certificate.
+    Address = tuple[str | None, int, SSLContext | None, str | None]
+
 
 class Untrusted(Exception):
     """The broker's certificate was refused. `reason` is "untrusted", or "not-yet-valid": its first
     day has not come."""
 
-    def __init__(self, early):
+    def __init__(self, early: bool) -> None:
         super().__init__()
         self.reason = "not-yet-valid" if early else "untrusted"
 
 
-async def connect(address, hello):
+async def connect(address: "Address", hello: bytes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """(reader, writer) of a connection on which `hello` is written; failing or cancelled, it closes
     what it opened.
 
@@ -40,7 +47,9 @@ async def connect(address, hello):
     return reader, writer
 
 
-async def _connect_on_micropython(host, port, ssl, name, hello):
+async def _connect_on_micropython(
+    host: str | None, port: int, ssl: "SSLContext | None", name: str | None, hello: bytes
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """As asyncio.open_connection, which leaks the socket of a failed or cancelled attempt, and
     leaves Nagle on."""
     import socket
@@ -48,9 +57,8 @@ async def _connect_on_micropython(host, port, ssl, name, hello):
 
     connection = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
-        address = socket.getaddrinfo(host, port, socket.AF_INET, socket.SOCK_STREAM)[0][
-            -1
-        ]  # blocks on a name: see resolve.py
+        # Blocks on a name: see names.py.
+        address = socket.getaddrinfo(host, port, socket.AF_INET, socket.SOCK_STREAM)[0][-1]
         connection.setblocking(False)
         connection.setsockopt(6, 1, 1)  # IPPROTO_TCP, TCP_NODELAY: not every port names them
         try:
@@ -60,7 +68,7 @@ async def _connect_on_micropython(host, port, ssl, name, hello):
                 raise
         if ssl is not None:
             connection = ssl.wrap_socket(connection, server_hostname=name, do_handshake_on_connect=False)
-        stream = asyncio.StreamWriter(connection, {})  # type: ignore[call-arg, arg-type]
+        stream = asyncio.StreamWriter(connection, {})  # type: ignore[call-arg, arg-type]  # MicroPython's takes a socket
         stream.out_buf = hello  # type: ignore[attr-defined]  # so that drain() waits for the connection, then writes
         await stream.drain()
     except ValueError as error:
@@ -69,10 +77,10 @@ async def _connect_on_micropython(host, port, ssl, name, hello):
     except BaseException:
         connection.close()
         raise
-    return stream, stream
+    return stream, stream  # type: ignore[return-value]  # MicroPython's one class is both
 
 
-async def close(writer):
+async def close(writer: asyncio.StreamWriter) -> None:
     """Close the connection without a farewell, and wait until that is done."""
     if hasattr(writer, "transport"):
         writer.transport.abort()  # CPython: all is written already, and a dead peer answers no TLS farewell
@@ -82,7 +90,7 @@ async def close(writer):
         return  # what ended the link, told a second time
 
 
-def print_exception(error):
+def print_exception(error: BaseException) -> None:
     """Print `error` with its traceback; there is nobody else to tell."""
     if hasattr(sys, "print_exception"):
         sys.print_exception(error)

@@ -21,7 +21,7 @@ POLL_S = 0.02
 CANDIDATES_MOST = 4
 
 
-async def find(server, name, port=PORT):
+async def find(server: str, name: str, port: int = PORT) -> list[str]:
     """Return at most four IPv4 addresses of the host `name`, as the name server at the address
     `server` has them.
 
@@ -46,14 +46,16 @@ async def find(server, name, port=PORT):
     return []
 
 
-def _send(connection, question):
+def _send(connection: socket.socket, question: bytes) -> None:
     try:
         connection.send(question)
     except OSError:
         return  # refused a moment ago, or no way there as yet: the next try will tell
 
 
-async def _answer(connection, poller, identifier, wait_ms):
+async def _answer(
+    connection: socket.socket, poller: "select.poll", identifier: bytes, wait_ms: int
+) -> list[str] | None:
     """Return the addresses in the first message that is an answer, or None if none comes."""
     begun = ticks_ms()
     while ticks_diff(ticks_ms(), begun) < wait_ms:

@@ -10,10 +10,16 @@ import asyncio
 
 from agent.runtime.unload import unload
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from agent.runtime.net.mqtt import Client
+    from agent.runtime.net.wifi import Wifi
+    from agent.runtime.system.clock import Clock
+
 LOOK_S = 1
 
 
-def is_address(host):
+def is_address(host: str) -> bool:
     """Tell whether `host` is an IPv4 address "a.b.c.d" and not a name."""
     parts = host.split(".")
     return len(parts) == 4 and all(part.isdigit() and len(part) <= 3 and int(part) < 256 for part in parts)
@@ -30,17 +36,19 @@ class Reach:
     discover; `wifi` a Wifi or None; `clock` a Clock.
     """
 
-    def __init__(self, client, host, port, deployment, wifi, clock):
+    def __init__(
+        self, client: "Client", host: str | None, port: int, deployment: str, wifi: "Wifi | None", clock: "Clock"
+    ) -> None:
         self._client = client
         self._host = host
         self._port = port
         self._deployment = deployment
         self._wifi = wifi
         self._clock = clock
-        self._candidates = []
+        self._candidates: list[tuple[str, int]] = []
         self._early = 0
 
-    async def prepare(self):
+    async def prepare(self) -> None:
         """Return when a link can be tried. Raises OSError: nobody knows where."""
         while self._wifi and not self._wifi.joined():
             self._client.alive()
@@ -57,9 +65,9 @@ class Reach:
         if not self._candidates:
             raise NoAddress()
         host, port = self._candidates.pop(0)  # the next one if this is of no use
-        self._client.address = (host, port) + self._client.address[2:]
+        self._client.aim(host, port)
 
-    async def _search(self):
+    async def _search(self) -> list[tuple[str, int]]:
         if not self._host:
             from agent.runtime.net import discovery
 
@@ -67,7 +75,7 @@ class Reach:
         from agent.runtime.net import names as resolve
         from agent.wire.dns import DnsError
 
-        server = self._wifi.name_server()
+        server = self._wifi.name_server() if self._wifi else None
         try:
             found = await resolve.find(server, self._host) if server else []
         except DnsError:

@@ -3,7 +3,7 @@
 import ssl
 
 
-def load(path):
+def load(path: str) -> ssl.SSLContext:
     """Return an SSLContext that trusts the authority whose certificate, DER, is at `path`. Raises
     OSError, ValueError."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

@@ -11,6 +11,13 @@ it on.
 
 import asyncio
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from network import WLAN
+
 JOIN_S = 20  # for one attempt
 LOOK_S = 1
 SETTLE = 8  # quarters of a second in which status() may still tell of the attempt before
@@ -29,14 +36,24 @@ class Wifi:
     when the network was lost and is back.
     """
 
-    def __init__(self, wlan, ssid, password, log, power_save=False, random=None):
+    def __init__(
+        self,
+        wlan: "WLAN",
+        ssid: str,
+        password: str,
+        log: "Callable[[str, dict[str, Any]], None]",
+        power_save: bool = False,
+        random: "Callable[[], float] | None" = None,
+    ) -> None:
         if random is None:
-            from random import random
+            from random import random as chance
+
+            random = chance
         self.joins = 0
         self.losses = 0
         self.failures = 0
         self.recycles = 0
-        self.on_rejoin = None
+        self.on_rejoin: "Callable[[], None] | None" = None
         self._wlan = wlan
         self._ssid = ssid
         self._password = password
@@ -44,11 +61,11 @@ class Wifi:
         self._log = log
         self._random = random
 
-    def joined(self):
+    def joined(self) -> bool:
         """Tell whether the station has an address."""
         return bool(self._wlan.isconnected())
 
-    def rssi(self):
+    def rssi(self) -> int | None:
         """The signal's strength in dBm, or None: not joined, or the driver does not tell."""
         try:
             value = self._wlan.status("rssi") if self.joined() else None
@@ -56,15 +73,15 @@ class Wifi:
             return None
         return value if isinstance(value, int) and -127 <= value < 0 else None
 
-    def name_server(self):
+    def name_server(self) -> str | None:
         """The IPv4 address of the name server as text, or None."""
         server = self._wlan.ifconfig()[3] if self.joined() else "0.0.0.0"  # noqa: S104  no address, not any
         return None if server == "0.0.0.0" else server  # noqa: S104
 
-    async def run(self, alive):
+    async def run(self, alive: "Callable[[], None]") -> None:
         """Keep the network joined, for ever; `alive()` is called every few seconds. A driver that
         fails is one failure more."""
-        delay = BACKOFF_FIRST_S
+        delay: float = BACKOFF_FIRST_S
         failed = 0
         self._switch_on()
         while True:
@@ -83,7 +100,7 @@ class Wifi:
                 await self._pause(delay * (1 + self._random()) / 2, alive)
                 delay = min(2 * delay, BACKOFF_CAP_S)
 
-    async def _watch(self, alive):
+    async def _watch(self, alive: "Callable[[], None]") -> None:
         """Return when the network is lost."""
         while self.joined():
             alive()
@@ -91,13 +108,13 @@ class Wifi:
         self.losses += 1
         self._log("wifi", {"joined": False})
 
-    def _note_join(self):
+    def _note_join(self) -> None:
         self.joins += 1
         self._log("wifi", {"joined": True, "address": self._wlan.ifconfig()[0]})
         if self.losses and self.on_rejoin:
             self.on_rejoin()
 
-    async def _join(self, alive):
+    async def _join(self, alive: "Callable[[], None]") -> bool:
         """Try once; tell whether it worked."""
         wlan = self._wlan
         try:
@@ -117,7 +134,7 @@ class Wifi:
                 return False
         return False
 
-    def _switch_on(self):
+    def _switch_on(self) -> None:
         wlan = self._wlan
         try:
             wlan.active(True)
@@ -125,13 +142,12 @@ class Wifi:
         except (OSError, ValueError, AttributeError) as error:
             self._log("wifi", {"error": repr(error)})
         try:
-            wlan.config(
-                reconnects=0
-            )  # an ESP32 tries for ever by itself, at its own pace; a CYW43 knows no such setting
+            # An ESP32 tries for ever by itself, at its own pace; a CYW43 knows no such setting.
+            wlan.config(reconnects=0)
         except (OSError, ValueError):
             return
 
-    async def _recycle(self):
+    async def _recycle(self) -> None:
         """Off and on again: the cure for a driver that has lost its way."""
         self.recycles += 1
         try:
@@ -141,7 +157,7 @@ class Wifi:
         await asyncio.sleep(LOOK_S)
         self._switch_on()
 
-    async def _pause(self, seconds, alive):
+    async def _pause(self, seconds: float, alive: "Callable[[], None]") -> None:
         while seconds > 0:
             alive()
             await asyncio.sleep(min(seconds, LOOK_S))

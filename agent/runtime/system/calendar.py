@@ -1,7 +1,7 @@
 """Days and hours, for the machine's real-time clock."""
 
 
-def calendar(seconds):
+def calendar(seconds: int) -> tuple[int, int, int, int, int, int, int, int]:
     """(year, month, day, weekday, hour, minute, second, 0) in UTC of Unix seconds, 0 to LATEST;
     Monday is weekday 0.
 
@@ -22,5 +22,5 @@ def calendar(seconds):
     return year, month, days + 1, weekday, rest // 3600, rest // 60 % 60, rest % 60, 0
 
 
-def _year_days(year):
+def _year_days(year: int) -> int:
     return 366 if year % 4 == 0 and (year % 100 or year % 400 == 0) else 365

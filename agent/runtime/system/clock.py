@@ -19,6 +19,18 @@ import struct
 from agent.runtime.flash.store import StoreError
 from agent.runtime.system.ticks import ticks_diff, ticks_ms
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    from agent.runtime.flash import Records
+
+    class RealTimeClock(Protocol):
+        """A machine.RTC, or what stands for one."""
+
+        def datetime(self, datetimetuple: tuple[int, ...]) -> object: ...
+
+
 EARLIEST = 1704067200  # 2024-01-01, Unix seconds
 LATEST = 4102444800  # 2100-01-01
 BACK_MOST = 600  # seconds
@@ -36,7 +48,7 @@ class Clock:
     `rtc` has datetime(tuple), as machine.RTC; None where the clock is not the board's to set.
     """
 
-    def __init__(self, store, provisioned=0, rtc=None):
+    def __init__(self, store: "Records", provisioned: int = 0, rtc: "RealTimeClock | None" = None) -> None:
         self._store = store
         self._provisioned = provisioned
         self._rtc = rtc
@@ -51,7 +63,7 @@ class Clock:
         if self._base:
             self._set_rtc(self._base)
 
-    def uptime(self):
+    def uptime(self) -> int:
         """Seconds since this object was made. To be called every few days at least: ticks wrap
         around after 12.4."""
         ticks = ticks_ms()
@@ -61,15 +73,15 @@ class Clock:
         self._uptime += passed // 1000
         return self._uptime
 
-    def now(self):
+    def now(self) -> int:
         """Unix seconds as told by the coordinator and counted on from there; 0 while it has told
         nothing since the start."""
         return self._now() if self._told else 0
 
-    def _now(self):
+    def _now(self) -> int:
         return self._base + self.uptime() - self._since
 
-    def set(self, epoch, seconds):
+    def set(self, epoch: int, seconds: int) -> bool:
         """Take what an authenticated message of `epoch` says; tell whether that was believed. Never
         touches the flash."""
         if not EARLIEST <= seconds <= LATEST:
@@ -85,13 +97,13 @@ class Clock:
         self._set_rtc(seconds)
         return True
 
-    def keep(self):
+    def keep(self) -> None:
         """Keep the time if a day has passed since that was done last. Raises StoreError."""
         if self._told and abs(self._latest - self._kept) >= KEEP_S:
             self._store.put(_RECORD, struct.pack(">III", self._provisioned, self._epoch, self._latest))
             self._kept = self._latest
 
-    def doubt(self):
+    def doubt(self) -> None:
         """A certificate's first day has not come, it seems: believe for the next attempt that a
         month more has passed.
 
@@ -101,7 +113,7 @@ class Clock:
         self._doubts = self._doubts % DOUBT_MOST + 1
         self._set_rtc(min((self._now() if self._base else EARLIEST) + self._doubts * DOUBT_S, LATEST))
 
-    def _read(self):
+    def _read(self) -> tuple[int, int]:
         """(epoch, latest time told) as the flash has them, for these settings; (0, 0) if it has
         not."""
         try:
@@ -113,7 +125,7 @@ class Clock:
         provisioned, epoch, latest = struct.unpack(">III", record)
         return (epoch, latest) if provisioned == self._provisioned and EARLIEST <= latest <= LATEST else (0, 0)
 
-    def _set_rtc(self, seconds):
+    def _set_rtc(self, seconds: int) -> None:
         if self._rtc is not None:
             from agent.runtime.system.calendar import calendar
 

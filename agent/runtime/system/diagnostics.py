@@ -6,11 +6,30 @@ import sys
 
 from agent.wire import messages
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    from agent.runtime.flash.store import Store
+    from agent.runtime.net.mqtt import Client
+    from agent.runtime.net.wifi import Wifi
+    from agent.runtime.system.clock import Clock
+
+    class Reporting(Protocol):
+        """What a protocol's machine tells of itself."""
+
+        refused: dict[str, int]
+
+        def progress(self) -> tuple[str, int, int]: ...
+
+        def masks(self) -> int: ...
+
+
 _CAUSES = (None, "PWRON_RESET", "HARD_RESET", "WDT_RESET", "DEEPSLEEP_RESET", "SOFT_RESET")
 _MOST = 0xFFFFFFFF
 
 
-def reset_cause():
+def reset_cause() -> int:
     """Return why the board started last: an index into coordination.RESETS, for the boards' own
     numbers differ."""
     try:
@@ -32,22 +51,24 @@ class Health:
     `cause` is a reset_cause(), `version` that of the application, 0 if it has none.
     """
 
-    def __init__(self, store, clock, wifi=None, cause=0, version=0):
-        self.heap_low = None
+    def __init__(
+        self, store: "Store", clock: "Clock", wifi: "Wifi | None" = None, cause: int = 0, version: int = 0
+    ) -> None:
+        self.heap_low: int | None = None
         self._store = store
         self._clock = clock
         self._wifi = wifi
         self._cause = cause
         self._version = version
 
-    def collected(self):
+    def collected(self) -> None:
         """To be called just after a gc.collect(): what is free then is really free."""
         if hasattr(gc, "mem_free"):
             free = gc.mem_free()
             if self.heap_low is None or free < self.heap_low:
                 self.heap_low = free
 
-    def report(self, machine, client):
+    def report(self, machine: "Reporting", client: "Client") -> bytes:
         """Return the diagnostics message of a board whose protocol machine and MQTT client these
         are."""
         phase, done, total = machine.progress()
@@ -70,7 +91,7 @@ class Health:
         return messages.diagnostics(phase, done, total, machine.masks(), free, machine.refused, health)
 
 
-def largest_block():
+def largest_block() -> int | None:
     """Return the size in bytes of the largest piece of heap that can be had, in whole kB; None
     where it is costly to know.
 

@@ -1,19 +1,27 @@
 """The monotonic clock under one name on both interpreters: MicroPython's ticks wrap around, so use
 ticks_diff to compare."""
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    ticks_us: Callable[[], int]
+    ticks_ms: Callable[[], int]
+    ticks_diff: Callable[[int, int], int]
+
 try:
-    from time import ticks_diff, ticks_ms, ticks_us  # type: ignore[attr-defined]
+    from time import ticks_diff, ticks_ms, ticks_us  # type: ignore[attr-defined, no-redef]  # MicroPython's alone
 except ImportError:  # CPython
     from time import monotonic_ns
 
-    def ticks_us():
+    def ticks_us() -> int:
         """Microseconds."""
         return monotonic_ns() // 1000
 
-    def ticks_ms():
+    def ticks_ms() -> int:
         """Milliseconds."""
         return monotonic_ns() // 1000000
 
-    def ticks_diff(later, earlier):
+    def ticks_diff(later: int, earlier: int) -> int:
         """later - earlier, where both are ticks of the same kind."""
         return later - earlier

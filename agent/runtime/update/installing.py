@@ -16,8 +16,20 @@ from agent.wire import release, topics
 from agent.wire.envelope import EnvelopeError
 from agent.wire.messages import MessageError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+    from typing import BinaryIO
 
-def install(notice, authority, deployment, board, versions, stage):
+    from agent.runtime.update.staging import NewFile, Staging
+    from agent.runtime.update.versions import Versions
+
+    Fetching = Generator[str | None, bytes | None, None]
+
+
+def install(
+    notice: bytes, authority: bytes, deployment: str, board: str, versions: "Versions", stage: "Staging"
+) -> "Generator[str | None, bytes | None, int]":
     """Install the release that `notice` speaks of: a generator that returns its version, which the
     next start tries.
 
@@ -47,10 +59,10 @@ def install(notice, authority, deployment, board, versions, stage):
         raise UpdateRefused("flash-full" if error.errno == ENOSPC else "flash")
 
 
-def _put_all(stage, deployment, file, place):
+def _put_all(stage: "Staging", deployment: str, file: "BinaryIO", place: int) -> "Fetching":
     """Have all files of the manifest in the folder, and no others."""
 
-    def listing():
+    def listing() -> "Iterator[tuple[str, int, bytes]]":
         file.seek(place)
         return release.entries(file)
 
@@ -67,7 +79,7 @@ def _put_all(stage, deployment, file, place):
             raise UpdateRefused("wrong-hash")
 
 
-def _fetch(new, deployment, size, digest):
+def _fetch(new: "NewFile", deployment: str, size: int, digest: bytes) -> "Fetching":
     """Write the `new` file from its pieces, as they come."""
     with new as file:
         for number in range(release.pieces(size)):

@@ -16,6 +16,16 @@ from agent.runtime.flash.store import ENOSPC
 from agent.runtime.update.versions import MANIFEST, sync
 from agent.wire.release import folders
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator
+    from types import TracebackType
+    from typing import BinaryIO
+
+    Listing = Callable[[], Iterator[tuple[str, int, bytes]]]  # (path, size, SHA-256)
+    Difference = tuple[str, int | None, bool]  # (path, size or None for a folder, whether it is there)
+    Telling = Generator[None, None, bool]
+
 SPARE = 65536  # bytes that an update leaves free, for the masks, shares and records of the rounds to come
 _ENOTDIR = 20  # MicroPython's errno does not name it
 _PART = 512  # bytes read or written in a slice
@@ -27,7 +37,7 @@ class Staging:
     """The folder `target` ("a" or "b") under `root`; files are copied from the folder `running` if
     they have not changed."""
 
-    def __init__(self, root, running, target):
+    def __init__(self, root: str, running: str, target: str) -> None:
         self._root = root
         self._from = "%s/%s" % (root, running) if running else None
         self._to = "%s/%s" % (root, target)
@@ -35,28 +45,28 @@ class Staging:
 
     # -- the manifest, before it has its name
 
-    def has_manifest(self, size, digest):
+    def has_manifest(self, size: int, digest: bytes) -> "Telling":
         """Tell whether the manifest was fetched already: a generator."""
         return (yield from self._matches(self._to + _NEW, size, digest))
 
-    def create_manifest(self):
+    def create_manifest(self) -> "NewFile":
         """Return a new file for the manifest to be written to, for a `with`: what is in the folder
         stays whole by that."""
         if _kind(self._to) == _NOTHING:
             os.mkdir(self._to)
-        return _File(self._to + _NEW)
+        return NewFile(self._to + _NEW)
 
-    def manifest(self):
+    def manifest(self) -> "BinaryIO":
         """Open the manifest for reading."""
         return open(self._to + _NEW, "rb")
 
-    def seal(self):
+    def seal(self) -> None:
         """Give the manifest its name: the folder is whole."""
         os.rename(self._to + _NEW, self._to + "/" + MANIFEST)
 
     # -- the folder
 
-    def fits(self, listing):
+    def fits(self, listing: "Listing") -> "Telling":
         """Tell whether the files have room, in blocks, counting what clear() will free: a
         generator."""
         status = os.statvfs(self._root or "/")
@@ -70,7 +80,7 @@ class Staging:
             yield
         return free >= 0
 
-    def clear(self, listing):
+    def clear(self, listing: "Listing") -> "Generator[None, None, None]":
         """Make the folder one that is not whole, and remove what is not in the listing, or not of
         its size there: a generator."""
         if _kind(self._to + "/" + MANIFEST) != _NOTHING:
@@ -80,7 +90,7 @@ class Staging:
                 (os.rmdir if size is None else os.remove)(path)
             yield
 
-    def _differences(self, listing, folder):
+    def _differences(self, listing: "Listing", folder: str) -> "Iterator[Difference]":
         """Yield (path, size, there) for what must go (there is True) and what must come; a folder's
         size is None. Of what must go, the innermost comes first. Only one folder's names are in the
         memory at a time, and its parents'."""
@@ -107,11 +117,11 @@ class Staging:
 
     # -- its files
 
-    def has(self, path, size, digest):
+    def has(self, path: str, size: int, digest: bytes) -> "Telling":
         """Tell whether the file is there, as its hash says: a generator."""
         return (yield from self._matches(self._to + "/" + path, size, digest))
 
-    def copy(self, path, size, digest):
+    def copy(self, path: str, size: int, digest: bytes) -> "Telling":
         """Copy the file from the running version if it is the same there, and tell: a generator."""
         if self._from is None or not (yield from self._matches(self._from + "/" + path, size, digest)):
             return False
@@ -124,18 +134,18 @@ class Staging:
                 target.write(self._buffer[:count])
                 yield
 
-    def create(self, path):
+    def create(self, path: str) -> "NewFile":
         """Return a new file to write to, for a `with`."""
         for folder in folders(path):
             if _kind(self._to + "/" + folder) == _NOTHING:
                 os.mkdir(self._to + "/" + folder)
-        return _File(self._to + "/" + path)
+        return NewFile(self._to + "/" + path)
 
-    def remove(self, path):
+    def remove(self, path: str) -> None:
         """Remove the file."""
         os.remove(self._to + "/" + path)
 
-    def _matches(self, path, size, digest):
+    def _matches(self, path: str, size: int, digest: bytes) -> "Telling":
         if _kind(path) != size:
             return False
         found = sha256()
@@ -148,31 +158,33 @@ class Staging:
                 yield
 
 
-class _File:
+class NewFile:
     """A file that is written from its beginning to its end."""
 
-    def __init__(self, path):
+    def __init__(self, path: str) -> None:
         self._file = open(path, "wb")  # noqa: SIM115 (closed by the `with` that this is for)
 
-    def __enter__(self):
+    def __enter__(self) -> "NewFile":
         return self
 
-    def __exit__(self, *error):
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: "TracebackType | None"
+    ) -> None:
         self._file.close()
 
-    def write(self, data):
+    def write(self, data: bytes | memoryview) -> None:
         if self._file.write(data) != len(data):
             raise OSError(ENOSPC)
 
-    def finish(self):
+    def finish(self) -> None:
         """Make what was written durable."""
         sync(self._file)
 
 
-def _names(listing, folder):
+def _names(listing: "Listing", folder: str) -> dict[str, int | None]:
     """Return {name: size, or None for a folder} of what the release has in `folder`."""
     start = folder + "/" if folder else ""
-    names = {}
+    names: dict[str, int | None] = {}
     for path, size, _ in listing():
         if path.startswith(start):
             name, deeper, _ = path[len(start) :].partition("/")
@@ -180,7 +192,7 @@ def _names(listing, folder):
     return names
 
 
-def _kind(path):
+def _kind(path: str) -> int | None:
     """Return a file's size in bytes, None for a folder, _NOTHING if there is none."""
     try:
         status = os.stat(path)
@@ -191,7 +203,7 @@ def _kind(path):
     return None if status[0] & 0x4000 else status[6]
 
 
-def _walk(folder):
+def _walk(folder: str) -> "Iterator[Difference]":
     """Yield (path, size, True) of all that is in `folder`, a folder after what is in it."""
     for name in os.listdir(folder):
         path = folder + "/" + name

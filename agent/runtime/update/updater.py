@@ -24,6 +24,28 @@ from agent.runtime.update.versions import UpdateRefused
 from agent.runtime.upkeep import Restart
 from agent.wire import cbor, topics
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+    from typing import Any, Protocol
+
+    from agent.protocols.base.identity import Provision
+    from agent.runtime.net.mqtt import Client
+    from agent.runtime.update.versions import Versions
+
+    class Machine(Protocol):
+        """What an update asks of the board's protocol machine."""
+
+        provision: Provision
+
+        def refuse(self, reason: str) -> None: ...
+
+        def rest(self) -> None: ...
+
+        def in_round(self) -> bool: ...
+
+    Steps = Generator[str | None, bytes | None, int]
+
 CONFIRM_S = 600
 TRIAL_S = 3600
 SPREAD_S = 600
@@ -41,7 +63,14 @@ class Updater:
     run(). While `busy` is true it does no idle work but a round's.
     """
 
-    def __init__(self, client, versions, machine, board, log):
+    def __init__(
+        self,
+        client: "Client",
+        versions: "Versions",
+        machine: "Machine",
+        board: str,
+        log: "Callable[[str, dict[str, Any]], None]",
+    ) -> None:
         self.client = client
         self.versions = versions
         self.machine = machine
@@ -51,18 +80,18 @@ class Updater:
         self.tick_s = 1  # waits are counted in ticks of so many seconds
         self._board = board
         self._log = log
-        self._topic = topics.release(machine.provision.deployment, board)
-        self._chunks = "hum/v1/%s/chunk/" % machine.provision.deployment
+        self._topic = topics.release(machine.identity.deployment, board)
+        self._chunks = "hum/v1/%s/chunk/" % machine.identity.deployment
         self._linked = False
-        self._alive = lambda: None
-        self._notice = None
-        self._wanted = None
-        self._piece = None
+        self._alive: "Callable[[], None]" = lambda: None
+        self._notice: bytes | None = None
+        self._wanted: str | None = None
+        self._piece: bytes | None = None
         self._came = asyncio.Event()
 
     # -- for the supervisor
 
-    def message(self, topic, payload):
+    def message(self, topic: str, payload: bytes) -> bool:
         """Take a message; tell whether it was one of a release."""
         if topic == self._topic:
             self._on_notice(payload)
@@ -72,15 +101,15 @@ class Updater:
             self._came.set()
         return topic.startswith(self._chunks)
 
-    def link(self, up):
+    def link(self, up: bool) -> None:
         """The link is there, or is not any more."""
         self._linked = up
 
-    def settled(self):
+    def settled(self) -> None:
         """A round was settled, receipt and all."""
         self._confirm()
 
-    async def run(self, alive):
+    async def run(self, alive: "Callable[[], None]") -> None:
         """Wait for releases and install them. Raises Restart: "update" when one is to be tried,
         "trial" when this one was not confirmed in time. alive() is called every ALIVE_S at
         least."""
@@ -92,28 +121,29 @@ class Updater:
             await self._wait(None)
             for _ in range(int.from_bytes(self.random(2), "big") % (self.spread_s + 1)):
                 await self._tick()
-            if not self._notice:
+            notice = self._notice
+            if not notice:
                 continue  # it was taken back
-            if await self._try():
+            if await self._try(notice):
                 raise Restart("update")
             for _ in range(RETRY_S):  # whatever comes: each try can cost a signature's check, and flash
                 await self._tick()
             await self._wait(delay - RETRY_S)
             delay = min(2 * delay, RETRY_MOST_S)
 
-    async def _wait(self, ticks):
+    async def _wait(self, ticks: int | None) -> None:
         """Wait for a notice, for so many ticks or for ever."""
         while not self._notice and ticks != 0:
             await self._tick()
             ticks = ticks and ticks - 1
 
-    async def _tick(self):
+    async def _tick(self) -> None:
         self._alive()
         await asyncio.sleep(self.tick_s)
 
     # -- the trial
 
-    async def _trial(self):
+    async def _trial(self) -> None:
         linked = total = 0
         while self.versions.on_trial():
             await self._tick()
@@ -124,7 +154,7 @@ class Updater:
             elif total >= TRIAL_S:
                 raise Restart("trial")
 
-    def _confirm(self):
+    def _confirm(self) -> None:
         if not self.versions.on_trial():
             return
         try:
@@ -135,13 +165,13 @@ class Updater:
 
     # -- the update
 
-    def _ask_again(self):
+    def _ask_again(self) -> None:
         """Have the broker send the retained notice once more."""
         self._notice = None
         self.client.unsubscribe(self._topic)
         self.client.subscribe(self._topic)
 
-    def _on_notice(self, payload):
+    def _on_notice(self, payload: bytes) -> None:
         if self.versions.on_trial() or not payload:
             self._notice = None
             return
@@ -153,13 +183,13 @@ class Updater:
             return
         self._notice = payload
 
-    async def _try(self):
+    async def _try(self, notice: bytes) -> bool:
         """Tell whether the release was installed."""
-        self._log("update", {"version": _version(self._notice)})
+        self._log("update", {"version": _version(notice)})
         self.busy = True
         self.machine.rest()
         gc.collect()
-        steps = self._steps()
+        steps = self._steps(notice)
         # Not before the code is there: its small pieces fill the gaps, and the messages need what
         # is whole.
         reserve[0] = None
@@ -174,34 +204,35 @@ class Updater:
             return False
         finally:
             steps.close()
-            steps = None  # or it would still be in use here
+            steps = None  # type: ignore[assignment]  # or it would still be in use here
             unload()
             self.busy = False
 
-    def _steps(self):
+    def _steps(self, notice: bytes) -> "Steps":
         from agent.crypto import p256  # noqa: F401 (install() would load it later)
         from agent.runtime.update.installing import install
         from agent.runtime.update.staging import Staging
 
-        versions, place = self.versions, self.machine.provision
+        versions, place = self.versions, self.machine.identity
         stage = Staging(versions.root, versions.running, versions.other())
-        return install(self._notice, place.authority, place.deployment, self._board, versions, stage)
+        return install(notice, place.authority, place.deployment, self._board, versions, stage)
 
-    async def _drive(self, steps):
+    async def _drive(self, steps: "Steps") -> int:
         """Do the slices and return the version."""
         piece = None
         while True:
             try:
                 wanted = steps.send(piece)
             except StopIteration as done:
-                return done.value
+                version: int = done.value
+                return version
             self._alive()
             piece = await self._fetch(wanted) if wanted else None
             await asyncio.sleep(0)
             while self.machine.in_round():
                 await self._tick()
 
-    async def _fetch(self, topic):
+    async def _fetch(self, topic: str) -> bytes | None:
         """Return what is retained under `topic`, None if nothing comes while there is a link."""
         self._came.clear()
         self._piece = None
@@ -222,7 +253,7 @@ class Updater:
             self.client.unsubscribe(topic)
 
 
-def _version(notice):
+def _version(notice: bytes) -> int | None:
     """Return the version that a notice speaks of, None if it is none: the rest of it is for
     install()."""
     try:

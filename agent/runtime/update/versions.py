@@ -22,6 +22,10 @@ from hashlib import sha256
 
 from agent.wire import cbor
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import BinaryIO
+
 TRIES = 3
 MANIFEST = "manifest.cose"  # in a version's folder: written last, removed first, so a folder that has it is whole
 POINTER_MOST = 96  # bytes
@@ -45,25 +49,25 @@ class Pointer:
     """`folder` and `previous` are "a", "b" or, the latter only, ""; `tries` 0 to 9, or None when
     confirmed; `least` 1 to 2^32."""
 
-    def __init__(self, folder, tries, previous, least):
+    def __init__(self, folder: str, tries: int | None, previous: str, least: int) -> None:
         self.folder = folder
         self.tries = tries
         self.previous = previous
         self.least = least
 
-    def runs(self):
+    def runs(self) -> str:
         """Return the folder that runs: with no tries left the previous one."""
         return self.previous if self.tries == 0 else self.folder
 
 
-def encode(pointer):
+def encode(pointer: Pointer) -> bytes:
     """Return the pointer's line as bytes."""
     tries = "ok" if pointer.tries is None else "%d" % pointer.tries
     text = "hum1 %s %s %s %d" % (pointer.folder, tries, pointer.previous or "-", pointer.least)
     return (text + " " + _check(text)).encode()
 
 
-def decode(data):
+def decode(data: bytes) -> Pointer:
     """Return the Pointer in a line. Raises PointerError("damaged")."""
     try:
         text, check = str(data, "utf-8").rsplit(" ", 1)
@@ -74,13 +78,13 @@ def decode(data):
     except ValueError:
         raise PointerError("damaged")
     good = kind == "hum1" and folder in ("a", "b") and previous in ("a", "b", "-") and previous != folder
-    good = good and (tries == "ok" or 0 <= pointer.tries <= 9)
+    good = good and (pointer.tries is None or 0 <= pointer.tries <= 9)
     if not good or check != _check(text) or encode(pointer) != bytes(data) or not 1 <= pointer.least <= 1 << 32:
         raise PointerError("damaged")
     return pointer
 
 
-def read(root):
+def read(root: str) -> Pointer:
     """Return the Pointer of the board whose files are under `root`: "" on a board. Raises
     PointerError."""
     try:
@@ -91,12 +95,12 @@ def read(root):
     return decode(data)
 
 
-def write(root, pointer):
+def write(root: str, pointer: Pointer) -> None:
     """Replace the pointer at once or not at all, durably. Raises OSError."""
     replace(root + "/version", encode(pointer))
 
 
-def replace(path, data):
+def replace(path: str, data: bytes) -> None:
     """Replace a file's content at once or not at all, durably. Raises OSError."""
     temporary = path + ".tmp"
     with open(temporary, "wb") as file:
@@ -105,14 +109,14 @@ def replace(path, data):
     os.rename(temporary, path)
 
 
-def sync(file):
+def sync(file: "BinaryIO") -> None:
     """Make what was written to `file` durable: littlefs does so at flush."""
     file.flush()
     if hasattr(os, "fsync"):
         os.fsync(file.fileno())
 
 
-def number(root, folder):
+def number(root: str, folder: str) -> int:
     """Return the version of the folder "a" or "b", which it only claims; 0 if there is no whole
     version in it."""
     if not folder:
@@ -124,7 +128,7 @@ def number(root, folder):
         return 0
 
 
-def claimed_number(signed):
+def claimed_number(signed: bytes) -> int | None:
     """Return the version that a manifest, or its first 18 bytes, claims: at no cost, and unproved.
     None if it is no manifest."""
     if len(signed) < 14 or bytes(signed[:2]) != b"\xd2\x84" or bytes(signed[3:13]) != _HEADER:
@@ -140,7 +144,7 @@ class Versions:
     """The pointer as the running application uses it; `running` is the folder that /main.py
     started, "" for what is not in one."""
 
-    def __init__(self, root, running):
+    def __init__(self, root: str, running: str) -> None:
         self.root = root
         self.running = running
         self.number = number(root, running)
@@ -149,35 +153,35 @@ class Versions:
         except PointerError:  # what came with the firmware runs, or /main.py could not mend it: nothing is on trial
             self._pointer = Pointer(running or "a", None, "", 1)
 
-    def other(self):
+    def other(self) -> str:
         """Return the folder that may be written to."""
         return "b" if self.running == "a" else "a"
 
-    def least(self):
+    def least(self) -> int:
         """Return the least version that may be installed: more than what runs, and than what was
         ever tried."""
         return max(self._pointer.least, self.number + 1)
 
-    def on_trial(self):
+    def on_trial(self) -> bool:
         """Tell whether the running version is not confirmed yet. While it is not, the other folder
         is the way back."""
         return self._pointer.tries is not None and self.running == self._pointer.folder
 
-    def confirm(self):
+    def confirm(self) -> None:
         """The running version is here to stay. Raises OSError; the board is on trial still,
         then."""
         if self.on_trial():
             self._write(Pointer(self.running, None, self._pointer.previous, self.least()))
 
-    def switch(self, version):
+    def switch(self, version: int) -> None:
         """Put the other folder, which holds `version` and is whole, on trial from the next start
         on. Raises OSError."""
         self._write(Pointer(self.other(), TRIES, self.running, version + 1))
 
-    def _write(self, pointer):
+    def _write(self, pointer: Pointer) -> None:
         write(self.root, pointer)
         self._pointer = pointer
 
 
-def _check(text):
+def _check(text: str) -> str:
     return sha256(text.encode()).digest()[:8].hex()

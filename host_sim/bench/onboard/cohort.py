@@ -83,7 +83,7 @@ class Timed(PrivateSum):
             self.most = max(self.most, gc.mem_alloc())
 
     def log(self, event, fields):  # type: ignore[no-untyped-def]
-        """Take what a Board logs: how long a contribution took from the opening on."""
+        """Take what a Supervisor logs: how long a contribution took from the opening on."""
         if event == "online":
             self.online_us = fields["us"]
 
@@ -107,7 +107,7 @@ class Timed(PrivateSum):
 
 
 class Pipes:
-    """What agent.runtime.net.mqtt.Client is to a Board."""
+    """What agent.runtime.net.mqtt.Client is to a Supervisor."""
 
     def __init__(self, machine):  # type: ignore[no-untyped-def]
         self.bytes_sent = self.links = 0
@@ -165,22 +165,22 @@ async def _packet(reader):  # type: ignore[no-untyped-def]
 
 
 def assemble(path):  # type: ignore[no-untyped-def]
-    """Return the Board whose settings are in the file at `path`."""
+    """Return the Supervisor whose settings are in the file at `path`."""
     from agent.meters.simulated import SimulatedMeter
-    from agent.protocols.base.identity import Provision
+    from agent.protocols.base.identity import Identity
     from agent.runtime.flash.masks import MaskStock
     from agent.runtime.flash.shares import ShareStock
     from agent.runtime.flash.store import Store
-    from agent.runtime.supervisor import Board
+    from agent.runtime.supervisor import Supervisor
 
     with open(path) as file:
         settings = json.load(file)
     place = [settings[name] for name in ("deployment", "group", "device")]
     keys = [bytes.fromhex(settings[name]) for name in ("private", "public", "authority")]
-    machine = Timed(Provision(*(place + keys), masks_target=settings["masks_target"]))
+    machine = Timed(Identity(*(place + keys), masks_target=settings["masks_target"]))
     store = Store(settings["flash"])
     meter = SimulatedMeter([[value] for value in settings["values"]])
-    return Board(Pipes(machine), store, MaskStock(store), ShareStock(store), machine, meter, machine.log, 86400)
+    return Supervisor(Pipes(machine), store, MaskStock(store), ShareStock(store), machine, meter, machine.log, 86400)
 
 
 if __name__ == "__main__":

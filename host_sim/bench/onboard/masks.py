@@ -12,7 +12,7 @@ import os
 import sys
 
 from agent.joye_libert import masks
-from agent.protocols.base.identity import Provision
+from agent.protocols.base.identity import Identity
 from agent.runtime import reserve
 from agent.runtime.supervisor import SLICE_MS
 from agent.runtime.system.ticks import ticks_diff, ticks_us
@@ -53,7 +53,7 @@ def make_machine(path):  # type: ignore[no-untyped-def]
         settings = json.load(file)
     place = [settings[name] for name in ("deployment", "group", "device")]
     keys = [bytes.fromhex(settings[name]) for name in ("private", "public", "authority")]
-    return Timed(Provision(*(place + keys), masks_target=1)), bytes.fromhex(settings["roster"])
+    return Timed(Identity(*(place + keys), masks_target=1)), bytes.fromhex(settings["roster"])
 
 
 def run_idle(machine):  # type: ignore[no-untyped-def]

@@ -11,7 +11,7 @@ import os
 import sys
 
 from agent.crypto import p256
-from agent.protocols.gossip import functions
+from agent.protocols.gossip import functions, node_actions
 from agent.protocols.gossip.node import Node
 from agent.protocols.gossip.onion.secrets import Layers, Secrets
 from agent.protocols.gossip.pair_keys import PairKeys
@@ -19,11 +19,18 @@ from agent.protocols.gossip.phases import shuffle
 from agent.protocols.gossip.plan import Plan
 from agent.runtime.system.ticks import ticks_diff, ticks_us
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from typing import Any, TextIO
 
-class Place:
+    from agent.protocols.gossip.ports import Draw, Work
+
+
+class Identity:
     deployment, group = "simulated", "overlay"
 
-    def __init__(self, private):  # type: ignore[no-untyped-def]  # MicroPython has no typing module
+    def __init__(self, private: bytes) -> None:
         self.private = private
 
 
@@ -32,15 +39,15 @@ class Group:
 
     epoch, digest, index = 1, bytes(32), 0
 
-    def __init__(self, query):  # type: ignore[no-untyped-def]
-        self.names = query["names"]
-        self.place = Place(bytes.fromhex(query["private"]))
+    def __init__(self, query: "dict[str, Any]") -> None:
+        self.names: list[str] = query["names"]
+        self.identity = Identity(bytes.fromhex(query["private"]))
         self._publics = bytes.fromhex("".join(query["publics"]))
 
-    def member(self, node):  # type: ignore[no-untyped-def]
+    def member(self, node: int) -> int:
         return node if node < len(self.names) else node - len(self.names)
 
-    def public(self, node):  # type: ignore[no-untyped-def]
+    def public(self, node: int) -> bytes:
         at = 65 * self.member(node)
         return self._publics[at : at + 65]
 
@@ -50,7 +57,7 @@ class CountedLayers(Layers):
 
     made = 0
 
-    def make_steps(self, node):  # type: ignore[no-untyped-def]
+    def make_steps(self, node: int) -> "Work":
         self.made += 1
         return super().make_steps(node)
 
@@ -60,25 +67,25 @@ class CountedSecrets(Secrets):
 
     peeled = 0
 
-    def peel(self, cell, hops_most, payload_size):  # type: ignore[no-untyped-def]
+    def peel(self, cell: bytes, hops_most: int, payload_size: int) -> "Generator[None, None, tuple[int | None, bytes]]":
         self.peeled += 1
         return super().peel(cell, hops_most, payload_size)
 
 
-def live_bytes():  # type: ignore[no-untyped-def]
+def live_bytes() -> int:
     """Return what lives in the heap; 0 where the interpreter does not tell."""
     gc.collect()
     return gc.mem_alloc() if hasattr(gc, "mem_alloc") else 0
 
 
-def plain(argument):  # type: ignore[no-untyped-def]
+def plain(argument: "Any") -> "Any":
     """Return what stood in an event before it was JSON."""
     if isinstance(argument, list):
         return [bytes.fromhex(cell) for cell in argument]
     return bytes.fromhex(argument) if isinstance(argument, str) else argument
 
 
-def make_ahead(plan, group):  # type: ignore[no-untyped-def]
+def make_ahead(plan: Plan, group: "Any") -> "tuple[Draw, CountedLayers]":
     """Return (draw, layers) for the coming query, made as a board does in idle time."""
     draw = shuffle.draw(plan, 0, os.urandom, ())
     layers = CountedLayers(group, plan.number)
@@ -89,22 +96,22 @@ def make_ahead(plan, group):  # type: ignore[no-untyped-def]
     return draw, layers
 
 
-def main():  # type: ignore[no-untyped-def]
+def main() -> None:
     """Measure and print."""
     with open(sys.argv[1]) as file:
         print(json.dumps(measure(file)))
 
 
-def measure(file):  # type: ignore[no-untyped-def]
+def measure(file: "TextIO") -> "dict[str, Any]":
     """Live through the query in an open file; return the figures. Raises ValueError if that does
     not go well."""
     query = json.loads(file.readline())
-    group = Group(query)
+    group: Any = Group(query)  # for a board's group, which has more than Secrets needs
     keys = PairKeys(bytes.fromhex(query.pop("record")), group.names)
     query.pop("publics")
     plan = Plan("gossip", 1, query["members"], query["tolerate"], functions.load("sum", {}))
     start = ticks_us()
-    p256.ecdh(group.place.private, group.public(1))
+    p256.ecdh(group.identity.private, group.public(1))
     ecdh_ms = ticks_diff(ticks_us(), start) / 1000
     start = ticks_us()
     draw, layers = make_ahead(plan, group)
@@ -114,8 +121,8 @@ def measure(file):  # type: ignore[no-untyped-def]
     secrets = CountedSecrets(group, keys, layers, 0)
     node = Node(plan, 0, plan.function.admit(query["value"]), secrets, os.urandom, draw=draw)
     sent = results = 0
-    busy = 0
-    calls = {"start": node.start, "cells": node.cells, "elapsed": node.elapsed, "partial": node.partial}
+    busy = 0.0
+    calls: dict[str, Any] = {"start": node.start, "cells": node.cells, "elapsed": node.elapsed, "partial": node.partial}
     for line in file:
         event = json.loads(line)
         call = calls[event[0]]
@@ -126,7 +133,7 @@ def measure(file):  # type: ignore[no-untyped-def]
         del arguments
         while actions is not None:
             for action in actions:
-                if action[0] == "send":
+                if action[0] == node_actions.SEND:
                     plan.pack(action[3])
                     sent += 1
                 else:

@@ -26,6 +26,13 @@ from agent.crypto.hkdf import hkdf_sha256
 from agent.crypto.hmac import constant_time_equal, hmac_sha256
 from agent.crypto.octets import octets
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from agent.crypto.octets import Octets
+    from agent.protocols.gossip.ports import Random
+
 DELIVER = 255  # the instruction of the last layer; any other byte is the round to forward in
 EPHEMERAL = p256_compressed.LENGTH
 HEADER = EPHEMERAL + 16  # with the tag
@@ -44,12 +51,12 @@ class OnionError(Exception):
     bad-key, no-random.
     """
 
-    def __init__(self, reason):
+    def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
 
 
-def size(hops_most, payload_size):
+def size(hops_most: int, payload_size: int) -> int:
     """Return the bytes of a cell: 50*hops_most + payload_size, for 1 to 32 hops (the recipient is
     one) and 0 to 2048 bytes."""
     if not 1 <= hops_most <= MOST_HOPS or not 0 <= payload_size <= MOST_PAYLOAD:
@@ -57,7 +64,7 @@ def size(hops_most, payload_size):
     return HOP * hops_most + payload_size
 
 
-def layer_steps(public, context, random):
+def layer_steps(public: bytes, context: bytes, random: "Random") -> "Generator[None, None, bytearray]":
     """Make a layer for the hop whose 65-byte public key is `public`: a generator that yields None
     and returns the layer.
 
@@ -77,13 +84,15 @@ def layer_steps(public, context, random):
     return layer_of(secret, ephemeral, context)
 
 
-def layer_of(secret, ephemeral, context):
+def layer_of(secret: bytes, ephemeral: bytes, context: bytes) -> bytearray:
     """Return the layer of a 32-byte shared secret and a 33-byte ephemeral key: that, an AES key
     (16), a MAC key (32)."""
     return bytearray(ephemeral + hkdf_sha256(secret, context, _INFO + ephemeral, 48))
 
 
-def build(layers, rounds, payload, hops_most, payload_size, random):
+def build(
+    layers: list[bytearray], rounds: list[int], payload: bytes, hops_most: int, payload_size: int, random: "Random"
+) -> bytes:
     """Return the cell for the first hop, size(hops_most, payload_size) bytes.
 
     `layers` are in the order of the path, the recipient's last, at most `hops_most`; `rounds`, one
@@ -109,7 +118,9 @@ def build(layers, rounds, payload, hops_most, payload_size, random):
     return cell
 
 
-def peel_steps(private, cell, context, hops_most, payload_size):
+def peel_steps(
+    private: bytes, cell: "Octets", context: bytes, hops_most: int, payload_size: int
+) -> "Generator[None, None, tuple[int | None, bytes]]":
     """Take one layer off, with this hop's 32-byte private key: a generator that yields None.
 
     Returns (round, next cell) where the cell is to go on in that round, 0 to 254, or (None,
@@ -128,7 +139,7 @@ def peel_steps(private, cell, context, hops_most, payload_size):
     return peel(layer_of(secret, cell[:EPHEMERAL], context), cell, hops_most, payload_size)
 
 
-def peel(layer, cell, hops_most, payload_size):
+def peel(layer: bytearray, cell: "Octets", hops_most: int, payload_size: int) -> tuple[int | None, bytes]:
     """Do what `peel_steps` does, given the layer: without work on the curve. OnionError:
     wrong-size, bad-tag."""
     cell = _right_size(cell, hops_most, payload_size)
@@ -141,13 +152,13 @@ def peel(layer, cell, hops_most, payload_size):
     return plain[0], plain[1:]
 
 
-def _check(layers, rounds, payload, hops_most, payload_size):
+def _check(layers: list[bytearray], rounds: list[int], payload: bytes, hops_most: int, payload_size: int) -> None:
     if not 1 <= len(layers) <= hops_most or len(rounds) != len(layers) - 1 or len(payload) != payload_size:
         raise OnionError("out-of-range")
     for number in rounds:
         if not 0 <= number < DELIVER:
             raise OnionError("out-of-range")
-    seen = []
+    seen: list[bytearray] = []
     for one in layers:
         if not isinstance(one, bytearray) or len(one) != EPHEMERAL + 48:
             raise OnionError("bad-layer")
@@ -157,29 +168,29 @@ def _check(layers, rounds, payload, hops_most, payload_size):
         seen.append(ephemeral)
 
 
-def _right_size(cell, hops_most, payload_size):
+def _right_size(cell: "Octets", hops_most: int, payload_size: int) -> bytes:
     try:
         return octets(cell, "cell", size(hops_most, payload_size))
     except CryptoError:
         raise OnionError("wrong-size") from None
 
 
-def _random_bytes(random, count):
+def _random_bytes(random: "Random", count: int) -> bytes:
     try:
         return octets(random(count), "random source output", count)
     except CryptoError:
         raise OnionError("no-random") from None
 
 
-def _sealed(layer, body):
+def _sealed(layer: bytearray, body: bytes) -> bytes:
     return bytes(layer[:EPHEMERAL]) + _tag(layer, body) + body
 
 
-def _tag(layer, body):
+def _tag(layer: bytearray, body: bytes) -> bytes:
     return hmac_sha256(layer[EPHEMERAL + 16 :], body)[:16]
 
 
-def _stream(layer, length):
+def _stream(layer: bytearray, length: int) -> bytearray:
     """AES-CTR (NIST SP 800-38A) from counter 0: the key serves one body only, so there is no
     nonce."""
     count = (length + 15) // 16
@@ -190,6 +201,6 @@ def _stream(layer, length):
     return stream[:length]
 
 
-def _xor(a, b):
+def _xor(a: bytes | bytearray, b: bytes | bytearray) -> bytes:
     # One big XOR: eight times faster on MicroPython than a loop over bytes.
     return (int.from_bytes(a, "big") ^ int.from_bytes(b, "big")).to_bytes(len(a), "big")

@@ -14,12 +14,23 @@ A proof is the 32 random bytes of RFC 9474's Prepare and the signature.
 from agent.crypto import blind_rsa
 from agent.crypto.blind_rsa import LEAST, PREFIX
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from typing import TypeAlias
+
+    from agent.protocols.gossip.ports import Random
+
+    Secret: TypeAlias = tuple[bytes, int]  # what was prepared, and what unblinds it
+
 SIZE = PREFIX + LEAST
 
 _LABEL = b"hum/v1/gossip-bft"
 
 
-def blind_steps(modulus, query, content, random):
+def blind_steps(
+    modulus: bytes, query: bytes, content: bytes, random: "Random"
+) -> "Generator[None, None, tuple[bytes, Secret]]":
     """Return (the 256 bytes to have signed, the secret that proof_steps needs): a generator of
     short steps.
 
@@ -30,14 +41,14 @@ def blind_steps(modulus, query, content, random):
     return blinded, (prepared, inverse)
 
 
-def proof_steps(modulus, answer, secret):
+def proof_steps(modulus: bytes, answer: bytes, secret: "Secret") -> "Generator[None, None, bytes]":
     """Return the proof, given the coordinator's answer. CryptoError if it is no signature."""
     prepared, inverse = secret
     signature = yield from blind_rsa.finalize_steps(modulus, prepared, answer, inverse)
     return prepared[:PREFIX] + signature
 
 
-def genuine_steps(modulus, query, raw):
+def genuine_steps(modulus: bytes, query: bytes, raw: bytes) -> "Generator[None, None, bool]":
     """Return whether a tuple's proof holds."""
     content, proof = raw[:-SIZE], raw[-SIZE:]
     prepared = proof[:PREFIX] + _LABEL + query + content

@@ -8,11 +8,15 @@ group without a living node has the proxy NOBODY.
 from agent.protocols.gossip.functions import LEAST
 from agent.protocols.gossip.overlay.sizes import ID, IDENTITY, VALUE
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from agent.protocols.gossip.plan import Plan
+
 NOBODY = 0xFFFF
 _HEAD = IDENTITY + VALUE
 
 
-def make(identity, value, proxies, seed=b"", proof=b""):
+def make(identity: bytes, value: int | None, proxies: list[int], seed: bytes = b"", proof: bytes = b"") -> bytes:
     """Return the bytes of a tuple; `value` is a 64-bit integer above LEAST, or None."""
     if value is None:
         value = LEAST
@@ -21,27 +25,36 @@ def make(identity, value, proxies, seed=b"", proof=b""):
     return b"".join(parts) + seed + proof
 
 
-def value_of(raw):
+def value_of(raw: bytes) -> int | None:
     """Return the value, or None."""
     value = int.from_bytes(raw[IDENTITY:_HEAD], "big")
     value -= value >> 63 << 64
     return None if value == LEAST else value
 
 
-def proxies_of(plan, raw):
+def proxies_of(plan: "Plan", raw: bytes) -> list[int]:
     """Return the proxies, a list."""
     return [int.from_bytes(raw[at : at + ID], "big") for at in range(_HEAD, _HEAD + ID * plan.groups, ID)]
 
 
-def seed_of(plan, raw):
+def seed_of(plan: "Plan", raw: bytes) -> bytes:
     """Return the seed, `plan.seed_bytes` bytes."""
     at = _HEAD + ID * plan.groups
     return raw[at : at + plan.seed_bytes]
 
 
-def refusal(plan, own, raw):
-    """Return why a node does not keep a tuple: "wrong-size", "bad-proxies", "not-mine"; None if
-    nothing is wrong with it.
+def key_of(plan: "Plan", raw: bytes) -> bytes:
+    """Return what a tuple is known by: its identity, or where a board may lie its whole content."""
+    if not plan.proof_bytes:
+        return bytes(raw[:IDENTITY])
+    from agent.protocols.gossip.phases.agreement import key
+
+    return key(plan, raw)
+
+
+def refusal(plan: "Plan", own_id: int, raw: bytes) -> str | None:
+    """Return why the node `own_id` does not keep a tuple: "wrong-size", "bad-proxies", "not-mine";
+    None if nothing is wrong with it.
     """
     if len(raw) != plan.tuple_size:
         return "wrong-size"
@@ -49,4 +62,4 @@ def refusal(plan, own, raw):
     for index, proxy in enumerate(proxies):
         if proxy != NOBODY and (proxy >= plan.n or plan.group_of(proxy) != index):
             return "bad-proxies"
-    return None if proxies[plan.group_of(own)] == own else "not-mine"
+    return None if proxies[plan.group_of(own_id)] == own_id else "not-mine"

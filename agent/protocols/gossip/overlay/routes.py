@@ -34,6 +34,12 @@ Source: Tremel et al., "Anonymous, Fault-Tolerant Distributed Queries for Smart 
 
 from agent.protocols.base.overlay import log2_ceil
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from agent.protocols.gossip.ports import Random
+
 FEW = 32  # routes to one target with one round of arrival: up to these, all are looked at
 CHOICES = 16  # if there are more, so many at random
 PASSES = 16  # of drawing routes to all targets, until none shares a node
@@ -43,7 +49,7 @@ class RouteError(Exception):
     """There is no such route. args[0] is the reason."""
 
 
-def visited(a, route, start, n):
+def visited(a: int, route: int, start: int, n: int) -> list[int]:
     """Return the nodes that a tuple from a is at after each move of `route`; the last is the
     target."""
     step = pow(2, start % (n - 1), n)
@@ -57,7 +63,7 @@ def visited(a, route, start, n):
     return nodes
 
 
-def route(a, b, start, rounds, n, free):
+def route(a: int, b: int, start: int, rounds: int, n: int, free: int) -> int:
     """Return the route from a to b with the free bits `free`: bits log2_ceil(n) to rounds-1, 0 for
     none. ValueError for others."""
     low = log2_ceil(n)
@@ -66,7 +72,17 @@ def route(a, b, start, rounds, n, free):
     return free | ((b - a) * pow(2, -start % (n - 1), n) - free) % n
 
 
-def routes(a, targets, start, rounds, n, random, avoid=(), late=True, moves_most=None):
+def routes(
+    a: int,
+    targets: list[int],
+    start: int,
+    rounds: int,
+    n: int,
+    random: "Random",
+    avoid: "Iterable[int]" = (),
+    late: bool = True,
+    moves_most: int | None = None,
+) -> tuple[list[int], int]:
     """Return (a route from a to each of `targets`, how many of the routes share a node with
     another).
 
@@ -96,7 +112,18 @@ def routes(a, targets, start, rounds, n, random, avoid=(), late=True, moves_most
     return best
 
 
-def _draw(a, targets, start, low, rounds, n, random, blocked, late, most):
+def _draw(
+    a: int,
+    targets: list[int],
+    start: int,
+    low: int,
+    rounds: int,
+    n: int,
+    random: "Random",
+    blocked: set[int],
+    late: bool,
+    most: int,
+) -> tuple[list[int], int] | None:
     """Return what routes() does: for each target the first route that shares no node with those
     before, or the fewest; or None.
 
@@ -104,15 +131,15 @@ def _draw(a, targets, start, low, rounds, n, random, blocked, late, most):
     are left, and so on the origin.
     """
     chosen = [0] * len(targets)
-    interiors = []
+    interiors: list[set[int]] = []
     used = {a}  # which no interior has
     order = list(range(len(targets)))
     while order:
-        place = order.pop(_below(len(order), random))
-        b = targets[place]
+        position = order.pop(_below(len(order), random))
+        b = targets[position]
         whole = (b - a) * pow(2, -start % (n - 1), n) % n
         tops = list(range(min(low + 1, rounds - 1), rounds)) if late else [rounds]
-        best = None
+        best: tuple[int, set[int]] | None = None
         while tops and (best is None or best[1] & used):
             top = tops.pop(_below(len(tops), random))
             for route in _choices(whole, low, top, late, n, random):
@@ -125,14 +152,14 @@ def _draw(a, targets, start, low, rounds, n, random, blocked, late, most):
                         break
         if best is None:
             return None
-        chosen[place] = best[0]
+        chosen[position] = best[0]
         interiors.append(best[1])
         used |= best[1]
     sharing = [i for i in interiors if any(j is not i and i & j for j in interiors)]
     return chosen, len(sharing)
 
 
-def _interior(a, nodes, most):
+def _interior(a: int, nodes: list[int], most: int) -> set[int] | None:
     """Return the set of the nodes before the target; None if there are more than `most` moves, or a
     node twice.
 
@@ -144,7 +171,7 @@ def _interior(a, nodes, most):
     return set(nodes[:-1]) if len(nodes) > 1 else {~nodes[0]}
 
 
-def _choices(whole, low, top, late, n, random):
+def _choices(whole: int, low: int, top: int, late: bool, n: int, random: "Random") -> list[int]:
     """Return some routes that are `whole` modulo n, those with few moves first; with `late` all
     arrive in round `top`, else before it.
 
@@ -169,7 +196,7 @@ def _choices(whole, low, top, late, n, random):
     return found
 
 
-def _below(most, random):
+def _below(most: int, random: "Random") -> int:
     """Return a random number below `most` (1 to 65536), each as likely."""
     while True:
         drawn = random(2)
@@ -178,5 +205,5 @@ def _below(most, random):
             return number % most
 
 
-def _moves(route):
+def _moves(route: int) -> int:
     return bin(route).count("1")

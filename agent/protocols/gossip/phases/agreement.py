@@ -40,8 +40,13 @@ from agent.protocols.base import overlay
 from agent.protocols.gossip.onion import tuples
 from agent.protocols.gossip.overlay import routes
 from agent.protocols.gossip.overlay.sizes import FEW, ID, ROUNDS_MOST, SEAL
-from agent.protocols.gossip.phases import routed_cells as carried
-from agent.protocols.gossip.phases import shuffle
+from agent.protocols.gossip.phases import routed_cells, shuffle
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from agent.protocols.gossip.node import Node
+    from agent.protocols.gossip.plan import Phase, Plan
+    from agent.protocols.gossip.ports import Random, RunningPhase, Verdict, Work
 
 KEY = 16
 SIGNATURE = 64
@@ -51,7 +56,7 @@ _HEAD = ID + _COUNTER
 _DRAWS = 4
 
 
-def multicasts(plan):
+def multicasts(plan: "Plan") -> list[str]:
     """Return the names of the phases that follow Shuffle: "multicast-1" to "multicast-K"."""
     count = 2
     if plan.n <= FEW:
@@ -60,7 +65,7 @@ def multicasts(plan):
     return ["multicast-%d" % (i + 1) for i in range(count)]
 
 
-def key(plan, raw):
+def key(plan: "Plan", raw: bytes) -> bytes:
     """Return what a tuple is known by: a digest of its content, without the proof.
 
     Two Byzantine boards may have put the same random bytes into two tuples; and PSS has many valid
@@ -70,51 +75,49 @@ def key(plan, raw):
 
 
 class Multicast:
-    """The k-th multicast: stands for a class of parts
-    (agent/protocols/gossip/phases/catalogue.py)."""
+    """The k-th multicast: stands for a class of phases (agent/protocols/gossip/ports.py)."""
 
-    def __init__(self, k):
+    def __init__(self, k: int) -> None:
         self._k = k
 
-    def shape(self, plan):
+    def shape(self, plan: "Plan") -> tuple[int, int, int]:
         """As in Echo; the capacity is for all tuples in any multicast, or a withheld one could not
         be passed on."""
         copies = plan.groups * (plan.groups - 1)
         cell = plan.tuple_size + _ENTRY * self._k
         if plan.n <= FEW:
             return plan.n - 1, 16 * copies // (plan.n - 1), cell
-        return 2 * plan.bits, 6 * copies, carried.size(2 * plan.bits, _HEAD + cell + SEAL)
+        return 2 * plan.bits, 6 * copies, routed_cells.size(2 * plan.bits, _HEAD + cell + SEAL)
 
-    def __call__(self, node, phase, before):
+    def __call__(self, node: "Node", phase: "Phase", before: "RunningPhase | None") -> "Agreement":
         return Agreement(node, phase, before if isinstance(before, Agreement) else None, self._k)
 
 
 class _Held:
-    """A tuple that this node is a proxy of, with the valid signatures known: a dict, group ->
-    signature."""
+    """A tuple that this node is a proxy of, with the valid signatures known, by group."""
 
-    def __init__(self, raw, proxies):
+    def __init__(self, raw: bytes, proxies: list[int]) -> None:
         self.raw = raw
         self.proxies = proxies
-        self.signatures = {}
+        self.signatures: dict[int, bytes] = {}
 
 
 class Agreement:
-    """A part (agent/protocols/gossip/phases/catalogue.py): multicast k at one node. A copy: the
+    """A running phase (agent/protocols/gossip/ports.py): multicast k at one node. A copy: the
     tuple, then k times group and signature, its own first."""
 
-    def __init__(self, node, phase, before, k):
+    def __init__(self, node: "Node", phase: "Phase", before: "Agreement | None", k: int) -> None:
         self._node = node
         self._phase = phase
         self._k = k
-        self._own_group = node.plan.group_of(node.own)
-        self._held = before._held if before else self._from_shuffle()
-        self._ignored = before._ignored if before else set()  # ids that sent what a correct node does not send
-        self._heard = set()  # (sender, key): one copy of a tuple from each
-        self._carried = carried.Carried(node, phase) if node.plan.n > FEW else None
-        self._opened = None
+        self._own_group = node.plan.group_of(node.own_id)
+        self._held: dict[bytes, _Held] = before._held if before else self._from_shuffle()
+        self._ignored: set[int] = before._ignored if before else set()  # sent what no correct node sends
+        self._copied: set[tuple[int, bytes]] = set()  # (sender, key): one copy of a tuple from each
+        self._routed = routed_cells.RoutedCells(node, phase) if node.plan.n > FEW else None
+        self._opened: list[tuple[int, bytes]] = []  # from whom, the cell
 
-    def _from_shuffle(self):
+    def _from_shuffle(self) -> dict[bytes, _Held]:
         node = self._node
         held = {}
         for name, raw in node.tuples.items():
@@ -125,11 +128,11 @@ class Agreement:
                 held[name] = _Held(raw, tuples.proxies_of(node.plan, raw))
         return held
 
-    def _refusal(self, raw):
+    def _refusal(self, raw: bytes) -> str | None:
         """Return why this node is no proxy of a tuple, or None. If one left out a group with living
         nodes, groups would differ."""
         node = self._node
-        reason = tuples.refusal(node.plan, node.own, raw)
+        reason = tuples.refusal(node.plan, node.own_id, raw)
         if reason:
             return reason
         for index, proxy in enumerate(tuples.proxies_of(node.plan, raw)):
@@ -139,72 +142,72 @@ class Agreement:
                 return "bad-proxies"
         return None
 
-    def enter(self, r):
+    def enter(self, r: int) -> "Work | None":
         """At the phase's beginning: sign and send."""
         return self._begin() if r == self._phase.first else None
 
-    def _begin(self):
+    def _begin(self) -> "Work":
         node = self._node
         counter = 0
         for name, held in list(self._held.items()):
             if self._own_group in held.signatures or len(held.signatures) < self._k - 1:
                 continue
-            held.signatures[self._own_group] = yield from node.secrets.sign(_signed(name, node.own))
-            others = [p for p in held.proxies if p not in (node.own, tuples.NOBODY)]
+            held.signatures[self._own_group] = yield from node.secrets.sign(_signed(name, node.own_id))
+            others = [p for p in held.proxies if p not in (node.own_id, tuples.NOBODY)]
             cell = held.raw + self._entries(held)
             for to, route in zip(others, self._routes(others)):
                 self._send(to, route, counter, cell)
                 counter += 1
                 yield
 
-    def _entries(self, held):
+    def _entries(self, held: _Held) -> bytes:
         groups = [self._own_group] + sorted([group for group in held.signatures if group != self._own_group])
         return b"".join([bytes((group,)) + held.signatures[group] for group in groups[: self._k]])
 
-    def _routes(self, others):
+    def _routes(self, others: list[int]) -> list[int]:
         node, phase, plan = self._node, self._phase, self._node.plan
         start = plan.start + phase.first
-        if self._carried:
-            return [_short_route(node.own, to, start, phase.rounds, plan, node.random, node.absent) for to in others]
-        return [1 << (overlay.round_of(node.own, to, plan.n) - start) % (plan.n - 1) for to in others]
+        if self._routed:
+            return [_short_route(node.own_id, to, start, phase.rounds, plan, node.random, node.absent) for to in others]
+        return [1 << (overlay.round_of(node.own_id, to, plan.n) - start) % (plan.n - 1) for to in others]
 
-    def _send(self, to, route, counter, cell):
+    def _send(self, to: int, route: int, counter: int, cell: bytes) -> None:
         node = self._node
-        if not self._carried:
+        if not self._routed:
             node.post(self._phase.first + overlay.log2_ceil(route), cell)
         elif route:
-            head = node.own.to_bytes(ID, "big") + counter.to_bytes(_COUNTER, "big")
-            self._carried.post(route, to, head + node.secrets.seal(to, self._nonce(head, to), cell))
+            head = node.own_id.to_bytes(ID, "big") + counter.to_bytes(_COUNTER, "big")
+            self._routed.post(route, to, head + node.secrets.seal(to, self._nonce(head, to), cell))
         else:
             node.count_missed("no-route", 1)
 
-    def _nonce(self, head, to):
+    def _nonce(self, head: bytes, to: int) -> bytes:
         """Return what no other cell of the query has: phase | counter | from | to."""
         return bytes((self._phase.index,)) + head[ID:] + head[:ID] + to.to_bytes(ID, "big")
 
-    def take(self, r, cells):
+    def take(self, r: int, cells: list[bytes]) -> "Work | None":
         """Check what is for this node; forward the rest."""
         if not cells:
             return None
-        if not self._carried:
-            sender = self._node.plan.predecessor(self._node.own, r)
+        if not self._routed:
+            sender = self._node.plan.predecessor(self._node.own_id, r)
             return self._check([(sender, cell) for cell in cells])
         self._opened = []
-        self._carried.take(cells, r, self._open)
+        self._routed.take(cells, r, self._open)
         return self._check(self._opened) if self._opened else None
 
-    def _open(self, body):
+    def _open(self, body: bytes) -> None:
         node = self._node
         sender = int.from_bytes(body[:ID], "big")
         cell = None
         if sender < node.plan.n:
-            cell = node.secrets.open(sender, self._nonce(body[:_HEAD], node.own), body[_HEAD:])
+            cell = node.secrets.open(sender, self._nonce(body[:_HEAD], node.own_id), body[_HEAD:])
         if cell is None:
             node.refuse("bad-seal")
         else:
             self._opened.append((sender, cell))
 
-    def _check(self, copies):
+    def _check(self, copies: list[tuple[int, bytes]]) -> "Work":
         for sender, cell in copies:
             if sender in self._ignored:
                 self._node.refuse("ignored")
@@ -214,18 +217,18 @@ class Agreement:
                 self._ignored.add(sender)
                 self._node.refuse(reason)
 
-    def _copy(self, sender, cell):
+    def _copy(self, sender: int, cell: bytes) -> "Verdict":
         """Take in a copy. Returns the reason why no correct node can have sent it, or None."""
         node, plan = self._node, self._node.plan
         raw = bytes(cell[: plan.tuple_size])
-        name = node.key(raw)
+        name = key(plan, raw)
         held = self._held.get(name)
         if held and len(held.signatures) > plan.faults:
             return None
-        if (sender, name) in self._heard:
+        if (sender, name) in self._copied:
             node.refuse("duplicate")  # a relay can do that to a correct sender
             return None
-        self._heard.add((sender, name))
+        self._copied.add((sender, name))
         reason = self._refusal(raw) if held is None else None
         if reason:
             return reason
@@ -243,7 +246,7 @@ class Agreement:
             held = self._held[name] = _Held(raw, proxies)
         return (yield from self._signatures(name, held, entries))
 
-    def _signatures(self, name, held, entries):
+    def _signatures(self, name: bytes, held: _Held, entries: list[tuple[int, bytes]]) -> "Verdict":
         for group, signature in entries:
             if len(held.signatures) > self._node.plan.faults:
                 break
@@ -255,29 +258,30 @@ class Agreement:
             held.signatures[group] = signature
         return None
 
-    def end(self):
-        """After the last multicast: leave in node.tuples what is agreed on."""
+    def end(self) -> None:
+        """After the last multicast: leave the node what is agreed on."""
         node = self._node
         if self._phase is not node.plan.phases[-1]:
             return
-        node.tuples = {}
+        agreed = {}
         for name, held in self._held.items():
             if len(held.signatures) > node.plan.faults:
-                node.tuples[name] = held.raw
+                agreed[name] = held.raw
             else:
                 node.refuse("not-agreed")
+        node.keep_only(agreed)
 
 
-def _signed(name, signer):
+def _signed(name: bytes, signer: int) -> bytes:
     """Return what the virtual id `signer` signs; the secrets bind it to the query."""
     return name + signer.to_bytes(ID, "big")
 
 
-def _read(entries):
+def _read(entries: bytes) -> list[tuple[int, bytes]]:
     return [(entries[at], bytes(entries[at + 1 : at + _ENTRY])) for at in range(0, len(entries), _ENTRY)]
 
 
-def _short_route(a, b, start, rounds, plan, random, absent):
+def _short_route(a: int, b: int, start: int, rounds: int, plan: "Plan", random: "Random", absent: set[int]) -> int:
     """Return a route (agent/protocols/gossip/overlay/routes.py) from a to b of few moves, on which
     nobody is `absent`; 0 if none was found.
 

@@ -1,17 +1,14 @@
 """The phases by name. Each is loaded when a plan first needs it: a board that runs gossip has no
-heap for the others' code.
-
-A part is made as Part(node, phase, before), where `before` is the preceding phase's part or None. It has
-- shape(plan), static: (rounds, sixteenths of a cell in a message of the busiest round, on average; bytes of a cell);
-- enter(r): round r of the phase begins, its message is not sent yet;
-- take(r, cells): the predecessor's message of round r, at most `capacity` cells of `cell_size` bytes each;
-- end(): the phase's last round was left.
-The last three return None, or a generator of short steps if there is more work than a moment's.
+heap for the others' code. What a phase is: agent/protocols/gossip/ports.py.
 """
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from agent.protocols.gossip.ports import PhaseKind
 
-def part(name):
-    """Return the class of the phase `name`."""
+
+def load(name: str) -> "PhaseKind":
+    """Return the class of the phase `name`. ValueError for another name."""
     if name == "shuffle":
         from agent.protocols.gossip.phases.shuffle import Shuffle
 

@@ -23,43 +23,48 @@ broken with probability b of about mF/n, and p misses the tuple with about b * (
 from agent.protocols.base import overlay
 from agent.protocols.gossip.onion import tuples
 from agent.protocols.gossip.overlay.sizes import FEW, ID, SEAL
-from agent.protocols.gossip.phases import routed_cells as carried
-from agent.protocols.gossip.phases import shuffle
+from agent.protocols.gossip.phases import routed_cells, shuffle
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from agent.protocols.gossip.node import Node
+    from agent.protocols.gossip.plan import Phase, Plan
+    from agent.protocols.gossip.ports import RunningPhase, Work
 
 _COUNTER = 2
 _HEAD = ID + _COUNTER
 
 
 class Echo:
-    """A part (agent/protocols/gossip/phases/catalogue.py). A cell's body: from (2 bytes) | counter
+    """A running phase (agent/protocols/gossip/ports.py). A cell's body: from (2 bytes) | counter
     (2) | sealed tuple."""
 
     @staticmethod
-    def shape(plan):
+    def shape(plan: "Plan") -> tuple[int, int, int]:
         """All meetings, each of one move; or two epidemic cycles, in which the first rounds have
         more than the mean."""
         copies = plan.groups * (plan.groups - 1)
         rounds, load = plan.n - 1, 16 * copies // (plan.n - 1)
         if plan.n > FEW:
             rounds, load = 2 * plan.bits, 6 * copies
-        return rounds, load, carried.size(rounds, _HEAD + plan.tuple_size + SEAL)
+        return rounds, load, routed_cells.size(rounds, _HEAD + plan.tuple_size + SEAL)
 
-    def __init__(self, node, phase, before):
+    def __init__(self, node: "Node", phase: "Phase", before: "RunningPhase | None") -> None:
         self._node = node
         self._phase = phase
-        self._carried = carried.Carried(node, phase)
-        self._opened = set()  # (from, counter) of what was opened
+        self._routed = routed_cells.RoutedCells(node, phase)
+        self._opened: set[bytes] = set()  # (from, counter) of what was opened
 
-    def enter(self, r):
+    def enter(self, r: int) -> "Work | None":
         """Send copies at the phase's beginning."""
         return self._begin() if r == self._phase.first else None
 
-    def _begin(self):
+    def _begin(self) -> "Work":
         node = self._node
         counter = 0
         for raw in list(node.tuples.values()):
             others = tuples.proxies_of(node.plan, raw)
-            others = [p for p in others if p not in (node.own, tuples.NOBODY) and p not in node.absent]
+            others = [p for p in others if p not in (node.own_id, tuples.NOBODY) and p not in node.absent]
             for to, route in zip(others, self._routes(others)):
                 if route:
                     self._send(to, route, counter, raw)
@@ -68,41 +73,43 @@ class Echo:
                 else:
                     node.count_missed("no-route", 1)
 
-    def _send(self, to, route, counter, raw):
-        head = self._node.own.to_bytes(ID, "big") + counter.to_bytes(_COUNTER, "big")
-        self._carried.post(route, to, head + self._node.secrets.seal(to, self._nonce(head, to), raw))
+    def _send(self, to: int, route: int, counter: int, raw: bytes) -> None:
+        head = self._node.own_id.to_bytes(ID, "big") + counter.to_bytes(_COUNTER, "big")
+        self._routed.post(route, to, head + self._node.secrets.seal(to, self._nonce(head, to), raw))
 
-    def _routes(self, others):
+    def _routes(self, others: list[int]) -> list[int]:
         node, phase, plan = self._node, self._phase, self._node.plan
         if plan.n > FEW:
-            found, shared = shuffle.find(plan, node.own, others, phase, node.random, node.absent, late=False)
+            found, shared = shuffle.find(plan, node.own_id, others, phase, node.random, node.absent, late=False)
             node.count_missed("shared-route", shared)
             return found
         start = plan.start + phase.first
-        return [1 << (overlay.round_of(node.own, to, plan.n) - start) % (plan.n - 1) for to in others]
+        return [1 << (overlay.round_of(node.own_id, to, plan.n) - start) % (plan.n - 1) for to in others]
 
-    def _nonce(self, head, to):
+    def _nonce(self, head: bytes, to: int) -> bytes:
         """Return what no other cell of the query has: phase | counter | from | to."""
         return bytes((self._phase.index,)) + head[ID:] + head[:ID] + to.to_bytes(ID, "big")
 
-    def take(self, r, cells):
+    def take(self, r: int, cells: list[bytes]) -> None:
         """Forward, and open what is for this node."""
         if cells:
-            self._carried.take(cells, r, self._open)
+            self._routed.take(cells, r, self._open)
 
-    def _open(self, body):
+    def _open(self, body: bytes) -> None:
         node = self._node
         head = body[:_HEAD]
         if head in self._opened:
             node.refuse("duplicate")
             return
         sender = int.from_bytes(head[:ID], "big")
-        raw = node.secrets.open(sender, self._nonce(head, node.own), body[_HEAD:]) if sender < node.plan.n else None
+        raw = None
+        if sender < node.plan.n:
+            raw = node.secrets.open(sender, self._nonce(head, node.own_id), body[_HEAD:])
         if raw is None:
             node.refuse("bad-seal")
             return
         self._opened.add(head)
         node.keep(raw, sender)
 
-    def end(self):
+    def end(self) -> None:
         """Nothing is left to do."""

@@ -17,27 +17,33 @@ partial results go astray: counts are too small then.
 
 from agent.protocols.base import overlay
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from agent.protocols.gossip.node import Node
+    from agent.protocols.gossip.plan import Phase, Plan
+    from agent.protocols.gossip.ports import RunningPhase
+
 
 class Survey:
-    """A part (agent/protocols/gossip/phases/catalogue.py)."""
+    """A running phase (agent/protocols/gossip/ports.py)."""
 
     @staticmethod
-    def shape(plan):
+    def shape(plan: "Plan") -> tuple[int, int, int]:
         """One bitmap a message."""
         dead = min(2 * plan.tolerate, plan.tolerate + plan.n - plan.members)
         rounds = 3 * plan.bits + 4 * plan.bits * dead // plan.n
         return min(overlay.flood_rounds(plan.n, min(dead, plan.n - 1)), rounds), 0, (plan.n + 7) // 8
 
-    def __init__(self, node, phase, before):
+    def __init__(self, node: "Node", phase: "Phase", before: "RunningPhase | None") -> None:
         self._node = node
         self._size = phase.cell_size
-        self._living = 1 << node.own
+        self._living = 1 << node.own_id
 
-    def enter(self, r):
+    def enter(self, r: int) -> None:
         """Send what is known."""
         self._node.post(r, self._living.to_bytes(self._size, "big"))
 
-    def take(self, r, cells):
+    def take(self, r: int, cells: list[bytes]) -> None:
         """Learn what the predecessor knew."""
         for cell in cells:
             living = int.from_bytes(cell, "big")
@@ -46,6 +52,6 @@ class Survey:
             else:
                 self._living |= living
 
-    def end(self):
+    def end(self) -> None:
         """Who is not known to live counts as dead from now on."""
-        self._node.absent = {v for v in range(self._node.plan.n) if not self._living >> v & 1}
+        self._node.announce_dead({v for v in range(self._node.plan.n) if not self._living >> v & 1})

@@ -14,20 +14,27 @@ from agent.protocols.gossip.functions import FunctionError
 from agent.protocols.gossip.onion import tuples
 from agent.protocols.gossip.overlay.sizes import NODES_MOST
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from agent.protocols.gossip.plan import Plan
+    from agent.protocols.gossip.ports import Clause, Finish
+
 
 class Tree:
-    """One node's place in its group. `absent` are the ids known to be dead: the same set for all,
-    or partial results go astray.
+    """The node `own_id` in the tree of its group. `absent` are the ids known to be dead: the same
+    set for all, or partial results go astray.
     """
 
-    def __init__(self, plan, own, absent):
+    def __init__(self, plan: "Plan", own_id: int, absent: set[int]) -> None:
         self._plan = plan
-        living = [v for v in plan.group(plan.group_of(own)) if v not in absent]
-        place = living.index(own)
-        self.parent = living[(place - 1) // 2] if place else None
-        self._waiting = living[2 * place + 1 : 2 * place + 3]  # the children that are still to be heard
+        living = [v for v in plan.group(plan.group_of(own_id)) if v not in absent]
+        position = living.index(own_id)
+        self.parent = living[(position - 1) // 2] if position else None
+        self._waiting = living[2 * position + 1 : 2 * position + 3]  # the children that are still to be heard
         self._children = list(self._waiting)
-        self.deadline = plan.rounds + plan.levels(len(living)) - plan.levels(place + 1) - 1
+        self.deadline = plan.rounds + plan.levels(len(living)) - plan.levels(position + 1) - 1
         if not self._children:
             self.deadline = plan.rounds - 1
         self.done = False
@@ -35,7 +42,7 @@ class Tree:
         self._seed = bytes(plan.seed_bytes)
         self._state = plan.function.empty()
 
-    def add(self, raws, clause):
+    def add(self, raws: "Iterable[bytes]", clause: "Clause | None") -> None:
         """Count the tuples that this node is proxy of, once. Values outside `clause`, (low, high)
         or None, count as left out.
         """
@@ -46,7 +53,7 @@ class Tree:
             self._state = self._plan.function.add(self._state, value)
             self._join(1, tuples.seed_of(self._plan, raw))
 
-    def partial(self, sender, data):
+    def partial(self, sender: int, data: bytes) -> str | None:
         """Count a child's partial result. Returns the reason why it is refused, or None."""
         if sender not in self._children:
             return "not-a-child"
@@ -60,7 +67,8 @@ class Tree:
         try:
             state = function.decode(data[at:])
         except FunctionError as error:
-            return error.args[0]
+            reason: str = error.args[0]
+            return reason
         if function.tuples(state) != count or self._count + count > NODES_MOST:
             return "bad-count"
         self._waiting.remove(sender)
@@ -68,11 +76,11 @@ class Tree:
         self._join(count, data[2:at])
         return None
 
-    def ready(self):
+    def ready(self) -> bool:
         """Tell whether every child was heard."""
         return not self._waiting
 
-    def close(self, finish):
+    def close(self, finish: "Finish | None") -> bytes:
         """Return the partial result; of a leader what `finish` (or None: nothing) makes of it.
         Called once."""
         self.done = True
@@ -83,6 +91,6 @@ class Tree:
             seed = bytes(len(seed))  # who has it takes the noise off
         return self._count.to_bytes(2, "big") + seed + self._plan.function.encode(state)
 
-    def _join(self, count, seed):
+    def _join(self, count: int, seed: bytes) -> None:
         self._count += count
         self._seed = bytes([a ^ b for a, b in zip(self._seed, seed)])

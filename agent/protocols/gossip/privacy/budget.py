@@ -38,7 +38,7 @@ class Budget:
     `record`: what spend() returned last, None for a new board.
     """
 
-    def __init__(self, total, period, now, record=None):
+    def __init__(self, total: int, period: int, now: int, record: bytes | None = None) -> None:
         if not (0 <= total <= TOTAL_MOST and 1 <= period <= PERIOD_MOST):
             raise BudgetError("range")
         self._total = total
@@ -49,18 +49,18 @@ class Budget:
         if record is not None:
             self._load(record, now)
 
-    def _load(self, record, now):
+    def _load(self, record: bytes, now: int) -> None:
         if len(record) != struct.calcsize(_RECORD):
             raise BudgetError("corrupt")
         epoch, query, self._spent, passed = struct.unpack(_RECORD, record)
         self._last = (epoch, query)
         self._began = now - passed
 
-    def left(self, now):
+    def left(self, now: int) -> int:
         """Return how many millionths can still be spent in this period."""
         return max(0, self._total - self._spent_by(self._passed(now)))
 
-    def spend(self, epoch, query, cost, now):
+    def spend(self, epoch: int, query: int, cost: int | None, now: int) -> bytes:
         """Take `cost` millionths, 1 or more, for a query; return the record to store before
         anything of it leaves.
 
@@ -85,10 +85,10 @@ class Budget:
         self._last = (epoch, query)
         return struct.pack(_RECORD, epoch, query, self._spent, passed)
 
-    def _passed(self, now):
+    def _passed(self, now: int) -> int:
         if now < self._began:
             raise BudgetError("range")
         return now - self._began
 
-    def _spent_by(self, passed):
+    def _spent_by(self, passed: int) -> int:
         return 0 if passed >= self._period else self._spent

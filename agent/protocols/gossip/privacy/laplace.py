@@ -30,13 +30,13 @@ class Bits:
     """A stream of bits from `key` (bytes): block i is HMAC-SHA-256(key, i as 32 bits), from i = 0,
     its highest bit first."""
 
-    def __init__(self, key):
+    def __init__(self, key: bytes) -> None:
         self._key = key
         self._blocks = 0
         self._pool = 0
         self._left = 0
 
-    def take(self, count):
+    def take(self, count: int) -> int:
         """Return the next `count` bits, 0 or more, as an integer whose highest bit came first.
         Raises NoiseError("exhausted")."""
         while self._left < count:
@@ -52,7 +52,7 @@ class Bits:
         return value
 
 
-def below(bits, limit):
+def below(bits: Bits, limit: int) -> int:
     """Return a uniform integer in [0, limit), limit >= 1."""
     size = 0
     while (limit - 1) >> size:
@@ -63,7 +63,7 @@ def below(bits, limit):
     return value
 
 
-def coin(bits, numerator, denominator):
+def coin(bits: Bits, numerator: int, denominator: int) -> bool:
     """Return True with probability numerator/denominator, a ratio in [0, 1]: is a uniform real
     number below it?"""
     while True:
@@ -75,7 +75,7 @@ def coin(bits, numerator, denominator):
             return digit
 
 
-def exponential_coin(bits, numerator, denominator):
+def exponential_coin(bits: Bits, numerator: int, denominator: int) -> bool:
     """Return True with probability exp(-g), g = numerator/denominator in [0, 1].
 
     Coins of bias g, g/2, g/3, ... are thrown until one fails. That the first k succeed has
@@ -88,7 +88,7 @@ def exponential_coin(bits, numerator, denominator):
     return thrown & 1 == 1
 
 
-def discrete_laplace(bits, numerator, denominator):
+def discrete_laplace(bits: Bits, numerator: int, denominator: int) -> int:
     """Return an integer x with probability (1 - p) / (1 + p) * p^|x|, p = exp(-1/scale), scale =
     numerator/denominator.
 
@@ -116,12 +116,12 @@ def discrete_laplace(bits, numerator, denominator):
             return -size if negative else size
 
 
-def bound_of(numerator, denominator, folds):
+def bound_of(numerator: int, denominator: int, folds: int) -> int:
     """Return the least integer that is at least `folds` scales."""
     return (folds * numerator + denominator - 1) // denominator
 
 
-def truncated_laplace(bits, numerator, denominator, bound):
+def truncated_laplace(bits: Bits, numerator: int, denominator: int, bound: int) -> int:
     """Return a discrete_laplace() under the condition that it lies in [-bound, bound]; bound at
     least 4 scales. Raises NoiseError.
 
@@ -140,12 +140,12 @@ def truncated_laplace(bits, numerator, denominator, bound):
             return value
 
 
-def _check_scale(numerator, denominator):
+def _check_scale(numerator: int, denominator: int) -> None:
     if not (1 <= numerator <= TERM_MOST and 1 <= denominator <= TERM_MOST):
         raise NoiseError("scale")
 
 
-def _common(a, b):
+def _common(a: int, b: int) -> int:
     """The greatest common divisor (MicroPython's math has none)."""
     while b:
         a, b = b, a % b

@@ -19,6 +19,11 @@ from agent.crypto.hkdf import hkdf_sha256
 from agent.protocols.gossip.privacy.laplace import Bits, bound_of, discrete_laplace
 from agent.wire import cbor
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from agent.protocols.gossip.ports import State
+    from agent.protocols.gossip.privacy.paired_noise import Scale
+
 MILLION = 1000000
 EPSILON_MOST = 100 * MILLION  # more hides nothing
 RANGE_MOST = 1 << 48  # of a clause's ends: as of a slot's
@@ -40,7 +45,7 @@ class PrivacyError(Exception):
     """
 
 
-def sensitivities(function, low, high):
+def sensitivities(function: str, low: int, high: int) -> list[int]:
     """Return how much one value, changed within [low, high], changes each number of the function's
     state at most.
 
@@ -70,11 +75,21 @@ class Terms:
     state has (1 to 258). Raises PrivacyError.
 
     `cost` is what the query takes from a board's budget in millionths, None if a result has no
-    noise at all. `scale` and `bound` are the paired noise's, None without; `clause` = (low, high),
+    noise at all. `scale` and `bound` are the paired noise's, None and 0 without; `clause` = (low, high),
     the values that proxies accept. `seed_bytes` are in each tuple.
     """
 
-    def __init__(self, function, low, high, epsilon, record_epsilon=0, groups=1, cells=1, reach=1):
+    def __init__(
+        self,
+        function: str,
+        low: int,
+        high: int,
+        epsilon: int,
+        record_epsilon: int = 0,
+        groups: int = 1,
+        cells: int = 1,
+        reach: int = 1,
+    ) -> None:
         if not -RANGE_MOST <= low <= high <= RANGE_MOST or (low == high and (epsilon or record_epsilon)):
             raise PrivacyError("range")
         if not (0 <= epsilon <= EPSILON_MOST and 0 <= record_epsilon <= EPSILON_MOST):
@@ -88,17 +103,18 @@ class Terms:
         self._scales = self._make_scales(cells) if epsilon else []
         self.seed_bytes = SEED if epsilon else 0
         self.cost = epsilon * groups + record_epsilon if epsilon else None
-        self.scale = self.bound = None
+        self.scale: "Scale | None" = None
+        self.bound = 0
         self.clause = (_BELOW if function == "histogram" and epsilon else low, high)
         if record_epsilon:
             self._pair(record_epsilon, reach)
 
-    def _make_scales(self, cells):
+    def _make_scales(self, cells: int) -> "list[Scale]":
         found = sensitivities(self._function, self._low, self._high)
         scales = [(change * MILLION * len(found), self._epsilon) for change in found]
         return scales * cells if self._function == "histogram" else scales
 
-    def _pair(self, record_epsilon, reach):
+    def _pair(self, record_epsilon: int, reach: int) -> None:
         if self._function not in ("sum", "mean"):
             raise PrivacyError("not-linear")
         self.scale = ((self._high - self._low) * MILLION, record_epsilon)
@@ -108,7 +124,7 @@ class Terms:
         if max(-self.clause[0], self.clause[1]) >> 63:
             raise PrivacyError("too-wide")
 
-    def contribution(self, value):
+    def contribution(self, value: int | None) -> int | None:
         """Return what a board puts into the query for its reading, or for None; paired noise, if
         there is any, comes on top.
 
@@ -127,7 +143,7 @@ class Terms:
             return value if covered else _BELOW
         return min(max(value or 0, self._low), self._high)
 
-    def noise(self, seed, context):
+    def noise(self, seed: bytes, context: bytes) -> list[int]:
         """Return the numbers to add to a state: one for each of sum; count; sum and sum of squares;
         the cells of a histogram.
 
@@ -140,7 +156,7 @@ class Terms:
             drawn.append(discrete_laplace(Bits(hkdf_sha256(seed, b"", info, 32)), numerator, denominator))
         return drawn
 
-    def noised(self, state, seed, context):
+    def noised(self, state: "State", seed: bytes, context: bytes) -> "State":
         """Return the state that a leader sends: (tuples with a value, tuples without, entries ...),
         as in agent/protocols/gossip/functions.py.
 
@@ -153,8 +169,8 @@ class Terms:
         if not noise:
             return state
         if self._function == "count":
-            told = min(max(state[0] + noise[0], 0), tuples)
-            return (told, tuples - told)
+            count = min(max(state[0] + noise[0], 0), tuples)
+            return (count, tuples - count)
         entries = [entry + more for entry, more in zip(state[2:], noise)]
         if self._function == "histogram":
             entries = [min(max(entry, -_CELL_MOST), _CELL_MOST) for entry in entries]

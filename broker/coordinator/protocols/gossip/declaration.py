@@ -1,7 +1,8 @@
 """Anonymous queries, as the operator's side knows them: one machine for three protocols."""
 
 from agent.crypto.errors import CryptoError
-from agent.protocols import QUERIES, Refused
+from agent.protocols import QUERIES
+from agent.protocols.base import Refused
 from agent.protocols.gossip.roster_part import read_part
 from agent.wire.messages import MessageError
 from broker.coordinator.protocols.base import Declaration, Requests, RosterError, Workplace

@@ -70,7 +70,7 @@ class Leaders:
         if count < self._least:
             raise NoAnswer("too-many-failed")
         found = [results.read(self._plan, data) for data in self._results.values()]
-        if self._plan.protocol != BYZANTINE and any(one[1] == count and one[3] != state for one in found):
+        if self._plan.protocol != BYZANTINE and any(one and one[1] == count and one[3] != state for one in found):
             raise NoAnswer("leaders-disagree")  # crashes alone do not lead to this
         return tuple(state)
 

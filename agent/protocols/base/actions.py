@@ -1,0 +1,149 @@
+"""The actions: what a protocol's machine asks for. Each is a tuple that one constructor here makes.
+
+A machine does no I/O. Its events return lists of actions, to be done in order by agent/runtime/effects.py;
+an action that fails ends the list, and the lists that it stands in. Where a constructor says "then", the
+machine's method of that name is called with what came of it.
+"""
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final, Literal, TypeAlias
+
+    Slots: TypeAlias = list[tuple[str, int, int]]
+    Put: TypeAlias = tuple[Literal["put"], str, bytes]
+    Clock: TypeAlias = tuple[Literal["clock"], int]
+    Unload: TypeAlias = tuple[Literal["unload"]]
+    Publish: TypeAlias = tuple[Literal["publish"], str, bytes, int, bool]
+    Drop: TypeAlias = tuple[Literal["drop"], int, int]
+    Mask: TypeAlias = tuple[Literal["mask"], int, int, bytes]
+    Take: TypeAlias = tuple[Literal["take"], int, int, bool, Slots]
+    Spend: TypeAlias = tuple[Literal["spend"], int, int, bytes]
+    Settle: TypeAlias = tuple[Literal["settle"], int, int]
+    Hold: TypeAlias = tuple[Literal["hold"], int, int | None, int, bytes]
+    Fetch: TypeAlias = tuple[Literal["fetch"], int, int | None, int]
+    Discard: TypeAlias = tuple[Literal["discard"], int, int]
+    Answer: TypeAlias = tuple[Literal["answer"], int, int, bytes, bytes]
+    Schedule: TypeAlias = tuple[Literal["schedule"], int, int]
+    Burn: TypeAlias = tuple[Literal["burn"], int, int, int | None]
+    Read: TypeAlias = tuple[Literal["read"], int, Slots]
+    Over: TypeAlias = tuple[Literal["over"], int, dict[str, object]]
+    OfEvery: TypeAlias = Put | Clock | Unload | Publish
+    OfSums: TypeAlias = Drop | Mask | Take | Spend | Settle | Hold | Fetch | Discard | Answer
+    OfQueries: TypeAlias = Schedule | Burn | Read | Over
+    Action: TypeAlias = OfEvery | OfSums | OfQueries
+
+PUT: "Final" = "put"
+CLOCK: "Final" = "clock"
+UNLOAD: "Final" = "unload"
+PUBLISH: "Final" = "publish"
+DROP: "Final" = "drop"
+MASK: "Final" = "mask"
+TAKE: "Final" = "take"
+SPEND: "Final" = "spend"
+SETTLE: "Final" = "settle"
+HOLD: "Final" = "hold"
+FETCH: "Final" = "fetch"
+DISCARD: "Final" = "discard"
+ANSWER: "Final" = "answer"
+SCHEDULE: "Final" = "schedule"
+BURN: "Final" = "burn"
+READ: "Final" = "read"
+OVER: "Final" = "over"
+
+
+# -- of every protocol
+
+
+def put(record: str, value: bytes) -> "Put":
+    """Keep a record durably."""
+    return PUT, record, value
+
+
+def clock(seconds: int) -> "Clock":
+    """It is so many Unix seconds, the coordinator says."""
+    return CLOCK, seconds
+
+
+def unload() -> "Unload":
+    """Code for joining, for key shares and for signatures can leave the memory."""
+    return (UNLOAD,)
+
+
+def publish(topic: str, payload: bytes, retain: bool) -> "Publish":
+    """Send with QoS 1."""
+    return PUBLISH, topic, payload, 1, retain
+
+
+# -- of the private sum
+
+
+def drop(epoch: int, round: int) -> "Drop":
+    """Forget the masks of earlier epochs and rounds."""
+    return DROP, epoch, round
+
+
+def mask(epoch: int, round: int, mask: bytes) -> "Mask":
+    """Keep a mask; if that cannot be, then unkept()."""
+    return MASK, epoch, round, mask
+
+
+def take(epoch: int, round: int, counted: bool, slots: "Slots") -> "Take":
+    """Read the meter for the roster's slots and load the round's mask; then taken().
+
+    `counted` tells whether the reading of the last round spent is in a published sum.
+    """
+    return TAKE, epoch, round, counted, slots
+
+
+def spend(epoch: int, round: int, envelope: bytes) -> "Spend":
+    """Burn the round durably, with the contribution; only when that is done, then spent()."""
+    return SPEND, epoch, round, envelope
+
+
+def settle(epoch: int, round: int) -> "Settle":
+    """Erase the contribution that has its receipt."""
+    return SETTLE, epoch, round
+
+
+def hold(epoch: int, batch: int | None, peer: int, share: bytes) -> "Hold":
+    """Keep a member's share, of its key for batch None, durably; only when that is done, then held()."""
+    return HOLD, epoch, batch, peer, share
+
+
+def fetch(epoch: int, batch: int | None, peer: int) -> "Fetch":
+    """Load such a share; then fetched()."""
+    return FETCH, epoch, batch, peer
+
+
+def discard(epoch: int, batch: int) -> "Discard":
+    """Forget the shares of earlier epochs and batches."""
+    return DISCARD, epoch, batch
+
+
+def answer(epoch: int, round: int, state: bytes, envelope: bytes) -> "Answer":
+    """Keep the answer to a roll call durably; only when that is done, then answered()."""
+    return ANSWER, epoch, round, state, envelope
+
+
+# -- of anonymous queries
+
+
+def schedule(period_ms: int, count: int) -> "Schedule":
+    """In (r+1) periods from now, r = 0 to count-1, then elapsed(r). It replaces an earlier schedule."""
+    return SCHEDULE, period_ms, count
+
+
+def burn(epoch: int, number: int, cost: int | None) -> "Burn":
+    """Take `cost`, in millionths of epsilon, from the budget and burn the query's number, both durably;
+    only when that is done, then burnt(); or declined(), if it is not allowed."""
+    return BURN, epoch, number, cost
+
+
+def read(number: int, slots: "Slots") -> "Read":
+    """Read the meter for the slots, changing nothing; then have_read()."""
+    return READ, number, slots
+
+
+def over(number: int, fields: "dict[str, object]") -> "Over":
+    """A query is over: what an engineer would want to know of it."""
+    return OVER, number, fields

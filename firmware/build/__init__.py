@@ -1,0 +1,1 @@
+"""From agent/ to what a board is given: compiled, bundled, signed."""

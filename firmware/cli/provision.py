@@ -1,0 +1,151 @@
+"""`python -m firmware provision`: a board becomes somebody's, in one go at its port."""
+
+import sys
+from getpass import getpass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from broker.authority.authority import Authority
+from broker.cli.options import show
+from firmware import boards
+from firmware.cli.options import (
+    AUTHORITY,
+    BUILDS,
+    AsJson,
+    AuthorityFolder,
+    BoardName,
+    BuildFolder,
+    Credentials,
+    PortName,
+    progress,
+)
+from firmware.device import provision
+from firmware.device import session as devices
+from firmware.device.settings import SUMS, Broker, Meter, Reading, Wifi, compose
+from firmware.errors import FirmwareError
+
+DeviceName = Annotated[str, typer.Option("--device", help="The board's name in the deployment: a-z, 0-9 and -.")]
+Group = Annotated[str, typer.Option(help="The group that it joins.")]
+Protocol = Annotated[str, typer.Option(help="What the group runs; gossip and its kin answer queries.")]
+Host = Annotated[
+    str | None, typer.Option("--broker", help="The broker's address; the board looks for one if not given.")
+]
+BrokerPort = Annotated[
+    int | None, typer.Option(help="The broker's port; 8883, or 1883 without --ca.", min=1, max=65535)
+]
+ServerName = Annotated[str | None, typer.Option(help="The name in the broker's certificate, if it is another.")]
+CertificateAuthority = Annotated[
+    Path | None, typer.Option(help="The broker's certificate authority, PEM or DER; turns TLS on.")
+]
+WifiName = Annotated[str | None, typer.Option(help="The Wi-Fi network's name.")]
+WifiPassword = Annotated[
+    Path | None, typer.Option("--wifi-password-file", help="File with its password; asked for if not given.")
+]
+Country = Annotated[str | None, typer.Option(help="The country whose radio rules hold, such as NL.")]
+SignedPolicy = Annotated[Path | None, typer.Option(help="What `hum authority policy` signed for this board.")]
+MeterKind = Annotated[Meter, typer.Option(help="What the board reads.")]
+Impulses = Annotated[int, typer.Option(help="S0: impulses per kWh.", min=1, max=100_000)]
+Pin = Annotated[
+    int | None, typer.Option(help="The pin that receives, or counts, if not the board's own.", min=0, max=48)
+]
+Uart = Annotated[int | None, typer.Option(help="P1: the UART, if not the board's own.", min=0, max=3)]
+Old = Annotated[bool, typer.Option("--old", help="P1: DSMR 2.2 or 3, 9600 baud.")]
+Inverted = Annotated[bool, typer.Option("--inverted", help="P1: no transistor turns the line over.")]
+Masks = Annotated[int, typer.Option(help="How many rounds ahead it makes masks for.", min=1, max=1000)]
+RosterFile = Annotated[
+    Path | None, typer.Option(help="Sign the group's next roster into this file; with --coordinator and --slot.")
+]
+CoordinatorKey = Annotated[str | None, typer.Option(help="The coordinator's public key, for the roster.")]
+Slots = Annotated[list[str] | None, typer.Option("--slot", help="NAME:LOW:HIGH, a reading of the roster; repeatable.")]
+
+
+def provision_board(
+    board: BoardName,
+    port: PortName,
+    device: DeviceName,
+    target: BuildFolder = None,
+    folder: AuthorityFolder = AUTHORITY,
+    group: Group = "main",
+    protocol: Protocol = SUMS,
+    host: Host = None,
+    broker_port: BrokerPort = None,
+    server_name: ServerName = None,
+    credentials: Credentials = None,
+    ca: CertificateAuthority = None,
+    wifi: WifiName = None,
+    wifi_password: WifiPassword = None,
+    country: Country = None,
+    policy: SignedPolicy = None,
+    meter: MeterKind = Meter.P1,
+    impulses: Impulses = 1000,
+    pin: Pin = None,
+    uart: Uart = None,
+    old: Old = False,
+    inverted: Inverted = False,
+    masks: Masks = 8,
+    roster: RosterFile = None,
+    coordinator: CoordinatorKey = None,
+    slots: Slots = None,
+    as_json: AsJson = False,
+) -> None:
+    """Let a board make its key pair, enrol it, and write its settings."""
+    kind, authority = boards.load(board), Authority(folder)
+    readings = _readings(roster, coordinator, slots or [], protocol)
+    signed = provision.read_policy(policy, authority, group, device)
+    certificate = provision.certificate(ca) if ca else None
+    network = Wifi(wifi, _wifi_password(wifi, wifi_password), country) if wifi else None
+    secret, known = provision.password(credentials, device) if credentials else (None, True)
+    where = Broker(host, broker_port, secret, bool(ca), server_name)
+    reading = Reading(meter, impulses, pin, uart, old, inverted)
+    settings = compose(kind, authority, group, device, where, network, signed, reading, masks, protocol)
+    with devices.Session(port, kind.watchdog_off) as connected:
+        public = _enrolled(connected, kind, authority, group, device, target or BUILDS / board)
+        provision.write(connected, settings, certificate)
+        connected.reset()
+    answer: dict[str, Any] = {"device": device, "group": group, "public": public}
+    if roster:
+        epoch = provision.renew_roster(authority, roster, group, coordinator or "", readings)
+        answer |= {"epoch": epoch, "roster": str(roster)}
+    if not known:
+        answer["next"] = "run `hum broker` again: the board has a password that the broker does not know yet"
+    show(as_json, answer)
+
+
+def _readings(
+    roster: Path | None, coordinator: str | None, slots: list[str], protocol: str
+) -> list[tuple[str, int, int]]:
+    """Return what the roster says is read, having checked that it can be signed. Raises
+    FirmwareError."""
+    if roster and not (coordinator and slots):
+        raise FirmwareError("--roster wants --coordinator and at least one --slot, as `hum authority roster` does")
+    if roster and protocol != SUMS:
+        raise FirmwareError(
+            f"--roster signs one of {SUMS}; sign this group's with hum authority roster --protocol {protocol}"
+        )
+    return [provision.slot(text) for text in slots]
+
+
+def _enrolled(
+    connected: devices.Device, kind: boards.Board, authority: Authority, group: str, device: str, build: Path
+) -> str:
+    """Let the board make its key pair, and return the public key once the authority knows it: only
+    then is it worth settings."""
+    public = provision.make(connected, kind, authority, group, device, build, progress("copied"))
+    authority.enrol(group, device, public)
+    return public
+
+
+def _wifi_password(wifi: str, path: Path | None) -> str:
+    if path:
+        text = path.read_text()
+        if path.stat().st_mode & 0o077:
+            print(f"hum-firmware: {path} can be read by others on this machine", file=sys.stderr)
+        return text.rstrip("\r\n")
+    if not sys.stdin.isatty():
+        raise FirmwareError("the Wi-Fi password cannot be asked for here; give --wifi-password-file")
+    try:
+        return getpass(f"Password of {wifi} (empty for an open network): ")
+    except EOFError:
+        raise FirmwareError("no Wi-Fi password was given; the board was not touched") from None
