@@ -146,6 +146,14 @@ def test_a_job_is_done_in_another_process_and_the_loop_goes_on() -> None:
     assert own != other and ticks > 10
 
 
+def test_a_unit_opens_in_another_process_as_in_this_one(tmp_path: Path) -> None:
+    world, wanted = searching(tmp_path)
+    outcome = powers(lambda made: made.run(wanted.job, 60))
+    assert outcome == wanted.job()
+    assert of_kind(world.machine.computed(wanted.key, outcome, 1.6), CloseRound)[0].sums == [406]
+    world.close()
+
+
 def test_a_job_that_takes_too_long_or_kills_its_process_is_lost_and_the_next_is_done() -> None:
     async def work(made: Powers) -> list[Any]:
         jobs: list[Callable[[], Any]] = [partial(time.sleep, 60), partial(os._exit, 1), partial(int, "7")]

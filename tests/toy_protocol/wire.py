@@ -1,9 +1,10 @@
 """What the toy protocol says, on both sides: keys, nonces and payloads.
 
 A round: the coordinator signs an opening and retains it on the group's topic "toy". A board that has
-told that it is there ("hello", once a roster and retained, for the coordinator may come later) sends each other member one letter by mail, and when it
-has all letters, or the opening's seconds are over, how many it got ("tally"). The coordinator then
-takes the opening back (an empty payload) and retains the signed count on the topic "result".
+told that it is there ("hello", once a roster, and retained: the coordinator may come later) sends
+each other member one letter by mail, and when it has all letters, or the opening's seconds are over,
+tells how many it got ("tally"). The coordinator then takes the opening back (an empty payload) and
+retains the signed count on the topic "result".
 """
 
 from agent.crypto.hkdf import hkdf_sha256
