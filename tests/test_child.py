@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 
 import pytest
-from firmware.build.compile import ROOT
 
+from firmware.build.compile import ROOT
 from host_sim.fleet.child import LINE_MOST, Child, reap_all
 from tests.processes import await_running, running
 

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from firmware.build.compile import ROOT
 
+from firmware.build.compile import ROOT
 from host_sim.data import households
 from host_sim.demo import results
 from host_sim.demo.demo import Demo

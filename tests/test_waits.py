@@ -4,8 +4,8 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from firmware.build.compile import ROOT
 
+from firmware.build.compile import ROOT
 from tests.unbounded import in_tree, own_coroutines, waits
 
 SERVICE = "broker/coordinator/service.py"
