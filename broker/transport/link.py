@@ -114,8 +114,18 @@ class Link:
                 timeout=timeout_s,
                 max_queued_incoming_messages=QUEUED_MOST,
             )
-            async with client:
-                yield Connection(client)
+            ended: BaseException | None = None
+            try:
+                async with client:
+                    try:
+                        yield Connection(client)
+                    except BaseException as error:
+                        ended = error
+                        raise
+            except aiomqtt.MqttError:
+                if ended is not None:
+                    raise ended from None  # it tells more than why leaving failed; and who is cancelled must end
+                raise
 
     async def follow(self, *filters: str) -> AsyncGenerator[Message, None]:
         """Yield what is heard under `filters`, in whose order what is retained comes, and connect
