@@ -29,6 +29,7 @@ REVIEWED: dict[tuple[str, str], tuple[tuple[str, ...], str]] = {
         "for as long as its caller wants; leaving the link has aiomqtt's timeout",
     ),
     ("broker/transport/link.py", "Connection.messages"): (("await anext",), "for as long as its caller wants"),
+    ("broker/transport/link.py", "Link._connection"): (("async with client",), "aiomqtt gives it the client's timeout"),
     ("broker/transport/link.py", "Link.follow"): (
         ("while True: sleep", "async for in connection.messages()"),
         "for as long as its caller wants; a call to the broker has aiomqtt's timeout",

@@ -45,7 +45,7 @@ class Commands(TyperGroup):
 
 def _loaded(name: str, found: list[EntryPoint]) -> TyperCommand | TyperGroup:
     if len(found) > 1:
-        raise CommandsError(f"`hum {name}` is brought by several packages: {', '.join(_origin(one) for one in found)}")
+        raise CommandsError(f"`hum {name}` is brought by several packages: {', '.join(sorted(map(_origin, found)))}")
     try:
         brought = found[0].load()
         holder = typer.Typer()

@@ -66,6 +66,8 @@ class Reader:
             return None
 
     def _taken(self, name: str, kind: str, payload: bytes, now: float) -> Result | None:
+        if not payload:
+            return None  # it takes back what was retained
         followed = self._groups.get(name, _Followed())
         if name not in self._groups:
             if len(self._groups) >= GROUPS_MOST:
@@ -95,10 +97,9 @@ class Reader:
         return self._take_result(followed, waiting, now) if waiting else None
 
     def _take_opening(self, followed: _Followed, payload: bytes, now: float) -> None:
-        if payload:  # an empty one takes back what was retained
-            opening = messages.read_opening(payload)[:2]
-            if opening != followed.opening:
-                followed.opening, followed.opened_at = opening, now
+        opening = messages.read_opening(payload)[:2]
+        if opening != followed.opening:
+            followed.opening, followed.opened_at = opening, now
 
     def _take_result(self, followed: _Followed, payload: bytes, now: float) -> Result | None:
         group = followed.group
