@@ -52,11 +52,15 @@ class Town:
     def topic(self, kind: str, group: str = "street") -> str:
         return topics.group(DEPLOYMENT, group, kind)
 
-    def result(self, number: int, sums: list[int] | None = None, missing: list[str] | None = None, **other: Any) -> bytes:
+    def result(
+        self, number: int, sums: list[int] | None = None, missing: list[str] | None = None, **other: Any
+    ) -> bytes:
         """A round's result: complete with these sums, incomplete without."""
         outgoing = SumOutgoing(other.get("scope", self.scopes["street"]), self.private, self.result_key, {})
         status = coordination.COMPLETE if sums is not None else coordination.INCOMPLETE
-        return outgoing.result(number, other.get("status", status), (missing or []) if sums is not None else NAMES, sums)
+        return outgoing.result(
+            number, other.get("status", status), (missing or []) if sums is not None else NAMES, sums
+        )
 
     def opening(self, number: int) -> bytes:
         outgoing = SumOutgoing(self.scopes["street"], self.private, self.result_key, dict.fromkeys(NAMES, bytes(16)))
@@ -68,5 +72,5 @@ class Town:
         query = Query(scope.epoch, number, scope.digest, slot, function, [], None, 0, 1000, 1700000000)
         answer = None
         if state is not None:
-            answer = (state[0], state[1], bytes(function_of("sum", [], None).encode(state)))
+            answer = (state[0], state[1], bytes(function_of("sum", [], None).encode(tuple(state))))
         return QueryOutgoing(scope, self.private, self.result_key, {}).outcome(query, answer)

@@ -160,7 +160,10 @@ def test_commands_that_do_not_load_are_one_line_and_harm_no_other(tmp_path: Path
         status, output, errors = hum(tmp_path, name)
         assert (status, output, errors.count("\n")) == (1, "", 1) and f"`hum {name}`, of torn" in errors
     status, _, errors = hum(tmp_path, "result")
-    assert status == 1 and "`hum result` is brought by several packages: hum (broker.cli.result:result), torn (torn:app)" in errors
+    assert (
+        status == 1
+        and "`hum result` is brought by several packages: hum (broker.cli.result:result), torn (torn:app)" in errors
+    )
     assert hum(tmp_path, "query", "--help")[0] == 0
 
 

@@ -70,7 +70,9 @@ class Scene:
         environment = {**os.environ, "PYTHONPATH": str(PROJECT), "COLUMNS": "100", "NO_COLOR": "1", "TERM": "dumb"}
         arguments = [sys.executable, "-W", "error", "-m", "broker", *map(str, command)]
         pipe = subprocess.PIPE
-        return subprocess.Popen(arguments, cwd=self.folder, env=environment, stdout=pipe, stderr=pipe, text=True, **other)
+        return subprocess.Popen(
+            arguments, cwd=self.folder, env=environment, stdout=pipe, stderr=pipe, text=True, **other
+        )
 
     async def hum(self, *arguments: object) -> tuple[int, str, str]:
         """Run `hum` in the reader's folder; return status, output and errors."""

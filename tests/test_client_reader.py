@@ -154,7 +154,9 @@ def test_a_result_that_is_not_the_coordinators_is_refused(town: Town, listener: 
     town.private = coordinator
     listener.refuses("bad-signature", "result", town.outcome(1, [5, 0, 9]))  # of another group and kind
     listener.refuses("oversized", "result", bytes(RESULT_MOST + 1))
-    listener.refuses("wrong-roster", "result", town.result(0, SUMS, scope=replace(town.scopes["street"], digest=bytes(32))))
+    listener.refuses(
+        "wrong-roster", "result", town.result(0, SUMS, scope=replace(town.scopes["street"], digest=bytes(32)))
+    )
     assert listener.hear("result", good)
 
 
@@ -185,7 +187,13 @@ def test_older_results_and_two_of_one_round_are_refused(town: Town, listener: Li
 
 @pytest.mark.parametrize(
     "topic",
-    ["hum/v1/town/g/street/roll", "hum/v1/other/g/street/result", "hum/v1/town/g/street/up/b0/ready", "hum/v1/town/g/S/result", "x"],
+    [
+        "hum/v1/town/g/street/roll",
+        "hum/v1/other/g/street/result",
+        "hum/v1/town/g/street/up/b0/ready",
+        "hum/v1/town/g/S/result",
+        "x",
+    ],
 )
 def test_other_topics_are_refused(town: Town, topic: str) -> None:
     reader = Reader(town.access)

@@ -354,7 +354,7 @@ class Run:
 
     def _check_published(self, results: dict[int, dict[str, Any]], lists: dict[int, int]) -> None:
         home = self.coordinator.home
-        access = Access("sim", self.boards[0].identity.authority, home.result_key)
+        access = Access("sim", bytes.fromhex(self.street.authority), home.result_key)
         group = read_group(access, "main", home.storage.rosters()[0][2])
         payloads: dict[int, set[bytes]] = {}
         for _, topic, payload in self.network.log:

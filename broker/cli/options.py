@@ -61,9 +61,7 @@ def show_table(title: str, columns: list[str], rows: list[dict[str, Any]]) -> No
     Console().print(table)
 
 
-def link_to(
-    host: str, port: int, credentials: Path | None, ca: Path | None, user: str = topics.COORDINATOR
-) -> Link:
+def link_to(host: str, port: int, credentials: Path | None, ca: Path | None, user: str = topics.COORDINATOR) -> Link:
     """Return where `user` goes, the coordinator's or the clients'."""
     if ca:
         ssl.create_default_context(cafile=ca)  # one that cannot be read is an error now, not a link that never comes

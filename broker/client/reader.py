@@ -12,6 +12,7 @@ from broker.client.access import Access, Group, read_group
 from broker.client.results import RESULT_MOST, Result, RoundResult, open_result
 
 GROUPS_MOST = 256
+KINDS = ("roster", "round", "result")  # of what is read, a roster first: it says whose a result is
 
 
 @dataclass
@@ -49,15 +50,13 @@ class Reader:
 
     def filters(self) -> list[str]:
         """Return the topic filters to subscribe to, in this order."""
-        return [topics.group(self.deployment, self._only or "+", kind) for kind in ("roster", "round", "result")]
+        return [topics.group(self.deployment, self._only or "+", kind) for kind in KINDS]
 
     def take(self, topic: str, payload: bytes, now: float) -> Result | None:
         """Take a message, at `now` in seconds, and return the result that it brings, if any."""
         try:
             match topics.split(topic):
-                case [self._access.deployment, "g", name, ("roster" | "round" | "result") as kind] if (
-                    self._only in (None, name)
-                ):
+                case [self._access.deployment, "g", name, kind] if kind in KINDS and self._only in (None, name):
                     return self._taken(name, kind, payload, now)
                 case _:
                     raise Refused("wrong-topic")

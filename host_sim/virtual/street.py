@@ -113,6 +113,7 @@ class Street:
     ) -> None:
         self.network = network
         authority = Authority.init(folder / "authority", "sim")
+        self.authority = authority.public
         home = Home.init(folder / "coordinator", "sim", bytes.fromhex(authority.public))
         self.boards = []
         for index, row in enumerate(rows):
