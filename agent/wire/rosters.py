@@ -1,4 +1,4 @@
-"""The roster's payload (CDDL in docs/protocol.md): a module of its own, which a board loads only
+"""The roster's payload (CDDL in docs/protocol/sums.md): a module of its own, which a board loads only
 while it joins."""
 
 from agent.wire import cbor, topics
