@@ -1,4 +1,5 @@
-"""The payloads inside the envelopes that a board makes and reads (CDDL in docs/protocol/sums.md; the
+"""The payloads inside the envelopes that a board makes and reads (CDDL in
+docs/protocol/sums.md; the
 other half in coordination.py).
 
 Each reader takes bytes that were authenticated, and still trusts nothing: MessageError("malformed")
