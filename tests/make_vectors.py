@@ -30,6 +30,7 @@ from broker.coordinator.protocols.private_sum.machine import PrivateSum
 from broker.coordinator.protocols.private_sum.records import Answer, CloseRound, Contribution, Saved
 from broker.coordinator.schedule import Schedule
 from broker.coordinator.scope import Scope
+from host_sim.virtual.at_once import at_once
 from tests import onion_vectors, query_vectors
 
 FOLDER = Path(__file__).parent / "vectors"
@@ -123,7 +124,7 @@ class _Group:
             self._board_does(name, self.boards[name].message(topic, payload))
 
     def _coordinate(self, actions: list[Any], now: float) -> None:
-        for action in actions:
+        for action in at_once(self.coordinator, actions, now):
             if isinstance(action, Publish):
                 self._posted.append((action.topic, action.payload))
             else:

@@ -150,7 +150,7 @@ def _route_values() -> list[Values]:
 def _routed_values() -> Values:
     """A cell of a phase of 12 rounds that begins in round 7, on its way: each cell that the next node gets."""
     posted: list[tuple[int, bytes]] = []
-    node = SimpleNamespace(own=4, post=lambda r, cell: posted.append((r, cell)), refuse=lambda reason: None)
+    node = SimpleNamespace(own_id=4, post=lambda r, cell: posted.append((r, cell)), refuse=lambda reason: None)
     routed = routed_cells.RoutedCells(node, SimpleNamespace(first=7, rounds=12))
     routed.post(0b100010001000, 4, b"a body")
     for r, cell in posted:

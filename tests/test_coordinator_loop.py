@@ -3,6 +3,8 @@ dies is LOST and no more."""
 
 import asyncio
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -25,6 +27,7 @@ from host_sim.bench.coordinator import GROUPS, MEMBERS, Street
 from host_sim.bench.hostile import TOTAL, hostile
 
 BUSY_S = 0.5
+ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -146,6 +149,14 @@ def test_a_job_is_done_in_another_process_and_the_loop_goes_on() -> None:
     assert own != other and ticks > 10
 
 
+def test_a_unit_opens_in_another_process_as_in_this_one(tmp_path: Path) -> None:
+    world, wanted = searching(tmp_path)
+    outcome = powers(lambda made: made.run(wanted.job, 60))
+    assert outcome == wanted.job()
+    assert of_kind(world.machine.computed(wanted.key, outcome, 1.6), CloseRound)[0].sums == [406]
+    world.close()
+
+
 def test_a_job_that_takes_too_long_or_kills_its_process_is_lost_and_the_next_is_done() -> None:
     async def work(made: Powers) -> list[Any]:
         jobs: list[Callable[[], Any]] = [partial(time.sleep, 60), partial(os._exit, 1), partial(int, "7")]
@@ -212,3 +223,35 @@ def said_of(number: int) -> Any:
     from broker.coordinator.actions import Publish
 
     return Publish("topic", b"%d" % number)
+
+
+KILLED = """
+import asyncio, os, time
+from functools import partial
+from broker.coordinator.powers import Powers
+
+async def main():
+    powers = Powers()
+    print(await powers.run(os.getpid, 60), flush=True)
+    await powers.run(partial(time.sleep, 600), 600)
+
+if __name__ == "__main__":
+    asyncio.run(main())
+"""
+
+
+def test_no_worker_outlives_a_coordinator_that_is_killed(tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(KILLED)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(
+        [sys.executable, str(program)], env=environment, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout
+        worker = int(process.stdout.readline())
+        os.kill(worker, 0)  # it is there
+        process.kill()
+    deadline = time.monotonic() + 10
+    while Path(f"/proc/{worker}").exists() and "\nState:\tZ" not in Path(f"/proc/{worker}/status").read_text():
+        assert time.monotonic() < deadline, f"the worker {worker} goes on"
+        time.sleep(0.05)

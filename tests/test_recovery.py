@@ -20,7 +20,6 @@ from broker.coordinator.protocols.private_sum.recovery import (
     consistent,
     lagrange,
     open_blinded,
-    open_many,
     open_unit,
 )
 from host_sim.bench.threshold import paper_method
@@ -225,15 +224,13 @@ def test_a_unit_where_nobody_is_missing_needs_no_recovery():
     assert unit.open() == (unit.sum, [[], []])
 
 
-def test_many_units_open_in_processes_as_in_one():
-    good, bad = Unit([7], [{2}]), Unit([7], [{2}], 1)
-    bad.cohorts[0].recovery.clear()
-    jobs = [(unit.parameters, unit.product, unit.cohorts, P, fits) for unit in (good, bad)]
-    for workers in (1, 2):
-        opened, failed = open_many(jobs, workers)
-        assert opened == (good.sum, [[]])
-        assert isinstance(failed, WrongShares)
-        assert failed.args == ("too-few-answers",)
+def test_a_search_ends_when_its_time_is_over():
+    unit = Unit([7], [{2}])
+    unit.cohorts[0].recovery[1] += 1
+    with pytest.raises(WrongShares) as error:
+        open_unit(unit.parameters, unit.product, unit.cohorts, P, fits, seconds=-1.0)
+    assert error.value.args == ("out-of-time",)
+    assert open_unit(unit.parameters, unit.product, unit.cohorts, P, fits, seconds=60.0)[0] == unit.sum
 
 
 def test_a_unit_of_real_size_opens_at_the_limit_of_failures():

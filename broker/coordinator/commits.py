@@ -18,7 +18,7 @@ from broker.storage.storage import Health, Storage
 log = logging.getLogger("hum.coordinator")
 
 WAITING_MOST = 10_000  # actions, before no more messages are read
-FLUSH_S = 30.0  # for what waits when the process ends; the database waits 5 s for another process
+COMMIT_S = 60.0  # for one transaction; the database itself waits 5 s for another process
 
 
 @dataclass
@@ -79,16 +79,15 @@ class Commits:
         self._wake.set()
 
     async def run(self) -> None:
-        """Make durable what comes, until end(). Raises what the database raises: what was to be
-        published because of it is not. Only one may run; it is not to be cancelled."""
-        loop = asyncio.get_running_loop()
-        with ThreadPoolExecutor(1, "commits") as thread:
+        """Make durable what comes, until end(). Raises what the database raises, or TimeoutError: what was
+        to be published because of it is not. Only one may run; it is not to be cancelled."""
+        thread = ThreadPoolExecutor(1, "commits")
+        try:
             while True:
                 while self._waiting.has_records():
                     batch, self._waiting = self._waiting, _Batch()
                     self._busy = True
-                    commit = partial(self._storage.commit, batch.records, batch.refusals, batch.health)
-                    await loop.run_in_executor(thread, commit)
+                    await self._commit(thread, batch)
                     self._busy = False
                     self._done(batch)
                 self._done(self._waiting)
@@ -97,6 +96,16 @@ class Commits:
                     return
                 await self._wake.wait()
                 self._wake.clear()
+        finally:
+            thread.shutdown(wait=False)
+
+    async def _commit(self, thread: ThreadPoolExecutor, batch: _Batch) -> None:
+        commit = partial(self._storage.commit, batch.records, batch.refusals, batch.health)
+        done = asyncio.get_running_loop().run_in_executor(thread, commit)
+        try:
+            await asyncio.wait_for(asyncio.shield(done), COMMIT_S)
+        except TimeoutError:
+            raise TimeoutError(f"the database has not taken what was to be recorded within {COMMIT_S:g} s") from None
 
     def _go_on(self) -> None:
         if not self._waiting.has_records() and not self._busy:

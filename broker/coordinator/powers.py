@@ -8,8 +8,9 @@ place.
 import asyncio
 import os
 import signal
+import threading
 from collections.abc import Callable
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -33,8 +34,9 @@ class _Failed:
 
 
 def _work(pipe: Connection) -> None:
-    """Do jobs until the other end of the pipe is closed: also if its process was killed."""
+    """Do jobs until the other end of the pipe is closed; and no longer than its process is there."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the coordinator, which then ends this
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     os.nice(NICE)
     accelerate.use_host_libraries()
     try:
@@ -48,6 +50,14 @@ def _work(pipe: Connection) -> None:
             pipe.send(outcome)
     except (EOFError, OSError):
         return
+
+
+def _end_with_parent() -> None:
+    """Whoever kills the coordinator leaves no search behind."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 class _Worker:

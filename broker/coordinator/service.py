@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from agent.wire import coordination, messages, topics
 from broker.coordinator.actions import Action, Compute, Publish
-from broker.coordinator.commits import Commits
+from broker.coordinator.commits import COMMIT_S, Commits
 from broker.coordinator.machine import Machine
 from broker.coordinator.powers import Powers
 from broker.coordinator.protocols import registry
@@ -26,7 +26,6 @@ log = logging.getLogger("hum.coordinator")
 TICK_S = 0.05
 RECONNECT_S = 1.0
 HEALTH_S = 10.0  # between two records of what boards said of their health
-COMMIT_S = 30.0  # for what waits to be made durable when the process ends
 LAST_S = 30.0  # for what is said last to leave
 
 
@@ -67,12 +66,12 @@ class Service:
             await asyncio.gather(*others, *self._jobs, return_exceptions=True)
             self._powers.close()
             self._commits.end()
-            await asyncio.wait([commits], timeout=COMMIT_S)
+            await asyncio.wait([commits], timeout=2 * COMMIT_S)  # one transaction, and what waits
             failed = commits.exception() if commits.done() else None
             if failed and not done:  # it was cancelled, and that is not all there is to say
                 log.error("not recorded: %s", failed)
         if not commits.done():
-            raise TimeoutError(f"the database has not taken what was recorded within {COMMIT_S:g} s")
+            raise TimeoutError("the database has not taken what was recorded in time")
         for task in (commits, *done):
             task.result()
 

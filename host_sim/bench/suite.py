@@ -5,7 +5,6 @@ cohorts but the smallest, and the comparison with the threshold Joye-Libert pape
 """
 
 import argparse
-import asyncio
 import json
 import os
 import statistics
@@ -24,6 +23,7 @@ from agent.crypto import accelerate
 from agent.joye_libert import masks, parameters
 from broker.coordinator.protocols.private_sum import aggregation
 from firmware.build.compile import ROOT, tool
+from host_sim import ending
 from host_sim.bench import cohort as bench_cohort
 from host_sim.bench import consistency_check as bench_audit
 from host_sim.bench import coordinator as bench_coordinator
@@ -116,7 +116,7 @@ def fleet(folder: Path, boards: int, rounds: int) -> dict[str, Any]:
         demo = Demo(folder, data, {**options, "masks_target": rounds}, rows.append, _say)
         return await demo.run()
 
-    exact = asyncio.run(run())
+    exact = ending.run(run)
     latencies = [row.latency_ms for row in rows if row.latency_ms is not None]
     online = [row.online_ms for row in rows if row.online_ms is not None]
     sent = [row.bytes_per_board for row in rows if row.bytes_per_board is not None]

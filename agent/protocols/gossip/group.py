@@ -2,7 +2,6 @@
 its virtual ids are."""
 
 from agent.protocols.base import Refused
-from agent.protocols.gossip.roster_part import read_part
 from agent.wire import topics
 from agent.wire.envelope import Context
 
@@ -53,6 +52,8 @@ class Group:
         self.index = self.names.index(identity.device)
         self.slots = roster.slots
         self.tolerate = tolerated(roster.parameters)
+        from agent.protocols.gossip.roster_part import read_part  # once an epoch
+
         self.signer = read_part(roster.part)
         self._publics = b"".join(
             [public for _, public in roster.members]

@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-def query_part(signer: bytes = b"") -> "dict[int, object]":
+def query_part(signer: bytes = b"") -> dict[int, object]:
     """Return the fields: `signer` is the RSA-2048 modulus, 256 bytes, of the coordinator's blind
     signatures (exponent 65537), or empty. The others are a sum's, and mean nothing here."""
     return {6: 32, 7: 0, 8: 0, 9: signer}

@@ -17,7 +17,7 @@ class SumPart:
         self.seal = seal
         self.audit = audit
 
-    def fields(self) -> "dict[int, object]":
+    def fields(self) -> dict[int, object]:
         """Return the fields. The last one is another protocol's, and empty here."""
         return {6: self.cohort, 7: self.seal, 8: self.audit, 9: b""}
 

@@ -20,10 +20,9 @@ the sum, as any member can with what it contributes.
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence, Sized
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
-from multiprocessing import get_context
 
 from gmpy2 import invert, lcm, mpz, powmod
 
@@ -43,7 +42,7 @@ from broker.coordinator.protocols.private_sum.interpolation import (
 )
 from broker.coordinator.protocols.private_sum.multi_power import multi_power
 
-__all__ = ["Cohort", "WrongShares", "blinding_sum", "consistent", "lagrange", "open_blinded", "open_many", "open_unit"]
+__all__ = ["Cohort", "WrongShares", "blinding_sum", "consistent", "lagrange", "open_blinded", "open_unit"]
 
 Opened = tuple[int, list[list[int]]]
 
@@ -83,10 +82,7 @@ class _Recovery:
         return tuple(first_subset(cohort.recovery, cohort.threshold) for cohort in self._cohorts)
 
     def ranked(self) -> list[list[Subset]]:
-        return [
-            ranked(cohort.recovery, cohort.threshold, lambda subset, x, cohort=cohort: self._agrees(cohort, subset, x))  # type: ignore[misc]
-            for cohort in self._cohorts
-        ]
+        return [ranked(cohort.recovery, cohort.threshold, partial(self._agrees, cohort)) for cohort in self._cohorts]
 
     def wrong(self, choice: Sequence[Subset]) -> list[list[int]]:
         """Return for each of the unit's cohorts which of its answers do not agree with the chosen
@@ -250,26 +246,3 @@ def open_blinded(
                 yield total, wrong, all(not found or _few(found, c.recovery, c.threshold) for c, found in pairs)
 
     return _settle(fitting())
-
-
-Job = tuple[Parameters, int, Sequence[Cohort], int, Callable[[int], bool]]
-
-
-def _open_job(job: Job) -> Opened | WrongShares:
-    try:
-        return open_unit(*job)
-    except WrongShares as error:
-        return error
-
-
-def open_many(jobs: Sequence[Job], workers: int) -> list[Opened | WrongShares]:
-    """Return what open_unit returns, or the WrongShares it raised, for each of `jobs`, its tuples
-    of arguments, in their order.
-
-    With more than one of `workers`, as many processes share the work: each `fits` must then be
-    picklable.
-    """
-    if workers == 1:
-        return [_open_job(job) for job in jobs]
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        return list(pool.map(_open_job, jobs, chunksize=max(1, len(jobs) // (4 * workers))))
