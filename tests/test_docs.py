@@ -10,8 +10,10 @@ ROOT = Path(__file__).parent.parent
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md")), ROOT / ".github/pull_request_template.md"]
 ROOMS = "agent|broker|firmware|host_sim|tests|docs"
 FENCED = re.compile(r"^```.*?^```$", re.M | re.S)
+CODE = re.compile(r"^```sh\n.*?^```$|^    make .*?$|`make [^`]*`", re.M | re.S)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 NAMED = re.compile(rf"`((?:{ROOMS})/[\w./{{}},<>*-]*)`")
+NEW = re.compile(r"new file,\s+`[^`]+`")  # what a worked example has the reader write
 REFERENCE = re.compile(r"docs/[\w/-]+\.md")
 PROSE_MOST = 100
 
@@ -45,7 +47,7 @@ def test_every_link_of_a_page_leads_to_a_file_and_a_heading(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_path_that_a_page_names_exists(page: Path) -> None:
-    for named in NAMED.findall(_prose(page)):
+    for named in NAMED.findall(NEW.sub("", _prose(page))):
         for path in _spelled_out(named):
             pattern = re.sub(r"<\w+>", "*", path.rstrip("/"))
             assert list(ROOT.glob(pattern)) or list(ROOT.glob(pattern + ".py")), f"there is no {path}"
@@ -57,6 +59,16 @@ def test_prose_lines_have_at_most_100_characters(page: Path) -> None:
     assert text.strip()
     long = [line for line in text.splitlines() if len(line) > PROSE_MOST and not line.startswith(("|", "    "))]
     assert long == []
+
+
+def test_every_make_target_that_a_page_or_the_workflow_names_exists() -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.M))
+    workflow = (ROOT / ".github/workflows/ci.yml").read_text()
+    named = set(" ".join(re.findall(r"run: make ([a-z ]+)$", workflow, re.M)).split())
+    assert named
+    for page in PAGES:
+        named |= set(re.findall(r"(?:`|^ *)make ([a-z]+)(?=[ `\n])", "\n".join(CODE.findall(page.read_text())), re.M))
+    assert named <= targets
 
 
 def test_every_page_that_the_sources_name_exists() -> None:
