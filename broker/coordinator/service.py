@@ -252,7 +252,7 @@ class Service:
                 job.add_done_callback(self._ended)
 
     async def _compute(self, machine: Machine, wanted: Compute) -> None:
-        outcome = await self._powers.run(wanted.job, wanted.seconds)
+        outcome = await self._powers.run(wanted.job, wanted.seconds, wanted.long)
         self._perform(machine, machine.computed(wanted.key, outcome, time.monotonic()))
 
     def _ended(self, job: "asyncio.Task[None]") -> None:
