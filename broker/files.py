@@ -3,9 +3,13 @@ at a time."""
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+ALONE_S = 60.0  # whoever is at it needs a second
+POLL_S = 0.02
 
 
 def write_private(path: Path, data: bytes) -> None:
@@ -38,10 +42,25 @@ def replace(path: Path, data: bytes) -> None:
 @contextmanager
 def alone_in(folder: Path) -> Iterator[None]:
     """Wait until no other process that asks for this is changing the files of `folder`, and keep
-    them from it."""
+    them from it. Raises TimeoutError after ALONE_S."""
+    deadline = time.monotonic() + ALONE_S
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        while not locked(descriptor, fcntl.LOCK_EX):
+            if time.monotonic() >= deadline:
+                raise TimeoutError(
+                    f"another process has been changing {folder} for {ALONE_S:g} s; end it, and try again"
+                )
+            time.sleep(POLL_S)
         yield
     finally:
         os.close(descriptor)
+
+
+def locked(descriptor: int, kind: int) -> bool:
+    """Lock an open file or folder, until it is closed, unless that would have to wait."""
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -1,12 +1,10 @@
 """The `hum-sim` command: a fleet of boards on one machine."""
 
-import asyncio
-import sys
-
 import typer
 
 from broker.deploy.mosquitto.configuration import BrokerError
 from firmware.errors import CompileError
+from host_sim import ending
 from host_sim.bench.commands import bench
 from host_sim.data import households
 from host_sim.demo.command import demo
@@ -31,9 +29,7 @@ app.add_typer(figures, name="figures")
 def main() -> None:
     """Run the command line; a known error is one line on standard error and exit status 1."""
     try:
-        app()
+        with ending.heeding_signals():
+            app()
     except KNOWN as error:
         raise SystemExit(f"hum-sim: {error}") from None
-    except (KeyboardInterrupt, asyncio.CancelledError):
-        print("hum-sim: stopped; nothing is left running", file=sys.stderr)
-        raise SystemExit(130) from None

@@ -1,9 +1,7 @@
-"""What commands of several modules of `hum-sim` share: options, their error, a run's folder and its
-end, how figures are printed."""
+"""What commands of several modules of `hum-sim` share: options, their error, a run's folder, how
+figures are printed."""
 
-import asyncio
 import json
-import signal
 import sys
 import time
 from collections.abc import Callable
@@ -34,21 +32,6 @@ def new_folder(output: Path | None, kind: str) -> Path:
     if used:
         raise OptionError(f"{folder} is not empty; choose another --output")
     return folder
-
-
-def cancel_by_signal() -> None:
-    """Ctrl-C, SIGTERM and a closed terminal cancel the running task, once: no further one disturbs
-    its stopping all parts."""
-    task = asyncio.current_task()
-    assert task
-    pending = [task.cancel]
-
-    def cancel() -> None:
-        if pending:
-            pending.pop()()
-
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        asyncio.get_running_loop().add_signal_handler(number, cancel)
 
 
 def tell(figures: dict[str, Any], as_json: bool, show: Callable[[dict[str, Any]], None]) -> None:

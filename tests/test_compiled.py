@@ -157,6 +157,31 @@ def test_classes_that_inherit_share_no_short_name_for_two_attributes():
     assert user["_scaled"] == library["_scaled"]
 
 
+def test_what_a_class_reads_while_it_is_made_is_hidden_by_none_of_its_methods():
+    code = """
+_EVERYBODY = "all"
+_NOBODY = "none"
+class Letter:
+    def _opened_by(self):
+        return "opened"
+    def _posted_by(self):
+        return "posted"
+    def _sealed_by(self):
+        return "sealed"
+    def addressed(self, receiver=_EVERYBODY, *, sender=_NOBODY):
+        return receiver, sender
+    stamp = _NOBODY
+outcome = Letter().addressed(), Letter()._opened_by(), Letter()._posted_by(), Letter()._sealed_by(), Letter.stamp
+"""
+    trees = {"user.py": ast.parse(code)}
+    before, after = {}, {}
+    exec(code, before)
+    names = shorten(trees, {"outcome"})
+    exec(compile(trees["user.py"], "user.py", "exec"), after)
+    assert after["outcome"] == before["outcome"] == (("all", "none"), "opened", "posted", "sealed", "none")
+    assert {old for olds in names["user.py"].values() for old in olds} >= {"_EVERYBODY", "_NOBODY", "_posted_by"}
+
+
 def test_a_message_that_nobody_reads_is_left_out_and_a_named_reason_stays():
     tree = ast.parse("def f(a):\n raise ValueError('too %d' % a)\ndef g():\n raise Refused('stale')")
     silence(tree)

@@ -142,7 +142,7 @@ class Scene:
     async def kill_coordinator(self) -> None:
         assert self.fleet.coordinator
         self.fleet.coordinator.kill()
-        assert await self.fleet.coordinator.wait() == -signal.SIGKILL
+        assert await self.fleet.coordinator.ended(20) == -signal.SIGKILL
 
     def signal_coordinator(self, number: int) -> None:
         assert self.fleet.coordinator
@@ -151,7 +151,7 @@ class Scene:
     async def finish(self, rounds: int) -> None:
         """All rounds are over: look through all that was seen, and through the coordinator's own records."""
         assert self.fleet.coordinator
-        assert await asyncio.wait_for(self.fleet.coordinator.wait(), 20) == 0
+        assert await self.fleet.coordinator.ended(20) == 0
         storage = Storage(self.fleet.folder / "coordinator" / "coordinator.db", registry.schemas())
         records = {row["round"]: row for row in storage.read(reading.results, GROUP, 1000)}
         storage.close()
@@ -226,7 +226,7 @@ def test_a_coordinator_killed_after_its_roll_call_opens_the_same_list_after_its_
             it.on_roll = lambda number: it.signal_coordinator(signal.SIGKILL)
             await it.until(lambda: 1 in it.rolls, "roll call of round 1")
             assert it.fleet.coordinator
-            assert await it.fleet.coordinator.wait() == -signal.SIGKILL
+            assert await it.fleet.coordinator.ended(60) == -signal.SIGKILL
             it.on_roll = lambda number: None
             # Who comes back meanwhile is too late for it.
             await it.restart("b003")
@@ -288,7 +288,9 @@ def test_a_killed_board_costs_no_sum_and_comes_back_without_a_second_ciphertext(
             spent = tmp_path / "boards" / "b003" / "spent"
             spent.write_bytes(os.urandom(spent.stat().st_size))
             await it.fleet.start_board("b003")
-            with pytest.raises(FleetError, match=r"^board b003 died: StoreError: spent-corrupt; see \S+b003\.log$"):
+            with pytest.raises(
+                FleetError, match=r"^board b003 died: StoreError: spent-corrupt \(exit status 1\); see \S+b003\.log$"
+            ):
                 await asyncio.wait_for(asyncio.shield(it.fleet.failed), 20)
 
     asyncio.run(play())
@@ -302,7 +304,7 @@ def test_a_start_that_fails_or_is_cancelled_leaves_no_process(tmp_path: Path) ->
         starting = asyncio.create_task(fleet.start(lambda done, total: None))
         if cancel_after:
             while not starting.done() and not any(cancel_after in line for line in running(folder).values()):
-                await asyncio.sleep(0.002)
+                await asyncio.sleep(0)
             starting.cancel()
         with pytest.raises(expected, match=words):
             await starting

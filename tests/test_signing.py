@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from agent.crypto import accelerate, p256
+from agent.protocols.gossip import signing
 from agent.protocols.gossip.node import Node
-from agent.protocols.gossip.onion import signing
 from agent.protocols.gossip.privacy.terms import FOLDS, MILLION
 from agent.protocols.gossip.query_function import function_of
 from agent.wire import cbor

@@ -7,7 +7,7 @@ A board never calls `install`. A CPython host calls `use_host_libraries()` once 
 try:
     from cryptolib import aes as _built_in_aes
 except ImportError:  # CPython
-    _built_in_aes = None
+    _built_in_aes = None  # type: ignore[misc, assignment]  # a class that may be missing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -96,13 +96,15 @@ def fast_powmod() -> "Power | None":
     return _installed["powmod"]
 
 
-def aes(*arguments: "Octets | int") -> "Cipher":
+def aes(key: bytes, mode: int, *iv: bytes) -> "Cipher":
     """Return an encrypting AES object for (key, mode) or (key, mode, iv), from the best source at
     hand."""
-    factory = _installed["aes"] or _built_in_aes
-    if factory is None:
-        from agent.crypto.aes import Aes as factory
-    return factory(*arguments)
+    factory: "Callable[..., Cipher] | None" = _installed["aes"] or _built_in_aes
+    if factory:
+        return factory(key, mode, *iv)
+    from agent.crypto.aes import Aes
+
+    return Aes(key, mode, *iv)
 
 
 def point_sum() -> "PointSum | None":

@@ -28,15 +28,17 @@ if TYPE_CHECKING:
     class Input(Protocol):
         """What machine.Pin has of an input."""
 
-        IRQ_RISING: int
-        IRQ_FALLING: int
+        @property
+        def IRQ_RISING(self) -> int: ...
+
+        @property
+        def IRQ_FALLING(self) -> int: ...
 
         def value(self) -> int:
             """Return the level, 0 or 1."""
 
-        # The ports of MicroPython do not agree on the options, and each hands its own kind of pin
-        # to the handler.
-        def irq(self, handler: Callable[[Any], None], trigger: int, **options: bool) -> object:
+        # Each port of MicroPython hands its own kind of pin to the handler; not all know `hard`.
+        def irq(self, handler: Callable[[Any], None], trigger: int, *, hard: bool = False) -> object:
             """Have `handler(pin)` called at the edges in `trigger`."""
 
 
@@ -150,10 +152,9 @@ def _listen(pin: "Input", handler: "Callable[[Input], None]") -> None:
         pin.irq(handler=handler, trigger=edges)
 
 
-def open_pin(number: int, pull_up: bool = True) -> "Input":
+def open_pin(number: int) -> "Input":
     """Return machine.Pin `number` as an input; S0- at ground and S0+ at the pin close it to level
     0."""
     from machine import Pin
 
-    pin: "Input" = Pin(number, Pin.IN, Pin.PULL_UP if pull_up else None)
-    return pin
+    return Pin(number, Pin.IN, Pin.PULL_UP)

@@ -18,7 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from agent.runtime.supervisor import Board
+    from agent.runtime.supervisor import Supervisor
 
 RESET = 75  # the exit status that stands for a reset where there is no machine to reset
 PAUSE_S = 1  # before a reset, so that Ctrl-C gets through to a board that dies again and again
@@ -56,7 +56,7 @@ async def _run(versions: Versions) -> None:
     await _make(versions).run()
 
 
-def _make(versions: Versions) -> "Board":
+def _make(versions: Versions) -> "Supervisor":
     """Return the board; what it is made from is not kept on the heap."""
     from agent.runtime.start import assemble_board  # leaves the memory when the board has joined
 
@@ -65,7 +65,7 @@ def _make(versions: Versions) -> "Board":
             settings = json.load(file)
     except (OSError, ValueError):
         raise SettingsError("settings")
-    board: "Board" = assemble_board(settings, console, versions.number)
+    board = assemble_board(settings, console, versions.number)
     if settings.get("board"):
         from agent.runtime.update.updater import ALIVE_S, Updater
 

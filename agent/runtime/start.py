@@ -17,12 +17,28 @@ from agent.runtime.system.clock import Clock
 from agent.runtime.system.ticks import ticks_diff, ticks_ms
 from agent.wire import messages, topics
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from ssl import SSLContext
+    from typing import Any
+
+    from agent.meters import Meter, Register
+    from agent.protocols.base.identity import Policy
+    from agent.runtime.net.wifi import Wifi
+    from agent.runtime.supervisor import Log, Task
+    from agent.runtime.system.clock import RealTimeClock
+    from agent.runtime.system.watchdog import Dog
+
+    AtEnd = Callable[[], None]
+    Settings = dict[str, Any]  # as check() has found them
+
 UNLINKED_MOST_S = 7200  # a radio that lost its way, or a network stack without a socket left, is reset with the rest
 TIGHT_WORDS = 26000  # of heap, for a board that answers queries
 METER_S = 60  # for its task to show that it is alive
 
 
-def assemble(settings, meter, log):
+def assemble(settings: "Settings", meter: "Meter", log: "Log") -> Supervisor:
     """Return a Supervisor made from `settings`, a dictionary, with `meter`: without a radio, a watchdog
     or a clock of the machine's.
 
@@ -31,13 +47,13 @@ def assemble(settings, meter, log):
     check(settings)
     store = Store(settings.get("flash") or "/state")
     clock = Clock(store, settings.get("time") or 0)
-    board = _board(settings, store, clock, meter, log, diagnostics.Health(store, clock))
+    client = _client(settings)
     if not settings.get("host"):
-        _reach(settings, board, None)
-    return board
+        _reach(settings, client, None, clock)
+    return _board(settings, client, store, clock, meter, log, diagnostics.Health(store, clock))
 
 
-def assemble_board(settings, log, version=0):
+def assemble_board(settings: "Settings", log: "Log", version: int = 0) -> Supervisor:
     """Return a Supervisor for the machine that this runs on, with all that the settings name: Wi-Fi,
     meter, and the machine's watchdog and clock where there are such. `version` is the
     application's, for diagnostics. Raises as `assemble`.
@@ -48,21 +64,21 @@ def assemble_board(settings, log, version=0):
     """
     check(settings)
     store = Store(settings.get("flash") or "/state")
-    clock = Clock(store, settings.get("time") or 0, _machine("RTC"))
+    clock = Clock(store, settings.get("time") or 0, _real_time_clock())
     wifi = _wifi(settings, log) if settings.get("wifi") else None
     health = diagnostics.Health(store, clock, wifi, diagnostics.reset_cause(), version)
-    meter, source = _meter(settings.get("meter"), store, clock)
-    board = _board(settings, store, clock, meter, log, health)
-    if source is not None and hasattr(source, "run"):
-        board.add("meter", METER_S, source.run)
-    if source is not None and hasattr(source, "save"):
-        board.at_end = source.save
+    client = _client(settings)
+    meter, task, at_end = _meter(settings.get("meter"), store, clock)
+    board = _board(settings, client, store, clock, meter, log, health)
+    if task:
+        board.add("meter", METER_S, task)
+    board.at_end = at_end
     if wifi:
         board.add("wifi", METER_S, wifi.run)
         board.unlinked_most_s = UNLINKED_MOST_S
-        wifi.on_rejoin = board.client.drop  # the old link leads nowhere, but nobody would tell for half a minute
-    _reach(settings, board, wifi)
-    dog = _machine("WDT")
+        wifi.on_rejoin = client.drop  # the old link leads nowhere, but nobody would tell for half a minute
+    _reach(settings, client, wifi, clock)
+    dog = _watchdog()
     if dog:
         from agent.runtime.system.watchdog import Watchdog
 
@@ -70,32 +86,44 @@ def assemble_board(settings, log, version=0):
     return board
 
 
-def _board(settings, store, clock, meter, log, health):
-    authority = bytes.fromhex(settings["authority"])
+def _client(settings: "Settings") -> mqtt.Client:
+    """Raises SettingsError."""
     context = _trust(settings["ca"]) if settings.get("ca") else None
-    policy = _policy(settings, authority, store)
-    private, public = key_pair.load_or_make(store)
-    log("identity", {"public": public.hex()})
     device = settings["device"]
-    identity = Identity(
-        settings["deployment"],
-        settings["group"],
-        device,
-        private,
-        public,
-        authority,
-        policy,
-        settings.get("masks_target") or 8,
-    )
-    client = mqtt.Client(
+    return mqtt.Client(
         settings.get("host"),
         settings.get("port") or (8883 if context else 1883),
         device,
         user=device,
         password=settings.get("password"),
-        will=(topics.device(identity.deployment, device, "state"), messages.presence(False), 1, True),
+        will=(topics.device(settings["deployment"], device, "state"), messages.presence(False), 1, True),
         ssl=context,
         server_name=settings.get("server_name"),
+    )
+
+
+def _board(
+    settings: "Settings",
+    client: mqtt.Client,
+    store: Store,
+    clock: Clock,
+    meter: "Meter",
+    log: "Log",
+    health: diagnostics.Health,
+) -> Supervisor:
+    authority = bytes.fromhex(settings["authority"])
+    policy = _policy(settings, authority, store)
+    private, public = key_pair.load_or_make(store)
+    log("identity", {"public": public.hex()})
+    identity = Identity(
+        settings["deployment"],
+        settings["group"],
+        settings["device"],
+        private,
+        public,
+        authority,
+        policy,
+        settings.get("masks_target") or 8,
     )
     protocol = settings.get("protocol") or "private-sum"
     if registry.sends_kilobytes(protocol):
@@ -106,38 +134,43 @@ def _board(settings, store, clock, meter, log, health):
     return Supervisor(client, store, masks, shares, machine, meter, log, diagnostics_s, clock, health)
 
 
-def _collect_often():
+def _collect_often() -> None:
     """Messages of kilobytes come and go in a query: garbage between them would leave a small heap
     without a piece of that size."""
     if hasattr(gc, "threshold"):
-        heap = gc.mem_alloc() + gc.mem_free()  # type: ignore[attr-defined]
+        heap = gc.mem_alloc() + gc.mem_free()  # type: ignore[attr-defined]  # MicroPython's alone
         if heap // (8 if sys.maxsize > 0xFFFFFFFF else 4) < TIGHT_WORDS:
             gc.threshold(6144)  # bytes, as agent/runtime sets it for heaps that are tighter still
 
 
-def _reach(settings, board, wifi):
+def _reach(settings: "Settings", client: mqtt.Client, wifi: "Wifi | None", clock: Clock) -> None:
     from agent.runtime.net.reach import Reach  # a board on a loopback needs none of it
 
-    host, port, _, _ = board.client.address
-    board.client.prepare = Reach(board.client, host, port, settings["deployment"], wifi, board.clock).prepare
+    host, port, _, _ = client.address
+    client.prepare = Reach(client, host, port, settings["deployment"], wifi, clock).prepare
 
 
-def _machine(name):
-    """The machine's own RTC or WDT, None where there is none."""
+def _real_time_clock() -> "RealTimeClock | None":
+    """The machine's own, None where there is none."""
     try:
-        import machine
+        from machine import RTC
     except ImportError:
         return None
-    if not hasattr(machine, name):
+    return RTC()
+
+
+def _watchdog() -> "Dog | None":
+    """The machine's own, None where there is none. It runs from now on."""
+    try:
+        from machine import WDT
+    except ImportError:
         return None
-    if name == "WDT":
-        from agent.runtime.system.watchdog import TIMEOUT_MS
+    from agent.runtime.system.watchdog import TIMEOUT_MS
 
-        return machine.WDT(timeout=TIMEOUT_MS)
-    return machine.RTC()
+    return WDT(timeout=TIMEOUT_MS)
 
 
-def _wifi(settings, log):
+def _wifi(settings: "Settings", log: "Log") -> "Wifi":
     import network
 
     from agent.runtime.net.wifi import Wifi
@@ -150,46 +183,49 @@ def _wifi(settings, log):
     return Wifi(station, wifi["ssid"], wifi.get("password") or "", log, bool(wifi.get("power_save")))
 
 
-def _meter(meter, store, clock):
-    """Return (a meter, what it reads or None). Raises SettingsError."""
+def _meter(meter: "Settings | None", store: Store, clock: Clock) -> "tuple[Meter, Task | None, AtEnd | None]":
+    """Return (a meter, the task that reads what it is at, what saves that at the end), None each
+    where there is no such. Raises SettingsError."""
     if not meter:
         raise SettingsError("meter")
-    kind = meter["kind"]
-    if kind == "simulated":
+    if meter["kind"] == "simulated":
         from agent.meters.simulated import SimulatedMeter
 
-        return SimulatedMeter(meter["columns"]), None
+        return SimulatedMeter(meter["columns"]), None, None
     from agent.meters.register import RegisterMeter
 
     try:
-        source = _source(kind, meter, store, clock)
+        source, task, at_end = _source(meter, store, clock)
     except (ValueError, OSError):  # no such pin or UART on this board, or no such file
         raise SettingsError("meter") from None
-    return RegisterMeter(source), source
+    return RegisterMeter(source), task, at_end
 
 
-def _source(kind, meter, store, clock):
-    if kind == "p1":
+def _source(meter: "Settings", store: Store, clock: Clock) -> "tuple[Register, Task | None, AtEnd | None]":
+    """As _meter, with the meter's register for the meter."""
+    if meter["kind"] == "p1":
         from agent.meters.p1_port import P1Port, open_uart
 
         uart = open_uart(meter["uart"], meter["rx"], bool(meter.get("old")), bool(meter.get("inverted")))
-        return P1Port(uart, ticks_ms, ticks_diff)
-    if kind == "s0":
+        port = P1Port(uart, ticks_ms, ticks_diff)
+        return port, port.run, None
+    if meter["kind"] == "s0":
         from agent.meters.pulse import ON_MS
         from agent.meters.s0_pin import S0Pin, open_pin
 
-        pin, on_ms = open_pin(meter["pin"]), meter.get("on_ms") or ON_MS
-        return S0Pin(pin, store, ticks_ms, ticks_diff, meter["impulses"], on_ms=on_ms)
+        pin = open_pin(meter["pin"])
+        pulses = S0Pin(pin, store, ticks_ms, ticks_diff, meter["impulses"], on_ms=meter.get("on_ms") or ON_MS)
+        return pulses, pulses.run, pulses.save
     from agent.meters import played
 
     try:
         values = played.read(meter["path"])
     except played.PlayedError:
         raise SettingsError("meter.path") from None
-    return played.PlayedRegister(values, lambda: clock.uptime() // meter["step_s"])
+    return played.PlayedRegister(values, lambda: clock.uptime() // meter["step_s"]), None, None
 
 
-def _policy(settings, authority, store):
+def _policy(settings: "Settings", authority: bytes, store: Store) -> "Policy | None":
     """Return the Policy in the settings, None where they have none. Raises SettingsError.
 
     The record "policy" is the greatest serial number (4 bytes) that the board ever obeyed: an older
@@ -205,7 +241,7 @@ def _policy(settings, authority, store):
     return policy
 
 
-def _signed_policy(settings, authority):
+def _signed_policy(settings: "Settings", authority: bytes) -> "tuple[int, Policy]":
     """Return (serial, Policy). Raises SettingsError."""
     from agent.protocols.base import policy
     from agent.wire.envelope import EnvelopeError
@@ -217,7 +253,7 @@ def _signed_policy(settings, authority):
         raise SettingsError("policy") from None
 
 
-def _trust(path):
+def _trust(path: str) -> "SSLContext":
     """The SSLContext for the certificate at `path`. Raises SettingsError."""
     from agent.runtime.net import trust
 

@@ -18,19 +18,40 @@ from agent.wire import messages, topics
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
+    from typing import Protocol
 
     from agent.meters import Meter
     from agent.protocols.base.actions import Action
     from agent.protocols.base.machine import Machine
+    from agent.runtime.flash import Records
     from agent.runtime.flash.masks import MaskStock
     from agent.runtime.flash.shares import ShareStock
-    from agent.runtime.flash.store import Store
-    from agent.runtime.net.mqtt import Client
     from agent.runtime.system.watchdog import Watchdog
     from agent.runtime.update.updater import Updater
 
     Log = Callable[[str, dict[str, object]], None]
     Task = Callable[[Callable[[], None]], Coroutine[None, None, None]]  # of what it is to call, to show that it lives
+
+    class Client(Protocol):
+        """What an mqtt.Client is to a board; it says there what each of these is."""
+
+        on_message: "Callable[[str, bytes, bool], None] | None"
+        on_link: "Callable[[bool], None] | None"
+        alive: "Callable[[], None]"
+        links: int
+        counters: dict[str, int]
+        bytes_sent: int
+
+        def subscribe(self, topic_filter: str) -> None: ...
+
+        def unsubscribe(self, topic_filter: str) -> None: ...
+
+        async def publish(self, topic: str, payload: bytes, qos: int, retain: bool) -> None: ...
+
+        async def run(self) -> None: ...
+
+        async def stop(self) -> None: ...
+
 
 SLICE_MS = 10
 OUTBOX_MOST = 16
@@ -39,7 +60,7 @@ FAILURES_MOST = 5  # slices of idle work in a row that may run out of memory
 
 
 class Supervisor:
-    """One board: `client` an mqtt.Client, `store`, `masks` and `shares` its flash, `machine` a protocol
+    """One board: `client` an mqtt.Client or what stands for one, `store`, `masks` and `shares` its flash, `machine` a protocol
     machine, `meter` its meter.
 
     `log(event, fields)` is called with what an engineer at the console would want to see;
@@ -54,7 +75,7 @@ class Supervisor:
     def __init__(
         self,
         client: "Client",
-        store: "Store",
+        store: "Records",
         masks: "MaskStock",
         shares: "ShareStock",
         machine: "Machine",

@@ -20,19 +20,20 @@ agent.protocols.base.roster agent.wire.rosters
 agent.protocols.base.overlay
 agent.protocols.private_sum.saved
 agent.protocols.private_sum.joining agent.protocols.private_sum.roster_part agent.joye_libert.moduli
-agent.protocols.gossip.roster_part
 agent.protocols.private_sum.keying agent.joye_libert.zero_sum agent.joye_libert.cohorts agent.joye_libert.integer_shares
 agent.protocols.private_sum.consistency_check
+agent.protocols.gossip.roster_part
 agent.crypto.p256
 """
 
 
-def unload():
+def unload() -> None:
     """Let go of the modules in ONCE that are loaded."""
     if sys.implementation.name != "micropython":
         return
     for name in ONCE.split():
         package, leaf = name.rsplit(".", 1)
         module = sys.modules.pop(name, None)
+        # The names are in a table, and so is what a package holds: there is no other way to it.
         if module and hasattr(sys.modules[package], leaf):
             delattr(sys.modules[package], leaf)

@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
 
 from agent.crypto import p256
 from agent.crypto.errors import CryptoError
@@ -20,7 +19,7 @@ from broker.coordinator.protocols import registry
 from broker.coordinator.protocols.base import Declaration, RosterError, Workplace
 from broker.coordinator.schedule import Schedule
 from broker.coordinator.scope import Scope
-from broker.files import replace, write_private
+from broker.files import locked, replace, write_private
 from broker.storage.migrations import StorageError
 from broker.storage.storage import Storage
 
@@ -66,7 +65,7 @@ class Home:
         """
         deadline = time.monotonic() + LOCK_S
         with (self.folder / "coordinator.lock").open("w") as file:
-            while not _locked(file, fcntl.LOCK_EX):
+            while not locked(file.fileno(), fcntl.LOCK_EX):
                 if time.monotonic() >= deadline:
                     raise HomeError(f"another process runs the coordinator in {self.folder}")
                 time.sleep(LOCK_S / 20)
@@ -75,7 +74,7 @@ class Home:
     def is_running(self) -> bool:
         """Tell whether a process runs this coordinator."""
         with (self.folder / "coordinator.lock").open("w") as file:
-            return not _locked(file, fcntl.LOCK_SH)
+            return not locked(file.fileno(), fcntl.LOCK_SH)
 
     @staticmethod
     def init(folder: Path, deployment: str, authority: bytes) -> "Home":
@@ -137,15 +136,6 @@ class Home:
         if roster.coordinator.hex() != self.public:
             raise HomeError(f"the roster of {group} names another coordinator; sign it for the key {self.public}")
         return Scope(self.deployment, group, parsed.epoch, parsed.digest(context), signed, roster)
-
-
-def _locked(file: IO[str], kind: int) -> bool:
-    """Lock an open file, until it is closed, unless that would have to wait."""
-    try:
-        fcntl.flock(file, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _read_settings(text: str) -> tuple[str, bytes]:

@@ -7,7 +7,6 @@ import sqlite3
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import aiomqtt
 from sqlalchemy.exc import SQLAlchemyError
@@ -223,10 +222,16 @@ class Service:
         except messages.MessageError as error:
             self._refused[error.args[0]] += 1
             return
-        report: dict[str, Any] = {"phase": phase, "done": done, "total": total, "masks": masks, "heap_free": heap_free}
+        report: dict[str, object] = {
+            "phase": phase,
+            "done": done,
+            "total": total,
+            "masks": masks,
+            "heap_free": heap_free,
+        }
         report |= health
-        if "reset" in report:
-            report["reset"] = coordination.RESETS[report["reset"]]
+        if isinstance(reset := health.get("reset"), int):
+            report["reset"] = coordination.RESETS[reset]
         self._health[device] = (time.time(), report | {"refused": refused})
 
     def _note_health(self) -> None:

@@ -16,6 +16,7 @@ log = logging.getLogger("hum.coordinator")
 
 SERVICE = "_hum._tcp.local."
 LEAVE_S = 5.0
+ANNOUNCE_S = 60.0  # a name that others have is changed again and again, a second each
 
 
 @contextlib.asynccontextmanager
@@ -66,7 +67,8 @@ async def _announce(
             return
         async with AsyncZeroconf(interfaces=interfaces) as zeroconf:
             service = _service(deployment, port, addresses)
-            await (await zeroconf.async_register_service(service, allow_name_change=True))
+            async with asyncio.timeout(ANNOUNCE_S):
+                await (await zeroconf.async_register_service(service, allow_name_change=True))
             log.info("announced at %s, port %d", ", ".join(addresses), port)
             await leaving.wait()  # then, on closing, the library takes it back
     except Exception as error:  # of the library or the network, whatever it is: rounds go on without
@@ -76,7 +78,9 @@ async def _announce(
 async def _addresses(host: str, forced: bool) -> list[str]:
     """The broker's IPv4 addresses in the network; none if it is to be had on this machine only,
     unless `forced`."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, None, family=socket.AF_INET, type=socket.SOCK_STREAM)
+    loop = asyncio.get_running_loop()
+    async with asyncio.timeout(ANNOUNCE_S):
+        found = await loop.getaddrinfo(host, None, family=socket.AF_INET, type=socket.SOCK_STREAM)
     addresses = sorted({str(entry[4][0]) for entry in found})
     abroad = [address for address in addresses if not ipaddress.IPv4Address(address).is_loopback]
     return abroad or (own_addresses() if forced else [])

@@ -24,6 +24,7 @@ from firmware.errors import CompileError
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 ARCHITECTURES = ("armv6m", "armv7emsp", "xtensawin", "rv32imc")  # of the boards, as mpy-cross names them
+COMPILE_S = 120.0  # for one file, of which a second is much
 TABLE = "names.json"  # beside the code: what a traceback means, see minify/origins.py
 PREPARED_MOST = 16  # files of half a megabyte: what was made of other sources is not needed again
 Sources = tuple[tuple[str, str], ...]  # (path, text) of each module
@@ -107,8 +108,12 @@ def _cross_compile(command: list[str], source: Path, text: str) -> None:
     source.parent.mkdir(parents=True, exist_ok=True)
     source.write_text(text)
     command = [*command, "-o", str(source.with_suffix(".mpy")), str(source)]
-    run = subprocess.run(command, capture_output=True, text=True, check=False)
-    source.unlink()
+    try:
+        run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=COMPILE_S)
+    except subprocess.TimeoutExpired:
+        raise CompileError(f"mpy-cross has not compiled {source} in {COMPILE_S:g} s") from None
+    finally:
+        source.unlink()
     if run.returncode:
         raise CompileError(f"mpy-cross refused {source}: {run.stderr.strip().splitlines()[-1:]}")
 

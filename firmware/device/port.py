@@ -22,6 +22,7 @@ from firmware.errors import FirmwareError
 
 REPLY_MOST = 65536  # bytes that a board may send in answer to one command
 REPLY_S = 120.0  # seconds for one command: making a key pair takes an RP2040 some of them
+WRITE_S = 20.0  # seconds that a write of some 256 bytes may take: a board that reads nothing takes nothing
 READ_S = 0.5  # seconds that one read waits; looks at the clock in between
 
 
@@ -95,6 +96,7 @@ class Port:
         """Open the port `name`, a device's path or a URL of pyserial's."""
         with _errors(name):
             self._transport = SerialTransport(name, timeout=READ_S)
+            self._transport.serial.write_timeout = WRITE_S
         self._serial = _Bounded(self._transport.serial)
         self._transport.serial = self._serial
         self._transport.is_pty = True  # reads then wait in select() and not in a loop of naps

@@ -1,5 +1,7 @@
 """`python -m host_sim.bench` is `make bench`."""
 
+from host_sim import ending
 from host_sim.bench.suite import main
 
-main()
+with ending.heeding_signals():
+    main()

@@ -8,7 +8,9 @@ moment when it needs it, so that c members do not cost c*c shares.
 
 import contextlib
 import json
+import os
 import queue
+import select
 import subprocess
 import threading
 import time
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 
 BATCHES = 2  # that are dealt: the one in use and the one ahead
 SILENCE_S = 120.0
+END_S = 5.0
 PAUSE_S = 0.02
 
 Message = tuple[str, bytes]
@@ -69,6 +72,7 @@ class BoardProcess:
             )
         assert self._process.stdin is not None and self._process.stdout is not None
         self._input: IO[bytes] = self._process.stdin
+        os.set_blocking(self._input.fileno(), False)  # or a board that takes nothing would hold this process for ever
         self._output: IO[bytes] = self._process.stdout
         self._reader = threading.Thread(target=self._read, args=(self._output, self._queue), daemon=True)
         self._reader.start()
@@ -97,8 +101,17 @@ class BoardProcess:
         wire."""
         packet = packets.publish(topic, payload, 1, retain, 1)
         with contextlib.suppress(BrokenPipeError):
-            self._input.write(packet)
+            self._write(packet)
         return len(packet)
+
+    def _write(self, packet: bytes) -> None:
+        """Write all of it. Raises BoardLost if the board takes none of it for SILENCE_S."""
+        left = packet
+        while left:
+            _, able, _ = select.select([], [self._input], [], SILENCE_S)
+            if not able:
+                raise BoardLost(f"it has taken nothing for {SILENCE_S:g} s")
+            left = left[self._input.write(left) or 0 :]
 
     def receive(self, timeout: float) -> tuple[str, bytes, int] | None:
         """Return (topic, payload, bytes on the wire) of the next message; None if none comes in
@@ -114,16 +127,20 @@ class BoardProcess:
     def stop(self) -> None:
         """End the process; start() may follow."""
         self._input.close()
-        try:
-            self._process.wait(5)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._reader.join()
+        self._end()
+        self._reader.join(END_S)
         self._output.close()
 
+    def _end(self) -> None:
+        """Wait for its end, and see to it."""
+        try:
+            self._process.wait(END_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait(END_S)
+
     def _lost(self) -> BoardLost:
-        self._process.wait(5)
+        self._end()
         words = self._errors.read_text(errors="replace").strip().splitlines()
         return BoardLost(words[-1] if words else f"status {self._process.returncode}")
 
@@ -268,7 +285,7 @@ def report(board: BoardProcess, others: list[tuple[str, bytes, int]], how: bytes
     """
     board.send(REPORT, how)
     until = time.monotonic() + SILENCE_S
-    while (found := board.receive(until - time.monotonic())) is not None:
+    while (found := board.receive(max(0.0, until - time.monotonic()))) is not None and time.monotonic() < until:
         if found[0] == REPORT:
             figures: dict[str, Any] = json.loads(found[1])
             return figures

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.crypto import accelerate, p256
+from agent.protocols.gossip.onion.secrets import Secrets
 from agent.protocols.gossip.pair_keys import pair_secret
 from firmware.build.compile import tool
 from host_sim.fleet.programs import compile_boards
@@ -52,14 +53,14 @@ def record(members: int, tolerate: int) -> dict[str, Any]:
         events.append([call.__name__, *plain])
         run(call, *arguments)
 
-    board._event = event  # type: ignore[method-assign]
+    board._event = event  # type: ignore[method-assign]  # all that reaches the board goes through it
     outcome = simulation.run()
     if not outcome.exact:
         raise QueryError(
             f"{members} members, {tolerate} tolerated: the recorded query was not exact ({outcome.reason})"
         )
     watched = board.node.secrets
-    assert isinstance(watched, Watched)
+    assert isinstance(watched, Watched) and isinstance(watched._secrets, Secrets)  # the setting asks for real ones
     group = watched._secrets._group
     peers = range(members)
     shared = [group.identity.private if i == 0 else p256.ecdh(group.identity.private, group.public(i)) for i in peers]

@@ -5,7 +5,6 @@ cohorts but the smallest, and the comparison with the threshold Joye-Libert pape
 """
 
 import argparse
-import asyncio
 import json
 import os
 import statistics
@@ -13,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,24 +23,13 @@ from agent.crypto import accelerate
 from agent.joye_libert import masks, parameters
 from broker.coordinator.protocols.private_sum import aggregation
 from firmware.build.compile import ROOT, tool
-from host_sim.bench import (
-    cohort as bench_cohort,
-)
-from host_sim.bench import (
-    consistency_check as bench_audit,
-)
-from host_sim.bench import (
-    coordinator as bench_coordinator,
-)
-from host_sim.bench import (
-    footprint as bench_footprint,
-)
-from host_sim.bench import (
-    overlay as bench_overlay,
-)
-from host_sim.bench import (
-    query as bench_query,
-)
+from host_sim import ending
+from host_sim.bench import cohort as bench_cohort
+from host_sim.bench import consistency_check as bench_audit
+from host_sim.bench import coordinator as bench_coordinator
+from host_sim.bench import footprint as bench_footprint
+from host_sim.bench import overlay as bench_overlay
+from host_sim.bench import query as bench_query
 from host_sim.bench.group import SLOTS, WIDE, Group
 from host_sim.bench.peers import BoardLost
 from host_sim.bench.threshold import compare as bench_threshold
@@ -128,7 +116,7 @@ def fleet(folder: Path, boards: int, rounds: int) -> dict[str, Any]:
         demo = Demo(folder, data, {**options, "masks_target": rounds}, rows.append, _say)
         return await demo.run()
 
-    exact = asyncio.run(run())
+    exact = ending.run(run)
     latencies = [row.latency_ms for row in rows if row.latency_ms is not None]
     online = [row.online_ms for row in rows if row.online_ms is not None]
     sent = [row.bytes_per_board for row in rows if row.bytes_per_board is not None]
@@ -217,12 +205,54 @@ def _show(title: str, figures: dict[str, dict[str, Any]], notes: Sequence[str] =
         console.print(f"- {note}", style="dim")
 
 
-def _receipts(options: argparse.Namespace) -> dict[str, dict[str, Any]]:
-    groups = bench_coordinator.GROUPS_QUICK if options.quick else bench_coordinator.GROUPS
-    figures = bench_coordinator.measure(groups, _phase("receipts"))
-    if not options.json:
-        bench_coordinator.show(figures)
-    return figures
+def _parts(folder: Path, quick: bool) -> Iterator[tuple[str, Any, Callable[[Any], None]]]:
+    """Yield (name, figures, what shows them) of each measurement, when it is done."""
+
+    def shown(title: str, notes: Sequence[str] = ()) -> Callable[[Any], None]:
+        return lambda figures: _show(title, figures, list(notes))
+
+    yield (
+        "board",
+        board(folder / "firmware", 12),
+        shown("Board: keys and masks, 12 members (mask_to_pow: against the interpreter's pow)"),
+    )
+    accelerate.use_host_libraries()
+    yield (
+        "coordinator",
+        {str(n): coordinator(n) for n in (12, 64)},
+        shown("Coordinator: one round, members (ahead_to_pow: gmpy2 against Python's pow)"),
+    )
+    groups = bench_coordinator.GROUPS_QUICK if quick else bench_coordinator.GROUPS
+    yield "receipts", bench_coordinator.measure(groups, _phase("receipts")), bench_coordinator.show
+    count = bench_footprint.ROUNDS_QUICK if quick else bench_footprint.ROUNDS
+    yield "footprint", bench_footprint.measure(count, _phase("footprint")), bench_footprint.show
+    sizes = bench_cohort.SIZES[:1] if quick else bench_cohort.SIZES
+    title = "Board in a cohort, by its size; everything but milliseconds is for any board"
+    yield "cohorts", cohort_sizes(folder / "firmware", sizes), shown(title)
+    yield "paper_table_5_kB", bench_cohort.PAPER, shown(bench_cohort.PAPER_TITLE, bench_cohort.NOTES)
+    audited = bench_audit.SIZES_QUICK if quick else bench_audit.SIZES
+    yield "audit", bench_audit.measure(audited, _phase("audit")), bench_audit.show
+    yield "overlay", bench_overlay.measure(_phase("overlay")), bench_overlay.show
+    cases = bench_query.CASES[:1] if quick else bench_query.CASES
+    figures = bench_query.measure(folder / "firmware", cases, _phase("query"))
+    yield "query", figures, shown("Board in a query, by members and failures tolerated", bench_query.NOTES)
+    if not quick:
+        yield from _long_parts(folder)
+
+
+def _long_parts(folder: Path) -> Iterator[tuple[str, Any, Callable[[Any], None]]]:
+    def show_sizes(figures: Any) -> None:
+        rows = {name: value for name, value in figures.items() if name != "gaps"}
+        _show("Suitable sizes of the overlay", {"figure": rows})
+
+    def show_threshold(figures: Any) -> None:
+        notes = list(dict.fromkeys(note for case in figures.values() for note in case["notes"]))
+        _show("Threshold Joye-Libert: Hum and the paper's method", _threshold_rows(figures), notes)
+
+    yield "sizes", suitable_sizes.measure(suitable_sizes.MOST), show_sizes
+    yield "threshold", threshold(), show_threshold
+    fleets = {"12 boards": fleet(folder / "fleet", 12, 8)}
+    yield "fleet", fleets, lambda rows: _show("Fleet: 12 MicroPython boards, heap 160k, real Mosquitto", rows)
 
 
 def main() -> None:
@@ -231,48 +261,11 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="without the fleet of 12 boards")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
     options = parser.parse_args()
+    results = {}
     with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        results: dict[str, Any] = {"board": board(folder / "firmware", 12)}
-        if not options.json:
-            _show("Board: keys and masks for 12 members (mask_to_pow: against the interpreter's pow)", results["board"])
-        accelerate.use_host_libraries()
-        results["coordinator"] = {str(n): coordinator(n) for n in (12, 64)}
-        if not options.json:
-            _show("Coordinator: one round, members (ahead_to_pow: gmpy2 against Python's pow)", results["coordinator"])
-        results["receipts"] = _receipts(options)
-        count = bench_footprint.ROUNDS_QUICK if options.quick else bench_footprint.ROUNDS
-        results["footprint"] = bench_footprint.measure(count, _phase("footprint"))
-        if not options.json:
-            bench_footprint.show(results["footprint"])
-        sizes = bench_cohort.SIZES[:1] if options.quick else bench_cohort.SIZES
-        results["cohorts"] = cohort_sizes(folder / "firmware", sizes)
-        results["paper_table_5_kB"] = bench_cohort.PAPER
-        if not options.json:
-            _show("Board in a cohort, by its size; everything but milliseconds is for any board", results["cohorts"])
-            _show(bench_cohort.PAPER_TITLE, bench_cohort.PAPER, bench_cohort.NOTES)
-        audited = bench_audit.SIZES_QUICK if options.quick else bench_audit.SIZES
-        results["audit"] = bench_audit.measure(audited, _phase("audit"))
-        if not options.json:
-            bench_audit.show(results["audit"])
-        results["overlay"] = bench_overlay.measure(_phase("overlay"))
-        if not options.json:
-            bench_overlay.show(results["overlay"])
-        cases = bench_query.CASES[:1] if options.quick else bench_query.CASES
-        results["query"] = bench_query.measure(folder / "firmware", cases, _phase("query"))
-        if not options.json:
-            _show("Board in a query, by members and failures tolerated", results["query"], bench_query.NOTES)
-        if not options.quick:
-            results["sizes"] = suitable_sizes.measure(suitable_sizes.MOST)
+        for name, figures, show in _parts(Path(temporary), options.quick):
+            results[name] = figures
             if not options.json:
-                rows = {name: value for name, value in results["sizes"].items() if name != "gaps"}
-                _show("Suitable sizes of the overlay", {"figure": rows})
-            results["threshold"] = threshold()
-            if not options.json:
-                notes = list(dict.fromkeys(note for case in results["threshold"].values() for note in case["notes"]))
-                _show("Threshold Joye-Libert: Hum and the paper's method", _threshold_rows(results["threshold"]), notes)
-            results["fleet"] = {"12 boards": fleet(folder / "fleet", 12, 8)}
-            if not options.json:
-                _show("Fleet: 12 MicroPython boards, heap 160k, real Mosquitto", results["fleet"])
+                show(figures)
     if options.json:
         print(json.dumps(results))

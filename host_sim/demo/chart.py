@@ -15,11 +15,8 @@ from matplotlib.figure import Figure
 
 from host_sim.data.households import SLOTS
 from host_sim.demo.demo import Row
+from host_sim.palette import FONT_POINTS, HIDDEN, LOST, SEEN
 
-SEEN = "#0b6e4f"
-HIDDEN = "#8f8f8f"
-LOST = "#b00020"
-FONT_POINTS = 14
 # Half hours from one label of the time axis to the next, and how many labels there may be.
 TICKS = (1, 2, 4, 6, 12, 24, 48)
 TICKS_MOST = 9

@@ -1,7 +1,6 @@
 """`hum-sim demo`: a broker, a coordinator and boards on this machine, and every published sum
 checked."""
 
-import asyncio
 import json
 import math
 import re
@@ -16,11 +15,12 @@ import typer
 from agent.wire.messages import MEMBERS_MOST
 from broker.cli.authority import Seal
 from broker.coordinator.protocols.private_sum.roster import AUDIT_FROM
+from host_sim import ending
 from host_sim.data import households
 from host_sim.demo.demo import Demo, Row
 from host_sim.demo.display import Display
 from host_sim.fleet.faults import Faults
-from host_sim.options import Data, Heap, OptionError, Runtime, cancel_by_signal, new_folder
+from host_sim.options import Data, Heap, OptionError, Runtime, new_folder
 
 MASKS_MOST = 24
 # A late board's delay is longer than the window, and shorter than its patience with an unanswered
@@ -149,7 +149,6 @@ def _run(
             if as_json:
                 print(row.to_json(), flush=True)
 
-        cancel_by_signal()
         running = Demo(folder, fleet, options, on_row, display.progress, display.say, faults)
         ok = await running.run()
         return running.rows, ok
@@ -159,7 +158,7 @@ def _run(
         kind = f"MicroPython boards (heap {heap})" if micropython else "boards in this process"
         display.say(f"starting a broker, {boards} {kind} and the coordinator")
         display.say(f"logs and picture: {folder}")
-        return asyncio.run(run(display))
+        return ending.run(lambda: run(display))
 
 
 def _picture(folder: Path, rows: list[Row], fleet: households.Fleet) -> Path:

@@ -13,17 +13,16 @@ from typing import Any
 from agent.joye_libert.cohorts import SEAL_FLEET, threshold
 from agent.wire import coordination
 from host_sim.data.households import Fleet as Households
+from host_sim.demo.results import PREPARATIONS, Results
 from host_sim.fleet import broker_process
 from host_sim.fleet.faults import NO_FAULTS, Disturbance, Faults
 from host_sim.fleet.fleet import Fleet
 from host_sim.fleet.observer import Observer, Result, Subscription
-from host_sim.fleet.plan import DEPLOYMENT, GROUP, FleetError, Plan
+from host_sim.fleet.plan import DEPLOYMENT, GROUP, Plan
 
 SETTLE_S = 5.0
-STALLED_S = 300.0
 LAST_S = 3.0
 STATUS = {coordination.COMPLETE: "complete", coordination.INCOMPLETE: "incomplete", coordination.INVALID: "invalid"}
-PREPARATIONS = ("keys", "shares", "masks")
 
 
 @dataclass
@@ -124,7 +123,6 @@ class Demo:
         self._say = say
         self._console = Console()
         self._progress: dict[str, tuple[str, int, int]] = {}
-        self._results: asyncio.Queue[Result] = asyncio.Queue()
         readings = [households.load] + ([households.shiftable] if households.shiftable else [])
         columns = {device: [list(table[i]) for table in readings] for i, device in enumerate(self.names)}
         self.slots = ["load", "shiftable"][: len(readings)]
@@ -132,6 +130,7 @@ class Demo:
         self._disturbance = Disturbance(faults, self.names, plan_options["rounds"], say)
         plan = Plan(columns=columns, slots=ranges, late=tuple(self._disturbance.late), **plan_options)
         self.fleet = self._disturbance.fleet = Fleet(folder, plan, self._hear)
+        self._results = Results(self.fleet)
 
     async def run(self) -> bool:
         """Run all rounds; True if all_exact(). Everything is stopped on the way out, also by
@@ -146,7 +145,7 @@ class Demo:
             password = fleet.broker.credentials.get("client")
             observer = asyncio.create_task(watcher.run(broker_process.HOST, fleet.broker.port, password))
             for _ in range(fleet.plan.rounds):
-                row = await self._row(await self._next_result(observer))
+                row = await self._row(await self._results.next(observer))
                 if not self.rows and not row.missing:
                     self._prepared()
                 self.rows.append(row)
@@ -154,7 +153,7 @@ class Demo:
         finally:
             if observer:
                 observer.cancel()
-                await asyncio.gather(observer, return_exceptions=True)
+                await asyncio.wait({observer}, timeout=LAST_S)
             await fleet.stop()
         faults = self._disturbance.faults
         return all_exact(self.rows, fleet.plan.rounds, disturbed=faults.kill + faults.late > 0)
@@ -168,34 +167,7 @@ class Demo:
 
     def _take_result(self, result: Result) -> None:
         self._disturbance.closed(result.round)
-        self._results.put_nowait(result)
-
-    async def _next_result(self, observer: "asyncio.Task[None]") -> Result:
-        assert self.fleet.coordinator
-        getter = asyncio.create_task(self._results.get())
-        ended = asyncio.create_task(self.fleet.coordinator.wait())
-        waiting: set[asyncio.Future[Any]] = {getter, ended, self.fleet.failed, observer}
-        try:
-            while True:
-                before = dict(self._progress)
-                done, _ = await asyncio.wait(waiting, timeout=STALLED_S, return_when=asyncio.FIRST_COMPLETED)
-                if getter in done:
-                    return getter.result()
-                if self.fleet.failed in done:
-                    self.fleet.failed.result()
-                if observer in done:
-                    observer.result()
-                if ended in done:
-                    # Its last message may still be on its way to the observer.
-                    await asyncio.wait({getter}, timeout=LAST_S)
-                    if not getter.done():
-                        raise self.fleet.coordinator_ended()
-                    return getter.result()
-                if not done and before == self._progress:
-                    raise FleetError(f"nothing has happened for {STALLED_S:.0f} s; see {self.fleet.folder}")
-        finally:
-            getter.cancel()
-            ended.cancel()
+        self._results.take(result)
 
     async def _row(self, result: Result) -> Row:
         contributors = [device for device in self.names if device not in result.missing]
@@ -249,6 +221,7 @@ class Demo:
 
     def _diagnosed(self, device: str, progress: tuple[str, int, int]) -> None:
         self._progress[device] = progress
+        self._results.diagnosed(device, progress)
         if self.rows:
             return  # from the first round on masks are spent as well as made
         done = dict.fromkeys(PREPARATIONS, 0)

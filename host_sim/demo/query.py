@@ -7,6 +7,7 @@ import json
 import math
 import random
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import combinations
@@ -19,6 +20,7 @@ from agent.protocols.gossip.privacy.terms import FOLDS
 from agent.protocols.gossip.query_function import function_of
 from firmware.build.compile import ROOT
 from host_sim.data.households import Fleet as Households
+from host_sim.fleet.child import Child
 from host_sim.fleet.fleet import Fleet
 from host_sim.fleet.plan import GROUP, FleetError, Plan
 
@@ -27,6 +29,7 @@ LINKED_S = 60.0
 SETTLED_S = 20.0
 NOTICED_S = 1.0  # for the coordinator to hear that a board is there, or gone
 COORDINATOR_S = 30.0
+QUERY_S = 330.0  # `hum query` itself gives up after 300
 
 
 @dataclass(frozen=True)
@@ -104,7 +107,7 @@ class QueryDemo:
         self._say = say
         self._random = random.Random(seed)
         self._doomed: set[str] = set()
-        self._linked: dict[str, asyncio.Event] = {device: asyncio.Event() for device in self._columns}
+        self._linked = dict.fromkeys(self._columns, False)
         self._begun: dict[str, int] = {}
         self._over: dict[str, dict[str, Any]] = {}
         self.fleet = Fleet(folder, plan, self._hear)
@@ -143,7 +146,7 @@ class QueryDemo:
     def _hear(self, device: str, event: str, fields: dict[str, Any]) -> None:
         match event:
             case "link":
-                (self._linked[device].set if fields["up"] else self._linked[device].clear)()
+                self._linked[device] = fields["up"]
             case "query":
                 self._begun[device] = fields["sent"]
                 if device in self._doomed:
@@ -154,7 +157,7 @@ class QueryDemo:
                 self._say(f"{device}: {fields['error']}")
 
     async def _ask(self, number: int, query: Asked) -> Row:
-        await asyncio.wait_for(asyncio.gather(*(linked.wait() for linked in self._linked.values())), LINKED_S)
+        await self._all_linked()
         await asyncio.sleep(NOTICED_S)
         self._doomed = set(self._random.sample(sorted(self._columns), self._kill))
         self._begun, self._over = {}, {}
@@ -169,7 +172,7 @@ class QueryDemo:
         await self._settled(living)
         row = self._row(number, query, told, error, killed, seconds)
         for device in killed:
-            self._linked[device].clear()
+            self._linked[device] = False
             await self.fleet.start_board(device)
         return row
 
@@ -177,22 +180,36 @@ class QueryDemo:
         command = [sys.executable, "-m", "broker", "query", GROUP, query.function, "--slot", SLOT, *query.options]
         command += ["--epsilon", str(query.epsilon), "--record-epsilon", str(query.record_epsilon)]
         command += ["--state", str(self._folder / "coordinator"), "--period", str(self._period), "--json"]
-        pipe = asyncio.subprocess.PIPE
-        process = await asyncio.create_subprocess_exec(*command, cwd=ROOT, stdout=pipe, stderr=pipe)
-        communicating = asyncio.create_task(process.communicate())
+        trouble = self._folder / "query.log"
+        said: list[bytes] = []
+        with trouble.open("wb") as errors:
+            process = Child(command, ROOT, errors)
+        following = asyncio.create_task(process.follow(said.append))
+        deadline = time.monotonic() + QUERY_S
         try:
-            while not communicating.done():
+            while not following.done():
                 self._check()
-                await asyncio.wait({communicating}, timeout=0.5)
-            said, trouble = communicating.result()
+                if time.monotonic() >= deadline:
+                    raise FleetError(f"`hum query` has no answer and no error after {QUERY_S:g} s; see {trouble}")
+                await asyncio.wait({following}, timeout=0.5)
         finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
-        if process.returncode:
-            return None, trouble.decode(errors="replace").strip()[-300:]
-        told: dict[str, Any] = json.loads(said)
+            following.cancel()
+            process.reap()
+        if following.result():
+            return None, trouble.read_text(errors="replace").strip()[-300:]
+        told: dict[str, Any] = json.loads(b"".join(said))
         return told, None
+
+    async def _all_linked(self) -> None:
+        """Wait for every board's link. Raises FleetError."""
+        deadline = time.monotonic() + LINKED_S
+        while unlinked := [device for device, linked in self._linked.items() if not linked]:
+            self._check()
+            if time.monotonic() >= deadline:
+                raise FleetError(
+                    f"no link after {LINKED_S:g} s of {', '.join(unlinked)}; see {self._folder / 'boards'}"
+                )
+            await asyncio.sleep(0.1)
 
     async def _settled(self, living: list[str]) -> None:
         """Wait until the living have told what the query cost them, but not for ever."""

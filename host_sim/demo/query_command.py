@@ -1,6 +1,5 @@
 """`hum-sim query`: boards on a real broker answer queries, and die in the middle of them."""
 
-import asyncio
 import json
 import time
 from dataclasses import replace
@@ -12,10 +11,11 @@ import typer
 from agent.protocols import QUERIES
 from agent.wire.messages import MEMBERS_MOST
 from agent.wire.queries import PERIOD_LEAST, PERIOD_MOST
+from host_sim import ending
 from host_sim.data import households
 from host_sim.demo.query import Asked, QueryDemo, Row
 from host_sim.gossip.byzantine import HABITS
-from host_sim.options import Data, Heap, OptionError, Runtime, cancel_by_signal, new_folder, say
+from host_sim.options import Data, Heap, OptionError, Runtime, new_folder, say
 
 BINS = 8
 
@@ -116,10 +116,9 @@ def _run(
         print(row.to_json() if as_json else _line(row), flush=True)
 
     async def run() -> bool:
-        cancel_by_signal()
         return await QueryDemo(folder, fleet, options, kill, period, on_row, say).run(wanted)
 
-    ok = asyncio.run(run())
+    ok = ending.run(run)
     return len(rows), ok
 
 

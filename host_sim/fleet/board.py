@@ -10,15 +10,19 @@ import sys
 
 from agent.meters.simulated import SimulatedMeter
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from agent.runtime.supervisor import Supervisor
+
 RESET = 75
 
 
-def console(event, fields):  # type: ignore[no-untyped-def]  # MicroPython has no typing module
+def console(event: str, fields: "dict[str, object]") -> None:
     """Print one event."""
     print(json.dumps(dict(fields, event=event)))
 
 
-def make(path: str):  # type: ignore[no-untyped-def]
+def make(path: str) -> "Supervisor":
     """Return the board whose settings are in the file at `path`; the settings themselves are not
     kept on the heap."""
     from agent.runtime.start import assemble  # leaves the memory when the board has joined

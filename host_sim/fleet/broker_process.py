@@ -5,7 +5,6 @@ import asyncio
 import logging
 import os
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Iterable
@@ -14,6 +13,7 @@ from typing import Any
 
 from broker.deploy.mosquitto import configuration
 from broker.deploy.mosquitto.configuration import BrokerError
+from host_sim.fleet.child import Child
 
 HOST = "127.0.0.1"
 START_S = 10.0
@@ -42,39 +42,34 @@ class MosquittoBroker:
         self.port = free_port()
         self.credentials: dict[str, str] = configuration.write(folder, deployment, devices, HOST, self.port, None)
         self._folder = folder
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Child | None = None
 
     async def start(self) -> None:
         """Start (again, on the same port) and wait until it answers. Raises BrokerError."""
         process = self._process = self._launch()
         deadline = time.monotonic() + START_S
         while not answers(self.port):
-            if process.poll() is not None or time.monotonic() >= deadline:
+            if process.returncode is not None or time.monotonic() >= deadline:
                 break
             await asyncio.sleep(0.05)
         # If it has ended, then what answers, if anything, is another program that took the port.
-        if process.poll() is not None or time.monotonic() >= deadline:
+        if process.returncode is not None or time.monotonic() >= deadline:
             raise BrokerError(f"Mosquitto did not start; see {self._folder / 'mosquitto.log'}")
 
-    def _launch(self) -> "subprocess.Popen[bytes]":
+    def _launch(self) -> Child:
         command = [self.program, "-c", str(self._folder / "mosquitto.conf")]
         with (self._folder / "mosquitto.log").open("ab") as log:
-            return subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+            return Child(command, None, log, log)
 
     def kill(self) -> None:
         """kill -9."""
         if self._process:
-            self._process.kill()
-            self._process.wait()
+            self._process.reap()
 
     async def stop(self) -> None:
         """Stop it and wait."""
-        if self._process and self._process.poll() is None:
-            self._process.terminate()
-            try:
-                self._process.wait(STOP_S)
-            except subprocess.TimeoutExpired:
-                self.kill()
+        if self._process:
+            await self._process.stop(STOP_S)
 
 
 class EmbeddedBroker:
@@ -104,9 +99,9 @@ class EmbeddedBroker:
         self._broker = broker
 
     async def stop(self) -> None:
-        """Stop it and wait."""
+        """Stop it and wait; it may take cancellation for something else, so nobody waits longer."""
         if self._broker:
-            await self._broker.shutdown()
+            await asyncio.wait({asyncio.create_task(self._broker.shutdown())}, timeout=STOP_S)
 
 
 Broker = MosquittoBroker | EmbeddedBroker

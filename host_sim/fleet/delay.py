@@ -5,6 +5,7 @@ import asyncio
 import contextlib
 
 CHUNK = 4096
+STOP_S = 3.0
 CHUNKS_MOST = 64  # held back for one connection; beyond that its sender waits
 
 
@@ -36,7 +37,8 @@ class Delay:
         relays = list(self._relays)
         for relay in relays:
             relay.cancel()
-        await asyncio.gather(*relays, return_exceptions=True)
+        if relays:
+            await asyncio.wait(relays, timeout=STOP_S)
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         relay = asyncio.create_task(self._relay(reader, writer))
@@ -65,7 +67,7 @@ class Delay:
                 task.cancel()
             for side in (writer, broker_writer):
                 side.transport.abort()  # all that was to be written is: each drain() waited for it
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.wait(tasks, timeout=STOP_S)
 
     async def _collect(self, reader: asyncio.StreamReader, held: "asyncio.Queue[tuple[float, bytes]]") -> None:
         """Queue what comes with the time at which it may go; nothing at all is the end."""

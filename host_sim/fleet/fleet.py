@@ -10,6 +10,7 @@ from typing import Any
 from firmware.build.compile import ROOT
 from host_sim.fleet import broker_process
 from host_sim.fleet.boards import Boards, Console
+from host_sim.fleet.child import Child
 from host_sim.fleet.delay import Delay
 from host_sim.fleet.enrolment import Enrolled, enrol
 from host_sim.fleet.plan import DEPLOYMENT, GROUP, FleetError, Plan, last_words
@@ -29,7 +30,7 @@ class Fleet:
     def __init__(self, folder: Path, plan: Plan, console: Console) -> None:
         self.folder = folder
         self.plan = plan
-        self.coordinator: asyncio.subprocess.Process | None = None
+        self.coordinator: Child | None = None
         self._boards = Boards(folder, plan, console)
         self.killed = self._boards.killed
         self.failed = self._boards.failed
@@ -47,6 +48,9 @@ class Fleet:
         self.enrolled = enrol(self.folder, self.plan, await self._boards.make_identities())
         for device in self.plan.columns:
             await self.start_board(device)
+            await asyncio.sleep(0)  # consoles and signals are heard meanwhile
+            if self.failed.done():
+                self.failed.result()
         await self.start_coordinator()
 
     async def start_coordinator(self) -> None:
@@ -58,15 +62,15 @@ class Fleet:
         if self.broker.credentials:
             arguments += ["--credentials", self.folder / "broker" / "credentials.json"]
         with (self.folder / "coordinator.log").open("ab") as log:
-            self.coordinator = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "broker", "coordinator", *map(str, arguments), cwd=ROOT, stdout=log, stderr=log,
-                start_new_session=True,
-            )  # fmt: skip
+            command = [sys.executable, "-m", "broker", "coordinator", *map(str, arguments)]
+            self.coordinator = Child(command, ROOT, log, log)
 
     def coordinator_ended(self) -> FleetError:
         """Return what to raise when the coordinator's process has ended before its time."""
         log = self.folder / "coordinator.log"
-        return FleetError(f"the coordinator ended early: {last_words(log)}; see {log}")
+        code = self.coordinator.returncode if self.coordinator else None
+        how = f"killed by signal {-code}" if code and code < 0 else f"exit status {code}"
+        return FleetError(f"the coordinator ended early: {last_words(log)} ({how}); see {log}")
 
     async def start_board(self, device: str) -> None:
         """Start (again) one board."""
@@ -107,11 +111,9 @@ class Fleet:
         """Stop all parts; nothing is left running, whatever state they are in, also after a start()
         that failed."""
         try:
-            if self.coordinator and self.coordinator.returncode is None:
-                self.coordinator.kill()
-            await self._boards.stop()
             if self.coordinator:
-                await self.coordinator.wait()
+                self.coordinator.reap()
+            await self._boards.stop()
         finally:
             if self._relay:
                 await self._relay.stop()

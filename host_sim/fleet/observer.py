@@ -85,6 +85,9 @@ class Observer:
                         if isinstance(message.payload, bytes):
                             self._take(str(message.topic), message.payload)
             except aiomqtt.MqttError:
+                task = asyncio.current_task()
+                if task and task.cancelling():  # leaving the client has put its own error in the place of the end
+                    raise asyncio.CancelledError from None
                 await asyncio.sleep(0.3)
 
     def _take(self, topic: str, payload: bytes) -> None:

@@ -13,6 +13,8 @@ PROGRAMS = tuple(
         "fleet/board",
         "gossip/__init__",
         "gossip/byzantine",
+        "virtual/__init__",
+        "virtual/memory_store",
         "bench/__init__",
         "bench/onboard/__init__",
         "bench/onboard/masks",

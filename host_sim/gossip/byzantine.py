@@ -2,8 +2,7 @@
 keys and one proof a query.
 
 Whatever the habit, a liar also falsifies the partial result that leaves it: its group is lost, and
-only its group may be. This runs on MicroPython too (host_sim/fleet/board.py), so there are no
-typing modules.
+only its group may be. This runs on MicroPython too (host_sim/fleet/board.py).
 """
 
 from agent.protocols.gossip import node_actions
@@ -13,13 +12,15 @@ from agent.protocols.gossip.phases import shuffle
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Callable
+    from typing import Any, TypeAlias
 
     from agent.protocols.gossip.node_actions import NodeAction, Partial, Result, Send
     from agent.protocols.gossip.plan import Phase, Plan
     from agent.protocols.gossip.ports import Draw, Random, Work
 
-    Spoilt = Any  # a Node whose methods are replaced
+    Begin: TypeAlias = Callable[[Phase], None]
+    Spoilt: TypeAlias = Any  # a Node whose own methods, and its phase's, are replaced
 
 HABITS = ("drop", "equivocate", "flood", "forge", "lie")
 LIE = 10**12  # out of every range that a query of watts has
@@ -35,12 +36,12 @@ def make(habit: str, *arguments: "Any", **rest: "Any") -> Node:
     return node
 
 
-def draw(habit: str | None, plan: "Plan", own_id: int, random: "Random") -> "Draw":
+def draw(habit: str | None, plan: "Plan", own: int, random: "Random") -> "Draw":
     """Return what shuffle.draw() returns for a node with a habit, or None for none: an equivocator
     is its own proxy."""
     while True:
-        drawn = shuffle.draw(plan, own_id, random, ())
-        if habit != "equivocate" or own_id in drawn[0]:
+        drawn = shuffle.draw(plan, own, random, ())
+        if habit != "equivocate" or own in drawn[0]:
             return drawn
 
 
@@ -50,13 +51,13 @@ def spoil(habit: str) -> None:
 
     start = Node.start
 
-    def begin(self: Node) -> "list[NodeAction]":
-        take_up(self, habit)
-        return start(self)
+    def begin(node: Node) -> "list[NodeAction]":
+        take_up(node, habit)
+        return start(node)
 
-    Node.start = begin  # type: ignore[method-assign]  # of every Node, which is the purpose
+    Node.start = begin  # type: ignore[method-assign, assignment]  # a habit replaces what a node does
     if habit == "lie":
-        Gossip._value = lambda self, group, admitted, values: LIE  # type: ignore[method-assign]  # as above
+        Gossip._value = lambda self, group, admitted, values: LIE  # type: ignore[method-assign]  # so does a lie
 
 
 def take_up(node: "Spoilt", habit: str) -> None:
@@ -77,14 +78,13 @@ def take_up(node: "Spoilt", habit: str) -> None:
 
 
 def _falsified(action: "Partial | Result") -> "Partial | Result":
-    data = action[2] if action[0] == node_actions.PARTIAL else action[1]
-    data = data[:-1] + bytes((data[-1] ^ 1,))
+    data = action[-1][:-1] + bytes((action[-1][-1] ^ 1,))
     if action[0] == node_actions.PARTIAL:
         return node_actions.partial(action[1], data)
     return node_actions.result(data)
 
 
-def _begin_and(node: "Spoilt", begin: "Any", phase: "Phase", more: "Any") -> None:
+def _begin_and(node: Node, begin: "Begin", phase: "Phase", more: "Callable[[Node, Phase], Work]") -> None:
     begin(phase)
     node._do(more, node, phase)
 
@@ -147,7 +147,7 @@ def _post_chain(node: Node, phase: "Phase", raw: bytes) -> None:
                 node.post(r, cell)
 
 
-def _equivocate(node: "Spoilt", begin: "Any", phase: "Phase") -> None:
+def _equivocate(node: "Spoilt", begin: "Begin", phase: "Phase") -> None:
     """Give the own tuple to one other proxy or to none, and sign in one of the multicasts, for one
     proxy only.
 

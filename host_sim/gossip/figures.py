@@ -21,10 +21,10 @@ from matplotlib.axes import Axes
 from agent.protocols.base.overlay import log2_ceil
 from agent.protocols.gossip.overlay.sizes import FEW
 from host_sim.data import households
-from host_sim.demo.chart import FONT_POINTS, HIDDEN, LOST, SEEN
 from host_sim.gossip import convergence, suitable_sizes
 from host_sim.gossip.costs import Costs
 from host_sim.gossip.simulation import Setting, Simulation
+from host_sim.palette import FONT_POINTS, HIDDEN, LOST, SEEN
 
 FLEXIBLE = "#2f6db5"
 HOUSEHOLDS = 682  # all that the default data has; the paper had 1,019

@@ -8,7 +8,7 @@ the difference: the same seed gives the same messages either way.
 import random
 import zlib
 from collections.abc import Callable, Generator
-from typing import Any
+from typing import TYPE_CHECKING
 
 from agent.crypto import p256
 from agent.protocols.base.identity import Identity
@@ -20,6 +20,10 @@ from agent.protocols.gossip.pair_keys import PairKeys, pair_secret
 from agent.protocols.gossip.plan import Plan
 from agent.protocols.gossip.roster_part import query_part
 from agent.wire.rosters import Roster
+
+if TYPE_CHECKING:
+    from agent.protocols.gossip.ports import NodeSecrets
+    from host_sim.gossip.simulation import Simulation
 
 _LAYER = 9  # a sign and 8 bytes, as the machines read them
 _HEAD = _LAYER + 4 + 2
@@ -89,39 +93,31 @@ class StandIn:
 class Watched:
     """Secrets that tell the simulation what they cost, and whose tuple is whose."""
 
-    def __init__(self, simulation: Any, own: int, secrets: Any) -> None:
+    def __init__(self, simulation: "Simulation", own: int, secrets: "NodeSecrets") -> None:
         self._simulation, self._own, self._secrets = simulation, own, secrets
-        self.open = secrets.open
-        self.seal = secrets.seal
-        self.peel = secrets.peel
-        self.sign = secrets.sign
-        self.verify = secrets.verify
-        if simulation.setting.costs:
-            self.open, self.seal, self.peel = self._open, self._seal, self._peel
-            self.sign, self.verify = self._sign, self._verify
 
     def onion(self, path: list[int], rounds: list[int], payload: bytes, hops_most: int) -> Generator[None, None, bytes]:
         self._simulation.note(self._own, payload)
         self._simulation.spend(self._own, "encrypt", len(path))
-        return self._secrets.onion(path, rounds, payload, hops_most)  # type: ignore[no-any-return]
+        return self._secrets.onion(path, rounds, payload, hops_most)
 
-    def _peel(self, cell: bytes, most: int, size: int) -> Any:
+    def peel(self, cell: bytes, hops_most: int, payload_size: int) -> Generator[None, None, tuple[int | None, bytes]]:
         self._simulation.spend(self._own, "decrypt")
-        return self._secrets.peel(cell, most, size)
+        return self._secrets.peel(cell, hops_most, payload_size)
 
-    def _seal(self, to: int, part: bytes, payload: bytes) -> Any:
+    def seal(self, to: int, part: bytes, payload: bytes) -> bytes:
         self._simulation.spend(self._own, "encrypt")
         return self._secrets.seal(to, part, payload)
 
-    def _sign(self, message: bytes) -> Any:
+    def sign(self, message: bytes) -> Generator[None, None, bytes]:
         self._simulation.spend(self._own, "sign")
         return self._secrets.sign(message)
 
-    def _verify(self, peer: int, message: bytes, signature: bytes) -> Any:
+    def verify(self, peer: int, message: bytes, signature: bytes) -> Generator[None, None, bool]:
         self._simulation.spend(self._own, "verify")
         return self._secrets.verify(peer, message, signature)
 
-    def _open(self, sender: int, part: bytes, sealed: bytes) -> Any:
+    def open(self, sender: int, part: bytes, sealed: bytes) -> bytes | None:
         self._simulation.spend(self._own, "decrypt")
         return self._secrets.open(sender, part, sealed)
 
@@ -151,7 +147,7 @@ class _LazyKeys(PairKeys):
         return super().key(label, own_index, peer, outgoing, text)
 
 
-def real(plan: Plan, seed: int) -> Callable[[int], Any]:
+def real(plan: Plan, seed: int) -> Callable[[int], Secrets]:
     """Return a function that makes the real secrets of a virtual id. The boards' keys follow from
     the seed."""
     drawn = random.Random(f"keys {seed}")
@@ -160,7 +156,7 @@ def real(plan: Plan, seed: int) -> Callable[[int], Any]:
     roster = Roster(plan.protocol, "t1", [], b"", members, query_part())
     boards: dict[int, tuple[Group, PairKeys]] = {}
 
-    def make(own: int) -> Any:
+    def make(own: int) -> Secrets:
         index = own if own < plan.members else own - plan.members
         if index not in boards:
             identity = Identity("simulated", "overlay", members[index][0], privates[index], members[index][1], b"")

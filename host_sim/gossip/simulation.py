@@ -7,11 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from agent.protocols.gossip import functions, node_actions, results
+from agent.protocols.gossip import functions, node_actions
 from agent.protocols.gossip.node import Node
 from agent.protocols.gossip.onion import proof, tuples
 from agent.protocols.gossip.overlay.sizes import IDENTITY
 from agent.protocols.gossip.plan import Plan
+from broker.coordinator.protocols.gossip import results
 from host_sim.gossip import byzantine
 from host_sim.gossip import secrets as overlay_secrets
 from host_sim.gossip.board import ENVELOPE, Board

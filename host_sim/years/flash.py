@@ -124,7 +124,7 @@ class Volume:
 
     def _open(self) -> LittleFS:
         return LittleFS(
-            context=self.flash,  # type: ignore[arg-type]
+            context=self.flash,  # type: ignore[arg-type]  # it has all that littlefs calls, but is no subclass
             mount=False,
             block_size=BLOCK,
             block_count=self._blocks,

@@ -138,9 +138,7 @@ def admit(query: "Query", text: bytes, group: "Group", policy: "Policy", protoco
         raise Refused("too-large")
     if not query.epsilon and not query.record_epsilon:
         return Admitted(query, plan, slot, None, limits_of(query, slot), text)
-    from agent.protocols.gossip.privacy.terms import (
-        PrivacyError,  # what it loads is 7 kB, which other queries do without
-    )
+    from agent.protocols.gossip.privacy.terms import PrivacyError
 
     try:
         terms = terms_of(query, slot, group.tolerate, plan.groups, living)

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from agent.protocols.gossip.group import Group
     from agent.protocols.gossip.inquiry import Inquiry
     from agent.protocols.gossip.mail import Mail
-    from agent.protocols.gossip.onion.signing import Signing
-    from agent.protocols.gossip.onion.stock import Stock
     from agent.protocols.gossip.pair_keys import PairKeys
+    from agent.protocols.gossip.signing import Signing
+    from agent.protocols.gossip.stock import Stock
     from agent.wire.rosters import Roster
 
 READY_NONCE = 5
@@ -203,7 +203,7 @@ class Gossip(Machine):
         if not self._keys:
             return self._derive_keys(self.group, self._roster) if self._roster else None
         if not self._stock:
-            from agent.protocols.gossip.onion.stock import Stock
+            from agent.protocols.gossip.stock import Stock
 
             self._stock = Stock(self.group, self._protocol, self._next_number(), self._absent)
         return self._stock.steps() if self._stock.wanted else None
@@ -246,7 +246,7 @@ class Gossip(Machine):
         self._announced = sha256(raw).digest()
         periods = admitted.plan.deadlines
         if proof_bytes:
-            from agent.protocols.gossip.onion import signing
+            from agent.protocols.gossip import signing
 
             periods += signing.periods(query.period)
         schedule = actions.schedule(query.period, periods)
@@ -257,7 +257,7 @@ class Gossip(Machine):
         if not group or not keys or not self._admitted or self._admitted.query.number != number:
             raise Refused("superseded")
         from agent.protocols.gossip.inquiry import Inquiry
-        from agent.protocols.gossip.onion.stock import Stock
+        from agent.protocols.gossip.stock import Stock
 
         admitted, self._admitted = self._admitted, None
         query = admitted.query
@@ -274,7 +274,7 @@ class Gossip(Machine):
         inquiry: "Inquiry | Signing" = unsigned
         draws = stock.draws if stock.absent == query.absent else {}
         if admitted.plan.proof_bytes:
-            from agent.protocols.gossip.onion.signing import Signing
+            from agent.protocols.gossip.signing import Signing
 
             inquiry = Signing(unsigned, group, keys, self._announced, query)
         self.inquiry = inquiry

@@ -160,7 +160,7 @@ class RollCall:
 
     def has_recovery(self, member: "Membership", round: int, missing: list[int]) -> bool:
         """Tell whether the recovery share for `missing`, a list of members, is made already."""
-        return bool(self._recovery) and self._recovery[:3] == (member.epoch, round, missing)
+        return self._recovery is not None and self._recovery[:3] == (member.epoch, round, missing)
 
     def recovery_steps(
         self, member: "Membership", dealing: "SecretSharing", round: int, missing: list[int], own: "Contributing"

@@ -180,7 +180,7 @@ class Contributing:
             raise Refused("other-roster")
         if not dealing:
             raise Refused("not-ready")
-        again = bool(self.pending) and self.pending[:2] == (epoch, round)
+        again = self.pending is not None and self.pending[:2] == (epoch, round)
         if round <= self.last_round(epoch) and not again:
             raise Refused("replayed")
         context = member.context("round", round, topics.COORDINATOR, member.identity.device)

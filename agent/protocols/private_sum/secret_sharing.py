@@ -39,7 +39,8 @@ class SecretSharing:
         last, or None."""
         self._member = member
         self._held: "dict[int | None, int]" = {None: held[0]}
-        self._held.update(held[1])
+        for batch in held[1]:
+            self._held[batch] = held[1][batch]
         self._own = 1 << member.index
         self._others = 0
         for index in member.cohort:

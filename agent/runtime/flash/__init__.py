@@ -5,7 +5,10 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     class Records(Protocol):
-        """What the stocks, the clock and the key pair ask of a Store; any that keeps this will do."""
+        """What a board asks of a Store; any that keeps this will do."""
+
+        puts: int
+        written: int
 
         def put(self, name: str, value: bytes) -> None: ...
 

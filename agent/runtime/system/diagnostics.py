@@ -10,8 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Protocol
 
-    from agent.runtime.flash.store import Store
-    from agent.runtime.net.mqtt import Client
+    from agent.runtime.flash import Records
     from agent.runtime.net.wifi import Wifi
     from agent.runtime.system.clock import Clock
 
@@ -23,6 +22,12 @@ if TYPE_CHECKING:
         def progress(self) -> tuple[str, int, int]: ...
 
         def masks(self) -> int: ...
+
+    class Linking(Protocol):
+        """What an MQTT client tells of its links."""
+
+        links: int
+        counters: dict[str, int]
 
 
 _CAUSES = (None, "PWRON_RESET", "HARD_RESET", "WDT_RESET", "DEEPSLEEP_RESET", "SOFT_RESET")
@@ -39,6 +44,7 @@ def reset_cause() -> int:
     if not hasattr(machine, "reset_cause"):
         return 0
     number = machine.reset_cause()
+    # By name: no port has all of them, and those it has are numbered as it likes.
     for cause, name in enumerate(_CAUSES):
         if name and getattr(machine, name, None) == number:
             return cause
@@ -52,7 +58,7 @@ class Health:
     """
 
     def __init__(
-        self, store: "Store", clock: "Clock", wifi: "Wifi | None" = None, cause: int = 0, version: int = 0
+        self, store: "Records", clock: "Clock", wifi: "Wifi | None" = None, cause: int = 0, version: int = 0
     ) -> None:
         self.heap_low: int | None = None
         self._store = store
@@ -68,7 +74,7 @@ class Health:
             if self.heap_low is None or free < self.heap_low:
                 self.heap_low = free
 
-    def report(self, machine: "Reporting", client: "Client") -> bytes:
+    def report(self, machine: "Reporting", client: "Linking") -> bytes:
         """Return the diagnostics message of a board whose protocol machine and MQTT client these
         are."""
         phase, done, total = machine.progress()

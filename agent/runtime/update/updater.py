@@ -27,22 +27,11 @@ from agent.wire import cbor, topics
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
-    from typing import Any, Protocol
+    from typing import Any
 
-    from agent.protocols.base.identity import Provision
-    from agent.runtime.net.mqtt import Client
+    from agent.protocols.base.machine import Machine
+    from agent.runtime.supervisor import Client
     from agent.runtime.update.versions import Versions
-
-    class Machine(Protocol):
-        """What an update asks of the board's protocol machine."""
-
-        provision: Provision
-
-        def refuse(self, reason: str) -> None: ...
-
-        def rest(self) -> None: ...
-
-        def in_round(self) -> bool: ...
 
     Steps = Generator[str | None, bytes | None, int]
 

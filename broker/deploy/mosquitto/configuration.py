@@ -20,6 +20,7 @@ from broker.coordinator.protocols import registry
 from broker.files import alone_in, replace
 
 PACKET_MOST = 16384
+HASH_S = 60.0  # for all passwords
 
 
 class BrokerError(Exception):
@@ -91,10 +92,12 @@ def _write_hashed(path: Path, credentials: dict[str, str]) -> None:
     plain = path.with_name("passwords.new")
     replace(plain, "".join(f"{user}:{password}\n" for user, password in credentials.items()).encode())
     try:
-        hashed = subprocess.run([program, "-U", str(plain)], capture_output=True, check=False)
+        hashed = subprocess.run([program, "-U", str(plain)], capture_output=True, check=False, timeout=HASH_S)
         if hashed.returncode:
             raise BrokerError(f"mosquitto_passwd failed: {hashed.stderr.decode(errors='replace').strip()}")
         plain.rename(path)
+    except subprocess.TimeoutExpired:
+        raise BrokerError(f"mosquitto_passwd has not ended in {HASH_S:g} s") from None
     finally:
         plain.unlink(missing_ok=True)
 

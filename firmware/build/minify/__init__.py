@@ -27,7 +27,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from firmware.build.minify.bundle import bundle
-from firmware.build.minify.constants import inline_numbers, silence
+from firmware.build.minify.constants import inline_constants, silence
 from firmware.build.minify.folders import flatten
 from firmware.build.minify.names import shorten
 from firmware.build.minify.origins import Table, origins, table
@@ -58,7 +58,7 @@ def minify(sources: Mapping[str, str], roots: Collection[str], kept: Collection[
         silence(tree)
     names = set(kept)
     trees = bundle(trees, names)
-    inline_numbers(trees, names)
+    inline_constants(trees, names)
     trees = prune(trees, names, {path for path in trees if module_name(path) in roots})
     trees, was_in = flatten(trees, roots)
     check_imports(trees)

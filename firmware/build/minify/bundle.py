@@ -45,7 +45,7 @@ agent.protocols.gossip.machine agent.wire.queries agent.protocols.gossip.group \
     agent.protocols.gossip.plan agent.protocols.gossip.overlay.sizes \
     agent.protocols.gossip.onion.secrets agent.protocols.gossip.onion.tuples \
     agent.protocols.gossip.overlay.routes agent.protocols.gossip.onion.peeling agent.protocols.gossip.phases.shuffle \
-    agent.protocols.gossip.onion.stock agent.protocols.gossip.phases.tree \
+    agent.protocols.gossip.stock agent.protocols.gossip.phases.tree \
     agent.protocols.gossip.phases.routed_cells agent.protocols.gossip.phases.echo \
     agent.protocols.gossip.node_actions agent.protocols.gossip.node agent.protocols.gossip.inquiry \
     agent.protocols.gossip.admission

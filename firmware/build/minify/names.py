@@ -6,10 +6,11 @@ every firmware, because the form of .mpy files counts on them. So each name that
 and that nothing outside can look for, becomes one of those.
 
 Names in modules, in objects and in functions do not meet: a global and an attribute may have one
-name. So two globals may become the same if no module mentions both, and two attributes if no object
-has both: classes that inherit from one another share theirs. Parameters of functions, which are
-called by position, become such names besides. What a keyword, a string, the standard library or a
-program outside of the agent mentions stays as it is. Modules must be such as bundle.py makes: none
+name, unless the object's class reads the global while it is made, as the default value of a
+parameter, say. Two globals may become the same if no module mentions both, and two attributes if no
+object has both: classes that inherit from one another share theirs. Parameters of functions, which
+are called by position, become such names besides. What a keyword, a string, the standard library or
+a program outside of the agent mentions stays as it is. Modules must be such as bundle.py makes: none
 uses another one as an object.
 
 The code does the same afterwards. Only a traceback calls things otherwise: names.json beside the
@@ -18,7 +19,7 @@ code tells what each name was.
 
 import ast
 from collections import Counter
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from typing import TypeVar
 
 from firmware.build.minify.known_names import FREE, GLOBAL, MORE, WORD, standard
@@ -76,10 +77,12 @@ class _Families:
                 for name in together:
                     self._of[name] = together
         self.attributes: dict[int, set[str]] = {id(family): set() for family in self._of.values()}
+        self.globals: dict[int, set[str]] = {id(family): set() for family in self._of.values()}
         for one in classes:
             own, mentioned = _attributes(one)
             self.defined |= own
             self.attributes[id(self._of[one.name])] |= own | mentioned
+            self.globals[id(self._of[one.name])] |= set(_read_in_body(one)) - own
 
 
 def _attributes(one: ast.ClassDef) -> tuple[set[str], set[str]]:
@@ -93,6 +96,18 @@ def _attributes(one: ast.ClassDef) -> tuple[set[str], set[str]]:
             case ast.Attribute(attr=name, value=ast.Name(id="self")):
                 mentioned.add(name)
     return own, mentioned
+
+
+def _read_in_body(one: ast.ClassDef) -> Iterator[str]:
+    """Yield the names that the class reads when it is made: there its methods hide globals."""
+    for statement in one.body:
+        read: list[ast.AST] = [statement]
+        if isinstance(statement, Definition):
+            read = [*statement.decorator_list]
+        if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
+            read += [each for each in (*statement.args.defaults, *statement.args.kw_defaults) if each]
+        for each in read:
+            yield from (node.id for node in ast.walk(each) if isinstance(node, ast.Name))
 
 
 class _Rename(ast.NodeVisitor):
@@ -201,7 +216,7 @@ def shorten(trees: Mapping[str, ast.Module], kept: set[str]) -> dict[str, dict[s
     prefixes = tuple(text for text in fixed if text.startswith("_") and text.strip("_"))  # "_do_" + name, for getattr
     stay = fixed | kept | standard()
     variables = _assign_globals(trees, nodes, stay, total)
-    attributes = _assign_attributes(nodes, stay, prefixes, total)
+    attributes = _assign_attributes(nodes, stay, prefixes, total, variables)
     was = {module: _was(each, variables, attributes) for module, each in nodes.items()}
     for tree in trees.values():
         _Rename(variables, attributes).visit(tree)
@@ -225,7 +240,11 @@ def _assign_globals(
 
 
 def _assign_attributes(
-    nodes: Mapping[str, list[ast.AST]], stay: set[str], prefixes: tuple[str, ...], total: Counter[str]
+    nodes: Mapping[str, list[ast.AST]],
+    stay: set[str],
+    prefixes: tuple[str, ...],
+    total: Counter[str],
+    variables: Mapping[str, str],
 ) -> dict[str, str]:
     families = _Families(nodes)
     users: dict[str, set[int]] = {}
@@ -239,7 +258,10 @@ def _assign_attributes(
         for node in each
         if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)
     } - users.keys()
-    taken = {family: has | put for family, has in families.attributes.items()}
+    taken = {
+        family: has | put | {variables.get(name, name) for name in families.globals[family]}
+        for family, has in families.attributes.items()
+    }
     return _assign(users, taken, [*FREE, *MORE], total)
 
 

@@ -13,28 +13,40 @@ import json
 import sys
 
 import agent.runtime  # noqa: F401  before all else, as on a board: it sets a piece of the heap aside
+from agent.protocols.base.actions import ANSWER, MASK, PUBLISH, PUT, SETTLE, UNLOAD
 from agent.protocols.private_sum.machine import PrivateSum
 from agent.runtime.net import mqtt_packets as packets
 from agent.runtime.system.ticks import ticks_diff, ticks_us
 from agent.wire.envelope import Envelope
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from agent.protocols.base.actions import Action
+    from agent.protocols.base.identity import Identity
+    from agent.runtime.net.mqtt_packets import Publish
+    from agent.runtime.supervisor import Supervisor
+
 REPORT = "bench/report"
 PACKET_MOST = 8192  # bytes, as a board's client has it
-MADE = {"put": "keys", "mask": "mask", "answer": "answer", "settle": "receipt"}
+MADE = {PUT: "keys", MASK: "mask", ANSWER: "answer", SETTLE: "receipt"}
 MAIL = {
     4: "key-share",
     5: "batch",
 }  # the nonce's first byte: agent/protocols/private_sum/secret_sharing.py, which is loaded only when it is needed
 
 
-def made_by(actions):  # type: ignore[no-untyped-def]  # MicroPython has no typing module
+def made_by(actions: "list[Action]") -> str | None:
     """Return what a step of idle work has finished, or None."""
     for action in actions:
-        if action[0] == "publish":
-            return MAIL.get(Envelope(action[2]).nonce[0])
+        if action[0] == PUBLISH:
+            nonce = Envelope(action[2]).nonce
+            return MAIL.get(nonce[0]) if nonce else None
         if action[0] in MADE:
             return MADE[action[0]]
-    return "signature" if actions and actions[0][0] == "unload" else None
+    return "signature" if actions and actions[0][0] == UNLOAD else None
 
 
 class Timed(PrivateSum):
@@ -45,23 +57,23 @@ class Timed(PrivateSum):
     in bytes. `quiet` tells whether there was nothing to do at the last step.
     """
 
-    def __init__(self, provision):  # type: ignore[no-untyped-def]
-        super().__init__(provision)
-        self.work = {}
+    def __init__(self, identity: "Identity") -> None:
+        super().__init__(identity)
+        self.work: dict[str, list[int]] = {}
         self.watch = False
         self.most = 0
         self.online_us = 0
         self.quiet = False
         self._since = 0
 
-    def message(self, topic, payload):  # type: ignore[no-untyped-def]
+    def message(self, topic: str, payload: bytes) -> "list[Action]":
         """Take a message, as the machine does."""
         self.quiet = False
         actions = super().message(topic, payload)
         self.look()
         return actions
 
-    def idle(self):  # type: ignore[no-untyped-def]
+    def idle(self) -> "list[Action] | None":
         """Do one step of idle work, as the machine does."""
         self.look()
         start = ticks_us()
@@ -76,24 +88,24 @@ class Timed(PrivateSum):
             self._since = 0
         return actions
 
-    def look(self):  # type: ignore[no-untyped-def]
+    def look(self) -> None:
         """Note how much of the heap is live."""
         if self.watch:
             gc.collect()
-            self.most = max(self.most, gc.mem_alloc())
+            self.most = max(self.most, gc.mem_alloc())  # type: ignore[attr-defined]  # MicroPython's alone
 
-    def log(self, event, fields):  # type: ignore[no-untyped-def]
+    def log(self, event: str, fields: "dict[str, Any]") -> None:
         """Take what a Supervisor logs: how long a contribution took from the opening on."""
         if event == "online":
             self.online_us = fields["us"]
 
-    def report(self, how):  # type: ignore[no-untyped-def]
+    def report(self, how: bytes) -> "dict[str, object]":
         """Return all that is known, and begin anew with `work` and `most`. `how` is b"plain",
         b"collect" or b"watch"."""
         self.watch = how == b"watch"
         if how != b"plain":
             gc.collect()
-        live = gc.mem_alloc()
+        live = gc.mem_alloc()  # type: ignore[attr-defined]  # MicroPython's alone
         work, most, self.work, self.most = self.work, self.most, {}, 0
         return {
             "quiet": self.quiet,
@@ -107,22 +119,28 @@ class Timed(PrivateSum):
 
 
 class Pipes:
-    """What agent.runtime.net.mqtt.Client is to a Supervisor."""
+    """What agent.runtime.net.mqtt.Client is to a Supervisor (its Client)."""
 
-    def __init__(self, machine):  # type: ignore[no-untyped-def]
+    def __init__(self, machine: Timed) -> None:
         self.bytes_sent = self.links = 0
-        self.counters = {}
-        self.on_message = self.on_link = None
+        self.counters: dict[str, int] = {}
+        self.on_message: Callable[[str, bytes, bool], None] | None = None
+        self.on_link: Callable[[bool], None] | None = None
+        self.alive: Callable[[], None] = lambda: None
         self._machine = machine
-        self._task = None
+        self._task: asyncio.Task[None] | None = None
 
-    def subscribe(self, topic_filter):  # type: ignore[no-untyped-def]
+    def subscribe(self, topic_filter: str) -> None:
         """The other end of the pipes knows what a board listens to."""
 
-    async def run(self):  # type: ignore[no-untyped-def]
+    def unsubscribe(self, topic_filter: str) -> None:
+        """As subscribe()."""
+
+    async def run(self) -> None:
         """Hand over what comes in until standard input ends."""
         self._task = asyncio.current_task()
-        reader = asyncio.StreamReader(sys.stdin.buffer)
+        reader = asyncio.StreamReader(sys.stdin.buffer)  # type: ignore[arg-type]  # MicroPython's takes a stream
+        assert self.on_link  # the supervisor has set it
         self.on_link(True)
         while True:
             try:
@@ -135,25 +153,27 @@ class Pipes:
             else:
                 self._hand_over(topic, payload, retain)
 
-    def _hand_over(self, topic, payload, retain):  # type: ignore[no-untyped-def]
+    def _hand_over(self, topic: str, payload: bytes, retain: bool) -> None:
+        assert self.on_message  # the supervisor has set it
         try:
             self.on_message(topic, payload, retain)
         except MemoryError:  # a client goes on without the message too
             self._machine.refuse("message-lost")
 
-    async def publish(self, topic, payload, qos=0, retain=False):  # type: ignore[no-untyped-def]
+    async def publish(self, topic: str, payload: bytes, qos: int = 0, retain: bool = False) -> None:
         """Send one message."""
         packet = packets.publish(topic, payload, qos, retain, qos)
         self.bytes_sent += len(packet)
         sys.stdout.buffer.write(packet)
 
-    async def stop(self):  # type: ignore[no-untyped-def]
+    async def stop(self) -> None:
         """A task of the board has failed: let run() return, so that the board can raise it."""
+        assert self._task  # it failed while run() was under way
         self._task.cancel()
 
 
-async def _packet(reader):  # type: ignore[no-untyped-def]
-    """Return the next packet. Raises EOFError."""
+async def _packet(reader: asyncio.StreamReader) -> "Publish":
+    """Return the next packet: the host sends messages alone. Raises EOFError."""
     decoder = packets.incoming(PACKET_MOST)
     size = next(decoder)
     while True:
@@ -161,13 +181,22 @@ async def _packet(reader):  # type: ignore[no-untyped-def]
         try:
             size = decoder.send(data)
         except StopIteration as done:
-            return done.value
+            packet: Publish = done.value
+            return packet
 
 
-def assemble(path):  # type: ignore[no-untyped-def]
+def identity_of(settings: "dict[str, Any]", masks_target: int) -> "Identity":
+    """Return who the board with these settings is (host_sim/bench/group.py)."""
+    from agent.protocols.base.identity import Identity
+
+    private, public, authority = [bytes.fromhex(settings[name]) for name in ("private", "public", "authority")]
+    place = settings["deployment"], settings["group"], settings["device"]
+    return Identity(place[0], place[1], place[2], private, public, authority, None, masks_target)
+
+
+def assemble(path: str) -> "Supervisor":
     """Return the Supervisor whose settings are in the file at `path`."""
     from agent.meters.simulated import SimulatedMeter
-    from agent.protocols.base.identity import Identity
     from agent.runtime.flash.masks import MaskStock
     from agent.runtime.flash.shares import ShareStock
     from agent.runtime.flash.store import Store
@@ -175,9 +204,7 @@ def assemble(path):  # type: ignore[no-untyped-def]
 
     with open(path) as file:
         settings = json.load(file)
-    place = [settings[name] for name in ("deployment", "group", "device")]
-    keys = [bytes.fromhex(settings[name]) for name in ("private", "public", "authority")]
-    machine = Timed(Identity(*(place + keys), masks_target=settings["masks_target"]))
+    machine = Timed(identity_of(settings, settings["masks_target"]))
     store = Store(settings["flash"])
     meter = SimulatedMeter([[value] for value in settings["values"]])
     return Supervisor(Pipes(machine), store, MaskStock(store), ShareStock(store), machine, meter, machine.log, 86400)

@@ -13,13 +13,14 @@ import sys
 import micropython
 
 
-def live():  # type: ignore[no-untyped-def]  # MicroPython has no typing module
+def live() -> int:
     """Return the bytes of heap in use."""
     gc.collect()
-    return gc.mem_alloc()
+    bytes_in_use: int = gc.mem_alloc()  # type: ignore[attr-defined]  # MicroPython's alone
+    return bytes_in_use
 
 
-def bench():  # type: ignore[no-untyped-def]
+def bench() -> int:
     """Return what the bench's own code takes. Its names, and the table that they may begin, stay: a
     board has as many others."""
     name = "host_sim.bench.onboard.cohort"
@@ -31,7 +32,7 @@ def bench():  # type: ignore[no-untyped-def]
     return before - live()
 
 
-async def link():  # type: ignore[no-untyped-def]
+async def link() -> int:
     """Return what the MQTT client and a link of it take, without the socket and TLS."""
     from agent.runtime.net.mqtt import Client
     from agent.runtime.net.mqtt_link import Link
@@ -44,7 +45,7 @@ async def link():  # type: ignore[no-untyped-def]
     return taken
 
 
-def main(modules):  # type: ignore[no-untyped-def]
+def main(modules: list[str]) -> None:
     """Load `modules`, and measure."""
     before = live()
     for name in modules:

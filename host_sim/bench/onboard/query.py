@@ -11,7 +11,9 @@ import os
 import sys
 
 from agent.crypto import p256
+from agent.protocols.base.identity import Identity
 from agent.protocols.gossip import functions, node_actions
+from agent.protocols.gossip.group import Group
 from agent.protocols.gossip.node import Node
 from agent.protocols.gossip.onion.secrets import Layers, Secrets
 from agent.protocols.gossip.pair_keys import PairKeys
@@ -21,35 +23,21 @@ from agent.runtime.system.ticks import ticks_diff, ticks_us
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
     from typing import Any, TextIO
 
+    from agent.protocols.gossip.node_actions import NodeAction
     from agent.protocols.gossip.ports import Draw, Work
 
 
-class Identity:
-    deployment, group = "simulated", "overlay"
-
-    def __init__(self, private: bytes) -> None:
-        self.private = private
-
-
-class Group:
-    """What Secrets needs of a board's group, which the wire bounds to 64 members."""
-
-    epoch, digest, index = 1, bytes(32), 0
+class RecordedGroup(Group):
+    """The group of a recorded query: without a roster, which would be too large for the heap."""
 
     def __init__(self, query: "dict[str, Any]") -> None:
-        self.names: list[str] = query["names"]
-        self.identity = Identity(bytes.fromhex(query["private"]))
+        names = query["names"]
+        self.identity = Identity("simulated", "overlay", names[0], bytes.fromhex(query["private"]), b"", b"")
+        self.epoch, self.digest, self.names, self.index = 1, bytes(32), names, 0
         self._publics = bytes.fromhex("".join(query["publics"]))
-
-    def member(self, node: int) -> int:
-        return node if node < len(self.names) else node - len(self.names)
-
-    def public(self, node: int) -> bytes:
-        at = 65 * self.member(node)
-        return self._publics[at : at + 65]
 
 
 class CountedLayers(Layers):
@@ -78,14 +66,14 @@ def live_bytes() -> int:
     return gc.mem_alloc() if hasattr(gc, "mem_alloc") else 0
 
 
-def plain(argument: "Any") -> "Any":
+def plain(argument: "int | str | list[str]") -> "int | bytes | list[bytes]":
     """Return what stood in an event before it was JSON."""
     if isinstance(argument, list):
         return [bytes.fromhex(cell) for cell in argument]
     return bytes.fromhex(argument) if isinstance(argument, str) else argument
 
 
-def make_ahead(plan: Plan, group: "Any") -> "tuple[Draw, CountedLayers]":
+def make_ahead(plan: Plan, group: Group) -> "tuple[Draw, CountedLayers]":
     """Return (draw, layers) for the coming query, made as a board does in idle time."""
     draw = shuffle.draw(plan, 0, os.urandom, ())
     layers = CountedLayers(group, plan.number)
@@ -102,11 +90,11 @@ def main() -> None:
         print(json.dumps(measure(file)))
 
 
-def measure(file: "TextIO") -> "dict[str, Any]":
+def measure(file: "TextIO") -> "dict[str, float]":
     """Live through the query in an open file; return the figures. Raises ValueError if that does
     not go well."""
     query = json.loads(file.readline())
-    group: Any = Group(query)  # for a board's group, which has more than Secrets needs
+    group = RecordedGroup(query)
     keys = PairKeys(bytes.fromhex(query.pop("record")), group.names)
     query.pop("publics")
     plan = Plan("gossip", 1, query["members"], query["tolerate"], functions.load("sum", {}))
@@ -122,7 +110,12 @@ def measure(file: "TextIO") -> "dict[str, Any]":
     node = Node(plan, 0, plan.function.admit(query["value"]), secrets, os.urandom, draw=draw)
     sent = results = 0
     busy = 0.0
-    calls: dict[str, Any] = {"start": node.start, "cells": node.cells, "elapsed": node.elapsed, "partial": node.partial}
+    calls: dict[str, Callable[..., list[NodeAction] | None]] = {
+        "start": node.start,
+        "cells": node.cells,
+        "elapsed": node.elapsed,
+        "partial": node.partial,
+    }
     for line in file:
         event = json.loads(line)
         call = calls[event[0]]

@@ -12,7 +12,7 @@ from street_of_askers import Street
 from test_gossip_machine import answer_of, plan_of
 
 from agent.protocols.base.policy import Policy
-from agent.protocols.gossip.results import NotAccepted
+from broker.coordinator.protocols.gossip.results import NotAccepted
 from tests.faults.verdict import Verdict
 
 VALUES = [310, 1717, 220, 4711, 905, 44, 81, 230, 999, 1200, 333]

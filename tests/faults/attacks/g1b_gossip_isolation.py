@@ -12,7 +12,7 @@ from test_gossip_machine import answer_of
 
 from agent.protocols.gossip.plan import Plan
 from agent.protocols.gossip.query_function import function_of
-from agent.protocols.gossip.results import NotAccepted
+from broker.coordinator.protocols.gossip.results import NotAccepted
 from tests.faults.verdict import Verdict
 
 VALUES = [1000 + 111 * index for index in range(11)]

@@ -16,7 +16,8 @@ from tempfile import mkdtemp
 from typing import Any
 from unittest import mock
 
-from agent.protocols.gossip.onion import proof, signing
+from agent.protocols.gossip import signing
+from agent.protocols.gossip.onion import proof
 from agent.wire import cbor
 from broker.coordinator.protocols.gossip.queries import COMPLETE
 from tests.faults.verdict import Verdict

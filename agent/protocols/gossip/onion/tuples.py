@@ -5,6 +5,8 @@ No part of it says whose it is. The value LEAST (agent/protocols/gossip/function
 group without a living node has the proxy NOBODY.
 """
 
+from hashlib import sha256
+
 from agent.protocols.gossip.functions import LEAST
 from agent.protocols.gossip.overlay.sizes import ID, IDENTITY, VALUE
 
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
     from agent.protocols.gossip.plan import Plan
 
 NOBODY = 0xFFFF
+DIGEST = 16
 _HEAD = IDENTITY + VALUE
 
 
@@ -47,9 +50,16 @@ def key_of(plan: "Plan", raw: bytes) -> bytes:
     """Return what a tuple is known by: its identity, or where a board may lie its whole content."""
     if not plan.proof_bytes:
         return bytes(raw[:IDENTITY])
-    from agent.protocols.gossip.phases.agreement import key
+    return digest_of(plan, raw)
 
-    return key(plan, raw)
+
+def digest_of(plan: "Plan", raw: bytes) -> bytes:
+    """Return a digest of a tuple's content, without the proof, DIGEST bytes.
+
+    Two Byzantine boards may have put the same random bytes into two tuples; and PSS has many valid
+    signatures of one content.
+    """
+    return sha256(raw[: len(raw) - plan.proof_bytes]).digest()[:DIGEST]
 
 
 def refusal(plan: "Plan", own_id: int, raw: bytes) -> str | None:

@@ -34,8 +34,6 @@ A correct node sends nothing that does not hold, so who sends one thing that doe
 listened to any more, and costs one check. No signature is checked beyond those that are needed.
 """
 
-from hashlib import sha256
-
 from agent.protocols.base import overlay
 from agent.protocols.gossip.onion import tuples
 from agent.protocols.gossip.overlay import routes
@@ -48,7 +46,6 @@ if TYPE_CHECKING:
     from agent.protocols.gossip.plan import Phase, Plan
     from agent.protocols.gossip.ports import Random, RunningPhase, Verdict, Work
 
-KEY = 16
 SIGNATURE = 64
 _ENTRY = 1 + SIGNATURE  # the group whose proxy signed, the signature
 _COUNTER = 2
@@ -63,15 +60,6 @@ def multicasts(plan: "Plan") -> list[str]:
         room = (ROUNDS_MOST - shuffle.Shuffle.shape(plan)[0]) // (plan.n - 1)
         count = max(2, min(plan.faults + 1, room))
     return ["multicast-%d" % (i + 1) for i in range(count)]
-
-
-def key(plan: "Plan", raw: bytes) -> bytes:
-    """Return what a tuple is known by: a digest of its content, without the proof.
-
-    Two Byzantine boards may have put the same random bytes into two tuples; and PSS has many valid
-    signatures of one content.
-    """
-    return sha256(raw[: len(raw) - plan.proof_bytes]).digest()[:KEY]
 
 
 class Multicast:
@@ -221,7 +209,7 @@ class Agreement:
         """Take in a copy. Returns the reason why no correct node can have sent it, or None."""
         node, plan = self._node, self._node.plan
         raw = bytes(cell[: plan.tuple_size])
-        name = key(plan, raw)
+        name = tuples.digest_of(plan, raw)
         held = self._held.get(name)
         if held and len(held.signatures) > plan.faults:
             return None

@@ -5,7 +5,7 @@ It replaces the flooding of n * (t+1) tuples through every node (paper, section 
 message. What it gives up: who fails after the survey is not avoided any more. `faults` nodes that
 fail once their own tuples are on the way are made good by redundancy. A board that dies before
 that, or more that die later, are seen: the result's count is below the survey's, and it is refused,
-not guessed (agent/protocols/gossip/results.py). The next query's survey misses them.
+not guessed (broker/coordinator/protocols/gossip/results.py). The next query's survey misses them.
 
 Rounds: what flooding needs in the worst case (overlay.flood_rounds, two for each dead node), but at
 most three epidemic cycles, and four more times the part of the nodes that may be dead. Sets of dead

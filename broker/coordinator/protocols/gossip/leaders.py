@@ -1,13 +1,13 @@
 """The leaders of the groups that a query is answered by: whose results are taken, and what is
 believed of them.
 
-agent/protocols/gossip/results.py says which result is taken. One that lacks more tuples than
+broker/coordinator/protocols/gossip/results.py says which result is taken. One that lacks more tuples than
 failures are tolerated, or that another leader contradicts, is not believed.
 """
 
 from typing import Any
 
-from agent.protocols.gossip import results
+from broker.coordinator.protocols.gossip import results
 from broker.coordinator.upload_filter import Refused
 
 SURVEYING = "gossip-flood"

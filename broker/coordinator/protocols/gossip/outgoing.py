@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from agent.protocols.gossip.onion import signing
+from agent.protocols.gossip import signing
 from agent.wire import answers, queries
 from agent.wire.queries import Query
 from broker.coordinator.actions import Publish

@@ -21,6 +21,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence, Sized
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 
 from gmpy2 import invert, lcm, mpz, powmod
@@ -81,10 +82,7 @@ class _Recovery:
         return tuple(first_subset(cohort.recovery, cohort.threshold) for cohort in self._cohorts)
 
     def ranked(self) -> list[list[Subset]]:
-        return [
-            ranked(cohort.recovery, cohort.threshold, lambda subset, x, cohort=cohort: self._agrees(cohort, subset, x))  # type: ignore[misc]
-            for cohort in self._cohorts
-        ]
+        return [ranked(cohort.recovery, cohort.threshold, partial(self._agrees, cohort)) for cohort in self._cohorts]
 
     def wrong(self, choice: Sequence[Subset]) -> list[list[int]]:
         """Return for each of the unit's cohorts which of its answers do not agree with the chosen
