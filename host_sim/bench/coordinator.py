@@ -151,7 +151,7 @@ class Street:
             return self.searcher.phase == "roll"
         finally:
             running.cancel()
-            await asyncio.gather(running, return_exceptions=True)
+            await asyncio.wait([running], timeout=MOST_S)
             self.storage.close()
 
 
