@@ -22,7 +22,7 @@ REVIEWED: dict[tuple[str, str], tuple[tuple[str, ...], str]] = {
     (SERVICE, "Service._keep_linked"): (("while failure is None: sleep",), SERVER),
     (SERVICE, "Service._watch_jobs"): (("await self._failed_job.wait",), SERVER),
     (SERVICE, "Service._serve"): (("await asyncio.wait", "await asyncio.gather"), SERVER),
-    (SERVICE, "Service._read"): (("async for in client.messages",), SERVER),
+    (SERVICE, "Service._read"): (("async for in connection.messages()",), SERVER),
     (SERVICE, "Service._write"): (("await self._outbox.get", "await asyncio.gather"), SERVER),
     (COMMITS, "Commits.room"): (("await self._room.wait",), COMMITTED),
     (COMMITS, "Commits.idle"): (("await self._idle.wait",), COMMITTED),
@@ -34,6 +34,24 @@ REVIEWED: dict[tuple[str, str], tuple[tuple[str, ...], str]] = {
         ("async with self._for_long", "await self._free.get"),
         "each job before it has its seconds; then its worker is killed",
     ),
+    ("broker/cli/result.py", "_follow"): (
+        ("async with aclosing", "async for in results"),
+        "`hum result --follow`: until Ctrl-C, which cancels it",
+    ),
+    ("broker/client/following.py", "follow"): (
+        ("async with aclosing", "async for in messages"),
+        "for as long as its caller wants; leaving the link has aiomqtt's timeout",
+    ),
+    ("broker/transport/link.py", "Connection.messages"): (("await anext",), "for as long as its caller wants"),
+    ("broker/transport/link.py", "Link._connection"): (("async with client",), "aiomqtt gives it the client's timeout"),
+    ("broker/transport/link.py", "Link.follow"): (
+        ("while True: sleep", "async for in connection.messages()"),
+        "for as long as its caller wants; a call to the broker has aiomqtt's timeout",
+    ),
+    ("host_sim/bench/coordinator.py", "_Connection.messages"): (
+        ("await self._arrived.get",),
+        "until the service is cancelled, which Street.run() does after MOST_S",
+    ),
     ("broker/transport/announce.py", "_announce"): (
         ("async with AsyncZeroconf", "await leaving.wait"),
         "beside the coordinator, until announced() ends: which waits for this no longer than LEAVE_S",
@@ -41,10 +59,6 @@ REVIEWED: dict[tuple[str, str], tuple[tuple[str, ...], str]] = {
     ("firmware/cli/erase.py", "_ask"): (
         ("sys.stdin.readline",),
         "a person at a terminal is asked; Ctrl-C is an answer",
-    ),
-    ("host_sim/bench/coordinator.py", "_Client.messages"): (
-        ("await self._arrived.get",),
-        "the link of a service that Street.run() cancels after MOST_S",
     ),
     ("host_sim/bench/onboard/cohort.py", "_packet"): (
         ("await reader.readexactly",),
@@ -75,7 +89,7 @@ REVIEWED: dict[tuple[str, str], tuple[tuple[str, ...], str]] = {
     (DELAY, "_send"): (("await held.get", "await writer.drain"), RELAY),
     (DELAY, "_pass"): (("await reader.read", "await writer.drain"), RELAY),
     ("host_sim/fleet/observer.py", "Observer.run"): (
-        ("while True: sleep", "async for in client.messages"),
+        ("async for in link.follow(*self._reader.filters(), diagnostics)",),
         "follows until it is cancelled; Results.next() looks at the fleet and at the clock meanwhile",
     ),
 }

@@ -30,12 +30,7 @@ def bring_up(engine: Engine, schemas: Sequence[Schema]) -> None:
         if _is_as_wanted(connection, schemas, wanted):
             return
         connection.exec_driver_sql("BEGIN IMMEDIATE")  # two processes may both find an old file
-        form = _form(connection)
-        if form not in (FORM, *OLD_FORMS) and inspect(connection).get_table_names():
-            raise StorageError(
-                f"the database is of form {form}, and this version reads form {FORM}; "
-                "move it away, and sign the next roster for the coordinator to begin anew"
-            )
+        _check_form(connection)
         known = _versions(connection, schemas)
         for schema in schemas:
             _bring_up(connection, schema, known.get(schema.name))
@@ -44,6 +39,24 @@ def bring_up(engine: Engine, schemas: Sequence[Schema]) -> None:
             connection.execute(row.on_conflict_do_update(index_elements=["schema"], set_={"version": version}))
         connection.exec_driver_sql(f"PRAGMA user_version={FORM}")
         connection.commit()
+
+
+def check(engine: Engine, schemas: Sequence[Schema]) -> None:
+    """Raise StorageError unless the tables are those that this program writes: nothing is brought
+    up."""
+    with engine.connect() as connection:
+        if not _is_as_wanted(connection, schemas, {schema.name: schema.version for schema in schemas}):
+            _check_form(connection)
+            raise StorageError("the database is of another version; `hum coordinator` brings an older one up")
+
+
+def _check_form(connection: Connection) -> None:
+    form = _form(connection)
+    if form not in (FORM, *OLD_FORMS) and inspect(connection).get_table_names():
+        raise StorageError(
+            f"the database is of form {form}, and this version reads form {FORM}; "
+            "move it away, and sign the next roster for the coordinator to begin anew"
+        )
 
 
 def _is_as_wanted(connection: Connection, schemas: Sequence[Schema], wanted: dict[str, int]) -> bool:

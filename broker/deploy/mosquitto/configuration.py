@@ -17,13 +17,14 @@ from pathlib import Path
 from agent.wire import topics
 from agent.wire.topics import CLIENT
 from broker.coordinator.protocols import registry
+from broker.errors import HumError
 from broker.files import alone_in, replace
 
 PACKET_MOST = 16384
 HASH_S = 60.0  # for all passwords
 
 
-class BrokerError(Exception):
+class BrokerError(HumError):
     """Mosquitto cannot be had or configured. args[0] says what to do."""
 
 
