@@ -26,6 +26,7 @@ log = logging.getLogger("hum.coordinator")
 TICK_S = 0.05
 RECONNECT_S = 1.0
 HEALTH_S = 10.0  # between two records of what boards said of their health
+STOP_S = 10.0  # for what is cancelled: the link to leave, in good order if it is there
 LAST_S = 30.0  # for what is said last to leave
 
 
@@ -61,9 +62,12 @@ class Service:
         try:
             done, _ = await asyncio.wait([commits, *others], return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in (*others, *self._jobs):
+            ending = [*others, *self._jobs]
+            for task in ending:
                 task.cancel()
-            await asyncio.gather(*others, *self._jobs, return_exceptions=True)
+            ended, _ = await asyncio.wait(ending, timeout=STOP_S)
+            failures = [task.exception() for task in ended if not task.cancelled()]  # of `done`, or of ending
+            log.debug("ended with %s", failures)
             self._powers.close()
             self._commits.end()
             await asyncio.wait([commits], timeout=2 * COMMIT_S)  # one transaction, and what waits
@@ -251,7 +255,7 @@ class Service:
                 job.add_done_callback(self._ended)
 
     async def _compute(self, machine: Machine, wanted: Compute) -> None:
-        outcome = await self._powers.run(wanted.job, wanted.seconds)
+        outcome = await self._powers.run(wanted.job, wanted.seconds, wanted.long)
         self._perform(machine, machine.computed(wanted.key, outcome, time.monotonic()))
 
     def _ended(self, job: "asyncio.Task[None]") -> None:

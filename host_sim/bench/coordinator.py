@@ -147,7 +147,7 @@ class Street:
             return self.searcher.phase == "roll"
         finally:
             running.cancel()
-            await asyncio.gather(running, return_exceptions=True)
+            await asyncio.wait([running], timeout=MOST_S)
             self.storage.close()
 
 

@@ -1,5 +1,5 @@
 """The board's side of anonymous queries: a sans-IO machine, events in, actions out (diagram in
-docs/architecture.md).
+docs/develop/architecture.md).
 
 It runs "gossip", "gossip-flood" or "gossip-bft": what they differ in is the plan's
 (agent/protocols/gossip/plan.py). Events: restore(), message(), burnt(), declined(), have_read(),

@@ -3,7 +3,7 @@
 A board's user name is its device name, so that Mosquitto's %u patterns confine it: it writes only
 below its own name and reads only its own mailboxes and what the coordinator says to all. A client
 may read results, which are sealed for those who hold the result key. The broker is trusted for none
-of this: the envelopes are (docs/threat-model.md).
+of this: the envelopes are (docs/security/threat-model.md).
 """
 
 import json
