@@ -8,9 +8,9 @@ and keeps everything.
 
 import sys
 
-# What is in a line is loaded and let go of together: on a board it is one module, under the name of the
-# first, and firmware/build leaves the others out of this text. One text: a text of its own for every
-# name would cost the heap three times as much.
+# What is in a line is loaded and let go of together: on a board it is one module, under the name of
+# the first, and firmware/build leaves the others out of this text. One text: a text of its own for
+# every name would cost the heap three times as much.
 ONCE = """
 agent.runtime.key_pair agent.runtime.start agent.runtime.settings agent.runtime.net.trust agent.protocols.registry
 agent.runtime.net.discovery agent.runtime.net.names agent.wire.dns

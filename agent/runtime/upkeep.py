@@ -105,7 +105,8 @@ class Upkeep:
             state = board.machine.progress()[:2]
             now = board.clock.uptime()
             due = state != sent or now - sent_s >= REPORT_S
-            if due and board.linked and not board.machine.in_round():  # looking for the largest block takes a moment
+            # Looking for the largest block takes a moment.
+            if due and board.linked and not board.machine.in_round():
                 sent = state
                 sent_s = now
                 board.post(topic, board.health.report(board.machine, board.client), 0, False)

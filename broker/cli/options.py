@@ -62,6 +62,7 @@ def show_table(title: str, columns: list[str], rows: list[dict[str, Any]]) -> No
 def link_to(host: str, port: int, credentials: Path | None, ca: Path | None) -> Link:
     """Return where the coordinator's user goes."""
     if ca:
-        ssl.create_default_context(cafile=ca)  # one that cannot be read is an error now, not a link that never comes
+        # One that cannot be read is an error now, not a link that never comes.
+        ssl.create_default_context(cafile=ca)
     password = configuration.read_password(credentials, topics.COORDINATOR) if credentials else None
     return Link(host, port, topics.COORDINATOR if password else None, password, str(ca) if ca else None)

@@ -126,7 +126,8 @@ class Service:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            with contextlib.suppress(aiomqtt.MqttError):  # who leaves in good order leaves no last will
+            # Who leaves in good order leaves no last will.
+            with contextlib.suppress(aiomqtt.MqttError):
                 state = topics.coordinator_state(self._deployment)
                 await client.publish(state, messages.presence(False), qos=1, retain=True)
         errors = [error for task in done if (error := task.exception())]
@@ -140,7 +141,8 @@ class Service:
             for machine in self._machines.values():
                 self._perform(machine, machine.tick(time.monotonic()))
                 self._perform(machine, machine.prepare())
-                await asyncio.sleep(0)  # what boards sent meanwhile is not kept waiting by all groups at once
+                # What boards sent meanwhile is not kept waiting by all groups at once.
+                await asyncio.sleep(0)
             self._count_refusals()
             self._note_health()
             await asyncio.sleep(TICK_S)

@@ -1,9 +1,9 @@
 """Brings a database file to the tables that this program writes.
 
 PRAGMA user_version tells the form of the file. In form 6 the table `versions` has a number for the
-tables of each schema; in forms 3 to 5 one number stood for all of them, and each schema says what it
-meant (broker/storage/schema.py). A file of another form is refused, as are tables of a version that
-is not known yet.
+tables of each schema; in forms 3 to 5 one number stood for all of them, and each schema says what
+it meant (broker/storage/schema.py). A file of another form is refused, as are tables of a version
+that is not known yet.
 """
 
 from collections.abc import Sequence

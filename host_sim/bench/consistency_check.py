@@ -30,8 +30,10 @@ from host_sim.virtual.street import Street
 SIZES = (8, 12, 32)
 SIZES_QUICK = (8, 12)
 ROUNDS = 3
-MESSAGE_S = 0.2  # four ticks of the coordinator, which see to it that all waiting is a multiple of these
-PACKET = 7  # bytes: packet type, length of up to three bytes, packet number, less one; length of the topic
+# Four ticks of the coordinator, which see to it that all waiting is a multiple of these.
+MESSAGE_S = 0.2
+# Bytes: packet type, length of up to three bytes, packet number, less one; length of the topic.
+PACKET = 7
 SCHEDULE = Schedule(interval=60.0, window=30.0, patience=60.0, rounds=ROUNDS, answers=30.0)
 NOTES = (
     "real machines, simulated network: a delivery takes one message time, computing none; readings, masks and shares are ready",

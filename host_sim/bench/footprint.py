@@ -54,8 +54,10 @@ ROUNDS = 60  # a minute and a half; 500 with `hum-sim bench footprint --rounds 5
 ROUNDS_QUICK = 20
 ROUNDS_GROUP = 4
 STACK = 8  # rounds at the start of a run in which batches and masks come in for the first time
-POOL_32, POOL_64 = 7, 11  # bytes of a place in the table of names: a pointer, a hash of 2 and a length of 1
-KEPT = 1024 + 256  # bytes that are keys and numbers beside the record "key": the table of P-256, and N
+# Bytes of a place in the table of names: a pointer, a hash of 2 and a length of 1.
+POOL_32, POOL_64 = 7, 11
+# Bytes that are keys and numbers beside the record "key": the table of P-256, and N.
+KEPT = 1024 + 256
 FLASH_BLOCK = 4096  # bytes
 BLOCK_64 = 32  # bytes of a block of the port's heap
 # A ROMFS that the agent comes from, as the port can have one. What follows imports agent.runtime

@@ -1,5 +1,5 @@
-"""Groups for measuring the coordinator: honest ones in mid-round, and one whose answers take it long
-to open.
+"""Groups for measuring the coordinator: honest ones in mid-round, and one whose answers take it
+long to open.
 
 The hostile group has 64 members in one cohort, of whom one is missing and 20 answer with a wrong
 recovery share: more than can be told apart at once. Shares and blinding are made by one who knows

@@ -41,9 +41,11 @@ from host_sim.fleet.programs import compile_boards
 from host_sim.gossip import suitable_sizes
 
 HEAP = "160k"
-HEAP_FOR_POW = "200k"  # the interpreter's own pow needs room that a board does not have beside the machine
+# The interpreter's own pow needs room that a board does not have beside the machine.
+HEAP_FOR_POW = "200k"
 PAPER_BLOCKS = 2  # on which the paper's method is measured, and then scaled to all
-CASES = {  # clients, values of 16 bits, part of the clients that fail, bits of N, cohort (0: all in one)
+# Clients, values of 16 bits, part of the clients that fail, bits of N, cohort (0: all in one).
+CASES = {
     "100 clients, 10,000 values, 30 % failed, N 1024": (100, 10_000, 0.3, 1024, 0),
     "300 clients, 1 value, 10 % failed, N 1024": (300, 1, 0.1, 1024, 0),
 }
@@ -196,7 +198,8 @@ def _show(title: str, figures: dict[str, dict[str, Any]], notes: Sequence[str] =
     for name in figures:
         table.add_column(name, justify="right")
     columns = list(figures.values())
-    keys = dict.fromkeys(key for column in reversed(columns) for key in column)  # the last, CPython, keeps their order
+    # The last, CPython, keeps their order.
+    keys = dict.fromkeys(key for column in reversed(columns) for key in column)
     for key in keys:
         table.add_row(key, *(str(column.get(key, "-")) for column in columns))
     console = Console()

@@ -29,7 +29,8 @@ LATE_WINDOW_MOST = 7.0
 LATE_BY_S = 1.5
 # Seconds of a round that each board costs two cores: its contribution and answer, and a power more
 # to recover others.
-LEAST_S = 3.0  # a round that is not over when the next one is due has no sum, and machines are slow at times
+# A round that is not over when the next one is due has no sum, and machines are slow at times.
+LEAST_S = 3.0
 BOARD_S = {"micropython": 0.12, "cpython": 0.03}
 RECOVERY_S = {"micropython": 0.45, "cpython": 0.05}
 RECOVERY_LEAST_S = {"micropython": 3.0, "cpython": 0.5}
@@ -77,8 +78,8 @@ def demo(
 ) -> None:
     """Run a broker, a coordinator and boards, and check every published sum against the truth.
 
-    Exit status 0 only if every published sum was exact over the boards that it names, and every round published one; with
-    --kill or --late, if any round did.
+    Exit status 0 only if every published sum was exact over the boards that it names, and every
+    round published one; with --kill or --late, if any round did.
     """
     _check(boards, runtime, heap, cohort, (kill, late))
     rounds = rounds or (5 if kill or late else 10)

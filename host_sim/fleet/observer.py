@@ -86,7 +86,8 @@ class Observer:
                             self._take(str(message.topic), message.payload)
             except aiomqtt.MqttError:
                 task = asyncio.current_task()
-                if task and task.cancelling():  # leaving the client has put its own error in the place of the end
+                # Leaving the client has put its own error in the place of the end.
+                if task and task.cancelling():
                     raise asyncio.CancelledError from None
                 await asyncio.sleep(0.3)
 

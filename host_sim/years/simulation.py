@@ -54,7 +54,8 @@ class Rates:
     link: float = 0.02  # for 1 to 40 s
     reboot: float = 0.01  # off for 1 to 30 s
     cut: float = 0.01  # of the power, within the next 40 programs and erases; off for 1 to 30 s
-    flash: float = 0.002  # one call of the file system fails, within the next 40, and the flash goes on
+    # One call of the file system fails, within the next 40, and the flash goes on.
+    flash: float = 0.002
     outage: float = 0.0005  # off for up to 20 rounds
     reading: float = 0.005  # the meter says nothing for a round
     broker: float = 0.0005  # restarts, and has forgotten what was retained

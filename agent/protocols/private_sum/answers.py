@@ -120,7 +120,8 @@ class RollCall:
         """Generator: make the answer in short steps, and yield the action that keeps and sends it.
         Raises Refused("no-share").
 
-        `dealing` is the board's SecretSharing; `own` its Contributing, which has the buffers for a power.
+        `dealing` is the board's SecretSharing; `own` its Contributing, which has the buffers for a
+        power.
         """
         field = member.field
         total = blinding.share(

@@ -124,8 +124,8 @@ class PrivateSum(Machine):
         return own.announce(self.member, self._dealing, True) + own.resend(self.member) + self._resend_answer()
 
     def retry(self) -> "list[Action]":
-        """Some seconds have passed: no round keeps the board from its idle work any longer, and what
-        has no receipt is resent."""
+        """Some seconds have passed: no round keeps the board from its idle work any longer, and
+        what has no receipt is resent."""
         done = self._own.resend(self.member) + (self._resend_answer() if self._round_open else [])
         self._round_open = False
         if self._dealing:
@@ -160,7 +160,8 @@ class PrivateSum(Machine):
         self._own.forget()
 
     def _start_dealing(self, member: "Membership", acks: bytes | None) -> None:
-        from agent.protocols.private_sum.secret_sharing import SecretSharing  # not before joining, which needs the room
+        # Not before joining, which needs the room.
+        from agent.protocols.private_sum.secret_sharing import SecretSharing
 
         held = self._flash_holds(self.epoch) if self._flash_holds else (0, {})
         self._dealing = SecretSharing(member, held, acks)
@@ -199,7 +200,8 @@ class PrivateSum(Machine):
         if not self._making:
             own.clear_workspace()
             self._making = self._next_job()
-        if not own.workspace:  # its buffers and the code that checks signatures are never in a small heap at once
+        # Its buffers and the code that checks signatures are never in a small heap at once.
+        if not own.workspace:
             if own.receipt:
                 return own.step_receipt(self._step)
             if unmasking and unmasking.roll:
@@ -272,11 +274,13 @@ class PrivateSum(Machine):
     def _on_round(self, raw: bytes) -> "list[Action]":
         own, member, unmasking = self._own, self.member, self._unmasking
         if not raw:
-            # The coordinator cleared the retained message; who has contributed waits for the roll call.
+            # The coordinator cleared the retained message; who has contributed waits for the roll
+            # call.
             self._round_open = self._round_open and own.last_round(self.epoch) == own.opened
             return []
         round, absent, said, time, again = own.hear(member, self._dealing, raw)
-        assert member and unmasking and self._dealing  # hear() refuses what comes before there are keys
+        # hear() refuses what comes before there are keys.
+        assert member and unmasking and self._dealing
         unmasking.expect(absent)
         if not again and not (self._dealing.enough(None) and self._dealing.enough(round // member.field.batch)):
             raise Refused("not-shared")
@@ -291,7 +295,8 @@ class PrivateSum(Machine):
     def _on_roll(self, raw: bytes) -> "list[Action]":
         unmasking = self._unmasking
         if not raw:
-            self._round_open = False  # the coordinator cleared the retained message: the round is over
+            # The coordinator cleared the retained message: the round is over.
+            self._round_open = False
             return unmasking.over() if unmasking else []
         if not unmasking:
             raise Refused("not-ready")

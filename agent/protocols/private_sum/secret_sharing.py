@@ -1,5 +1,5 @@
-"""Secret sharing: a board hands shares of its key and of its blinding to its cohort, and holds the shares
-of the others.
+"""Secret sharing: a board hands shares of its key and of its blinding to its cohort, and holds the
+shares of the others.
 
 A part of the machine in private_sum.py: it does no I/O, and its actions are that machine's. A share
 is made from a seed, so that it can be made again, the same, as often as it takes until the other

@@ -46,7 +46,8 @@ class Unmasking:
         self._dealing = dealing
         self._own = own
         self._calls = calls
-        # What it vouched for before a reboot it does not remember: it sits that round's comparison out.
+        # What it vouched for before a reboot it does not remember: it sits that round's comparison
+        # out.
         self._checked = own.high_water
 
     # -- a roll call
@@ -114,7 +115,8 @@ class Unmasking:
         envelope, present = heard
         calls = self._calls()
         if self.absent and not calls.has_recovery(self._member, envelope.round, self.absent):
-            yield self.over()  # a power needs the room, more than the others need this board's letters again
+            # A power needs the room, more than the others need this board's letters again.
+            yield self.over()
         try:
             yield from calls.steps(self._member, self._dealing, envelope.round, present, self._own)
         except Refused:

@@ -4,13 +4,14 @@ A record is a file: the first 8 bytes of SHA-256(name || value), then the value.
 beside the old one and renames it over. Why that is atomic, and how durable it is when `put`
 returns:
 
-- littlefs on a board: a rename over an existing file is one metadata commit, and it is on the flash when `rename`
-  returns, as a file's content is at `flush` or `close`. Remove then rename would be two commits
-  with a gap between.
-- CPython on POSIX: the file is fsynced before the rename and the folder after it, or the rename may be lost.
-- MicroPython's unix port: `flush` is an fsync of the file, but nothing there can fsync a folder. A record put just
-  before the power of a PC goes may be the old one again: that port is for tests.
-- FAT, which some boards can be formatted with, refuses to rename over a file: every second put raises StoreError.
+- littlefs on a board: a rename over an existing file is one metadata commit, and it is on the flash
+  when `rename` returns, as a file's content is at `flush` or `close`. Remove then rename would be
+  two commits with a gap between.
+- CPython on POSIX: the file is fsynced before the rename and the folder after it.
+- MicroPython's unix port: `flush` is an fsync of the file, but nothing there can fsync a folder. A
+  PC's power cut just after a put may bring the old record back: that port is for tests.
+- FAT, which some boards can be formatted with, refuses to rename over a file: every second put
+  raises StoreError.
 
 The checksum tells bit rot, not malice: whoever can write to the flash can also compute it.
 """
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
 VALUE_MAX = 16384
 ENOSPC = 28  # littlefs says so, too; MicroPython's errno does not name it
 NAME_MAX = 40
-MARGIN = 65536  # bytes of flash that masks and shares leave to the records without which a board cannot go on
+# Bytes of flash that masks and shares leave to the records without which a board cannot go on.
+MARGIN = 65536
 
 _PIECE = 512  # bytes that patch holds in RAM at a time
 

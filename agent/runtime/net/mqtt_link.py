@@ -1,10 +1,8 @@
-"""One connection of the MQTT client, from the socket's opening to its end, in four tasks that
-`tear_down` cancels:
+"""One connection of the MQTT client, in four tasks that `tear_down` cancels:
 
-    _hold        opens the socket, reads until the end, closes the socket: no other code does any of the three
-    _write       alone writes, from a bounded queue: packets never interleave, and no caller waits on the socket
-                 (cancelled there on MicroPython, it would take the reader's place in the poller
-                 away as well)
+    _hold        alone opens the socket, reads until the end, and closes the socket
+    _write       alone writes, from a bounded queue: packets never interleave, and no caller waits
+                 on the socket (cancelled there, MicroPython would drop the reader, too)
     _keep_alive  pings, and notices silence
     _deadline    gives up on a link that does not come up in time
 
@@ -72,11 +70,14 @@ class Link:
         self.greeted = False  # a CONNACK came
         self.up = False  # and the SUBACK for all remembered filters
         self.lasted = False
-        self.unacknowledged: dict[int, _Receipt] = {}  # packet identifier -> the publisher's _Receipt
-        self._subscribing: dict[int, int] = {}  # packet identifier -> number of filters asked for, 0 for an UNSUBSCRIBE
+        # Packet identifier -> the publisher's _Receipt.
+        self.unacknowledged: dict[int, _Receipt] = {}
+        # Packet identifier -> number of filters asked for, 0 for an UNSUBSCRIBE.
+        self._subscribing: dict[int, int] = {}
         self._first_subscribe = 0
         self._identifier = 0
-        self._queue: list[tuple[bytes, _Receipt | None]] = []  # (packet, _Receipt or None), kept until written
+        # (packet, _Receipt or None), kept until written.
+        self._queue: list[tuple[bytes, _Receipt | None]] = []
         self._mail = asyncio.Event()
         self._begun = False
         self._closed = asyncio.Event()
@@ -253,7 +254,8 @@ class Link:
             while self._queue:
                 packet, receipt = self._queue[0]
                 writer.write(packet)
-                await writer.drain()  # one at a time: MicroPython concatenates whatever the socket does not take
+                # One at a time: MicroPython concatenates whatever the socket does not take.
+                await writer.drain()
                 self._queue.pop(0)
                 self.client.bytes_sent += len(packet)
                 if receipt is not None:

@@ -115,7 +115,8 @@ class Updater:
                 continue  # it was taken back
             if await self._try(notice):
                 raise Restart("update")
-            for _ in range(RETRY_S):  # whatever comes: each try can cost a signature's check, and flash
+            # Whatever comes: each try can cost a signature's check, and flash.
+            for _ in range(RETRY_S):
                 await self._tick()
             await self._wait(delay - RETRY_S)
             delay = min(2 * delay, RETRY_MOST_S)

@@ -35,7 +35,9 @@ MADE = {PUT: "keys", MASK: "mask", ANSWER: "answer", SETTLE: "receipt"}
 MAIL = {
     4: "key-share",
     5: "batch",
-}  # the nonce's first byte: agent/protocols/private_sum/secret_sharing.py, which is loaded only when it is needed
+    # The nonce's first byte: agent/protocols/private_sum/secret_sharing.py, which is loaded only when
+    # it is needed.
+}
 
 
 def made_by(actions: "list[Action]") -> str | None:

@@ -175,7 +175,8 @@ class HumInputs:
         sizes = [len(members) for members in setting.cohorts]
         self.sharings = [integer_shares.Sharing(size, setting.clients, setting.parameters) for size in sizes]
         say("Hum: shares of the missing clients' keys")
-        self.exponents: dict[int, int] = {}  # client -> its shares of its cohort's missing keys, added up
+        # Client -> its shares of its cohort's missing keys, added up.
+        self.exponents: dict[int, int] = {}
         for members, sharing in zip(setting.cohorts, self.sharings, strict=True):
             self._share_keys(members, sharing)
         say("Hum: blinding and its shares")
@@ -211,7 +212,8 @@ class HumInputs:
         self.field = SEEDS if setting.wide else setting.field
         self.blinds: dict[int, list[int]] = {}
         self.seed_shares: dict[int, dict[int, int]] = {}  # wide: client -> position -> share
-        self.sum_shares: list[list[dict[int, int]]] = []  # few: cohort -> block -> position -> sum of shares
+        # Few: cohort -> block -> position -> sum of shares.
+        self.sum_shares: list[list[dict[int, int]]] = []
         for members in setting.cohorts:
             threshold = cohorts.threshold(len(members))
             online = [(x, index) for x, index in enumerate(members, 1) if index not in setting.failed]

@@ -85,7 +85,8 @@ class Gossip:
         self.signs_in: Path | None = None  # the folder of what signs tuples, in gossip-bft
         self._to_sign: dict[str, bytes] = {}  # by device: what waits to be signed
         self._being_signed: dict[str, bytes] = {}
-        self._taken: set[int] = set()  # requests that were begun or refused, and may still be read as waiting
+        # Requests that were begun or refused, and may still be read as waiting.
+        self._taken: set[int] = set()
         self._open: Open | None = None
         self._since: float | None = None
 

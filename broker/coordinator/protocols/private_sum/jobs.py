@@ -1,5 +1,5 @@
-"""What a private sum has computed away from the event loop: factors ahead, and the search for what a
-unit opens to. One job is under way at a time."""
+"""What a private sum has computed away from the event loop: factors ahead, and the search for what
+a unit opens to. One job is under way at a time."""
 
 from collections.abc import Callable, Mapping
 from functools import partial

@@ -8,7 +8,8 @@ from broker.coordinator.scope import Scope
 
 
 class Members:
-    """The members of one roster, in cohorts of `cohort` at most; bitmaps have bit i for the member i.
+    """The members of one roster, in cohorts of `cohort` at most; bitmaps have bit i for the member
+    i.
 
     Whether a member is alive is a hint: it decides how long a round waits, and never what is in a
     sum.

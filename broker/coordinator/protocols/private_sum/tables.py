@@ -35,7 +35,8 @@ from broker.coordinator.protocols.private_sum.records import (
 )
 from broker.storage.schema import Bitmap, Schema
 
-KEPT_ROUNDS = 100  # closed ones of an epoch whose contributions and answers are there; some 40 kB each with 60 boards
+# Closed ones of an epoch whose contributions and answers are there; some 40 kB each with 60 boards.
+KEPT_ROUNDS = 100
 
 metadata = MetaData()
 
