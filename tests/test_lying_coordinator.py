@@ -28,11 +28,11 @@ from agent.protocols.private_sum.roster_part import read_part
 from agent.wire import cbor, coordination, envelope, rosters, topics
 from agent.wire.envelope import Context, Envelope
 from broker.coordinator.actions import Publish
-from broker.coordinator.protocols.private_sum import aggregation, recovery
 from broker.coordinator.protocols.private_sum.answers import Answers, Layout
+from broker.coordinator.protocols.private_sum.arithmetic import aggregation, recovery
+from broker.coordinator.protocols.private_sum.arithmetic.recovery import WrongShares
 from broker.coordinator.protocols.private_sum.outgoing import SumOutgoing
 from broker.coordinator.protocols.private_sum.records import Answer, Contribution, Counted
-from broker.coordinator.protocols.private_sum.recovery import WrongShares
 from broker.coordinator.protocols.private_sum.roll_call import bitmap, members
 from broker.coordinator.protocols.private_sum.uploads import Uploads
 from broker.coordinator.schedule import Schedule

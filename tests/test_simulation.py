@@ -32,8 +32,9 @@ from agent.runtime.flash.store import StoreError
 from agent.wire import coordination, messages, topics
 from agent.wire.envelope import Envelope
 from broker.coordinator.actions import Publish
-from broker.coordinator.protocols.private_sum import aggregation, reading, recovery, roll_call
+from broker.coordinator.protocols.private_sum import reading, roll_call
 from broker.coordinator.protocols.private_sum.answers import Answers
+from broker.coordinator.protocols.private_sum.arithmetic import aggregation, recovery
 from broker.coordinator.protocols.private_sum.machine import PrivateSum
 from broker.coordinator.protocols.private_sum.records import RollCall
 from broker.coordinator.schedule import Schedule

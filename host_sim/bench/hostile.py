@@ -19,7 +19,7 @@ from agent.protocols.private_sum.contributing import CONTRIBUTION_NONCE, nonce
 from agent.protocols.private_sum.roster_part import SumPart, read_part
 from agent.wire import messages, rosters, topics
 from agent.wire.envelope import Context, Envelope, seal, sign
-from broker.coordinator.protocols.private_sum import aggregation
+from broker.coordinator.protocols.private_sum.arithmetic import aggregation
 from broker.coordinator.protocols.private_sum.machine import PrivateSum
 from broker.coordinator.protocols.private_sum.outgoing import SumOutgoing
 from broker.coordinator.protocols.private_sum.records import Answer, Contribution, Horizon, Saved

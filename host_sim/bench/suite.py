@@ -21,7 +21,7 @@ from rich.table import Table
 
 from agent.crypto import accelerate
 from agent.joye_libert import masks, parameters
-from broker.coordinator.protocols.private_sum import aggregation
+from broker.coordinator.protocols.private_sum.arithmetic import aggregation
 from firmware.build.compile import ROOT, tool
 from host_sim import ending
 from host_sim.bench import cohort as bench_cohort

@@ -6,8 +6,8 @@ from functools import partial
 from typing import Any
 
 from broker.coordinator.actions import LOST, Action, Compute
-from broker.coordinator.protocols.private_sum.aggregation import Factors
 from broker.coordinator.protocols.private_sum.answers import Answers
+from broker.coordinator.protocols.private_sum.arithmetic.aggregation import Factors
 from broker.coordinator.protocols.private_sum.records import Contribution
 
 FACTOR_S = 60.0  # what a factor may take, some 0.02 s by itself

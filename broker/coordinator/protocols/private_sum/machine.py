@@ -16,8 +16,9 @@ from agent.protocols.private_sum.roster_part import read_part
 from agent.wire import coordination, messages
 from agent.wire.envelope import Envelope
 from broker.coordinator.actions import Action
-from broker.coordinator.protocols.private_sum import aggregation, records, roll_call
+from broker.coordinator.protocols.private_sum import records, roll_call
 from broker.coordinator.protocols.private_sum.answers import Answers, Layout
+from broker.coordinator.protocols.private_sum.arithmetic import aggregation
 from broker.coordinator.protocols.private_sum.jobs import OUT_OF_TIME, Jobs
 from broker.coordinator.protocols.private_sum.members import Members
 from broker.coordinator.protocols.private_sum.outgoing import SumOutgoing
