@@ -91,16 +91,16 @@ def test_a_peer_deals_on_demand_what_the_agent_would_have_dealt():
     peers = make_peers(group)
     peer = peers[1]
     member = peer.machine.member
-    dealing = peer.machine._dealing
+    sharing = peer.machine._sharing
     field = member.field
-    whole = run(blinding.batch_steps(dealing.blinding_seed, 0, 3, cohorts.threshold(4), field))
+    whole = run(blinding.batch_steps(sharing.blinding_seed, 0, 3, cohorts.threshold(4), field))
     for number in (0, 5):
         element = slice(number * field.size, (number + 1) * field.size)
         assert peer.deal(0, 3, number)[element] == whole[element]
-    (action,) = next(filter(None, dealing.steps(None, 2)))[:1]
+    (action,) = next(filter(None, sharing.steps(None, 2)))[:1]
     context = member.context("key-share", 0, "b001", "b002")
     payload = Envelope(action[2]).open(member.mail_key(2, True), context)
-    assert messages.read_share(payload, dealing.share_bytes) == peer.deal(None, 3, 0)
+    assert messages.read_share(payload, sharing.share_bytes) == peer.deal(None, 3, 0)
 
 
 def test_a_board_that_dies_is_told_by_its_last_word(tmp_path):

@@ -96,8 +96,8 @@ class Upkeep:
 
     async def _diagnostics_loop(self) -> None:
         board = self._board
-        place = board.machine.identity
-        topic = topics.device(place.deployment, place.device, "diag")
+        identity = board.machine.identity
+        topic = topics.device(identity.deployment, identity.device, "diag")
         sent = None
         sent_s = 0
         while True:

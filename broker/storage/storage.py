@@ -27,7 +27,7 @@ def _pragmas(connection: Any, _record: Any) -> None:
 
 class Storage:
     """The database file at `path`, made with its tables if need be: the common ones, and those of
-    `schemas`. Raises StorageError if it is of another form."""
+    `schemas`. Raises StorageError if the file is of another version."""
 
     def __init__(self, path: Path, schemas: Sequence[Schema]) -> None:
         self._engine: Engine = create_engine(f"sqlite:///{path}")

@@ -25,7 +25,7 @@ from broker.coordinator.protocols.private_sum.arithmetic import aggregation
 from firmware.build.compile import ROOT, tool
 from host_sim import ending
 from host_sim.bench import cohort as bench_cohort
-from host_sim.bench import consistency_check as bench_audit
+from host_sim.bench import consistency_check
 from host_sim.bench import coordinator as bench_coordinator
 from host_sim.bench import footprint as bench_footprint
 from host_sim.bench import overlay as bench_overlay
@@ -87,8 +87,8 @@ def coordinator(members: int) -> dict[str, Any]:
     modulus = chosen.n**2
     exponent = int.from_bytes(os.urandom(chosen.residue_bytes), "big")
     ciphertexts = [os.urandom(chosen.residue_bytes - 1) for _ in range(members)]
-    place = ("bench", "main", 1)
-    base_pair = masks.base(chosen, *place, 0, 0)
+    scope = ("bench", "main", 1)
+    base_pair = masks.base(chosen, *scope, 0, 0)
     base = base_pair[0] + chosen.n * base_pair[1]
 
     def product() -> None:
@@ -97,7 +97,7 @@ def coordinator(members: int) -> dict[str, Any]:
     def with_pow() -> int:
         return int(pow(pow(base, exponent, modulus), -1, modulus))
 
-    ahead = _best(lambda: aggregation.unmask_factor(chosen, place, 0, exponent))
+    ahead = _best(lambda: aggregation.unmask_factor(chosen, scope, 0, exponent))
     baseline = _best(with_pow)
     return {
         "members": members,
@@ -233,8 +233,8 @@ def _parts(folder: Path, quick: bool) -> Iterator[tuple[str, Any, Callable[[Any]
     title = "Board in a cohort, by its size; everything but milliseconds is for any board"
     yield "cohorts", cohort_sizes(folder / "firmware", sizes), shown(title)
     yield "paper_table_5_kB", bench_cohort.PAPER, shown(bench_cohort.PAPER_TITLE, bench_cohort.NOTES)
-    audited = bench_audit.SIZES_QUICK if quick else bench_audit.SIZES
-    yield "audit", bench_audit.measure(audited, _phase("audit")), bench_audit.show
+    sizes = consistency_check.SIZES_QUICK if quick else consistency_check.SIZES
+    yield "audit", consistency_check.measure(sizes, _phase("audit")), consistency_check.show
     yield "overlay", bench_overlay.measure(_phase("overlay")), bench_overlay.show
     cases = bench_query.CASES[:1] if quick else bench_query.CASES
     figures = bench_query.measure(folder / "firmware", cases, _phase("query"))

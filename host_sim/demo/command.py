@@ -14,7 +14,7 @@ import typer
 
 from agent.wire.messages import MEMBERS_MOST
 from broker.cli.authority import Seal
-from broker.coordinator.protocols.private_sum.roster import AUDIT_FROM
+from broker.coordinator.protocols.private_sum.roster import CONSISTENCY_CHECK_FROM
 from host_sim import ending
 from host_sim.data import households
 from host_sim.demo.demo import Demo, Row
@@ -34,7 +34,8 @@ LEAST_S = 3.0
 BOARD_S = {"micropython": 0.12, "cpython": 0.03}
 RECOVERY_S = {"micropython": 0.45, "cpython": 0.05}
 RECOVERY_LEAST_S = {"micropython": 3.0, "cpython": 0.5}
-AUDIT_S = 5.0  # so long the others may wait for a vouch of one that was listed and killed
+# So long the others may wait for a vouch of one that was listed and killed.
+CONSISTENCY_CHECK_S = 5.0
 
 
 def demo(
@@ -132,7 +133,7 @@ def _timing(
         interval = max(LEAST_S, BOARD_S[runtime] * boards)
         if kill or late:
             interval += RECOVERY_LEAST_S[runtime] + RECOVERY_S[runtime] * boards
-            interval += AUDIT_S if boards >= AUDIT_FROM else 0.0
+            interval += CONSISTENCY_CHECK_S if boards >= CONSISTENCY_CHECK_FROM else 0.0
         if late:
             interval += window
     return interval, window

@@ -140,8 +140,8 @@ class Demo:
         try:
             await fleet.start(lambda done, total: self._on_progress("compile", done, total))
             enrolled = fleet.enrolled
-            place = Subscription(DEPLOYMENT, GROUP, 1, enrolled.coordinator_public, enrolled.result_key)
-            watcher = Observer(place, self._take_result, self._diagnosed)
+            subscription = Subscription(DEPLOYMENT, GROUP, 1, enrolled.coordinator_public, enrolled.result_key)
+            watcher = Observer(subscription, self._take_result, self._diagnosed)
             password = fleet.broker.credentials.get("client")
             observer = asyncio.create_task(watcher.run(broker_process.HOST, fleet.broker.port, password))
             for _ in range(fleet.plan.rounds):

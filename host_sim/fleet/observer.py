@@ -40,18 +40,20 @@ class Subscription:
     result_key: bytes
 
 
-def read_result(place: Subscription, payload: bytes) -> tuple[int, int, list[str], list[int] | None]:
+def read_result(subscription: Subscription, payload: bytes) -> tuple[int, int, list[str], list[int] | None]:
     """Return (round, status, missing, sums or None). Raises EnvelopeError or MessageError."""
     parsed = Envelope(payload)
 
     def context(kind: str, receiver: str) -> Context:
-        return Context(place.deployment, kind, place.group, parsed.epoch, parsed.round, topics.COORDINATOR, receiver)
+        return Context(
+            subscription.deployment, kind, subscription.group, parsed.epoch, parsed.round, topics.COORDINATOR, receiver
+        )
 
-    signed = parsed.verify(place.coordinator, context("result", ""))
+    signed = parsed.verify(subscription.coordinator, context("result", ""))
     _, status, missing, sealed = coordination.read_result(signed)
     sums = None
     if sealed is not None:
-        sums = coordination.read_sums(Envelope(sealed).open(place.result_key, context("sums", "clients")))
+        sums = coordination.read_sums(Envelope(sealed).open(subscription.result_key, context("sums", "clients")))
     return parsed.round, status, missing, sums
 
 
@@ -61,11 +63,11 @@ class Observer:
 
     def __init__(
         self,
-        place: Subscription,
+        subscription: Subscription,
         on_result: Callable[[Result], None],
         on_diagnostics: Callable[[str, tuple[str, int, int]], None],
     ) -> None:
-        self._place = place
+        self._subscription = subscription
         self._on_result = on_result
         self._on_diagnostics = on_diagnostics
         self._opened: dict[int, float] = {}
@@ -80,7 +82,7 @@ class Observer:
                     host, port, username=username, password=password, socket_options=NO_DELAY
                 ) as client:
                     for kind in ("g/+/round", "g/+/result", "dev/+/diag"):
-                        await client.subscribe(f"hum/v1/{self._place.deployment}/{kind}", qos=1)
+                        await client.subscribe(f"hum/v1/{self._subscription.deployment}/{kind}", qos=1)
                     async for message in client.messages:
                         if isinstance(message.payload, bytes):
                             self._take(str(message.topic), message.payload)
@@ -96,9 +98,9 @@ class Observer:
         levels = topics.split(topic) or []
         try:
             match levels[1:]:
-                case ["g", self._place.group, "round"] if payload:
+                case ["g", self._subscription.group, "round"] if payload:
                     self._opened.setdefault(messages.read_opening(payload)[1], now)
-                case ["g", self._place.group, "result"]:
+                case ["g", self._subscription.group, "result"]:
                     self._take_result(payload, now)
                 case ["dev", device, "diag"]:
                     phase, done, total, *_ = coordination.read_diagnostics(payload)
@@ -107,7 +109,7 @@ class Observer:
             log.warning("refused %s: %s", topic, error)
 
     def _take_result(self, payload: bytes, now: float) -> None:
-        round_number, status, missing, sums = read_result(self._place, payload)
+        round_number, status, missing, sums = read_result(self._subscription, payload)
         if round_number in self._seen:
             return
         self._seen.add(round_number)

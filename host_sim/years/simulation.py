@@ -87,11 +87,11 @@ class Years:
             name = f"b{index:03d}"
             private = p256.generate(self._random.randbytes)
             authority = p256.public_key(self._authority)
-            place = Identity(DEPLOYMENT, GROUP, name, private, p256.public_key(private), authority)
+            identity = Identity(DEPLOYMENT, GROUP, name, private, p256.public_key(private), authority)
             flashes.volumes[name] = Volume(PICO_W_BLOCKS)
             flashes.volumes[name].fill("/firmware", FIRMWARE_BLOCKS)
             flashes.volumes[name].flash.erases = [0] * PICO_W_BLOCKS
-            self.boards[name] = Board(self.network, place, flashes.volumes[name], parts, self._reboot_s)
+            self.boards[name] = Board(self.network, identity, flashes.volumes[name], parts, self._reboot_s)
         self._counted: dict[str, Counted] = {}
         self._epoch = self.rounds = self.published = self.pending = 0
         self._at_rest = 0
@@ -147,11 +147,11 @@ class Years:
         roster = rosters.Roster("private-sum", TOY, [("load", 0, HIGH)], coordinator, members, SumPart().fields())
         context = Context(DEPLOYMENT, "roster", GROUP, self._epoch, 0, "authority", "")
         signed = sign(self._authority, context, roster.encode())
-        place = Scope(DEPLOYMENT, GROUP, self._epoch, Envelope(signed).digest(context), signed, roster)
+        scope = Scope(DEPLOYMENT, GROUP, self._epoch, Envelope(signed).digest(context), signed, roster)
         names = [f"hum/v1/{DEPLOYMENT}/g/+/up/+/+", f"hum/v1/{DEPLOYMENT}/dev/+/state"]
         self.network.connect(topics.COORDINATOR, names, self._receive)
         saved = Saved(counted=dict(self._counted))
-        return PrivateSum(place, self._coordinator, bytes(16), SCHEDULE, saved, lambda: 1_700_000_000 + self.clock.now)
+        return PrivateSum(scope, self._coordinator, bytes(16), SCHEDULE, saved, lambda: 1_700_000_000 + self.clock.now)
 
     # -- the coordinator
 

@@ -102,7 +102,7 @@ class SecretSharing:
 
         return Sharing(len(self._member.cohort), len(self._member.names), self._member.parameters)
 
-    # -- dealing
+    # -- sharing
 
     def deal(self, batch: int) -> "Steps | None":
         """Return a generator that deals the next share of the key and then of `batch`, as steps()

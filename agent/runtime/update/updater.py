@@ -203,9 +203,9 @@ class Updater:
         from agent.runtime.update.installing import install
         from agent.runtime.update.staging import Staging
 
-        versions, place = self.versions, self.machine.identity
+        versions, identity = self.versions, self.machine.identity
         stage = Staging(versions.root, versions.running, versions.other())
-        return install(notice, place.authority, place.deployment, self._board, versions, stage)
+        return install(notice, identity.authority, identity.deployment, self._board, versions, stage)
 
     async def _drive(self, steps: "Steps") -> int:
         """Do the slices and return the version."""

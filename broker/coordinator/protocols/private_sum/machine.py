@@ -55,7 +55,7 @@ class PrivateSum:
         self._layout = Layout(chosen, packing, blinding.field(packing.bits), scope.roster.names())
         self._keys = aggregation.Keys(private, scope, self._part, chosen)
         self._outgoing = SumOutgoing(scope, private, result_key, self._keys.opening_keys)
-        self._members = Members(scope, self._part.cohort, saved.horizons)
+        self._members = Members(scope, self._part.cohort, saved.masks_until)
         self._uploads = Uploads(scope, self._keys.round_keys, chosen, self._layout.field, self._members.everyone)
         self._jobs = Jobs(aggregation.Factors(scope, chosen, self._keys.units))
         self._round = saved.next_round
@@ -172,7 +172,7 @@ class PrivateSum:
     def _on_ready(self, upload: Upload) -> list[Action]:
         device, number = upload.device, upload.envelope.round
         held = self._uploads.ready(device, upload.envelope)
-        known = self._members.horizon(device)
+        known = self._members.masks_until(device)
         more = number == known.announced and held != known.held and not known.held & ~held
         if number <= known.announced and not more:
             raise Refused("replayed")
@@ -195,8 +195,12 @@ class PrivateSum:
         scope = (self.scope.group, self.scope.epoch, number, device)
         record = records.Contribution(*scope, upload.digest, ciphertext, held, receipt)
         self._current[device] = record
-        horizon = self._members.horizon(device)
-        moved = [self._members.advance(device, last, horizon.announced, horizon.held)] if last > horizon.round else []
+        masks_until = self._members.masks_until(device)
+        moved = (
+            [self._members.advance(device, last, masks_until.announced, masks_until.held)]
+            if last > masks_until.round
+            else []
+        )
         return [record, *moved, self._outgoing.mail(device, receipt)]
 
     def _late(self, upload: Upload) -> Refused:
