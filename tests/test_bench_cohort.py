@@ -9,6 +9,7 @@ from agent.runtime.net import mqtt_packets as packets
 from agent.wire import messages, topics
 from agent.wire.envelope import Context, Envelope, seal
 from host_sim.bench import cohort as bench_cohort
+from host_sim.bench import cohort_street
 from host_sim.bench.group import SLOTS, Group
 from host_sim.bench.peers import BoardLost, BoardProcess, make_peers, run
 from host_sim.fleet.programs import compile_boards
@@ -67,7 +68,7 @@ def test_a_heap_that_is_too_small_is_an_error_and_no_figure(firmware):
 
 
 def test_a_message_sent_again_is_counted_once_and_each_under_its_purpose():
-    bytes_of = bench_cohort.Bytes(32)
+    bytes_of = cohort_street.Bytes(32)
     mail = topics.mail("bench", "main", "b000", "b001")
     context = Context("bench", "blinding", "main", 1, 64, "b001", "b000")
     batch = seal(bytes(16), bytes([5, *bytes(7), 5]) + (64).to_bytes(4, "big"), context, b"x")

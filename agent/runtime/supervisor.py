@@ -19,7 +19,6 @@ from agent.wire import messages, topics
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
-    from typing import Protocol
 
     from agent.meters import Meter
     from agent.protocols.base.actions import Action
@@ -27,33 +26,13 @@ if TYPE_CHECKING:
     from agent.runtime.flash import Records
     from agent.runtime.flash.masks import MaskStock
     from agent.runtime.flash.shares import ShareStock
+    from agent.runtime.ports import Client
     from agent.runtime.system.watchdog import Watchdog
     from agent.runtime.update.updater import Updater
 
     Log = Callable[[str, dict[str, object]], None]
     # Of what it is to call, to show that it lives.
     Task = Callable[[Callable[[], None]], Coroutine[None, None, None]]
-
-    class Client(Protocol):
-        """What an mqtt.Client is to a board; it says there what each of these is."""
-
-        on_message: "Callable[[str, bytes, bool], None] | None"
-        on_link: "Callable[[bool], None] | None"
-        alive: "Callable[[], None]"
-        links: int
-        counters: dict[str, int]
-        bytes_sent: int
-
-        def subscribe(self, topic_filter: str) -> None: ...
-
-        def unsubscribe(self, topic_filter: str) -> None: ...
-
-        async def publish(self, topic: str, payload: bytes, qos: int, retain: bool) -> None: ...
-
-        async def run(self) -> None: ...
-
-        async def stop(self) -> None: ...
-
 
 SLICE_MS = 10
 OUTBOX_MOST = 16

@@ -23,7 +23,7 @@ agent.protocols.private_sum.joining agent.protocols.private_sum.roster_part agen
 agent.protocols.private_sum.keying agent.joye_libert.zero_sum agent.joye_libert.cohorts agent.joye_libert.integer_shares
 agent.protocols.private_sum.consistency_check
 agent.protocols.gossip.roster_part
-agent.crypto.p256
+agent.crypto.p256 agent.crypto.p256_points
 """
 
 

@@ -63,7 +63,7 @@ def bench_footprint(
 ) -> None:
     """Measure what the agent takes of a board: .mpy files, live heap after joining, and whether the
     heap grows in many rounds."""
-    from host_sim.bench.cohort import WrongRound
+    from host_sim.bench.cohort_street import WrongRound
     from host_sim.bench.footprint import measure, show
     from host_sim.bench.peers import BoardLost
 

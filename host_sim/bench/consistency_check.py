@@ -37,7 +37,7 @@ PACKET = 7
 SCHEDULE = Schedule(interval=60.0, window=30.0, patience=60.0, rounds=ROUNDS, answers=30.0)
 NOTES = (
     "real machines, simulated network: a delivery takes one message time, computing none; readings, masks and shares are ready",
-    "sent in a round: contribution, answer and the consistency check's letters; the flood is computed, with messages as long as a letter",
+    "sent in a round: contribution, answer and the consistency check's letters; the flood is computed, messages as long as a letter",
 )
 
 

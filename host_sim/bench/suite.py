@@ -30,6 +30,7 @@ from host_sim.bench import coordinator as bench_coordinator
 from host_sim.bench import footprint as bench_footprint
 from host_sim.bench import overlay as bench_overlay
 from host_sim.bench import query as bench_query
+from host_sim.bench.cohort_street import WrongRound
 from host_sim.bench.group import SLOTS, WIDE, Group
 from host_sim.bench.peers import BoardLost
 from host_sim.bench.threshold import compare as bench_threshold
@@ -148,7 +149,7 @@ def cohort_sizes(firmware: Path, sizes: Sequence[int]) -> dict[str, dict[str, An
         try:
             small = bench_cohort.measure(firmware, size, SLOTS, _phase(f"cohort of {size}, heap {heap}"), heap)
             figures[str(size)][key] = f"yes, {small['resets']} resets, {small['refused'].get('memory', 0)} retries"
-        except (BoardLost, bench_cohort.WrongRound) as error:
+        except (BoardLost, WrongRound) as error:
             figures[str(size)][key] = f"no: {error}"
     return figures
 

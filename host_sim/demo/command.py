@@ -37,41 +37,45 @@ RECOVERY_LEAST_S = {"micropython": 3.0, "cpython": 0.5}
 # So long the others may wait for a vouch of one that was listed and killed.
 CONSISTENCY_CHECK_S = 5.0
 
+Rounds = Annotated[
+    int | None,
+    typer.Option(help="How many rounds; round r sums column s[r mod 48]; default 10, 5 with --kill or --late.", min=1),
+]
+Kill = Annotated[
+    int, typer.Option(help="So many boards are killed in the middle of the second round, and stay dead.", min=0)
+]
+Late = Annotated[
+    int,
+    typer.Option(
+        help="So many boards are too late for every round from the second on; each such round lasts its whole window.",
+        min=0,
+    ),
+]
+Interval = Annotated[
+    float | None,
+    typer.Option(help="Seconds between two rounds' openings; default: what the boards need.", min=0.1),
+]
+Window = Annotated[
+    float | None,
+    typer.Option(
+        help="Seconds that a round waits for contributions, at most 4/5 of the interval; default 30, less with --late.",
+        min=0.1,
+    ),
+]
+
 
 def demo(
     boards: Annotated[int, typer.Option(help="How many boards, one household each.")] = 12,
-    rounds: Annotated[
-        int | None,
-        typer.Option(
-            help="How many rounds; round r sums column s[r mod 48]; default 10, 5 with --kill or --late.", min=1
-        ),
-    ] = None,
+    rounds: Rounds = None,
     data: Data = households.DEFAULT,
     runtime: Runtime = "micropython",
     heap: Heap = "192k",
-    kill: Annotated[
-        int, typer.Option(help="So many boards are killed in the middle of the second round, and stay dead.", min=0)
-    ] = 0,
-    late: Annotated[
-        int,
-        typer.Option(
-            help="So many boards are too late for every round from the second on; each such round lasts its whole window.",
-            min=0,
-        ),
-    ] = 0,
+    kill: Kill = 0,
+    late: Late = 0,
     cohort: Annotated[int, typer.Option(help="The most boards that share keys with each other.", min=4, max=64)] = 32,
     seal: Annotated[Seal, typer.Option(help="What opens: each cohort's sum, or only the whole fleet's.")] = Seal.COHORT,
-    interval: Annotated[
-        float | None,
-        typer.Option(help="Seconds between two rounds' openings; default: what the boards need.", min=0.1),
-    ] = None,
-    window: Annotated[
-        float | None,
-        typer.Option(
-            help="Seconds that a round waits for contributions, at most 4/5 of the interval; default 30, less with --late.",
-            min=0.1,
-        ),
-    ] = None,
+    interval: Interval = None,
+    window: Window = None,
     output: Annotated[Path | None, typer.Option(help="Folder for logs and the picture; default out/demo-TIME.")] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON line a round, and a last one with ok, on standard output.")

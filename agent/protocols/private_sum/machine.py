@@ -1,5 +1,4 @@
-"""The board's side of a private sum: a sans-IO machine, events in, actions out (diagram in
-docs/architecture.md).
+"""The board's side of a private sum: a sans-IO machine (diagram in docs/architecture.md).
 
 What it hears goes to its parts, each with a state of its own: membership (the roster and its keys),
 contributing (masks, a round's ciphertext, its receipt), secret_sharing (shares), unmasking (roll
@@ -97,8 +96,7 @@ class PrivateSum(Machine):
         return self._own.announce(self.member, self._sharing)
 
     def spent(self, epoch: int, round: int, envelope: bytes) -> "list[Action]":
-        """The action spend() was done, the burn is durable: now, and not before, the envelope may
-        leave."""
+        """The action spend() was done, the burn is durable: only now the envelope may leave."""
         return self._own.spent(self.member, epoch, round, envelope)
 
     def held(self, epoch: int, batch: int | None, peer: int) -> "list[Action]":
@@ -110,22 +108,19 @@ class PrivateSum(Machine):
         self._answers().fetched(share)
 
     def answered(self, epoch: int, round: int, envelope: bytes) -> "list[Action]":
-        """The action answer() was done, the record is durable: now, and not before, the answer may
-        leave."""
+        """The action answer() was done, the record is durable: only now the answer may leave."""
         self._answers().kept(envelope)
         return self._resend_answer()
 
     def link_up(self) -> "list[Action]":
-        """The link to the broker is (again) there: say who is ready, and resend what has no
-        receipt."""
+        """The link to the broker is there: say who is ready, and resend what has no receipt."""
         own = self._own
         if self._sharing:
             self._sharing.restart()
         return own.announce(self.member, self._sharing, True) + own.resend(self.member) + self._resend_answer()
 
     def retry(self) -> "list[Action]":
-        """Some seconds have passed: no round keeps the board from its idle work any longer, and
-        what has no receipt is resent."""
+        """Some seconds have passed: idle work goes on, and what has no receipt is resent."""
         done = self._own.resend(self.member) + (self._resend_answer() if self._round_open else [])
         self._round_open = False
         if self._sharing:
@@ -168,8 +163,7 @@ class PrivateSum(Machine):
         self._unmasking = Unmasking(member, self._sharing, self._own, self._answers)
 
     def _answers(self) -> "RollCall":
-        """Return the RollCall: its code is not in the memory before the first roll call needs
-        it."""
+        """Return the RollCall: its code is loaded when the first roll call needs it."""
         if not self._roll_call:
             from agent.protocols.private_sum.answers import RollCall
 
@@ -214,8 +208,7 @@ class PrivateSum(Machine):
         return done
 
     def rest(self) -> None:
-        """Memory is short: give up what is under way, and the buffers it was made in; idle() begins
-        anew with others."""
+        """Memory is short: give up what is under way, and its buffers; idle() begins anew."""
         self._making = None
         self._own.clear_workspace()
         if self.member:
@@ -274,8 +267,7 @@ class PrivateSum(Machine):
     def _on_round(self, raw: bytes) -> "list[Action]":
         own, member, unmasking = self._own, self.member, self._unmasking
         if not raw:
-            # The coordinator cleared the retained message; who has contributed waits for the roll
-            # call.
+            # The coordinator cleared the retained message; a contributor waits for the roll call.
             self._round_open = self._round_open and own.last_round(self.epoch) == own.opened
             return []
         round, absent, said, time, again = own.hear(member, self._sharing, raw)

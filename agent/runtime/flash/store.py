@@ -39,8 +39,8 @@ _ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789.-"
 
 
 class StoreError(Exception):
-    """The flash failed. Arguments: what was being done ("open", "put", "reserve", "read", "delete",
-    "names"), errno or None."""
+    """The flash failed. Arguments: "open", "put", "reserve", "read", "delete" or "names"; an errno
+    or None."""
 
 
 class Corrupt(Exception):
@@ -201,8 +201,7 @@ class Store:
 
 
 class _Flash:
-    """Turns what the platform raises into a StoreError. MicroPython warns about `raise ... from`,
-    so not with that."""
+    """Turns what the platform raises into a StoreError."""
 
     def __init__(self, doing: str) -> None:
         self._doing = doing
@@ -231,8 +230,7 @@ def _checksum(name: str, pieces: "Iterable[bytes]") -> bytes:
 
 
 def _patched(old: "BinaryIO | None", size: int, offset: int, part: bytes) -> "Iterator[bytes]":
-    """Generator: the pieces of the value of `size` bytes in the file `old`, with `part` at
-    `offset`."""
+    """Yield the pieces of the `size` bytes in the file `old`, with `part` at `offset`."""
     yield from _pieces(old, 0, offset)
     yield part
     yield from _pieces(old, offset + len(part), size)

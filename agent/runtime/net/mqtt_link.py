@@ -60,8 +60,7 @@ class _Receipt:
 
 
 class Link:
-    """One connection; see the top of this file. Once ended, it is thrown away with all that hung on
-    it."""
+    """One connection. Once ended, it is thrown away with all that hung on it."""
 
     def __init__(self, client: "Client") -> None:
         self.client = client
@@ -70,14 +69,12 @@ class Link:
         self.greeted = False  # a CONNACK came
         self.up = False  # and the SUBACK for all remembered filters
         self.lasted = False
-        # Packet identifier -> the publisher's _Receipt.
+        # By packet identifier: the publisher's _Receipt; the filters asked for, 0 to UNSUBSCRIBE.
         self.unacknowledged: dict[int, _Receipt] = {}
-        # Packet identifier -> number of filters asked for, 0 for an UNSUBSCRIBE.
         self._subscribing: dict[int, int] = {}
         self._first_subscribe = 0
         self._identifier = 0
-        # (packet, _Receipt or None), kept until written.
-        self._queue: list[tuple[bytes, _Receipt | None]] = []
+        self._queue: list[tuple[bytes, _Receipt | None]] = []  # packets, kept until written
         self._mail = asyncio.Event()
         self._begun = False
         self._closed = asyncio.Event()
@@ -112,8 +109,7 @@ class Link:
             receipt.settle(False)
 
     async def closed(self) -> None:
-        """Wait until the socket is closed. (A task cancelled before its first step never began, nor
-        opened any.)"""
+        """Wait until the socket is closed, unless `_hold` was cancelled before its first step."""
         if self._begun:
             await self._closed.wait()
 
@@ -264,11 +260,9 @@ class Link:
                     self.end("stopped")
 
     async def _keep_alive(self) -> None:
-        """Ping if nothing was sent, or nothing received, since the last look: silent for 0.9
-        keepalive at most.
+        """Ping if nothing was sent, or nothing received, since the last look, 0.4 keepalive ago.
 
-        A broker that answers pings and nothing else is none: it gets ACKNOWLEDGE_S for a PUBACK,
-        and must read.
+        A broker that answers nothing but pings is useless: it gets ACKNOWLEDGE_S for a PUBACK.
         """
         client = self.client
         while True:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from agent.protocols.base.machine import Machine
-    from agent.runtime.supervisor import Client
+    from agent.runtime.ports import Client
     from agent.runtime.update.versions import Versions
 
     Steps = Generator[str | None, bytes | None, int]

@@ -11,7 +11,8 @@ from gmpy2 import powmod
 from agent.crypto import aes_ccm, p256
 from agent.joye_libert import blinding, cohorts, integer_shares, masks
 from host_sim.bench.threshold import paper_method
-from host_sim.bench.threshold.inputs import ROUND, HumInputs, PaperInputs, Setting, pack, run
+from host_sim.bench.threshold.inputs import ROUND, HumInputs, Setting, pack, run
+from host_sim.bench.threshold.paper_inputs import PaperInputs
 
 SAMPLE = 4  # blocks on which exponentiations made ahead are measured
 

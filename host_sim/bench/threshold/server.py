@@ -13,7 +13,8 @@ from broker.coordinator.protocols.private_sum.arithmetic import interpolation, m
 from broker.coordinator.protocols.private_sum.arithmetic.recovery import Cohort, blinding_sum, open_blinded, open_unit
 from host_sim.bench.threshold import paper_method
 from host_sim.bench.threshold.client import SAMPLE, Figures, milliseconds
-from host_sim.bench.threshold.inputs import BenchError, HumInputs, PaperInputs, Setting, unpack
+from host_sim.bench.threshold.inputs import BenchError, HumInputs, Setting, unpack
+from host_sim.bench.threshold.paper_inputs import PaperInputs
 
 
 def answering(setting: Setting, members: list[int]) -> dict[int, int]:

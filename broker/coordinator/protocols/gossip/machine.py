@@ -17,8 +17,7 @@ from agent.crypto import p256
 from agent.protocols.gossip import signing
 from agent.protocols.gossip.group import tolerated
 from agent.protocols.gossip.inquiry import aggregate_nonce
-from agent.protocols.gossip.machine import ready_nonce
-from agent.protocols.gossip.pair_keys import query_keys
+from agent.protocols.gossip.pair_keys import query_keys, ready_nonce
 from agent.wire import answers, messages
 from broker.coordinator.actions import LOST, Action, Compute
 from broker.coordinator.protocols.gossip import records

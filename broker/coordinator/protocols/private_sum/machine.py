@@ -1,5 +1,4 @@
-"""The coordinator's side of a private sum: a sans-IO machine, events in, actions out (diagram in
-docs/architecture.md).
+"""The coordinator's side of a private sum: a sans-IO machine (diagram in docs/architecture.md).
 
 A round is open, for contributions, until all but the absent are in or its window is over. Then the
 roll is called: who is listed answers, until each unit's sum opens or the time for answers is over.
@@ -105,8 +104,7 @@ class PrivateSum:
     # -- events
 
     def link_up(self, now: float) -> list[Action]:
-        """The link is (again) there: publish all that is retained, for a broker may have lost
-        it."""
+        """The link is there: publish all that is retained, for a broker may have lost it."""
         phase, answers = self.phase, self._answers
         if self._due_at is None:
             self._due_at = self._opened_at = now
@@ -130,8 +128,7 @@ class PrivateSum:
         return [*actions, *self.tick(now)] if kind != "ready" else actions
 
     def presence(self, device: str, online: bool, now: float) -> list[Action]:
-        """`device`, or its last will, says whether it is online: nobody waits for who is not. Who
-        is no member is ignored."""
+        """A device, or its last will, says whether it is online: no round waits for who is not."""
         if device in self._members.index:
             self._members.presence(device, online)
         return self.tick(now)
@@ -258,8 +255,7 @@ class PrivateSum:
         ]
 
     def _call_roll(self, now: float) -> list[Action]:
-        """No contribution is taken any more: list those whose sum can be opened. With nobody to
-        list there is no roll call."""
+        """Take no more contributions: list those whose sum can be opened, if there are any."""
         present, _ = roll_call.choose(
             self._members.cohorts,
             {self._members.index[name]: record.held for name, record in self._current.items()},
