@@ -234,8 +234,8 @@ def _parts(folder: Path, quick: bool) -> Iterator[tuple[str, Any, Callable[[Any]
     title = "Board in a cohort, by its size; everything but milliseconds is for any board"
     yield "cohorts", cohort_sizes(folder / "firmware", sizes), shown(title)
     yield "paper_table_5_kB", bench_cohort.PAPER, shown(bench_cohort.PAPER_TITLE, bench_cohort.NOTES)
-    sizes = consistency_check.SIZES_QUICK if quick else consistency_check.SIZES
-    yield "audit", consistency_check.measure(sizes, _phase("audit")), consistency_check.show
+    checked = consistency_check.SIZES_QUICK if quick else consistency_check.SIZES
+    yield "audit", consistency_check.measure(checked, _phase("audit")), consistency_check.show
     yield "overlay", bench_overlay.measure(_phase("overlay")), bench_overlay.show
     cases = bench_query.CASES[:1] if quick else bench_query.CASES
     figures = bench_query.measure(folder / "firmware", cases, _phase("query"))

@@ -1,8 +1,6 @@
 """The board's side of anonymous queries: a sans-IO machine (diagram in docs/architecture.md).
 
-It runs "gossip", "gossip-flood" or "gossip-bft": what they differ in is the plan's
-(agent/protocols/gossip/plan.py). Events: restore(), message(), burnt(), declined(), have_read(),
-elapsed(), idle(), rest(), link_up(), retry().
+It runs "gossip", "gossip-flood" or "gossip-bft": agent/protocols/gossip/plan.py tells them apart.
 """
 
 import os
@@ -116,10 +114,9 @@ class Gossip(Machine):
             return self._over(self.inquiry) if self.inquiry.ended else done
         if self._admitted:
             return None
+        self._making = self._making or self._next_job()
         if not self._making:
-            self._making = self._next_job()
-            if not self._making:
-                return self._say_ready()
+            return self._say_ready()
         done, left = self._step(self._making)
         if not left:
             self._making = None
@@ -153,8 +150,7 @@ class Gossip(Machine):
     def _forget_roster(self) -> None:
         self.group = self._roster = self._raw_digest = self._keys = None
         self.inquiry = self._admitted = self._making = self._stock = None
-        self._ready = False
-        self._ahead = []
+        self._ahead, self._ready = [], False
         self._absent = self.keys_done = 0
 
     def _take_keys(self, group: "Group", record: bytes | None) -> None:
@@ -242,10 +238,7 @@ class Gossip(Machine):
             stock = Stock(group, self._protocol, number, query.absent)
         self._stock, self._absent = None, query.absent
         absent = group.nodes_of(query.absent, admitted.plan.n)
-        reading, reason = admitted.reading(group.slots, values)
-        if reason:
-            self.refuse(reason)
-        value = admitted.contribution(reading)
+        value = self._value(group, admitted, values)
         if value is not None:
             value += admitted.record_noise(group, keys, absent, stock.layers.context)
         unsigned = Inquiry(group, keys, admitted)
@@ -267,6 +260,13 @@ class Gossip(Machine):
         assert self.group and self._keys  # while there is an inquiry
         letter.open(self.group, self._keys, inquiry.text)
         return inquiry.take(peer, letter)
+
+    def _value(self, group: "Group", admitted: "Admitted", values: "list[int | None] | None") -> int | None:
+        """Return what goes into the query for the meter's values, None for nothing."""
+        value, reason = admitted.reading(group.slots, values)
+        if reason:
+            self.refuse(reason)
+        return admitted.contribution(value)
 
     def _on_mail(self, sender: str, raw: bytes) -> "list[Action]":
         if len(raw) > MAIL_MOST:
