@@ -19,11 +19,12 @@ from agent.protocols.private_sum.roster_part import read_part
 from agent.wire import cbor, messages, rosters
 from agent.wire.envelope import Context, Envelope, opening_tag, roll_tag, seal
 from broker.authority.authority import Authority
+from broker.client.access import Access, read_group
+from broker.client.results import RoundResult, open_result
 from broker.coordinator.actions import Publish
 from broker.coordinator.home import Home
 from broker.coordinator.protocols.private_sum.machine import PrivateSum
 from broker.coordinator.schedule import Schedule
-from host_sim.fleet.observer import Subscription, read_result
 from host_sim.virtual.at_once import at_once
 
 NONCES = {"contribution": CONTRIBUTION_NONCE, "ready": READY_NONCE, "answer": ANSWER_NONCE}
@@ -158,11 +159,11 @@ class World:
         self.schedule = schedule
         self.names = sorted(f"b{index}" for index in range(members))
         authority = Authority.init(folder / "authority", "test")
-        pinned = bytes.fromhex(authority.public)
+        self.authority = authority.public
         self.members = {name: Member(name) for name in self.names}
         for name, member in self.members.items():
             authority.enrol("main", name, member.public.hex())
-        self.home = Home.init(folder / "coordinator", "test", pinned)
+        self.home = Home.init(folder / "coordinator", "test", bytes.fromhex(self.authority))
         _, self.roster = authority.sign_roster(
             "main", self.home.public, SLOTS, "private-sum", "hum-2048", cohort=cohort, seal=seal
         )
@@ -226,9 +227,12 @@ class World:
         actions = self.send("contribution", self.contributions(self.open()))
         return actions + self.send("answer", self.answers(published(actions, ROLL)[0]), 1.25)
 
-    def result(self, payload: bytes) -> tuple[int, int, list[str], list[int] | None]:
-        place = Subscription("test", "main", 1, bytes.fromhex(self.home.public), self.home.result_key)
-        return read_result(place, payload)
+    def result(self, payload: bytes) -> tuple[int, str, list[str], list[int] | None]:
+        """What a client makes of a result."""
+        access = Access("test", bytes.fromhex(self.authority), self.home.result_key)
+        result = open_result(read_group(access, "main", self.roster), access.result_key, payload)
+        assert isinstance(result, RoundResult)
+        return result.round, result.status, result.missing, result.sums
 
 
 def published(actions: list[Any], topic: str) -> list[bytes]:

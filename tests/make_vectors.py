@@ -1,8 +1,9 @@
 """Write tests/vectors/*.json: one group of five boards, two rounds, every value on the way, from fixed keys; two onions, and a query.
 
-Run `python -m tests.make_vectors` after a deliberate change of the protocol, and change docs/protocol.md or
-docs/protocol-queries.md with it. The messages are what the boards' and the coordinator's machines publish; tests/test_vectors.py
-and test_query_vectors.py derive the same values without them. In round 0 everybody is there; meter-d is dead from round 1 on.
+Run `python -m tests.make_vectors` after a deliberate change of the protocol, and change
+docs/protocol/sums.md or docs/protocol/queries.md with it. The messages are what the
+boards' and the coordinator's machines publish; tests/test_vectors.py and test_query_vectors.py derive
+the same values without them. In round 0 everybody is there; meter-d is dead from round 1 on.
 """
 
 import json

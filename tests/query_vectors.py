@@ -22,7 +22,7 @@ from agent.protocols.gossip.pair_keys import (
     query_keys,
     ready_nonce,
 )
-from agent.protocols.gossip.phases import agreement, routed_cells
+from agent.protocols.gossip.phases import routed_cells
 from agent.protocols.gossip.plan import Plan
 from agent.protocols.gossip.query_function import function_of
 from agent.protocols.gossip.roster_part import query_part
@@ -199,7 +199,7 @@ def _signed(board: _Board, digest: bytes, plan: Plan, n: int) -> tuple[bytes, Va
 def _mail_values(board: _Board, plan: Plan, raw: bytes, text: bytes) -> Values:
     """What board-c sends: a copy in the first multicast, a sealed copy, and a partial result."""
     group, node = board.group, board.group.index
-    name = agreement.key(plan, raw)
+    name = tuples.digest_of(plan, raw)
     signature = finish(board.secrets.sign(name + node.to_bytes(2, "big")))
     r = plan.phases[1].first
     to = plan.partner(node, r)

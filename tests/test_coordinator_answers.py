@@ -77,7 +77,7 @@ def test_a_missing_members_sum_is_recovered_and_the_result_names_it(four: World)
     actions = four.send("answer", four.answers(roll), 5.5)
     closed = closing(actions)
     assert (closed.status, closed.missing, closed.sums) == (coordination.COMPLETE, ["b0"], [101 + 102 + 103])
-    assert four.result(closed.message) == (0, coordination.COMPLETE, ["b0"], [306])
+    assert four.result(closed.message) == (0, "complete", ["b0"], [306])
     assert published(actions, ROLL) == [b""]
     assert published(actions, RESULT) == [closed.message]
     assert four.machine.refused == {}

@@ -20,6 +20,8 @@ from broker.coordinator.actions import LOST, Compute
 from broker.coordinator.commits import Commits
 from broker.coordinator.powers import Powers
 from broker.coordinator.protocols import registry
+from broker.coordinator.protocols.private_sum import jobs
+from broker.coordinator.protocols.private_sum.machine import PrivateSum
 from broker.coordinator.protocols.private_sum.records import CloseRound, OpenRound
 from broker.coordinator.schedule import Schedule
 from broker.storage.storage import Storage
@@ -44,22 +46,38 @@ def test_all_other_groups_have_their_receipts_before_one_hostile_unit_is_open(tm
     assert len(street.receipts) == GROUPS * MEMBERS
 
 
-def test_a_hostile_unit_opens_to_the_right_sum_in_the_end_or_to_none_when_its_time_is_over() -> None:
+def in_the_end(machine: PrivateSum, actions: list[Any], now: float) -> tuple[CloseRound, list[bool]]:
+    """The end of the round, and which jobs on the way to it were long."""
+    long = []
+    while not of_kind(actions, CloseRound):
+        (wanted,) = of_kind(actions, Compute)
+        assert machine.tick(now) == []  # the time for answers is over, and the search goes on
+        long.append(wanted.long)
+        actions = machine.computed(wanted.key, wanted.job(), now)
+    return of_kind(actions, CloseRound)[0], long
+
+
+@pytest.mark.alone
+def test_a_hostile_unit_opens_to_the_right_sum_as_a_long_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "QUICK_S", 0.05)
     group, saved = hostile("hostile", p256.generate(os.urandom), liars=2)
-    for interval, expected in ((1000.0, [TOTAL]), (0.2, None)):
-        machine = group.machine(Schedule(interval, interval, 0, 1, 0.1), saved)
-        machine.link_up(0.0)
-        (wanted,) = of_kind(machine.tick(0.1), Compute)
-        assert machine.tick(interval - 0.01) == []  # its time for answers is over, and the search goes on
-        wanted_s = wanted.job.keywords.get("seconds", wanted.job.args[-1])
-        assert wanted_s == max(interval - 0.1, 1.0)
-        outcome = wanted.job() if expected else partial(wanted.job.func, *wanted.job.args[:-1], 0.0)()
-        (closed,) = of_kind(machine.computed(wanted.key, outcome, interval - 0.01), CloseRound)
-        assert closed.sums == expected
-        if expected:
-            assert closed.status == coordination.COMPLETE and machine.refused == {"wrong-share": 2}
-        else:
-            assert closed.status == coordination.INVALID and machine.refused == {"out-of-time": 1}
+    machine = group.machine(Schedule(1000, 1000, 0, 1, 0.1), saved)
+    machine.link_up(0.0)
+    closed, long = in_the_end(machine, machine.tick(0.05), 0.2)
+    assert (closed.status, closed.sums, long) == (coordination.COMPLETE, [TOTAL], [False, True])
+    assert machine.refused == {"wrong-share": 2}
+
+
+def test_a_hostile_unit_whose_time_is_over_has_no_sum(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "QUICK_S", 0.01)
+    monkeypatch.setattr(jobs, "SEARCH_LEAST_S", 0.02)
+    group, saved = hostile("hostile", p256.generate(os.urandom))
+    machine = group.machine(Schedule(0.2, 0.2, 0, 1, 0.1), saved)
+    machine.link_up(0.0)
+    began = time.monotonic()
+    closed, long = in_the_end(machine, machine.tick(0.05), 0.2)
+    assert (closed.status, closed.sums, long) == (coordination.INVALID, None, [False, True])
+    assert machine.refused == {"out-of-time": 1} and time.monotonic() - began < 5.0
 
 
 # -- a machine and its jobs
@@ -172,6 +190,21 @@ def test_what_a_job_raises_is_raised_where_it_was_asked_for() -> None:
         return await made.run(partial(int, "8"), 10)
 
     assert powers(work) == 8
+
+
+def test_long_jobs_leave_a_worker_for_the_others() -> None:
+    async def work(made: Powers) -> bool:
+        made._for_long = asyncio.Semaphore(1)
+        await made.run(partial(int, "7"), 10)
+        long = [asyncio.create_task(made.run(partial(time.sleep, BUSY_S * 4), 10, True)) for _ in range(2)]
+        await asyncio.sleep(0.1)
+        quick = [await made.run(partial(int, "7"), 10) for _ in range(3)]
+        assert quick == [7, 7, 7]
+        first = not any(job.done() for job in long)
+        await asyncio.gather(*long)
+        return first
+
+    assert powers(work)
 
 
 def test_two_jobs_that_take_long_leave_a_third_waiting_and_no_longer_than_they_may() -> None:

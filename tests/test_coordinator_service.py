@@ -22,7 +22,7 @@ from agent.wire import coordination, messages
 from broker.coordinator.protocols.private_sum import reading
 from broker.coordinator.schedule import Schedule
 from broker.coordinator.service import Service
-from broker.transport.link import Link
+from broker.transport.link import Link, LinkError
 from host_sim.fleet.broker_process import HOST, MosquittoBroker
 
 pytestmark = pytest.mark.alone
@@ -113,12 +113,12 @@ def test_a_database_that_fails_ends_it_though_leaving_the_broker_fails_too(
         try:
             yield
         finally:
-            raise aiomqtt.MqttError("gone")
+            raise LinkError("gone")
 
     async def fail(_service: Service, _client: object) -> None:
         raise error
 
-    monkeypatch.setattr(Service, "_client", lost)
+    monkeypatch.setattr(Service, "_connect", lost)
     monkeypatch.setattr(Service, "_serve", fail)
     world = World(tmp_path, 4)
     service = Service("test", [world.machine], world.home.storage, Link(HOST, 1, None, None, None))

@@ -16,13 +16,14 @@ import pytest
 
 from agent.wire import coordination, messages, topics
 from agent.wire.envelope import Envelope
+from broker.client import Access, Reader, RoundResult
 from broker.coordinator.protocols import registry
 from broker.coordinator.protocols.private_sum import reading
 from broker.storage.storage import Storage
 from firmware.errors import CompileError
 from host_sim.fleet.broker_process import HOST, MosquittoBroker
 from host_sim.fleet.fleet import Fleet
-from host_sim.fleet.observer import Observer, Result, Subscription
+from host_sim.fleet.observer import Observer
 from host_sim.fleet.plan import DEPLOYMENT, GROUP, FleetError, Plan
 from tests.processes import running
 
@@ -53,7 +54,7 @@ class Scene:
 
     def __init__(self, folder: Path, chosen: Plan) -> None:
         self.fleet = Fleet(folder, chosen, self._hear)
-        self.results: dict[int, Result] = {}
+        self.results: dict[int, RoundResult] = {}
         self.settled: set[tuple[str, int]] = set()
         # (device, round) -> payload -> how often it was on the wire
         self.contributions: dict[tuple[str, int], Counter[bytes]] = defaultdict(Counter)
@@ -70,7 +71,7 @@ class Scene:
         elif event == "link" and fields["up"]:
             self.up.add(device)
 
-    def _take_result(self, result: Result) -> None:
+    def _take_result(self, result: RoundResult) -> None:
         self.results[result.round] = result
 
     async def watch(self) -> None:
@@ -105,8 +106,8 @@ class Scene:
     def observe(self) -> "asyncio.Task[None]":
         fleet = self.fleet
         enrolled = fleet.enrolled
-        place = Subscription(DEPLOYMENT, GROUP, 1, enrolled.coordinator_public, enrolled.result_key)
-        observer = Observer(place, self._take_result, lambda device, progress: None)
+        access = Access(DEPLOYMENT, bytes.fromhex(enrolled.authority), enrolled.result_key)
+        observer = Observer(Reader(access, GROUP), self._take_result, lambda device, progress: None)
         return asyncio.create_task(observer.run(HOST, fleet.broker.port, fleet.broker.credentials["client"]))
 
     async def until(self, condition: Callable[[], Any], what: str, seconds: float = 60.0) -> None:
@@ -117,14 +118,14 @@ class Scene:
             assert time.monotonic() < deadline, f"{what}: not in {seconds} s; results {self.results}"
             await asyncio.sleep(0.005)
 
-    async def result(self, round_number: int) -> Result:
+    async def result(self, round_number: int) -> RoundResult:
         await self.until(lambda: round_number in self.results, f"result of round {round_number}")
         return self.results[round_number]
 
     async def exact(self, round_number: int, missing: Collection[str] | None = ()) -> None:
         """Wait for a round's sum; `missing` are who must be missing from it, None if that is a matter of luck."""
         result = await self.result(round_number)
-        assert result.status == coordination.COMPLETE
+        assert result.status == "complete"
         assert missing is None or result.missing == list(missing)
         assert result.sums == [truth(round_number, result.missing)]
 

@@ -42,6 +42,8 @@ COMMANDS = [
     ["coordinator", "init"],
     ["coordinator", "status"],
     ["coordinator", "signer"],
+    ["firmware"],
+    *(["firmware", name] for name in ("boards", "build", "provision", "flash", "monitor", "erase")),
     ["query"],
     ["release"],
     ["release", "publish"],
@@ -138,7 +140,7 @@ def test_help_works_and_names_every_option(command: list[str], tmp_path: Path) -
     assert (done.returncode, done.stderr) == (0, "")
     click_command: Any = get_command(app)
     for name in command:
-        click_command = click_command.commands[name]
+        click_command = click_command.get_command(None, name)
     assert click_command.help
     for parameter in click_command.params:
         if parameter.name != "help":
@@ -154,8 +156,8 @@ def test_all_commands_are_known() -> None:
 
     def visit(command: Any, path: list[str]) -> None:
         found.append(path)
-        for name, child in getattr(command, "commands", {}).items():
-            visit(child, [*path, name])
+        for name in command.list_commands(None) if hasattr(command, "list_commands") else ():
+            visit(command.get_command(None, name), [*path, name])
 
     visit(get_command(app), [])
     assert sorted(found) == sorted(COMMANDS)

@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from agent.protocols.gossip import functions, node_actions, results
+from agent.protocols.gossip import functions, node_actions
 from agent.protocols.gossip.node import Node
 from agent.protocols.gossip.plan import Plan
 from agent.protocols.gossip.privacy.paired_noise import partners, reach_of, record_noise
 from agent.protocols.gossip.privacy.terms import MILLION, SEED, Terms
+from broker.coordinator.protocols.gossip import results
 from host_sim.gossip.secrets import StandIn
 
 VALUES = [137 * own % 2501 for own in range(13)]

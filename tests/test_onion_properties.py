@@ -37,7 +37,7 @@ def host_libraries() -> Iterator[None]:
     accelerate.install()
 
 
-# -- The onion once more, from docs/protocol-queries.md: peeled with `cryptography`, built with `ecdsa` and pycryptodome.
+# -- The onion once more, from docs/protocol/queries.md: peeled with `cryptography`, built with `ecdsa` and pycryptodome.
 
 
 def oracle_peel(private: bytes, cell: bytes, context: bytes, payload_size: int) -> tuple[int | None, bytes] | None:

@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from agent.protocols.gossip import functions, node_actions, results
+from agent.protocols.gossip import functions, node_actions
 from agent.protocols.gossip.functions import LEAST, MOST
 from agent.protocols.gossip.node import Node
+from broker.coordinator.protocols.gossip import results
 from host_sim.cli import app
 from host_sim.gossip.costs import Costs
 from host_sim.gossip.network import DEADLINE_MS, MOST_MS, OverlayNetwork

@@ -1,4 +1,5 @@
-"""Noise as statistics: its exact distributions, and the privacy that docs/privacy.md promises, each with power against a worse claim.
+"""Noise as statistics: its exact distributions, and the privacy that docs/operate/privacy.md promises,
+each with power against a worse claim.
 
 The bounds hold for any number of samples: Dvoretzky, Kiefer and Wolfowitz's with Massart's constant for distribution functions, and
 Chernoff's for counts. ERROR is each test's chance to fail on true noise, if keys were random; they come from fixed seeds. Other tests

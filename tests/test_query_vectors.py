@@ -1,4 +1,4 @@
-"""The vectors of queries, once more from docs/protocol-queries.md, with libraries only. Nothing of the agent takes part."""
+"""The vectors of queries, once more from docs/protocol/queries.md, with libraries only. Nothing of the agent takes part."""
 
 import hashlib
 import hmac

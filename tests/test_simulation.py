@@ -31,6 +31,8 @@ from agent.runtime.flash.shares import ShareStock
 from agent.runtime.flash.store import StoreError
 from agent.wire import coordination, messages, topics
 from agent.wire.envelope import Envelope
+from broker.client.access import Access, read_group
+from broker.client.results import RoundResult, open_result
 from broker.coordinator.actions import Publish
 from broker.coordinator.protocols.private_sum import reading, roll_call
 from broker.coordinator.protocols.private_sum.answers import Answers
@@ -38,7 +40,6 @@ from broker.coordinator.protocols.private_sum.arithmetic import aggregation, rec
 from broker.coordinator.protocols.private_sum.machine import PrivateSum
 from broker.coordinator.protocols.private_sum.records import RollCall
 from broker.coordinator.schedule import Schedule
-from host_sim.fleet.observer import Subscription, read_result
 from host_sim.virtual import board as simulated_board
 from host_sim.virtual.board import SimulatedBoard
 from host_sim.virtual.network import Network, VirtualClock, matches
@@ -354,7 +355,8 @@ class Run:
 
     def _check_published(self, results: dict[int, dict[str, Any]], lists: dict[int, int]) -> None:
         home = self.coordinator.home
-        place = Subscription("sim", "main", 1, bytes.fromhex(home.public), home.result_key)
+        access = Access("sim", self.boards[0].identity.authority, home.result_key)
+        group = read_group(access, "main", home.storage.rosters()[0][2])
         payloads: dict[int, set[bytes]] = {}
         for _, topic, payload in self.network.log:
             if matches("hum/v1/sim/g/main/result", topic):
@@ -365,9 +367,14 @@ class Run:
         assert results[ROUNDS - 1]["round"] in payloads
         for number, published in payloads.items():
             assert len(published) == 1, f"the result of round {number} changed"
-            _, status, missing, sums = read_result(place, published.pop())
+            found = open_result(group, access.result_key, published.pop())
             row = results[number]
-            assert (status, missing, sums) == (row["status"], row["missing"], row["sums"])
+            assert isinstance(found, RoundResult)
+            assert (found.status, found.missing, found.sums) == (
+                reading.STATUS[row["status"]],
+                row["missing"],
+                row["sums"],
+            )
 
     def _check_times(self) -> None:
         """A round opens an interval after the last one, or after the coordinator came back; for who is late it waits `patience`."""

@@ -1,4 +1,4 @@
-"""The worked vectors: this code still makes them, and docs/protocol.md alone, with other people's libraries, makes the same."""
+"""The worked vectors: this code still makes them, and docs/protocol/sums.md alone, with other people's libraries, makes the same."""
 
 import hashlib
 import hmac
@@ -28,7 +28,7 @@ def vectors(name: str) -> Any:
 
 
 def test_the_committed_vectors_are_what_this_code_makes() -> None:
-    """After a deliberate change of the protocol: `python -m tests.make_vectors`, and change docs/protocol.md."""
+    """After a deliberate change of the protocol: `python -m tests.make_vectors`, and change docs/protocol/sums.md."""
     from tests.make_vectors import build  # the only place in this file where the agent takes part
 
     made = build()

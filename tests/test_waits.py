@@ -9,22 +9,57 @@ from firmware.build.compile import ROOT
 from tests.unbounded import in_tree, own_coroutines, waits
 
 SERVICE = "broker/coordinator/service.py"
+COMMITS = "broker/coordinator/commits.py"
+COMMITTED = "a transaction has COMMIT_S; one that fails ends Service.run(), and this with it"
+POWERS = "broker/coordinator/powers.py"
 DELAY = "host_sim/fleet/delay.py"
 RELAY = "a relay's end is that of either side's connection; Delay.stop() cancels it and waits STOP_S"
 SERVER = "the coordinator's main loop: until Ctrl-C, which cancels it, or --rounds"
 
 # (file, function) -> the waits in it, and why they need no end of their own.
 REVIEWED: dict[tuple[str, str], tuple[tuple[str, ...], str]] = {
-    (SERVICE, "Service.run"): (("while failure is None: sleep",), SERVER),
+    (SERVICE, "Service.run"): (("await asyncio.wait",), SERVER),
+    (SERVICE, "Service._keep_linked"): (("while failure is None: sleep",), SERVER),
+    (SERVICE, "Service._watch_jobs"): (("await self._failed_job.wait",), SERVER),
     (SERVICE, "Service._serve"): (("await asyncio.wait", "await asyncio.gather"), SERVER),
-    (SERVICE, "Service._tick"): (("await self._outbox.join",), "the writer's failure ends _serve(), and this with it"),
-    (SERVICE, "Service._read"): (("async for in client.messages",), SERVER),
+    (SERVICE, "Service._read"): (("async for in connection.messages()",), SERVER),
     (SERVICE, "Service._write"): (("await self._outbox.get", "await asyncio.gather"), SERVER),
+    (COMMITS, "Commits.room"): (("await self._room.wait",), COMMITTED),
+    (COMMITS, "Commits.idle"): (("await self._idle.wait",), COMMITTED),
+    (COMMITS, "Commits.run"): (("await self._wake.wait",), "beside the service, whose run() ends it by end()"),
+    (POWERS, "_work"): (("pipe.recv",), "a worker waits for jobs; it ends with its pipe, and with its parent"),
+    (POWERS, "_end_with_parent"): (("parent.join",), "a thread of its own, which waits for just this"),
+    (POWERS, "_Worker._receive"): (("self._pipe.recv",), "there is something to be read, within `seconds`"),
+    (POWERS, "Powers.run"): (
+        ("async with self._for_long", "await self._free.get"),
+        "each job before it has its seconds; then its worker is killed",
+    ),
+    ("broker/cli/result.py", "_follow"): (
+        ("async with aclosing", "async for in results"),
+        "`hum result --follow`: until Ctrl-C, which cancels it",
+    ),
+    ("broker/client/following.py", "follow"): (
+        ("async with aclosing", "async for in messages"),
+        "for as long as its caller wants; leaving the link has aiomqtt's timeout",
+    ),
+    ("broker/transport/link.py", "Connection.messages"): (("await anext",), "for as long as its caller wants"),
+    ("broker/transport/link.py", "Link._connection"): (("async with client",), "aiomqtt gives it the client's timeout"),
+    ("broker/transport/link.py", "Link.follow"): (
+        ("while True: sleep", "async for in connection.messages()"),
+        "for as long as its caller wants; a call to the broker has aiomqtt's timeout",
+    ),
+    ("host_sim/bench/coordinator.py", "_Connection.messages"): (
+        ("await self._arrived.get",),
+        "until the service is cancelled, which Street.run() does after MOST_S",
+    ),
     ("broker/transport/announce.py", "_announce"): (
         ("async with AsyncZeroconf", "await leaving.wait"),
         "beside the coordinator, until announced() ends: which waits for this no longer than LEAVE_S",
     ),
-    ("firmware/cli.py", "_ask"): (("sys.stdin.readline",), "a person at a terminal is asked; Ctrl-C is an answer"),
+    ("firmware/cli/erase.py", "_ask"): (
+        ("sys.stdin.readline",),
+        "a person at a terminal is asked; Ctrl-C is an answer",
+    ),
     ("host_sim/bench/onboard/cohort.py", "_packet"): (
         ("await reader.readexactly",),
         "on the board, whose link this is: the bench ends it when it ends the board",
@@ -54,7 +89,7 @@ REVIEWED: dict[tuple[str, str], tuple[tuple[str, ...], str]] = {
     (DELAY, "_send"): (("await held.get", "await writer.drain"), RELAY),
     (DELAY, "_pass"): (("await reader.read", "await writer.drain"), RELAY),
     ("host_sim/fleet/observer.py", "Observer.run"): (
-        ("while True: sleep", "async for in client.messages"),
+        ("async for in link.follow(*self._reader.filters(), diagnostics)",),
         "follows until it is cancelled; Results.next() looks at the fleet and at the clock meanwhile",
     ),
 }

@@ -23,7 +23,9 @@ FUNCTIONS = {
 SLEEPS = {"asyncio.sleep", "time.sleep"}
 TIMED = {"asyncio.wait_for": 1, "asyncio.wait": 9}  # asyncio.wait has its timeout as a keyword only
 # What other packages bound: aiomqtt gives each of these its client's timeout, 10 s if nothing else is said.
-ENDING = {"client.subscribe", "client.unsubscribe", "client.publish", "aiomqtt.Client", "link.client", "self._client"}
+CLIENT = {"client.subscribe", "client.unsubscribe", "client.publish", "aiomqtt.Client"}
+# What broker/transport makes of them.
+ENDING = CLIENT | {"link.connect", "self.connect", "self._connect"}
 CLOCKS = ("monotonic", "perf_counter", "deadline", "clock")
 
 

@@ -3,7 +3,7 @@ x1 < N.
 
 Every product and every reduction is then of half the size: modulo N^2, (x0 + N*x1)(y0 + N*y1) =
 x0*y0 + N*(x0*y1 + x1*y0), for the term in N^2 vanishes. A squaring costs two products and two
-reductions by N. Python's integers are not constant-time (docs/threat-model.md).
+reductions by N. Python's integers are not constant-time (docs/security/threat-model.md).
 """
 
 

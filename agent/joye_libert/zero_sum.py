@@ -6,7 +6,7 @@ digest, so boards that were shown different rosters share no key and their sum d
 Between u and v the member that stands later in the roster adds k_uv and the other subtracts it. Who
 are neighbours is a public rule, and mutual (cohorts.py). The public offset, members * 2^(2|N|),
 keeps every exponent positive: no board ever inverts. The coordinator's part makes the sum
-unreadable to a broker that holds every ciphertext (docs/protocol.md, "Keys").
+unreadable to a broker that holds every ciphertext (docs/protocol/sums.md, "Keys").
 """
 
 from agent.crypto.hkdf import hkdf_sha256

@@ -1,8 +1,8 @@
 """A board's settings, /settings.json: every field is checked, for a person wrote it, or a copy was
 cut off.
 
-    deployment, group, device   names (docs/protocol.md); the device's is also its user name at the
-                                broker, and its host name
+    deployment, group, device   names (docs/protocol/sums.md); the device's is also its user name at
+                                the broker, and its host name
     authority                   the pinned public key: 65 bytes, hexadecimal
     protocol                    what the group runs (agent/protocols), "private-sum" if absent:
                                 rosters of another are refused

@@ -1,5 +1,5 @@
-"""The payloads inside the envelopes that a board makes and reads (CDDL in docs/protocol.md; the
-other half in coordination.py).
+"""The payloads inside the envelopes that a board makes and reads (CDDL in
+docs/protocol/sums.md; the other half in coordination.py).
 
 Each reader takes bytes that were authenticated, and still trusts nothing: MessageError("malformed")
 unless every field is there, of its type and in its range, and no other field is.

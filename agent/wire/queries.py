@@ -1,4 +1,4 @@
-"""The payloads of anonymous queries that a board makes and reads (CDDL in docs/protocol-queries.md;
+"""The payloads of anonymous queries that a board makes and reads (CDDL in docs/protocol/queries.md;
 the other half in answers.py)."""
 
 from agent.crypto.hmac import hmac_sha256

@@ -1,5 +1,5 @@
 """A release: the files of a version of the application, signed by the authority for one kind of
-board (docs/protocol.md, "Releases").
+board (docs/protocol/sums.md, "Releases").
 
 The payload is the CBOR map {1: version, 2: [[path, size, SHA-256], ...]}. The COSE_Sign1 around it,
 the manifest, carries the version in the place of the round and the board's name in that of the

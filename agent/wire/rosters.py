@@ -1,5 +1,5 @@
-"""The roster's payload (CDDL in docs/protocol.md): a module of its own, which a board loads only
-while it joins."""
+"""The roster's payload (CDDL in docs/protocol/sums.md): a module of its own, which a board
+loads only while it joins."""
 
 from agent.wire import cbor, topics
 from agent.wire.messages import MEMBERS_LEAST, MEMBERS_MOST, SLOTS_MOST, MessageError, check, is_bytes, is_slot

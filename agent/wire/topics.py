@@ -1,4 +1,4 @@
-"""The topic tree under hum/v1/<deployment> (docs/protocol.md, "Topics").
+"""The topic tree under hum/v1/<deployment> (docs/protocol/sums.md, "Topics").
 
 Names of deployments, groups and devices are 1 to 32 characters of a-z, 0-9 and "-"; "coordinator"
 and "client" are no device's names: they are users of the broker themselves.

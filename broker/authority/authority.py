@@ -21,12 +21,13 @@ from agent.wire.envelope import Context
 from broker.authority import members as membership
 from broker.coordinator.protocols import registry
 from broker.coordinator.protocols.base import Declaration, RosterError
+from broker.errors import HumError
 from broker.files import alone_in, replace, write_private
 
 ENVELOPE_MOST = 128  # what a COSE_Sign1 adds to its payload, and more
 
 
-class AuthorityError(Exception):
+class AuthorityError(HumError):
     """What was asked cannot be done. args[0] says why and what to do."""
 
 

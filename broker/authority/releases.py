@@ -13,22 +13,21 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-import aiomqtt
-
 from agent.runtime.update.versions import MANIFEST
 from agent.wire import release, topics
 from agent.wire.envelope import EnvelopeError
 from agent.wire.messages import MessageError
 from broker.authority.authority import Authority
+from broker.errors import HumError
 from broker.files import replace
-from broker.transport.link import Link
+from broker.transport.link import Connection, Link, LinkError
 
 WAIT_S = 20.0
 
 Progress = Callable[[int, int], None]
 
 
-class ReleaseError(Exception):
+class ReleaseError(HumError):
     """What was asked cannot be done. args[0] says why and what to do."""
 
 
@@ -101,45 +100,42 @@ def _verified(signed: bytes, authority: bytes, deployment: str, board: str) -> R
 
 
 @asynccontextmanager
-async def _client(link: Link) -> AsyncIterator[aiomqtt.Client]:
+async def _connected(link: Link) -> AsyncIterator[Connection]:
     try:
-        identifier = f"hum-release-{os.getpid()}"
-        async with link.client(identifier, timeout=WAIT_S, max_queued_outgoing_messages=10_000) as client:
-            yield client
-    except aiomqtt.MqttError as error:
+        async with link.connect(f"hum-release-{os.getpid()}", timeout_s=WAIT_S) as connection:
+            yield connection
+    except LinkError as error:
         raise ReleaseError(f"the broker at {link.host}:{link.port}: {error}") from None
 
 
-async def _listen(client: aiomqtt.Client, deployment: str, topic_filter: str) -> dict[str, bytes]:
+async def _listen(connection: Connection, deployment: str, topic_filter: str) -> dict[str, bytes]:
     """Return what is retained under `topic_filter`, by topic."""
     found = {}
     # Its own message comes after what is retained: the broker sends that with the subscription.
     mark = topics.release(deployment, f"mark-{os.urandom(8).hex()}")
-    await client.subscribe([(topic_filter, 1), (mark, 1)])
-    await client.publish(mark, b"mark", qos=1)
+    await connection.subscribe(topic_filter, mark)
+    await connection.publish(mark, b"mark")
     async with asyncio.timeout(WAIT_S):
-        async for message in client.messages:
-            topic = str(message.topic)
-            if topic == mark:
+        async for message in connection.messages():
+            if message.topic == mark:
                 break
-            if isinstance(message.payload, bytes):
-                found[topic] = message.payload
-    await client.unsubscribe([topic_filter, mark])
+            found[message.topic] = message.payload
+    await connection.unsubscribe(topic_filter, mark)
     return found
 
 
-async def _retained(client: aiomqtt.Client, deployment: str, authority: bytes) -> dict[str, Release]:
+async def _retained(connection: Connection, deployment: str, authority: bytes) -> dict[str, Release]:
     """Return the releases that the broker keeps, by board: those that are the authority's, and
     whole as far as manifests go."""
     found = {}
-    for topic, notice in (await _listen(client, deployment, topics.release(deployment, "+"))).items():
+    for topic, notice in (await _listen(connection, deployment, topics.release(deployment, "+"))).items():
         levels = topics.split(topic)
         try:
             _, size, digest = release.read_notice(notice)
         except MessageError:
             continue
         pieces = _pieces(deployment, digest, size)
-        heard = await _listen(client, deployment, pieces[0].rpartition("/")[0] + "/+")
+        heard = await _listen(connection, deployment, pieces[0].rpartition("/")[0] + "/+")
         kept = (
             _verified(b"".join(heard.get(piece, b"") for piece in pieces), authority, deployment, levels[2])
             if levels
@@ -157,8 +153,8 @@ async def publish(link: Link, deployment: str, authority: str, build: Path, foun
     The notice goes last. The same again changes nothing, so what was interrupted is done by doing
     it again. Raises ReleaseError.
     """
-    async with _client(link) as client:
-        kept = await _kept(client, deployment, authority)
+    async with _connected(link) as connection:
+        kept = await _kept(connection, deployment, authority)
         former = kept.pop(found.board, None)
         if former and former.version > found.version:
             raise ReleaseError(f"version {former.version} for {found.board} is published; sign a later one")
@@ -168,12 +164,12 @@ async def publish(link: Link, deployment: str, authority: str, build: Path, foun
                 pieces[topic] = data[number * release.CHUNK : (number + 1) * release.CHUNK]
         for done, (topic, piece) in enumerate(pieces.items()):
             progress(done, len(pieces))
-            await client.publish(topic, piece, qos=1, retain=True)
+            await connection.publish(topic, piece, retain=True)
         notice = release.notice(found.version, found.signed)
-        await client.publish(topics.release(deployment, found.board), notice, qos=1, retain=True)
+        await connection.publish(topics.release(deployment, found.board), notice, retain=True)
         progress(len(pieces), len(pieces))
         if former:
-            await _forget(client, deployment, former, [found, *kept.values()])
+            await _forget(connection, deployment, former, [found, *kept.values()])
     return len(pieces)
 
 
@@ -182,26 +178,26 @@ async def retract(link: Link, deployment: str, authority: str, board: str) -> in
     ReleaseError."""
     if not topics.valid_name(deployment) or not topics.valid_name(board):
         raise ReleaseError(f"{board!r} in {deployment!r}: names are 1 to 32 of a-z, 0-9 and -")
-    async with _client(link) as client:
-        kept = await _kept(client, deployment, authority)
+    async with _connected(link) as connection:
+        kept = await _kept(connection, deployment, authority)
         former = kept.pop(board, None)
         if not former:
             raise ReleaseError(f"no release for {board} is published")
-        await client.publish(topics.release(deployment, board), b"", qos=1, retain=True)
-        await _forget(client, deployment, former, list(kept.values()))
+        await connection.publish(topics.release(deployment, board), b"", retain=True)
+        await _forget(connection, deployment, former, list(kept.values()))
     return former.version
 
 
-async def _kept(client: aiomqtt.Client, deployment: str, authority: str) -> dict[str, Release]:
+async def _kept(connection: Connection, deployment: str, authority: str) -> dict[str, Release]:
     try:
-        return await _retained(client, deployment, bytes.fromhex(authority))
+        return await _retained(connection, deployment, bytes.fromhex(authority))
     except TimeoutError:
         raise ReleaseError("the broker does not let this user publish releases; the coordinator's is wanted") from None
 
 
-async def _forget(client: aiomqtt.Client, deployment: str, former: Release, others: list[Release]) -> None:
+async def _forget(connection: Connection, deployment: str, former: Release, others: list[Release]) -> None:
     """Take back the pieces of `former` that none of the others has."""
     needed = {topic for other in others for topic in other.chunks(deployment)}
     for topic in former.chunks(deployment):
         if topic not in needed:
-            await client.publish(topic, b"", qos=1, retain=True)
+            await connection.publish(topic, b"", retain=True)

@@ -21,7 +21,9 @@ BoardName = Annotated[
 ]
 Host = Annotated[str, typer.Option(help="The broker's address.")]
 Port = Annotated[int, typer.Option(help="The broker's port.", min=1, max=65535)]
-Credentials = Annotated[Path | None, typer.Option(help="credentials.json of `hum broker`.")]
+Credentials = Annotated[
+    Path | None, typer.Option(help="credentials.json of `hum broker`, or of it what this user needs: a JSON object.")
+]
 CertificateAuthority = Annotated[Path | None, typer.Option(help="Certificate authority of the broker; turns TLS on.")]
 
 AUTHORITY = Path("authority")
@@ -59,10 +61,10 @@ def show_table(title: str, columns: list[str], rows: list[dict[str, Any]]) -> No
     Console().print(table)
 
 
-def link_to(host: str, port: int, credentials: Path | None, ca: Path | None) -> Link:
-    """Return where the coordinator's user goes."""
+def link_to(host: str, port: int, credentials: Path | None, ca: Path | None, user: str = topics.COORDINATOR) -> Link:
+    """Return where `user` goes, the coordinator's or the clients'."""
     if ca:
         # One that cannot be read is an error now, not a link that never comes.
         ssl.create_default_context(cafile=ca)
-    password = configuration.read_password(credentials, topics.COORDINATOR) if credentials else None
-    return Link(host, port, topics.COORDINATOR if password else None, password, str(ca) if ca else None)
+    password = configuration.read_password(credentials, user) if credentials else None
+    return Link(host, port, user if password else None, password, str(ca) if ca else None)

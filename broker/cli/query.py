@@ -17,6 +17,7 @@ from broker.coordinator.machine import Machine
 from broker.coordinator.protocols.gossip import queries
 from broker.coordinator.protocols.gossip.records import COMPLETE, OVER, Request
 from broker.coordinator.schedule import Schedule
+from broker.errors import HumError
 
 POLL_S = 0.05
 TAG = 16  # bytes, one a member
@@ -24,7 +25,7 @@ NOISE_MOST = EPSILON_MOST / MILLION
 FUNCTIONS = "sum, count, mean, variance, min, max, histogram, top-k"
 
 
-class QueryError(Exception):
+class QueryError(HumError):
     """What was asked cannot be asked, or has no answer. args[0] says why and what to do."""
 
 

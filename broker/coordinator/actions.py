@@ -31,11 +31,13 @@ class Record:
 class Compute:
     """Do `job`, which takes no argument, away from the event loop, and tell the machine what it
     returned by computed(key, outcome, now); the outcome is LOST if it took more than `seconds` or
-    its process died. Both can be pickled. A machine has one job under way at a time."""
+    its process died. Both can be pickled. A machine has one job under way at a time. `long` jobs,
+    those that a hostile board can cause, leave a process free for the others."""
 
     key: tuple[str, int, int]
     job: Callable[[], Any]
     seconds: float
+    long: bool = False
 
 
 class Lost(Enum):

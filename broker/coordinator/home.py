@@ -19,6 +19,7 @@ from broker.coordinator.protocols import registry
 from broker.coordinator.protocols.base import Declaration, RosterError, Workplace
 from broker.coordinator.schedule import Schedule
 from broker.coordinator.scope import Scope
+from broker.errors import HumError
 from broker.files import locked, replace, write_private
 from broker.storage.migrations import StorageError
 from broker.storage.storage import Storage
@@ -26,7 +27,7 @@ from broker.storage.storage import Storage
 LOCK_S = 0.5  # is_running() in other processes holds the lock for a moment
 
 
-class HomeError(Exception):
+class HomeError(HumError):
     """The folder or a roster is not fit. args[0] says why and what to do."""
 
 

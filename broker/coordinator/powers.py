@@ -21,7 +21,7 @@ from broker.coordinator.actions import LOST
 START_S = 60.0  # a worker may take to start, on a machine that has much to do
 STOP_S = 5.0
 NICE = 10  # where cores are few the event loop comes first
-WORKERS_LEAST = 2  # one that searches for long leaves another
+WORKERS_LEAST = 2  # of which one does no long jobs
 WORKERS_MOST = 8
 
 _context = get_context("spawn")
@@ -111,12 +111,18 @@ class Powers:
     def __init__(self) -> None:
         self._free: asyncio.Queue[_Worker | None] = asyncio.Queue()
         self._workers: set[_Worker] = set()
-        for _ in range(min(max(WORKERS_LEAST, os.cpu_count() or 1), WORKERS_MOST)):
+        count = min(max(WORKERS_LEAST, os.cpu_count() or 1), WORKERS_MOST)
+        for _ in range(count):
             self._free.put_nowait(None)
+        self._for_long = asyncio.Semaphore(count - 1)
 
-    async def run(self, job: Callable[[], Any], seconds: float) -> Any:
+    async def run(self, job: Callable[[], Any], seconds: float, long: bool = False) -> Any:
         """Return what `job` returns once a worker is free and has done it in `seconds`, or LOST.
-        `job`, and what it returns, can be pickled. Raises what it raises."""
+        `job`, and what it returns, can be pickled. `long` jobs never have all workers. Raises what
+        the job raises."""
+        if long:
+            async with self._for_long:
+                return await self.run(job, seconds)
         worker = await self._free.get()
         try:
             if worker is None:

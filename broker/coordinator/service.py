@@ -7,8 +7,8 @@ import sqlite3
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 
-import aiomqtt
 from sqlalchemy.exc import SQLAlchemyError
 
 from agent.wire import coordination, messages, topics
@@ -19,13 +19,14 @@ from broker.coordinator.powers import Powers
 from broker.coordinator.protocols import registry
 from broker.coordinator.protocols.base import Declaration, Requests
 from broker.storage.storage import Health, Storage
-from broker.transport.link import Link
+from broker.transport.link import Connection, Link, LinkError, Will
 
 log = logging.getLogger("hum.coordinator")
 
 TICK_S = 0.05
 RECONNECT_S = 1.0
 HEALTH_S = 10.0  # between two records of what boards said of their health
+STOP_S = 10.0  # for what is cancelled: the link to leave, in good order if it is there
 LAST_S = 30.0  # for what is said last to leave
 
 
@@ -61,9 +62,13 @@ class Service:
         try:
             done, _ = await asyncio.wait([commits, *others], return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in (*others, *self._jobs):
+            ending = [*others, *self._jobs]
+            for task in ending:
                 task.cancel()
-            await asyncio.gather(*others, *self._jobs, return_exceptions=True)
+            ended, _ = await asyncio.wait(ending, timeout=STOP_S)
+            # Of `done`, or of ending.
+            failures = [task.exception() for task in ended if not task.cancelled()]
+            log.debug("ended with %s", failures)
             self._powers.close()
             self._commits.end()
             await asyncio.wait([commits], timeout=2 * COMMIT_S)  # one transaction, and what waits
@@ -79,17 +84,17 @@ class Service:
         failure: SQLAlchemyError | sqlite3.Error | None = None
         while failure is None:
             try:
-                async with self._client() as client:
+                async with self._connect() as connection:
                     log.info("linked to %s:%d", self._link.host, self._link.port)
                     try:
-                        await self._serve(client)
+                        await self._serve(connection)
                         return
                     except (SQLAlchemyError, sqlite3.Error) as error:
-                        # Kept, for leaving the client may raise too. What the machines hold is not
+                        # Kept, for leaving the link may raise too. What the machines hold is not
                         # what is recorded any more, so there is no going on: the next start
                         # restores what is.
                         failure = error
-            except aiomqtt.MqttError as error:
+            except LinkError as error:
                 if failure is None:
                     log.warning(
                         "no link to %s:%d: %s; next try in %g s", self._link.host, self._link.port, error, RECONNECT_S
@@ -97,41 +102,34 @@ class Service:
                     await asyncio.sleep(RECONNECT_S)
         raise failure
 
-    def _client(self) -> aiomqtt.Client:
-        topic = topics.coordinator_state(self._deployment)
-        return self._link.client(
-            f"hum-coordinator-{self._deployment}",
-            will=aiomqtt.Will(topic, messages.presence(False), qos=1, retain=True),
-            keepalive=15,
-            timeout=5,
-            max_queued_incoming_messages=10_000,
-        )
+    def _connect(self) -> AbstractAsyncContextManager[Connection]:
+        will = Will(topics.coordinator_state(self._deployment), messages.presence(False))
+        return self._link.connect(f"hum-coordinator-{self._deployment}", will, keepalive_s=15, timeout_s=5)
 
     def _finished(self) -> bool:
         return all(machine.finished for machine in self._machines.values())
 
-    async def _serve(self, client: aiomqtt.Client) -> None:
+    async def _serve(self, connection: Connection) -> None:
         kinds = {kind for declaration in registry.declarations() for kind in declaration.uploads}
         for levels in (*(f"g/+/up/+/{kind}" for kind in sorted(kinds)), "dev/+/state"):
-            await client.subscribe(f"hum/v1/{self._deployment}/{levels}", qos=1)
-        await client.subscribe(f"hum/v1/{self._deployment}/dev/+/diag", qos=0)
-        await client.publish(topics.coordinator_state(self._deployment), messages.presence(True), qos=1, retain=True)
+            await connection.subscribe(f"hum/v1/{self._deployment}/{levels}")
+        await connection.subscribe(f"hum/v1/{self._deployment}/dev/+/diag", qos=0)
+        await connection.publish(topics.coordinator_state(self._deployment), messages.presence(True), retain=True)
         self._outbox = asyncio.Queue()
         for machine in self._machines.values():
             self._perform(machine, machine.link_up(time.monotonic()))
-        tasks = [asyncio.create_task(work) for work in (self._read(client), self._write(client), self._tick())]
+        tasks = [asyncio.create_task(work) for work in (self._read(connection), self._write(connection), self._tick())]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            # Who leaves in good order leaves no last will.
-            with contextlib.suppress(aiomqtt.MqttError):
+            with contextlib.suppress(LinkError):  # who leaves in good order leaves no last will
                 state = topics.coordinator_state(self._deployment)
-                await client.publish(state, messages.presence(False), qos=1, retain=True)
+                await connection.publish(state, messages.presence(False), retain=True)
         errors = [error for task in done if (error := task.exception())]
-        for error in sorted(errors, key=lambda error: isinstance(error, aiomqtt.MqttError)):
+        for error in sorted(errors, key=lambda error: isinstance(error, LinkError)):
             raise error
 
     async def _tick(self) -> None:
@@ -153,7 +151,7 @@ class Service:
         try:
             await asyncio.wait_for(self._outbox.join(), LAST_S)
         except TimeoutError:
-            raise aiomqtt.MqttError(f"what was said last has not left within {LAST_S:g} s") from None
+            raise LinkError(f"what was said last has not left within {LAST_S:g} s") from None
 
     def _hear_requests(self) -> None:
         """Give what another process has asked, through the database, to the machines."""
@@ -174,27 +172,27 @@ class Service:
         if unknown:
             self._commits.put([requests.refuse(request) for request in unknown])
 
-    async def _read(self, client: aiomqtt.Client) -> None:
-        async for message in client.messages:
-            self._route(str(message.topic), message.payload)
+    async def _read(self, connection: Connection) -> None:
+        async for message in connection.messages():
+            self._route(message.topic, message.payload)
             await self._commits.room()
             await asyncio.sleep(0)  # a queue that is not empty lets nobody else run
 
-    async def _write(self, client: aiomqtt.Client) -> None:
+    async def _write(self, connection: Connection) -> None:
         while True:
             batch = [await self._outbox.get()]
             while not self._outbox.empty():
                 batch.append(self._outbox.get_nowait())
-            await asyncio.gather(*(client.publish(p.topic, p.payload, qos=1, retain=p.retain) for p in batch))
+            await asyncio.gather(*(connection.publish(p.topic, p.payload, p.retain) for p in batch))
             for _ in batch:
                 self._outbox.task_done()
 
-    def _route(self, topic: str, payload: object) -> None:
+    def _route(self, topic: str, payload: bytes) -> None:
         """Give a message to the machine of its group; a board's presence to all, for it names no
         group."""
         now = time.monotonic()
-        match topics.split(topic), payload:
-            case [self._deployment, "dev", device, "state"], bytes():
+        match topics.split(topic):
+            case [self._deployment, "dev", device, "state"]:
                 try:
                     online = coordination.read_presence(payload)
                 except messages.MessageError as error:
@@ -202,9 +200,9 @@ class Service:
                     return
                 for machine in self._machines.values():
                     self._perform(machine, machine.presence(device, online, now))
-            case [self._deployment, "dev", device, "diag"], bytes():
+            case [self._deployment, "dev", device, "diag"]:
                 self._hear_of_health(device, payload)
-            case [self._deployment, "g", group, "up", device, kind], bytes():
+            case [self._deployment, "g", group, "up", device, kind]:
                 if group in self._machines:
                     machine = self._machines[group]
                     self._perform(machine, machine.message(device, kind, payload, now))
@@ -259,7 +257,7 @@ class Service:
                 job.add_done_callback(self._ended)
 
     async def _compute(self, machine: Machine, wanted: Compute) -> None:
-        outcome = await self._powers.run(wanted.job, wanted.seconds)
+        outcome = await self._powers.run(wanted.job, wanted.seconds, wanted.long)
         self._perform(machine, machine.computed(wanted.key, outcome, time.monotonic()))
 
     def _ended(self, job: "asyncio.Task[None]") -> None:

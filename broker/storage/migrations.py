@@ -30,12 +30,7 @@ def bring_up(engine: Engine, schemas: Sequence[Schema]) -> None:
         if _is_as_wanted(connection, schemas, wanted):
             return
         connection.exec_driver_sql("BEGIN IMMEDIATE")  # two processes may both find an old file
-        file_version = _file_version(connection)
-        if file_version not in (FILE_VERSION, *OLD_FILE_VERSIONS) and inspect(connection).get_table_names():
-            raise StorageError(
-                f"the database file has version {file_version}, and this program reads version {FILE_VERSION}; "
-                "move it away, and sign the next roster for the coordinator to begin anew"
-            )
+        _check_file_version(connection)
         known = _versions(connection, schemas)
         for schema in schemas:
             _bring_up(connection, schema, known.get(schema.name))
@@ -44,6 +39,24 @@ def bring_up(engine: Engine, schemas: Sequence[Schema]) -> None:
             connection.execute(row.on_conflict_do_update(index_elements=["schema"], set_={"version": version}))
         connection.exec_driver_sql(f"PRAGMA user_version={FILE_VERSION}")
         connection.commit()
+
+
+def check(engine: Engine, schemas: Sequence[Schema]) -> None:
+    """Raise StorageError unless the tables are those that this program writes: nothing is brought
+    up."""
+    with engine.connect() as connection:
+        if not _is_as_wanted(connection, schemas, {schema.name: schema.version for schema in schemas}):
+            _check_file_version(connection)
+            raise StorageError("the database is of another version; `hum coordinator` brings an older one up")
+
+
+def _check_file_version(connection: Connection) -> None:
+    file_version = _file_version(connection)
+    if file_version not in (FILE_VERSION, *OLD_FILE_VERSIONS) and inspect(connection).get_table_names():
+        raise StorageError(
+            f"the database file has version {file_version}, and this program reads version {FILE_VERSION}; "
+            "move it away, and sign the next roster for the coordinator to begin anew"
+        )
 
 
 def _is_as_wanted(connection: Connection, schemas: Sequence[Schema], wanted: dict[str, int]) -> bool:

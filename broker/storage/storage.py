@@ -5,12 +5,13 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
+from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, create_engine, event, func, select
 from sqlalchemy.dialects.sqlite import insert
 
 from broker.storage import tables
-from broker.storage.migrations import bring_up
+from broker.storage.migrations import bring_up, check
 from broker.storage.schema import Schema
 
 _P = ParamSpec("_P")
@@ -19,20 +20,29 @@ _R = TypeVar("_R")
 Health = dict[str, tuple[float, dict[str, Any]]]  # of devices: (Unix seconds, report)
 
 
-def _pragmas(connection: Any, _record: Any) -> None:
+def _wait(connection: Any, _record: Any) -> None:
+    connection.execute("PRAGMA busy_timeout=5000")
+
+
+def _pragmas(connection: Any, record: Any) -> None:
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=FULL")
-    connection.execute("PRAGMA busy_timeout=5000")
+    _wait(connection, record)
 
 
 class Storage:
     """The database file at `path`, made with its tables if need be: the common ones, and those of
-    `schemas`. Raises StorageError if the file is of another version."""
+    `schemas`. Raises StorageError if the file is of another version.
 
-    def __init__(self, path: Path, schemas: Sequence[Schema]) -> None:
-        self._engine: Engine = create_engine(f"sqlite:///{path}")
-        event.listen(self._engine, "connect", _pragmas)
-        bring_up(self._engine, [tables.COMMON, *schemas])
+    With `read_only` nothing is made, brought up or written, and another process may run the
+    coordinator meanwhile.
+    """
+
+    def __init__(self, path: Path, schemas: Sequence[Schema], read_only: bool = False) -> None:
+        address = f"file:{quote(str(path.absolute()))}?mode=ro&uri=true" if read_only else path
+        self._engine: Engine = create_engine(f"sqlite:///{address}")
+        event.listen(self._engine, "connect", _wait if read_only else _pragmas)
+        (check if read_only else bring_up)(self._engine, [tables.COMMON, *schemas])
         self._statements = {kind: schema.statements for schema in schemas for kind in schema.records}
 
     def close(self) -> None:

@@ -15,7 +15,7 @@ from firmware.errors import FirmwareError
 
 Version = Annotated[int | None, typer.Option(help="The version's number; one more than the last if not given.", min=1)]
 Romfs = Annotated[
-    bool, typer.Option("--romfs", help="Write romfs.img, too, for firmware with a ROMFS: docs/boards.md.")
+    bool, typer.Option("--romfs", help="Write romfs.img, too, for firmware with a ROMFS (docs/operate/boards.md).")
 ]
 Plain = Annotated[
     bool,

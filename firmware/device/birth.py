@@ -8,10 +8,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import aiomqtt
-
 from agent.wire import messages, topics
-from broker.transport.link import Link
+from broker.transport.link import Link, LinkError
 from firmware.device.port import Port, PortError, opened, printable
 from firmware.errors import FirmwareError
 
@@ -27,16 +25,16 @@ def at_broker(link: Link, deployment: str, device: str, start: Callable[[], None
 async def _at_broker(link: Link, deployment: str, device: str, start: Callable[[], None], seconds: float) -> None:
     started = False
     try:
-        async with link.client(f"hum-firmware-{os.getpid()}") as client:
-            await client.subscribe(topics.device(deployment, device, "state"), qos=1)
+        async with link.connect(f"hum-firmware-{os.getpid()}") as connection:
+            await connection.subscribe(topics.device(deployment, device, "state"))
             started = True
             start()
             async with asyncio.timeout(seconds):
-                async for message in client.messages:
+                async for message in connection.messages():
                     # A retained one is of an earlier start.
-                    if not message.retain and message.payload == messages.presence(True):
+                    if not message.retained and message.payload == messages.presence(True):
                         return
-    except aiomqtt.MqttError as error:
+    except LinkError as error:
         if not started:
             start()
         raise FirmwareError(f"the board was started, but the broker at {link.host}:{link.port}: {error}") from None

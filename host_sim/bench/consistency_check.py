@@ -5,7 +5,7 @@ once without it: what the boards send in a round, and how long its sum takes in 
 every delivery takes MESSAGE_S and computing takes none. Bytes are those of topic and payload, and
 what an MQTT packet adds to them. Beside it what a flood over the overlay with one failure's slack
 would send: fewer messages from about ten members on, but of hearsay, with which one liar gets two
-lists answered (docs/security.md).
+lists answered (docs/security/reasoning.md).
 """
 
 import statistics

@@ -13,10 +13,8 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
-from types import SimpleNamespace, TracebackType
+from types import TracebackType
 from typing import Any
-
-import aiomqtt
 
 from agent.crypto import accelerate, p256
 from broker.coordinator.actions import Compute, Publish, Record
@@ -26,7 +24,7 @@ from broker.coordinator.protocols import registry
 from broker.coordinator.schedule import Schedule
 from broker.coordinator.service import Service
 from broker.storage.storage import Storage
-from broker.transport.link import Link
+from broker.transport.link import Link, Message
 from host_sim.bench.hostile import DEPLOYMENT, Group, hostile
 
 GROUPS = 100
@@ -54,22 +52,21 @@ class InProcess(Link):
         for name, value in (("sent", sent), ("linked", linked), ("hear", hear)):
             object.__setattr__(self, name, value)  # a Link does not change
 
-    def client(self, identifier: str, **options: Any) -> Any:
-        """Return what the service takes for a client of a broker."""
-        return _Client(self)
+    def connect(self, *arguments: Any, **options: Any) -> Any:
+        """Return what the service takes for a connection to a broker."""
+        return _Connection(self)
 
 
-class _Client:
+class _Connection:
     def __init__(self, link: Any) -> None:
         self._link = link
-        self._arrived: asyncio.Queue[Any] = asyncio.Queue()
+        self._arrived: asyncio.Queue[Message] = asyncio.Queue()
 
-    async def __aenter__(self) -> "_Client":
+    async def __aenter__(self) -> "_Connection":
         self._link.linked()
         loop = asyncio.get_running_loop()
         for after, topic, payload in self._link.sent:
-            message = SimpleNamespace(topic=topic, payload=payload)
-            loop.call_later(after, self._arrived.put_nowait, message)
+            loop.call_later(after, self._arrived.put_nowait, Message(topic, payload, retained=False))
         return self
 
     async def __aexit__(
@@ -77,15 +74,14 @@ class _Client:
     ) -> None:
         return None
 
-    async def subscribe(self, topic: str, qos: int) -> None:
+    async def subscribe(self, *filters: str, qos: int = 1) -> None:
         """All that boards send is delivered."""
 
-    async def publish(self, topic: str, payload: bytes, qos: int, retain: bool) -> None:
+    async def publish(self, topic: str, payload: bytes, retain: bool = False) -> None:
         """What is said is heard at once."""
         self._link.hear(topic, payload)
 
-    @property
-    async def messages(self) -> AsyncIterator[aiomqtt.Message]:
+    async def messages(self) -> AsyncIterator[Message]:
         """What boards send, as it comes."""
         while True:
             yield await self._arrived.get()
@@ -152,7 +148,7 @@ class Street:
             return self.searcher.phase == "roll"
         finally:
             running.cancel()
-            await asyncio.gather(running, return_exceptions=True)
+            await asyncio.wait([running], timeout=MOST_S)
             self.storage.close()
 
 

@@ -11,18 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from agent.joye_libert.cohorts import SEAL_FLEET, threshold
-from agent.wire import coordination
+from broker.client import Access, Reader, RoundResult
 from host_sim.data.households import Fleet as Households
 from host_sim.demo.results import PREPARATIONS, Results
 from host_sim.fleet import broker_process
 from host_sim.fleet.faults import NO_FAULTS, Disturbance, Faults
 from host_sim.fleet.fleet import Fleet
-from host_sim.fleet.observer import Observer, Result, Subscription
+from host_sim.fleet.observer import Observer
 from host_sim.fleet.plan import DEPLOYMENT, GROUP, Plan
 
 SETTLE_S = 5.0
 LAST_S = 3.0
-STATUS = {coordination.COMPLETE: "complete", coordination.INCOMPLETE: "incomplete", coordination.INVALID: "invalid"}
 
 
 @dataclass
@@ -140,8 +139,8 @@ class Demo:
         try:
             await fleet.start(lambda done, total: self._on_progress("compile", done, total))
             enrolled = fleet.enrolled
-            subscription = Subscription(DEPLOYMENT, GROUP, 1, enrolled.coordinator_public, enrolled.result_key)
-            watcher = Observer(subscription, self._take_result, self._diagnosed)
+            access = Access(DEPLOYMENT, bytes.fromhex(enrolled.authority), enrolled.result_key)
+            watcher = Observer(Reader(access, GROUP), self._take_result, self._diagnosed)
             password = fleet.broker.credentials.get("client")
             observer = asyncio.create_task(watcher.run(broker_process.HOST, fleet.broker.port, password))
             for _ in range(fleet.plan.rounds):
@@ -165,11 +164,11 @@ class Demo:
         self._console.hear(device, event, fields)
         self._disturbance.hear(device, event, fields)
 
-    def _take_result(self, result: Result) -> None:
+    def _take_result(self, result: RoundResult) -> None:
         self._disturbance.closed(result.round)
         self._results.take(result)
 
-    async def _row(self, result: Result) -> Row:
+    async def _row(self, result: RoundResult) -> Row:
         contributors = [device for device in self.names if device not in result.missing]
         await self._settled(result.round, [device for device in contributors if device not in self._disturbance.doomed])
         column = result.round % len(self._households.load[0])
@@ -181,7 +180,7 @@ class Demo:
         disturbance = self._disturbance
         return Row(
             round=result.round,
-            status=STATUS[result.status],
+            status=result.status,
             sum=Decimal(sums["load"]) / scale if sums else None,
             expected=Decimal(truth) / scale,
             slots={name: Decimal(value) / scale for name, value in sums.items()} if sums else None,

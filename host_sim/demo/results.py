@@ -5,8 +5,8 @@ import asyncio
 import time
 from typing import Any
 
+from broker.client import RoundResult
 from host_sim.fleet.fleet import Fleet
-from host_sim.fleet.observer import Result
 from host_sim.fleet.plan import FleetError
 
 PREPARATIONS = ("keys", "shares", "masks")
@@ -22,12 +22,12 @@ class Results:
 
     def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet
-        self._queue: asyncio.Queue[Result] = asyncio.Queue()
+        self._queue: asyncio.Queue[RoundResult] = asyncio.Queue()
         self._now: dict[str, tuple[str, int, int]] = {}
         self._furthest: dict[str, tuple[int, int]] = {}
         self._moved = time.monotonic()
 
-    def take(self, result: Result) -> None:
+    def take(self, result: RoundResult) -> None:
         """A result has come."""
         self._queue.put_nowait(result)
         self._furthest = {}  # masks that the round took are made again, and that is progress again
@@ -42,7 +42,7 @@ class Results:
             self._furthest[device] = reached
             self._moved = time.monotonic()
 
-    async def next(self, observer: "asyncio.Task[None]") -> Result:
+    async def next(self, observer: "asyncio.Task[None]") -> RoundResult:
         """Return the next result. Raises FleetError if a board or the coordinator has died, or if
         nothing has moved for longer than a round may take; what `observer` raised if it has
         ended."""

@@ -17,13 +17,12 @@ from host_sim.fleet.plan import DEPLOYMENT, GROUP, Plan
 
 @dataclass(frozen=True)
 class Enrolled:
-    """`authority`: its public key, hexadecimal. `coordinator_public`, `result_key`: the
-    coordinator's public key, and the key of its published results. `policies`: each device's signed
-    policy, hexadecimal. `cohorts`: the devices' names. `roster`: its file.
+    """`authority`: its public key, hexadecimal. `result_key`: that of the published results.
+    `policies`: each device's signed policy, hexadecimal. `cohorts`: the devices' names. `roster`:
+    its file.
     """
 
     authority: str
-    coordinator_public: bytes
     result_key: bytes
     policies: dict[str, str]
     cohorts: list[list[str]]
@@ -51,4 +50,4 @@ def enrol(folder: Path, plan: Plan, publics: dict[str, str]) -> Enrolled:
     names = sorted(publics)
     digest = Envelope(signed).digest(Context(DEPLOYMENT, "roster", GROUP, epoch, 0, "authority", ""))
     assigned = [[names[index] for index in members] for members in cohorts.assign(names, digest, plan.cohort)]
-    return Enrolled(authority.public, bytes.fromhex(home.public), home.result_key, policies, assigned, roster)
+    return Enrolled(authority.public, home.result_key, policies, assigned, roster)

@@ -52,7 +52,7 @@ class Proxy:
         return raw[-PROOF:] == proof_of(raw[:-PROOF])
 
     def key(self, raw):
-        return agreement.key(self.plan, raw)
+        return tuples.digest_of(self.plan, raw)
 
     def keep_only(self, agreed):
         self.tuples = agreed
@@ -149,7 +149,7 @@ def test_one_byzantine_proxy_cannot_split_two_correct_ones_whatever_it_sends_to_
     plan = plan_of(1)
     proxies = proxies_of(plan)
     raw = tuple_for(plan, proxies)
-    name = agreement.key(plan, raw)
+    name = tuples.digest_of(plan, raw)
     correct = proxies[1:]
     signed = [(g, sign_as(p, name + p.to_bytes(2, "big"))) for g, p in enumerate(proxies)]
     outcomes = set()
@@ -200,7 +200,7 @@ def test_with_a_multicast_fewer_two_colluders_do_split():
     plan = plan_of(2, multicasts=2)
     proxies = proxies_of(plan)
     raw = tuple_for(plan, proxies)
-    name = agreement.key(plan, raw)
+    name = tuples.digest_of(plan, raw)
     signed = [(g, sign_as(p, name + p.to_bytes(2, "big"))) for g, p in enumerate(proxies)]
 
     def adversary(k, to):
@@ -228,7 +228,7 @@ class Drawn:
 
 def colluders(plan, raw, proxies, draw):
     """An adversary with the first two proxies' keys: chains of the right length at random, correct nodes' signatures among them."""
-    name = agreement.key(plan, raw)
+    name = tuples.digest_of(plan, raw)
     signed = [(g, sign_as(p, name + p.to_bytes(2, "big"))) for g, p in enumerate(proxies)]
     spoken = set()  # to whom something was sent: they sign in the next multicast
 
@@ -253,7 +253,7 @@ def test_who_sends_what_does_not_hold_is_heard_no_more():
     proxies = proxies_of(plan)
     raw = tuple_for(plan, proxies)
     phase = plan.phases[1]
-    name = agreement.key(plan, raw)
+    name = tuples.digest_of(plan, raw)
     signature = sign_as(proxies[0], name + proxies[0].to_bytes(2, "big"))
     chain = bytes((0,)) + signature
     other = tuple_for(plan, [proxies[0], proxies[1], plan.group(2)[2]])
@@ -284,7 +284,7 @@ def test_a_signature_is_for_one_tuple_and_one_signer():
     proxies = proxies_of(plan)
     phase = plan.phases[1]
     a, b = [tuple_for(plan, proxies, value) for value in (1, 2)]
-    of_a = sign_as(proxies[0], agreement.key(plan, a) + proxies[0].to_bytes(2, "big"))
+    of_a = sign_as(proxies[0], tuples.digest_of(plan, a) + proxies[0].to_bytes(2, "big"))
     node = Proxy(plan, proxies[2])
     node.running = agreement.Multicast(1)(node, phase, None)
     node.receive(meeting(plan, phase, proxies[0], node.own_id), [b + bytes((0,)) + of_a])
@@ -295,8 +295,8 @@ def test_two_tuples_with_one_identity_are_two():
     plan = plan_of(1)
     proxies = proxies_of(plan)
     a, b = [tuple_for(plan, proxies, value) for value in (1, 2)]
-    assert a[:8] == b[:8] and agreement.key(plan, a) != agreement.key(plan, b)
-    assert agreement.key(plan, a) == agreement.key(plan, a[:-1] + bytes((a[-1] ^ 1,)))  # the proof is not in it
+    assert a[:8] == b[:8] and tuples.digest_of(plan, a) != tuples.digest_of(plan, b)
+    assert tuples.digest_of(plan, a) == tuples.digest_of(plan, a[:-1] + bytes((a[-1] ^ 1,)))  # the proof is not in it
 
 
 def test_no_more_is_verified_than_is_needed():
@@ -320,7 +320,7 @@ def test_a_flood_of_tuples_ends_at_the_bound():
     node.running = agreement.Multicast(1)(node, phase, None)
     for number in range(plan.tuples_most + 5):
         raw = tuple_for(plan, proxies, number)
-        signature = sign_as(proxies[0], agreement.key(plan, raw) + proxies[0].to_bytes(2, "big"))
+        signature = sign_as(proxies[0], tuples.digest_of(plan, raw) + proxies[0].to_bytes(2, "big"))
         node.receive(meeting(plan, phase, proxies[0], node.own_id), [raw + bytes((0,)) + signature])
     assert node.refused == {"too-many": 5}
 

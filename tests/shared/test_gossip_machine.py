@@ -8,13 +8,14 @@ from street_of_askers import DEPLOYMENT, GROUP, LATENCY, Board, Street
 from agent.protocols import registry
 from agent.protocols.base import Refused
 from agent.protocols.base.policy import Policy
-from agent.protocols.gossip import mail, pair_keys, results
+from agent.protocols.gossip import mail, pair_keys
 from agent.protocols.gossip.onion.secrets import Layers, Secrets
 from agent.protocols.gossip.plan import Plan
 from agent.protocols.gossip.privacy.terms import FOLDS, MILLION, SEED
 from agent.protocols.gossip.query_function import function_of
 from agent.wire import answers, cbor, messages, queries
 from agent.wire.envelope import Context, Envelope, EnvelopeError, seal
+from broker.coordinator.protocols.gossip import results
 
 HOST_LIBRARIES = True  # conftest.py
 

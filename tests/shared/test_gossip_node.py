@@ -3,11 +3,12 @@
 from expect import raises
 from overlay_at_hand import Drawn, Open, Street
 
-from agent.protocols.gossip import functions, node_actions, results
+from agent.protocols.gossip import functions, node_actions
 from agent.protocols.gossip.node import Node
 from agent.protocols.gossip.onion import tuples
 from agent.protocols.gossip.phases import shuffle
 from agent.protocols.gossip.plan import Plan, PlanError
+from broker.coordinator.protocols.gossip import results
 
 
 def _accepted(street):

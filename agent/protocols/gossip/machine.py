@@ -1,4 +1,4 @@
-"""The board's side of anonymous queries: a sans-IO machine (diagram in docs/architecture.md).
+"""The board's side of anonymous queries: a sans-IO machine (docs/develop/architecture.md).
 
 It runs "gossip", "gossip-flood" or "gossip-bft": agent/protocols/gossip/plan.py tells them apart.
 """

@@ -1,4 +1,4 @@
-"""An anonymous query's part of a roster: its fields from 6 on (CDDL in docs/protocol.md)."""
+"""An anonymous query's part of a roster: its fields from 6 on (CDDL in docs/protocol/sums.md)."""
 
 from agent.wire.messages import MEMBERS_MOST, check, is_bytes, is_integer
 

@@ -4,7 +4,8 @@ part of the machine in private_sum.py.
 A board answers one roll call a round, ever: the answer is durable before it leaves, as a
 contribution is. An answer has the sum of the blinding shares of those on the list and, if members
 of the cohort are missing, one power over the sum of their key shares. Source: threshold Joye-Libert
-paper, sections 5 and 6 and Figure 4; the argument for sums of shares is in docs/security.md.
+paper, sections 5 and 6 and Figure 4; the argument for sums of shares is in
+docs/security/reasoning.md.
 """
 
 import struct

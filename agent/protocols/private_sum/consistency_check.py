@@ -5,7 +5,8 @@ are compared.
 Each listed member vouches for its list, once a round, to all others on it, in the order of the
 overlay: in the n-1 rounds of it a node sends to every other. What a member says of itself counts,
 and nothing that others say of it, for seals are pairwise and hearsay can be made up. So with t >
-2c/3 of c members vouching, no two lists are answered unless 2t - c members lie (docs/security.md).
+2c/3 of c members vouching, no two lists are answered unless 2t - c members lie
+(docs/security/reasoning.md).
 Who sees two lists answers neither, and floods the alarm over the overlay; of an alarm hearsay is
 enough.
 """

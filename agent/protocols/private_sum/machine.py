@@ -1,4 +1,4 @@
-"""The board's side of a private sum: a sans-IO machine (diagram in docs/architecture.md).
+"""The board's side of a private sum: a sans-IO machine (docs/develop/architecture.md).
 
 What it hears goes to its parts, each with a state of its own: membership (the roster and its keys),
 contributing (masks, a round's ciphertext, its receipt), secret_sharing (shares), unmasking (roll

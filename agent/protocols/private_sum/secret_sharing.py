@@ -4,7 +4,8 @@ shares of the others.
 A part of the machine in private_sum.py: it does no I/O, and its actions are that machine's. A share
 is made from a seed, so that it can be made again, the same, as often as it takes until the other
 board has acknowledged it; it acknowledges what its flash holds. Source: threshold Joye-Libert
-paper, section 6 and Figure 3; batches of blinding ahead of time are Hum's (docs/security.md).
+paper, section 6 and Figure 3; batches of blinding ahead of time are Hum's
+(docs/security/reasoning.md).
 """
 
 from agent.crypto.hkdf import hkdf_sha256

@@ -3,7 +3,7 @@
 A board's user name is its device name, so that Mosquitto's %u patterns confine it: it writes only
 below its own name and reads only its own mailboxes and what the coordinator says to all. A client
 may read results, which are sealed for those who hold the result key. The broker is trusted for none
-of this: the envelopes are (docs/threat-model.md).
+of this: the envelopes are (docs/security/threat-model.md).
 """
 
 import json
@@ -17,13 +17,14 @@ from pathlib import Path
 from agent.wire import topics
 from agent.wire.topics import CLIENT
 from broker.coordinator.protocols import registry
+from broker.errors import HumError
 from broker.files import alone_in, replace
 
 PACKET_MOST = 16384
 HASH_S = 60.0  # for all passwords
 
 
-class BrokerError(Exception):
+class BrokerError(HumError):
     """Mosquitto cannot be had or configured. args[0] says what to do."""
 
 

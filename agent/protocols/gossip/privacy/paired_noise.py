@@ -14,7 +14,7 @@ lacks one, whatever numbers and absences the coordinator chooses.
 
 Both sides draw a pair's noise from the key that they share, for this query and direction only. A
 record that never arrives leaves its pairs uncompensated: the sum is wrong by 2 * reach noises, of
-mean 0 and as many times the variance of one. Docs: docs/privacy.md.
+mean 0 and as many times the variance of one. Docs: docs/operate/privacy.md.
 
 Source: Tremel et al., "Anonymous, Fault-Tolerant Distributed Queries for Smart Devices", section
 6.6.

@@ -1,5 +1,5 @@
 """The coordinator's side of anonymous queries: a sans-IO machine, events in, actions out (diagram
-in docs/architecture.md).
+in docs/develop/architecture.md).
 
 Requests wait in order. One is open at a time: asked of all members at once, and over when all
 leaders have sent their group's result, or when the schedule, which is public, has run out. An

@@ -91,6 +91,10 @@ class Answers:
         cohorts_given = [self._cohort(cohort) for cohort in unit.cohorts]
         return partial(_open, layout, factor, ciphertexts, unit.cohorts, cohorts_given, seconds)
 
+    def try_again(self, at: int) -> None:
+        """Let next_unit() return the unit `at` though no answer has come since it was tried."""
+        self._tried[at] = 0
+
     def take(self, at: int, outcome: Opened | str) -> None:
         """Take what an opening() of the unit `at` has come to."""
         if isinstance(outcome, Opened):

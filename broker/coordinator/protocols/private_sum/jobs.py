@@ -11,6 +11,7 @@ from broker.coordinator.protocols.private_sum.arithmetic.aggregation import Fact
 from broker.coordinator.protocols.private_sum.records import Contribution
 
 FACTOR_S = 60.0  # what a factor may take, some 0.02 s by itself
+QUICK_S = 2.0  # what opens in this time is no long job: almost all that is honest
 SEARCH_LEAST_S = 1.0
 SEARCH_GRACE_S = 5.0  # beyond the end that a search keeps to by itself
 OUT_OF_TIME = "out-of-time"
@@ -22,6 +23,7 @@ class Jobs:
     def __init__(self, factors: Factors) -> None:
         self._factors = factors
         self._under_way: tuple[str, int, int] | None = None
+        self._hard: set[tuple[int, int]] = set()  # (round, unit) that did not open in QUICK_S
 
     def searched(self, number: int) -> int | None:
         """Return the unit of a round that is being opened, if any is."""
@@ -37,15 +39,16 @@ class Jobs:
         self, number: int, answers: Answers, contributions: Mapping[str, Contribution], seconds: float
     ) -> list[Action]:
         """Have a unit opened that has enough answers, in `seconds`, or SEARCH_LEAST_S if that is
-        more."""
+        more: first in QUICK_S, then as a long job."""
         at = None if self._under_way else answers.next_unit()
         if at is None:
             return []
-        seconds = max(seconds, SEARCH_LEAST_S)
+        hard = (number, at) in self._hard
+        seconds = max(seconds, SEARCH_LEAST_S) if hard else QUICK_S
         known = self._factors.get(number, at)
         factor = partial(int, known) if known is not None else self._factors.job(number, at)
         job = answers.opening(at, factor, contributions, seconds)
-        return self._begin(("open", number, at), job, seconds + SEARCH_GRACE_S)
+        return self._begin(("open", number, at), job, seconds + SEARCH_GRACE_S, hard)
 
     def done(self, key: tuple[str, int, int], outcome: Any, number: int, answers: Answers | None) -> None:
         """A job has come to `outcome`, while the round `number` is in progress, or to come. What it
@@ -54,9 +57,14 @@ class Jobs:
         what, of, at = key
         if what == "factor":
             self._factors.keep(of, at, None if outcome is LOST else outcome)
+        elif of == number and answers and outcome == OUT_OF_TIME and (of, at) not in self._hard:
+            self._hard = {one for one in self._hard if one[0] == number} | {(of, at)}
+            answers.try_again(at)
         elif of == number and answers:
             answers.take(at, OUT_OF_TIME if outcome is LOST else outcome)
 
-    def _begin(self, key: tuple[str, int, int], job: Callable[[], Any], seconds: float) -> list[Action]:
+    def _begin(
+        self, key: tuple[str, int, int], job: Callable[[], Any], seconds: float, long: bool = False
+    ) -> list[Action]:
         self._under_way = key
-        return [Compute(key, job, seconds)]
+        return [Compute(key, job, seconds, long)]

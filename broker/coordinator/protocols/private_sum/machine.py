@@ -1,4 +1,4 @@
-"""The coordinator's side of a private sum: a sans-IO machine (diagram in docs/architecture.md).
+"""The coordinator's side of a private sum: a sans-IO machine (docs/develop/architecture.md).
 
 A round is open, for contributions, until all but the absent are in or its window is over. Then the
 roll is called: who is listed answers, until each unit's sum opens or the time for answers is over.

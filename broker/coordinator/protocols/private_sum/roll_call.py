@@ -3,7 +3,7 @@ be had from enough helpers.
 
 A helper of a cohort is a listed member that holds the blinding shares of all listed members of the
 cohort and the key shares of all its missing ones; a cohort's sum opens with t helpers
-(docs/protocol.md). Bitmaps: bit i is the member i of the roster.
+(docs/protocol/sums.md). Bitmaps: bit i is the member i of the roster.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,0 +1,49 @@
+"""A Reader at a broker: what it finds there, and what comes."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
+
+from agent.wire import topics
+from broker.client.reader import Reader
+from broker.client.results import Result
+from broker.transport.link import Link
+
+WAIT_S = 10.0
+
+
+async def follow(link: Link, reader: Reader) -> AsyncGenerator[Result, None]:
+    """Yield each group's last result, and then each as it is published, without an end.
+
+    Of what is published while the link is lost only each group's last is there when it is back.
+    Raises LinkError if there is no link to begin with.
+    """
+    async with aclosing(link.follow(*reader.filters())) as messages:
+        async for message in messages:
+            result = reader.take(message.topic, message.payload, time.monotonic())
+            if result:
+                yield result
+
+
+async def latest(link: Link, reader: Reader, wait_s: float = WAIT_S) -> list[Result]:
+    """Return the last result of each group that has one, by name.
+
+    The presence of the coordinator, which is retained as well, ends what the broker has: it sends
+    what is retained in the order of the subscriptions. Where it has none this takes `wait_s`.
+    Raises LinkError.
+    """
+    found: dict[str, Result] = {}
+    end = topics.coordinator_state(reader.deployment)
+    async with link.connect(timeout_s=wait_s) as connection:
+        for one in (*reader.filters(), end):
+            await connection.subscribe(one)
+        with suppress(TimeoutError):  # of a deployment without a coordinator
+            async with asyncio.timeout(wait_s):
+                async for message in connection.messages():
+                    if message.topic == end:
+                        break
+                    result = reader.take(message.topic, message.payload, time.monotonic())
+                    if result:
+                        found[result.group] = result
+    return [found[name] for name in sorted(found)]

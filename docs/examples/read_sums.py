@@ -1,0 +1,25 @@
+"""Read the sums of a deployment in a folder that holds the result key only, as result.key:
+
+python read_sums.py HOST PORT DEPLOYMENT AUTHORITY [PASSWORD [CA.pem]]
+"""
+
+import asyncio
+import sys
+from pathlib import Path
+
+from broker.client import Access, Reader, RoundResult, follow
+from broker.transport.link import Link
+
+
+async def main(
+    host: str, port: str, deployment: str, authority: str, password: str | None = None, ca: str | None = None
+) -> None:
+    reader = Reader(Access.load(Path("result.key"), deployment, authority))
+    link = Link(host, int(port), "client" if password else None, password, ca)
+    async for result in follow(link, reader):
+        if isinstance(result, RoundResult) and result.sums is not None:
+            sums = dict(zip(result.slots, result.sums, strict=True))
+            print(result.group, result.round, sums, "without", result.missing, flush=True)
+
+
+asyncio.run(main(*sys.argv[1:]))
