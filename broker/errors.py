@@ -2,7 +2,8 @@
 
 
 class HumError(Exception):
-    """Something that a person can put right. args[0] says in one line what is wrong, and what to do.
+    """Something that a person can put right. args[0] says in one line what is wrong, and what to
+    do.
 
     The error of each part is a kind of this one, so that the command line shows those of parts that
     it does not know, too.

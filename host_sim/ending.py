@@ -95,8 +95,8 @@ def _swallowed(told: "sys.UnraisableHookArgs") -> None:
 
 @contextlib.contextmanager
 def heeding_signals() -> Iterator[None]:
-    """Inside, Ctrl-C, SIGTERM and a closed terminal end this process as said above: with one line on
-    standard error, and exit status INTERRUPTED."""
+    """Inside, Ctrl-C, SIGTERM and a closed terminal end this process as said above: with one line
+    on standard error, and exit status INTERRUPTED."""
     before = {number: signal.signal(number, _ending.heard) for number in SIGNALS}
     hooks = sys.excepthook, sys.unraisablehook
     sys.unraisablehook = _swallowed

@@ -258,7 +258,7 @@ def snapshot(machine: PrivateSum) -> Any:
     return (
         machine.next_round,
         machine.phase,
-        dict(machine._members.horizons),
+        dict(machine._members.records),
         dict(machine._current),
         machine._opening,
         given,

@@ -25,8 +25,8 @@ from agent.protocols.private_sum.roster_part import SumPart
 from agent.wire import coordination, envelope, messages, rosters, topics
 from agent.wire.envelope import Context, Envelope
 from broker.coordinator.actions import Publish
-from broker.coordinator.protocols.private_sum import interpolation
-from broker.coordinator.protocols.private_sum.aggregation import product, unmask_factor
+from broker.coordinator.protocols.private_sum.arithmetic import interpolation
+from broker.coordinator.protocols.private_sum.arithmetic.aggregation import product, unmask_factor
 from broker.coordinator.protocols.private_sum.machine import PrivateSum
 from broker.coordinator.protocols.private_sum.records import Answer, CloseRound, Contribution, Saved
 from broker.coordinator.schedule import Schedule

@@ -10,10 +10,18 @@ from agent.crypto import p256
 from agent.protocols.base.identity import Identity
 from agent.protocols.gossip import inquiry, mail, signing
 from agent.protocols.gossip.group import Group
-from agent.protocols.gossip.machine import ready_nonce
 from agent.protocols.gossip.onion import proof, secrets, tuples
 from agent.protocols.gossip.overlay import routes
-from agent.protocols.gossip.pair_keys import AGGREGATE, ECHO, LINK, NOISE, PairKeys, pair_secret, query_keys
+from agent.protocols.gossip.pair_keys import (
+    AGGREGATE,
+    ECHO,
+    LINK,
+    NOISE,
+    PairKeys,
+    pair_secret,
+    query_keys,
+    ready_nonce,
+)
 from agent.protocols.gossip.phases import routed_cells
 from agent.protocols.gossip.plan import Plan
 from agent.protocols.gossip.query_function import function_of

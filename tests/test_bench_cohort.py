@@ -9,6 +9,7 @@ from agent.runtime.net import mqtt_packets as packets
 from agent.wire import messages, topics
 from agent.wire.envelope import Context, Envelope, seal
 from host_sim.bench import cohort as bench_cohort
+from host_sim.bench import cohort_street
 from host_sim.bench.group import SLOTS, Group
 from host_sim.bench.peers import BoardLost, BoardProcess, make_peers, run
 from host_sim.fleet.programs import compile_boards
@@ -67,7 +68,7 @@ def test_a_heap_that_is_too_small_is_an_error_and_no_figure(firmware):
 
 
 def test_a_message_sent_again_is_counted_once_and_each_under_its_purpose():
-    bytes_of = bench_cohort.Bytes(32)
+    bytes_of = cohort_street.Bytes(32)
     mail = topics.mail("bench", "main", "b000", "b001")
     context = Context("bench", "blinding", "main", 1, 64, "b001", "b000")
     batch = seal(bytes(16), bytes([5, *bytes(7), 5]) + (64).to_bytes(4, "big"), context, b"x")
@@ -91,16 +92,16 @@ def test_a_peer_deals_on_demand_what_the_agent_would_have_dealt():
     peers = make_peers(group)
     peer = peers[1]
     member = peer.machine.member
-    dealing = peer.machine._dealing
+    sharing = peer.machine._sharing
     field = member.field
-    whole = run(blinding.batch_steps(dealing.blinding_seed, 0, 3, cohorts.threshold(4), field))
+    whole = run(blinding.batch_steps(sharing.blinding_seed, 0, 3, cohorts.threshold(4), field))
     for number in (0, 5):
         element = slice(number * field.size, (number + 1) * field.size)
         assert peer.deal(0, 3, number)[element] == whole[element]
-    (action,) = next(filter(None, dealing.steps(None, 2)))[:1]
+    (action,) = next(filter(None, sharing.steps(None, 2)))[:1]
     context = member.context("key-share", 0, "b001", "b002")
     payload = Envelope(action[2]).open(member.mail_key(2, True), context)
-    assert messages.read_share(payload, dealing.share_bytes) == peer.deal(None, 3, 0)
+    assert messages.read_share(payload, sharing.share_bytes) == peer.deal(None, 3, 0)
 
 
 def test_a_board_that_dies_is_told_by_its_last_word(tmp_path):

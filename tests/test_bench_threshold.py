@@ -15,13 +15,13 @@ from host_sim.bench.threshold import server as threshold_server
 from host_sim.bench.threshold.inputs import (
     BenchError,
     HumInputs,
-    PaperInputs,
     Setting,
     evaluate,
     pack,
     powers_of,
     unpack,
 )
+from host_sim.bench.threshold.paper_inputs import PaperInputs
 
 CLIENT = {"setup_keys", "setup_shares", "masks_ahead", "blinding_ahead", "online", "answer"}
 

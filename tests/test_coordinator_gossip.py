@@ -24,7 +24,7 @@ from broker.coordinator.protocols.gossip.machine import GRACE_S, Gossip
 from broker.coordinator.protocols.gossip.records import CloseQuery, OpenQuery, Request, Saved
 from broker.coordinator.schedule import Schedule
 from broker.coordinator.scope import Scope
-from broker.storage.migrations import FORM
+from broker.storage.migrations import FILE_VERSION
 from broker.storage.storage import Storage
 from tests.shared.street_of_askers import DEPLOYMENT, GROUP, Street
 
@@ -366,7 +366,7 @@ def test_a_database_without_queries_gets_the_table(tmp_path: Path) -> None:
     assert storage.write(requests.ask, request(0)) == 1
     storage.close()
     with sqlite3.connect(path) as database:
-        assert database.execute("PRAGMA user_version").fetchone() == (FORM,)
+        assert database.execute("PRAGMA user_version").fetchone() == (FILE_VERSION,)
     database.close()
 
 

@@ -15,7 +15,7 @@ from agent.protocols.private_sum.contributing import CONTRIBUTION_NONCE, READY_N
 from agent.wire import cbor, coordination, messages
 from agent.wire.envelope import Context, Envelope, EnvelopeError
 from broker.coordinator.actions import Publish
-from broker.coordinator.protocols.private_sum.records import CloseRound, Contribution, Horizon, OpenRound
+from broker.coordinator.protocols.private_sum.records import CloseRound, Contribution, MasksUntil, OpenRound
 
 NAMES = ["b0", "b1", "b2"]
 N = parameters.load("hum-2048").n
@@ -247,7 +247,7 @@ def test_an_envelope_bound_to_another_place_is_refused(world: World, other: dict
 def test_ready_is_recorded_and_its_replay_refused(world: World) -> None:
     ready = world.members["b0"].ready()
     world.do(world.machine.link_up(0.0), 0.0)
-    assert world.machine.message("b0", "ready", ready, 0.0) == [Horizon("main", 1, "b0", 3, 3, 7)]
+    assert world.machine.message("b0", "ready", ready, 0.0) == [MasksUntil("main", 1, "b0", 3, 3, 7)]
     assert world.machine.ready_members == 1
     assert_refused(world, "replayed", "b0", "ready", ready)
     older = world.members["b0"].ready(2)
@@ -256,20 +256,20 @@ def test_ready_is_recorded_and_its_replay_refused(world: World) -> None:
 
 
 def test_who_holds_key_shares_is_what_the_newest_ready_says(world: World) -> None:
-    """A contribution may move the horizon in between; a "ready" for that very round is new all the same."""
+    """A contribution may move the masks_until in between; a "ready" for that very round is new all the same."""
     opening = world.open()
     moved = world.members["b0"].contribution(opening, 5, last=9)
-    assert of_kind(world.say("b0", "contribution", moved), Horizon) == [Horizon("main", 1, "b0", 9, 3, 7)]
+    assert of_kind(world.say("b0", "contribution", moved), MasksUntil) == [MasksUntil("main", 1, "b0", 9, 3, 7)]
     newer = world.members["b0"].ready(9, held=3)
-    assert world.say("b0", "ready", newer) == [Horizon("main", 1, "b0", 9, 9, 3)]
+    assert world.say("b0", "ready", newer) == [MasksUntil("main", 1, "b0", 9, 9, 3)]
     assert world.restart()._members.key_held() == {0: 3, 1: 7, 2: 7}
 
 
 def test_a_ready_for_the_same_round_is_new_if_more_hold_the_key_shares_and_else_a_replay(world: World) -> None:
     member = world.members["b0"]
-    assert world.say("b0", "ready", member.ready(3, held=3)) == [Horizon("main", 1, "b0", 3, 3, 3)]
+    assert world.say("b0", "ready", member.ready(3, held=3)) == [MasksUntil("main", 1, "b0", 3, 3, 3)]
     assert_refused(world, "replayed", "b0", "ready", member.ready(3, held=5))
-    assert world.say("b0", "ready", member.ready(3, held=7)) == [Horizon("main", 1, "b0", 3, 3, 7)]
+    assert world.say("b0", "ready", member.ready(3, held=7)) == [MasksUntil("main", 1, "b0", 3, 3, 7)]
     assert_refused(world, "replayed", "b0", "ready", member.ready(3, held=3))
 
 

@@ -217,5 +217,5 @@ def test_what_is_recorded_when_it_is_cancelled_is_durable(tmp_path: Path) -> Non
             await asyncio.gather(running, return_exceptions=True)
 
     asyncio.run(main())
-    assert set(world.home.storage.read(reading.saved, "main", 1).horizons) == set(world.names)
+    assert set(world.home.storage.read(reading.saved, "main", 1).masks_until) == set(world.names)
     world.close()

@@ -21,7 +21,7 @@ from ecdsa.rfc6979 import generate_k
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.crypto import accelerate, aes_ccm, p256, residue, rfc6979
+from agent.crypto import accelerate, aes_ccm, p256, p256_points, residue, rfc6979
 from agent.crypto.aes import Aes
 from agent.crypto.errors import CryptoError
 from agent.crypto.hkdf import hkdf_sha256
@@ -126,7 +126,7 @@ def test_verify_compares_x_modulo_n_and_not_modulo_p(host: bool, message: bytes)
     r, s = x - N, 123456789
     digest = int.from_bytes(hashlib.sha256(message).digest(), "big")
     inverse = pow(r, -1, N)
-    base = ecdsa.ellipticcurve.Point(curve, p256.GX, p256.GY, N)
+    base = ecdsa.ellipticcurve.Point(curve, p256_points.GX, p256_points.GY, N)
     key = point * (s * inverse % N) + base * (-digest * inverse % N)
     public = b"\x04" + be32(key.x()) + be32(key.y())
     signature = be32(r) + be32(s)
@@ -163,19 +163,19 @@ def test_host_and_own_point_sums_agree(k1: int, k2: int, other: int) -> None:
     public = oracle_public(other)
     x, y = int.from_bytes(public[1:33], "big"), int.from_bytes(public[33:], "big")
     rows = [
-        (p256._digits(k1), p256._odd_multiples((p256.GX, p256.GY, 1))),
-        (p256._digits(k2), p256._odd_multiples((x, y, 1))),
+        (p256_points.digits_of(k1), p256_points.odd_multiples((p256_points.GX, p256_points.GY, 1))),
+        (p256_points.digits_of(k2), p256_points.odd_multiples((x, y, 1))),
     ]
-    point = p256._run(p256._sum_steps(rows))
+    point = p256._run(p256_points.sum_steps(rows))
     with implementation(True):
-        expected = accelerate.point_sum()([(k1, p256.GX, p256.GY), (k2, x, y)])
-    assert (p256._affine(point) if point[2] else None) == expected
+        expected = accelerate.point_sum()([(k1, p256_points.GX, p256_points.GY), (k2, x, y)])
+    assert (p256_points.affine(point) if point[2] else None) == expected
 
 
 @both_ways
 def test_point_sum_handles_zero_scalars_doubling_and_cancellation(host: bool) -> None:
-    base = p256.GX, p256.GY
-    table = p256._odd_multiples((*base, 1))
+    base = p256_points.GX, p256_points.GY
+    table = p256_points.odd_multiples((*base, 1))
     for k1, k2 in ((0, 1), (0, 0), (1, 1), (1, N - 1), (5, N - 5), (7, 7), (N - 1, N - 1), (0, N - 1)):
         total = (k1 + k2) % N
         expected = oracle_public(total) if total else None
@@ -183,15 +183,17 @@ def test_point_sum_handles_zero_scalars_doubling_and_cancellation(host: bool) ->
             with implementation(True):
                 point = accelerate.point_sum()([(k1, *base), (k2, *base)])
         else:
-            jacobian = p256._run(p256._sum_steps([(p256._digits(k1), table), (p256._digits(k2), table)]))
-            point = p256._affine(jacobian) if jacobian[2] else None
+            jacobian = p256._run(
+                p256_points.sum_steps([(p256_points.digits_of(k1), table), (p256_points.digits_of(k2), table)])
+            )
+            point = p256_points.affine(jacobian) if jacobian[2] else None
         assert (b"\x04" + be32(point[0]) + be32(point[1]) if point else None) == expected
 
 
 @examples
 @given(scalar=st.one_of(st.just(0), st.just(N), scalars))
 def test_recoded_digits_are_odd_bounded_and_sum_to_the_scalar(scalar: int) -> None:
-    digits = p256._digits(scalar)
+    digits = p256_points.digits_of(scalar)
     assert len(digits) == 64
     assert all(digit % 2 and -15 <= digit <= 15 for digit in digits)
     assert sum(digit * 16**i for i, digit in enumerate(digits)) % N == scalar % N

@@ -28,11 +28,11 @@ from agent.protocols.private_sum.roster_part import read_part
 from agent.wire import cbor, coordination, envelope, rosters, topics
 from agent.wire.envelope import Context, Envelope
 from broker.coordinator.actions import Publish
-from broker.coordinator.protocols.private_sum import aggregation, recovery
 from broker.coordinator.protocols.private_sum.answers import Answers, Layout
+from broker.coordinator.protocols.private_sum.arithmetic import aggregation, recovery
+from broker.coordinator.protocols.private_sum.arithmetic.recovery import WrongShares
 from broker.coordinator.protocols.private_sum.outgoing import SumOutgoing
 from broker.coordinator.protocols.private_sum.records import Answer, Contribution, Counted
-from broker.coordinator.protocols.private_sum.recovery import WrongShares
 from broker.coordinator.protocols.private_sum.roll_call import bitmap, members
 from broker.coordinator.protocols.private_sum.uploads import Uploads
 from broker.coordinator.schedule import Schedule
@@ -238,7 +238,7 @@ class World:
         """Compute what a colluder can answer, to any list: (summed blinding shares, recovery share)."""
         board, field = self.boards[index], self.field
         batch, at = number // field.batch, number % field.batch * field.size
-        seed = board.machine._dealing.blinding_seed
+        seed = board.machine._sharing.blinding_seed
         total = blinding.share(seed, number, index + 1, self.threshold, field) if present >> index & 1 else 0
         exponent = 0
         for peer in range(len(self.boards)):
@@ -477,7 +477,7 @@ def test_cohorts_of_a_sealed_fleet_that_are_shown_different_lists_open_one_sum_a
     answered = world.answers(0)
     for present in (everyone, without[first[0]], without[second[0]]):
         world.call(0, present)
-    # Only who was left out, and had answered to nothing, answers now; with the audit its cohort has vouched for another list.
+    # Only who was left out and had not answered answers now; with the consistency check its cohort has vouched for another list.
     left_out = set() if audit else {world.names[first[1]], world.names[second[1]]}
     assert answered.items() <= world.answers(0).items()
     assert world.answers(0).keys() - answered.keys() == left_out
@@ -644,7 +644,7 @@ def test_a_cohort_below_the_policy_gets_no_key_no_share_and_no_ciphertext(tmp_pa
 
 
 def test_a_live_board_marked_dead_shows_its_blinded_reading_and_no_more(world: World) -> None:
-    seed = world.boards[VICTIM].machine._dealing.blinding_seed
+    seed = world.boards[VICTIM].machine._sharing.blinding_seed
     seen = []
     for number in range(3):
         world.open(number, absent=1 << VICTIM)

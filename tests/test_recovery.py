@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from agent.joye_libert import cohorts as rule
 from agent.joye_libert import parameters
-from broker.coordinator.protocols.private_sum.multi_power import multi_power
-from broker.coordinator.protocols.private_sum.recovery import (
+from broker.coordinator.protocols.private_sum.arithmetic.multi_power import multi_power
+from broker.coordinator.protocols.private_sum.arithmetic.recovery import (
     Cohort,
     WrongShares,
     blinding_sum,

@@ -34,8 +34,9 @@ from agent.wire.envelope import Envelope
 from broker.client.access import Access, read_group
 from broker.client.results import RoundResult, open_result
 from broker.coordinator.actions import Publish
-from broker.coordinator.protocols.private_sum import aggregation, reading, recovery, roll_call
+from broker.coordinator.protocols.private_sum import reading, roll_call
 from broker.coordinator.protocols.private_sum.answers import Answers
+from broker.coordinator.protocols.private_sum.arithmetic import aggregation, recovery
 from broker.coordinator.protocols.private_sum.machine import PrivateSum
 from broker.coordinator.protocols.private_sum.records import RollCall
 from broker.coordinator.schedule import Schedule
@@ -67,7 +68,7 @@ class Shape:
 
 FOUR, FIVE, SIX = Shape(4, 32, 0), Shape(5, 32, 1), Shape(6, 32, 0)  # 3 of 4, 4 of 5, 5 of 6 open a sum
 PAIR, SEALED_PAIR = Shape(6, 4, 0), Shape(6, 4, 1)  # two cohorts of three, and all three of each are needed
-AUDITED, SEALED_AUDITED = Shape(6, 32, 0, True), Shape(6, 4, 1, True)
+CHECKED, SEALED_CHECKED = Shape(6, 32, 0, True), Shape(6, 4, 1, True)
 EIGHT, SEALED_EIGHT = Shape(8, 4, 0), Shape(8, 4, 1)  # two cohorts of four
 
 
@@ -127,7 +128,7 @@ class Plan:
 delays = st.sampled_from([0.0, 0.001, 0.02, 0.3, 3.0, 5.9, 6.1, 15.0])
 plans = st.builds(
     Plan,
-    shape=st.sampled_from([FOUR, FIVE, SIX, PAIR, SEALED_PAIR, AUDITED, SEALED_AUDITED]),
+    shape=st.sampled_from([FOUR, FIVE, SIX, PAIR, SEALED_PAIR, CHECKED, SEALED_CHECKED]),
     fates=st.lists(st.lists(delays, max_size=2), max_size=160),
     outages=st.lists(
         st.tuples(
@@ -454,7 +455,7 @@ def test_no_schedule_of_faults_breaks_a_promise(plan: Plan) -> None:
     event(f"boards restarted: {sum(board._life > 1 for board in run.boards)}")
 
 
-@pytest.mark.parametrize("shape", [FOUR, FIVE, SIX, PAIR, SEALED_PAIR, SEALED_EIGHT, AUDITED, SEALED_AUDITED])
+@pytest.mark.parametrize("shape", [FOUR, FIVE, SIX, PAIR, SEALED_PAIR, SEALED_EIGHT, CHECKED, SEALED_CHECKED])
 def test_without_faults_every_round_is_complete(shape: Shape) -> None:
     run = carry_out(Plan(shape))
     assert complete_rounds(run) == list(range(ROUNDS))

@@ -20,13 +20,13 @@ from broker.coordinator.protocols.private_sum.records import (
     CloseRound,
     Contribution,
     Counted,
-    Horizon,
+    MasksUntil,
     OpenRound,
     RollCall,
     Saved,
 )
 from broker.coordinator.protocols.private_sum.tables import KEPT_ROUNDS
-from broker.storage.migrations import FORM, StorageError
+from broker.storage.migrations import FILE_VERSION, StorageError
 from broker.storage.storage import Storage
 
 EVERYONE = (1 << 64) - 1  # more than a signed integer of SQLite holds
@@ -66,8 +66,8 @@ def answer(number: int, device: str, recovery: bytes | None = None) -> Answer:
     return Answer("main", 1, number, device, device.encode() * 16, bytes([number]) * 16, recovery)
 
 
-def horizon(device: str, number: int) -> Horizon:
-    return Horizon("main", 1, device, number, number - 1, EVERYONE)
+def masks_until(device: str, number: int) -> MasksUntil:
+    return MasksUntil("main", 1, device, number, number - 1, EVERYONE)
 
 
 def closed(number: int, sums: list[int] | None) -> CloseRound:
@@ -88,10 +88,10 @@ def test_every_connection_has_the_write_ahead_log_and_full_synchronisation(stora
 def test_saved_tells_what_a_machine_needs_at_each_stage(storage: Storage) -> None:
     first, second = contribution(0, "b0"), contribution(0, "b1")
     assert storage.read(reading.saved, "main", 1) == Saved()
-    storage.commit([horizon("b0", 3)], {})
-    assert storage.read(reading.saved, "main", 1) == Saved(horizons={"b0": horizon("b0", 3)})
+    storage.commit([masks_until("b0", 3)], {})
+    assert storage.read(reading.saved, "main", 1) == Saved(masks_until={"b0": masks_until("b0", 3)})
     storage.commit([opened(0)], {})
-    expected = Saved(next_round=0, open_message=b"opening 0", horizons={"b0": horizon("b0", 3)})
+    expected = Saved(next_round=0, open_message=b"opening 0", masks_until={"b0": masks_until("b0", 3)})
     assert storage.read(reading.saved, "main", 1) == expected
     storage.commit([first], {})
     assert storage.read(reading.saved, "main", 1) == replace(expected, open_contributions=[first])
@@ -99,12 +99,12 @@ def test_saved_tells_what_a_machine_needs_at_each_stage(storage: Storage) -> Non
     expected = replace(expected, open_contributions=[first, second], roll_message=b"roll call 0")
     assert storage.read(reading.saved, "main", 1) == expected
     given = [answer(0, "b0", bytes(512)), answer(0, "b1")]
-    storage.commit([*given, horizon("b0", 4)], {})
-    expected = replace(expected, answers=given, horizons={"b0": horizon("b0", 4)})
+    storage.commit([*given, masks_until("b0", 4)], {})
+    expected = replace(expected, answers=given, masks_until={"b0": masks_until("b0", 4)})
     assert storage.read(reading.saved, "main", 1) == expected
     storage.commit([closed(0, [7])], {})
     expected = Saved(
-        next_round=1, last_result=b"result 0", closed_contributions=[first, second], horizons=expected.horizons
+        next_round=1, last_result=b"result 0", closed_contributions=[first, second], masks_until=expected.masks_until
     )
     assert storage.read(reading.saved, "main", 1) == expected
     storage.commit([opened(1), contribution(1, "b0")], {})
@@ -112,12 +112,15 @@ def test_saved_tells_what_a_machine_needs_at_each_stage(storage: Storage) -> Non
     assert storage.read(reading.saved, "main", 1) == expected
     storage.commit([closed(1, None)], {})
     assert storage.read(reading.saved, "main", 1) == Saved(
-        next_round=2, last_result=b"result 1", closed_contributions=[contribution(1, "b0")], horizons=expected.horizons
+        next_round=2,
+        last_result=b"result 1",
+        closed_contributions=[contribution(1, "b0")],
+        masks_until=expected.masks_until,
     )
 
 
 def test_groups_and_epochs_are_kept_apart(storage: Storage) -> None:
-    storage.commit([opened(0), contribution(0, "b0"), horizon("b0", 3)], {})
+    storage.commit([opened(0), contribution(0, "b0"), masks_until("b0", 3)], {})
     assert storage.read(reading.saved, "main", 2) == Saved()
     assert storage.read(reading.saved, "other", 1) == Saved()
 
@@ -136,7 +139,7 @@ def test_of_each_device_the_round_that_it_was_counted_in_last_outlives_the_epoch
 
 
 def test_what_is_committed_twice_is_there_once_and_unchanged(storage: Storage) -> None:
-    records = [opened(0), contribution(0, "b0"), horizon("b0", 3), roll_call(0), answer(0, "b0")]
+    records = [opened(0), contribution(0, "b0"), masks_until("b0", 3), roll_call(0), answer(0, "b0")]
     for more in ([], [closed(0, [7])]):
         records += more
         storage.commit(records, {})
@@ -232,15 +235,15 @@ def test_a_file_that_is_no_database_is_an_error(tmp_path: Path) -> None:
         Storage(tmp_path / "coordinator.db", registry.schemas())
 
 
-def test_a_database_of_another_form_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+def test_a_database_of_another_version_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
     path = tmp_path / "coordinator.db"
     Storage(path, registry.schemas()).close()
-    for form in (0, 2, FORM + 1):
+    for version in (0, 2, FILE_VERSION + 1):
         with sqlite3.connect(path) as database:
-            assert database.execute(f"PRAGMA user_version={form}").fetchall() == []
-        with pytest.raises(StorageError, match=f"is of form {form}, and this version reads form {FORM}"):
+            assert database.execute(f"PRAGMA user_version={version}").fetchall() == []
+        with pytest.raises(StorageError, match=f"has version {version}, and this program reads version {FILE_VERSION}"):
             Storage(path, registry.schemas())
-        assert database.execute("PRAGMA user_version").fetchall() == [(form,)]
+        assert database.execute("PRAGMA user_version").fetchall() == [(version,)]
         database.close()
 
 
@@ -258,7 +261,7 @@ def test_a_database_of_an_old_form_keeps_what_is_in_it_and_gets_a_version_for_ea
     path = tmp_path / "coordinator.db"
     storage = Storage(path, registry.schemas())
     storage.keep_roster("main", 1, b"roster")
-    storage.commit([opened(0), contribution(0, "b0"), horizon("b0", 3)], {"late": 1})
+    storage.commit([opened(0), contribution(0, "b0"), masks_until("b0", 3)], {"late": 1})
     before = storage.read(reading.saved, "main", 1)
     storage.close()
     current = versions(path)
@@ -306,11 +309,11 @@ def test_a_migration_that_fails_leaves_the_file_as_it_was(tmp_path: Path) -> Non
 
 def test_a_database_whose_making_was_cut_short_is_completed(tmp_path: Path) -> None:
     database = sqlite3.connect(tmp_path / "coordinator.db")
-    database.execute(f"PRAGMA user_version={FORM}")
+    database.execute(f"PRAGMA user_version={FILE_VERSION}")
     database.execute('CREATE TABLE rosters ("group" VARCHAR, epoch INTEGER, signed BLOB, PRIMARY KEY ("group", epoch))')
     database.close()
     storage = Storage(tmp_path / "coordinator.db", registry.schemas())
-    storage.commit([opened(0), horizon("b0", 3)], {"late": 1})
+    storage.commit([opened(0), masks_until("b0", 3)], {"late": 1})
     assert storage.read(reading.saved, "main", 1).open_message == b"opening 0"
     storage.close()
 

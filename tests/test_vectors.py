@@ -314,12 +314,14 @@ def test_ready_messages_follow_from_the_description() -> None:
         assert ready
         for one in ready:
             header, unprotected, _ = cbor2.loads(one).value
-            horizon = cbor2.loads(header)[-65537][1]
+            masks_until = cbor2.loads(header)[-65537][1]
             nonce = unprotected[5]
             held = int.from_bytes(nonce[1:9], "big")
             assert held >> index & 1 and bin(held).count("1") >= THRESHOLD
-            assert nonce == b"\2" + held.to_bytes(8, "big") + be32(horizon)
-            assert one == encrypt0(aes, nonce, aad("ready", horizon, name, "coordinator"), horizon, encode({1: held}))
+            assert nonce == b"\2" + held.to_bytes(8, "big") + be32(masks_until)
+            assert one == encrypt0(
+                aes, nonce, aad("ready", masks_until, name, "coordinator"), masks_until, encode({1: held})
+            )
 
 
 def test_shares_follow_from_the_description_and_recover_what_they_share() -> None:
@@ -409,8 +411,8 @@ def test_contributions_and_receipts_follow_from_the_description(number: int) -> 
         assert member["ciphertext"] == ciphertext.hex()
         nonce = b"\1" + bytes(8) + be32(number)
         context = aad("contribution", number, name, "coordinator")
-        horizon = horizon_in(member["contribution"], name, number)
-        payload = encode({1: ciphertext, 2: horizon, 3: 0b11111})
+        masks_until = masks_until_in(member["contribution"], name, number)
+        payload = encode({1: ciphertext, 2: masks_until, 3: 0b11111})
         envelope = encrypt0(round_keys(name)[0], nonce, context, number, payload)
         assert member["contribution"] == envelope.hex()
         receipt = encode({1: hashlib.sha256(envelope).digest()})
@@ -418,13 +420,13 @@ def test_contributions_and_receipts_follow_from_the_description(number: int) -> 
         assert member["receipt"] == sign1("coordinator", context, number, receipt).hex()
 
 
-def horizon_in(contribution: str, name: str, number: int) -> int:
+def masks_until_in(contribution: str, name: str, number: int) -> int:
     """How far a board has masks is its own affair: the number in the contribution, which cannot be before its round."""
     header, unprotected, sealed = cbor2.loads(bytes.fromhex(contribution)).value
     context = encode(["Encrypt0", header, aad("contribution", number, name, "coordinator")])
-    horizon = cbor2.loads(AESCCM(round_keys(name)[0], 16).decrypt(unprotected[5], sealed, context))[2]
-    assert isinstance(horizon, int) and horizon >= number
-    return horizon
+    masks_until = cbor2.loads(AESCCM(round_keys(name)[0], 16).decrypt(unprotected[5], sealed, context))[2]
+    assert isinstance(masks_until, int) and masks_until >= number
+    return masks_until
 
 
 @ROUNDS

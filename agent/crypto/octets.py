@@ -1,4 +1,4 @@
-"""The gate that every byte string from a caller passes."""
+"""The check of every byte string from a caller."""
 
 from agent.crypto.errors import CryptoError
 

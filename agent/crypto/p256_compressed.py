@@ -4,7 +4,7 @@ and 2.3.4)."""
 from agent.crypto import accelerate
 from agent.crypto.errors import CryptoError
 from agent.crypto.octets import octets
-from agent.crypto.p256 import B, P
+from agent.crypto.p256_points import B, P
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -39,7 +39,8 @@ if TYPE_CHECKING:
             """Send, or refuse and count it: nothing is lost, the machine repeats it."""
 
         def schedule(self, period_ms: int, count: int) -> None:
-            """Call machine.elapsed(r) in (r+1) periods, r = 0 to count-1, in place of an earlier schedule."""
+            """Call machine.elapsed(r) in (r+1) periods, r = 0 to count-1, in place of an earlier
+            schedule."""
 
         def make_room(self) -> None:
             """Code that is not needed now can leave the memory."""
@@ -96,11 +97,12 @@ class Effects:
             self.machine.refuse("flash" if isinstance(error, StoreError) else "spent")
             self._around.note("flash", {"error": str(error)})
         except Full:
-            self.machine.refuse("flash-full")  # a mask or a share less: what is vital still has room
+            # A mask or a share less: what is vital still has room.
+            self.machine.refuse("flash-full")
 
     def do_all(self, actions: "list[Action]") -> None:
-        """Do `actions` in order, and what comes of them. Raises StoreError, Spent, Full: whichever list
-        the action stood in, and those around it, end there."""
+        """Do `actions` in order, and what comes of them. Raises StoreError, Spent, Full: whichever
+        list the action stood in, and those around it, end there."""
         for action in actions:
             self.do(action)
 
@@ -187,7 +189,8 @@ class Effects:
         self.do_all(self.queries.burnt(epoch, number))
 
     def _pay(self, epoch: int, number: int, cost: int | None) -> str | None:
-        """Take a query's cost from the budget, durably; return why that is not possible, or None."""
+        """Take a query's cost from the budget, durably; return why that is not possible, or
+        None."""
         policy = self.machine.identity.policy
         if policy.epsilon is None:
             return None

@@ -4,29 +4,38 @@ cut off.
     deployment, group, device   names (docs/protocol/sums.md); the device's is also its user name at
                                 the broker, and its host name
     authority                   the pinned public key: 65 bytes, hexadecimal
-    protocol                    what the group runs (agent/protocols), "private-sum" if absent: rosters of another are refused
-    host, port                  the broker's name or IPv4 address. Without `host` the board looks for it on the local network, and
-                                must have `ca` and `server_name`. port: 1 to 65535; without one
-                                8883, or 1883 where there is no `ca`
+    protocol                    what the group runs (agent/protocols), "private-sum" if absent:
+                                rosters of another are refused
+    host, port                  the broker's name or IPv4 address. Without `host` the board looks
+                                for it on the local network, and must have `ca` and `server_name`.
+                                port: 1 to 65535; without one 8883, or 1883 where there is no `ca`
     password                    at the broker, at most 128 characters
-    ca                          path of the certificate, DER, of the authority that signed the broker's; absent for plain TCP
+    ca                          path of the DER certificate of the certificate authority that signed
+                                the broker's; absent for plain TCP
     server_name                 the name in the broker's certificate, if that is not `host`
     flash                       folder of the store; "/state" if absent
-    policy                      what `hum authority policy` signed for this device, hexadecimal; absent for the safe one
+    policy                      what `hum authority policy` signed for this device, hexadecimal;
+                                absent for the safe one
     masks_target                rounds, 1 to 1000
     diagnostics_s               seconds, 1 to 86400
-    time                        when these settings were written, Unix seconds: the board believes no earlier time
-    board                       the kind of board, for updates: a name such as "pico-w"; absent for no updates
-    wifi                        {"ssid": 1 to 32 bytes, "password": 8 to 63 characters, absent for an open network, "power_save":
-                                boolean, absent for false, "country": two capital letters, absent
-                                for the firmware's own}
-    meter                       {"kind": "p1", "uart": 0 to 3, "rx": pin, "old": boolean, "inverted": boolean}: a smart meter's P1
-                                port; `old` for DSMR 2.2 and 3 (9600 baud), `inverted` where no
-                                transistor turns the line over {"kind": "s0", "pin": pin,
-                                "impulses": a kWh, 1 to 100000, "on_ms": least time of a pulse, 1 to
-                                500} {"kind": "played", "path": a list of Wh, "step_s": seconds, 1
-                                to 86400}: for demonstrations {"kind": "simulated", "columns":
-                                [[integers], ...]}, one list a slot: for demonstrations
+    time                        when these settings were written, Unix seconds: the board believes
+                                no earlier time
+    board                       the kind of board, for updates: a name such as "pico-w"; absent for
+                                no updates
+    wifi                        {"ssid": 1 to 32 bytes,
+                                "password": 8 to 63 characters, absent for an open network,
+                                "power_save": boolean, absent for false,
+                                "country": two capital letters, absent for the firmware's own}
+    meter                       {"kind": "p1", "uart": 0 to 3, "rx": pin, "old": boolean,
+                                "inverted": boolean}: a smart meter's P1 port; `old` for DSMR 2.2
+                                and 3 (9600 baud), `inverted` where no transistor turns the line
+                                over
+                                {"kind": "s0", "pin": pin, "impulses": a kWh, 1 to 100000,
+                                "on_ms": least time of a pulse, 1 to 500}
+                                {"kind": "played", "path": a list of Wh, "step_s": seconds, 1 to
+                                86400}: for demonstrations
+                                {"kind": "simulated", "columns": [[integers], ...]}, one list a
+                                slot: for demonstrations
     columns                     the simulator's own
 
 A field that is not one of these is refused too: it is mistyped, and what it was to say would be

@@ -33,14 +33,15 @@ if TYPE_CHECKING:
     AtEnd = Callable[[], None]
     Settings = dict[str, Any]  # as check() has found them
 
-UNLINKED_MOST_S = 7200  # a radio that lost its way, or a network stack without a socket left, is reset with the rest
+# A radio that lost its way, or a network stack without a socket left, is reset with the rest.
+UNLINKED_MOST_S = 7200
 TIGHT_WORDS = 26000  # of heap, for a board that answers queries
 METER_S = 60  # for its task to show that it is alive
 
 
 def assemble(settings: "Settings", meter: "Meter", log: "Log") -> Supervisor:
-    """Return a Supervisor made from `settings`, a dictionary, with `meter`: without a radio, a watchdog
-    or a clock of the machine's.
+    """Return a Supervisor made from `settings`, a dictionary, with `meter`: without a radio, a
+    watchdog or a clock of the machine's.
 
     Raises SettingsError, and Corrupt if the record of the key pair or of the policy is damaged.
     """
@@ -54,8 +55,8 @@ def assemble(settings: "Settings", meter: "Meter", log: "Log") -> Supervisor:
 
 
 def assemble_board(settings: "Settings", log: "Log", version: int = 0) -> Supervisor:
-    """Return a Supervisor for the machine that this runs on, with all that the settings name: Wi-Fi,
-    meter, and the machine's watchdog and clock where there are such. `version` is the
+    """Return a Supervisor for the machine that this runs on, with all that the settings name:
+    Wi-Fi, meter, and the machine's watchdog and clock where there are such. `version` is the
     application's, for diagnostics. Raises as `assemble`.
 
     The watchdog runs when this returns. run() the board within TIMEOUT_MS, and reset the machine
@@ -76,7 +77,8 @@ def assemble_board(settings: "Settings", log: "Log", version: int = 0) -> Superv
     if wifi:
         board.add("wifi", METER_S, wifi.run)
         board.unlinked_most_s = UNLINKED_MOST_S
-        wifi.on_rejoin = client.drop  # the old link leads nowhere, but nobody would tell for half a minute
+        # The old link leads nowhere, but nobody would tell for half a minute.
+        wifi.on_rejoin = client.drop
     _reach(settings, client, wifi, clock)
     dog = _watchdog()
     if dog:

@@ -1,4 +1,5 @@
-"""The supervisor: a board's tasks, which drive its machine's effects with a link and by the clock."""
+"""The supervisor: a board's tasks, which drive its machine's effects with a link and by the
+clock."""
 
 import asyncio
 import gc
@@ -18,7 +19,6 @@ from agent.wire import messages, topics
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
-    from typing import Protocol
 
     from agent.meters import Meter
     from agent.protocols.base.actions import Action
@@ -26,32 +26,13 @@ if TYPE_CHECKING:
     from agent.runtime.flash import Records
     from agent.runtime.flash.masks import MaskStock
     from agent.runtime.flash.shares import ShareStock
+    from agent.runtime.ports import Client
     from agent.runtime.system.watchdog import Watchdog
     from agent.runtime.update.updater import Updater
 
     Log = Callable[[str, dict[str, object]], None]
-    Task = Callable[[Callable[[], None]], Coroutine[None, None, None]]  # of what it is to call, to show that it lives
-
-    class Client(Protocol):
-        """What an mqtt.Client is to a board; it says there what each of these is."""
-
-        on_message: "Callable[[str, bytes, bool], None] | None"
-        on_link: "Callable[[bool], None] | None"
-        alive: "Callable[[], None]"
-        links: int
-        counters: dict[str, int]
-        bytes_sent: int
-
-        def subscribe(self, topic_filter: str) -> None: ...
-
-        def unsubscribe(self, topic_filter: str) -> None: ...
-
-        async def publish(self, topic: str, payload: bytes, qos: int, retain: bool) -> None: ...
-
-        async def run(self) -> None: ...
-
-        async def stop(self) -> None: ...
-
+    # Of what it is to call, to show that it lives.
+    Task = Callable[[Callable[[], None]], Coroutine[None, None, None]]
 
 SLICE_MS = 10
 OUTBOX_MOST = 16
@@ -60,16 +41,16 @@ FAILURES_MOST = 5  # slices of idle work in a row that may run out of memory
 
 
 class Supervisor:
-    """One board: `client` an mqtt.Client or what stands for one, `store`, `masks` and `shares` its flash, `machine` a protocol
-    machine, `meter` its meter.
+    """One board: `client` an mqtt.Client or what stands for one, `store`, `masks` and `shares` its
+    flash, `machine` a protocol machine, `meter` its meter.
 
     `log(event, fields)` is called with what an engineer at the console would want to see;
-    `diagnostics_s` is the least time between two diagnostics messages. `slice_us` is the longest that
-    idle work has kept the event loop.
+    `diagnostics_s` is the least time between two diagnostics messages. `slice_us` is the longest
+    that idle work has kept the event loop.
 
     Before run(), the owner may set `watchdog`, a Watchdog; `update`, an Updater, which hears of its
-    messages, links and settled rounds; `unlinked_most_s`, after how many seconds without a link run()
-    raises Restart; `at_end()`, called when run() ends.
+    messages, links and settled rounds; `unlinked_most_s`, after how many seconds without a link
+    run() raises Restart; `at_end()`, called when run() ends.
     """
 
     def __init__(
@@ -304,7 +285,8 @@ class Supervisor:
     def _slice(self, start: int) -> bool:
         """Do idle work until SLICE_MS after `start`; return True when there is none left."""
         if self.update and self.update.busy and not self.machine.in_round():
-            return True  # an update needs the room that masks are made in; nudges bring the work back
+            # An update needs the room that masks are made in; nudges bring the work back.
+            return True
         while ticks_diff(ticks_us(), start) < SLICE_MS * 1000 and len(self._outbox) < OUTBOX_IDLE:
             actions = self.machine.idle()
             if actions is None:

@@ -8,9 +8,9 @@ and keeps everything.
 
 import sys
 
-# What is in a line is loaded and let go of together: on a board it is one module, under the name of the
-# first, and firmware/build leaves the others out of this text. One text: a text of its own for every
-# name would cost the heap three times as much.
+# What is in a line is loaded and let go of together: on a board it is one module, under the name of
+# the first, and firmware/build leaves the others out of this text. One text: a text of its own for
+# every name would cost the heap three times as much.
 ONCE = """
 agent.runtime.key_pair agent.runtime.start agent.runtime.settings agent.runtime.net.trust agent.protocols.registry
 agent.runtime.net.discovery agent.runtime.net.names agent.wire.dns
@@ -23,7 +23,7 @@ agent.protocols.private_sum.joining agent.protocols.private_sum.roster_part agen
 agent.protocols.private_sum.keying agent.joye_libert.zero_sum agent.joye_libert.cohorts agent.joye_libert.integer_shares
 agent.protocols.private_sum.consistency_check
 agent.protocols.gossip.roster_part
-agent.crypto.p256
+agent.crypto.p256 agent.crypto.p256_points
 """
 
 

@@ -96,8 +96,8 @@ class Upkeep:
 
     async def _diagnostics_loop(self) -> None:
         board = self._board
-        place = board.machine.identity
-        topic = topics.device(place.deployment, place.device, "diag")
+        identity = board.machine.identity
+        topic = topics.device(identity.deployment, identity.device, "diag")
         sent = None
         sent_s = 0
         while True:
@@ -105,7 +105,8 @@ class Upkeep:
             state = board.machine.progress()[:2]
             now = board.clock.uptime()
             due = state != sent or now - sent_s >= REPORT_S
-            if due and board.linked and not board.machine.in_round():  # looking for the largest block takes a moment
+            # Looking for the largest block takes a moment.
+            if due and board.linked and not board.machine.in_round():
                 sent = state
                 sent_s = now
                 board.post(topic, board.health.report(board.machine, board.client), 0, False)

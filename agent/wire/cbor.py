@@ -1,10 +1,8 @@
-"""Deterministic CBOR (RFC 8949, section 4.2.1), the subset that Hum's messages need, with a strict
-reader.
+"""Deterministic CBOR (RFC 8949, section 4.2.1): what Hum's messages need, with a strict reader.
 
 An object is one of
 - an integer from -2^64 to 2^64-1; True, False or None;
-- bytes (`encode` takes bytearray and memoryview as well); str of Unicode scalar values, so no lone
-  surrogate;
+- bytes (`encode` takes bytearray and memoryview as well); str without lone surrogates;
 - a list (`encode` takes tuples as well); a dict whose keys are integers or str;
 - a `Tag` of COSE: 16 (Encrypt0), 17 (Mac0) or 18 (Sign1).
 Arrays, maps and tags nest at most DEPTH_LIMIT levels, and an encoding has at most SIZE_LIMIT bytes.
@@ -55,7 +53,7 @@ class Tag:  # noqa: PLW1641 (unhashable, like a list)
 
 
 def encode(obj: object) -> bytes:
-    """The one encoding of `obj`, as bytes. CborError when there is none."""
+    """Return the one encoding of `obj`. CborError if there is none."""
     out = bytearray()
     _write(out, obj, 0)
     if len(out) > SIZE_LIMIT:
@@ -64,12 +62,11 @@ def encode(obj: object) -> bytes:
 
 
 def decode(data: "Octets") -> "Any":
-    """The object that `data` (bytes, bytearray or a memoryview of bytes) is the encoding of;
-    CborError otherwise.
+    """Return the object that `data` encodes: bytes, bytearray or a memoryview of bytes. CborError
+    if it encodes none.
 
-    Strings are copied out, so the result does not depend on `data` afterwards. An encoding whose
-    objects do not fit into memory is "too-large": 64 KiB of small integers are a list of 256 KiB on
-    a board.
+    Strings are copied out of `data`. An encoding whose objects do not fit into memory is
+    "too-large": 64 KiB of small integers are a list of 256 KiB on a board.
     """
     try:
         reader = _Reader(_view(data))
@@ -115,8 +112,7 @@ def _write(out: bytearray, obj: object, depth: int) -> None:
 
 
 def _by_encoded_key(mapping: "dict[Any, Any]") -> "dict[bytes, Any]":
-    """The values of a dict under their encoded keys, whose order as bytes is the order of the
-    RFC."""
+    """Return a dict's values under their encoded keys, whose order as bytes is the RFC's."""
     values: "dict[bytes, Any]" = {}
     for key in mapping:
         raw = bytearray()
@@ -152,8 +148,7 @@ def _write_text(out: bytearray, text: str) -> None:
 
 
 def _write_head(out: bytearray, major: int, argument: int) -> None:
-    """The major type and its argument in as few bytes as can be. Stops early when the encoding has
-    grown too large."""
+    """Append the major type and its argument, in as few bytes as can be. Raises CborError."""
     if len(out) > SIZE_LIMIT:
         raise CborError("too-large")
     if argument < 24:
@@ -171,11 +166,9 @@ def _view(data: object) -> memoryview:
     if not isinstance(data, (bytes, bytearray, memoryview)):
         raise CborError("not-bytes")
     try:
-        # CPython cannot resize a bytearray while it is viewed, and an error's traceback would keep
-        # the view.
+        # CPython resizes no bytearray that is viewed, and an error's traceback keeps the view.
         view = memoryview(bytes(data) if isinstance(data, bytearray) else data)
-        # CPython's views may have wider items, or a stride. MicroPython's have no strides and no
-        # cast.
+        # CPython's views may have wider items, or a stride; MicroPython's have neither, nor cast().
         view = view.cast("B") if hasattr(view, "cast") else view
     except (TypeError, ValueError):
         raise CborError("not-bytes") from None
@@ -185,8 +178,7 @@ def _view(data: object) -> memoryview:
 
 
 class _Reader:
-    """A place in the encoding. `item` calls itself once for each level: a board's stack is
-    small."""
+    """Reads an encoding. `item` calls itself once a level: a board's stack is small."""
 
     def __init__(self, view: memoryview) -> None:
         self.view = view

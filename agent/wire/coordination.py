@@ -72,10 +72,11 @@ def read_ready(payload: bytes) -> int:
 
 
 def read_contribution(payload: bytes, size: int) -> tuple[bytes, int, int]:
-    """Return (ciphertext, horizon, bitmap of the holders of blinding shares); `size` is 2|N|/8."""
-    ciphertext, horizon, held = fields(payload, 3)
-    check(is_bytes(ciphertext, size) and is_integer(horizon, 0, 0xFFFFFFFF) and is_integer(held, 0, EVERYONE))
-    return ciphertext, horizon, held
+    """Return (ciphertext, masks_until, bitmap of the holders of blinding shares); `size` is
+    2|N|/8."""
+    ciphertext, masks_until, held = fields(payload, 3)
+    check(is_bytes(ciphertext, size) and is_integer(masks_until, 0, 0xFFFFFFFF) and is_integer(held, 0, EVERYONE))
+    return ciphertext, masks_until, held
 
 
 def read_answer(payload: bytes, blinding_size: int, recovery_size: int) -> tuple[bytes, bytes | None]:

@@ -84,7 +84,8 @@ def lookup(identifier: bytes, name: str) -> bytes:
     if not all(1 <= len(label) <= 63 for label in labels) or len(name) > NAME_MOST - 2:
         raise DnsError("label")
     packed = b"".join([bytes([len(label)]) + label for label in labels]) + b"\0"
-    return identifier + b"\1\0\0\1\0\0\0\0\0\0" + packed + _be16(A) + _be16(IN)  # 1: recursion desired
+    # 1: recursion desired.
+    return identifier + b"\1\0\0\1\0\0\0\0\0\0" + packed + _be16(A) + _be16(IN)
 
 
 def addresses(message: bytes, identifier: bytes) -> list[str]:

@@ -84,10 +84,10 @@ def read_roll(payload: bytes) -> tuple[bytes, int, bytes]:
     return digest, present, tags
 
 
-def contribution(ciphertext: bytes, horizon: int, held: int) -> bytes:
+def contribution(ciphertext: bytes, masks_until: int, held: int) -> bytes:
     """Make a board's contribution: the ciphertext (2|N|/8 bytes), the last round that the board can
     take part in, and the bitmap of the members that hold its blinding shares of this round."""
-    return cbor.encode({1: ciphertext, 2: horizon, 3: held})
+    return cbor.encode({1: ciphertext, 2: masks_until, 3: held})
 
 
 def ready(held: int) -> bytes:

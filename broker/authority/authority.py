@@ -35,7 +35,8 @@ def read_public(text: str) -> bytes:
     """Return the 65-byte key in `text` (hexadecimal, uncompressed). Raises AuthorityError."""
     try:
         public = bytes.fromhex(text.strip())
-        p256.ecdh((1).to_bytes(32, "big"), public)  # checks length, range and that the point is on the curve
+        # Checks length, range and that the point is on the curve.
+        p256.ecdh((1).to_bytes(32, "big"), public)
     except (ValueError, CryptoError):
         raise AuthorityError("not a P-256 public key: 130 hexadecimal digits that begin with 04 are wanted") from None
     return public

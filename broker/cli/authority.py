@@ -13,11 +13,20 @@ from broker.authority import releases
 from broker.authority.authority import Authority, AuthorityError
 from broker.cli.options import AUTHORITY, MILLION, AsJson, AuthorityFolder, BoardName, millionths, show
 from broker.cli.signer import modulus
-from broker.coordinator.protocols.private_sum.roster import AUDIT_FROM, COHORT
+from broker.coordinator.protocols.private_sum.roster import COHORT, CONSISTENCY_CHECK_FROM
 
 authority_app = typer.Typer(help="The offline authority: who is a member, signed.", no_args_is_help=True)
 
 GroupName = Annotated[str, typer.Option("--group", help="The group's name.")]
+ConsistencyCheck = Annotated[
+    bool | None,
+    typer.Option(
+        "--audit/--no-audit",
+        help="Boards compare the roll calls that they were shown before they answer; "
+        f"if not said, from {CONSISTENCY_CHECK_FROM} boards on.",
+        show_default=False,
+    ),
+]
 
 
 @authority_app.command("init")
@@ -85,14 +94,7 @@ def authority_roster(
             help="What opens: each cohort's sum, as if not said, or only the whole group's.", show_default=False
         ),
     ] = None,
-    audit: Annotated[
-        bool | None,
-        typer.Option(
-            "--audit/--no-audit",
-            help=f"Boards compare the roll calls that they were shown before they answer; if not said, from {AUDIT_FROM} boards on.",
-            show_default=False,
-        ),
-    ] = None,
+    audit: ConsistencyCheck = None,
     statement: Annotated[
         Path | None, typer.Option("--signer", help="For gossip-bft: the file that `hum coordinator signer` wrote.")
     ] = None,

@@ -64,6 +64,7 @@ def show_table(title: str, columns: list[str], rows: list[dict[str, Any]]) -> No
 def link_to(host: str, port: int, credentials: Path | None, ca: Path | None, user: str = topics.COORDINATOR) -> Link:
     """Return where `user` goes, the coordinator's or the clients'."""
     if ca:
-        ssl.create_default_context(cafile=ca)  # one that cannot be read is an error now, not a link that never comes
+        # One that cannot be read is an error now, not a link that never comes.
+        ssl.create_default_context(cafile=ca)
     password = configuration.read_password(credentials, user) if credentials else None
     return Link(host, port, user if password else None, password, str(ca) if ca else None)

@@ -31,7 +31,8 @@ def signer(
 
 
 def modulus(path: Path) -> bytes:
-    """Return the modulus in the statement in a file. Raises AuthorityError unless its proof holds."""
+    """Return the modulus in the statement in a file. Raises AuthorityError unless its proof
+    holds."""
     try:
         with path.open("rb") as file:
             return read_statement(bytes.fromhex(file.read(STATEMENT_MOST).decode("ascii")))

@@ -37,7 +37,8 @@ class Access:
             raise ClientError("a deployment's name is 1 to 32 of a-z, 0-9 and -")
         try:
             public = bytes.fromhex(authority)
-            p256.ecdh((1).to_bytes(32, "big"), public)  # checks length, range and that the point is on the curve
+            # Checks length, range and that the point is on the curve.
+            p256.ecdh((1).to_bytes(32, "big"), public)
         except (ValueError, CryptoError):
             raise ClientError("the authority's key is not a P-256 public key in hexadecimal") from None
         return cls(deployment, public, read_key(key_file))

@@ -79,8 +79,9 @@ class Commits:
         self._wake.set()
 
     async def run(self) -> None:
-        """Make durable what comes, until end(). Raises what the database raises, or TimeoutError: what was
-        to be published because of it is not. Only one may run; it is not to be cancelled."""
+        """Make durable what comes, until end(). Raises what the database raises, or TimeoutError:
+        what was to be published because of it is not. Only one may run; it is not to be
+        cancelled."""
         thread = ThreadPoolExecutor(1, "commits")
         try:
             while True:

@@ -32,7 +32,8 @@ class HomeError(HumError):
 
 
 class Home:
-    """An opened `folder`. `public` is the coordinator's key as hexadecimal, `result_key` 16 bytes."""
+    """An opened `folder`. `public` is the coordinator's key as hexadecimal, `result_key` 16
+    bytes."""
 
     def __init__(self, folder: Path) -> None:
         """Open the folder. Raises HomeError."""
@@ -145,5 +146,6 @@ def _read_settings(text: str) -> tuple[str, bytes]:
     if not topics.valid_name(deployment):
         raise ValueError("deployment")
     authority = bytes.fromhex(settings["authority"])
-    p256.ecdh((1).to_bytes(32, "big"), authority)  # checks length, range and that the point is on the curve
+    # Checks length, range and that the point is on the curve.
+    p256.ecdh((1).to_bytes(32, "big"), authority)
     return deployment, authority

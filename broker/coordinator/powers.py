@@ -1,4 +1,5 @@
-"""The processes that do what is long: powers, searches, signatures. The event loop goes on meanwhile.
+"""The processes that do what is long: powers, searches, signatures. The event loop goes on
+meanwhile.
 
 A worker is a process with a pipe. It does one job at a time, and is killed if a job takes longer
 than it may; then, as when a worker dies by itself, the job is LOST and another worker takes its
@@ -34,8 +35,10 @@ class _Failed:
 
 
 def _work(pipe: Connection) -> None:
-    """Do jobs until the other end of the pipe is closed; and no longer than its process is there."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the coordinator, which then ends this
+    """Do jobs until the other end of the pipe is closed; and no longer than its process is
+    there."""
+    # Ctrl-C is for the coordinator, which then ends this.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     os.nice(NICE)
     accelerate.use_host_libraries()

@@ -66,7 +66,8 @@ class Service:
             for task in ending:
                 task.cancel()
             ended, _ = await asyncio.wait(ending, timeout=STOP_S)
-            failures = [task.exception() for task in ended if not task.cancelled()]  # of `done`, or of ending
+            # Of `done`, or of ending.
+            failures = [task.exception() for task in ended if not task.cancelled()]
             log.debug("ended with %s", failures)
             self._powers.close()
             self._commits.end()
@@ -138,7 +139,8 @@ class Service:
             for machine in self._machines.values():
                 self._perform(machine, machine.tick(time.monotonic()))
                 self._perform(machine, machine.prepare())
-                await asyncio.sleep(0)  # what boards sent meanwhile is not kept waiting by all groups at once
+                # What boards sent meanwhile is not kept waiting by all groups at once.
+                await asyncio.sleep(0)
             self._count_refusals()
             self._note_health()
             await asyncio.sleep(TICK_S)

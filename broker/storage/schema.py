@@ -29,8 +29,8 @@ class Schema:
 
     `migrations[i]` brings tables of version i + 1 to version i + 2, in a transaction that is open.
     `records` are the classes whose objects `statements` turns into what writes them; to write one
-    twice is to write it once. `forms` says which version these tables had in a file that has one
-    number for all of its tables, as those before form 6 do; without an entry they were not there.
+    twice is to write it once. `file_versions` says which version these tables had in a file
+    of a version below 6, which has one number for all tables; without an entry they were not there.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Schema:
     records: tuple[type, ...] = ()
     statements: Callable[[Any], Iterable[Executable]] = lambda record: ()
     migrations: tuple[Callable[[Connection], None], ...] = ()
-    forms: Mapping[int, int] = field(default_factory=dict)
+    file_versions: Mapping[int, int] = field(default_factory=dict)
 
     @property
     def version(self) -> int:

@@ -32,7 +32,7 @@ def _pragmas(connection: Any, record: Any) -> None:
 
 class Storage:
     """The database file at `path`, made with its tables if need be: the common ones, and those of
-    `schemas`. Raises StorageError if it is of another form.
+    `schemas`. Raises StorageError if the file is of another version.
 
     With `read_only` nothing is made, brought up or written, and another process may run the
     coordinator meanwhile.

@@ -38,4 +38,4 @@ versions = Table(
     PrimaryKeyConstraint("schema"),
 )
 
-COMMON = Schema("coordinator", metadata, forms={3: 1, 4: 1, 5: 1})
+COMMON = Schema("coordinator", metadata, file_versions={3: 1, 4: 1, 5: 1})

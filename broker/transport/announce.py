@@ -58,7 +58,8 @@ async def _announce(
     interfaces: InterfaceChoice | list[str],
     leaving: asyncio.Event,
 ) -> None:
-    logging.getLogger("zeroconf").setLevel(logging.CRITICAL)  # what fails is one line, and that is ours
+    # What fails is one line, and that is ours.
+    logging.getLogger("zeroconf").setLevel(logging.CRITICAL)
     try:
         addresses = await _addresses(host, forced)
         if not addresses:
@@ -71,7 +72,8 @@ async def _announce(
                 await (await zeroconf.async_register_service(service, allow_name_change=True))
             log.info("announced at %s, port %d", ", ".join(addresses), port)
             await leaving.wait()  # then, on closing, the library takes it back
-    except Exception as error:  # of the library or the network, whatever it is: rounds go on without
+    # Of the library or the network, whatever it is: rounds go on without.
+    except Exception as error:
         log.warning("not announced: %s: %s", type(error).__name__, str(error))
 
 

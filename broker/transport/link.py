@@ -124,7 +124,8 @@ class Link:
                         raise
             except aiomqtt.MqttError:
                 if ended is not None:
-                    raise ended from None  # it tells more than why leaving failed; and who is cancelled must end
+                    # It tells more than why leaving failed; and who is cancelled must end.
+                    raise ended from None
                 raise
 
     async def follow(self, *filters: str) -> AsyncGenerator[Message, None]:

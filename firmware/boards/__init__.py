@@ -27,7 +27,8 @@ class Board:
     s0_pin: int
     led: str  # of machine.Pin; "" where there is none that a pin drives
     watchdog_ms: int  # the longest that its watchdog waits
-    watchdog_off: str  # what stops a watchdog that the application left running, while files are copied
+    # What stops a watchdog that the application left running, while files are copied.
+    watchdog_off: str
 
     def is_chip(self, machine: str) -> bool:
         """Tell whether `machine`, a board's sys.implementation._machine, names this board's

@@ -23,7 +23,8 @@ from firmware.build.minify import Minified, minify
 from firmware.errors import CompileError
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-ARCHITECTURES = ("armv6m", "armv7emsp", "xtensawin", "rv32imc")  # of the boards, as mpy-cross names them
+# Of the boards, as mpy-cross names them.
+ARCHITECTURES = ("armv6m", "armv7emsp", "xtensawin", "rv32imc")
 COMPILE_S = 120.0  # for one file, of which a second is much
 TABLE = "names.json"  # beside the code: what a traceback means, see minify/origins.py
 PREPARED_MOST = 16  # files of half a megabyte: what was made of other sources is not needed again

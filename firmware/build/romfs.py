@@ -1,9 +1,9 @@
 """The application as a ROMFS image: a file system in the flash whose bytecode runs where it is, not
 on the heap.
 
-The board's firmware must have a partition for it (docs/operate/boards.md), and `mpremote romfs deploy`
-puts the image there. MicroPython mounts it at /rom; /main.py starts what is in it where there is no
-version in /a or /b. Nobody signs the image: it goes over the serial port.
+The board's firmware must have a partition for it (docs/operate/boards.md), and `mpremote romfs
+deploy` puts the image there. MicroPython mounts it at /rom; /main.py starts what is in it where
+there is no version in /a or /b. Nobody signs the image: it goes over the serial port.
 """
 
 import contextlib

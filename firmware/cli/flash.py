@@ -38,7 +38,8 @@ def flash(
     """Put a built version on a provisioned board, start it, and wait for a sign of life."""
     kind = boards.load(board)
     if ca:
-        ssl.create_default_context(cafile=ca)  # one that cannot be read is an error before the board is touched
+        # One that cannot be read is an error before the board is touched.
+        ssl.create_default_context(cafile=ca)
     secret = read_password(credentials, CLIENT) if credentials else None
     link = Link(host, broker_port, CLIENT if secret else None, secret, str(ca) if ca else None) if host else None
     with devices.Session(port, kind.watchdog_off) as connected:

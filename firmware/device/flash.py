@@ -12,7 +12,8 @@ from firmware.device import session as devices
 from firmware.device.session import Device
 from firmware.errors import FirmwareError
 
-ERASED = (install.POINTER, install.MAIN, "/a", "/b", provision.CA, provision.SETTINGS, provision.STATE)  # in this order
+# In this order.
+ERASED = (install.POINTER, install.MAIN, "/a", "/b", provision.CA, provision.SETTINGS, provision.STATE)
 
 
 @dataclass(frozen=True)

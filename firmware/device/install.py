@@ -58,7 +58,8 @@ class Survey:
         none to keep."""
         candidates = [self.runs()]
         pointer = self.pointer
-        if pointer and pointer.tries:  # on trial: what it would fall back to is the better one to keep
+        # On trial: what it would fall back to is the better one to keep.
+        if pointer and pointer.tries:
             candidates.insert(0, pointer.previous)
         if not pointer or pointer.tries != 0:
             candidates += ["a", "b"]

@@ -22,7 +22,8 @@ from firmware.errors import FirmwareError
 
 REPLY_MOST = 65536  # bytes that a board may send in answer to one command
 REPLY_S = 120.0  # seconds for one command: making a key pair takes an RP2040 some of them
-WRITE_S = 20.0  # seconds that a write of some 256 bytes may take: a board that reads nothing takes nothing
+# Seconds that a write of some 256 bytes may take: a board that reads nothing takes nothing.
+WRITE_S = 20.0
 READ_S = 0.5  # seconds that one read waits; looks at the clock in between
 
 
@@ -52,7 +53,8 @@ class _Bounded:
 
     def __init__(self, port: Any) -> None:
         self._port = port
-        self._came = b""  # mpremote reads most things byte by byte, and asks the system for none of them
+        # mpremote reads most things byte by byte, and asks the system for none of them.
+        self._came = b""
         self._left = 0
         self._end = 0.0
         self.begin(REPLY_S)
@@ -122,7 +124,8 @@ class Port:
 
     def _enter(self, seconds: float) -> None:
         self._serial.begin(2 * seconds)
-        with _errors(self.name), contextlib.redirect_stdout(io.StringIO()):  # mpremote prints what it got
+        # mpremote prints what it got.
+        with _errors(self.name), contextlib.redirect_stdout(io.StringIO()):
             self._transport.enter_raw_repl(soft_reset=True, timeout_overall=seconds)
 
     def _knock(self, seconds: float) -> None:

@@ -63,7 +63,7 @@ def bench_footprint(
 ) -> None:
     """Measure what the agent takes of a board: .mpy files, live heap after joining, and whether the
     heap grows in many rounds."""
-    from host_sim.bench.cohort import WrongRound
+    from host_sim.bench.cohort_street import WrongRound
     from host_sim.bench.footprint import measure, show
     from host_sim.bench.peers import BoardLost
 
@@ -75,12 +75,12 @@ def bench_footprint(
 
 
 @bench.command("audit")
-def bench_audit(
+def consistency_check(
     members: Annotated[list[int] | None, typer.Option(help="Size of the cohort, repeatable; 32 takes minutes.")] = None,
     as_json: OneObject = False,
 ) -> None:
-    """Measure what the roll-call audit costs: messages, bytes and message times of a round with it
-    and without it."""
+    """Measure what the consistency check costs: messages, bytes and message times of a round with
+    it and without it."""
     from host_sim.bench.consistency_check import SIZES, WrongSum, measure, show
 
     sizes = members or list(SIZES)

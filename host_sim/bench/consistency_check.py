@@ -1,6 +1,6 @@
-"""What the roll-call audit costs: the audit part of `make bench`, and `hum-sim bench audit`.
+"""What the consistency check costs: the part "audit" of `make bench`, and `hum-sim bench audit`.
 
-The real machines over the simulated network (host_sim/virtual/street.py), once with the audit and
+The real machines over the simulated network (host_sim/virtual/street.py), once with it and
 once without it: what the boards send in a round, and how long its sum takes in message times, for
 every delivery takes MESSAGE_S and computing takes none. Bytes are those of topic and payload, and
 what an MQTT packet adds to them. Beside it what a flood over the overlay with one failure's slack
@@ -30,12 +30,14 @@ from host_sim.virtual.street import Street
 SIZES = (8, 12, 32)
 SIZES_QUICK = (8, 12)
 ROUNDS = 3
-MESSAGE_S = 0.2  # four ticks of the coordinator, which see to it that all waiting is a multiple of these
-PACKET = 7  # bytes: packet type, length of up to three bytes, packet number, less one; length of the topic
+# Four ticks of the coordinator, which see to it that all waiting is a multiple of these.
+MESSAGE_S = 0.2
+# Bytes: packet type, length of up to three bytes, packet number, less one; length of the topic.
+PACKET = 7
 SCHEDULE = Schedule(interval=60.0, window=30.0, patience=60.0, rounds=ROUNDS, answers=30.0)
 NOTES = (
     "real machines, simulated network: a delivery takes one message time, computing none; readings, masks and shares are ready",
-    "sent in a round: contribution, answer and the audit's letters; the flood is computed: its messages are as long as a letter",
+    "sent in a round: contribution, answer and the consistency check's letters; the flood is computed, messages as long as a letter",
 )
 
 
@@ -58,7 +60,7 @@ def cost(members: int, audit: bool) -> dict[str, float]:
         storage.close()
     expected = {number: [sum(row[number] for row in rows)] for number in range(ROUNDS)}
     if {row["round"]: row["sums"] for row in results} != expected:
-        raise WrongSum(f"{members} members, audit {audit}: {results}")
+        raise WrongSum(f"{members} members, consistency check {audit}: {results}")
     sent = [size for size in (_size_in_round(*entry) for entry in network.log) if size]
     latency = statistics.median(row["latency_ms"] for row in results)
     return {
@@ -91,7 +93,7 @@ def measure(sizes: Sequence[int], say: Callable[[str], None]) -> dict[str, dict[
         column: dict[str, Any] = {}
         for key in without:
             column[f"{key}: without"] = round(without[key], 1)
-            column[f"{key}: with the audit"] = round(with_it[key], 1)
+            column[f"{key}: with it"] = round(with_it[key], 1)
             column[f"{key}: with to without"] = round(with_it[key] / without[key], 2)
         column["letters, one to each other member"] = round(letters, 1)
         column["letters of a flood, computed"] = round(flood, 1)
@@ -103,7 +105,7 @@ def measure(sizes: Sequence[int], say: Callable[[str], None]) -> dict[str, dict[
 def show(figures: dict[str, dict[str, Any]]) -> None:
     """Print what measure() returned as a table on standard output."""
     table = Table(
-        "a board, in a round", *figures, title="The roll-call audit, by size of the cohort", title_justify="left"
+        "a board, in a round", *figures, title="The consistency check, by size of the cohort", title_justify="left"
     )
     for key in next(iter(figures.values())):
         table.add_row(key, *(str(column[key]) for column in figures.values()))

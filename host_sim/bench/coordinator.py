@@ -1,5 +1,6 @@
-"""How long after their contribution boards get their receipt while the coordinator searches for what
-one hostile group opens to: the real service, database and cryptography over a link in this process.
+"""How long after their contribution boards get their receipt while the coordinator searches for
+what one hostile group opens to: the real service, database and cryptography over a link in this
+process.
 
 The baseline of the same run does all on the event loop: computes there, and commits each record by
 itself before it goes on.
@@ -38,8 +39,8 @@ AIM_MS = 100
 
 class InProcess(Link):
     """A link to boards in this process. Each of `sent`, (seconds after there is a link, topic,
-    payload), is delivered at its time; `linked()` is told when that is, `hear(topic, payload)` what the
-    coordinator says."""
+    payload), is delivered at its time; `linked()` is told when that is, `hear(topic, payload)` what
+    the coordinator says."""
 
     def __init__(
         self,

@@ -6,10 +6,7 @@ Sizes are those of the .mpy files. The heap is a real board's, on the unix port 
 bench's own code is taken off, and what the MQTT client and a link take, without the socket and TLS,
 is added. The second run is one of many rounds, in which the heap must not grow.
 
-The port has words of 64 bits, boards have 32. An object is a whole number of words on both, so on a
-board it takes half; bytes take what they take. With h the heap and b what in it is bytes (bytecode,
-names and their numbers, texts, keys), a board's heap is (h + b)/2. A unix port of 32 bits (1.25,
-i386), in which the same board joined, had 87.1 kB where this says 89.0.
+The port has words of 64 bits, boards have 32: words.py says what a board's heap is then.
 
 Code can be in the flash, too, and run there: frozen into the firmware, or in a read-only file
 system (ROMFS), which asks for a firmware that is built with one. The latter is measured: the same
@@ -31,8 +28,9 @@ from rich.table import Table
 from agent.crypto import accelerate
 from firmware.build import romfs
 from firmware.build.compile import ARCHITECTURES, compile_agent, tool
-from host_sim.bench import mpy_file
-from host_sim.bench.cohort import HEAP, MASKS_TARGET, Street
+from host_sim.bench import mpy_file, words
+from host_sim.bench.cohort import HEAP, MASKS_TARGET
+from host_sim.bench.cohort_street import Street
 from host_sim.bench.group import SLOTS, Group
 from host_sim.bench.peers import BATCHES, BoardProcess, report
 from host_sim.fleet.programs import compile_boards
@@ -54,8 +52,8 @@ ROUNDS = 60  # a minute and a half; 500 with `hum-sim bench footprint --rounds 5
 ROUNDS_QUICK = 20
 ROUNDS_GROUP = 4
 STACK = 8  # rounds at the start of a run in which batches and masks come in for the first time
-POOL_32, POOL_64 = 7, 11  # bytes of a place in the table of names: a pointer, a hash of 2 and a length of 1
-KEPT = 1024 + 256  # bytes that are keys and numbers beside the record "key": the table of P-256, and N
+# Bytes that are keys and numbers beside the record "key": the table of P-256, and N.
+KEPT = 1024 + 256
 FLASH_BLOCK = 4096  # bytes
 BLOCK_64 = 32  # bytes of a block of the port's heap
 # A ROMFS that the agent comes from, as the port can have one. What follows imports agent.runtime
@@ -128,17 +126,17 @@ def heap(firmware: Path, say: Callable[[str], None], members: int = GROUP) -> di
         folder = Path(temporary)
         image = romfs.pack(firmware, folder / "image")
         for where in (None, image):
-            place = Path(tempfile.mkdtemp(dir=folder))
-            live, modules, data = _join(firmware, place, group, where, say)
+            flash = Path(tempfile.mkdtemp(dir=folder))
+            live, modules, data = _join(firmware, flash, group, where, say)
             contents = [mpy_file.read(path) for path in _files(firmware, modules)]
             aside, names = inventory(firmware, modules, where)
             live += aside["link"] - aside["bench"]
             if not where:
-                figures |= _stock(live, contents, names, data, aside["loaded"])
+                figures |= words.stock(live, contents, names, data, aside["loaded"])
                 continue
             live -= -(-where.stat().st_size // BLOCK_64) * BLOCK_64
             strings = sum(len(name) + 1 for name in modules)  # made by the imports
-            figures |= _in_rom(live, contents, names["n_qstr"], strings, data)
+            figures |= words.in_rom(live, contents, names["n_qstr"], strings, data)
     return figures | {"most": HEAP_MOST}
 
 
@@ -162,58 +160,6 @@ def _files(firmware: Path, modules: list[str]) -> list[Path]:
     """Return the files of the modules; packages without code of their own have none."""
     paths = [firmware / name.replace(".", "/") for name in modules]
     return [file for path in paths for file in (path.with_suffix(".mpy"), path / "__init__.mpy") if file.exists()]
-
-
-def _stock(
-    live: int, contents: list[mpy_file.Content], names: dict[str, int], data: int, loaded: int
-) -> dict[str, Any]:
-    """Return the figures of a heap with `live` bytes, `data` of them keys, and with the code of
-    `contents`, all of it on the heap: `loaded` bytes with all that loading it makes."""
-    places, strings = _places(names["n_qstr"]), names["n_str_data_bytes"]
-    plain = sum(each.code + each.names + each.texts for each in contents) + strings + places * (2 * POOL_32 - POOL_64)
-    all_32, modules_32 = (live + plain + data) // 2, (loaded + plain) // 2
-    of_code = {
-        "of it bytecode": sum(each.code for each in contents),
-        "of it names": strings + places * POOL_32,
-        "of it tables and constants": sum(each.names + each.texts + each.objects for each in contents),
-    }
-    return {
-        "64-bit port, measured": live,
-        "32-bit words: .mpy files on stock firmware": all_32,
-        **of_code,
-        "of it functions, classes, modules": modules_32 - sum(of_code.values()),
-        "of it keys, shares, link, other objects": all_32 - modules_32,
-        "names": names["n_qstr"],
-        "functions": sum(each.functions for each in contents),
-        "modules": len(contents),
-    }
-
-
-def _in_rom(live: int, contents: list[mpy_file.Content], names: int, strings: int, data: int) -> dict[str, Any]:
-    """The same where bytecode, texts and the letters of names are in a ROMFS, but for `strings`
-    bytes. `names` are counted."""
-    places = _places(names)
-    tables = sum(each.names for each in contents)
-    heap_32 = (live + tables + strings + places * (2 * POOL_32 - POOL_64) + data) // 2
-    return {
-        "64-bit port, code in a ROMFS, measured": live,
-        "32-bit words: code in a ROMFS": heap_32,
-        "32-bit words: frozen into the firmware, computed": heap_32
-        - tables
-        - sum(each.objects for each in contents)
-        - strings
-        - places * POOL_32,
-    }
-
-
-def _places(names: int) -> int:
-    """Return the places in tables that hold so many names: each new table is twice the last
-    (MicroPython's py/qstr.c)."""
-    places = size = 20
-    while places < names:
-        size *= 2
-        places += size
-    return places
 
 
 def inventory(firmware: Path, modules: list[str], image: Path | None) -> tuple[dict[str, int], dict[str, int]]:

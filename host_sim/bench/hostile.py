@@ -1,5 +1,5 @@
-"""Groups for measuring the coordinator: honest ones in mid-round, and one whose answers take it long
-to open.
+"""Groups for measuring the coordinator: honest ones in mid-round, and one whose answers take it
+long to open.
 
 The hostile group has 64 members in one cohort, of whom one is missing and 20 answer with a wrong
 recovery share: more than can be told apart at once. Shares and blinding are made by one who knows
@@ -19,10 +19,10 @@ from agent.protocols.private_sum.contributing import CONTRIBUTION_NONCE, nonce
 from agent.protocols.private_sum.roster_part import SumPart, read_part
 from agent.wire import messages, rosters, topics
 from agent.wire.envelope import Context, Envelope, seal, sign
-from broker.coordinator.protocols.private_sum import aggregation
+from broker.coordinator.protocols.private_sum.arithmetic import aggregation
 from broker.coordinator.protocols.private_sum.machine import PrivateSum
 from broker.coordinator.protocols.private_sum.outgoing import SumOutgoing
-from broker.coordinator.protocols.private_sum.records import Answer, Contribution, Horizon, Saved
+from broker.coordinator.protocols.private_sum.records import Answer, Contribution, MasksUntil, Saved
 from broker.coordinator.schedule import Schedule
 from broker.coordinator.scope import Scope
 
@@ -53,8 +53,8 @@ class Group:
 
     def opened(self) -> Saved:
         """Return what a machine is restored from whose round 0 is open."""
-        horizons = {name: Horizon(self.scope.group, 1, name, 9, 9, self.everyone) for name in self.names}
-        return Saved(open_message=self.outgoing.opening(0, 0, {}, 0), horizons=horizons)
+        masks_until = {name: MasksUntil(self.scope.group, 1, name, 9, 9, self.everyone) for name in self.names}
+        return Saved(open_message=self.outgoing.opening(0, 0, {}, 0), masks_until=masks_until)
 
     def machine(self, schedule: Schedule, saved: Saved) -> PrivateSum:
         """Return the group's machine."""

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 VERSION = 6
-NATIVE = 0xFC  # in the third byte: which architecture's code is in the file, 0 for none, and flags for it
+# In the third byte: which architecture's code is in the file, 0 for none, and flags for it.
+NATIVE = 0xFC
 BLOCK = 16  # bytes of a heap's block where words have 32 bits
 SINGLE = 5  # types of constants below this one have no data: None, False, True, ...
 TEXT = (5, 6)  # str and bytes end in a zero

@@ -72,7 +72,8 @@ class BoardProcess:
             )
         assert self._process.stdin is not None and self._process.stdout is not None
         self._input: IO[bytes] = self._process.stdin
-        os.set_blocking(self._input.fileno(), False)  # or a board that takes nothing would hold this process for ever
+        # Or a board that takes nothing would hold this process for ever.
+        os.set_blocking(self._input.fileno(), False)
         self._output: IO[bytes] = self._process.stdout
         self._reader = threading.Thread(target=self._read, args=(self._output, self._queue), daemon=True)
         self._reader.start()
@@ -202,7 +203,8 @@ class Peer:
             self._effects.perform(actions)
 
     def deal_to(self, peer: "Peer", batch: int | None) -> bytes:
-        """Return the share that this member dealt to `peer`, for the round that this one hears of."""
+        """Return the share that this member dealt to `peer`, for the round that this one hears
+        of."""
         member = peer.machine.member
         assert member
         return self.deal(batch, member.cohort.index(member.index) + 1, peer._round)

@@ -60,7 +60,8 @@ def record(members: int, tolerate: int) -> dict[str, Any]:
             f"{members} members, {tolerate} tolerated: the recorded query was not exact ({outcome.reason})"
         )
     watched = board.node.secrets
-    assert isinstance(watched, Watched) and isinstance(watched._secrets, Secrets)  # the setting asks for real ones
+    # The setting asks for real ones.
+    assert isinstance(watched, Watched) and isinstance(watched._secrets, Secrets)
     group = watched._secrets._group
     peers = range(members)
     shared = [group.identity.private if i == 0 else p256.ecdh(group.identity.private, group.public(i)) for i in peers]

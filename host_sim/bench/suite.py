@@ -21,15 +21,16 @@ from rich.table import Table
 
 from agent.crypto import accelerate
 from agent.joye_libert import masks, parameters
-from broker.coordinator.protocols.private_sum import aggregation
+from broker.coordinator.protocols.private_sum.arithmetic import aggregation
 from firmware.build.compile import ROOT, tool
 from host_sim import ending
 from host_sim.bench import cohort as bench_cohort
-from host_sim.bench import consistency_check as bench_audit
+from host_sim.bench import consistency_check
 from host_sim.bench import coordinator as bench_coordinator
 from host_sim.bench import footprint as bench_footprint
 from host_sim.bench import overlay as bench_overlay
 from host_sim.bench import query as bench_query
+from host_sim.bench.cohort_street import WrongRound
 from host_sim.bench.group import SLOTS, WIDE, Group
 from host_sim.bench.peers import BoardLost
 from host_sim.bench.threshold import compare as bench_threshold
@@ -41,9 +42,11 @@ from host_sim.fleet.programs import compile_boards
 from host_sim.gossip import suitable_sizes
 
 HEAP = "160k"
-HEAP_FOR_POW = "200k"  # the interpreter's own pow needs room that a board does not have beside the machine
+# The interpreter's own pow needs room that a board does not have beside the machine.
+HEAP_FOR_POW = "200k"
 PAPER_BLOCKS = 2  # on which the paper's method is measured, and then scaled to all
-CASES = {  # clients, values of 16 bits, part of the clients that fail, bits of N, cohort (0: all in one)
+# Clients, values of 16 bits, part of the clients that fail, bits of N, cohort (0: all in one).
+CASES = {
     "100 clients, 10,000 values, 30 % failed, N 1024": (100, 10_000, 0.3, 1024, 0),
     "300 clients, 1 value, 10 % failed, N 1024": (300, 1, 0.1, 1024, 0),
 }
@@ -85,8 +88,8 @@ def coordinator(members: int) -> dict[str, Any]:
     modulus = chosen.n**2
     exponent = int.from_bytes(os.urandom(chosen.residue_bytes), "big")
     ciphertexts = [os.urandom(chosen.residue_bytes - 1) for _ in range(members)]
-    place = ("bench", "main", 1)
-    base_pair = masks.base(chosen, *place, 0, 0)
+    scope = ("bench", "main", 1)
+    base_pair = masks.base(chosen, *scope, 0, 0)
     base = base_pair[0] + chosen.n * base_pair[1]
 
     def product() -> None:
@@ -95,7 +98,7 @@ def coordinator(members: int) -> dict[str, Any]:
     def with_pow() -> int:
         return int(pow(pow(base, exponent, modulus), -1, modulus))
 
-    ahead = _best(lambda: aggregation.unmask_factor(chosen, place, 0, exponent))
+    ahead = _best(lambda: aggregation.unmask_factor(chosen, scope, 0, exponent))
     baseline = _best(with_pow)
     return {
         "members": members,
@@ -146,7 +149,7 @@ def cohort_sizes(firmware: Path, sizes: Sequence[int]) -> dict[str, dict[str, An
         try:
             small = bench_cohort.measure(firmware, size, SLOTS, _phase(f"cohort of {size}, heap {heap}"), heap)
             figures[str(size)][key] = f"yes, {small['resets']} resets, {small['refused'].get('memory', 0)} retries"
-        except (BoardLost, bench_cohort.WrongRound) as error:
+        except (BoardLost, WrongRound) as error:
             figures[str(size)][key] = f"no: {error}"
     return figures
 
@@ -196,7 +199,8 @@ def _show(title: str, figures: dict[str, dict[str, Any]], notes: Sequence[str] =
     for name in figures:
         table.add_column(name, justify="right")
     columns = list(figures.values())
-    keys = dict.fromkeys(key for column in reversed(columns) for key in column)  # the last, CPython, keeps their order
+    # The last, CPython, keeps their order.
+    keys = dict.fromkeys(key for column in reversed(columns) for key in column)
     for key in keys:
         table.add_row(key, *(str(column.get(key, "-")) for column in columns))
     console = Console()
@@ -230,8 +234,8 @@ def _parts(folder: Path, quick: bool) -> Iterator[tuple[str, Any, Callable[[Any]
     title = "Board in a cohort, by its size; everything but milliseconds is for any board"
     yield "cohorts", cohort_sizes(folder / "firmware", sizes), shown(title)
     yield "paper_table_5_kB", bench_cohort.PAPER, shown(bench_cohort.PAPER_TITLE, bench_cohort.NOTES)
-    audited = bench_audit.SIZES_QUICK if quick else bench_audit.SIZES
-    yield "audit", bench_audit.measure(audited, _phase("audit")), bench_audit.show
+    checked = consistency_check.SIZES_QUICK if quick else consistency_check.SIZES
+    yield "audit", consistency_check.measure(checked, _phase("audit")), consistency_check.show
     yield "overlay", bench_overlay.measure(_phase("overlay")), bench_overlay.show
     cases = bench_query.CASES[:1] if quick else bench_query.CASES
     figures = bench_query.measure(folder / "firmware", cases, _phase("query"))

@@ -4,9 +4,11 @@ becomes one board.
 The file, FILE.csv or gzipped FILE.csv.gz, is UTF-8 with commas, and starts with a header:
 - two columns of any name: the household and the day, text of 1 to 64 printable characters;
 - s00..s47: energy of each half hour in Wh, negative where the household fed in;
-- anywhere after them, if at all, f00..f47: the part of it that could run at another time, in Wh, not negative.
-Upper and lower case are the same in column names. Other columns after s47 are ignored. A number is written in digits,
-with at most one point and six decimals, from -10,000,000 to 10,000,000. host_sim/data/README.md tells of the default.
+- anywhere after them, if at all, f00..f47: the part of it that could run at another time, in Wh,
+  not negative.
+Upper and lower case are the same in column names. Other columns after s47 are ignored. A number is
+written in digits, with at most one point and six decimals, from -10,000,000 to 10,000,000.
+host_sim/data/README.md tells of the default.
 """
 
 import csv

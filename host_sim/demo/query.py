@@ -150,7 +150,8 @@ class QueryDemo:
             case "query":
                 self._begun[device] = fields["sent"]
                 if device in self._doomed:
-                    self.fleet.kill_board(device)  # it has burnt the number, and not begun to shuffle, or just so
+                    # It has burnt the number, and not begun to shuffle, or just so.
+                    self.fleet.kill_board(device)
             case "over":
                 self._over[device] = fields
             case "trouble" | "reset":

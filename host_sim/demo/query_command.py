@@ -58,8 +58,7 @@ def query(
         bool, typer.Option("--json", help="One JSON line a query, and a last one with ok, on standard output.")
     ] = False,
 ) -> None:
-    """Run a broker, a coordinator and boards, ask queries, and check every answer against the
-    truth.
+    """Run a broker, a coordinator and boards, ask queries, and check each answer.
 
     Exit status 0 only if every answer was exact over the boards that lived (and those of the killed
     that it counts), but for the noise asked for.

@@ -34,8 +34,8 @@ class Results:
         self._moved = time.monotonic()
 
     def diagnosed(self, device: str, progress: tuple[str, int, int]) -> None:
-        """A board says (phase, done, total) of its preparations. It is progress only if the board is
-        further than it ever was: one that starts again and again comes no nearer to a round."""
+        """A board says (phase, done, total) of its preparations. It is progress only if the board
+        is further than it ever was: one that starts again and again comes no nearer to a round."""
         phase, done, _ = self._now[device] = progress
         reached = (PHASES.index(phase) if phase in PHASES else 0, done)
         if reached > self._furthest.get(device, (-1, 0)):
@@ -44,7 +44,8 @@ class Results:
 
     async def next(self, observer: "asyncio.Task[None]") -> RoundResult:
         """Return the next result. Raises FleetError if a board or the coordinator has died, or if
-        nothing has moved for longer than a round may take; what `observer` raised if it has ended."""
+        nothing has moved for longer than a round may take; what `observer` raised if it has
+        ended."""
         waiting: set[asyncio.Future[Any]] = {self._fleet.failed, observer}
         getter = asyncio.create_task(self._queue.get())
         try:

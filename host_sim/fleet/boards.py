@@ -22,7 +22,8 @@ from host_sim.fleet.programs import compile_boards
 
 STOP_S = 5.0
 IDENTITY_S = 120.0  # for one key pair, with three other boards at it: a second is usual
-RESETS_MOST = 3  # of one board: its watchdog would go on, but a heap that is too small should be told
+# Of one board: its watchdog would go on, but a heap that is too small should be told.
+RESETS_MOST = 3
 # Boards that make their key pairs at the same time, and the program that makes one: what
 # provisioning does to a real board.
 AT_ONCE = 4
@@ -113,8 +114,8 @@ class Boards:
         return b"".join(said).decode().strip()
 
     async def start(self, device: str, settings: dict[str, Any]) -> None:
-        """Start (again) one board with these settings (agent/runtime/start.py); none once stop() has
-        begun."""
+        """Start (again) one board with these settings (agent/runtime/start.py); none once stop()
+        has begun."""
         if self._stopping:
             return
         self.killed.discard(device)
@@ -152,7 +153,8 @@ class Boards:
             for process in self._processes.values():
                 process.reap()
             if self.failed.done():
-                self.failed.exception()  # retrieved: it was raised where it was waited for, or all was being stopped anyway
+                # Retrieved: it was raised where it was waited for, or all was being stopped anyway.
+                self.failed.exception()
 
     def _kill(self, process: Child) -> None:
         self._ended.add(process)
@@ -172,8 +174,8 @@ class Boards:
             return Child(command, self._compiled, log)
 
     async def _follow(self, device: str, process: Child) -> None:
-        """Hear a board's console until it dies, and see to what comes then. Whatever goes wrong here
-        is the board's failure: nobody would hear it die any more."""
+        """Hear a board's console until it dies, and see to what comes then. Whatever goes wrong
+        here is the board's failure: nobody would hear it die any more."""
         try:
             code = await process.follow(lambda raw: self._hear(device, raw))
             if process in self._ended:

@@ -88,7 +88,8 @@ class EmbeddedBroker:
         except ImportError:
             raise BrokerError("neither Mosquitto nor aMQTT is installed; run `make setup`") from None
         for name in ("amqtt", "transitions"):
-            logging.getLogger(name).setLevel(logging.CRITICAL)  # it logs each client's going as an error
+            # It logs each client's going as an error.
+            logging.getLogger(name).setLevel(logging.CRITICAL)
         listener = {"default": {"type": "tcp", "bind": f"{HOST}:{self.port}", "max_connections": 1000}}
         plugins = {"amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True}}
         broker = Embedded({"listeners": listener, "plugins": plugins})

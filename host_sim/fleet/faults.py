@@ -56,7 +56,8 @@ class Disturbance:
         elif event == "online" and device not in self._early:
             asyncio.get_running_loop().call_later(LEAVING_S, self._kill, device, "its contribution was on its way")
         elif event == "answered" and device not in self._early:
-            self._kill(device, "its contribution was in")  # a board in this process is as fast as that
+            # A board in this process is as fast as that.
+            self._kill(device, "its contribution was in")
 
     def closed(self, round_number: int) -> None:
         """A round has its result."""

@@ -23,7 +23,8 @@ PROGRAMS = tuple(
         "bench/onboard/query",
     )
 )
-KEEP = (  # what host_sim/bench/footprint.py looks for on a board, besides what the programs run by themselves
+# What host_sim/bench/footprint.py calls on a board, besides what the programs run by themselves.
+KEEP = (
     "host_sim.bench.onboard.cohort:assemble",
     "host_sim.bench.onboard.footprint:main",
 )

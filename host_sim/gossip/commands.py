@@ -68,9 +68,8 @@ def overlay(
 ) -> None:
     """Simulate a query over the overlay with the boards' own machines and a virtual clock.
 
-    Exit status 0 only if the accepted result of every seed was exact over the honest living (and
-    those of the others that it counts).
-    """
+    Exit status 0 only if every seed's accepted result was exact over the honest living (and others
+    that it counts)."""
     _check(protocol, latency, crypto)
     size = suitable_size(nodes)
     made_good = log2_ceil(size) if tolerate is None else tolerate

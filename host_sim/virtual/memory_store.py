@@ -1,4 +1,5 @@
-"""A store without a medium, for machines in simulators, benchmarks and tests. It runs on MicroPython too."""
+"""A store without a medium, for machines in simulators, benchmarks and tests. It runs on
+MicroPython too."""
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -12,8 +13,8 @@ def _nothing() -> None:
 class MemoryStore:
     """The interface of agent.runtime.flash.store.Store over a dictionary, `records`.
 
-    `fail()` may raise StoreError or Full before any change, `fail_late()` after a put's change: a real
-    put may do either.
+    `fail()` may raise StoreError or Full before any change, `fail_late()` after a put's change: a
+    real put may do either.
     """
 
     def __init__(self) -> None:

@@ -48,25 +48,23 @@ SCHEDULE = Schedule(interval=ROUND_S, window=8.0, patience=0.0, answers=8.0)
 
 @dataclass(frozen=True)
 class Rates:
-    """How often something goes wrong: in a round, for each board (`broker`: for all; `message`: for
-    each delivery)."""
+    """How often something goes wrong in a round, for each board; but for `broker` and `message`."""
 
     link: float = 0.02  # for 1 to 40 s
     reboot: float = 0.01  # off for 1 to 30 s
     cut: float = 0.01  # of the power, within the next 40 programs and erases; off for 1 to 30 s
-    flash: float = 0.002  # one call of the file system fails, within the next 40, and the flash goes on
+    flash: float = 0.002  # one of the next 40 calls of the file system fails, and the flash goes on
     outage: float = 0.0005  # off for up to 20 rounds
     reading: float = 0.005  # the meter says nothing for a round
-    broker: float = 0.0005  # restarts, and has forgotten what was retained
-    message: float = 0.002  # is lost
+    broker: float = 0.0005  # it restarts, and has forgotten what was retained
+    message: float = 0.002  # each delivery: it is lost
 
 
 NOTHING_WRONG = Rates(0, 0, 0, 0, 0, 0, 0, 0)
 
 
 class Years:
-    """A street of `boards` boards. All that is random follows from `seed`; for use inside
-    toy_arithmetic() and flashes.mounted()."""
+    """A street of boards, inside toy_arithmetic() and flashes.mounted(); `seed` decides all."""
 
     def __init__(
         self, flashes: Flashes, boards: int, seed: int, parts: Parts, epoch_rounds: int = EPOCH_ROUNDS
@@ -86,11 +84,11 @@ class Years:
             name = f"b{index:03d}"
             private = p256.generate(self._random.randbytes)
             authority = p256.public_key(self._authority)
-            place = Identity(DEPLOYMENT, GROUP, name, private, p256.public_key(private), authority)
+            identity = Identity(DEPLOYMENT, GROUP, name, private, p256.public_key(private), authority)
             flashes.volumes[name] = Volume(PICO_W_BLOCKS)
             flashes.volumes[name].fill("/firmware", FIRMWARE_BLOCKS)
             flashes.volumes[name].flash.erases = [0] * PICO_W_BLOCKS
-            self.boards[name] = Board(self.network, place, flashes.volumes[name], parts, self._reboot_s)
+            self.boards[name] = Board(self.network, identity, flashes.volumes[name], parts, self._reboot_s)
         self._counted: dict[str, Counted] = {}
         self._epoch = self.rounds = self.published = self.pending = 0
         self._at_rest = 0
@@ -146,11 +144,11 @@ class Years:
         roster = rosters.Roster("private-sum", TOY, [("load", 0, HIGH)], coordinator, members, SumPart().fields())
         context = Context(DEPLOYMENT, "roster", GROUP, self._epoch, 0, "authority", "")
         signed = sign(self._authority, context, roster.encode())
-        place = Scope(DEPLOYMENT, GROUP, self._epoch, Envelope(signed).digest(context), signed, roster)
+        scope = Scope(DEPLOYMENT, GROUP, self._epoch, Envelope(signed).digest(context), signed, roster)
         names = [f"hum/v1/{DEPLOYMENT}/g/+/up/+/+", f"hum/v1/{DEPLOYMENT}/dev/+/state"]
         self.network.connect(topics.COORDINATOR, names, self._receive)
         saved = Saved(counted=dict(self._counted))
-        return PrivateSum(place, self._coordinator, bytes(16), SCHEDULE, saved, lambda: 1_700_000_000 + self.clock.now)
+        return PrivateSum(scope, self._coordinator, bytes(16), SCHEDULE, saved, lambda: 1_700_000_000 + self.clock.now)
 
     # -- the coordinator
 
@@ -228,8 +226,7 @@ class Years:
         self.clock.after(ROUND_S * self._random.random(), call)
 
     def _energy(self) -> int:
-        """Return the Wh of a quarter of an hour: often none, at times more than a reading may
-        be."""
+        """Return the Wh of a quarter of an hour: often 0, at times more than a reading may be."""
         kind = self._random.random()
         return 0 if kind < 0.1 else 5000 if kind > 0.998 else self._random.randrange(800)
 

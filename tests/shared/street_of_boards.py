@@ -22,13 +22,13 @@ from agent.wire import coordination, envelope, rosters, topics
 from agent.wire.envelope import Context, Envelope
 from host_sim.virtual.memory_store import MemoryStore
 
-PLACE = ("test-street", "north")
+SCOPE = ("test-street", "north")
 TIME = 1_700_000_000  # Unix seconds
 SLOTS = [("power", -20000, 20000), ("energy", 0, 1000000)]
 VALUES = [1450, 31000]
 CHOSEN = parameters.load("hum-2048")
 ONE = pairs.to_bytes(1, 0, 256)
-ROSTER, ROUND, ROLL = [topics.group(PLACE[0], PLACE[1], kind) for kind in ("roster", "round", "roll")]
+ROSTER, ROUND, ROLL = [topics.group(SCOPE[0], SCOPE[1], kind) for kind in ("roster", "round", "roll")]
 _publics = {}
 _dealt = {}
 
@@ -48,11 +48,11 @@ def name_of(index):
 
 
 def up(name, kind):
-    return topics.up(PLACE[0], PLACE[1], name, kind)
+    return topics.up(SCOPE[0], SCOPE[1], name, kind)
 
 
 def mailbox(receiver, sender):
-    return topics.mail(PLACE[0], PLACE[1], receiver, sender)
+    return topics.mail(SCOPE[0], SCOPE[1], receiver, sender)
 
 
 def roster(
@@ -61,7 +61,7 @@ def roster(
     signer="authority",
     round=0,
     kind="roster",
-    place=PLACE,
+    scope=SCOPE,
     slots=None,
     names=("private-sum", "hum-2048"),
     cohort=32,
@@ -72,13 +72,13 @@ def roster(
     pairs_of = [(member, public(member)) if isinstance(member, str) else member for member in members]
     part = SumPart(cohort, seal, audit).fields()
     made = rosters.Roster(names[0], names[1], slots or SLOTS, public("coordinator"), pairs_of, part)
-    context = Context(place[0], kind, place[1], epoch, round, "authority", "")
+    context = Context(scope[0], kind, scope[1], epoch, round, "authority", "")
     return envelope.sign(private(signer), context, made.encode())
 
 
 def digest_of(signed):
     parsed = Envelope(signed)
-    return parsed.digest(Context(PLACE[0], "roster", PLACE[1], parsed.epoch, 0, "authority", ""))
+    return parsed.digest(Context(SCOPE[0], "roster", SCOPE[1], parsed.epoch, 0, "authority", ""))
 
 
 def everything(machine):
@@ -92,7 +92,7 @@ def everything(machine):
             value = dict(value)
         elif isinstance(value, list):
             value = list(value)
-        elif name in ("member", "_own", "_dealing", "_roll_call", "_unmasking", "_check") and value is not None:
+        elif name in ("member", "_own", "_sharing", "_roll_call", "_unmasking", "_check") and value is not None:
             value = everything(value)
         known[name] = value
     return known
@@ -252,7 +252,7 @@ class Device:
         self.failing = ()
         self.values = VALUES
         own, opened, pinned = keys or (private(name), public(name), public("authority"))
-        self.machine = PrivateSum(Identity(PLACE[0], PLACE[1], name, own, opened, pinned, policy, masks_target))
+        self.machine = PrivateSum(Identity(SCOPE[0], SCOPE[1], name, own, opened, pinned, policy, masks_target))
         store = flash.store
         self.effects = _Effects(self.machine, store, MaskStock(store), ShareStock(store), self, self, self)
         self.effects.before = self._before
@@ -365,7 +365,7 @@ class Street:
         return record[32:48], record[48:64]
 
     def context(self, kind, round, sender=topics.COORDINATOR, receiver="", epoch=1):
-        return Context(PLACE[0], kind, PLACE[1], epoch, round, sender, receiver)
+        return Context(SCOPE[0], kind, SCOPE[1], epoch, round, sender, receiver)
 
     def bitmap(self, names):
         return sum([1 << self.names.index(name) for name in names])
@@ -401,7 +401,7 @@ class Street:
         return coordination.read_answer(plain, size, 512)
 
     def contribution(self, name, sealed, round):
-        """The coordinator opens a contribution: (ciphertext, horizon, bitmap of holders)."""
+        """The coordinator opens a contribution: (ciphertext, masks_until, bitmap of holders)."""
         context = self.context("contribution", round, name, topics.COORDINATOR)
         return coordination.read_contribution(Envelope(sealed).open(self.keys(name)[0], context), 512)
 

@@ -1,7 +1,7 @@
 """The supervisor at its edges: what it does with a machine's actions when the flash or the memory fails."""
 
 from files_at_hand import Folder
-from street_of_boards import ONE, PLACE, ROLL, ROUND, VALUES, Flash, dealt, mailbox, private, public, up
+from street_of_boards import ONE, ROLL, ROUND, SCOPE, VALUES, Flash, dealt, mailbox, private, public, up
 from test_store import FailingStore
 
 from agent.joye_libert import masks, pairs
@@ -58,7 +58,7 @@ def board_in(folder, meter=None, short=False, shares=True):
         held.keep(epoch, batch, peer, flash.shares[(epoch, batch, peer)])
     for number in (0, 1):
         stock.save(1, number, ONE)
-    place = Identity(PLACE[0], PLACE[1], ME, private(ME), public(ME), public("authority"), None, 2)
+    place = Identity(SCOPE[0], SCOPE[1], ME, private(ME), public(ME), public("authority"), None, 2)
     client = Client("127.0.0.1", 1, "x")
     board = Supervisor(client, store, stock, held, PrivateSum(place), meter or Meter(), lambda event, fields: None)
     board.effects.restore()
@@ -118,7 +118,7 @@ def test_masks_given_up_for_memory_are_made_again_the_same():
         assert board.effects.masks.rounds(1) == [2, 3] and board.machine.refused == {"memory": 1}
         parameters = board.machine.member.parameters
         for round in (2, 3):
-            x0, x1 = masks.base(parameters, PLACE[0], PLACE[1], 1, round, 0)
+            x0, x1 = masks.base(parameters, SCOPE[0], SCOPE[1], 1, round, 0)
             power = pow(x0 + parameters.n * x1, 5, parameters.n**2)
             assert board.effects.masks.load(1, round) == pairs.to_bytes(
                 power % parameters.n, power // parameters.n, 256
@@ -152,7 +152,7 @@ def test_a_receipt_erases_the_contribution_from_the_flash():
 def test_the_outbox_is_bounded_and_says_so():
     with Folder() as folder:
         board = board_in(folder)
-        topic = topics.device(PLACE[0], ME, "diag")
+        topic = topics.device(SCOPE[0], ME, "diag")
         for _ in range(OUTBOX_MOST + 3):
             board.post(topic, b"", 0, False)
         assert len(board._outbox) == OUTBOX_MOST and board.machine.refused == {"outbox-full": 3}

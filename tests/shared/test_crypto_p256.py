@@ -2,7 +2,7 @@
 
 from expect import raises
 
-from agent.crypto import p256
+from agent.crypto import p256, p256_points
 from agent.crypto.errors import CryptoError
 
 # RFC 6979, appendix A.2.5.
@@ -33,7 +33,7 @@ R_PUBLIC = bytes.fromhex(
 )
 SHARED = bytes.fromhex("d6840f6b42f6edafd13116e0e12565202fef8e9ece7dce03812464d04b9442de")
 
-BASE = b"\x04" + p256.GX.to_bytes(32, "big") + p256.GY.to_bytes(32, "big")
+BASE = b"\x04" + p256_points.GX.to_bytes(32, "big") + p256_points.GY.to_bytes(32, "big")
 NOT_BYTES = (None, 5, "04" * 32, [4] * 65, (), 1.5)
 
 
@@ -48,7 +48,16 @@ def flipped(data, bit):
 
 
 def bad_private_keys():
-    yield from (b"", b"\x01", PRIVATE[:31], PRIVATE + b"\x00", bytes(32), be32(p256.N), be32(p256.N + 1), b"\xff" * 32)
+    yield from (
+        b"",
+        b"\x01",
+        PRIVATE[:31],
+        PRIVATE + b"\x00",
+        bytes(32),
+        be32(p256_points.N),
+        be32(p256_points.N + 1),
+        b"\xff" * 32,
+    )
     yield from NOT_BYTES
 
 
@@ -68,18 +77,18 @@ def bad_public_keys():
         yield flipped(PUBLIC, bit)
     yield b"\x04" + y + x
     yield b"\x04" + b"\xff" * 64
-    yield b"\x04" + be32(p256.P) + y
-    yield b"\x04" + x + be32(p256.P)
+    yield b"\x04" + be32(p256_points.P) + y
+    yield b"\x04" + x + be32(p256_points.P)
     # x = 5 is on the curve, so 5 + P and y + P would be, were they reduced; only those that fit 32 bytes matter.
-    yield b"\x04" + be32(5 + p256.P) + be32(square_root(5))
+    yield b"\x04" + be32(5 + p256_points.P) + be32(square_root(5))
 
 
 def square_root(x):
     """The smaller y of the curve point at x: P = 3 mod 4."""
-    square = (x * x * x - 3 * x + p256.B) % p256.P
-    y = pow(square, (p256.P + 1) // 4, p256.P)
-    assert y * y % p256.P == square
-    return min(y, p256.P - y)
+    square = (x * x * x - 3 * x + p256_points.B) % p256_points.P
+    y = pow(square, (p256_points.P + 1) // 4, p256_points.P)
+    assert y * y % p256_points.P == square
+    return min(y, p256_points.P - y)
 
 
 def test_public_keys_match_rfc_6979_and_rfc_5903():
@@ -109,11 +118,25 @@ def test_bytearray_and_memoryview_are_as_good_as_bytes():
 
 def test_small_and_large_scalars_obey_the_group_laws():
     assert p256.public_key(be32(1)) == BASE
-    assert p256.public_key(be32(p256.N - 1)) == BASE[:33] + be32(p256.P - p256.GY)
-    for scalar in (1, 2, 3, 15, 16, 17, 2**128, 2**128 - 1, 2**128 + 1, 2**255, p256.N // 2, p256.N - 2, p256.N - 1):
+    assert p256.public_key(be32(p256_points.N - 1)) == BASE[:33] + be32(p256_points.P - p256_points.GY)
+    for scalar in (
+        1,
+        2,
+        3,
+        15,
+        16,
+        17,
+        2**128,
+        2**128 - 1,
+        2**128 + 1,
+        2**255,
+        p256_points.N // 2,
+        p256_points.N - 2,
+        p256_points.N - 1,
+    ):
         public = p256.public_key(be32(scalar))
         assert p256.ecdh(be32(scalar), BASE) == public[1:33]
-        opposite = p256.public_key(be32(p256.N - scalar))
+        opposite = p256.public_key(be32(p256_points.N - scalar))
         assert opposite[:33] == public[:33] and opposite != public
         signature = p256.sign(be32(scalar), b"edge")
         assert p256.verify(public, b"edge", signature)
@@ -121,7 +144,7 @@ def test_small_and_large_scalars_obey_the_group_laws():
 
 
 def test_ecdh_steps_yields_none_often_and_returns_the_same_secret():
-    for private, public in ((I_PRIVATE, R_PUBLIC), (be32(2), BASE), (be32(p256.N - 1), PUBLIC)):
+    for private, public in ((I_PRIVATE, R_PUBLIC), (be32(2), BASE), (be32(p256_points.N - 1), PUBLIC)):
         steps = p256.ecdh_steps(private, public)
         count = 0
         try:
@@ -177,7 +200,7 @@ def test_bad_public_keys_are_refused():
 def test_a_coordinate_is_not_reduced_before_the_check():
     good = b"\x04" + be32(5) + be32(square_root(5))
     assert len(p256.ecdh(PRIVATE, good)) == 32
-    raises(CryptoError, p256.ecdh, PRIVATE, b"\x04" + be32(5 + p256.P) + good[33:])
+    raises(CryptoError, p256.ecdh, PRIVATE, b"\x04" + be32(5 + p256_points.P) + good[33:])
 
 
 def test_messages_that_are_not_bytes_are_refused():
@@ -200,14 +223,14 @@ def test_every_truncation_and_changed_bits_spoil_a_signature():
 
 def test_signature_halves_outside_one_to_n_minus_one_are_refused():
     r, s = SAMPLE[:32], SAMPLE[32:]
-    for bad in (bytes(32), be32(p256.N), be32(p256.N + 1), b"\xff" * 32):
+    for bad in (bytes(32), be32(p256_points.N), be32(p256_points.N + 1), b"\xff" * 32):
         assert p256.verify(PUBLIC, b"sample", bad + s) is False
         assert p256.verify(PUBLIC, b"sample", r + bad) is False
         assert p256.verify(PUBLIC, b"sample", bad + bad) is False
 
 
 def test_the_high_s_twin_of_a_signature_verifies_too():
-    high = p256.N - int.from_bytes(SAMPLE[32:], "big")
+    high = p256_points.N - int.from_bytes(SAMPLE[32:], "big")
     assert p256.verify(PUBLIC, b"sample", SAMPLE[:32] + be32(high))
 
 
@@ -215,16 +238,16 @@ def test_a_signature_whose_point_is_infinity_is_refused():
     # With r = -e/d the sum u1*G + u2*Q is (e + r*d)/s * G = infinity, whatever s is.
     from hashlib import sha256
 
-    for private in (be32(1), be32(p256.N - 1), PRIVATE):
+    for private in (be32(1), be32(p256_points.N - 1), PRIVATE):
         digest = int.from_bytes(sha256(b"sample").digest(), "big")
-        r = -digest * pow(int.from_bytes(private, "big"), p256.N - 2, p256.N) % p256.N
-        for s in (1, 2, 12345, p256.N - 1):
+        r = -digest * pow(int.from_bytes(private, "big"), p256_points.N - 2, p256_points.N) % p256_points.N
+        for s in (1, 2, 12345, p256_points.N - 1):
             assert p256.verify(p256.public_key(private), b"sample", be32(r) + be32(s)) is False
 
 
 def test_generate_draws_until_the_key_is_in_range():
-    draws = [bytes(32), b"\xff" * 32, be32(p256.N), be32(p256.N - 1)]
-    assert p256.generate(lambda count: draws.pop(0)[:count]) == be32(p256.N - 1)
+    draws = [bytes(32), b"\xff" * 32, be32(p256_points.N), be32(p256_points.N - 1)]
+    assert p256.generate(lambda count: draws.pop(0)[:count]) == be32(p256_points.N - 1)
     assert draws == []
     assert p256.generate(lambda count: be32(1)) == be32(1)
 

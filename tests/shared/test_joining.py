@@ -2,9 +2,9 @@
 
 from expect import raises
 from street_of_boards import (
-    PLACE,
     ROSTER,
     ROUND,
+    SCOPE,
     Device,
     Flash,
     digest_of,
@@ -53,7 +53,7 @@ TOPICS = ("roster", "round", "roll", "mail/meter-a/+")
 def test_rosters_that_are_not_ours_or_not_right_are_refused():
     machine = new_device().machine
     wide = [("s%02d" % i, -(1 << 48), 1 << 48) for i in range(48)]
-    context = Context(PLACE[0], "roster", PLACE[1], 1, 0, "authority", "")
+    context = Context(SCOPE[0], "roster", SCOPE[1], 1, 0, "authority", "")
     for reason, raw in (
         ("malformed", b""),
         ("malformed", b"\xff"),
@@ -66,8 +66,8 @@ def test_rosters_that_are_not_ours_or_not_right_are_refused():
         ("bad-signature", roster(NAMES, signer="coordinator")),
         ("bad-signature", roster(NAMES, signer=ME)),
         ("bad-signature", roster(NAMES, kind="result")),
-        ("bad-signature", roster(NAMES, place=("test-street", "south"))),
-        ("bad-signature", roster(NAMES, place=("other-street", "north"))),
+        ("bad-signature", roster(NAMES, scope=("test-street", "south"))),
+        ("bad-signature", roster(NAMES, scope=("other-street", "north"))),
         ("bad-signature", SIGNED[:-1] + bytes([SIGNED[-1] ^ 1])),
         ("bad-signature", envelope.seal(bytes(16), bytes(13), context, b"hi")),
         ("not-a-member", roster(NAMES[1:])),

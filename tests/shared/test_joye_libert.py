@@ -217,14 +217,14 @@ def test_rosters_names_and_secrets_that_differ_share_no_key():
 def test_bases_are_separated_by_everything_that_names_a_round():
     other = Parameters("toy", 128, str((2**64 - 59) * (2**64 - 95)))
     seen = [masks.base(TOY, "d", "g", 1, 0, 0)]
-    for place in (
+    for scope in (
         ("e", "g", 1, 0, 0),
         ("d", "h", 1, 0, 0),
         ("d", "g", 2, 0, 0),
         ("d", "g", 1, 1, 0),
         ("d", "g", 1, 0, 1),
     ):
-        seen.append(masks.base(TOY, *place))
+        seen.append(masks.base(TOY, *scope))
     seen.append(masks.base(other, "d", "g", 1, 0, 0))
     assert len(set(seen)) == len(seen)
     assert masks.base(TOY, "d", "g", 1, 0, 0) == seen[0]

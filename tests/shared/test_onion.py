@@ -6,7 +6,7 @@ from hashlib import sha256
 
 from expect import raises
 
-from agent.crypto import p256, p256_compressed
+from agent.crypto import p256, p256_compressed, p256_points
 from agent.crypto.errors import CryptoError
 from agent.protocols.gossip.onion import onion
 from agent.protocols.gossip.onion.onion import OnionError
@@ -15,7 +15,7 @@ MOST = 4
 PAYLOAD = b"eight...and fourteen.."
 SIZE = 222
 CONTEXT = b"deployment, group, epoch and query"
-BASE = b"\x04" + p256.GX.to_bytes(32, "big") + p256.GY.to_bytes(32, "big")
+BASE = b"\x04" + p256_points.GX.to_bytes(32, "big") + p256_points.GY.to_bytes(32, "big")
 
 
 def finish(steps):
@@ -161,8 +161,8 @@ def test_what_is_no_point_of_the_curve_is_refused():
     x = BASE[1:33]
     for start in (
         b"\x02" + (1).to_bytes(32, "big"),  # no point has this x
-        b"\x03" + p256.P.to_bytes(32, "big"),
-        b"\x02" + (p256.P + p256.GX % 2**200).to_bytes(32, "big"),
+        b"\x03" + p256_points.P.to_bytes(32, "big"),
+        b"\x02" + (p256_points.P + p256_points.GX % 2**200).to_bytes(32, "big"),
         b"\x03" + b"\xff" * 32,
         bytes(33),  # infinity is one zero byte
         b"\x00" + x,
@@ -222,7 +222,7 @@ def test_a_layer_for_a_bad_key_or_without_randomness_is_refused():
 
 
 def test_points_are_compressed_and_found_again():
-    negative = BASE[:33] + (p256.P - p256.GY).to_bytes(32, "big")
+    negative = BASE[:33] + (p256_points.P - p256_points.GY).to_bytes(32, "big")
     for public, first in ((BASE, b"\x03"), (negative, b"\x02")):  # SEC 2, section 2.4.2, writes G as 03...
         assert p256_compressed.compress(public) == first + public[1:33]
         assert p256_compressed.decompress(first + public[1:33]) == public

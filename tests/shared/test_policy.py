@@ -20,7 +20,7 @@ from agent.wire.messages import MessageError
 
 AUTHORITY = bytes(31) + b"\x07"
 PINNED = p256.public_key(AUTHORITY)
-PLACE = ("test", "main", "b0")
+SCOPE = ("test", "main", "b0")
 SLOTS = [("load", -5, 1000), ("heat", 0, 0)]
 FIELDS = {1: 3, 2: 3, 3: None, 4: 2, 5: 8, 6: None, 7: 86400}
 SAFE = (3, 3, None, 2, 8, None, 86400)
@@ -32,7 +32,7 @@ def values(policy):
     return bounds + (policy.epsilon, policy.epsilon_period)
 
 
-def signed(chosen, serial=1, signer=AUTHORITY, place=PLACE, kind="policy", epoch=0):
+def signed(chosen, serial=1, signer=AUTHORITY, place=SCOPE, kind="policy", epoch=0):
     context = Context(place[0], kind, place[1], epoch, serial, "authority", place[2])
     return envelope.sign(signer, context, chosen if isinstance(chosen, bytes) else encode(chosen))
 
@@ -174,7 +174,7 @@ def test_slots_are_allowed_by_name_and_inside_the_range():
 
 def test_a_policy_of_the_authority_for_this_device_is_verified():
     for serial in (1, 2, 0xFFFFFFFF):
-        found, chosen = policy.verify(signed(Policy(4, 5, SLOTS, 6, 7), serial), PINNED, *PLACE)
+        found, chosen = policy.verify(signed(Policy(4, 5, SLOTS, 6, 7), serial), PINNED, *SCOPE)
         assert found == serial and values(chosen) == (4, 5, SLOTS, 6, 7, None, 86400)
 
 
@@ -185,26 +185,26 @@ def test_a_policy_of_another_signer_or_for_another_place_is_refused():
     others.append(signed(Policy(), kind="roster"))
     others.append(signed(Policy(), epoch=1))
     for other in others:
-        assert raises(EnvelopeError, policy.verify, other, PINNED, *PLACE).args == ("bad-signature",)
+        assert raises(EnvelopeError, policy.verify, other, PINNED, *SCOPE).args == ("bad-signature",)
 
 
 def test_a_policy_without_a_serial_or_too_large_is_malformed():
-    assert raises(EnvelopeError, policy.verify, signed(Policy(), 0), PINNED, *PLACE).args == ("malformed",)
+    assert raises(EnvelopeError, policy.verify, signed(Policy(), 0), PINNED, *SCOPE).args == ("malformed",)
     large = signed(bytes(policy.POLICY_MOST))
-    assert raises(EnvelopeError, policy.verify, large, PINNED, *PLACE).args == ("malformed",)
+    assert raises(EnvelopeError, policy.verify, large, PINNED, *SCOPE).args == ("malformed",)
     most = signed(Policy(64, 64, [("s" * 30 + "%02d" % index, -(1 << 48), 1 << 48) for index in range(48)], 64, 48))
-    assert policy.verify(most, PINNED, *PLACE)[0] == 1
+    assert policy.verify(most, PINNED, *SCOPE)[0] == 1
 
 
 def test_a_signed_payload_that_is_no_policy_is_malformed():
-    raises(MessageError, policy.verify, signed(cbor.encode({1: 3})), PINNED, *PLACE)
+    raises(MessageError, policy.verify, signed(cbor.encode({1: 3})), PINNED, *SCOPE)
 
 
 def test_a_policy_with_a_byte_changed_is_refused():
     good = signed(Policy())
     for at in range(0, len(good), 7):
         changed = good[:at] + bytes([good[at] ^ 1]) + good[at + 1 :]
-        raises(EnvelopeError, policy.verify, changed, PINNED, *PLACE)
+        raises(EnvelopeError, policy.verify, changed, PINNED, *SCOPE)
 
 
 # -- at the start of a board

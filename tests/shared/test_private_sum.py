@@ -6,10 +6,10 @@ from expect import raises
 from street_of_boards import (
     CHOSEN,
     ONE,
-    PLACE,
     ROLL,
     ROSTER,
     ROUND,
+    SCOPE,
     SLOTS,
     TIME,
     VALUES,
@@ -111,11 +111,11 @@ def test_a_contribution_is_the_blinded_reading_under_the_mask_and_says_what_it_r
     for number in (0, 1):
         sent = contribute(device, number)
         assert Envelope(sent).nonce == nonce(1, number)
-        ciphertext, horizon, held = street().contribution(ME, sent, number)
+        ciphertext, masks_until, held = street().contribution(ME, sent, number)
         blinded, rest = divmod(int.from_bytes(ciphertext, "big") - 1, CHOSEN.n)  # the mask is 1
         blind = blinding.blind(seed, number, field)
         assert rest == 0 and (blinded - blind) % field.p == 21450 + (31000 << 17) and blinded < field.p
-        assert (horizon, held) == (1, 0b111)
+        assert (masks_until, held) == (1, 0b111)
         blinds.append(blind)
     assert blinds[0] != blinds[1] and device.machine.refused == {}
 
@@ -125,7 +125,7 @@ def test_masks_are_made_one_after_the_other_until_the_stock_is_full_and_then_ann
     assert device.machine.progress() == ("masks", 0, 2)
     assert device.idle() == ["mask", "mask", "publish"]
     for round in (0, 1):
-        x0, x1 = masks.base(CHOSEN, PLACE[0], PLACE[1], 1, round, 0)
+        x0, x1 = masks.base(CHOSEN, SCOPE[0], SCOPE[1], 1, round, 0)
         power = pow(x0 + CHOSEN.n * x1, 5, CHOSEN.n**2)
         assert device.flash.masks[(1, round)] == pairs.to_bytes(power % CHOSEN.n, power // CHOSEN.n, 256)
     assert device.machine.progress() == ("ready", 2, 2) and device.machine.masks() == 2
@@ -395,21 +395,21 @@ def test_an_earlier_round_is_not_to_be_had_after_a_later_one():
 # -- ready
 
 
-def test_two_messages_of_one_horizon_that_say_something_else_have_different_nonces():
+def test_two_messages_with_one_masks_until_that_say_something_else_have_different_nonces():
     device = reboot(street(), ME)
     blinds = bytes([0, 0, 0, 1]) + bytes(7) + b"\x06"
     sent = []
     for held in (0b110, 0b010):
         device.flash.records["acks"] = street().digest + bytes(4) + held.to_bytes(8, "big") + blinds
         machine = Device(ME, device.flash).machine
-        machine._dealing._member.threshold = 2  # two of three would do
+        machine._sharing._member.threshold = 2  # two of three would do
         sent += [Envelope(action[2]) for action in machine.link_up()]
     context = street().context("ready", 1, ME, topics.COORDINATOR)
     said = [coordination.read_ready(parsed.open(street().keys(ME)[0], context)) for parsed in sent]
     assert said == [0b111, 0b011] and sent[0].nonce != sent[1].nonce
 
 
-def test_a_horizon_does_not_reach_beyond_shared_blinding():
+def test_masks_until_does_not_reach_beyond_shared_blinding():
     device = ready_board(stock=(BATCH - 1, 2 * BATCH - 1, 2 * BATCH))  # blinding of two batches is shared
     (ready,) = device.machine.link_up()
     assert Envelope(ready[2]).round == 2 * BATCH - 1

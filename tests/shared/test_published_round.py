@@ -4,7 +4,7 @@ import gc
 import json
 from hashlib import sha256
 
-from street_of_boards import PLACE, ROLL, ROUND, Device, Flash, carry, mailbox
+from street_of_boards import ROLL, ROUND, SCOPE, Device, Flash, carry, mailbox
 
 from agent.joye_libert import pairs, parameters
 from agent.wire import topics
@@ -108,7 +108,7 @@ def play(device, number, published):
 
 def test_the_published_rounds_are_reproduced_from_keys_to_receipts():
     group = vectors("group")
-    assert (group["deployment"], group["group"]) == PLACE
+    assert (group["deployment"], group["group"]) == SCOPE
     street = boards()
     digests = Digests()
     carry(street, digests.see)

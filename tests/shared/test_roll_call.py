@@ -3,10 +3,10 @@
 from expect import raises
 from street_of_boards import (
     CHOSEN,
-    PLACE,
     ROLL,
     ROSTER,
     ROUND,
+    SCOPE,
     Device,
     dealt,
     everything,
@@ -35,7 +35,7 @@ ME = "meter-a"
 ALL = [name_of(index) for index in range(4)]  # of whom three recover
 WITHOUT_D = ALL[:3]
 WITHOUT_C = ["meter-a", "meter-b", "meter-d"]
-FEW = 5  # in place of a key share, an exponent whose power takes a moment
+FEW = 5  # in identity of a key share, an exponent whose power takes a moment
 
 
 def street():
@@ -47,7 +47,7 @@ def board(policy=None, rounds=(0, 1), few=True, name=ME):
     device = reboot(street(), name, policy)
     one = device.flash.masks[(1, 0)]
     device.flash.masks = {(1, round): one for round in rounds}
-    size = device.machine._dealing.share_bytes
+    size = device.machine._sharing.share_bytes
     for peer in range(4):
         if few and (1, None, peer) in device.flash.shares:
             device.flash.shares[(1, None, peer)] = (FEW + peer).to_bytes(size, "big")
@@ -72,7 +72,7 @@ def answer(device, round, present, **changes):
 
 
 def base(round):
-    x0, x1 = masks.base(CHOSEN, PLACE[0], PLACE[1], 1, round, 0)
+    x0, x1 = masks.base(CHOSEN, SCOPE[0], SCOPE[1], 1, round, 0)
     return x0 + CHOSEN.n * x1
 
 
@@ -93,7 +93,7 @@ def test_three_answers_give_the_sum_of_the_blinds_of_those_listed():
         summed, recovery = street().answer(name, sealed, 0)
         assert recovery is None and device.machine._own.workspace is None  # nobody is missing: no power at all
         total += {1: 3, 2: -3, 3: 1}[x] * int.from_bytes(summed, "big")  # Lagrange at 0 over 1, 2, 3
-    blinds = [street().devices[name].machine._dealing.blinding_seed for name in ALL]
+    blinds = [street().devices[name].machine._sharing.blinding_seed for name in ALL]
     assert total % field.p == sum([blinding.blind(seed, 0, field) for seed in blinds]) % field.p
 
 
@@ -103,7 +103,7 @@ def test_the_members_who_are_missing_are_not_in_the_sum_and_their_key_share_is_t
     shares = device.flash.shares
     assert recovery == power(0, int.from_bytes(shares[(1, None, 3)], "big"))
     field = device.machine.member.field
-    own = blinding.share(device.machine._dealing.blinding_seed, 0, 1, 3, field)
+    own = blinding.share(device.machine._sharing.blinding_seed, 0, 1, 3, field)
     held = [int.from_bytes(shares[(1, 0, peer)][: field.size], "big") for peer in (1, 2)]
     assert int.from_bytes(summed, "big") == (own + sum(held)) % field.p
 
@@ -113,7 +113,7 @@ def test_a_later_round_of_the_batch_takes_its_own_elements():
     field = device.machine.member.field
     summed, _ = street().answer(ME, answer(device, 7, ALL), 7)
     held = [device.flash.shares[(1, 0, peer)][7 * 16 : 8 * 16] for peer in (1, 2, 3)]
-    own = blinding.share(device.machine._dealing.blinding_seed, 7, 1, 3, field)
+    own = blinding.share(device.machine._sharing.blinding_seed, 7, 1, 3, field)
     assert int.from_bytes(summed, "big") == (own + sum([int.from_bytes(each, "big") for each in held])) % field.p
 
 
@@ -121,7 +121,7 @@ def test_shares_of_several_missing_members_are_added_before_the_power():
     device = board()
     machine = device.machine
     calls = machine._answers()
-    for _ in play(device, calls.recovery_steps(machine.member, machine._dealing, 0, [1, 3], machine._own)):
+    for _ in play(device, calls.recovery_steps(machine.member, machine._sharing, 0, [1, 3], machine._own)):
         continue
     assert calls._recovery[-1] == power(0, 2 * FEW + 4)
 
@@ -315,8 +315,8 @@ def test_a_policy_says_how_close_is_close():
 def membership(seal):
     """This board's place in a roster of eight in two cohorts, with keys of nobody."""
     names = [name_of(index) for index in range(8)]
-    place = Identity(PLACE[0], PLACE[1], ME, private(ME), public(ME), public("authority"), Policy(3, 4, None, 2, 0))
-    member = joining.accept(place, roster(NAMES_AND_KEYS, cohort=4, seal=seal), 1)
+    identity = Identity(SCOPE[0], SCOPE[1], ME, private(ME), public(ME), public("authority"), Policy(3, 4, None, 2, 0))
+    member = joining.accept(identity, roster(NAMES_AND_KEYS, cohort=4, seal=seal), 1)
     member.restore(member.digest + bytes(16) + b"k" * 16 + bytes(513) + bytes(128))
     assert member.names == names and len(member.cohort) == 4
     return member

@@ -1,5 +1,5 @@
-"""What every protocol does alike: the machine and its actions, a board's identity and policy, the roster, the
-overlay's arithmetic; and what all of them refuse."""
+"""What every protocol does alike: the machine and its actions, a board's identity and policy, the
+roster, the overlay's arithmetic; and what all of them refuse."""
 
 from agent.crypto.hmac import constant_time_equal
 

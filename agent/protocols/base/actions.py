@@ -1,8 +1,8 @@
 """The actions: what a protocol's machine asks for. Each is a tuple that one constructor here makes.
 
-A machine does no I/O. Its events return lists of actions, to be done in order by agent/runtime/effects.py;
-an action that fails ends the list, and the lists that it stands in. Where a constructor says "then", the
-machine's method of that name is called with what came of it.
+A machine does no I/O. Its events return lists of actions, to be done in order by
+agent/runtime/effects.py; an action that fails ends the list, and the lists that it stands in. Where
+a constructor says "then", the machine's method of that name is called with what came of it.
 """
 
 TYPE_CHECKING = False
@@ -106,7 +106,8 @@ def settle(epoch: int, round: int) -> "Settle":
 
 
 def hold(epoch: int, batch: int | None, peer: int, share: bytes) -> "Hold":
-    """Keep a member's share, of its key for batch None, durably; only when that is done, then held()."""
+    """Keep a member's share, of its key for batch None, durably; only when that is done, then
+    held()."""
     return HOLD, epoch, batch, peer, share
 
 
@@ -129,13 +130,14 @@ def answer(epoch: int, round: int, state: bytes, envelope: bytes) -> "Answer":
 
 
 def schedule(period_ms: int, count: int) -> "Schedule":
-    """In (r+1) periods from now, r = 0 to count-1, then elapsed(r). It replaces an earlier schedule."""
+    """In (r+1) periods from now, r = 0 to count-1, then elapsed(r). It replaces an earlier
+    schedule."""
     return SCHEDULE, period_ms, count
 
 
 def burn(epoch: int, number: int, cost: int | None) -> "Burn":
-    """Take `cost`, in millionths of epsilon, from the budget and burn the query's number, both durably;
-    only when that is done, then burnt(); or declined(), if it is not allowed."""
+    """Take `cost`, in millionths of epsilon, from the budget and burn the query's number, both
+    durably; only when that is done, then burnt(); or declined(), if it is not allowed."""
     return BURN, epoch, number, cost
 
 

@@ -1,4 +1,5 @@
-"""What a machine takes up its saved state from. Types only: a board has no such module in its memory."""
+"""What a machine takes up its saved state from. Types only: a board has no such module in its
+memory."""
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
         """agent.runtime.flash.shares.ShareStock, as machines see it."""
 
         def held(self, epoch: int) -> tuple[int, dict[int, int]]:
-            """Return (bitmap of the members whose key shares are here, {batch: bitmap for blinding})."""
+            """Return (bitmap of the members whose key shares are here, {batch: bitmap for
+            blinding})."""
 
         def answered(self) -> tuple[int, int, bytes] | None:
             """Return (epoch, round, state and envelope) of the last answer."""

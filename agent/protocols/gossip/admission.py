@@ -20,13 +20,14 @@ if TYPE_CHECKING:
     from agent.wire.messages import Slot
     from agent.wire.queries import Query
 
-PACKET_MOST = 7936  # bytes of a message, before it is sealed: a board's MQTT client takes packets of 8192
+# Bytes of a message, before it is sealed: a board's MQTT client takes packets of 8192.
+PACKET_MOST = 7936
 
 
 class Admitted:
     """A Query that a board takes part in: its Plan; `slot`, the roster's; `terms`, the Terms of its
-    noise, or None if there is none; `clause`, the values that proxies accept; `text`, the SHA-256 of what all were
-    asked alike; `cost` in millionths of epsilon, None if it has no bound.
+    noise, or None if there is none; `clause`, the values that proxies accept; `text`, the SHA-256
+    of what all were asked alike; `cost` in millionths of epsilon, None if it has no bound.
     """
 
     def __init__(

@@ -1,9 +1,6 @@
-"""The board's side of anonymous queries: a sans-IO machine, events in, actions out (diagram in
-docs/develop/architecture.md).
+"""The board's side of anonymous queries: a sans-IO machine (docs/develop/architecture.md).
 
-It runs "gossip", "gossip-flood" or "gossip-bft": what they differ in is the plan's
-(agent/protocols/gossip/plan.py). Events: restore(), message(), burnt(), declined(), have_read(),
-elapsed(), idle(), rest(), link_up(), retry().
+It runs "gossip", "gossip-flood" or "gossip-bft": agent/protocols/gossip/plan.py tells them apart.
 """
 
 import os
@@ -12,8 +9,7 @@ from hashlib import sha256
 from agent.crypto.errors import CryptoError
 from agent.protocols.base import Refused, actions
 from agent.protocols.base.machine import Machine
-from agent.wire import messages, topics
-from agent.wire.envelope import seal
+from agent.wire import topics
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,21 +26,14 @@ if TYPE_CHECKING:
     from agent.protocols.gossip.stock import Stock
     from agent.wire.rosters import Roster
 
-READY_NONCE = 5
 BYZANTINE = "gossip-bft"  # its tuples are signed by the coordinator
 PROOF = 288  # agent/protocols/gossip/onion/proof.py, which other protocols need not load
 MAIL_MOST = 8192  # bytes
 AHEAD_MOST = 4  # messages of a query kept that this board has not heard of yet
 
 
-def ready_nonce() -> bytes:
-    """Return the 13-byte nonce of "ready": there is one such message an epoch."""
-    return bytes([READY_NONCE]) + bytes(12)
-
-
 class Gossip(Machine):
-    """One board in one group. `group` is the Group under the roster in force, or None; `inquiry`
-    the query under way, or None."""
+    """One board in one group: `group` under the roster in force, `inquiry` the query under way."""
 
     def __init__(self, identity: "Identity", protocol: str = "gossip") -> None:
         super().__init__(identity, self._obey, self._on_mail, (("query", self._on_query),))
@@ -67,13 +56,13 @@ class Gossip(Machine):
 
     def progress(self) -> tuple[str, int, int]:
         """Return (phase, done, total): "waiting", "keys", "layers" or "ready"."""
-        if not self.group:
+        group, done = self.group, self.masks()
+        if not group:
             return "waiting", 0, 0
         if not self._keys:
-            return "keys", self.keys_done, len(self.group.names)
-        if self._stock and self._stock.wanted:
-            return "layers", len(self._stock.layers), len(self._stock.layers) + len(self._stock.wanted)
-        return "ready", self.masks(), self.masks()
+            return "keys", self.keys_done, len(group.names)
+        left = len(self._stock.wanted) if self._stock else 0
+        return "layers" if left else "ready", done, done + left
 
     def masks(self) -> int:
         """Return how many layers of onions are made for the coming query."""
@@ -86,8 +75,7 @@ class Gossip(Machine):
     # -- events
 
     def restore(self, store: "Records", masks: "Masks", shares: "Shares") -> "list[Action]":
-        """Take up what the flash holds: the records "roster" and "key", and the last (epoch,
-        number) burnt. A query holds no shares. Raises StoreError."""
+        """Take up the records "roster" and "key", and what was burnt last. Raises StoreError."""
         self._burnt = masks.high_water()
         roster = store.get("roster")
         if roster:
@@ -97,19 +85,16 @@ class Gossip(Machine):
         return []
 
     def burnt(self, epoch: int, number: int) -> "list[Action]":
-        """The action burn() was done, the number is durable: now, and not before, something may
-        leave because of it."""
-        if (
-            not self.group
-            or not self._admitted
-            or (epoch, number) != (self._admitted.query.epoch, self._admitted.query.number)
-        ):
+        """The action burn() was done, the number is durable: only now something may leave."""
+        group, admitted = self.group, self._admitted
+        if not group or not admitted or (epoch, number) != (admitted.query.epoch, admitted.query.number):
             return []
-        return [actions.read(number, self.group.slots)]
+        return [actions.read(number, group.slots)]
 
     def declined(self, epoch: int, number: int, reason: str) -> "list[Action]":
         """The action burn() was not done, for this reason: nothing of the query leaves."""
-        if self._admitted and (epoch, number) == (self._admitted.query.epoch, self._admitted.query.number):
+        admitted = self._admitted
+        if admitted and (epoch, number) == (admitted.query.epoch, admitted.query.number):
             self._admitted = None
             self.refuse(reason)
         return []
@@ -123,17 +108,15 @@ class Gossip(Machine):
         return self.inquiry.elapsed(r) if self.inquiry else []
 
     def idle(self) -> "list[Action] | None":
-        """Do one short step: of the query under way, else of keys or of layers for the next query.
-        None if there is nothing to do."""
+        """Do one short step: of the query under way, else of what is made ahead. None if idle."""
         if self.inquiry:
             done = self.inquiry.idle()
             return self._over(self.inquiry) if self.inquiry.ended else done
         if self._admitted:
             return None
+        self._making = self._making or self._next_job()
         if not self._making:
-            self._making = self._next_job()
-            if not self._making:
-                return self._say_ready()
+            return self._say_ready()
         done, left = self._step(self._making)
         if not left:
             self._making = None
@@ -146,7 +129,7 @@ class Gossip(Machine):
 
     def link_up(self) -> "list[Action]":
         """The link to the broker is (again) there: say that this board is ready."""
-        return self._announce() if self._ready else []
+        return [self._keys.ready(self.group)] if self._ready and self.group and self._keys else []
 
     def retry(self) -> "list[Action]":
         """Some seconds have passed. A query waits for nobody: there is nothing to repeat."""
@@ -165,10 +148,9 @@ class Gossip(Machine):
         return []
 
     def _forget_roster(self) -> None:
-        self.group = self._roster = self._raw_digest = self._keys = self.inquiry = self._admitted = None
-        self._ready = False
-        self._making = self._stock = None
-        self._ahead = []
+        self.group = self._roster = self._raw_digest = self._keys = None
+        self.inquiry = self._admitted = self._making = self._stock = None
+        self._ahead, self._ready = [], False
         self._absent = self.keys_done = 0
 
     def _take_keys(self, group: "Group", record: bytes | None) -> None:
@@ -179,21 +161,11 @@ class Gossip(Machine):
             self._roster = None
 
     def _say_ready(self) -> "list[Action] | None":
-        """Nothing is left to do: with layers made ahead the first query finds this board as fast as
-        any later one."""
+        """With layers made ahead the first query finds this board as fast as any later one."""
         if not self._keys or self._ready:
             return None
         self._ready = True
-        return self._announce()
-
-    def _announce(self) -> "list[Action]":
-        group, identity = self.group, self.identity
-        if not group or not self._keys:
-            return []
-        payload = seal(self._keys.round_key, ready_nonce(), group.context("ready", 0), messages.nothing())
-        return [
-            actions.publish(topics.up(identity.deployment, identity.group, identity.device, "ready"), payload, True)
-        ]
+        return self.link_up()
 
     # -- idle time
 
@@ -264,20 +236,19 @@ class Gossip(Machine):
         stock = self._stock
         if not stock or stock.number != number:
             stock = Stock(group, self._protocol, number, query.absent)
-        self._stock = None
-        self._absent = query.absent
+        self._stock, self._absent = None, query.absent
         absent = group.nodes_of(query.absent, admitted.plan.n)
         value = self._value(group, admitted, values)
         if value is not None:
             value += admitted.record_noise(group, keys, absent, stock.layers.context)
         unsigned = Inquiry(group, keys, admitted)
         inquiry: "Inquiry | Signing" = unsigned
-        draws = stock.draws if stock.absent == query.absent else {}
         if admitted.plan.proof_bytes:
             from agent.protocols.gossip.signing import Signing
 
             inquiry = Signing(unsigned, group, keys, self._announced, query)
         self.inquiry = inquiry
+        draws = stock.draws if stock.absent == query.absent else {}
         done = inquiry.begin(value, os.urandom, absent, stock.layers, draws)
         ahead, self._ahead = self._ahead, []
         for peer, letter in ahead:
@@ -300,18 +271,19 @@ class Gossip(Machine):
     def _on_mail(self, sender: str, raw: bytes) -> "list[Action]":
         if len(raw) > MAIL_MOST:
             raise Refused("oversized")
-        if sender == topics.COORDINATOR and self._protocol == BYZANTINE and self.inquiry:
+        inquiry = self.inquiry
+        if sender == topics.COORDINATOR and self._protocol == BYZANTINE and inquiry:
             if TYPE_CHECKING:
-                assert isinstance(self.inquiry, Signing)  # _begin() makes no other of this protocol
-            return self.inquiry.answer(raw)
+                assert isinstance(inquiry, Signing)  # _begin() makes no other of this protocol
+            return inquiry.answer(raw)
         if not self.group or not self._keys or sender not in self.group.names:
             raise Refused("not-ready" if not self._keys else "not-a-member")
         from agent.protocols.gossip.mail import Mail
 
         peer = self.group.names.index(sender)
         letter = Mail(self.group, peer, raw)
-        if self.inquiry and letter.number == self.inquiry.number:
-            return self._take(self.inquiry, peer, letter)
+        if inquiry and letter.number == inquiry.number:
+            return self._take(inquiry, peer, letter)
         coming = self._admitted.query.number if self._admitted else self._next_number()
         if letter.number < coming:
             raise Refused("late")

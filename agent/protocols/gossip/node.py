@@ -40,8 +40,8 @@ class Node:
 
     `round` is -1 before start, plan.rounds in the tree; `done` when nothing more comes; `sent`
     counts cells; `refused` is a dict, reason -> count; `missed` a dict of what could not be sent as
-    it should. `has_tuple` tells whether it has a tuple of its own, and `tuples` are those that it is
-    a proxy of: a dict, tuples.key_of() -> tuple.
+    it should. `has_tuple` tells whether it has a tuple of its own, and `tuples` are those that it
+    is a proxy of: a dict, tuples.key_of() -> tuple.
     """
 
     def __init__(
@@ -62,10 +62,10 @@ class Node:
         reading, with noise added where there is noise; None for nothing to tell (a blank tuple is
         sent, and counts as left out). A second id's value is not looked at.
 
-        Types are in agent/protocols/gossip/ports.py. `absent` are ids announced dead with the query.
-        `draw` is given if layers were made ahead, and `raw`, this node's tuple to the proxies of
-        `draw`, if it had to be signed ahead: with `genuine`, a node without it has no tuple. A value
-        outside `clause` counts as left out in the tree, whatever its board says.
+        Types are in agent/protocols/gossip/ports.py. `absent` are ids announced dead with the
+        query. `draw` is given if layers were made ahead, and `raw`, this node's tuple to the
+        proxies of `draw`, if it had to be signed ahead: with `genuine`, a node without it has no
+        tuple. A value outside `clause` counts as left out in the tree, whatever its board says.
         """
         self.plan = plan
         self.own_id = own_id

@@ -26,5 +26,6 @@ def partial(to: int, data: bytes) -> "Partial":
 
 
 def result(data: bytes) -> "Result":
-    """Send a leader's result (broker/coordinator/protocols/gossip/results.py) to the coordinator."""
+    """Send a leader's result (broker/coordinator/protocols/gossip/results.py) to the
+    coordinator."""
     return RESULT, data

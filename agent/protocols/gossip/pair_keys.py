@@ -9,19 +9,24 @@ and of the aggregation have nothing in common, and neither have the two directio
 
 from agent.crypto import p256
 from agent.crypto.hkdf import hkdf_sha256
-from agent.wire import cbor
+from agent.protocols.base import actions
+from agent.wire import cbor, messages, topics
+from agent.wire.envelope import seal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
+    from agent.protocols.base.actions import Action
     from agent.protocols.base.identity import Identity
+    from agent.protocols.gossip.group import Group
     from agent.wire.rosters import Roster
 
 LINK = "link"  # the one message of a round, from a member to its partner
 ECHO = "echo"  # a tuple from a proxy to another
 NOISE = "noise"  # what two members share to draw paired noise from
 AGGREGATE = "aggregate"  # a partial result, from a member to the parent in its tree
+READY_NONCE = 5
 _SECRET = 32
 _HEAD = 64  # the roster's digest, then the two keys shared with the coordinator
 
@@ -70,6 +75,11 @@ def is_record(record: bytes | None, digest: bytes, members: int) -> bool:
     return record is not None and record[:32] == digest and len(record) == _HEAD + _SECRET * members
 
 
+def ready_nonce() -> bytes:
+    """Return the 13-byte nonce of "ready": there is one such message an epoch."""
+    return bytes([READY_NONCE]) + bytes(12)
+
+
 class PairKeys:
     """The keys in a record that is_record(); `names` are the members' in roster order."""
 
@@ -87,3 +97,9 @@ class PairKeys:
         sender, receiver = (own_index, peer) if outgoing else (peer, own_index)
         info = cbor.encode(["hum/v1/" + label, self._names[sender], self._names[receiver]])
         return hkdf_sha256(self._record[at : at + _SECRET], text, info, 16)
+
+    def ready(self, group: "Group") -> "Action":
+        """Return the action that tells the coordinator that this board takes part in `group`."""
+        own = group.identity
+        payload = seal(self.round_key, ready_nonce(), group.context("ready", 0), messages.nothing())
+        return actions.publish(topics.up(own.deployment, own.group, own.device, "ready"), payload, True)

@@ -100,7 +100,8 @@ class Plan:
         # Held by one proxy: on average there are as many as groups.
         self.tuples_most = _capacity(16 * self.groups) + self.groups
         self.partial_size = 2 + seed_bytes + function.size
-        self.hops_most = self.bits // 2 + (2 if self.n <= FEW else 3)  # moves of an onion, the last one included
+        # Moves of an onion, the last one included.
+        self.hops_most = self.bits // 2 + (2 if self.n <= FEW else 3)
         self._lay_out()
 
     def _names(self) -> tuple[str, ...]:

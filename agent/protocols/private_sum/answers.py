@@ -116,16 +116,17 @@ class RollCall:
         return self._close if self._window == round // CLOSE_WINDOW else 0
 
     def steps(
-        self, member: "Membership", dealing: "SecretSharing", round: int, present: int, own: "Contributing"
+        self, member: "Membership", sharing: "SecretSharing", round: int, present: int, own: "Contributing"
     ) -> "Steps":
         """Generator: make the answer in short steps, and yield the action that keeps and sends it.
         Raises Refused("no-share").
 
-        `dealing` is the board's SecretSharing; `own` its Contributing, which has the buffers for a power.
+        `sharing` is the board's SecretSharing; `own` its Contributing, which has the buffers for a
+        power.
         """
         field = member.field
         total = blinding.share(
-            dealing.blinding_seed, round, member.cohort.index(member.index) + 1, member.threshold, field
+            sharing.blinding_seed, round, member.cohort.index(member.index) + 1, member.threshold, field
         )
         at = round % field.batch * field.size
         for peer in member.cohort:
@@ -135,7 +136,7 @@ class RollCall:
         missing = [peer for peer in member.cohort if not present >> peer & 1]
         recovery = None
         if missing:
-            yield from self.recovery_steps(member, dealing, round, missing, own)
+            yield from self.recovery_steps(member, sharing, round, missing, own)
             recovery = self._recovery[3] if self._recovery else None
         payload = messages.answer((total % field.p).to_bytes(field.size, "big"), recovery)
         nonce = bytes([ANSWER_NONCE]) + bytes(8) + round.to_bytes(4, "big")
@@ -164,7 +165,7 @@ class RollCall:
         return self._recovery is not None and self._recovery[:3] == (member.epoch, round, missing)
 
     def recovery_steps(
-        self, member: "Membership", dealing: "SecretSharing", round: int, missing: list[int], own: "Contributing"
+        self, member: "Membership", sharing: "SecretSharing", round: int, missing: list[int], own: "Contributing"
     ) -> "Steps":
         """Generator: make H(round)^(sum of the key shares of `missing`), ahead of a roll call or
         for one.
@@ -178,7 +179,7 @@ class RollCall:
         parameters, identity = member.parameters, member.identity
         power = yield from masks.steps(
             masks.base(parameters, identity.deployment, identity.group, member.epoch, round, 0),
-            total.to_bytes(dealing.share_bytes + 1, "big"),
+            total.to_bytes(sharing.share_bytes + 1, "big"),
             parameters,
             own.buffers(parameters),
         )

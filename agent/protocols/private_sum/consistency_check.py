@@ -1,5 +1,6 @@
-"""The consistency check of roll calls: before a board answers a roll call, its cohort compares what each was shown.
-A part of the machine in private_sum.py, in the memory only while a round's lists are compared.
+"""The consistency check of roll calls: before a board answers a roll call, its cohort compares what
+each was shown. A part of the machine in private_sum.py, in the memory only while a round's lists
+are compared.
 
 Each listed member vouches for its list, once a round, to all others on it, in the order of the
 overlay: in the n-1 rounds of it a node sends to every other. What a member says of itself counts,
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
     from agent.protocols.base.actions import Action
     from agent.protocols.private_sum.membership import Membership
 
-PATIENCE = 1  # retries after which the threshold is enough; before, all on the list must have vouched
+# Retries after which the threshold is enough; before, all on the list must have vouched.
+PATIENCE = 1
 RETRIES_MOST = 8  # retries after which the round is given up
 ASKED_MOST = 8  # letters that are sent again because of one that came again, a member of the cohort
 

@@ -102,13 +102,13 @@ class Contributing:
             self.workspace = masks.workspace(parameters)
         return self.workspace
 
-    def refill(self, member: "Membership", dealing: "SecretSharing") -> "Steps | None":
+    def refill(self, member: "Membership", sharing: "SecretSharing") -> "Steps | None":
         """Return a generator that makes the next mask in short steps, and yields the actions that
         keep it and say so; None if there are enough."""
         round = max([self.last_round(member.epoch), self.opened] + self.stock) + 1
-        return self._mask_steps(member, dealing, round) if self.refilling and round <= ROUND_MOST else None
+        return self._mask_steps(member, sharing, round) if self.refilling and round <= ROUND_MOST else None
 
-    def _mask_steps(self, member: "Membership", dealing: "SecretSharing", round: int) -> "Steps":
+    def _mask_steps(self, member: "Membership", sharing: "SecretSharing", round: int) -> "Steps":
         from agent.joye_libert import masks
 
         identity = member.identity
@@ -119,7 +119,7 @@ class Contributing:
         self.stock.append(round)
         self.refilling = len(self.stock) < self._masks_target
         kept: "list[Action]" = [actions.mask(member.epoch, round, mask)]
-        yield kept + self.announce(member, dealing)
+        yield kept + self.announce(member, sharing)
 
     def unkept(self, round: int) -> None:
         """The flash has not taken the mask of `round`: make do with those before it, until a round
@@ -136,26 +136,26 @@ class Contributing:
 
     # -- ready
 
-    def _masks_until(self, member: "Membership", dealing: "SecretSharing") -> int:
+    def _masks_until(self, member: "Membership", sharing: "SecretSharing") -> int:
         """Return the last round in which this board can take part, -1 if there is none: masks and
         blinding reach that far."""
-        last = (dealing.last_batch(self.batch(member)) + 1) * member.field.batch - 1
+        last = (sharing.last_batch(self.batch(member)) + 1) * member.field.batch - 1
         return max([round for round in self.stock if round <= last] + [-1])
 
     def announce(
-        self, member: "Membership | None", dealing: "SecretSharing | None", again: bool = False
+        self, member: "Membership | None", sharing: "SecretSharing | None", again: bool = False
     ) -> "list[Action]":
         """Say up to which round this board can take part; once more when all the cohort holds its
         key shares. `again`: the link is new, and what was announced may be lost."""
         if again:
             self._announced = (-1, 0)
-        if self.refilling or not member or not dealing or not dealing.enough(None):
+        if self.refilling or not member or not sharing or not sharing.enough(None):
             return []
-        until = self._masks_until(member, dealing)
-        held = dealing.holders(None)
+        until = self._masks_until(member, sharing)
+        held = sharing.holders(None)
         if until < 0 or until < self._announced[0]:
             return []
-        if until == self._announced[0] and not (held != self._announced[1] and dealing.all_hold(None)):
+        if until == self._announced[0] and not (held != self._announced[1] and sharing.all_hold(None)):
             return []
         self._announced = (until, held)
         context = member.context("ready", until)
@@ -165,9 +165,9 @@ class Contributing:
     # -- the opening
 
     def hear(
-        self, member: "Membership | None", dealing: "SecretSharing | None", raw: bytes
+        self, member: "Membership | None", sharing: "SecretSharing | None", raw: bytes
     ) -> tuple[int, int, bytes, int, bool]:
-        """Take the opening of a round; `dealing` is None before there are keys. Raises Refused or
+        """Take the opening of a round; `sharing` is None before there are keys. Raises Refused or
         MessageError.
 
         Returns (round, bitmap of the members absent, what it says was counted of this board's, Unix
@@ -178,7 +178,7 @@ class Contributing:
             raise Refused("wrong-epoch")
         if digest != member.digest:
             raise Refused("other-roster")
-        if not dealing:
+        if not sharing:
             raise Refused("not-ready")
         again = self.pending is not None and self.pending[:2] == (epoch, round)
         if round <= self.last_round(epoch) and not again:
@@ -218,7 +218,7 @@ class Contributing:
     def contribute(
         self,
         member: "Membership | None",
-        dealing: "SecretSharing | None",
+        sharing: "SecretSharing | None",
         epoch: int,
         round: int,
         mask: bytes | None,
@@ -228,7 +228,7 @@ class Contributing:
         Raises Refused with the reason."""
         from agent.joye_libert import blinding, masks
 
-        if not member or not dealing or epoch != member.epoch or round <= self.last_round(epoch):
+        if not member or not sharing or epoch != member.epoch or round <= self.last_round(epoch):
             raise Refused("replayed")
         if mask is None or len(mask) != member.parameters.residue_bytes:
             self._spend_stock(round)
@@ -239,10 +239,10 @@ class Contributing:
             packed = member.packing.pack(values)
         except PackingError as error:
             raise Refused(error.args[0])
-        blinded = (packed + blinding.blind(dealing.blinding_seed, round, member.field)) % member.field.p
+        blinded = (packed + blinding.blind(sharing.blinding_seed, round, member.field)) % member.field.p
         ciphertext = masks.protect(mask, blinded, member.parameters)
-        last = max(round, self._masks_until(member, dealing))
-        payload = messages.contribution(ciphertext, last, dealing.holders(round // member.field.batch))
+        last = max(round, self._masks_until(member, sharing))
+        payload = messages.contribution(ciphertext, last, sharing.holders(round // member.field.batch))
         context = member.context("contribution", round)
         envelope = seal(member.round_key, nonce(CONTRIBUTION_NONCE, round), context, payload)
         # From here on the round is burnt, whatever becomes of the burn; before, running out of

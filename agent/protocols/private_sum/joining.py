@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 
 def accept(identity: "Identity", raw: bytes, least_epoch: int) -> Membership:
-    """Return the Membership under the roster in `raw`, a COSE_Sign1 by the authority that `identity`,
-    an Identity, pins.
+    """Return the Membership under the roster in `raw`, a COSE_Sign1 by the authority that
+    `identity`, an Identity, pins.
 
     Raises Refused, EnvelopeError or MessageError with the named reason: it is of an epoch before
     `least_epoch`, not signed, not for this board, against its policy, or of no use.

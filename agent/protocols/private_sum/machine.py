@@ -1,5 +1,4 @@
-"""The board's side of a private sum: a sans-IO machine, events in, actions out (diagram in
-docs/develop/architecture.md).
+"""The board's side of a private sum: a sans-IO machine (docs/develop/architecture.md).
 
 What it hears goes to its parts, each with a state of its own: membership (the roster and its keys),
 contributing (masks, a round's ciphertext, its receipt), secret_sharing (shares), unmasking (roll
@@ -37,7 +36,7 @@ class PrivateSum(Machine):
         self._own = Contributing(identity.masks_target)
         self._last_answer: "tuple[int, int, bytes] | None" = None  # until a RollCall takes it up
         self._flash_holds: "Callable[[int], tuple[int, dict[int, int]]] | None" = None
-        self._dealing: "SecretSharing | None" = None
+        self._sharing: "SecretSharing | None" = None
         self._unmasking: "Unmasking | None" = None
         self._roll_call: "RollCall | None" = None
         self._making: "Steps | None" = None
@@ -47,14 +46,14 @@ class PrivateSum(Machine):
 
     def progress(self) -> tuple[str, int, int]:
         """Return (phase, done, total): "waiting", "keys", "shares", "masks" or "ready"."""
-        member, dealing = self.member, self._dealing
+        member, sharing = self.member, self._sharing
         if not member:
             return "waiting", 0, 0
-        if not dealing:
+        if not sharing:
             return "keys", member.keys_done, len(member.names)
         for batch in (None, self._own.batch(member)):
-            if not dealing.enough(batch):
-                return "shares", bin(dealing.holders(batch)).count("1"), member.threshold
+            if not sharing.enough(batch):
+                return "shares", bin(sharing.holders(batch)).count("1"), member.threshold
         phase = "masks" if self._own.refilling else "ready"
         return phase, self.masks(), self.identity.masks_target
 
@@ -82,54 +81,50 @@ class PrivateSum(Machine):
             self._own.take_stock([r for r in saved.rounds(self.epoch) if r > self._own.last_round(self.epoch)])
             member.restore(saved.key)
             if member.round_key:
-                self._start_dealing(member, saved.acks)
+                self._start_sharing(member, saved.acks)
         return []
 
     def taken(self, epoch: int, round: int, mask: bytes | None, values: list[int] | None) -> "list[Action]":
         """The action take() was done: the mask's bytes or None, the reading's values or None."""
-        return self._guard(self._own.contribute, self.member, self._dealing, epoch, round, mask, values)
+        return self._guard(self._own.contribute, self.member, self._sharing, epoch, round, mask, values)
 
     def unkept(self, epoch: int, round: int) -> "list[Action]":
         """The action mask() could not be done: the flash has no room for it, or fails."""
         if epoch != self.epoch:
             return []
         self._own.unkept(round)
-        return self._own.announce(self.member, self._dealing)
+        return self._own.announce(self.member, self._sharing)
 
     def spent(self, epoch: int, round: int, envelope: bytes) -> "list[Action]":
-        """The action spend() was done, the burn is durable: now, and not before, the envelope may
-        leave."""
+        """The action spend() was done, the burn is durable: only now the envelope may leave."""
         return self._own.spent(self.member, epoch, round, envelope)
 
     def held(self, epoch: int, batch: int | None, peer: int) -> "list[Action]":
         """The action hold() was done: the share is durable."""
-        return self._dealing.held(batch, peer) if self._dealing and epoch == self.epoch else []
+        return self._sharing.held(batch, peer) if self._sharing and epoch == self.epoch else []
 
     def fetched(self, share: bytes | None) -> None:
         """The action fetch() was done: the share's bytes, or None."""
         self._answers().fetched(share)
 
     def answered(self, epoch: int, round: int, envelope: bytes) -> "list[Action]":
-        """The action answer() was done, the record is durable: now, and not before, the answer may
-        leave."""
+        """The action answer() was done, the record is durable: only now the answer may leave."""
         self._answers().kept(envelope)
         return self._resend_answer()
 
     def link_up(self) -> "list[Action]":
-        """The link to the broker is (again) there: say who is ready, and resend what has no
-        receipt."""
+        """The link to the broker is there: say who is ready, and resend what has no receipt."""
         own = self._own
-        if self._dealing:
-            self._dealing.restart()
-        return own.announce(self.member, self._dealing, True) + own.resend(self.member) + self._resend_answer()
+        if self._sharing:
+            self._sharing.restart()
+        return own.announce(self.member, self._sharing, True) + own.resend(self.member) + self._resend_answer()
 
     def retry(self) -> "list[Action]":
-        """Some seconds have passed: no round keeps the board from its idle work any longer, and what
-        has no receipt is resent."""
+        """Some seconds have passed: idle work goes on, and what has no receipt is resent."""
         done = self._own.resend(self.member) + (self._resend_answer() if self._round_open else [])
         self._round_open = False
-        if self._dealing:
-            self._dealing.again()
+        if self._sharing:
+            self._sharing.again()
         if self._unmasking:
             self._unmasking.again()
         return done
@@ -156,19 +151,19 @@ class PrivateSum(Machine):
         return self._last_answer[0] if self._last_answer else 0
 
     def _forget_roster(self) -> None:
-        self.member = self._dealing = self._unmasking = self._making = self._raw_digest = None
+        self.member = self._sharing = self._unmasking = self._making = self._raw_digest = None
         self._own.forget()
 
-    def _start_dealing(self, member: "Membership", acks: bytes | None) -> None:
-        from agent.protocols.private_sum.secret_sharing import SecretSharing  # not before joining, which needs the room
+    def _start_sharing(self, member: "Membership", acks: bytes | None) -> None:
+        # Not before joining, which needs the room.
+        from agent.protocols.private_sum.secret_sharing import SecretSharing
 
         held = self._flash_holds(self.epoch) if self._flash_holds else (0, {})
-        self._dealing = SecretSharing(member, held, acks)
-        self._unmasking = Unmasking(member, self._dealing, self._own, self._answers)
+        self._sharing = SecretSharing(member, held, acks)
+        self._unmasking = Unmasking(member, self._sharing, self._own, self._answers)
 
     def _answers(self) -> "RollCall":
-        """Return the RollCall: its code is not in the memory before the first roll call needs
-        it."""
+        """Return the RollCall: its code is loaded when the first roll call needs it."""
         if not self._roll_call:
             from agent.protocols.private_sum.answers import RollCall
 
@@ -199,7 +194,8 @@ class PrivateSum(Machine):
         if not self._making:
             own.clear_workspace()
             self._making = self._next_job()
-        if not own.workspace:  # its buffers and the code that checks signatures are never in a small heap at once
+        # Its buffers and the code that checks signatures are never in a small heap at once.
+        if not own.workspace:
             if own.receipt:
                 return own.step_receipt(self._step)
             if unmasking and unmasking.roll:
@@ -212,8 +208,7 @@ class PrivateSum(Machine):
         return done
 
     def rest(self) -> None:
-        """Memory is short: give up what is under way, and the buffers it was made in; idle() begins
-        anew with others."""
+        """Memory is short: give up what is under way, and its buffers; idle() begins anew."""
         self._making = None
         self._own.clear_workspace()
         if self.member:
@@ -223,18 +218,18 @@ class PrivateSum(Machine):
 
     def _next_job(self) -> "Steps | None":
         """Return a generator, or None: each part says what is to be made next."""
-        member, own, dealing, unmasking = self.member, self._own, self._dealing, self._unmasking
+        member, own, sharing, unmasking = self.member, self._own, self._sharing, self._unmasking
         if not member:
             return None
-        if not dealing or not unmasking:
+        if not sharing or not unmasking:
             return self._derive_keys(member)
         batch = own.batch(member)
         return (
-            (dealing.enter(batch) if batch != dealing.batch else None)
-            or dealing.deal(batch)
+            (sharing.enter(batch) if batch != sharing.batch else None)
+            or sharing.deal(batch)
             or (unmasking.foresee() if own.stock else None)
-            or own.refill(member, dealing)
-            or dealing.deal(batch + 1)
+            or own.refill(member, sharing)
+            or sharing.deal(batch + 1)
         )
 
     def _derive_keys(self, member: "Membership") -> "Steps":
@@ -249,7 +244,7 @@ class PrivateSum(Machine):
             return
         del keying  # or unload() would find it still in use here
         yield [actions.put("key", member.record()), actions.unload()]
-        self._start_dealing(member, None)
+        self._start_sharing(member, None)
 
     # -- messages
 
@@ -257,8 +252,8 @@ class PrivateSum(Machine):
         if sender == topics.COORDINATOR:
             self._own.hear_receipt(self.member, raw)
             return []
-        member, dealing, unmasking = self.member, self._dealing, self._unmasking
-        if not member or not dealing or not unmasking:
+        member, sharing, unmasking = self.member, self._sharing, self._unmasking
+        if not member or not sharing or not unmasking:
             raise Refused("not-ready")
         from agent.protocols.private_sum import mail  # not before joining, which needs the room
 
@@ -266,19 +261,20 @@ class PrivateSum(Machine):
         if kind in (mail.VOUCH, mail.SPLIT):
             unmasking.check_of(round).hear(kind, peer, payload)
             return []
-        done = dealing.take(kind, number, round, peer, payload, self._own.batch(member))
-        return done + self._own.announce(member, dealing)
+        done = sharing.take(kind, number, round, peer, payload, self._own.batch(member))
+        return done + self._own.announce(member, sharing)
 
     def _on_round(self, raw: bytes) -> "list[Action]":
         own, member, unmasking = self._own, self.member, self._unmasking
         if not raw:
-            # The coordinator cleared the retained message; who has contributed waits for the roll call.
+            # The coordinator cleared the retained message; a contributor waits for the roll call.
             self._round_open = self._round_open and own.last_round(self.epoch) == own.opened
             return []
-        round, absent, said, time, again = own.hear(member, self._dealing, raw)
-        assert member and unmasking and self._dealing  # hear() refuses what comes before there are keys
+        round, absent, said, time, again = own.hear(member, self._sharing, raw)
+        # hear() refuses what comes before there are keys.
+        assert member and unmasking and self._sharing
         unmasking.expect(absent)
-        if not again and not (self._dealing.enough(None) and self._dealing.enough(round // member.field.batch)):
+        if not again and not (self._sharing.enough(None) and self._sharing.enough(round // member.field.batch)):
             raise Refused("not-shared")
         self._round_open = True
         done: "list[Action]" = [actions.clock(time)]
@@ -291,7 +287,8 @@ class PrivateSum(Machine):
     def _on_roll(self, raw: bytes) -> "list[Action]":
         unmasking = self._unmasking
         if not raw:
-            self._round_open = False  # the coordinator cleared the retained message: the round is over
+            # The coordinator cleared the retained message: the round is over.
+            self._round_open = False
             return unmasking.over() if unmasking else []
         if not unmasking:
             raise Refused("not-ready")

@@ -6,11 +6,11 @@ if TYPE_CHECKING:
 
 
 class Saved:
-    """`roster`, `key` and `acks` are the records of these names, bytes or None; `high_water` the last
-    (epoch, round) spent; `sent` that of the last spend that did not fail; `pending` the (epoch,
-    round, envelope) without a receipt, or None; `answered` the last answer's (epoch, round, state and
-    envelope), or None. `rounds(epoch)` lists the rounds that there are masks for, `held(epoch)` tells
-    whose shares are there, as agent/runtime/flash has them."""
+    """`roster`, `key` and `acks` are the records of these names, bytes or None; `high_water` the
+    last (epoch, round) spent; `sent` that of the last spend that did not fail; `pending` the
+    (epoch, round, envelope) without a receipt, or None; `answered` the last answer's (epoch, round,
+    state and envelope), or None. `rounds(epoch)` lists the rounds that there are masks for,
+    `held(epoch)` tells whose shares are there, as agent/runtime/flash has them."""
 
     def __init__(self, store: "Records", masks: "Masks", shares: "Shares") -> None:
         """Raises StoreError."""

@@ -1,5 +1,5 @@
-"""Secret sharing: a board hands shares of its key and of its blinding to its cohort, and holds the shares
-of the others.
+"""Secret sharing: a board hands shares of its key and of its blinding to its cohort, and holds the
+shares of the others.
 
 A part of the machine in private_sum.py: it does no I/O, and its actions are that machine's. A share
 is made from a seed, so that it can be made again, the same, as often as it takes until the other
@@ -103,7 +103,7 @@ class SecretSharing:
 
         return Sharing(len(self._member.cohort), len(self._member.names), self._member.parameters)
 
-    # -- dealing
+    # -- sharing
 
     def deal(self, batch: int) -> "Steps | None":
         """Return a generator that deals the next share of the key and then of `batch`, as steps()

@@ -35,7 +35,7 @@ class Unmasking:
     """
 
     def __init__(
-        self, member: "Membership", dealing: "SecretSharing", own: "Contributing", calls: "Callable[[], RollCall]"
+        self, member: "Membership", sharing: "SecretSharing", own: "Contributing", calls: "Callable[[], RollCall]"
     ) -> None:
         self.absent: list[int] = []
         self.heard: "tuple[Envelope, int] | None" = None
@@ -43,10 +43,11 @@ class Unmasking:
         self._check: "ConsistencyCheck | None" = None
         self._answer: "Steps | None" = None
         self._member = member
-        self._dealing = dealing
+        self._sharing = sharing
         self._own = own
         self._calls = calls
-        # What it vouched for before a reboot it does not remember: it sits that round's comparison out.
+        # What it vouched for before a reboot it does not remember: it sits that round's comparison
+        # out.
         self._checked = own.high_water
 
     # -- a roll call
@@ -114,9 +115,10 @@ class Unmasking:
         envelope, present = heard
         calls = self._calls()
         if self.absent and not calls.has_recovery(self._member, envelope.round, self.absent):
-            yield self.over()  # a power needs the room, more than the others need this board's letters again
+            # A power needs the room, more than the others need this board's letters again.
+            yield self.over()
         try:
-            yield from calls.steps(self._member, self._dealing, envelope.round, present, self._own)
+            yield from calls.steps(self._member, self._sharing, envelope.round, present, self._own)
         except Refused:
             self.heard = None
             raise
@@ -176,7 +178,7 @@ class Unmasking:
 
     def _make_recovery(self, round: int, absent: list[int]) -> "Steps":
         try:
-            yield from self._calls().recovery_steps(self._member, self._dealing, round, absent, self._own)
+            yield from self._calls().recovery_steps(self._member, self._sharing, round, absent, self._own)
         except Refused:
             self.absent = []
             raise

@@ -4,13 +4,14 @@ A record is a file: the first 8 bytes of SHA-256(name || value), then the value.
 beside the old one and renames it over. Why that is atomic, and how durable it is when `put`
 returns:
 
-- littlefs on a board: a rename over an existing file is one metadata commit, and it is on the flash when `rename`
-  returns, as a file's content is at `flush` or `close`. Remove then rename would be two commits
-  with a gap between.
-- CPython on POSIX: the file is fsynced before the rename and the folder after it, or the rename may be lost.
-- MicroPython's unix port: `flush` is an fsync of the file, but nothing there can fsync a folder. A record put just
-  before the power of a PC goes may be the old one again: that port is for tests.
-- FAT, which some boards can be formatted with, refuses to rename over a file: every second put raises StoreError.
+- littlefs on a board: a rename over an existing file is one metadata commit, and it is on the flash
+  when `rename` returns, as a file's content is at `flush` or `close`. Remove then rename would be
+  two commits with a gap between.
+- CPython on POSIX: the file is fsynced before the rename and the folder after it.
+- MicroPython's unix port: `flush` is an fsync of the file, but nothing there can fsync a folder. A
+  PC's power cut just after a put may bring the old record back: that port is for tests.
+- FAT, which some boards can be formatted with, refuses to rename over a file: every second put
+  raises StoreError.
 
 The checksum tells bit rot, not malice: whoever can write to the flash can also compute it.
 """
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
 VALUE_MAX = 16384
 ENOSPC = 28  # littlefs says so, too; MicroPython's errno does not name it
 NAME_MAX = 40
-MARGIN = 65536  # bytes of flash that masks and shares leave to the records without which a board cannot go on
+# Bytes of flash that masks and shares leave to the records without which a board cannot go on.
+MARGIN = 65536
 
 _PIECE = 512  # bytes that patch holds in RAM at a time
 
@@ -37,8 +39,8 @@ _ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789.-"
 
 
 class StoreError(Exception):
-    """The flash failed. Arguments: what was being done ("open", "put", "reserve", "read", "delete",
-    "names"), errno or None."""
+    """The flash failed. Arguments: "open", "put", "reserve", "read", "delete" or "names"; an errno
+    or None."""
 
 
 class Corrupt(Exception):
@@ -199,8 +201,7 @@ class Store:
 
 
 class _Flash:
-    """Turns what the platform raises into a StoreError. MicroPython warns about `raise ... from`,
-    so not with that."""
+    """Turns what the platform raises into a StoreError."""
 
     def __init__(self, doing: str) -> None:
         self._doing = doing
@@ -229,8 +230,7 @@ def _checksum(name: str, pieces: "Iterable[bytes]") -> bytes:
 
 
 def _patched(old: "BinaryIO | None", size: int, offset: int, part: bytes) -> "Iterator[bytes]":
-    """Generator: the pieces of the value of `size` bytes in the file `old`, with `part` at
-    `offset`."""
+    """Yield the pieces of the `size` bytes in the file `old`, with `part` at `offset`."""
     yield from _pieces(old, 0, offset)
     yield part
     yield from _pieces(old, offset + len(part), size)

@@ -28,7 +28,8 @@ PER_SENDER_MOST = 2
 SENDERS_MOST = 8
 POLL_S = 0.02
 FIRST_PAUSE_MS = 1000  # to the second question; twice that to the third (RFC 6762, section 5.2)
-SETTLE_POLLS = 20  # in vain, after the first answer of use; others come up to 120 ms after it (RFC 6762, section 6)
+# In vain, after the first answer of use; others come up to 120 ms after it (RFC 6762, section 6).
+SETTLE_POLLS = 20
 
 
 async def find(deployment: str, timeout_s: float = 6) -> "list[Address]":
@@ -53,7 +54,8 @@ async def ask(connection: socket.socket, destination: "Address", deployment: str
     """As `find`, of who listens at `destination`, (IPv4 address, port), with the UDP socket
     `connection`."""
     connection.setblocking(False)
-    address = socket.getaddrinfo(destination[0], destination[1])[0][-1]  # MicroPython's unix port takes no pair
+    # MicroPython's unix port takes no pair.
+    address = socket.getaddrinfo(destination[0], destination[1])[0][-1]
     poller = select.poll()
     poller.register(connection, select.POLLIN)
     identifier = os.urandom(2)
@@ -61,7 +63,8 @@ async def ask(connection: socket.socket, destination: "Address", deployment: str
     senders: "Senders" = {}
     begun = ticks_ms()
     end = int(timeout_s * 1000)
-    due = 20 + os.urandom(1)[0] % 100  # boards that get their power back together do not ask together
+    # Boards that get their power back together do not ask together.
+    due = 20 + os.urandom(1)[0] % 100
     pause = FIRST_PAUSE_MS
     quiet = now = 0
     while now < end and quiet < SETTLE_POLLS:

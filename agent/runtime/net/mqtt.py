@@ -69,7 +69,8 @@ class Client:
         self.max_packet = max_packet
         self.keepalive = keepalive
         self.ping_timeout = min(10, keepalive / 2)
-        self.connect_timeout = 30  # until on_link(True); a link alive this long after its start resets the back-off
+        # Until on_link(True); a link alive this long after its start resets the back-off.
+        self.connect_timeout = 30
         self.backoff_first = 1
         self.backoff_cap = 60
         self.on_message: "Callable[[str, bytes, bool], None] | None" = None
@@ -167,7 +168,8 @@ class Client:
     def subscribe(self, topic_filter: str, qos: int = 1) -> None:
         """Remember `topic_filter` for every link to come, and ask for it now if there is one. `qos`
         is 0 or 1."""
-        packets.subscribe(1, [(topic_filter, qos)])  # raises ValueError here, not at the next connection
+        # Raises ValueError here, not at the next connection.
+        packets.subscribe(1, [(topic_filter, qos)])
         if (topic_filter, qos) not in self.filters:
             self.filters.append((topic_filter, qos))
         if self._link is not None and self._link.greeted:

@@ -1,10 +1,8 @@
-"""One connection of the MQTT client, from the socket's opening to its end, in four tasks that
-`tear_down` cancels:
+"""One connection of the MQTT client, in four tasks that `tear_down` cancels:
 
-    _hold        opens the socket, reads until the end, closes the socket: no other code does any of the three
-    _write       alone writes, from a bounded queue: packets never interleave, and no caller waits on the socket
-                 (cancelled there on MicroPython, it would take the reader's place in the poller
-                 away as well)
+    _hold        alone opens the socket, reads until the end, and closes the socket
+    _write       alone writes, from a bounded queue: packets never interleave, and no caller waits
+                 on the socket (cancelled there, MicroPython would drop the reader, too)
     _keep_alive  pings, and notices silence
     _deadline    gives up on a link that does not come up in time
 
@@ -62,8 +60,7 @@ class _Receipt:
 
 
 class Link:
-    """One connection; see the top of this file. Once ended, it is thrown away with all that hung on
-    it."""
+    """One connection. Once ended, it is thrown away with all that hung on it."""
 
     def __init__(self, client: "Client") -> None:
         self.client = client
@@ -72,11 +69,12 @@ class Link:
         self.greeted = False  # a CONNACK came
         self.up = False  # and the SUBACK for all remembered filters
         self.lasted = False
-        self.unacknowledged: dict[int, _Receipt] = {}  # packet identifier -> the publisher's _Receipt
-        self._subscribing: dict[int, int] = {}  # packet identifier -> number of filters asked for, 0 for an UNSUBSCRIBE
+        # By packet identifier: the publisher's _Receipt; the filters asked for, 0 to UNSUBSCRIBE.
+        self.unacknowledged: dict[int, _Receipt] = {}
+        self._subscribing: dict[int, int] = {}
         self._first_subscribe = 0
         self._identifier = 0
-        self._queue: list[tuple[bytes, _Receipt | None]] = []  # (packet, _Receipt or None), kept until written
+        self._queue: list[tuple[bytes, _Receipt | None]] = []  # packets, kept until written
         self._mail = asyncio.Event()
         self._begun = False
         self._closed = asyncio.Event()
@@ -111,8 +109,7 @@ class Link:
             receipt.settle(False)
 
     async def closed(self) -> None:
-        """Wait until the socket is closed. (A task cancelled before its first step never began, nor
-        opened any.)"""
+        """Wait until the socket is closed, unless `_hold` was cancelled before its first step."""
         if self._begun:
             await self._closed.wait()
 
@@ -253,7 +250,8 @@ class Link:
             while self._queue:
                 packet, receipt = self._queue[0]
                 writer.write(packet)
-                await writer.drain()  # one at a time: MicroPython concatenates whatever the socket does not take
+                # One at a time: MicroPython concatenates whatever the socket does not take.
+                await writer.drain()
                 self._queue.pop(0)
                 self.client.bytes_sent += len(packet)
                 if receipt is not None:
@@ -262,11 +260,9 @@ class Link:
                     self.end("stopped")
 
     async def _keep_alive(self) -> None:
-        """Ping if nothing was sent, or nothing received, since the last look: silent for 0.9
-        keepalive at most.
+        """Ping if nothing was sent, or nothing received, since the last look, 0.4 keepalive ago.
 
-        A broker that answers pings and nothing else is none: it gets ACKNOWLEDGE_S for a PUBACK,
-        and must read.
+        A broker that answers nothing but pings is useless: it gets ACKNOWLEDGE_S for a PUBACK.
         """
         client = self.client
         while True:

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     Will = tuple[str, Octets, int, bool]  # topic, payload, qos, retain
     Filters = list[tuple[str, int]]  # (filter, qos)
     Connack = tuple[Literal[2], bool, int]  # session_present, code
-    Publish = tuple[Literal[3], str, bytes, int, bool, int]  # topic, payload, qos, retain, identifier
+    # Topic, payload, qos, retain, identifier.
+    Publish = tuple[Literal[3], str, bytes, int, bool, int]
     Suback = tuple[Literal[9], int, bytes]  # identifier, codes
     Acknowledgement = tuple[Literal[4, 11], int]  # PUBACK, UNSUBACK: identifier
     Packet = Connack | Publish | Suback | Acknowledgement | tuple[Literal[13]]

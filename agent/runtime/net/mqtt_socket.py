@@ -38,7 +38,8 @@ async def connect(address: "Address", hello: bytes) -> tuple[asyncio.StreamReade
             raise Untrusted(error.verify_code == 9) from None  # X509_V_ERR_CERT_NOT_YET_VALID
         raise
     try:
-        writer.transport.set_write_buffer_limits(high=0)  # drain() then waits until the kernel has it all
+        # drain() then waits until the kernel has it all.
+        writer.transport.set_write_buffer_limits(high=0)
         writer.write(hello)
         await writer.drain()
     except BaseException:
@@ -73,7 +74,8 @@ async def _connect_on_micropython(
         await stream.drain()
     except ValueError as error:
         connection.close()
-        raise Untrusted("future" in str(error)) from None  # how mbedTLS tells of a certificate that it does not trust
+        # How mbedTLS tells of a certificate that it does not trust.
+        raise Untrusted("future" in str(error)) from None
     except BaseException:
         connection.close()
         raise
@@ -83,7 +85,8 @@ async def _connect_on_micropython(
 async def close(writer: asyncio.StreamWriter) -> None:
     """Close the connection without a farewell, and wait until that is done."""
     if hasattr(writer, "transport"):
-        writer.transport.abort()  # CPython: all is written already, and a dead peer answers no TLS farewell
+        # CPython: all is written already, and a dead peer answers no TLS farewell.
+        writer.transport.abort()
     try:
         await writer.wait_closed()  # MicroPython closes here
     except OSError:

@@ -33,7 +33,8 @@ async def find(server: str, name: str, port: int = PORT) -> list[str]:
     connection = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     try:
         connection.setblocking(False)
-        connection.connect(socket.getaddrinfo(server, port)[0][-1])  # from now on nobody else's datagrams come in
+        # From now on nobody else's datagrams come in.
+        connection.connect(socket.getaddrinfo(server, port)[0][-1])
         poller = select.poll()
         poller.register(connection, select.POLLIN)
         for number in range(TRIES):

@@ -58,7 +58,8 @@ class Reach:
             self._early = early
             self._clock.doubt()
         if self._host and (is_address(self._host) or not self._wifi):
-            return  # without a Wi-Fi of its own this is no board: the host's getaddrinfo may take its time
+            # Without a Wi-Fi of its own this is no board: the host's getaddrinfo may take its time.
+            return
         if not self._candidates:
             self._candidates = await self._search()
             unload()

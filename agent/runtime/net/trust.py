@@ -9,5 +9,6 @@ def load(path: str) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.verify_mode = ssl.CERT_REQUIRED  # MicroPython checks nothing unless told to
     with open(path, "rb") as file:
-        context.load_verify_locations(cadata=file.read())  # given a path, CPython wants PEM and MicroPython DER
+        # Given a path, CPython wants PEM and MicroPython DER.
+        context.load_verify_locations(cadata=file.read())
     return context

@@ -6,11 +6,13 @@ starve: the machine resets, and what matters is in the flash. The event loop its
 as nothing feeds while it hangs: no single step of a board's work takes TIMEOUT_MS, the longest that
 an RP2040 can wait. What could, and what is done about it:
 
-- a name's address: lwIP's getaddrinfo blocks for 7 s, or 14 s with two servers. names.py asks without blocking instead
-- TLS: the handshake goes on in steps between the peer's messages; the longest, all that the server's flight asks for (with P-256,
-  four or five multiplications in C), is some seconds on an RP2040. Estimated, not measured
-- signatures and powers: at most two steps of idle work are longer than a slice; a roster's signature, checked in one go, takes
-  10 ms on a PC and 1 to 1.5 s on an RP2040
+- a name's address: lwIP's getaddrinfo blocks for 7 s, or 14 s with two servers. names.py asks
+  without blocking instead
+- TLS: the handshake goes on in steps between the peer's messages; the longest, all that the
+  server's flight asks for (with P-256, four or five multiplications in C), is some seconds on an
+  RP2040. Estimated, not measured
+- signatures and powers: at most two steps of idle work are longer than a slice; a roster's
+  signature, checked in one go, takes 10 ms on a PC and 1 to 1.5 s on an RP2040
 - flash: a record of 16 kB is written in a few blocks' time, well below a second
 """
 

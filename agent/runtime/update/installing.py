@@ -1,9 +1,10 @@
 """Installing a release: from a notice to a version on trial, as one generator without a socket or a
 clock.
 
-    newer? ──► manifest, piece by piece ──► hash, signature ──► room? ──► clear the other folder ──┐
-                                                                                                   ▼
-    pointer: on trial ◄── manifest gets its name ◄── all hashes right ◄── each file: there already? the same here? else piece by piece
+    newer? ──► manifest, piece by piece ──► hash, signature ──► room? ──► clear the other folder ─┐
+                                                                                                  ▼
+    pointer: on trial ◄── manifest gets its name ◄── all hashes right ◄── each file: a copy of what
+                                                           is in a folder already, or its pieces
 
 Whatever is cut off, the folder in use is as it was, and the other has a manifest only when it is
 whole. What was finished before a cut is found by its hash and not fetched again. The module is in

@@ -23,10 +23,12 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     Listing = Callable[[], Iterator[tuple[str, int, bytes]]]  # (path, size, SHA-256)
-    Difference = tuple[str, int | None, bool]  # (path, size or None for a folder, whether it is there)
+    # (path, size or None for a folder, whether it is there).
+    Difference = tuple[str, int | None, bool]
     Telling = Generator[None, None, bool]
 
-SPARE = 65536  # bytes that an update leaves free, for the masks, shares and records of the rounds to come
+# Bytes that an update leaves free, for the masks, shares and records of the rounds to come.
+SPARE = 65536
 _ENOTDIR = 20  # MicroPython's errno does not name it
 _PART = 512  # bytes read or written in a slice
 _NEW = "/manifest.new"
@@ -84,7 +86,8 @@ class Staging:
         """Make the folder one that is not whole, and remove what is not in the listing, or not of
         its size there: a generator."""
         if _kind(self._to + "/" + MANIFEST) != _NOTHING:
-            os.remove(self._to + "/" + MANIFEST)  # before anything else: what has a manifest can be started
+            # Before anything else: what has a manifest can be started.
+            os.remove(self._to + "/" + MANIFEST)
         for path, size, there in self._differences(listing, ""):
             if there:
                 (os.rmdir if size is None else os.remove)(path)

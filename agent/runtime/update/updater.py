@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from agent.protocols.base.machine import Machine
-    from agent.runtime.supervisor import Client
+    from agent.runtime.ports import Client
     from agent.runtime.update.versions import Versions
 
     Steps = Generator[str | None, bytes | None, int]
@@ -115,7 +115,8 @@ class Updater:
                 continue  # it was taken back
             if await self._try(notice):
                 raise Restart("update")
-            for _ in range(RETRY_S):  # whatever comes: each try can cost a signature's check, and flash
+            # Whatever comes: each try can cost a signature's check, and flash.
+            for _ in range(RETRY_S):
                 await self._tick()
             await self._wait(delay - RETRY_S)
             delay = min(2 * delay, RETRY_MOST_S)
@@ -202,9 +203,9 @@ class Updater:
         from agent.runtime.update.installing import install
         from agent.runtime.update.staging import Staging
 
-        versions, place = self.versions, self.machine.identity
+        versions, identity = self.versions, self.machine.identity
         stage = Staging(versions.root, versions.running, versions.other())
-        return install(notice, place.authority, place.deployment, self._board, versions, stage)
+        return install(notice, identity.authority, identity.deployment, self._board, versions, stage)
 
     async def _drive(self, steps: "Steps") -> int:
         """Do the slices and return the version."""

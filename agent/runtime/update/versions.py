@@ -8,10 +8,12 @@ After confirm() there is no way back but another update.
 The pointer is one line of text, `FORMAT FOLDER TRIES PREVIOUS LEAST CHECK`:
     FORMAT    "hum1"
     FOLDER    "a" or "b": in use, or on trial
-    TRIES     "ok": confirmed; "0" to "9": on trial, and how many starts are left. With "0" PREVIOUS runs
+    TRIES     "ok": confirmed; "0" to "9": on trial, and how many starts are left. With "0"
+              PREVIOUS runs
     PREVIOUS  "a", "b", or "-" for what came with the firmware, if anything did
-    LEAST     the least version that may be installed over the air: more than any that was ever put on trial, so that a version that
-              failed is not tried again and an old one does not come back
+    LEAST     the least version that may be installed over the air: more than any that was ever put
+              on trial, so that a version that failed is not tried again and an old one does not
+              come back
     CHECK     the first 16 digits of the SHA-256 of what is before the last space
 /main.py has a reader and a writer of its own, for it is never updated: this form can only be added
 to under another FORMAT.
@@ -27,9 +29,11 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
 TRIES = 3
-MANIFEST = "manifest.cose"  # in a version's folder: written last, removed first, so a folder that has it is whole
+# In a version's folder: written last, removed first, so a folder that has it is whole.
+MANIFEST = "manifest.cose"
 POINTER_MOST = 96  # bytes
-_HEADER = b"\xa2\x01\x26\x3a\x00\x01\x00\x00\x82\x00"  # how a manifest's protected header begins: {1: -7, -65537: [0,
+# The beginning of a manifest's protected header, {1: -7, -65537: [0, ...
+_HEADER = b"\xa2\x01\x26\x3a\x00\x01\x00\x00\x82\x00"
 
 
 class PointerError(Exception):
@@ -150,7 +154,8 @@ class Versions:
         self.number = number(root, running)
         try:
             self._pointer = read(root)
-        except PointerError:  # what came with the firmware runs, or /main.py could not mend it: nothing is on trial
+        # What came with the firmware runs, or /main.py could not mend it: nothing is on trial.
+        except PointerError:
             self._pointer = Pointer(running or "a", None, "", 1)
 
     def other(self) -> str:

@@ -53,9 +53,9 @@ class Request(Protocol):
 
 @dataclass(frozen=True)
 class Requests:
-    """Where requests come from: `waiting` finds those that wait, in order; `give(machine, requests)`
-    hands a machine those of its group; `refuse` makes the record of one whose group there is
-    not."""
+    """Where requests come from: `waiting` finds those that wait, in order; `give(machine,
+    requests)` hands a machine those of its group; `refuse` makes the record of one whose group
+    there is not."""
 
     waiting: Callable[[Connection], Sequence[Any]]
     give: Callable[[Any, Sequence[Any]], None]
@@ -69,8 +69,8 @@ class Declaration:
     `make(scope, workplace, schedule, saved)` makes the machine, and raises RosterError for a roster
     that none can be made of; `saved(connection, group, epoch)` finds what it is restored from.
     `uploads` are the kinds of what boards send up, with the most bytes of each; `says` the kinds of
-    what is said to all of a group, beside the roster. `results(connection, group, last)` returns the
-    last rows for `hum result`, of one group or of all, each with "closed_at", oldest first;
+    what is said to all of a group, beside the roster. `results(connection, group, last)` returns
+    the last rows for `hum result`, of one group or of all, each with "closed_at", oldest first;
     `status(connection, group)` what `hum coordinator status` says of a group.
     """
 

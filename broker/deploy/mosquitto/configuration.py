@@ -51,7 +51,8 @@ def access_rules(deployment: str) -> str:
     ]
     coordinator = [f"topic read {root}/g/+/up/+/+", f"topic read {root}/dev/+/+", f"topic write {root}/coord/state"]
     coordinator += [f"topic write {root}/g/+/{kind}" for kind in kinds]
-    coordinator += [f"topic write {topic}" for topic in releases]  # the operator publishes them as the coordinator
+    # The operator publishes them as the coordinator.
+    coordinator += [f"topic write {topic}" for topic in releases]
     client = [f"topic read {root}/dev/+/+"]
     # The patterns hold for the client too, and would let it write as if it were a board of its
     # name.
@@ -152,7 +153,8 @@ def write(
         "log_type warning",
     ]
     if os.geteuid() == 0:
-        lines.append("user root")  # started by root, it would else drop to a user who cannot read these files
+        # Started by root, it would else drop to a user who cannot read these files.
+        lines.append("user root")
     if tls:
         lines += [f"certfile {(tls / 'server.crt').resolve()}", f"keyfile {(tls / 'server.key').resolve()}"]
     (folder / "mosquitto.conf").write_text("\n".join(lines) + "\n")

@@ -10,8 +10,8 @@ name, unless the object's class reads the global while it is made, as the defaul
 parameter, say. Two globals may become the same if no module mentions both, and two attributes if no
 object has both: classes that inherit from one another share theirs. Parameters of functions, which
 are called by position, become such names besides. What a keyword, a string, the standard library or
-a program outside of the agent mentions stays as it is. Modules must be such as bundle.py makes: none
-uses another one as an object.
+a program outside of the agent mentions stays as it is. Modules must be such as bundle.py makes:
+none uses another one as an object.
 
 The code does the same afterwards. Only a traceback calls things otherwise: names.json beside the
 code tells what each name was.
@@ -213,7 +213,8 @@ def shorten(trees: Mapping[str, ast.Module], kept: set[str]) -> dict[str, dict[s
     nodes = {module: list(ast.walk(tree)) for module, tree in trees.items()}
     total = Counter(name for each in nodes.values() for node in each for name in names_in(node))
     fixed = _fixed(nodes)
-    prefixes = tuple(text for text in fixed if text.startswith("_") and text.strip("_"))  # "_do_" + name, for getattr
+    # "_do_" + name, for getattr.
+    prefixes = tuple(text for text in fixed if text.startswith("_") and text.strip("_"))
     stay = fixed | kept | standard()
     variables = _assign_globals(trees, nodes, stay, total)
     attributes = _assign_attributes(nodes, stay, prefixes, total, variables)

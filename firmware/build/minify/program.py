@@ -112,7 +112,8 @@ class Program:
                 if target:
                     module.imports[alias.asname or alias.name] = target
                     module.loads.append(target.module)
-                elif isinstance(node, ast.Import) and alias.name in self.modules:  # for what it does when it is loaded
+                # For what it does when it is loaded.
+                elif isinstance(node, ast.Import) and alias.name in self.modules:
                     module.loads.append(alias.name)
                 else:
                     one = (
@@ -184,7 +185,8 @@ class Program:
             else:
                 while name in taken:
                     suffix = "_of_" + target.module.rpartition(".")[2]
-                    name += suffix.upper() if name.isupper() else suffix  # what is written in capitals does not change
+                    # What is written in capitals does not change.
+                    name += suffix.upper() if name.isupper() else suffix
                 unique[target] = name
             taken.add(name)
         return unique

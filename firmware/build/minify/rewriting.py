@@ -15,7 +15,8 @@ class Rewrite(ast.NodeTransformer):
     def __init__(self, program: Program, module: Module) -> None:
         self._program = program
         self._module = module
-        self._scopes: list[tuple[bool, dict[str, Target | None]]] = []  # (is a class, what its names stand for)
+        # (is a class, what its names stand for).
+        self._scopes: list[tuple[bool, dict[str, Target | None]]] = []
         self._within: ast.AST = ast.Module(module.body, [])
         self.needs: set[Target] = set()
 

@@ -35,7 +35,9 @@ MADE = {PUT: "keys", MASK: "mask", ANSWER: "answer", SETTLE: "receipt"}
 MAIL = {
     4: "key-share",
     5: "batch",
-}  # the nonce's first byte: agent/protocols/private_sum/secret_sharing.py, which is loaded only when it is needed
+    # The nonce's first byte: agent/protocols/private_sum/secret_sharing.py, which is loaded only
+    # when it is needed.
+}
 
 
 def made_by(actions: "list[Action]") -> str | None:
@@ -190,8 +192,8 @@ def identity_of(settings: "dict[str, Any]", masks_target: int) -> "Identity":
     from agent.protocols.base.identity import Identity
 
     private, public, authority = [bytes.fromhex(settings[name]) for name in ("private", "public", "authority")]
-    place = settings["deployment"], settings["group"], settings["device"]
-    return Identity(place[0], place[1], place[2], private, public, authority, None, masks_target)
+    scope = settings["deployment"], settings["group"]
+    return Identity(scope[0], scope[1], settings["device"], private, public, authority, None, masks_target)
 
 
 def assemble(path: str) -> "Supervisor":

@@ -11,7 +11,8 @@ from gmpy2 import powmod
 from agent.crypto import aes_ccm, p256
 from agent.joye_libert import blinding, cohorts, integer_shares, masks
 from host_sim.bench.threshold import paper_method
-from host_sim.bench.threshold.inputs import ROUND, HumInputs, PaperInputs, Setting, pack, run
+from host_sim.bench.threshold.inputs import ROUND, HumInputs, Setting, pack, run
+from host_sim.bench.threshold.paper_inputs import PaperInputs
 
 SAMPLE = 4  # blocks on which exponentiations made ahead are measured
 
@@ -66,22 +67,22 @@ def hum_client(setting: Setting, inputs: HumInputs) -> Figures:
     blinding_ms = milliseconds(blind)
     made = [mask(number, exponent) for number in range(sample)]
     ready = [made[number % sample] for number in range(blocks)]
-    blinds = inputs.blinds[index]
-
-    def online() -> list[bytes]:
-        packed = pack(setting.values[0], setting.width, setting.capacity)
-        return [
-            masks.protect(mask_bytes, (plaintext + blind) % field.p, chosen)
-            for mask_bytes, plaintext, blind in zip(ready, packed, blinds, strict=True)
-        ]
-
-    online_ms = milliseconds(online, 3)
+    online_ms = milliseconds(partial(_protect, setting, ready, inputs.blinds[index]), 3)
     answer = 0.0
     if index in inputs.exponents:
         power = inputs.exponents[index].to_bytes(sharing.share_bytes + 8, "big")
         answer = milliseconds(lambda: [mask(number, power) for number in range(sample)]) * blocks / sample
     figures = {"setup_keys": keys, "setup_shares": share * (size - 1), "masks_ahead": ahead}
     return figures | {"blinding_ahead": blinding_ms, "online": online_ms, "answer": answer}
+
+
+def _protect(setting: Setting, ready: Sequence[bytes], blinds: Sequence[int]) -> list[bytes]:
+    """Make the first online client's ciphertexts of masks that are `ready`."""
+    packed = pack(setting.values[0], setting.width, setting.capacity)
+    return [
+        masks.protect(mask, (plaintext + blind) % setting.field.p, setting.parameters)
+        for mask, plaintext, blind in zip(ready, packed, blinds, strict=True)
+    ]
 
 
 def paper_client(setting: Setting, inputs: PaperInputs, bases: Sequence[int]) -> Figures:

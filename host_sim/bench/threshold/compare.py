@@ -14,7 +14,8 @@ from rich.table import Table
 from agent.crypto import accelerate
 from agent.joye_libert import masks
 from host_sim.bench.threshold.client import SAMPLE, Figures, hum_client, paper_client
-from host_sim.bench.threshold.inputs import ROUND, HumInputs, PaperInputs, Setting
+from host_sim.bench.threshold.inputs import ROUND, HumInputs, Setting
+from host_sim.bench.threshold.paper_inputs import PaperInputs
 from host_sim.bench.threshold.server import hum_server, paper_server
 
 CCM_OVERHEAD, GCM_OVERHEAD = 16, 28

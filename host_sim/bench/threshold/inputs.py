@@ -8,7 +8,6 @@ clients' keys the shares are added up as polynomials; and the base of each block
 the one before, so that a mask costs a squaring.
 """
 
-import math
 import os
 import random
 from collections.abc import Callable, Iterator
@@ -19,7 +18,6 @@ from gmpy2 import invert, mpz, prev_prime
 from agent.crypto.residue import full_domain
 from agent.joye_libert import blinding, cohorts, integer_shares, masks, parameters, zero_sum
 from agent.wire import topics
-from host_sim.bench.threshold import paper_method
 
 VALUE_BITS = 16
 FEW = 4  # ciphertexts: up to here blinding shares are added up, above a seed is shared
@@ -175,7 +173,8 @@ class HumInputs:
         sizes = [len(members) for members in setting.cohorts]
         self.sharings = [integer_shares.Sharing(size, setting.clients, setting.parameters) for size in sizes]
         say("Hum: shares of the missing clients' keys")
-        self.exponents: dict[int, int] = {}  # client -> its shares of its cohort's missing keys, added up
+        # Client -> its shares of its cohort's missing keys, added up.
+        self.exponents: dict[int, int] = {}
         for members, sharing in zip(setting.cohorts, self.sharings, strict=True):
             self._share_keys(members, sharing)
         say("Hum: blinding and its shares")
@@ -211,7 +210,8 @@ class HumInputs:
         self.field = SEEDS if setting.wide else setting.field
         self.blinds: dict[int, list[int]] = {}
         self.seed_shares: dict[int, dict[int, int]] = {}  # wide: client -> position -> share
-        self.sum_shares: list[list[dict[int, int]]] = []  # few: cohort -> block -> position -> sum of shares
+        # Few: cohort -> block -> position -> sum of shares.
+        self.sum_shares: list[list[dict[int, int]]] = []
         for members in setting.cohorts:
             threshold = cohorts.threshold(len(members))
             online = [(x, index) for x, index in enumerate(members, 1) if index not in setting.failed]
@@ -261,49 +261,3 @@ class HumInputs:
             powers = {index: value**2 % setting.modulus for index, value in powers.items()}
             answers = {index: value**2 % setting.modulus for index, value in answers.items()}
             factor = factor**2 % setting.modulus
-
-
-class PaperInputs:
-    """What the paper's server receives for the first `blocks` blocks; keys by its dealer (section
-    5), the server's being 0."""
-
-    def __init__(self, setting: Setting, blocks: int, base: mpz, say: Callable[[str], None]) -> None:
-        say("paper: keys, shares, ciphertexts and answers")
-        self.threshold = cohorts.threshold(setting.clients)
-        bound = 2 ** (2 * setting.parameters.bits)
-        chance = random.SystemRandom()
-        self.keys = [chance.randrange(-bound, bound) for _ in range(setting.clients - 1)]
-        self.keys.append(-sum(self.keys))
-        delta = math.factorial(setting.clients)
-        limit = delta**2 * bound << 128
-        missing = len(setting.failed)
-        polynomial = [delta * sum(self.keys[index] for index in setting.failed)]
-        draws = (sum(chance.randrange(-limit, limit + 1) for _ in range(missing)) for _ in range(self.threshold - 1))
-        polynomial.extend(draws)
-        helpers = [index + 1 for index in setting.online]
-        exponents = {x: evaluate(polynomial, x) for x in helpers} if missing else {}
-        self.share_bytes = (
-            max(polynomial, key=abs).bit_length() + self.threshold * setting.clients.bit_length()
-        ) // 8 + 1
-        widest = max(abs(value) for value in [*self.keys, *exponents.values()]).bit_length()
-        power = powers_of(base, widest, setting.modulus)
-        powers = {index: power(self.keys[index]) for index in setting.online}
-        answers = {x: power(exponent) for x, exponent in exponents.items()}
-        self.exponent = exponents[helpers[0]] if missing else 0
-        seeds = {index: os.urandom(paper_method.SEED_BYTES) for index in setting.online}
-        self.seed_shares = {}
-        for index, seed in seeds.items():
-            shares = paper_method.share_seed(seed, self.threshold, setting.clients)
-            self.seed_shares[index] = [shares[x - 1] for x in helpers]
-        self.helpers, self.ciphertexts, self.answers = helpers, [], []
-        packed = [pack(values, setting.width, setting.paper_capacity) for values in setting.values]
-        blinds = [paper_method.pseudo_random(seeds[index], blocks, setting.paper_bits) for index in setting.online]
-        for block in range(blocks):
-            made = []
-            for row, (index, plaintexts) in enumerate(zip(setting.online, packed, strict=True)):
-                blinded = (plaintexts[block] + blinds[row][block]) & ((mpz(1) << setting.paper_bits) - 1)
-                made.append((1 + blinded * setting.n) * powers[index] % setting.modulus)
-            self.ciphertexts.append(made)
-            self.answers.append(answers)
-            powers = {index: value**2 % setting.modulus for index, value in powers.items()}
-            answers = {x: value**2 % setting.modulus for x, value in answers.items()}

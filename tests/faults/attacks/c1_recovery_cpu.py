@@ -14,7 +14,7 @@ import time
 from gmpy2 import mpz, powmod
 
 from agent.joye_libert import blinding, cohorts, parameters
-from broker.coordinator.protocols.private_sum import recovery
+from broker.coordinator.protocols.private_sum.arithmetic import recovery
 from tests.faults.verdict import Verdict
 
 BOUND_S = 1.0

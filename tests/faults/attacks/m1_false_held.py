@@ -45,9 +45,9 @@ class Liar:
             self._publish(topic, payload, qos, retain)
 
     def _watch(self) -> None:
-        dealing = self._board.machine._dealing
-        if dealing and dealing.holders != self._holders:
-            dealing.holders = self._holders
+        sharing = self._board.machine._sharing
+        if sharing and sharing.holders != self._holders:
+            sharing.holders = self._holders
             self.lied = True
         self._clock.after(0.01, self._watch)
 

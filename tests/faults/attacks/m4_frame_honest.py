@@ -14,7 +14,7 @@ import random
 
 from agent.joye_libert import blinding, parameters
 from agent.joye_libert.packing import Packing, PackingError
-from broker.coordinator.protocols.private_sum import recovery
+from broker.coordinator.protocols.private_sum.arithmetic import recovery
 from tests.faults.verdict import Verdict
 
 PARAMETERS = parameters.load("hum-2048")

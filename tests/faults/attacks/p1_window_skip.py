@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 from agent.protocols.base.identity import CLOSE_WINDOW, Policy
-from broker.coordinator.protocols.private_sum.recovery import WrongShares
+from broker.coordinator.protocols.private_sum.arithmetic.recovery import WrongShares
 from tests.faults.verdict import Verdict
 from tests.quick_arithmetic import remembered
 from tests.test_lying_coordinator import EVERYONE, READINGS, VICTIM, WITHOUT, C, World

@@ -100,7 +100,8 @@ class Agreement:
         self._k = k
         self._own_group = node.plan.group_of(node.own_id)
         self._held: dict[bytes, _Held] = before._held if before else self._from_shuffle()
-        self._ignored: set[int] = before._ignored if before else set()  # sent what no correct node sends
+        # Sent what no correct node sends.
+        self._ignored: set[int] = before._ignored if before else set()
         self._copied: set[tuple[int, bytes]] = set()  # (sender, key): one copy of a tuple from each
         self._routed = routed_cells.RoutedCells(node, phase) if node.plan.n > FEW else None
         self._opened: list[tuple[int, bytes]] = []  # from whom, the cell

@@ -32,7 +32,8 @@ class Tree:
         living = [v for v in plan.group(plan.group_of(own_id)) if v not in absent]
         position = living.index(own_id)
         self.parent = living[(position - 1) // 2] if position else None
-        self._waiting = living[2 * position + 1 : 2 * position + 3]  # the children that are still to be heard
+        # The children that are still to be heard.
+        self._waiting = living[2 * position + 1 : 2 * position + 3]
         self._children = list(self._waiting)
         self.deadline = plan.rounds + plan.levels(len(living)) - plan.levels(position + 1) - 1
         if not self._children:

@@ -28,7 +28,8 @@ MILLION = 1000000
 EPSILON_MOST = 100 * MILLION  # more hides nothing
 RANGE_MOST = 1 << 48  # of a clause's ends: as of a slot's
 SEED = 16  # bytes of randomness in a tuple
-FOLDS = 24  # the paired noise's bound in scales: each record's delta is below (exp(epsilon) - 1) * 2^-34
+# The paired noise's bound in scales: each record's delta is below (exp(epsilon) - 1) * 2^-34.
+FOLDS = 24
 
 CELLS_MOST = 258  # of a histogram: 256 bins, what is below and what is above
 
@@ -75,8 +76,8 @@ class Terms:
     state has (1 to 258). Raises PrivacyError.
 
     `cost` is what the query takes from a board's budget in millionths, None if a result has no
-    noise at all. `scale` and `bound` are the paired noise's, None and 0 without; `clause` = (low, high),
-    the values that proxies accept. `seed_bytes` are in each tuple.
+    noise at all. `scale` and `bound` are the paired noise's, None and 0 without; `clause` = (low,
+    high), the values that proxies accept. `seed_bytes` are in each tuple.
     """
 
     def __init__(

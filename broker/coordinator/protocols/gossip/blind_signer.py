@@ -118,8 +118,8 @@ class BlindSigner:
 def sign_all(
     folder: Path, group: str, epoch: int, query: int, requests: Sequence[tuple[str, bytes]]
 ) -> list[tuple[str, bytes | str]]:
-    """Return (device, signature) for each (device, request), or (device, why it is not signed). What
-    BlindSigner.sign() raises of a disk is raised."""
+    """Return (device, signature) for each (device, request), or (device, why it is not signed).
+    What BlindSigner.sign() raises of a disk is raised."""
     signer = BlindSigner(folder)
     try:
         return [(device, _signed(signer, group, epoch, query, device, request)) for device, request in requests]

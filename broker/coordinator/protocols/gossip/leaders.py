@@ -1,8 +1,8 @@
 """The leaders of the groups that a query is answered by: whose results are taken, and what is
 believed of them.
 
-broker/coordinator/protocols/gossip/results.py says which result is taken. One that lacks more tuples than
-failures are tolerated, or that another leader contradicts, is not believed.
+broker/coordinator/protocols/gossip/results.py says which result is taken. One that lacks more
+tuples than failures are tolerated, or that another leader contradicts, is not believed.
 """
 
 from typing import Any

@@ -17,8 +17,7 @@ from agent.crypto import p256
 from agent.protocols.gossip import signing
 from agent.protocols.gossip.group import tolerated
 from agent.protocols.gossip.inquiry import aggregate_nonce
-from agent.protocols.gossip.machine import ready_nonce
-from agent.protocols.gossip.pair_keys import query_keys
+from agent.protocols.gossip.pair_keys import query_keys, ready_nonce
 from agent.wire import answers, messages
 from broker.coordinator.actions import LOST, Action, Compute
 from broker.coordinator.protocols.gossip import records
@@ -85,7 +84,8 @@ class Gossip:
         self.signs_in: Path | None = None  # the folder of what signs tuples, in gossip-bft
         self._to_sign: dict[str, bytes] = {}  # by device: what waits to be signed
         self._being_signed: dict[str, bytes] = {}
-        self._taken: set[int] = set()  # requests that were begun or refused, and may still be read as waiting
+        # Requests that were begun or refused, and may still be read as waiting.
+        self._taken: set[int] = set()
         self._open: Open | None = None
         self._since: float | None = None
 

@@ -78,4 +78,4 @@ def statements(record: OpenQuery | CloseQuery) -> list[Executable]:
     return [closed]
 
 
-SCHEMA = Schema("gossip", metadata, (OpenQuery, CloseQuery), statements, (_add_noise,), forms={4: 1, 5: 2})
+SCHEMA = Schema("gossip", metadata, (OpenQuery, CloseQuery), statements, (_add_noise,), file_versions={4: 1, 5: 2})

@@ -9,8 +9,9 @@ from agent.joye_libert import blinding, cohorts
 from agent.joye_libert.packing import Packing, PackingError
 from agent.joye_libert.parameters import Parameters
 from agent.wire import coordination
-from broker.coordinator.protocols.private_sum import aggregation, recovery, roll_call
-from broker.coordinator.protocols.private_sum.aggregation import Unit
+from broker.coordinator.protocols.private_sum import roll_call
+from broker.coordinator.protocols.private_sum.arithmetic import aggregation, recovery
+from broker.coordinator.protocols.private_sum.arithmetic.aggregation import Unit
 from broker.coordinator.protocols.private_sum.records import Answer, Contribution
 
 

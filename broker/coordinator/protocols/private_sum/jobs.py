@@ -1,13 +1,13 @@
-"""What a private sum has computed away from the event loop: factors ahead, and the search for what a
-unit opens to. One job is under way at a time."""
+"""What a private sum has computed away from the event loop: factors ahead, and the search for what
+a unit opens to. One job is under way at a time."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
 from broker.coordinator.actions import LOST, Action, Compute
-from broker.coordinator.protocols.private_sum.aggregation import Factors
 from broker.coordinator.protocols.private_sum.answers import Answers
+from broker.coordinator.protocols.private_sum.arithmetic.aggregation import Factors
 from broker.coordinator.protocols.private_sum.records import Contribution
 
 FACTOR_S = 60.0  # what a factor may take, some 0.02 s by itself

@@ -1,5 +1,4 @@
-"""The coordinator's side of a private sum: a sans-IO machine, events in, actions out (diagram in
-docs/develop/architecture.md).
+"""The coordinator's side of a private sum: a sans-IO machine (docs/develop/architecture.md).
 
 A round is open, for contributions, until all but the absent are in or its window is over. Then the
 roll is called: who is listed answers, until each unit's sum opens or the time for answers is over.
@@ -16,8 +15,9 @@ from agent.protocols.private_sum.roster_part import read_part
 from agent.wire import coordination, messages
 from agent.wire.envelope import Envelope
 from broker.coordinator.actions import Action
-from broker.coordinator.protocols.private_sum import aggregation, records, roll_call
+from broker.coordinator.protocols.private_sum import records, roll_call
 from broker.coordinator.protocols.private_sum.answers import Answers, Layout
+from broker.coordinator.protocols.private_sum.arithmetic import aggregation
 from broker.coordinator.protocols.private_sum.jobs import OUT_OF_TIME, Jobs
 from broker.coordinator.protocols.private_sum.members import Members
 from broker.coordinator.protocols.private_sum.outgoing import SumOutgoing
@@ -54,7 +54,7 @@ class PrivateSum:
         self._layout = Layout(chosen, packing, blinding.field(packing.bits), scope.roster.names())
         self._keys = aggregation.Keys(private, scope, self._part, chosen)
         self._outgoing = SumOutgoing(scope, private, result_key, self._keys.opening_keys)
-        self._members = Members(scope, self._part.cohort, saved.horizons)
+        self._members = Members(scope, self._part.cohort, saved.masks_until)
         self._uploads = Uploads(scope, self._keys.round_keys, chosen, self._layout.field, self._members.everyone)
         self._jobs = Jobs(aggregation.Factors(scope, chosen, self._keys.units))
         self._round = saved.next_round
@@ -104,8 +104,7 @@ class PrivateSum:
     # -- events
 
     def link_up(self, now: float) -> list[Action]:
-        """The link is (again) there: publish all that is retained, for a broker may have lost
-        it."""
+        """The link is there: publish all that is retained, for a broker may have lost it."""
         phase, answers = self.phase, self._answers
         if self._due_at is None:
             self._due_at = self._opened_at = now
@@ -129,8 +128,7 @@ class PrivateSum:
         return [*actions, *self.tick(now)] if kind != "ready" else actions
 
     def presence(self, device: str, online: bool, now: float) -> list[Action]:
-        """`device`, or its last will, says whether it is online: nobody waits for who is not. Who
-        is no member is ignored."""
+        """A device, or its last will, says whether it is online: no round waits for who is not."""
         if device in self._members.index:
             self._members.presence(device, online)
         return self.tick(now)
@@ -171,7 +169,7 @@ class PrivateSum:
     def _on_ready(self, upload: Upload) -> list[Action]:
         device, number = upload.device, upload.envelope.round
         held = self._uploads.ready(device, upload.envelope)
-        known = self._members.horizon(device)
+        known = self._members.masks_until(device)
         more = number == known.announced and held != known.held and not known.held & ~held
         if number <= known.announced and not more:
             raise Refused("replayed")
@@ -194,8 +192,12 @@ class PrivateSum:
         scope = (self.scope.group, self.scope.epoch, number, device)
         record = records.Contribution(*scope, upload.digest, ciphertext, held, receipt)
         self._current[device] = record
-        horizon = self._members.horizon(device)
-        moved = [self._members.advance(device, last, horizon.announced, horizon.held)] if last > horizon.round else []
+        masks_until = self._members.masks_until(device)
+        moved = (
+            [self._members.advance(device, last, masks_until.announced, masks_until.held)]
+            if last > masks_until.round
+            else []
+        )
         return [record, *moved, self._outgoing.mail(device, receipt)]
 
     def _late(self, upload: Upload) -> Refused:
@@ -253,8 +255,7 @@ class PrivateSum:
         ]
 
     def _call_roll(self, now: float) -> list[Action]:
-        """No contribution is taken any more: list those whose sum can be opened. With nobody to
-        list there is no roll call."""
+        """Take no more contributions: list those whose sum can be opened, if there are any."""
         present, _ = roll_call.choose(
             self._members.cohorts,
             {self._members.index[name]: record.held for name, record in self._current.items()},

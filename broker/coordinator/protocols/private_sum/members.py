@@ -3,45 +3,46 @@ whether it seems to be alive."""
 
 from agent.joye_libert import cohorts
 from broker.coordinator.protocols.private_sum import roll_call
-from broker.coordinator.protocols.private_sum.records import Horizon
+from broker.coordinator.protocols.private_sum.records import MasksUntil
 from broker.coordinator.scope import Scope
 
 
 class Members:
-    """The members of one roster, in cohorts of `cohort` at most; bitmaps have bit i for the member i.
+    """The members of one roster, in cohorts of `cohort` at most; bitmaps have bit i for the member
+    i.
 
     Whether a member is alive is a hint: it decides how long a round waits, and never what is in a
     sum.
     """
 
-    def __init__(self, scope: Scope, cohort: int, horizons: dict[str, Horizon]) -> None:
+    def __init__(self, scope: Scope, cohort: int, masks_until: dict[str, MasksUntil]) -> None:
         self.names: list[str] = scope.roster.names()
         self.index = {name: index for index, name in enumerate(self.names)}
         self.cohorts: list[list[int]] = cohorts.assign(self.names, scope.digest, cohort)
         self.everyone = (1 << len(self.names)) - 1
-        self.horizons = dict(horizons)
+        self.records = dict(masks_until)
         self._scope = scope
         self._offline = 0
         self._silent = 0
 
-    def horizon(self, device: str) -> Horizon:
+    def masks_until(self, device: str) -> MasksUntil:
         """Return how far a member can go; round -1 as long as it has said nothing."""
-        unknown = Horizon(self._scope.group, self._scope.epoch, device, -1, -1, 0)
-        return self.horizons.get(device, unknown)
+        unknown = MasksUntil(self._scope.group, self._scope.epoch, device, -1, -1, 0)
+        return self.records.get(device, unknown)
 
-    def advance(self, device: str, last: int, announced: int, held: int) -> Horizon:
+    def advance(self, device: str, last: int, announced: int, held: int) -> MasksUntil:
         """Know from now on how far a member can go, and return the record of it."""
-        record = Horizon(self._scope.group, self._scope.epoch, device, last, announced, held)
-        self.horizons[device] = record
+        record = MasksUntil(self._scope.group, self._scope.epoch, device, last, announced, held)
+        self.records[device] = record
         return record
 
     def ready(self, round_number: int) -> int:
         """Return the bitmap of those that can take part in a round."""
-        return roll_call.bitmap(self.index[name] for name in self.names if self.horizon(name).round >= round_number)
+        return roll_call.bitmap(self.index[name] for name in self.names if self.masks_until(name).round >= round_number)
 
     def key_held(self) -> dict[int, int]:
         """Return for each member the bitmap of those that hold its key shares."""
-        return {index: self.horizon(name).held for index, name in enumerate(self.names)}
+        return {index: self.masks_until(name).held for index, name in enumerate(self.names)}
 
     # -- alive or not
 

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, select
 
 from agent.wire import coordination
 from broker.coordinator.protocols.private_sum import tables
-from broker.coordinator.protocols.private_sum.records import Answer, Contribution, Counted, Horizon, Saved
+from broker.coordinator.protocols.private_sum.records import Answer, Contribution, Counted, MasksUntil, Saved
 
 STATUS = {coordination.COMPLETE: "complete", coordination.INCOMPLETE: "incomplete", coordination.INVALID: "invalid"}
 
@@ -18,7 +18,7 @@ _R = TypeVar("_R", Contribution, Answer)
 def saved(connection: Connection, group: str, epoch: int) -> Saved:
     """Return what a machine of this group and epoch is to be restored from."""
     found = Saved()
-    rounds, horizons, counted = tables.rounds, tables.horizons, tables.counted
+    rounds, masks_until, counted = tables.rounds, tables.masks_until, tables.counted
     last = select(rounds).where((rounds.c.group == group) & (rounds.c.epoch == epoch))
     for row in connection.execute(last.order_by(rounds.c.round.desc()).limit(2)):
         contributions = _of_round(connection, Contribution, row)
@@ -31,8 +31,8 @@ def saved(connection: Connection, group: str, epoch: int) -> Saved:
             found.last_result = row.result
             found.next_round = max(found.next_round, row.round + 1)
             found.closed_contributions = contributions
-    here = select(horizons).where((horizons.c.group == group) & (horizons.c.epoch == epoch))
-    found.horizons = {row.device: Horizon(**row._mapping) for row in connection.execute(here)}
+    here = select(masks_until).where((masks_until.c.group == group) & (masks_until.c.epoch == epoch))
+    found.masks_until = {row.device: MasksUntil(**row._mapping) for row in connection.execute(here)}
     of_group = select(counted).where(counted.c.group == group)
     found.counted = {row.device: Counted(**row._mapping) for row in connection.execute(of_group)}
     return found

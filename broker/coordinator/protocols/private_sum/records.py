@@ -76,7 +76,7 @@ class CloseRound(Record):
 
 
 @dataclass(frozen=True)
-class Horizon(Record):
+class MasksUntil(Record):
     """Record how far a member can go: the last round that it said it can take part in; and of its
     newest "ready", the round of the envelope (`announced`, -1 before there is one) and the bitmap
     of those that hold its key shares."""
@@ -99,7 +99,7 @@ class Counted(Record):
     round: int
 
 
-RoundRecord = OpenRound | Contribution | RollCall | Answer | CloseRound | Horizon | Counted
+RoundRecord = OpenRound | Contribution | RollCall | Answer | CloseRound | MasksUntil | Counted
 
 
 @dataclass
@@ -114,5 +114,5 @@ class Saved:
     answers: list[Answer] = field(default_factory=list)
     closed_contributions: list[Contribution] = field(default_factory=list)
     last_result: bytes | None = None
-    horizons: dict[str, Horizon] = field(default_factory=dict)
+    masks_until: dict[str, MasksUntil] = field(default_factory=dict)
     counted: dict[str, Counted] = field(default_factory=dict)

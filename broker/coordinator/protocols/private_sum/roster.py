@@ -9,7 +9,8 @@ from agent.protocols.private_sum.roster_part import SumPart, read_part
 from agent.wire.rosters import Roster
 from broker.coordinator.protocols.base import RosterError, RosterRules
 
-AUDIT_FROM = 8  # members from which on cohorts compare their roll calls, unless told otherwise
+# Members from which on cohorts compare their roll calls, unless told otherwise.
+CONSISTENCY_CHECK_FROM = 8
 COHORT = 32
 
 
@@ -17,7 +18,7 @@ def make(_protocol: str, members: int, options: Mapping[str, Any]) -> dict[int, 
     """Return the part: `cohort` is the most members of a cohort, 4 to 64; `seal` is 0 to open each
     cohort's sum, 1 to open the whole group's only; `audit` tells whether a cohort compares the roll
     calls it was shown before it answers."""
-    audit = options.get("audit", members >= AUDIT_FROM)
+    audit = options.get("audit", members >= CONSISTENCY_CHECK_FROM)
     return SumPart(options.get("cohort", COHORT), options.get("seal", 0), int(audit)).fields()
 
 

@@ -28,14 +28,15 @@ from broker.coordinator.protocols.private_sum.records import (
     CloseRound,
     Contribution,
     Counted,
-    Horizon,
+    MasksUntil,
     OpenRound,
     RollCall,
     RoundRecord,
 )
 from broker.storage.schema import Bitmap, Schema
 
-KEPT_ROUNDS = 100  # closed ones of an epoch whose contributions and answers are there; some 40 kB each with 60 boards
+# Closed ones of an epoch whose contributions and answers are there; some 40 kB each with 60 boards.
+KEPT_ROUNDS = 100
 
 metadata = MetaData()
 
@@ -85,7 +86,7 @@ answers = _table(
     Column("blinding", LargeBinary, nullable=False),
     Column("recovery", LargeBinary),
 )
-horizons = _table(
+masks_until = _table(
     "horizons",
     ["group", "epoch", "device"],
     *_epoch(),
@@ -115,8 +116,8 @@ def statements(record: RoundRecord) -> list[Executable]:
     """Return what writes a record."""
     match record:
         case OpenRound():
-            place = {"group": record.group, "epoch": record.epoch, "round": record.round}
-            values = {**place, "opening": record.message, "opened_at": time.time()}
+            key = {"group": record.group, "epoch": record.epoch, "round": record.round}
+            values = {**key, "opening": record.message, "opened_at": time.time()}
             return [insert(rounds).values(**values).on_conflict_do_nothing()]
         case Contribution() | Answer():
             table = contributions if isinstance(record, Contribution) else answers
@@ -128,8 +129,8 @@ def statements(record: RoundRecord) -> list[Executable]:
             this = of_round(rounds, record) & rounds.c.status.is_(None)
             closed = rounds.update().where(this).values(closed_at=time.time(), **_outcome(record))
             return [closed, *(table.delete().where(_forgotten(table, record)) for table in (contributions, answers))]
-        case Horizon():
-            return [_upsert(horizons, record, ["group", "epoch", "device"], ["round", "announced", "held"])]
+        case MasksUntil():
+            return [_upsert(masks_until, record, ["group", "epoch", "device"], ["round", "announced", "held"])]
         case Counted():
             return [_upsert(counted, record, ["group", "device"], ["epoch", "round"])]
 
@@ -149,11 +150,11 @@ def _forgotten(table: Table, closed: CloseRound) -> ColumnElement[bool]:
     return forgotten
 
 
-def _upsert(table: Table, record: Horizon | Counted, key: list[str], changing: list[str]) -> Executable:
+def _upsert(table: Table, record: MasksUntil | Counted, key: list[str], changing: list[str]) -> Executable:
     statement = insert(table).values(**asdict(record))
     changed = {name: statement.excluded[name] for name in changing}
     return statement.on_conflict_do_update(index_elements=key, set_=changed)
 
 
-RECORDS = (OpenRound, Contribution, RollCall, Answer, CloseRound, Horizon, Counted)
-SCHEMA = Schema("private-sum", metadata, RECORDS, statements, forms={3: 1, 4: 1, 5: 1})
+RECORDS = (OpenRound, Contribution, RollCall, Answer, CloseRound, MasksUntil, Counted)
+SCHEMA = Schema("private-sum", metadata, RECORDS, statements, file_versions={3: 1, 4: 1, 5: 1})

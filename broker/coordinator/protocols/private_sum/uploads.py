@@ -36,12 +36,13 @@ class Uploads:
         return held
 
     def contribution(self, device: str, parsed: Envelope) -> tuple[bytes, int, int]:
-        """Return (ciphertext, horizon, bitmap of those that hold the board's blinding shares)."""
+        """Return (ciphertext, masks_until, bitmap of those that hold the board's blinding
+        shares)."""
         plain = self._open("contribution", CONTRIBUTION_NONCE, device, parsed)
-        ciphertext, horizon, held = coordination.read_contribution(plain, self.parameters.residue_bytes)
+        ciphertext, masks_until, held = coordination.read_contribution(plain, self.parameters.residue_bytes)
         if not 0 < int.from_bytes(ciphertext, "big") < self.parameters.n**2:
             raise Refused("malformed")
-        return bytes(ciphertext), horizon, self._known(held)
+        return bytes(ciphertext), masks_until, self._known(held)
 
     def answer(self, device: str, parsed: Envelope, missing: bool) -> tuple[bytes, bytes | None]:
         """Return (summed blinding shares, recovery share if members of the board's cohort are

@@ -1,4 +1,4 @@
-"""The roll-call audit on whole cohorts of real machines: what a lying coordinator no longer gets, and what honest ones still do."""
+"""The consistency check on whole cohorts of real machines: what a lying coordinator no longer gets, and what honest ones still do."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,7 +9,7 @@ from agent.protocols.private_sum import mail
 from agent.wire import messages, topics
 from broker.coordinator.protocols.private_sum import reading
 from broker.coordinator.schedule import Schedule
-from host_sim.bench import consistency_check as bench_audit
+from host_sim.bench import consistency_check
 from host_sim.virtual.network import Network, VirtualClock
 from host_sim.virtual.street import SimulatedBoard, Street
 from tests.quick_arithmetic import remembered, small_modulus
@@ -22,7 +22,7 @@ THRESHOLD = 9
 
 @pytest.fixture(scope="module", autouse=True)
 def arithmetic_is_quick() -> Iterator[None]:
-    """An audit is about lists. The boards of all worlds have the same keys."""
+    """A consistency check is about lists. The boards of all worlds have the same keys."""
     with remembered(), small_modulus():
         yield
 
@@ -35,7 +35,7 @@ def settle(world: World) -> None:
     world.clock.run(world.clock.now + 60)
 
 
-def test_two_lists_to_two_parts_of_a_cohort_get_no_answer_and_without_the_audit_all(tmp_path: Path) -> None:
+def test_two_lists_to_two_parts_of_a_cohort_get_no_answer_and_without_the_consistency_check_all(tmp_path: Path) -> None:
     found = {}
     for audit in (True, False):
         world = World(tmp_path / str(audit), colluders=0, audit=audit)
@@ -164,7 +164,7 @@ class Group:
         return [sum(row[number] for row in left)]
 
     def vouches(self, number: int) -> list[tuple[str, str]]:
-        """Return (sender, topic) of the letters of the audit of a round."""
+        """Return (sender, topic) of the letters of the consistency check of a round."""
         found = []
         for sender, topic, raw in self.network.log:
             if "/mail/" in topic and sender != topics.COORDINATOR:
@@ -283,14 +283,14 @@ def test_a_false_list_or_alarm_from_a_member_denies_one_sum_and_no_more(tmp_path
 
 
 def test_the_bench_counts_one_letter_to_each_other_member_and_one_more_message_time() -> None:
-    (figures,) = bench_audit.measure([5], lambda phase: None).values()
+    (figures,) = consistency_check.measure([5], lambda phase: None).values()
     assert figures["letters, one to each other member"] == 4
-    assert (figures["messages: without"], figures["messages: with the audit"]) == (2, 6)
-    assert figures["bytes: with the audit"] > figures["bytes: without"] + 4 * 80
-    assert 0.7 < figures["message times: with the audit"] - figures["message times: without"] < 1.5
+    assert (figures["messages: without"], figures["messages: with it"]) == (2, 6)
+    assert figures["bytes: with it"] > figures["bytes: without"] + 4 * 80
+    assert 0.7 < figures["message times: with it"] - figures["message times: without"] < 1.5
 
 
 def test_the_bench_takes_no_round_for_good_whose_sum_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bench_audit, "ROUNDS", 4)  # the schedule has three
-    with pytest.raises(bench_audit.WrongSum, match="3 members"):
-        bench_audit.measure([3], lambda phase: None)
+    monkeypatch.setattr(consistency_check, "ROUNDS", 4)  # the schedule has three
+    with pytest.raises(consistency_check.WrongSum, match="3 members"):
+        consistency_check.measure([3], lambda phase: None)

@@ -1,6 +1,6 @@
-"""The roll-call audit: a cohort compares the lists that its members were shown before any of them answers."""
+"""The consistency check: a cohort compares the lists that its members were shown before any of them answers."""
 
-from street_of_boards import PLACE, ROLL, ROUND, Device, dealt, everything, mailbox, name_of, reboot, refuses
+from street_of_boards import ROLL, ROUND, SCOPE, Device, dealt, everything, mailbox, name_of, reboot, refuses
 
 from agent.protocols.base import overlay
 from agent.protocols.private_sum import mail
@@ -26,7 +26,7 @@ def boards():
 def board(name, audit=1):
     """A board that has dealt all, and holds key shares whose powers take a moment only."""
     device = reboot(street(), name)
-    size = device.machine._dealing.share_bytes
+    size = device.machine._sharing.share_bytes
     for key in device.flash.shares:
         if key[1] is None:
             device.flash.shares[key] = (5 + key[2]).to_bytes(size, "big")
@@ -90,7 +90,7 @@ def mail_key(sender, receiver):
 def vouch(sender, receiver, present, round=0, kind=VOUCH, epoch=1, data=None, nonce=None, key=None, bound=None):
     """A letter that `sender` could write."""
     data = messages.share(street().bitmap(present).to_bytes(8, "big")) if data is None else data
-    context = Context(PLACE[0], bound or mail.KINDS[kind], PLACE[1], epoch, round, sender, receiver)
+    context = Context(SCOPE[0], bound or mail.KINDS[kind], SCOPE[1], epoch, round, sender, receiver)
     return seal(key or mail_key(sender, receiver), nonce or mail_nonce(kind, kind, round), context, data)
 
 
@@ -161,7 +161,7 @@ def test_the_code_leaves_the_memory_when_the_round_is_over():
         assert device.take("answer") == []
 
 
-def test_without_the_audit_boards_answer_at_once_and_take_no_vouch():
+def test_without_the_consistency_check_boards_answer_at_once_and_take_no_vouch():
     device = contributed(board(A, 0))
     refuses(device.machine, "not-audited", device.machine.message, mailbox(A, B), vouch(B, A, ALL))
     show([device], ALL)
@@ -198,7 +198,7 @@ def test_a_member_shown_two_lists_by_the_coordinator_answers_none():
     assert all(device.machine.refused["split-roll"] == 1 for device in devices.values())
 
 
-def test_without_the_audit_the_same_lists_would_have_been_answered():
+def test_without_the_consistency_check_the_same_lists_would_have_been_answered():
     """The control: three of four were shown one list, and three are enough."""
     devices = {name: contributed(board(name, 0)) for name in ALL}
     show([devices[name] for name in (A, B, C)], ALL)
@@ -438,14 +438,14 @@ def test_a_cohort_of_64_is_told_in_63_letters_and_an_alarm_in_few():
             self.index, self.cohort = index, list(range(64))
 
     for index in (0, 5, 63):
-        audit = ConsistencyCheck(Member(index), 7)
-        assert sorted(audit._partners(0)) == [i for i in range(64) if i != index]
-        flood = audit._partners(1)
+        check = ConsistencyCheck(Member(index), 7)
+        assert sorted(check._partners(0)) == [i for i in range(64) if i != index]
+        flood = check._partners(1)
         # 67 is the size of the overlay: three members act for two ids.
-        assert 8 <= len(flood) <= 18 and flood == audit._partners(0)[: len(flood)]
+        assert 8 <= len(flood) <= 18 and flood == check._partners(0)[: len(flood)]
 
 
-def test_a_power_for_the_missing_gets_the_room_of_the_audit():
+def test_a_power_for_the_missing_gets_the_room_of_the_consistency_check():
     devices = {name: contributed(board(name)) for name in WITHOUT_D}
     show(devices.values(), WITHOUT_D)
     for name in (B, C):

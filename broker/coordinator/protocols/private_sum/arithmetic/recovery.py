@@ -27,7 +27,7 @@ from itertools import islice
 from gmpy2 import invert, lcm, mpz, powmod
 
 from agent.joye_libert.parameters import Parameters
-from broker.coordinator.protocols.private_sum.interpolation import (
+from broker.coordinator.protocols.private_sum.arithmetic.interpolation import (
     TRIES,
     Subset,
     WrongShares,
@@ -40,7 +40,7 @@ from broker.coordinator.protocols.private_sum.interpolation import (
     ranked,
     weights,
 )
-from broker.coordinator.protocols.private_sum.multi_power import multi_power
+from broker.coordinator.protocols.private_sum.arithmetic.multi_power import multi_power
 
 __all__ = ["Cohort", "WrongShares", "blinding_sum", "consistent", "lagrange", "open_blinded", "open_unit"]
 

@@ -1,0 +1,1 @@
+"""What the coordinator computes of a private sum, with gmpy2."""
