@@ -10,14 +10,14 @@ import os
 import sys
 import time
 
-sys.path[:] = [".", "tests"] + [p for p in sys.path if p.startswith(".frozen")]
+sys.path[:] = ["."] + [p for p in sys.path if p.startswith(".frozen")]
 
 import vfs  # noqa: E402
-from power_cut import flash as nor  # noqa: E402
-from power_cut import helping, life  # noqa: E402
 
 from agent.runtime.flash.masks import MaskStock  # noqa: E402
 from agent.runtime.flash.store import MARGIN, Full, Store, StoreError  # noqa: E402
+from tests.power_cut import flash as nor  # noqa: E402
+from tests.power_cut import helping, life  # noqa: E402
 
 ROOT = "/flash/hum"
 # progsize as the stock firmware of the board mounts its flash, so with its cache and its commits. The Pico's readsize

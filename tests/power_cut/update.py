@@ -14,19 +14,19 @@ import os
 import sys
 import time
 
-sys.path[:] = [".", "tests", "tests/shared"] + [p for p in sys.path if p.startswith(".frozen")]
+sys.path[:] = ["."] + [p for p in sys.path if p.startswith(".frozen")]
 
-import releases_at_hand  # noqa: E402
 import vfs  # noqa: E402
-from files_at_hand import read, write  # noqa: E402
-from power_cut import flash as nor  # noqa: E402
-from releases_at_hand import Signed, make, update  # noqa: E402
 
 from agent.crypto import p256  # noqa: E402
 from agent.runtime.update import staging, versions  # noqa: E402
 from agent.runtime.update.installing import UpdateRefused  # noqa: E402
 from agent.runtime.update.versions import Pointer, Versions  # noqa: E402
 from firmware.onboard import main as bootloader  # noqa: E402
+from tests.power_cut import flash as nor  # noqa: E402
+from tests.support import releases_at_hand  # noqa: E402
+from tests.support.files_at_hand import read, write  # noqa: E402
+from tests.support.releases_at_hand import Signed, make, update  # noqa: E402
 
 ROOT = "/flash"
 GEOMETRIES = {

@@ -7,11 +7,10 @@ shown the same list, and answers it.
 What must hold: a board vouches only for a list that it was shown itself.
 """
 
-from street_of_boards import ROLL, ROUND, Street, dealt
-
 from agent.protocols.private_sum.mail import VOUCH
 from agent.wire.envelope import Envelope
 from tests.faults.verdict import Verdict
+from tests.support.street_of_boards import ROLL, ROUND, Street, dealt
 
 Letters = list[tuple[str, str, bytes]]
 

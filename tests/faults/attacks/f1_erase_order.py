@@ -21,8 +21,8 @@ from firmware.device import flash
 from firmware.device.port import DeviceError, PortError
 from firmware.device.session import Device
 from tests.faults.verdict import Verdict
-from tests.quick_arithmetic import remembered
-from tests.test_lying_coordinator import VICTIM, World
+from tests.host_sim.test_lying_coordinator import VICTIM, World
+from tests.support.quick_arithmetic import remembered
 
 FIRST, SECOND = 31007, 30500  # Wh
 KEYS, BURNT = "/state/identity", "/state/spent"

@@ -8,12 +8,11 @@ What must hold: gossip protocols have the same rule of closeness, and the same d
 private sums.
 """
 
-from street_of_askers import Street
-from test_gossip_machine import answer_of, plan_of
-
 from agent.protocols.base.policy import Policy
 from broker.coordinator.protocols.gossip.results import NotAccepted
+from tests.agent.gossip.test_gossip_machine import answer_of, plan_of
 from tests.faults.verdict import Verdict
+from tests.support.street_of_askers import Street
 
 VALUES = [310, 1717, 220, 4711, 905, 44, 81, 230, 999, 1200, 333]
 VICTIMS = 3

@@ -7,13 +7,12 @@ What must hold: the living members are at least the colluders that a query is to
 policy's least number of honest ones.
 """
 
-from street_of_askers import Street
-from test_gossip_machine import answer_of
-
 from agent.protocols.gossip.plan import Plan
 from agent.protocols.gossip.query_function import function_of
 from broker.coordinator.protocols.gossip.results import NotAccepted
+from tests.agent.gossip.test_gossip_machine import answer_of
 from tests.faults.verdict import Verdict
+from tests.support.street_of_askers import Street
 
 VALUES = [1000 + 111 * index for index in range(11)]
 VICTIM, COLLUDERS = 4, (7, 9)

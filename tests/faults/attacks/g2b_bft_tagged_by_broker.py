@@ -20,10 +20,10 @@ from agent.protocols.gossip import signing
 from agent.protocols.gossip.onion import proof
 from agent.wire import cbor
 from broker.coordinator.protocols.gossip.queries import COMPLETE
+from tests.broker.test_signing import BOARDS, World
 from tests.faults.verdict import Verdict
-from tests.shared.street_of_askers import LATENCY, Street
-from tests.signer_at_hand import signer_in
-from tests.test_signing import BOARDS, World
+from tests.support.signer_at_hand import signer_in
+from tests.support.street_of_askers import LATENCY, Street
 
 VICTIM, COLLUDER = 4, 7
 QUERIES = 40

@@ -13,7 +13,7 @@ from broker.coordinator.schedule import Schedule
 from host_sim.virtual.network import Network, VirtualClock
 from host_sim.virtual.street import Street
 from tests.faults.verdict import Verdict
-from tests.quick_arithmetic import remembered
+from tests.support.quick_arithmetic import remembered
 
 MEMBERS = 8
 ROUNDS = 12

@@ -7,11 +7,10 @@ its own back-off. So it is never ready.
 What must hold: only what is new causes work.
 """
 
-from street_of_boards import Street, mailbox
-
 from agent.protocols.private_sum.mail import KEY_SHARE
 from agent.wire.envelope import Envelope
 from tests.faults.verdict import Verdict
+from tests.support.street_of_boards import Street, mailbox
 
 MASKS = 2
 LETTERS = 300

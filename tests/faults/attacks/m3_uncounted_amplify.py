@@ -14,7 +14,7 @@ from broker.coordinator.schedule import Schedule
 from host_sim.virtual.network import Network, VirtualClock
 from host_sim.virtual.street import Street
 from tests.faults.verdict import Verdict
-from tests.quick_arithmetic import remembered
+from tests.support.quick_arithmetic import remembered
 
 OUTAGE = 10  # rounds
 ROUNDS = 24

@@ -16,8 +16,8 @@ from tempfile import mkdtemp
 from agent.protocols.base.identity import CLOSE_WINDOW, Policy
 from broker.coordinator.protocols.private_sum.arithmetic.recovery import WrongShares
 from tests.faults.verdict import Verdict
-from tests.quick_arithmetic import remembered
-from tests.test_lying_coordinator import EVERYONE, READINGS, VICTIM, WITHOUT, C, World
+from tests.host_sim.test_lying_coordinator import EVERYONE, READINGS, VICTIM, WITHOUT, C, World
+from tests.support.quick_arithmetic import remembered
 
 ALLOWED = 1
 REAL_ROUNDS = 6

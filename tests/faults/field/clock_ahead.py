@@ -8,12 +8,11 @@ What must hold: a board's clock comes back to where its broker's certificate is 
 life and after a power cut.
 """
 
-from files_at_hand import Folder
-
 from agent.runtime.flash.store import Store
 from agent.runtime.system.calendar import calendar
 from agent.runtime.system.clock import Clock
 from tests.faults.verdict import Verdict
+from tests.support.files_at_hand import Folder
 
 NOW = 1795986000  # Unix seconds
 DAY = 86400

@@ -17,7 +17,7 @@ from unittest import mock
 from broker.coordinator.actions import CloseRound, OpenRound
 from tests.faults import ROOT
 from tests.faults.verdict import Verdict
-from tests.hand_made import World
+from tests.support.hand_made import World
 
 ROUNDS = 8
 

@@ -11,15 +11,14 @@ from collections.abc import Callable
 from typing import Any
 from unittest import mock
 
-import test_start
-from files_at_hand import Folder
-
 from agent.runtime.flash import store
 from agent.runtime.flash.store import Store
 from agent.runtime.net import mqtt_socket
 from agent.runtime.start import assemble_board
+from tests.agent.runtime import test_start
 from tests.faults import virtual
 from tests.faults.verdict import Verdict
+from tests.support.files_at_hand import Folder
 
 LFS_ERR_CORRUPT = 84
 RECORDS = ("roster", "key", "acks", "clock", "high-water", "spent", "identity", "budget", "pulses")

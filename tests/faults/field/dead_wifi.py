@@ -15,13 +15,12 @@ import errno
 from typing import Any
 from unittest import mock
 
-import test_start
-from files_at_hand import Folder
-
 from agent.runtime.net import mqtt_socket
 from agent.runtime.start import assemble_board
+from tests.agent.runtime import test_start
 from tests.faults import virtual
 from tests.faults.verdict import Verdict
+from tests.support.files_at_hand import Folder
 
 MINUTES = 15
 WIFI = {"ssid": "street", "password": "12345678"}

@@ -12,13 +12,12 @@ import inspect
 import random
 from collections.abc import Iterable
 
-from files_at_hand import Folder
-from test_pulse import Clock, Contact
-
 from agent.meters.s0_pin import S0Pin
 from agent.runtime.flash.store import Store
 from firmware.device.settings import Reading
+from tests.agent.meters.test_pulse import Clock, Contact
 from tests.faults.verdict import Verdict
+from tests.support.files_at_hand import Folder
 
 START = 6000  # ms
 CLOSED, OPEN = 0, 1

@@ -13,15 +13,14 @@ import random
 from typing import Any
 from unittest import mock
 
-import test_start
-from files_at_hand import Folder
-
 from agent.runtime.net import mqtt_socket
 from agent.runtime.start import assemble_board
 from agent.wire import cbor
+from tests.agent.runtime import test_start
 from tests.faults import virtual
 from tests.faults.field.battery import LINES, telegram
 from tests.faults.verdict import Verdict
+from tests.support.files_at_hand import Folder
 
 GOOD = telegram(LINES)
 SECONDS = 400

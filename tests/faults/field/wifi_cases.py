@@ -10,8 +10,7 @@ What must hold: a driver that fails is one failure more, and the Wi-Fi is joined
 import asyncio
 from collections.abc import Callable
 
-from test_wifi import Driver, Night
-
+from tests.agent.runtime.test_wifi import Driver, Night
 from tests.faults.verdict import Verdict
 
 

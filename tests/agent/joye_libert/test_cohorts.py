@@ -1,0 +1,140 @@
+"""Cohorts and neighbours: every member once, balanced, by a rule that anyone can follow, on both interpreters."""
+
+from hashlib import sha256
+
+from agent.crypto.errors import CryptoError
+from agent.joye_libert import cohorts
+from agent.joye_libert.cohorts import SEAL_COHORT, SEAL_FLEET
+from tests.support.expect import raises
+
+DIGEST = sha256(b"roster").digest()
+OTHER = sha256(b"another roster").digest()
+
+
+def names(count):
+    return ["board-%d" % index for index in range(count)]
+
+
+def rank(index, members, digest):
+    """The rank by the definition, without sorting: how many hashes are smaller."""
+    own = sha256(digest + members[index].encode()).digest()
+    return len([name for name in members if sha256(digest + name.encode()).digest() < own])
+
+
+def graph(members, size, seal):
+    return [cohorts.neighbours(index, members, DIGEST, size, seal) for index in range(len(members))]
+
+
+def reached(edges):
+    """The members that member 0 reaches."""
+    seen = [0]
+    for member in seen:
+        seen += [other for other in edges[member] if other not in seen]
+    return seen
+
+
+def test_threshold_is_the_least_number_above_two_thirds():
+    for size in range(1, 65):
+        least = cohorts.threshold(size)
+        assert 3 * least > 2 * size >= 3 * (least - 1) and least <= size
+    assert [cohorts.threshold(size) for size in (2, 3, 4, 12, 32, 64)] == [2, 3, 3, 9, 22, 43]
+
+
+def test_every_member_is_in_one_cohort_and_sizes_differ_by_at_most_one():
+    for count in list(range(2, 20)) + [31, 32, 33, 34, 47, 63, 64]:
+        for size in (4, 5, 7, 16, 32, 63, 64):
+            found = cohorts.assign(names(count), DIGEST, size)
+            assert len(found) == (count + size - 1) // size
+            assert sorted([index for cohort in found for index in cohort]) == list(range(count))
+            lengths = [len(cohort) for cohort in found]
+            assert max(lengths) <= size and max(lengths) - min(lengths) <= 1 and min(lengths) >= 2
+
+
+def test_a_cohort_is_in_roster_order_and_follows_the_rank():
+    for count, size in ((9, 4), (40, 32), (64, 12)):
+        members = names(count)
+        found = cohorts.assign(members, DIGEST, size)
+        for number, cohort in enumerate(found):
+            assert cohort == sorted(cohort)
+            for index in cohort:
+                assert rank(index, members, DIGEST) % len(found) == number
+
+
+def test_the_order_depends_on_the_roster_and_on_nothing_else():
+    members = names(40)
+    first = cohorts.assign(members, DIGEST, 10)
+    assert first == cohorts.assign(list(members), bytes(DIGEST), 10)
+    assert first != cohorts.assign(members, OTHER, 10)
+    assert first != [list(range(at, 40, 4)) for at in range(4)]
+    ring = cohorts.neighbours(0, members, DIGEST, 10, SEAL_FLEET)
+    assert ring != cohorts.neighbours(0, members, OTHER, 10, SEAL_FLEET)
+
+
+def test_cohorts_do_not_move_with_a_members_place_in_the_roster():
+    members = names(20)
+    backwards = members[::-1]
+
+    def named(listed):
+        return [sorted([listed[index] for index in cohort]) for cohort in cohorts.assign(listed, DIGEST, 7)]
+
+    assert named(members) == named(backwards)
+
+
+def test_known_cohorts():
+    # Worked out apart from the module, with a command-line SHA-256: a change of the rule would move boards in the field.
+    members = ["ada", "bob", "cyd", "dan", "eve", "fay", "\xe9mile"]
+    assert cohorts.assign(members, bytes(32), 4) == [[0, 1, 2, 4], [3, 5, 6]]
+
+
+def test_neighbours_under_the_cohort_seal_are_the_rest_of_the_cohort():
+    for count, size in ((2, 4), (9, 4), (33, 32), (64, 32)):
+        members = names(count)
+        edges = graph(members, size, SEAL_COHORT)
+        for cohort in cohorts.assign(members, DIGEST, size):
+            for index in cohort:
+                assert sorted(edges[index] + [index]) == cohort
+
+
+def test_neighbours_under_the_fleet_seal_are_all_others_up_to_thirty_five_members():
+    for count in (2, 3, 34, 35):
+        for index, near in enumerate(graph(names(count), 32, SEAL_FLEET)):
+            assert sorted(near + [index]) == list(range(count))
+
+
+def test_neighbours_under_the_fleet_seal_are_seventeen_on_either_side_of_the_ring():
+    for count in (36, 37, 50, 64):
+        members = names(count)
+        ranks = [rank(index, members, DIGEST) for index in range(count)]
+        for index, near in enumerate(graph(members, 32, SEAL_FLEET)):
+            assert len(near) == 34 and near == sorted(near)
+            for other in range(count):
+                apart = (ranks[index] - ranks[other]) % count
+                assert (other in near) == (0 < min(apart, count - apart) <= 17)
+
+
+def test_neighbours_are_mutual_or_zero_sum_keys_would_not_cancel():
+    for count, size, seal in ((9, 4, SEAL_COHORT), (64, 10, SEAL_COHORT), (36, 32, SEAL_FLEET), (64, 32, SEAL_FLEET)):
+        edges = graph(names(count), size, seal)
+        for index, near in enumerate(edges):
+            assert index not in near and len(near) > 0
+            for other in near:
+                assert index in edges[other]
+
+
+def test_the_fleet_is_connected_and_stays_so_without_any_sixteen_members():
+    edges = graph(names(64), 32, SEAL_FLEET)
+    assert sorted(reached(edges)) == list(range(64))
+    for first in range(1, 49):
+        gone = list(range(first, first + 16))
+        rest = [[other for other in near if other not in gone] for near in edges]
+        assert len(reached(rest)) == 48
+
+
+def test_what_is_out_of_range_is_refused():
+    members = names(5)
+    raises(CryptoError, cohorts.assign, members, DIGEST, 0)
+    raises(CryptoError, cohorts.assign, [], DIGEST, 4)
+    for index in (-1, 5):
+        raises(CryptoError, cohorts.neighbours, index, members, DIGEST, 4, SEAL_FLEET)
+    for seal in (-1, 2, None):
+        raises(CryptoError, cohorts.neighbours, 0, members, DIGEST, 4, seal)

@@ -1,0 +1,22 @@
+"""The shared suite again, on a real MicroPython: every file in a room of tests/agent, in a process of its own."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+MICROPYTHON = Path(sys.executable).parent / "micropython"
+HEAP = "768k"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "tests/agent").glob("*/test_*.py")), ids=lambda p: p.stem)
+def test_shared_suite_passes_on_micropython(path: Path) -> None:
+    command = [str(MICROPYTHON), "-X", f"heapsize={HEAP}", "tests/support/run_shared.py", str(path.relative_to(ROOT))]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=250, check=False)
+    print(run.stdout, run.stderr)
+    closing = re.search(r"^(\d+) passed, (\d+) failed$", run.stdout, re.M)
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert closing and int(closing[1]) == len(re.findall(r"^def test_", path.read_text(), re.M))

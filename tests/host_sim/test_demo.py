@@ -1,0 +1,376 @@
+"""`hum-sim demo` as its user runs it: what is on standard output is exact, complete, and nothing else is."""
+
+import asyncio
+import gzip
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.meters.simulated import SimulatedMeter
+from host_sim.data import households
+from host_sim.demo.demo import Row, all_exact, recovered
+from host_sim.demo.display import Display
+from host_sim.fleet.faults import LEAVING_S, Disturbance, Faults
+from tests.support.processes import await_running, running
+
+pytestmark = pytest.mark.alone
+
+HUM_SIM = str(Path(sys.executable).parent / "hum-sim")
+KEYS = {"round", "sum", "expected", "contributors", "missing", "latency_ms", "bytes_per_board"}
+DECIMALS = [[Decimal(board * 1000 + slot * 7 - 900) / 8 for slot in range(48)] for board in range(1, 6)]
+
+
+def demo(folder: Path, *arguments: object, **environment: str) -> "subprocess.CompletedProcess[str]":
+    """Run the demo below `folder`; no process of it may be left."""
+    command = [HUM_SIM, "demo", "--output", str(folder / "out"), *map(str, arguments)]
+    run = subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=200, env={**os.environ, **environment}
+    )
+    assert running(folder / "out") == {}
+    return run
+
+
+def csv_text(readings: list[list[Decimal]]) -> str:
+    lines = ["home,day," + ",".join(f"s{slot:02}" for slot in range(48))]
+    lines += [f"home {i},2026-01-01,{','.join(map(str, row))}" for i, row in enumerate(readings, 1)]
+    return "\n".join(lines) + "\n"
+
+
+def check(run: "subprocess.CompletedProcess[str]", readings: list[list[Decimal]], rounds: int) -> list[dict[str, Any]]:
+    """Standard output is one line of JSON a round, exact by our own addition of column s[r mod 48], and a last one with ok."""
+    assert run.returncode == 0, run.stderr
+    lines = [json.loads(line, parse_float=Decimal, parse_int=Decimal) for line in run.stdout.splitlines()]
+    *rows, last = lines
+    assert len(rows) == rounds
+    for number, row in enumerate(rows):
+        assert set(row) >= KEYS
+        assert row["round"] == number
+        assert row["sum"] == row["expected"] == sum(day[number % 48] for day in readings)
+        assert len(set(row["contributors"])) == len(readings)
+        assert row["missing"] == []
+        assert row["latency_ms"] > 0
+        assert 400 < row["bytes_per_board"] < 4096
+    assert last["ok"] is True
+    assert last["rounds"] == rounds
+    assert Path(last["picture"]).read_bytes()[:4] == b"\x89PNG"
+    return rows
+
+
+def default_readings(boards: int) -> list[list[Decimal]]:
+    """The default file read by this test's own few lines, not by what it tests."""
+    with gzip.open(households.DEFAULT, "rt", encoding="utf-8") as file:
+        header = file.readline().strip().lower().split(",")
+        at = header.index("s00")
+        return [[Decimal(cell) for cell in next(file).split(",")[at : at + 48]] for _ in range(boards)]
+
+
+def test_the_default_data(tmp_path: Path) -> None:
+    run = demo(tmp_path, "--boards", 3, "--rounds", 4, "--runtime", "cpython", "--json")
+    rows = check(run, default_readings(3), 4)
+    assert rows[0]["contributors"] == households.load(households.DEFAULT, 3).names
+
+
+SUNNY = [[-value for value in day] for day in DECIMALS[1:4]]
+
+
+@pytest.mark.parametrize(
+    ("name", "readings", "first"), [("own.csv", DECIMALS[:3], "412.5"), ("own.csv.gz", SUNNY, "-787.5")]
+)
+def test_a_file_of_ones_own_with_decimals_and_negative_values(
+    tmp_path: Path, name: str, readings: list[list[Decimal]], first: str
+) -> None:
+    text = csv_text(readings).encode()
+    (tmp_path / name).write_bytes(gzip.compress(text) if name.endswith(".gz") else text)
+    arguments = ("--boards", 3, "--rounds", 3, "--runtime", "cpython", "--json")
+    rows = check(demo(tmp_path, *arguments, "--data", tmp_path / name), readings, 3)
+    assert rows[0]["sum"] == Decimal(first)
+    assert rows[2]["contributors"] == ["home 1/2026-01-01", "home 2/2026-01-01", "home 3/2026-01-01"]
+
+
+def test_micropython_boards(tmp_path: Path) -> None:
+    run = demo(tmp_path, "--boards", 3, "--rounds", 2, "--runtime", "micropython", "--json")
+    check(run, default_readings(3), 2)
+    first, *_, verdict, picture = run.stderr.splitlines()
+    assert first == "starting a broker, 3 MicroPython boards (heap 192k) and the coordinator"
+    assert verdict.startswith("every published sum was exact; median latency ")
+    assert picture == f"picture: {tmp_path / 'out' / 'sum.png'}"
+
+
+def test_without_json_standard_output_is_empty_and_all_is_told_within_80_columns(tmp_path: Path) -> None:
+    run = demo(tmp_path, "--boards", 2, "--rounds", 2, "--runtime", "cpython", COLUMNS="80")
+    assert (run.returncode, run.stdout) == (0, "")
+    [heading] = [line for line in run.stderr.splitlines() if "sum Wh" in line and "round " in line and ":" not in line]
+    assert heading.split() == ["round", "sum", "Wh", "true", "Wh", "exact", "boards", "ms", "bytes"]
+    told = [line for line in run.stderr.splitlines() if str(tmp_path) not in line]
+    assert max(map(len, told)) <= 80 and "…" not in run.stderr
+
+
+def test_json_reaches_a_pipe_while_a_terminal_shows_bars_and_table(tmp_path: Path) -> None:
+    ours, theirs = os.openpty()
+    command = [HUM_SIM, "demo", "--boards", "2", "--rounds", "3", "--runtime", "cpython", "--json"]
+    size = {"COLUMNS": "80", "LINES": "24", "TERM": "xterm"}
+    with ThreadPoolExecutor(1) as pool:
+        shown = pool.submit(read_terminal, ours)
+        process = subprocess.Popen(
+            [*command, "--output", str(tmp_path / "out")],
+            stdout=subprocess.PIPE, stderr=theirs, text=True, env={**os.environ, **size},
+        )  # fmt: skip
+        os.close(theirs)
+        out, _ = process.communicate(timeout=250)
+        screen = shown.result(10)
+    os.close(ours)
+    check(subprocess.CompletedProcess(command, process.returncode, out, screen), default_readings(2), 3)
+    assert "boards make masks" in screen and "true Wh" in screen
+    assert "{" not in screen and "…" not in screen
+
+
+def read_terminal(descriptor: int) -> str:
+    """Return all that is written to a terminal until its last writer closes it."""
+    read = b""
+    with suppress(OSError):
+        while chunk := os.read(descriptor, 4096):
+            read += chunk
+    return read.decode()
+
+
+NAMES = [f"sceaux/2007-01-0{day}" for day in range(1, 5)]
+WHOLE = Row(0, "complete", Decimal(9), Decimal(9), None, True, NAMES, [], 12.3, 629, 1.0)
+RECOVERED = Row(
+    1, "complete", Decimal("123456.75"), Decimal("123456.75"), None, True, NAMES[:2], NAMES[2:], 3e4, 9999, 1.0, 2
+)
+WITHOUT = Row(2, "incomplete", None, Decimal(0), None, False, [], NAMES, 3e4, None, None)
+WRONG = Row(3, "complete", Decimal(8), Decimal(9), None, False, NAMES, [], 12.3, 629, 1.0)
+
+
+def test_who_is_missing_and_what_was_recovered_is_told_within_80_columns(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    with Display(4) as display:
+        for row in (WHOLE, RECOVERED, WITHOUT, WRONG):
+            display.row(row)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[:4] == [
+        "round 0: sum 9 Wh, true 9 Wh, exact: yes",
+        f"round 1: sum 123456.75 Wh, true 123456.75 Wh, exact: yes, recovered 2, missing: {NAMES[2]}, {NAMES[3]}",
+        "round 2: no sum (incomplete)",
+        "round 3: sum 8 Wh, true 9 Wh, exact: NO",
+    ]
+    table = [line.split() for line in lines[4:] if line.strip()]
+    assert table[0] == ["round", "sum", "Wh", "true", "Wh", "exact", "boards", "ms", "bytes", "recovered", "missing"]
+    assert table[2:] == [
+        ["0", "9", "9", "yes", "4/4", "12", "629", "-"],
+        ["1", "123456.75", "123456.75", "yes", "2/4", "30000", "9999", "2", f"{NAMES[2]},"],
+        [NAMES[3]],
+        ["2", "-", "-", "no", "sum", "0/4", "30000", "-", "-", "all:", "no", "sum"],
+        ["3", "8", "9", "NO", "4/4", "12", "629", "-"],
+    ]
+    assert max(map(len, lines[4:])) <= 80
+
+
+def test_a_row_of_json_names_killed_and_late_boards_only_where_there_may_be_some() -> None:
+    assert not {"killed", "late"} & set(json.loads(WHOLE.to_json()))
+    row = json.loads(replace(RECOVERED, killed=NAMES[2:3], late=[]).to_json())
+    assert (row["killed"], row["late"], row["recovered"]) == (NAMES[2:3], [], 2)
+    assert (row["sum"], row["expected"], row["missing"]) == (123456.75, 123456.75, NAMES[2:])
+
+
+def test_a_demo_is_good_if_all_that_it_published_was_exact_and_undisturbed_if_it_published_all() -> None:
+    for rows, rounds, undisturbed, disturbed in (
+        ([WHOLE, RECOVERED], 2, True, True),
+        ([WHOLE, WITHOUT], 2, False, True),
+        ([WITHOUT], 1, False, False),
+        ([WHOLE], 2, False, False),  # a round without a row
+        ([WHOLE, WRONG], 2, False, False),
+    ):
+        assert all_exact(rows, rounds, disturbed=False) is undisturbed
+        assert all_exact(rows, rounds, disturbed=True) is disturbed
+
+
+def test_recovered_are_the_missing_of_whatever_opened() -> None:
+    cohorts = [["a", "b", "c"], ["d", "e", "f", "g"]]
+    for present, each, fleet in (("abcdefg", 0, 0), ("abdefg", 1, 1), ("abc", 0, 4), ("defg", 0, 3), ("", 0, 0)):
+        assert recovered(cohorts, list(present), together=False) == each
+        assert recovered(cohorts, list(present), together=True) == fleet
+
+
+class RecordingFleet:
+    """What a Disturbance does to a fleet, in order."""
+
+    def __init__(self) -> None:
+        self.killed: set[str] = set()
+        self.deeds: list[str | float] = []
+
+    def kill_board(self, device: str) -> None:
+        self.killed.add(device)
+        self.deeds.append(device)
+
+    def hold_back(self, seconds: float) -> None:
+        self.deeds.append(seconds)
+
+
+def disturbance(faults: Faults, rounds: int) -> tuple[Disturbance, list[str | float]]:
+    made = Disturbance(faults, {f"b{number}": f"home {number}" for number in range(1, 8)}, rounds, lambda line: None)
+    fleet = RecordingFleet()
+    made.fleet = fleet  # type: ignore[assignment]
+    return made, fleet.deeds
+
+
+def test_boards_die_in_the_second_round_half_before_and_half_after_their_contribution() -> None:
+    async def play() -> None:
+        made, deeds = disturbance(Faults(kill=3), 5)
+        for event in ("taken", "online", "answered"):
+            for device in ("b5", "b6", "b7"):
+                made.hear(device, event, {"round": 0})
+        made.closed(0)
+        assert deeds == []
+        for device in ("b1", "b5", "b6", "b7"):
+            made.hear(device, "taken", {"round": 1})
+        assert deeds == ["b5", "b6"]
+        for device in ("b1", "b7"):
+            made.hear(device, "online", {"round": 1})
+        assert deeds == ["b5", "b6"]
+        await asyncio.sleep(2 * LEAVING_S)
+        assert deeds == ["b5", "b6", "b7"]
+        made.hear("b7", "answered", {"round": 1})
+        assert deeds == ["b5", "b6", "b7"]
+
+    asyncio.run(play())
+
+
+def test_boards_are_late_from_the_end_of_the_first_round_or_from_the_beginning_of_the_only_one() -> None:
+    made, deeds = disturbance(Faults(kill=1, late=2, delay=4.5), 5)
+    assert (made.late, made.doomed) == (["b5", "b6"], ["b7"])
+    made.closed(0)
+    made.closed(1)
+    made.hear("b5", "taken", {"round": 1})
+    assert deeds == [4.5]
+    made, deeds = disturbance(Faults(late=2, delay=4.5), 1)
+    made.hear("b1", "taken", {"round": 0})
+    assert deeds == [4.5]
+
+
+def test_killed_and_late_boards_cost_no_sum(tmp_path: Path) -> None:
+    # The default window is for a machine that does nothing else: a board that is slow, too, would be missing.
+    arguments = ("--boards", 10, "--rounds", 4, "--kill", 2, "--late", 1, "--window", 5, "--interval", 14)
+    run = demo(tmp_path, *arguments, "--runtime", "cpython", "--json")
+    assert run.returncode == 0, run.stderr
+    *rows, last = [json.loads(line, parse_float=Decimal, parse_int=Decimal) for line in run.stdout.splitlines()]
+    names = households.load(households.DEFAULT, 10).names
+    late, dead = names[7:8], names[8:]
+    readings = dict(zip(names, default_readings(10), strict=True))
+    for number, row in enumerate(rows):
+        assert row["sum"] == row["expected"] == sum(readings[name][number] for name in row["contributors"])
+        assert sorted(row["contributors"] + row["missing"]) == sorted(names)
+        assert row["recovered"] == len(row["missing"])
+        assert row["exact"] is True and row["status"] == "complete"
+    # The first dies before its contribution leaves, the second when it is in, or on its way.
+    assert rows[0]["missing"] == [] and rows[1]["missing"] in (late + dead, late + dead[:1])
+    assert [row["missing"] for row in rows[2:]] == 2 * [late + dead]
+    assert [row["killed"] for row in rows] == [[], dead, dead, dead]
+    assert [row["late"] for row in rows[1:]] == 3 * [late]
+    assert (last["ok"], last["rounds"]) == (True, 4)
+    for words in (f"round 1: {dead[0]} was killed when it had taken its reading", f"round 1: {late[0]} is late: "):
+        assert sum(line.startswith(words) for line in run.stderr.splitlines()) == 1
+
+
+def test_with_too_few_left_there_is_no_sum_and_the_demo_goes_on(tmp_path: Path) -> None:
+    arguments = ("--boards", 4, "--rounds", 4, "--kill", 2, "--runtime", "cpython", "--json", "--seal", "fleet")
+    run = demo(tmp_path, *arguments)
+    assert run.returncode == 0, run.stderr
+    *rows, last = [json.loads(line) for line in run.stdout.splitlines()]
+    assert [row["sum"] is None for row in rows] == [False, True, True, True]
+    names = households.load(households.DEFAULT, 4).names
+    for row in rows[1:]:
+        assert (row["status"], row["exact"], row["contributors"]) == ("incomplete", False, [])
+        assert (row["missing"], row["killed"], row["recovered"]) == (names, names[2:], 0)
+    assert last["ok"] is True
+    assert "every published sum was exact, 3 of 4 rounds had none; " in run.stderr
+
+
+def test_without_mosquitto_an_embedded_broker_says_that_it_is_for_a_demo_only(tmp_path: Path) -> None:
+    arguments = ("--boards", 3, "--rounds", 2, "--runtime", "cpython", "--json")
+    run = demo(tmp_path, *arguments, HUM_EMBEDDED_BROKER="1")
+    check(run, default_readings(3), 2)
+    assert not (tmp_path / "out" / "broker").exists()
+    [line] = [line for line in run.stderr.splitlines() if "aMQTT" in line]
+    assert line.startswith("no Mosquitto (") and line.endswith("without access control, for this demo only")
+    words = ("Warning", "WARN", "ERROR", "Traceback")
+    assert [line for line in run.stderr.splitlines() if any(word in line for word in words)] == []
+
+
+def test_rounds_beyond_48_begin_the_day_again() -> None:
+    meter = SimulatedMeter([list(range(48)), [-value for value in range(48)]])
+    assert [meter.read(number, True, []) for number in (0, 47, 48, 49, 96, 4800001)] == [
+        [0, 0], [47, -47], [0, 0], [1, -1], [0, 0], [1, -1]
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_boards_make_masks_ends_all(tmp_path: Path, number: signal.Signals) -> None:
+    folder = tmp_path / "out"
+    command = [HUM_SIM, "demo", "--boards", "3", "--rounds", "20", "--output", str(folder), "--json"]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    try:
+        await_running(folder, "broker coordinator", 1, 60)
+        assert len(await_running(folder, "heapsize=192k", 3, 1)) == 3
+        deadline = time.monotonic() + 60
+        while not list(folder.glob("boards/*/mask-*")):
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.02)
+        process.send_signal(number)
+        start = time.monotonic()
+        process.send_signal(number)  # an impatient second one changes nothing
+        out, err = process.communicate(timeout=120)
+        assert time.monotonic() - start < 6
+        assert running(folder) == {}
+    finally:
+        process.kill()
+    assert (process.returncode, out) == (130, "")
+    assert err.splitlines()[-1] == "hum-sim: stopped; nothing is left running"
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("word", "runtime", "words"),
+    [
+        ("broker coordinator", "cpython", "the coordinator ended early: "),
+        ("b002.json", "micropython", "board b002 died: killed by signal 9; "),
+    ],
+)
+def test_a_part_that_dies_ends_the_demo_with_one_line(tmp_path: Path, word: str, runtime: str, words: str) -> None:
+    folder = tmp_path / "out"
+    command = [HUM_SIM, "demo", "--boards", "2", "--rounds", "20", "--runtime", runtime, "--output", str(folder)]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    try:
+        await_running(folder, "broker coordinator", 1, 60)
+        log = folder / "coordinator.log"
+        deadline = time.monotonic() + 60
+        while not log.exists() or "linked to" not in log.read_text():
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.02)
+        os.kill(await_running(folder, word, 1, 1)[0], signal.SIGKILL)
+        out, err = process.communicate(timeout=120)
+        assert running(folder) == {}
+    finally:
+        process.kill()
+    assert (process.returncode, out) == (1, "")
+    last = err.splitlines()[-1]
+    assert last.startswith(f"hum-sim: {words}") and str(folder) in last
+    assert runtime == "micropython" or log.read_text().splitlines()[-1] in last
+    assert "Traceback" not in err
