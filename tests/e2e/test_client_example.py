@@ -21,7 +21,7 @@ pytestmark = pytest.mark.alone
 
 PROJECT = Path(__file__).parents[2]
 EXAMPLE = PROJECT / "docs/examples/read_sums.py"
-WAIT_S = 60.0
+WAIT_S = 200.0
 
 
 @pytest.fixture(autouse=True)

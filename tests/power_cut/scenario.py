@@ -2,7 +2,9 @@
 
     micropython -X heapsize=2M tests/power_cut/scenario.py contributions|shares [all]          from the root
 
-With "all" both geometries are cut everywhere, and more lives are cut twice. Prints the cuts tried, the flash operations that a round costs, and `N passed, M failed`.
+With "all" both geometries are cut everywhere, and more lives are cut twice.
+
+Prints the cuts tried, the flash operations that a round costs, and `N passed, M failed`.
 """
 
 import gc
