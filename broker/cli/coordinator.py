@@ -21,9 +21,9 @@ from broker.cli.options import (
     StateFolder,
     link_to,
     show,
-    show_table,
 )
 from broker.cli.signer import signer
+from broker.cli.tables import show_table, some
 from broker.coordinator.home import Home, HomeError
 from broker.coordinator.machine import Machine
 from broker.coordinator.protocols import registry
@@ -121,6 +121,8 @@ def coordinator_status(state: StateFolder = STATE, as_json: AsJson = False) -> N
     if as_json:
         print(json.dumps({"deployment": home.deployment, "groups": groups, "refused": refused, "boards": boards}))
         return
+    for group in groups:
+        group["wrong"] = some(group["wrong"]) if group.get("wrong") else None
     show_table("Groups", GROUP_COLUMNS, groups)
     show_table("Boards", BOARD_COLUMNS, boards)
     show_table("Refused inputs", ["reason", "count"], [{"reason": k, "count": v} for k, v in refused.items()])

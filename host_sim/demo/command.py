@@ -8,7 +8,7 @@ import statistics
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import typer
 
@@ -153,7 +153,7 @@ def _run(
         ok = await running.run()
         return running.rows, ok
 
-    with Display(boards) as display:
+    with Display(boards, _for_people(as_json)) as display:
         micropython = options["runtime"] == "micropython"
         kind = f"MicroPython boards (heap {heap})" if micropython else "boards in this process"
         display.say(f"starting a broker, {boards} {kind} and the coordinator")
@@ -176,7 +176,14 @@ def _sum_up(rows: list[Row], ok: bool, picture: Path, started: float, run: dict[
     summary = {"ok": ok, "rounds": len(rows), **run, "median_latency_ms": median, "seconds": seconds}
     if as_json:
         print(json.dumps(summary | {"picture": str(picture)}), flush=True)
-    print(f"{_verdict(rows, ok)}; median latency {median} ms; {seconds} s\npicture: {picture}", file=sys.stderr)
+    print(
+        f"{_verdict(rows, ok)}; median latency {median} ms; {seconds} s\npicture: {picture}", file=_for_people(as_json)
+    )
+
+
+def _for_people(as_json: bool) -> TextIO:
+    """Return where the table and the closing lines go: beside JSON they are no more than progress."""
+    return sys.stderr if as_json else sys.stdout
 
 
 def _verdict(rows: list[Row], ok: bool) -> str:

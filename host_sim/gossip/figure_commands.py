@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from broker.cli.tables import show_notes, show_table, told
 from host_sim.options import OneObject, OptionError, say, tell
 
 NUMBERS = (4, 5, 6, 7, 8)
@@ -60,10 +61,12 @@ def _show(made: dict[str, Any]) -> None:
         if name == "seconds":
             continue
         rows = result.pop("curves", None) or result.pop("rows", None) or []
-        print(f"{name}: {_fields(result)}")
-        for row in rows:
-            print(f"    {_fields(row)}")
+        title = f"{name}: {_fields(result)}"
+        if rows:
+            show_table(title, list(rows[0]), rows)
+        else:
+            show_notes([title])
 
 
 def _fields(row: dict[str, Any]) -> str:
-    return ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in row.items())
+    return ", ".join(f"{key.replace('_', ' ')} {told(value)}" for key, value in row.items())
