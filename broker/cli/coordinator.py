@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from broker.authority.authority import read_public
+from broker.cli.help import WholeHelp
 from broker.cli.options import (
     STATE,
     AsJson,
@@ -35,7 +36,7 @@ GROUP_COLUMNS = ["group", "epoch", "members", "next_round", "phase", "ready", "w
 BOARD_COLUMNS = ["device", "age_s", "phase", "masks", "version", "uptime_s", "reset", "rssi_dbm", "links"]
 BOARD_COLUMNS += ["heap_low", "flash_bytes"]
 
-coordinator_app = typer.Typer(help="Run the coordinator: opens rounds, learns sums and nothing else.")
+coordinator_app = typer.Typer(cls=WholeHelp, help="Run the coordinator: opens rounds, learns sums and nothing else.")
 coordinator_app.command("signer")(signer)
 
 

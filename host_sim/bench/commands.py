@@ -7,9 +7,10 @@ from typing import Annotated
 import typer
 
 from agent.wire.messages import MEMBERS_MOST
+from broker.cli.help import WholeHelp
 from host_sim.options import OneObject, OptionError, say, tell
 
-bench = typer.Typer(help="Measurements: each against a baseline of the same run.", no_args_is_help=True)
+bench = typer.Typer(cls=WholeHelp, help="Measurements: each against a baseline of the same run.", no_args_is_help=True)
 
 
 @bench.command("threshold")

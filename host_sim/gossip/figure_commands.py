@@ -6,11 +6,12 @@ from typing import Annotated, Any
 
 import typer
 
+from broker.cli.help import WholeHelp
 from broker.cli.tables import show_notes, show_table, told
 from host_sim.options import OneObject, OptionError, say, tell
 
 NUMBERS = (4, 5, 6, 7, 8)
-figures = typer.Typer(help="A paper's figures from our own runs, as CSV and PNG.", no_args_is_help=True)
+figures = typer.Typer(cls=WholeHelp, help="A paper's figures from our own runs, as CSV and PNG.", no_args_is_help=True)
 
 
 @figures.callback()
