@@ -24,7 +24,7 @@ from broker.cli.options import (
     Port,
     link_to,
 )
-from broker.cli.tables import show_table, some
+from broker.cli.tables import NAMED_MOST, show_table, some
 from broker.client import Access, ClientError, Reader, Result, RoundResult, follow, latest
 from broker.transport.link import Link, LinkError
 
@@ -155,5 +155,5 @@ def _missing(one: Result) -> str:
 
 
 def _named(missing: list[str]) -> str:
-    """Return how many boards are missing, and the first of them."""
-    return f"{len(missing)}: {some(missing)}" if missing else ""
+    """Return which boards are missing; of many how many, and the first."""
+    return f"{len(missing)}: {some(missing)}" if len(missing) > NAMED_MOST + 1 else some(missing)

@@ -63,7 +63,9 @@ def show_notes(notes: Sequence[str]) -> None:
     for note in notes:
         table.add_row("-", Text(note, overflow="fold"), style="dim")
     if notes:
-        Console().print(table)
+        console = Console()
+        console.print(table)
+        console.print()
 
 
 def _print(title: str, cells: list[list[str]], right: list[bool], keys: int) -> None:

@@ -237,7 +237,7 @@ def _long_parts(folder: Path) -> Iterator[tuple[str, Any, Callable[[Any], None]]
 def main() -> None:
     """Run all benchmarks."""
     parser = argparse.ArgumentParser(prog="make bench", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="without the fleet of 12 boards")
+    parser.add_argument("--quick", action="store_true", help="leave out what takes minutes")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
     options = parser.parse_args()
     results = {}

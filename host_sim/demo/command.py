@@ -37,7 +37,7 @@ AUDIT_S = 5.0  # so long the others may wait for a vouch of one that was listed 
 
 
 def demo(
-    boards: Annotated[int, typer.Option(help="How many boards, one household each.")] = 12,
+    boards: Annotated[int, typer.Option(help=f"How many boards, 2 to {MEMBERS_MOST}, one household each.")] = 12,
     rounds: Annotated[
         int | None,
         typer.Option(
