@@ -1,6 +1,8 @@
 """`hum-sim query`: boards on a real broker answer queries, and die in the middle of them."""
 
 import json
+import sys
+import textwrap
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +13,7 @@ import typer
 from agent.protocols import QUERIES
 from agent.wire.messages import MEMBERS_MOST
 from agent.wire.queries import PERIOD_LEAST, PERIOD_MOST
+from broker.cli.tables import some, told
 from host_sim import ending
 from host_sim.data import households
 from host_sim.demo.query import Asked, QueryDemo, Row
@@ -18,6 +21,7 @@ from host_sim.gossip.byzantine import HABITS
 from host_sim.options import Data, Heap, OptionError, Runtime, new_folder, say
 
 BINS = 8
+WIDTH = 80
 
 
 def asked(name: str, fleet: households.Fleet) -> Asked:
@@ -81,8 +85,9 @@ def query(
     summary["seconds"] = round(time.monotonic() - started, 1)
     if as_json:
         print(json.dumps(summary), flush=True)
-    told = "within its noise" if epsilon or record_epsilon else "exact"
-    say(f"{'every' if ok else 'NOT every'} answer was {told}; {summary['seconds']} s")
+    kind = "within its noise" if epsilon or record_epsilon else "exact"
+    closing = f"{'every' if ok else 'NOT every'} answer was {kind}; {summary['seconds']} s"
+    print(closing, file=sys.stderr if as_json else sys.stdout, flush=True)
     raise typer.Exit(0 if ok else 1)
 
 
@@ -122,10 +127,15 @@ def _run(
 
 
 def _line(row: Row) -> str:
+    """Return what a query gave, its verdict and its cost, on lines that are no longer than WIDTH."""
     if row.result is None:
-        return f"{row.function}: {row.error}"
-    told = {name: row.result[name] for name in row.expected}
-    within = f"within the noise, at most {row.noise_most}" if row.noise_most else "exact"
-    verdict = within if row.exact else f"WRONG, {row.expected} is true"
-    cost = f"{row.messages} messages, {row.bytes_median} bytes a board"
-    return f"{row.function}: {told} ({verdict}); {row.seconds} s, {cost}; killed: {', '.join(row.killed) or 'none'}"
+        lines = [f"{row.function}: {row.error}"]
+    else:
+        within = f"within the noise, at most {row.noise_most}" if row.noise_most else "exact"
+        lines = [
+            f"{row.function}: {told({name: row.result[name] for name in row.expected})}",
+            f"  {within if row.exact else f'WRONG, {told(row.expected)} is true'}",
+            f"  {row.seconds} s, {row.messages} messages, {row.bytes_median} bytes a board",
+            f"  killed: {some(row.killed) or 'none'}",
+        ]
+    return "\n".join(part for line in lines for part in textwrap.wrap(line, WIDTH, subsequent_indent="    "))
