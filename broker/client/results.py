@@ -1,5 +1,5 @@
 """Results, authenticated by the coordinator's signature and opened with the result key: the last
-paragraph of docs/protocol.md, *A coordinator, step by step*. No I/O, and nothing is kept."""
+paragraph of docs/protocol/sums.md, *A coordinator, step by step*. No I/O, and nothing is kept."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -43,7 +43,7 @@ class QueryResult:
     rest is None unless it is complete.
 
     `answer` has the function's values by name, with "count" and "left_out", as `hum query` shows
-    them; `parameters` and `between` are the query's (docs/protocol-queries.md).
+    them; `parameters` and `between` are the query's (docs/protocol/queries.md).
     """
 
     group: str
