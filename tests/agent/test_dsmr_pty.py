@@ -60,7 +60,7 @@ def board() -> Iterator[Board]:
 
 
 def own(name: str) -> bytes:
-    return (ROOT / "tests" / "telegrams" / f"{name}.txt").read_bytes()
+    return (ROOT / "tests" / "interop" / "telegrams" / f"{name}.txt").read_bytes()
 
 
 def with_energy(data: bytes, wh: int) -> bytes:

@@ -81,7 +81,7 @@ def test_what_a_board_is_given_compiles_and_the_core_fits(firmware, tmp_path):
         content = mpy_file.read(path)  # raises unless it understands the file to its last byte, which is bytecode only
         assert content.total >= content.code >= 0
     names = json.loads((firmware / "names.json").read_text())  # tells what a traceback means
-    assert ["_sum_steps"] in names["agent/p256.py"]["names"].values()
+    assert ["sum_steps"] in names["agent/p256.py"]["names"].values()
     assert all(set(module["names"]) <= {*FREE, *GLOBAL, *MORE} for module in names.values())
 
 

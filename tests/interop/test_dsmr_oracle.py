@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from agent.meters import dsmr
 
 ROOT = Path(__file__).parents[2]
-OWN = sorted((ROOT / "tests" / "telegrams").glob("*.txt"))
+OWN = sorted((ROOT / "tests" / "interop" / "telegrams").glob("*.txt"))
 OTHERS = sorted((ROOT.parent / "shared" / "data" / "telegrams").glob("TELEGRAM_*.txt"))
 
 # The specification that dsmr-parser needs for a file.

@@ -1,5 +1,5 @@
-"""The overlay: who sends to whom in which round, for n virtual ids. Numbers only; routes through it
-are in agent/protocols/gossip/overlay/routes.py.
+"""The overlay's arithmetic: for n virtual ids it gives the sender and the receiver of each round.
+Routes through it are in agent/protocols/gossip/overlay/routes.py.
 
 In round j the node i sends to i + 2^j mod n, and rounds repeat after n-1 (paper, equation 1). n is
 "suitable": a prime with 2 as a primitive root, so that 2^0 ... 2^(n-2) are the numbers 1 ... n-1,
