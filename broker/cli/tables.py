@@ -46,9 +46,9 @@ def show_table(title: str, columns: Sequence[str], rows: Sequence[dict[str, Any]
 
 
 def show_figures(title: str, figures: dict[str, dict[str, Any]], notes: Sequence[str] = ()) -> None:
-    """Print figures, {case: {figure: value}}, some of which a case may lack: a row a figure, a column
-    a case. The last case keeps the order of the figures; notes go below. A lone case without a
-    name has no headings."""
+    """Print figures, {case: {figure: value}}, some of which a case may lack: a row a figure, a
+    column a case. The last case keeps the order of the figures; notes go below. A lone case without
+    a name has no headings."""
     cases = list(figures.values())
     names = list(dict.fromkeys(name for case in reversed(cases) for name in case))
     cells = [["figure" if any(figures) else "", *names]]

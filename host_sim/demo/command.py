@@ -188,7 +188,8 @@ def _sum_up(rows: list[Row], ok: bool, picture: Path, started: float, run: dict[
 
 
 def _for_people(as_json: bool) -> TextIO:
-    """Return where the table and the closing lines go: beside JSON they are no more than progress."""
+    """Return where the table and the closing lines go: beside JSON they are no more than
+    progress."""
     return sys.stderr if as_json else sys.stdout
 
 

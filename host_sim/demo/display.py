@@ -1,5 +1,5 @@
-"""What a person sees while a demo runs: progress bars and what happens to boards on standard error, and
-a table that grows by a row a round where the person wants it."""
+"""What a person sees while a demo runs: progress bars and what happens to boards on standard error,
+and a table that grows by a row a round where the person wants it."""
 
 import textwrap
 from collections.abc import Iterable
@@ -87,8 +87,8 @@ def _line(cells: Iterable[object]) -> str:
 
 
 def _lines(row: Row, boards: int) -> list[str]:
-    """Return a round's line, and below it who is missing. Where there is no sum, nobody's reading is
-    known to be missing from it."""
+    """Return a round's line, and below it who is missing. Where there is no sum, nobody's reading
+    is known to be missing from it."""
     latency = round(row.latency_ms) if row.latency_ms is not None else None
     truth = row.expected if row.sum is not None else None
     present = f"{len(row.contributors)}/{boards}"

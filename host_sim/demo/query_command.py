@@ -67,12 +67,7 @@ def query(
     Exit status 0 only if every answer was exact over the boards that lived (and those of the killed
     that it counts), but for the noise asked for.
     """
-    if protocol not in QUERIES:
-        raise OptionError(f"--protocol {protocol}: {', '.join(QUERIES)}")
-    if kill > tolerate:
-        raise OptionError(f"--kill {kill}: at most as many as --tolerate, which is {tolerate}")
-    if byzantine and (byzantine not in HABITS or protocol != "gossip-bft" or runtime != "micropython"):
-        raise OptionError(f"--byzantine {byzantine}: {', '.join(HABITS)}, with --protocol gossip-bft on MicroPython")
+    _check(protocol, kill, tolerate, byzantine, runtime)
     fleet = households.load(data, boards)
     wanted = _wanted(queries or ["sum"], fleet, (epsilon, record_epsilon), bool(byzantine))
     folder = new_folder(output, "query")
@@ -89,6 +84,16 @@ def query(
     closing = f"{'every' if ok else 'NOT every'} answer was {kind}; {summary['seconds']} s"
     print(closing, file=sys.stderr if as_json else sys.stdout, flush=True)
     raise typer.Exit(0 if ok else 1)
+
+
+def _check(protocol: str, kill: int, tolerate: int, byzantine: str | None, runtime: str) -> None:
+    """Raise OptionError for options that do not go together."""
+    if protocol not in QUERIES:
+        raise OptionError(f"--protocol {protocol}: {', '.join(QUERIES)}")
+    if kill > tolerate:
+        raise OptionError(f"--kill {kill}: at most as many as --tolerate, which is {tolerate}")
+    if byzantine and (byzantine not in HABITS or protocol != "gossip-bft" or runtime != "micropython"):
+        raise OptionError(f"--byzantine {byzantine}: {', '.join(HABITS)}, with --protocol gossip-bft on MicroPython")
 
 
 def _wanted(names: list[str], fleet: households.Fleet, epsilons: tuple[float, float], byzantine: bool) -> list[Asked]:
@@ -127,7 +132,8 @@ def _run(
 
 
 def _line(row: Row) -> str:
-    """Return what a query gave, its verdict and its cost, on lines that are no longer than WIDTH."""
+    """Return what a query gave, its verdict and its cost, on lines that are no longer than
+    WIDTH."""
     if row.result is None:
         lines = [f"{row.function}: {row.error}"]
     else:

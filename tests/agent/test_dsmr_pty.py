@@ -1,4 +1,5 @@
-"""The P1 port on a real MicroPython, its UART a pseudo-terminal: bytes come as a serial line brings them."""
+"""The P1 port on a real MicroPython, its UART a pseudo-terminal: bytes come as a serial line brings
+them."""
 
 import os
 import queue

@@ -1,4 +1,5 @@
-"""The `hum` command as a person and a program meet it: what it prints, and that every error is one line and exit status 1."""
+"""The `hum` command as a person and a program meet it: what it prints, and that every error is one
+line and exit status 1."""
 
 import json
 import os
@@ -113,7 +114,8 @@ class Hum:
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with an authority of three boards, a coordinator, and roster.cose, all made by the commands."""
+    """A folder with an authority of three boards, a coordinator, and roster.cose, all made by the
+    commands."""
     hum = Hum(tmp_path_factory.mktemp("hum"))
     authority = hum.json("authority", "init", "test")
     for index, public in enumerate(KEYS):

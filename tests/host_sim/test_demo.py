@@ -1,4 +1,5 @@
-"""`hum-sim demo` as its user runs it: what is on standard output is exact, complete, and nothing else is."""
+"""`hum-sim demo` as its user runs it: what is on standard output is exact, complete, and nothing
+else is."""
 
 import asyncio
 import gzip
@@ -48,7 +49,8 @@ def csv_text(readings: list[list[Decimal]]) -> str:
 
 
 def check(run: "subprocess.CompletedProcess[str]", readings: list[list[Decimal]], rounds: int) -> list[dict[str, Any]]:
-    """Standard output is one line of JSON a round, exact by our own addition of column s[r mod 48], and a last one with ok."""
+    """Standard output is one line of JSON a round, exact by our own addition of column s[r mod 48],
+    and a last one with ok."""
     assert run.returncode == 0, run.stderr
     lines = [json.loads(line, parse_float=Decimal, parse_int=Decimal) for line in run.stdout.splitlines()]
     *rows, last = lines
@@ -287,7 +289,8 @@ def test_boards_are_late_from_the_end_of_the_first_round_or_from_the_beginning_o
 
 
 def test_killed_and_late_boards_cost_no_sum(tmp_path: Path) -> None:
-    # The default window is for a machine that does nothing else: a board that is slow, too, would be missing.
+    # The default window is for a machine that does nothing else: a board that is slow, too, would
+    # be missing.
     arguments = ("--boards", 10, "--rounds", 4, "--kill", 2, "--late", 1, "--window", 5, "--interval", 14)
     run = demo(tmp_path, *arguments, "--runtime", "cpython", "--json")
     assert run.returncode == 0, run.stderr

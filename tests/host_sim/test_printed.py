@@ -1,4 +1,5 @@
-"""What programs print for people fits 80 columns, whole: no cell, heading or description is cut, and none of it is lost."""
+"""What programs print for people fits 80 columns, whole: no cell, heading or description is cut,
+and none of it is lost."""
 
 import random
 import re
@@ -35,7 +36,8 @@ NAMES = [f"sceaux-2007-02-{day:02}" for day in range(1, 25)]
 
 @pytest.fixture
 def printed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    """A function that calls another and returns what that printed on standard output, which it has looked at."""
+    """A function that calls another and returns what that printed on standard output, which it has
+    looked at."""
     monkeypatch.setenv("COLUMNS", str(WIDTH))
 
     def call(function: Callable[..., object], *arguments: object, **options: object) -> str:
