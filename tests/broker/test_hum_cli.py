@@ -477,7 +477,7 @@ def test_a_database_of_an_older_version_is_one_line(hum: Hum) -> None:
     database.execute("PRAGMA user_version=0")
     database.close()
     for command in (["coordinator"], ["coordinator", "status"], ["result"]):
-        assert "the database is of form 0, and this version reads form 6" in hum.fails(*command)
+        assert "the database file has version 0, and this program reads version 6" in hum.fails(*command)
 
 
 def test_the_status_names_whose_answers_were_wrong_in_the_last_round(hum: Hum) -> None:
