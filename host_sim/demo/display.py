@@ -19,7 +19,8 @@ PHASES = {
     "shares": "boards deal shares",
     "masks": "boards make masks",
 }
-COLUMNS = {"round": 5, "sum Wh": 11, "true Wh": 11, "exact": 6, "boards": 6, "ms": 7, "bytes": 6}  # widths
+# Widths.
+COLUMNS = {"round": 5, "sum Wh": 11, "true Wh": 11, "exact": 6, "boards": 6, "ms": 7, "bytes": 6}
 WIDTH = 80
 INDENT = 7  # of what is told below a round: the width of its number, and a gap
 
