@@ -1,5 +1,5 @@
-"""docs/examples/read_sums.py as a reader would type it, with a real coordinator and a real Mosquitto, in a folder that holds the result
-key only."""
+"""docs/examples/read_sums.py as a reader would type it, with a real coordinator and a real
+Mosquitto, in a folder that holds the result key only."""
 
 import asyncio
 import os
@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from test_coordinator_service import PATIENT, board
 
 from agent.crypto import accelerate
 from broker.coordinator.service import Service
 from broker.transport.link import Link
 from host_sim.fleet.broker_process import HOST, MosquittoBroker
+from tests.broker.test_coordinator_service import PATIENT, board
 from tests.support.hand_made import World
 
 pytestmark = pytest.mark.alone
