@@ -29,6 +29,8 @@ ROUNDS = 35_010  # a year of quarter hours, but the last half-day
 SEEDS = range(1, 11)
 NODES = 1019
 COMMIT_DIGITS = 12
+STEP_S = 6 * 3600.0  # what has not ended by then will not
+GIT_S = 60.0
 
 Figures = dict[str, Any]
 
@@ -59,7 +61,7 @@ class Part:
 def years(rounds: int, seeds: range) -> Part:
     """Return years of boards with which much goes wrong (`hum-sim years`), a step a seed."""
     command = (sys.executable, "-m", "host_sim", "years", "--json", "--rounds", str(rounds), "--seed")
-    columns = ("rounds", "published", "contributions", "boots", "power cuts in a flash operation")
+    columns: tuple[str, ...] = ("rounds", "published", "contributions", "boots", "power cuts in a flash operation")
     columns += ("energy in, Wh", "energy out, Wh", "years to 100,000 erases", "seconds")
     return Part(tuple(Step(f"seed {seed}", (*command, str(seed))) for seed in seeds), json.loads, columns)
 
@@ -141,9 +143,12 @@ class Soak:
     def _figures(self, step: Step) -> Figures:
         started = time.monotonic()
         environment = os.environ | {"PYTHONPATH": str(ROOT)}
-        run = subprocess.run(
-            step.command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, check=False
-        )  # its progress is on our standard error
+        try:  # its progress is on our standard error
+            run = subprocess.run(
+                step.command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, timeout=STEP_S, check=False
+            )
+        except subprocess.TimeoutExpired as error:
+            raise SoakError(f"{step.name}: {error}") from None
         words = f"{step.name}: {' '.join(step.command)}: exit status {run.returncode}"
         if run.returncode:
             raise SoakError(f"{words}\n{run.stdout}")
@@ -185,8 +190,9 @@ def commit(root: Path) -> str:
 
     def git(*arguments: str) -> bytes:
         try:
-            return subprocess.run(["git", *arguments], cwd=root, stdout=subprocess.PIPE, check=True).stdout
-        except (OSError, subprocess.CalledProcessError) as error:
+            done = subprocess.run(["git", *arguments], cwd=root, stdout=subprocess.PIPE, timeout=GIT_S, check=True)
+            return done.stdout
+        except (OSError, subprocess.SubprocessError) as error:
             raise SoakError(f"figures are of a commit, and git does not tell it: {error}") from None
 
     but_figures = ("--", ".", ":!docs/measured")
@@ -199,7 +205,7 @@ def soak(
     part: Annotated[str, typer.Argument(help="years, overlay, power-cut or updates.")],
     steps: Annotated[int | None, typer.Option(help="So many steps now; default: all that are left.", min=1)] = None,
 ) -> None:
-    """Run what is left of a part; a row of figures a step goes to docs/measured/PART.md."""
+    """Run what is left of a part; each step adds a row of figures to its page in docs/measured."""
     known = parts()
     if part not in known:
         raise OptionError(f"PART {part}: {', '.join(known)}")

@@ -1,4 +1,4 @@
-"""How fast this machine is now: what a fleet's seconds are worth when other programs run beside it."""
+"""How fast this machine is now: a fleet needs more seconds when other programs run beside it."""
 
 import time
 from functools import lru_cache
