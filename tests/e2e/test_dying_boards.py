@@ -28,7 +28,7 @@ from tests.support.processes import running
 pytestmark = pytest.mark.alone
 
 BOARDS = "heapsize="  # on the command line of each board on MicroPython
-END_S = 20.0  # the last resort's 10 s, and as much for a machine that is busy
+END_S = 60.0  # the last resort's 10 s; the rest is for a machine that is busy
 DIED = re.compile(
     r"hum-sim: board b00\d died: killed by signal 9; its last word was \w+; if nobody killed it, .*; see \S+"
 )
@@ -66,7 +66,7 @@ class Run:
             self.on_line(self.lines[-1])
 
     def close(self) -> None:
-        self._reader.join(5)
+        self._reader.join(30)
         assert self.process.stderr
         self.process.stderr.close()
 
@@ -83,7 +83,7 @@ class Run:
     def ended(self, seconds: float = END_S) -> int:
         """Wait for its end; nothing of it may be left."""
         status = self.process.wait(seconds)
-        self._reader.join(5)
+        self._reader.join(30)
         assert running(self.folder) == {}
         assert not self.said("Traceback"), self.lines
         return status
