@@ -2,6 +2,7 @@
 
 import typer
 
+from broker.cli.help import WholeHelp
 from broker.deploy.mosquitto.configuration import BrokerError
 from firmware.errors import CompileError
 from host_sim import ending
@@ -18,7 +19,11 @@ from host_sim.years.command import years
 KNOWN = (OptionError, FleetError, BrokerError, CompileError, households.DataError, OSError)
 
 app = typer.Typer(
-    help="Hum's simulator: real boards' code on this machine.", no_args_is_help=True, add_completion=False
+    cls=WholeHelp,
+    rich_markup_mode=None,
+    help="Hum's simulator: real boards' code on this machine.",
+    no_args_is_help=True,
+    add_completion=False,
 )
 for command in (demo, years, overlay, query):
     app.command()(command)

@@ -11,7 +11,13 @@ from typing import Annotated, Any
 import typer
 
 OneObject = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
-Data = Annotated[Path, typer.Option(help="FILE.csv[.gz]: id, date, s00..s47 in Wh; a row is a board.")]
+Data = Annotated[
+    Path,
+    typer.Option(
+        help="FILE.csv[.gz]: id, date, s00..s47 in Wh; a row is a board.",
+        show_default="host_sim/data/households.csv.gz",
+    ),
+]
 Runtime = Annotated[str, typer.Option(help="micropython: a process each; cpython: agents in this process.")]
 Heap = Annotated[str, typer.Option(help="Heap of each MicroPython board.")]
 

@@ -1,4 +1,5 @@
-"""For pytest only: how long Hypothesis takes on a machine that has other things to do is nobody's failure."""
+"""For pytest only: how long Hypothesis takes on a machine that has other things to do is nobody's
+failure."""
 
 from hypothesis import HealthCheck, settings
 

@@ -1,4 +1,4 @@
-"""The one place where a host process may plug in faster code for the same results.
+"""A host process may plug in faster code here, and only here, for the same results.
 
 A board never calls `install`. A CPython host calls `use_host_libraries()` once at its start, or
 `install` with its own functions. Nothing outside the standard library is imported before that.

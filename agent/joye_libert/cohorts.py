@@ -1,5 +1,5 @@
-"""Who shares with whom: cohorts and neighbours by a public rule from the signed roster, so that
-nobody chooses them.
+"""Which boards share with each other: a public rule makes cohorts and neighbours from the signed
+roster, so that nobody chooses them.
 
 Members are put in the order of SHA-256(roster digest || name). Dealt out in turn to
 ceil(members/size) cohorts, they give cohorts whose sizes differ by at most one; as a ring in which

@@ -1,4 +1,4 @@
-"""All that does I/O on a board.
+"""All input and output of a board is done here.
 
 The first thing a board imports: before anything else, a piece of a small heap is set aside.
 Starting and joining scatter small objects over the rest; this piece stays whole, for the big

@@ -1,4 +1,4 @@
-"""The only place where a machine's actions (agent/protocols/base/actions.py) become deeds.
+"""Performs a machine's actions (agent/protocols/base/actions.py); nothing else does.
 
 Boards, simulators, benchmarks and tests drive their machines with it. It is synchronous. What it
 works on is behind ports: the flash, the meter, the clock, and the surroundings, which publish and

@@ -1,4 +1,5 @@
-"""The board's own key pair: made on the board at its first start, kept in its flash, never sent."""
+"""The board's own key pair. A board makes it at its first start, keeps it in its flash, and never
+sends the private key."""
 
 import os
 

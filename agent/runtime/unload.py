@@ -1,5 +1,5 @@
-"""Making room on a small heap: what a board needs only to start, to join, to deal key shares or to
-check a signature leaves the memory when that is done.
+"""Makes room on a small heap: code that a board needs only to start, to join, to share keys or to
+check a signature leaves the memory afterwards.
 
 MicroPython keeps a module for ever unless both the table of modules and its package let go of it;
 the garbage collector then takes its code. It is loaded again by the next import. CPython has room,

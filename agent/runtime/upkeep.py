@@ -1,5 +1,5 @@
-"""What a board does by the clock, for as long as it lives: retries, diagnostics, and showing the
-watchdog that its tasks go on."""
+"""A board's tasks by the clock: retries, diagnostics, and the sign of life of each task for the
+watchdog."""
 
 import asyncio
 

@@ -1,2 +1,2 @@
-"""What crosses the broker: deterministic CBOR, COSE envelopes, message types and the topic tree
-(docs/protocol/sums.md)."""
+"""The messages that cross the broker: deterministic CBOR, COSE envelopes, message types and the
+topic tree (docs/protocol/sums.md)."""

@@ -1,5 +1,5 @@
-"""As much of DNS (RFC 1035) as finding a broker takes: multicast (RFC 6762) service discovery (RFC
-6763), a host's addresses.
+"""The part of DNS (RFC 1035) that finds a broker: multicast (RFC 6762) service discovery (RFC 6763)
+and a host's addresses.
 
 A name is kept as it stands in an uncompressed message, each label behind its length, in lower case:
 two names are the same (RFC 1035, section 2.3.3) exactly when these bytes are, whatever dots and

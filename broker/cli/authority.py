@@ -11,11 +11,12 @@ from agent.protocols.base.policy import EPSILON_PERIOD_MOST, EPSILON_TOTAL_MOST
 from agent.runtime.update.versions import MANIFEST
 from broker.authority import releases
 from broker.authority.authority import Authority, AuthorityError
+from broker.cli.help import WholeHelp
 from broker.cli.options import AUTHORITY, MILLION, AsJson, AuthorityFolder, BoardName, millionths, show
 from broker.cli.signer import modulus
 from broker.coordinator.protocols.private_sum.roster import COHORT, CONSISTENCY_CHECK_FROM
 
-authority_app = typer.Typer(help="The offline authority: who is a member, signed.", no_args_is_help=True)
+authority_app = typer.Typer(cls=WholeHelp, help="The offline authority: who is a member, signed.", no_args_is_help=True)
 
 GroupName = Annotated[str, typer.Option("--group", help="The group's name.")]
 ConsistencyCheck = Annotated[

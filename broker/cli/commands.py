@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from broker.cli.help import WholeHelp
 from broker.cli.options import one_line
 from broker.errors import HumError
 
@@ -21,7 +22,7 @@ class CommandsError(HumError):
     """A group of commands is of no use. args[0] says why."""
 
 
-class Commands(TyperGroup):
+class Commands(WholeHelp):
     """What `hum` knows: the entry points that are installed."""
 
     def list_commands(self, ctx: Any) -> list[str]:
@@ -48,7 +49,7 @@ def _loaded(name: str, found: list[EntryPoint]) -> TyperCommand | TyperGroup:
         raise CommandsError(f"`hum {name}` is brought by several packages: {', '.join(sorted(map(_origin, found)))}")
     try:
         brought = found[0].load()
-        holder = typer.Typer()
+        holder = typer.Typer(rich_markup_mode=None)
         if isinstance(brought, typer.Typer):
             holder.add_typer(brought, name=name)
         else:
@@ -67,7 +68,7 @@ def _broken(name: str, error: CommandsError) -> TyperCommand | TyperGroup:
     def refuse() -> NoReturn:
         raise error
 
-    holder = typer.Typer()
+    holder = typer.Typer(rich_markup_mode=None)
     settings = {"ignore_unknown_options": True, "allow_extra_args": True}
     holder.command(name, context_settings=settings, add_help_option=False, help=f"Broken: {error}")(refuse)
     return _only(holder)

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from broker.authority.authority import read_public
+from broker.cli.help import WholeHelp
 from broker.cli.options import (
     STATE,
     AsJson,
@@ -21,9 +22,9 @@ from broker.cli.options import (
     StateFolder,
     link_to,
     show,
-    show_table,
 )
 from broker.cli.signer import signer
+from broker.cli.tables import show_table, some
 from broker.coordinator.home import Home, HomeError
 from broker.coordinator.machine import Machine
 from broker.coordinator.protocols import registry
@@ -35,7 +36,7 @@ GROUP_COLUMNS = ["group", "epoch", "members", "next_round", "phase", "ready", "w
 BOARD_COLUMNS = ["device", "age_s", "phase", "masks", "version", "uptime_s", "reset", "rssi_dbm", "links"]
 BOARD_COLUMNS += ["heap_low", "flash_bytes"]
 
-coordinator_app = typer.Typer(help="Run the coordinator: opens rounds, learns sums and nothing else.")
+coordinator_app = typer.Typer(cls=WholeHelp, help="Run the coordinator: opens rounds, learns sums and nothing else.")
 coordinator_app.command("signer")(signer)
 
 
@@ -121,6 +122,8 @@ def coordinator_status(state: StateFolder = STATE, as_json: AsJson = False) -> N
     if as_json:
         print(json.dumps({"deployment": home.deployment, "groups": groups, "refused": refused, "boards": boards}))
         return
+    for group in groups:
+        group["wrong"] = some(group["wrong"]) if group.get("wrong") else None
     show_table("Groups", GROUP_COLUMNS, groups)
     show_table("Boards", BOARD_COLUMNS, boards)
     show_table("Refused inputs", ["reason", "count"], [{"reason": k, "count": v} for k, v in refused.items()])

@@ -12,7 +12,7 @@ from broker.cli.commands import Commands
 from broker.cli.options import one_line
 from broker.errors import HumError
 
-app = typer.Typer(cls=Commands, no_args_is_help=True, add_completion=False)
+app = typer.Typer(cls=Commands, rich_markup_mode=None, no_args_is_help=True, add_completion=False)
 
 
 @app.callback()

@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from agent.wire import topics
 from broker.deploy.mosquitto import configuration
@@ -49,16 +47,6 @@ def show(as_json: bool, fields: dict[str, Any]) -> None:
     else:
         for key, value in fields.items():
             print(f"{key}: {value}")
-
-
-def show_table(title: str, columns: list[str], rows: list[dict[str, Any]]) -> None:
-    """Print rows, of which some may lack or have None in a column, for people."""
-    table = Table(title=title, title_justify="left")
-    for column in columns:
-        table.add_column(column)
-    for row in rows:
-        table.add_row(*("-" if row.get(column) is None else str(row[column]) for column in columns))
-    Console().print(table)
 
 
 def link_to(host: str, port: int, credentials: Path | None, ca: Path | None, user: str = topics.COORDINATOR) -> Link:

@@ -23,12 +23,13 @@ from broker.cli.options import (
     Host,
     Port,
     link_to,
-    show_table,
 )
+from broker.cli.tables import NAMED_MOST, show_table, some
 from broker.client import Access, ClientError, Reader, Result, RoundResult, follow, latest
 from broker.transport.link import Link, LinkError
 
 LAST = 10
+ROUND = ["group", "epoch", "round"]  # which round a row is of
 
 State = Annotated[
     Path | None, typer.Option(help=f"The coordinator's folder; {STATE} if there is no --key.", show_default=False)
@@ -97,7 +98,9 @@ def _show_history(state: Path, group: str | None, last: int, as_json: bool) -> N
         return
     for row in rows:
         row["closed"] = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(row["closed_at"]))
-    show_table("Results", ["group", "epoch", "round", "status", "sums", "missing", "latency_ms", "closed"], rows)
+        row["missing"] = _named(row.get("missing") or [])
+    columns = [*ROUND, "status", "sums", "missing", "latency_ms", "closed"]
+    show_table("Results", columns, rows, keys=len(ROUND))
 
 
 def _show_latest(found: list[Result], reader: Reader, as_json: bool) -> None:
@@ -107,7 +110,7 @@ def _show_latest(found: list[Result], reader: Reader, as_json: bool) -> None:
         _show_as_json(one)
     if not as_json:
         rows = [asdict(one) | {"result": _values(one), "missing": _missing(one)} for one in found]
-        show_table("Results", ["group", "epoch", "round", "status", "result", "missing"], rows)
+        show_table("Results", [*ROUND, "status", "result", "missing"], rows, keys=len(ROUND))
     if reader.refused:
         print(f"hum: not all is shown{_why(reader)}", file=sys.stderr)
 
@@ -148,4 +151,9 @@ def _values(one: Result) -> str:
 
 
 def _missing(one: Result) -> str:
-    return ", ".join(one.missing) if isinstance(one, RoundResult) else ""
+    return _named(one.missing) if isinstance(one, RoundResult) else ""
+
+
+def _named(missing: list[str]) -> str:
+    """Return which boards are missing; of many how many, and the first."""
+    return f"{len(missing)}: {some(missing)}" if len(missing) > NAMED_MOST + 1 else some(missing)

@@ -1,4 +1,4 @@
-"""A Reader at a broker: what it finds there, and what comes."""
+"""A Reader at a broker: it yields the results that the broker holds, and those that come."""
 
 import asyncio
 import time

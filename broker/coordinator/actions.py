@@ -17,7 +17,7 @@ class Publish:
 
 
 class Record:
-    """Keep this durably. Each protocol has records of its own, beside the tables that they go to
+    """Keep this durably. Each protocol has its own records, beside their tables
     (broker/coordinator/protocols/<name>/records.py)."""
 
     __slots__ = ()

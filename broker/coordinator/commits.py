@@ -1,5 +1,5 @@
-"""The thread that makes records durable, and what waits for it: records first, in one transaction;
-then, and only then, what is published because of them.
+"""The thread that makes records durable. Records are written first, in one transaction; only then
+is published what follows from them.
 
 What comes while a transaction runs goes into the next one, together and in its order.
 """

@@ -1,5 +1,4 @@
-"""What the coordinator in a folder has recorded, for who may read its database: no key is loaded,
-and nothing is written."""
+"""Reads what the coordinator in a folder has recorded. No key is loaded, and nothing is written."""
 
 from pathlib import Path
 from typing import Any

@@ -1,5 +1,5 @@
-"""The processes that do what is long: powers, searches, signatures. The event loop goes on
-meanwhile.
+"""The worker processes for long computations (powers, searches, signatures), so that the event loop
+goes on.
 
 A worker is a process with a pipe. It does one job at a time, and is killed if a job takes longer
 than it may; then, as when a worker dies by itself, the job is LOST and another worker takes its

@@ -1,4 +1,4 @@
-"""How long the coordinator waits for what."""
+"""The coordinator's schedule: how long it waits for what."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,5 @@
-"""What a coordinator's machine works for, and the names that follow from it."""
+"""The scope of a coordinator's machine (deployment, group, epoch), and the names that follow from
+it."""
 
 from dataclasses import dataclass
 

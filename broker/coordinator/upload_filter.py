@@ -1,5 +1,5 @@
-"""What all that boards send up comes through, whatever the protocol: who may send what and how much
-of it, and a count of refusals."""
+"""The filter of all uploads, whatever the protocol: it knows who may send what and how much of it,
+and counts refusals."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

@@ -1,5 +1,5 @@
-"""The one place on the host that speaks MQTT: where the broker is, as whom to go there, and what is
-said and heard over a connection."""
+"""The one place on the host that speaks MQTT: the broker's address, the user, and a connection's
+messages."""
 
 import asyncio
 import logging

@@ -2,11 +2,11 @@
 
 import json
 
-from rich.console import Console
-from rich.table import Table
-
+from broker.cli.tables import show_table
 from firmware import boards
 from firmware.cli.options import AsJson
+
+COLUMNS = ("name", "board", "mpy-cross", "flash", "P1: UART, pin", "S0 pin", "watchdog")
 
 
 def list_boards(as_json: AsJson = False) -> None:
@@ -16,12 +16,19 @@ def list_boards(as_json: AsJson = False) -> None:
         for board in found:
             print(json.dumps({**vars(board)}))
         return
-    table = Table(title="Boards", title_justify="left")
-    for column in ("name", "board", "mpy-cross", "flash", "P1: UART, pin", "S0 pin", "watchdog"):
-        table.add_column(column)
-    for board in found:
-        size = f"{board.blocks * board.block // 1024} kB"
-        pin = f"{board.p1_uart}, {board.p1_rx}" if board.s0_pin else "-"
-        s0 = str(board.s0_pin or "-")
-        table.add_row(board.name, board.title, board.arch or "any", size, pin, s0, f"{board.watchdog_ms} ms")
-    Console().print(table)
+    show_table("Boards", COLUMNS, [_row(board) for board in found])
+
+
+def _row(board: boards.Board) -> dict[str, str]:
+    size = f"{board.blocks * board.block // 1024} kB"
+    pin = f"{board.p1_uart}, {board.p1_rx}" if board.s0_pin else "-"
+    cells = (
+        board.name,
+        board.title,
+        board.arch or "any",
+        size,
+        pin,
+        str(board.s0_pin or "-"),
+        f"{board.watchdog_ms} ms",
+    )
+    return dict(zip(COLUMNS, cells, strict=True))

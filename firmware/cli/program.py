@@ -9,6 +9,7 @@ import typer
 from agent.crypto import accelerate
 from broker.authority.authority import AuthorityError
 from broker.authority.releases import ReleaseError
+from broker.cli.help import WholeHelp
 from broker.cli.options import one_line
 from broker.deploy.mosquitto.configuration import BrokerError
 from firmware.cli.boards import list_boards
@@ -20,6 +21,7 @@ from firmware.cli.provision import provision_board
 from firmware.errors import CompileError, FirmwareError
 
 app = typer.Typer(
+    cls=WholeHelp,
     help="Build, provision, flash, watch and erase boards.",
     no_args_is_help=True,
     add_completion=False,

@@ -2,14 +2,15 @@
 is imported when it is asked for."""
 
 import time
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from agent.wire.messages import MEMBERS_MOST
+from broker.cli.help import WholeHelp
 from host_sim.options import OneObject, OptionError, say, tell
 
-bench = typer.Typer(help="Measurements: each against a baseline of the same run.", no_args_is_help=True)
+bench = typer.Typer(cls=WholeHelp, help="Measurements: each against a baseline of the same run.", no_args_is_help=True)
 
 
 @bench.command("threshold")
@@ -104,22 +105,13 @@ def bench_sizes(
 
     Exit status 0 only if the paper's count was found, where it gives one.
     """
-    from host_sim.gossip.suitable_sizes import measure
+    from host_sim.gossip.suitable_sizes import measure, show
 
     started = time.monotonic()
     found = measure(most, lambda done: say(f"sizes: {done:,}"))
     found["seconds"] = round(time.monotonic() - started, 1)
-    tell(found, as_json, _show_sizes)
+    tell(found, as_json, show)
     raise typer.Exit(0 if found["paper"] in (None, found["suitable"]) else 1)
-
-
-def _show_sizes(found: dict[str, Any]) -> None:
-    gaps = found["gaps"]
-    for name, value in found.items():
-        if name != "gaps":
-            print(f"{name.replace('_', ' '):36} {value}")
-    commonest = sorted(gaps, key=lambda gap: -gaps[gap])[:6]
-    print("the commonest gaps: " + ", ".join(f"{gap} ({gaps[gap]:,})" for gap in commonest))
 
 
 @bench.command("overlay")

@@ -14,14 +14,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
 from agent.crypto import accelerate
 from agent.protocols.base import overlay
 from agent.protocols.private_sum.mail import SPLIT, VOUCH
 from agent.wire import topics
 from agent.wire.envelope import Envelope
+from broker.cli.tables import show_figures
 from broker.coordinator.protocols.private_sum import reading
 from broker.coordinator.schedule import Schedule
 from host_sim.virtual.network import Network, VirtualClock
@@ -104,12 +102,4 @@ def measure(sizes: Sequence[int], say: Callable[[str], None]) -> dict[str, dict[
 
 def show(figures: dict[str, dict[str, Any]]) -> None:
     """Print what measure() returned as a table on standard output."""
-    table = Table(
-        "a board, in a round", *figures, title="The consistency check, by size of the cohort", title_justify="left"
-    )
-    for key in next(iter(figures.values())):
-        table.add_row(key, *(str(column[key]) for column in figures.values()))
-    console = Console()
-    console.print(table)
-    for note in NOTES:
-        console.print(f"- {note}", style="dim")
+    show_figures("The consistency check: a board, in a round, by size of the cohort", figures, NOTES)

@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any
 
 from agent.crypto import accelerate, p256
+from broker.cli.tables import show_figures
 from broker.coordinator.actions import Compute, Publish, Record
 from broker.coordinator.commits import Commits
 from broker.coordinator.machine import Machine
@@ -178,13 +179,4 @@ def measure(count: int, say: Callable[[str], None]) -> dict[str, dict[str, Any]]
 
 def show(figures: dict[str, dict[str, Any]]) -> None:
     """Print measure()'s figures."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title=f"Coordinator: from contribution to receipt, aim {AIM_MS} ms", title_justify="left")
-    table.add_column("figure")
-    for name in figures:
-        table.add_column(name, justify="right")
-    for key in figures["Hum"]:
-        table.add_row(key, *(str(column.get(key, "-")) for column in figures.values()))
-    Console().print(table)
+    show_figures(f"Coordinator: from contribution to receipt, aim {AIM_MS} ms", figures)

@@ -22,10 +22,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
 from agent.crypto import accelerate
+from broker.cli.tables import show_figures
 from firmware.build import romfs
 from firmware.build.compile import ARCHITECTURES, compile_agent, tool
 from host_sim.bench import mpy_file, words
@@ -229,19 +227,9 @@ def _board(firmware: Path, folder: Path, group: Group, masks: int, image: Path |
 
 def show(figures: dict[str, Any]) -> None:
     """Print what measure() returned as tables on standard output."""
-    console = Console()
-    table = Table("part", *figures["sizes"], title="The agent's .mpy files, bytes", title_justify="left")
-    for part in next(iter(figures["sizes"].values())):
-        table.add_row(part, *(str(column[part]) for column in figures["sizes"].values()))
-    console.print(table)
-    titles = {"heap": f"Live heap after joining a group of {GROUP}, bytes", "rounds": "Live heap in a run, 64-bit port"}
-    for name, title in titles.items():
-        table = Table("figure", "", title=title, title_justify="left")
-        for key, value in figures[name].items():
-            table.add_row(key, str(value))
-        console.print(table)
-    for note in NOTES:
-        console.print(f"- {note}", style="dim")
+    show_figures("The agent's .mpy files, bytes", figures["sizes"])
+    show_figures(f"Live heap after joining a group of {GROUP}, bytes", {"": figures["heap"]})
+    show_figures("Live heap in a run, 64-bit port", {"": figures["rounds"]}, NOTES)
 
 
 def measure(count: int, say: Callable[[str], None]) -> dict[str, dict[str, Any]]:

@@ -20,11 +20,9 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
 from agent.protocols.base.overlay import log2_ceil, partner
 from agent.protocols.gossip.overlay import routes
+from broker.cli.tables import show_figures
 
 MULTICASTS = ((13, 3), (13, 5), (53, 5), (101, 8), (101, 15), (1019, 11))
 RUNS = 100
@@ -169,10 +167,4 @@ def show(figures: dict[str, dict[str, Any]]) -> None:
         "arrivals": "What the round of arrival tells a target of the origin",
     }
     for part, title in titles.items():
-        table = Table(title=title, title_justify="left")
-        table.add_column("figure")
-        for name in figures[part]:
-            table.add_column(name, justify="right")
-        for key in next(iter(figures[part].values())):
-            table.add_row(key, *(str(column[key]) for column in figures[part].values()))
-        Console().print(table)
+        show_figures(title, figures[part])

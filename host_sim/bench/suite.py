@@ -16,11 +16,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
 from agent.crypto import accelerate
 from agent.joye_libert import masks, parameters
+from broker.cli.tables import show_figures
 from broker.coordinator.protocols.private_sum.arithmetic import aggregation
 from firmware.build.compile import ROOT, tool
 from host_sim import ending
@@ -170,7 +168,7 @@ def threshold() -> dict[str, dict[str, Any]]:
 
 
 def _threshold_rows(figures: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Return the totals and ratios of threshold() as columns for _show()."""
+    """Return the totals and ratios of threshold() as columns for show_figures()."""
     columns = {}
     for name, case in figures.items():
         columns[name] = {"server: Hum, ms": case["server_ms"]["hum"]["total"]}
@@ -193,27 +191,11 @@ def _phase(name: str) -> Callable[[str], None]:
     return lambda phase: print(f"{name}: {phase}", file=sys.stderr, flush=True)
 
 
-def _show(title: str, figures: dict[str, dict[str, Any]], notes: Sequence[str] = ()) -> None:
-    table = Table(title=title, title_justify="left")
-    table.add_column("figure")
-    for name in figures:
-        table.add_column(name, justify="right")
-    columns = list(figures.values())
-    # The last, CPython, keeps their order.
-    keys = dict.fromkeys(key for column in reversed(columns) for key in column)
-    for key in keys:
-        table.add_row(key, *(str(column.get(key, "-")) for column in columns))
-    console = Console()
-    console.print(table)
-    for note in notes:
-        console.print(f"- {note}", style="dim")
-
-
 def _parts(folder: Path, quick: bool) -> Iterator[tuple[str, Any, Callable[[Any], None]]]:
     """Yield (name, figures, what shows them) of each measurement, when it is done."""
 
     def shown(title: str, notes: Sequence[str] = ()) -> Callable[[Any], None]:
-        return lambda figures: _show(title, figures, list(notes))
+        return lambda figures: show_figures(title, figures, list(notes))
 
     yield (
         "board",
@@ -245,24 +227,20 @@ def _parts(folder: Path, quick: bool) -> Iterator[tuple[str, Any, Callable[[Any]
 
 
 def _long_parts(folder: Path) -> Iterator[tuple[str, Any, Callable[[Any], None]]]:
-    def show_sizes(figures: Any) -> None:
-        rows = {name: value for name, value in figures.items() if name != "gaps"}
-        _show("Suitable sizes of the overlay", {"figure": rows})
-
     def show_threshold(figures: Any) -> None:
         notes = list(dict.fromkeys(note for case in figures.values() for note in case["notes"]))
-        _show("Threshold Joye-Libert: Hum and the paper's method", _threshold_rows(figures), notes)
+        show_figures("Threshold Joye-Libert: Hum and the paper's method", _threshold_rows(figures), notes)
 
-    yield "sizes", suitable_sizes.measure(suitable_sizes.MOST), show_sizes
+    yield "sizes", suitable_sizes.measure(suitable_sizes.MOST), suitable_sizes.show
     yield "threshold", threshold(), show_threshold
     fleets = {"12 boards": fleet(folder / "fleet", 12, 8)}
-    yield "fleet", fleets, lambda rows: _show("Fleet: 12 MicroPython boards, heap 160k, real Mosquitto", rows)
+    yield "fleet", fleets, lambda rows: show_figures("Fleet: 12 MicroPython boards, heap 160k, real Mosquitto", rows)
 
 
 def main() -> None:
     """Run all benchmarks."""
     parser = argparse.ArgumentParser(prog="make bench", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="without the fleet of 12 boards")
+    parser.add_argument("--quick", action="store_true", help="leave out what takes minutes")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
     options = parser.parse_args()
     results = {}

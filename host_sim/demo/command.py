@@ -8,7 +8,7 @@ import statistics
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import typer
 
@@ -65,7 +65,7 @@ Window = Annotated[
 
 
 def demo(
-    boards: Annotated[int, typer.Option(help="How many boards, one household each.")] = 12,
+    boards: Annotated[int, typer.Option(help=f"How many boards, 2 to {MEMBERS_MOST}, one household each.")] = 12,
     rounds: Rounds = None,
     data: Data = households.DEFAULT,
     runtime: Runtime = "micropython",
@@ -159,7 +159,7 @@ def _run(
         ok = await running.run()
         return running.rows, ok
 
-    with Display(boards) as display:
+    with Display(boards, _for_people(as_json)) as display:
         micropython = options["runtime"] == "micropython"
         kind = f"MicroPython boards (heap {heap})" if micropython else "boards in this process"
         display.say(f"starting a broker, {boards} {kind} and the coordinator")
@@ -182,7 +182,15 @@ def _sum_up(rows: list[Row], ok: bool, picture: Path, started: float, run: dict[
     summary = {"ok": ok, "rounds": len(rows), **run, "median_latency_ms": median, "seconds": seconds}
     if as_json:
         print(json.dumps(summary | {"picture": str(picture)}), flush=True)
-    print(f"{_verdict(rows, ok)}; median latency {median} ms; {seconds} s\npicture: {picture}", file=sys.stderr)
+    print(
+        f"{_verdict(rows, ok)}; median latency {median} ms; {seconds} s\npicture: {picture}", file=_for_people(as_json)
+    )
+
+
+def _for_people(as_json: bool) -> TextIO:
+    """Return where the table and the closing lines go: beside JSON they are no more than
+    progress."""
+    return sys.stderr if as_json else sys.stdout
 
 
 def _verdict(rows: list[Row], ok: bool) -> str:

@@ -1,6 +1,8 @@
 """`hum-sim query`: boards on a real broker answer queries, and die in the middle of them."""
 
 import json
+import sys
+import textwrap
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +13,7 @@ import typer
 from agent.protocols import QUERIES
 from agent.wire.messages import MEMBERS_MOST
 from agent.wire.queries import PERIOD_LEAST, PERIOD_MOST
+from broker.cli.tables import some, told
 from host_sim import ending
 from host_sim.data import households
 from host_sim.demo.query import Asked, QueryDemo, Row
@@ -18,6 +21,7 @@ from host_sim.gossip.byzantine import HABITS
 from host_sim.options import Data, Heap, OptionError, Runtime, new_folder, say
 
 BINS = 8
+WIDTH = 80
 
 
 def asked(name: str, fleet: households.Fleet) -> Asked:
@@ -63,12 +67,7 @@ def query(
     Exit status 0 only if every answer was exact over the boards that lived (and those of the killed
     that it counts), but for the noise asked for.
     """
-    if protocol not in QUERIES:
-        raise OptionError(f"--protocol {protocol}: {', '.join(QUERIES)}")
-    if kill > tolerate:
-        raise OptionError(f"--kill {kill}: at most as many as --tolerate, which is {tolerate}")
-    if byzantine and (byzantine not in HABITS or protocol != "gossip-bft" or runtime != "micropython"):
-        raise OptionError(f"--byzantine {byzantine}: {', '.join(HABITS)}, with --protocol gossip-bft on MicroPython")
+    _check(protocol, kill, tolerate, byzantine, runtime)
     fleet = households.load(data, boards)
     wanted = _wanted(queries or ["sum"], fleet, (epsilon, record_epsilon), bool(byzantine))
     folder = new_folder(output, "query")
@@ -81,9 +80,20 @@ def query(
     summary["seconds"] = round(time.monotonic() - started, 1)
     if as_json:
         print(json.dumps(summary), flush=True)
-    told = "within its noise" if epsilon or record_epsilon else "exact"
-    say(f"{'every' if ok else 'NOT every'} answer was {told}; {summary['seconds']} s")
+    kind = "within its noise" if epsilon or record_epsilon else "exact"
+    closing = f"{'every' if ok else 'NOT every'} answer was {kind}; {summary['seconds']} s"
+    print(closing, file=sys.stderr if as_json else sys.stdout, flush=True)
     raise typer.Exit(0 if ok else 1)
+
+
+def _check(protocol: str, kill: int, tolerate: int, byzantine: str | None, runtime: str) -> None:
+    """Raise OptionError for options that do not go together."""
+    if protocol not in QUERIES:
+        raise OptionError(f"--protocol {protocol}: {', '.join(QUERIES)}")
+    if kill > tolerate:
+        raise OptionError(f"--kill {kill}: at most as many as --tolerate, which is {tolerate}")
+    if byzantine and (byzantine not in HABITS or protocol != "gossip-bft" or runtime != "micropython"):
+        raise OptionError(f"--byzantine {byzantine}: {', '.join(HABITS)}, with --protocol gossip-bft on MicroPython")
 
 
 def _wanted(names: list[str], fleet: households.Fleet, epsilons: tuple[float, float], byzantine: bool) -> list[Asked]:
@@ -122,10 +132,16 @@ def _run(
 
 
 def _line(row: Row) -> str:
+    """Return what a query gave, its verdict and its cost, on lines that are no longer than
+    WIDTH."""
     if row.result is None:
-        return f"{row.function}: {row.error}"
-    told = {name: row.result[name] for name in row.expected}
-    within = f"within the noise, at most {row.noise_most}" if row.noise_most else "exact"
-    verdict = within if row.exact else f"WRONG, {row.expected} is true"
-    cost = f"{row.messages} messages, {row.bytes_median} bytes a board"
-    return f"{row.function}: {told} ({verdict}); {row.seconds} s, {cost}; killed: {', '.join(row.killed) or 'none'}"
+        lines = [f"{row.function}: {row.error}"]
+    else:
+        within = f"within the noise, at most {row.noise_most}" if row.noise_most else "exact"
+        lines = [
+            f"{row.function}: {told({name: row.result[name] for name in row.expected})}",
+            f"  {within if row.exact else f'WRONG, {told(row.expected)} is true'}",
+            f"  {row.seconds} s, {row.messages} messages, {row.bytes_median} bytes a board",
+            f"  killed: {some(row.killed) or 'none'}",
+        ]
+    return "\n".join(part for line in lines for part in textwrap.wrap(line, WIDTH, subsequent_indent="    "))

@@ -6,10 +6,12 @@ from typing import Annotated, Any
 
 import typer
 
+from broker.cli.help import WholeHelp
+from broker.cli.tables import show_notes, show_table, told
 from host_sim.options import OneObject, OptionError, say, tell
 
 NUMBERS = (4, 5, 6, 7, 8)
-figures = typer.Typer(help="A paper's figures from our own runs, as CSV and PNG.", no_args_is_help=True)
+figures = typer.Typer(cls=WholeHelp, help="A paper's figures from our own runs, as CSV and PNG.", no_args_is_help=True)
 
 
 @figures.callback()
@@ -60,10 +62,12 @@ def _show(made: dict[str, Any]) -> None:
         if name == "seconds":
             continue
         rows = result.pop("curves", None) or result.pop("rows", None) or []
-        print(f"{name}: {_fields(result)}")
-        for row in rows:
-            print(f"    {_fields(row)}")
+        title = f"{name}: {_fields(result)}"
+        if rows:
+            show_table(title, list(rows[0]), rows)
+        else:
+            show_notes([title])
 
 
 def _fields(row: dict[str, Any]) -> str:
-    return ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in row.items())
+    return ", ".join(f"{key.replace('_', ' ')} {told(value)}" for key, value in row.items())

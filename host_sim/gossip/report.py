@@ -9,6 +9,7 @@ from typing import Any
 from agent.protocols.base.overlay import suitable_size
 from agent.protocols.gossip.functions import FunctionError
 from agent.protocols.gossip.plan import PlanError
+from broker.cli.tables import show_figures
 from host_sim.gossip.simulation import Outcome, Setting, Simulation
 from host_sim.options import OptionError, say
 
@@ -89,6 +90,6 @@ def _sum(counts: Iterable[dict[str, int]]) -> dict[str, int]:
 
 
 def show(report: dict[str, Any]) -> None:
-    """Print a report as lines for a reader."""
-    for name, value in report.items():
-        print(f"{_LABELS.get(name, name.replace('_', ' ')):40} {value}")
+    """Print a report as a table for a reader."""
+    fields = {_LABELS.get(name, name.replace("_", " ")): value for name, value in report.items()}
+    show_figures(f"Query of {report['nodes']} simulated nodes", {"": fields})

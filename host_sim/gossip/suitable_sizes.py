@@ -12,6 +12,9 @@ from collections.abc import Callable, Iterator
 from math import isqrt
 from typing import Any
 
+from broker.cli.tables import show_figures
+
+GAPS_SHOWN = 6
 MOST = 20_000_000
 PAPER_COUNT = 475_333
 EVERY = 1_000_000  # numbers between two reports of progress
@@ -90,3 +93,12 @@ def measure(most: int, say: Callable[[int], None] = lambda done: None) -> dict[s
         "paper": PAPER_COUNT if most == MOST else None,
         "gaps": dict(sorted(gaps.items())),
     }
+
+
+def show(found: dict[str, Any]) -> None:
+    """Print what measure() returned."""
+    gaps = found["gaps"]
+    rows = {name.replace("_", " "): value for name, value in found.items() if name != "gaps"}
+    commonest = sorted(gaps, key=lambda gap: -gaps[gap])[:GAPS_SHOWN]
+    notes = ["the commonest gaps: " + ", ".join(f"{gap} ({gaps[gap]:,})" for gap in commonest)]
+    show_figures("Suitable sizes of the overlay", {"": rows}, notes)

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from broker.cli.tables import show_figures
 from host_sim.options import OneObject, OptionError, tell
 
 
@@ -35,8 +36,8 @@ def years(
 
 
 def _show(figures: dict[str, Any]) -> None:
+    lines: dict[str, str] = {}
     for name, value in figures.items():
-        lines = value.items() if isinstance(value, dict) else [("", value)]
-        for reason, count in lines:
-            label = f"{name}: {reason}" if reason else name
-            print(f"{label:48} {count:>12,}")
+        counts = value.items() if isinstance(value, dict) else [("", value)]
+        lines |= {f"{name}: {reason}" if reason else name: f"{count:,}" for reason, count in counts}
+    show_figures("Years of rounds", {"": lines})

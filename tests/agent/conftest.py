@@ -9,7 +9,8 @@ from agent.crypto import accelerate
 
 @pytest.fixture(autouse=True)
 def host_libraries(request: pytest.FixtureRequest) -> Iterator[None]:
-    """A module with HOST_LIBRARIES has more curve work than plain Python has time for; the others are about plain Python."""
+    """A module with HOST_LIBRARIES has more curve work than plain Python has time for; the others
+    are about plain Python."""
     if not getattr(request.module, "HOST_LIBRARIES", False):
         yield
         return

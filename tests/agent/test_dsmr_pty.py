@@ -1,4 +1,5 @@
-"""The P1 port on a real MicroPython, its UART a pseudo-terminal: bytes come as a serial line brings them."""
+"""The P1 port on a real MicroPython, its UART a pseudo-terminal: bytes come as a serial line brings
+them."""
 
 import os
 import queue
@@ -60,7 +61,7 @@ def board() -> Iterator[Board]:
 
 
 def own(name: str) -> bytes:
-    return (ROOT / "tests" / "telegrams" / f"{name}.txt").read_bytes()
+    return (ROOT / "tests" / "interop" / "telegrams" / f"{name}.txt").read_bytes()
 
 
 def with_energy(data: bytes, wh: int) -> bytes:

@@ -1,4 +1,5 @@
-"""The MQTT client against a real Mosquitto, on CPython and, in a process of 160 KB of heap, on MicroPython."""
+"""The MQTT client against a real Mosquitto, on CPython and, in a process of 160 KB of heap, on
+MicroPython."""
 
 import asyncio
 import datetime
@@ -231,7 +232,8 @@ def test_messages_kept_for_a_lasting_session_come_at_the_next_link(broker: Mosqu
 def make_certificates(folder: Path, first: int = 2020, last: int = 2049) -> None:
     """ca.pem, ca.der, and server.pem with server.key for localhost and 127.0.0.1, signed by the CA.
 
-    The server's is valid from the beginning of the year `first` to the beginning of the year `last`.
+    The server's is valid from the beginning of the year `first` to the beginning of the year
+    `last`.
     """
     ca_key, server_key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     ca_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Test CA")])
@@ -323,7 +325,8 @@ def test_a_certificate_of_another_authority_is_refused(tls_broker: Mosquitto, tm
 def test_a_certificate_before_its_first_day_or_after_its_last_is_refused(
     tmp_path: Path, first: int, last: int, reason: str
 ) -> None:
-    """On MicroPython too: its TLS checks the dates against the clock, which is why a board has to set one."""
+    """On MicroPython too: its TLS checks the dates against the clock, which is why a board has to
+    set one."""
     make_certificates(tmp_path, first, last)
     files = f"certfile {tmp_path}/server.pem\nkeyfile {tmp_path}/server.key"
 

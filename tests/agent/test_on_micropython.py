@@ -1,4 +1,5 @@
-"""The shared suite again, on a real MicroPython: every file in a room of tests/agent, in a process of its own."""
+"""The shared suite again, on a real MicroPython: every file in a room of tests/agent, in a process
+of its own."""
 
 import re
 import subprocess

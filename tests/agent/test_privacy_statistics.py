@@ -1,9 +1,10 @@
-"""Noise as statistics: its exact distributions, and the privacy that docs/operate/privacy.md promises,
-each with power against a worse claim.
+"""Noise as statistics: its exact distributions, and the privacy that docs/operate/privacy.md
+promises, each with power against a worse claim.
 
-The bounds hold for any number of samples: Dvoretzky, Kiefer and Wolfowitz's with Massart's constant for distribution functions, and
-Chernoff's for counts. ERROR is each test's chance to fail on true noise, if keys were random; they come from fixed seeds. Other tests
-in this file have no chance to fail but by a bug (the mean and variance after a crash: seven standard deviations).
+The bounds hold for any number of samples: Dvoretzky, Kiefer and Wolfowitz's with Massart's constant
+for distribution functions, and Chernoff's for counts. ERROR is each test's chance to fail on true
+noise, if keys were random; they come from fixed seeds. Other tests in this file have no chance to
+fail but by a bug (the mean and variance after a crash: seven standard deviations).
 """
 
 import math
@@ -46,7 +47,8 @@ def divergence(share: float, bias: float) -> float:
 
 
 def fits(samples: list[int], pmf: dict[int, float]) -> bool:
-    """Tell whether the samples are from `pmf`: their distribution function, and the count of each value that is expected often."""
+    """Tell whether the samples are from `pmf`: their distribution function, and the count of each
+    value that is expected often."""
     count = len(samples)
     counts = Counter(samples)
     if not set(counts) <= set(pmf):
@@ -63,10 +65,12 @@ def fits(samples: list[int], pmf: dict[int, float]) -> bool:
 
 
 def is_private(outputs: list[tuple[bool, int]], epsilon: float) -> bool:
-    """Tell whether outputs are compatible with P(S) <= exp(epsilon) P'(S), both ways, for every value and every half line S.
+    """Tell whether outputs are compatible with P(S) <= exp(epsilon) P'(S), both ways, for every
+    value and every half line S.
 
-    An output is (which of the two databases, drawn by a fair coin; what came out). Given that an output is in S, its
-    database is a coin of bias at most exp(epsilon) / (1 + exp(epsilon)): a binomial test that needs no approximation.
+    An output is (which of the two databases, drawn by a fair coin; what came out). Given that an
+    output is in S, its database is a coin of bias at most exp(epsilon) / (1 + exp(epsilon)): a
+    binomial test that needs no approximation.
     """
     bias = math.exp(epsilon) / (1 + math.exp(epsilon))
     here = [Counter(value for side, value in outputs if side is which) for which in (False, True)]
@@ -127,7 +131,8 @@ def test_wide_samples_have_the_continuous_distribution() -> None:
 
 
 def test_bits_run_out_with_a_probability_below_two_to_the_minus_100() -> None:
-    # Chernoff: P(bits > limit) <= E[z^bits] / z^limit, with the generating functions of the loops in discrete_laplace.
+    # Chernoff: P(bits > limit) <= E[z^bits] / z^limit, with the generating functions of the loops
+    # in discrete_laplace.
     z = 1.0013
     length = TERM_MOST.bit_length() - 1
     uniform = z**length / (2 - z**length)  # drawn again with probability 1/2 at most
@@ -184,7 +189,8 @@ def test_two_neighbouring_databases_give_results_within_exp_epsilon() -> None:
 def jointly_private(
     name: str, terms: Terms, states: tuple[tuple[int, ...], tuple[int, ...]], least: tuple[int, int]
 ) -> bool:
-    """Tell whether two numbers, of each of two databases, are private at 1 and not at 0.5, by which of them reach `least`."""
+    """Tell whether two numbers, of each of two databases, are private at 1 and not at 0.5, by which
+    of them reach `least`."""
 
     def run(side: bool, source: random.Random) -> int:
         first, second = terms.noised(states[side], source.randbytes(16), b"query")[2:]
@@ -270,7 +276,8 @@ def known_noise(terms: Terms, secrets: dict[tuple[int, int], bytes], victim: int
 
 
 def test_what_colluding_neighbours_leave_of_a_record_is_private() -> None:
-    # All but one of the neighbours collude, and a proxy too: it knows whose record it sees, and all noises but one.
+    # All but one of the neighbours collude, and a proxy too: it knows whose record it sees, and all
+    # noises but one.
     for tolerate, count in ((1, 8000), (3, 5000)):
         reach = reach_of(tolerate)
         terms = Terms("sum", 0, 4, MILLION, MILLION, 1, 1, reach)
@@ -301,7 +308,8 @@ def test_what_colluding_neighbours_leave_of_a_record_is_private() -> None:
 
 
 def seen_by_two(name: str, terms: Terms, reach: int = 1) -> Iterator[tuple[int, list[int]]]:
-    """Yield of 60 runs the first member's reading, and all records less the noise that the paper's two neighbours of it know."""
+    """Yield of 60 runs the first member's reading, and all records less the noise that the paper's
+    two neighbours of it know."""
     source = random.Random(name)
     receivers, senders = partners(0, START, MEMBERS, NODES)
     for _ in range(60):
@@ -312,7 +320,8 @@ def seen_by_two(name: str, terms: Terms, reach: int = 1) -> Iterator[tuple[int, 
 
 
 def test_with_the_papers_two_neighbours_both_byzantine_find_the_record_and_read_it() -> None:
-    # The paper says they "would have no basis for identifying that record": the range of what remains is one.
+    # The paper says they "would have no basis for identifying that record": the range of what
+    # remains is one.
     alone = 0
     for reading, seen in seen_by_two("both", Terms("sum", 0, 10, MILLION, MILLION // 100)):
         candidates = [value for value in seen if 0 <= value <= 10]
@@ -324,7 +333,8 @@ def test_with_the_papers_two_neighbours_both_byzantine_find_the_record_and_read_
 def test_with_a_reach_of_two_the_same_two_find_nothing() -> None:
     terms = Terms("sum", 0, 10, MILLION, MILLION // 100, 1, 1, reach_of(2))
     found = sum(seen[0] == reading for reading, seen in seen_by_two("reach", terms, reach_of(2)))
-    # The two noises that remain cancel with a probability of 1/4000: 4 times in 60 with one below 1e-8.
+    # The two noises that remain cancel with a probability of 1/4000: 4 times in 60 with one below
+    # 1e-8.
     assert found < 4
 
 
@@ -348,7 +358,8 @@ def test_a_crash_leaves_an_error_of_mean_zero_and_twice_the_variance() -> None:
     (receiver,), (sender,) = partners(5, START, MEMBERS, NODES)
     errors = []
     for _ in range(2500):
-        # What its neighbours' records have of the pairs with it, and nothing takes back (test_paired_noise.py).
+        # What its neighbours' records have of the pairs with it, and nothing takes back
+        # (test_paired_noise.py).
         errors.append(
             pair_noise(source.randbytes(32), b"query", sender, 5, terms.scale, terms.bound)
             - pair_noise(source.randbytes(32), b"query", 5, receiver, terms.scale, terms.bound)

@@ -1,4 +1,5 @@
-"""A thousand links lost, on a real MicroPython with a small heap: no socket stays open, and the heap neither grows nor scatters."""
+"""A thousand links lost, on a real MicroPython with a small heap: no socket stays open, and the
+heap neither grows nor scatters."""
 
 import socket
 import struct
@@ -22,7 +23,8 @@ GROWTH_MOST = 2048  # bytes: in the table of what is counted, and in the event l
 
 @contextmanager
 def listening(how: str) -> Iterator[int]:
-    """A peer that accepts and then ends each connection: "closes", "resets", or sends "garbage" before."""
+    """A peer that accepts and then ends each connection: "closes", "resets", or sends "garbage"
+    before."""
     server = socket.create_server(("127.0.0.1", 0), backlog=128)
 
     def serve() -> None:

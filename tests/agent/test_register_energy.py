@@ -1,8 +1,9 @@
-"""Energy in is energy out, for every order of readings, failed spends, lost envelopes, resets and exchanged meters.
+"""Energy in is energy out, for every order of readings, failed spends, lost envelopes, resets and
+exchanged meters.
 
-The board's side is the real RegisterMeter and, where the source counts pulses, the real S0Pin with a real store. The rest is a model of
-what stands around them: the atomic record "spent" of mask_stock, the supervisor's order of calls, and a coordinator that counts
-an envelope or does not.
+The board's side is the real RegisterMeter and, where the source counts pulses, the real S0Pin with
+a real store. The rest is a model of what stands around them: the atomic record "spent" of
+mask_stock, the supervisor's order of calls, and a coordinator that counts an envelope or does not.
 """
 
 import tempfile
@@ -18,7 +19,8 @@ from agent.runtime.system.ticks import ticks_diff
 HIGH = 50
 SLOTS = [("load", 0, HIGH)]
 
-# What becomes of a round, in the supervisor's order: opening, read, bookmark, record, publish, result.
+# What becomes of a round, in the supervisor's order: opening, read, bookmark, record, publish,
+# result.
 ROUNDS = st.sampled_from(
     [
         "counted",  # all went well
@@ -58,7 +60,8 @@ class Meter:
 
 
 class House:
-    """One board and its coordinator. `flash` and `running` are (sent round, bookmark); `published` is what the sums say."""
+    """One board and its coordinator. `flash` and `running` are (sent round, bookmark); `published`
+    is what the sums say."""
 
     def __init__(self) -> None:
         self.source = Meter()

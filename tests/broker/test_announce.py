@@ -1,4 +1,5 @@
-"""The coordinator's announcement, heard by a real MicroPython over real multicast on the loopback."""
+"""The coordinator's announcement, heard by a real MicroPython over real multicast on the
+loopback."""
 
 import asyncio
 import gc

@@ -66,7 +66,8 @@ def test_a_roster_says_how_large_a_cohort_is_and_what_opens(authority: Authority
 
 
 def test_slots_leave_room_for_the_blinding(authority: Authority) -> None:
-    """1984 bits is the widest field, 64 of them to spare: with three members 1920 bits of slots, and not one more."""
+    """1984 bits is the widest field, 64 of them to spare: with three members 1920 bits of slots,
+    and not one more."""
     most = [(f"s{index}", 0, ((1 << 46) - 1) // 3) for index in range(41)]
     sign(authority, slots=[*most, ("last", 0, ((1 << 34) - 1) // 3)])
     with pytest.raises(AuthorityError, match="slots-too-wide"):

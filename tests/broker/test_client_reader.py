@@ -1,4 +1,5 @@
-"""What a reader of results makes of what a broker hands out: results that are the coordinator's, each once, and named refusals."""
+"""What a reader of results makes of what a broker hands out: results that are the coordinator's,
+each once, and named refusals."""
 
 import os
 import shutil

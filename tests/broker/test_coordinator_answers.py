@@ -1,4 +1,5 @@
-"""The coordinator's machine when members are missing: roll calls, answers, recovered sums, who is waited for, and kill -9."""
+"""The coordinator's machine when members are missing: roll calls, answers, recovered sums, who is
+waited for, and kill -9."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -415,7 +416,8 @@ def test_a_restart_gives_the_answers_their_time_again(four: World) -> None:
 
 
 def test_a_roll_call_whose_record_was_not_written_is_made_anew_from_what_is_recorded(four: World) -> None:
-    """The process dies between the decision and the transaction: nobody has seen that roll call, so another one is the first."""
+    """The process dies between the decision and the transaction: nobody has seen that roll call, so
+    another one is the first."""
     sent = four.contributions(four.open())
     four.send("contribution", {name: sent[name] for name in four.names[1:]})
     lost = published(four.machine.tick(5.0), ROLL)  # not recorded, not published
@@ -426,7 +428,8 @@ def test_a_roll_call_whose_record_was_not_written_is_made_anew_from_what_is_reco
 
 @pytest.mark.parametrize("dies_after", range(9))
 def test_a_round_ends_well_wherever_the_process_is_killed(tmp_path: Path, dies_after: int) -> None:
-    """Killed after so many transactions (0: never), before anything is published of what the last one was for."""
+    """Killed after so many transactions (0: never), before anything is published of what the last
+    one was for."""
     world = World(tmp_path, 4, replace(SCHEDULE, answers=600))
     sent = world.contributions(world.open(), world.names[1:])
     commits, born, rolls, closed = 0, 0.0, set(), []

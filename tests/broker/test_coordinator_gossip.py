@@ -1,4 +1,5 @@
-"""The coordinator's machine for anonymous queries: what it takes, what it refuses, and what is durable before it is said."""
+"""The coordinator's machine for anonymous queries: what it takes, what it refuses, and what is
+durable before it is said."""
 
 import sqlite3
 import threading
@@ -45,7 +46,8 @@ def request(number: int = 1, function: str = "sum", **other: Any) -> Request:
 
 
 class World:
-    """A street of boards and the coordinator's machine; what boards send up waits in `street.up`."""
+    """A street of boards and the coordinator's machine; what boards send up waits in
+    `street.up`."""
 
     def __init__(
         self,

@@ -1,4 +1,5 @@
-"""What boards say of their health: kept, the last of each, for `hum coordinator status`, and steering nothing."""
+"""What boards say of their health: kept, the last of each, for `hum coordinator status`, and
+steering nothing."""
 
 import asyncio
 import dataclasses

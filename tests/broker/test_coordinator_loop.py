@@ -1,5 +1,5 @@
-"""Nothing long is done on the coordinator's event loop: one hostile group costs the others nothing, and a job that hangs or
-dies is LOST and no more."""
+"""Nothing long is done on the coordinator's event loop: one hostile group costs the others nothing,
+and a job that hangs or dies is LOST and no more."""
 
 import asyncio
 import os

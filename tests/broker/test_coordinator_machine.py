@@ -1,4 +1,5 @@
-"""The coordinator's machine, byte by byte: what it takes, what it refuses and under which name, what it records before it speaks."""
+"""The coordinator's machine, byte by byte: what it takes, what it refuses and under which name,
+what it records before it speaks."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -267,7 +268,8 @@ def test_ready_is_recorded_and_its_replay_refused(world: World) -> None:
 
 
 def test_who_holds_key_shares_is_what_the_newest_ready_says(world: World) -> None:
-    """A contribution may move the masks_until in between; a "ready" for that very round is new all the same."""
+    """A contribution may move the masks_until in between; a "ready" for that very round is new all
+    the same."""
     opening = world.open()
     moved = world.members["b0"].contribution(opening, 5, last=9)
     assert of_kind(world.say("b0", "contribution", moved), MasksUntil) == [MasksUntil("main", 1, "b0", 9, 3, 7)]

@@ -14,7 +14,8 @@ Held = dict[int, int]
 
 @st.composite
 def cohort_states(draw: st.DrawFn, first: int = 0) -> tuple[list[int], Held, Held]:
-    """A cohort whose members have the indices from `first` on: who contributed with which holders, whose keys who holds."""
+    """A cohort whose members have the indices from `first` on: who contributed with which holders,
+    whose keys who holds."""
     cohort = list(range(first, first + draw(st.integers(2, SIZE))))
     everyone = bitmap(cohort)
     full = st.just(everyone)

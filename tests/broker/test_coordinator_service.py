@@ -1,4 +1,5 @@
-"""The coordinator as a process over a real Mosquitto: a round in which a board's last will is heard, and input of no use is counted."""
+"""The coordinator as a process over a real Mosquitto: a round in which a board's last will is
+heard, and input of no use is counted."""
 
 import asyncio
 import socket
@@ -106,7 +107,8 @@ def test_a_last_will_ends_the_waiting_and_the_sum_is_recovered(tmp_path: Path) -
 def test_a_database_that_fails_ends_it_though_leaving_the_broker_fails_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    """The blind signer's record is no less a database: to go on would be to forget what was signed."""
+    """The blind signer's record is no less a database: to go on would be to forget what was
+    signed."""
 
     @asynccontextmanager
     async def lost(_service: Service) -> AsyncIterator[None]:

@@ -1,7 +1,8 @@
 """A real Mosquitto with the generated configuration: who may say and hear what.
 
-Mosquitto acknowledges what its access rules then drop, so nothing is believed but what arrives. To know that a message does not
-arrive, an allowed one is sent behind it on the same link: Mosquitto keeps the order, and the second one does arrive.
+Mosquitto acknowledges what its access rules then drop, so nothing is believed but what arrives. To
+know that a message does not arrive, an allowed one is sent behind it on the same link: Mosquitto
+keeps the order, and the second one does arrive.
 """
 
 import asyncio
@@ -62,7 +63,8 @@ async def enter(stack: AsyncExitStack, broker: MosquittoBroker, user: str, *filt
 
 
 async def arrives(broker: MosquittoBroker, writer: str, topic: str, reader: str) -> bool:
-    """Tell whether what `writer` publishes to `topic`, once plain and once retained, reaches `reader`, who subscribes to all."""
+    """Tell whether what `writer` publishes to `topic`, once plain and once retained, reaches
+    `reader`, who subscribes to all."""
     async with AsyncExitStack() as stack:
         ear = await enter(stack, broker, reader, "#")
         mouth = await enter(stack, broker, writer)
@@ -70,14 +72,16 @@ async def arrives(broker: MosquittoBroker, writer: str, topic: str, reader: str)
         for retain in (False, True):
             await mouth.client.publish(topic, b"said", qos=1, retain=retain)
         await mouth.client.publish(topic, b"", qos=1, retain=True)
-        # The publications above are acknowledged, so they have been routed, or dropped, before this one is.
+        # The publications above are acknowledged, so they have been routed, or dropped, before this
+        # one is.
         await signal.client.publish(f"{ROOT}/g/end/result", b"end", qos=1)
         await ear.until(f"{ROOT}/g/end/result", b"end")
     return (topic, b"said") in ear.heard
 
 
 def connect(broker: MosquittoBroker, user: str | None, password: str | None, will: str | None = None) -> int:
-    """Connect, note the return code of CONNACK, and break the link without a farewell, so that a last will is published."""
+    """Connect, note the return code of CONNACK, and break the link without a farewell, so that a
+    last will is published."""
     last = (will, b"dead", 1, False) if will else None
     with socket.create_connection((HOST, broker.port), WAIT_S) as link:
         link.sendall(mqtt_packets.connect("raw", 60, True, user=user, password=password, will=last))

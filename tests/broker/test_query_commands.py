@@ -1,4 +1,5 @@
-"""`hum query` as its user meets it: what it refuses in one line, and a whole street that answers while a board dies."""
+"""`hum query` as its user meets it: what it refuses in one line, and a whole street that answers
+while a board dies."""
 
 import fcntl
 import json

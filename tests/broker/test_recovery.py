@@ -1,4 +1,5 @@
-"""The coordinator's recovery arithmetic, against Python's own and against the paper's method, over random subsets and wrong answers."""
+"""The coordinator's recovery arithmetic, against Python's own and against the paper's method, over
+random subsets and wrong answers."""
 
 import math
 import random
@@ -31,7 +32,8 @@ HUM = parameters.load("hum-2048")
 
 
 def below(bits, value):
-    """Whether `value` is below 2^bits: what a packing of that width asks of a sum. It can be sent to another process."""
+    """Whether `value` is below 2^bits: what a packing of that width asks of a sum. It can be sent
+    to another process."""
     return not value >> bits
 
 
@@ -39,7 +41,8 @@ fits = partial(below, SUM_BITS)
 
 
 class Unit:
-    """A unit of cohorts with real ciphertexts, shares and answers; `absent` names the missing positions of each cohort."""
+    """A unit of cohorts with real ciphertexts, shares and answers; `absent` names the missing
+    positions of each cohort."""
 
     def __init__(self, sizes, absent, seed=0, chosen=SMALL):
         rng = random.Random(seed)

@@ -1,4 +1,5 @@
-"""The setup of gossip-bft: boards' machines have their tuples signed by the coordinator's machine, and answer a query."""
+"""The setup of gossip-bft: boards' machines have their tuples signed by the coordinator's machine,
+and answer a query."""
 
 import os
 from collections.abc import Iterator
@@ -45,7 +46,8 @@ def signer(tmp_path: Path) -> Iterator[BlindSigner]:
 
 
 class World:
-    """A street and the coordinator's machine; `closed` are the queries' ends, `answers` what the coordinator mailed."""
+    """A street and the coordinator's machine; `closed` are the queries' ends, `answers` what the
+    coordinator mailed."""
 
     def __init__(self, signer: BlindSigner, **other: Any) -> None:
         self.street = street = Street(BOARDS, 1, "gossip-bft", signer=signer.modulus, **other)
@@ -120,7 +122,8 @@ def test_a_street_answers_with_signed_tuples_query_after_query(signer: BlindSign
 def test_with_one_byzantine_board_the_honest_are_counted_exactly(
     signer: BlindSigner, habit: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The boards' and the coordinator's own machines and real cryptography; only one board's Node has a bad habit."""
+    """The boards' and the coordinator's own machines and real cryptography; only one board's Node
+    has a bad habit."""
     liar = 3
 
     def node(plan: Any, own: int, value: Any, secrets: Any, random: Any, *rest: Any) -> Node:

@@ -1,4 +1,5 @@
-"""The coordinator's memory: what commit() returned for is there whatever is killed, and doing a thing twice is doing it once."""
+"""The coordinator's memory: what commit() returned for is there whatever is killed, and doing a
+thing twice is doing it once."""
 
 import sqlite3
 import subprocess
@@ -354,7 +355,8 @@ def test_kill_9_loses_nothing_that_commit_returned_for(tmp_path: Path) -> None:
 
 
 def assert_whole(path: Path, promised: int) -> None:
-    """Everything up to the round `promised` is there, and every transaction is there as a whole or not at all."""
+    """Everything up to the round `promised` is there, and every transaction is there as a whole or
+    not at all."""
     database = sqlite3.connect(path)
     rounds = dict(database.execute("SELECT round, 0 FROM rounds").fetchall())
     rounds |= dict(database.execute("SELECT round, count(*) FROM contributions GROUP BY round").fetchall())

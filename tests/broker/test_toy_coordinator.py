@@ -1,5 +1,5 @@
-"""A protocol from outside on the operator's side: nothing but its declaration is known of it to authority, home, storage,
-service and broker."""
+"""A protocol from outside on the operator's side: nothing but its declaration is known of it to
+authority, home, storage, service and broker."""
 
 import asyncio
 import os
@@ -44,7 +44,8 @@ def toy() -> Iterator[None]:
 
 
 class World:
-    """A coordinator's folder with a roster of the toy protocol, its machine, and its members' keys."""
+    """A coordinator's folder with a roster of the toy protocol, its machine, and its members'
+    keys."""
 
     def __init__(self, folder: Path, least: int = 2) -> None:
         self.authority = Authority.init(folder / "authority", "test")

@@ -1,7 +1,8 @@
-"""Hostile input against the real thing: a Mosquitto, the `hum coordinator` process, three boards, and one board's stolen password.
+"""Hostile input against the real thing: a Mosquitto, the `hum coordinator` process, three boards,
+and one board's stolen password.
 
-Each input is counted under its name, in the log and in `hum coordinator status --json`; it changes nothing; and the round that comes
-next is exact.
+Each input is counted under its name, in the log and in `hum coordinator status --json`; it changes
+nothing; and the round that comes next is exact.
 """
 
 import asyncio
@@ -67,7 +68,8 @@ async def until(condition: Callable[[], Any], what: str) -> Any:
 
 
 class Site:
-    """Everything that runs. `honest` boards run in this process; their names are NAMES but for those left out."""
+    """Everything that runs. `honest` boards run in this process; their names are NAMES but for
+    those left out."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -199,7 +201,8 @@ def sealed(
 
 
 async def reopen(site: Site, *options: object) -> int:
-    """Stop b2, and start the coordinator again: it opens the next round at once. Returns the round when b0 and b1 are in it."""
+    """Stop b2, and start the coordinator again: it opens the next round at once. Returns the round
+    when b0 and b1 are in it."""
     await until(lambda: rounds(site) and site.closed(), "the first round")
     await site.stop_board("b2")
     assert site.process
@@ -212,7 +215,8 @@ async def reopen(site: Site, *options: object) -> int:
 
 
 async def attack(site: Site, name: str, inputs: list[tuple[str, str, bytes]]) -> None:
-    """Publish (topic, expected reason, payload) one by one with the password of `name`; each must be counted as expected."""
+    """Publish (topic, expected reason, payload) one by one with the password of `name`; each must
+    be counted as expected."""
     expected = Counter(site.refused())
     async with site.as_user(name) as client:
         for topic, reason, payload in inputs:
@@ -228,8 +232,9 @@ HONEST = ("duplicate", "replayed")
 
 
 def as_expected(refused: dict[str, int], expected: dict[str, int]) -> bool:
-    """Compare two counts. Honest boards may add to two: one that was stopped before it had checked a receipt sends its
-    contribution again, and a coordinator that starts again hears the retained `ready` that it knows."""
+    """Compare two counts. Honest boards may add to two: one that was stopped before it had checked
+    a receipt sends its contribution again, and a coordinator that starts again hears the retained
+    `ready` that it knows."""
     enough = all(refused.get(reason, 0) >= expected.get(reason, 0) for reason in HONEST)
     return enough and {**refused, **dict.fromkeys(HONEST, 0)} == {**expected, **dict.fromkeys(HONEST, 0)}
 
@@ -436,7 +441,8 @@ def test_a_broker_that_is_killed_is_found_again_and_the_rounds_go_on(tmp_path: P
 
 
 def test_the_last_result_is_sent_though_the_link_breaks_when_the_last_round_closes(tmp_path: Path) -> None:
-    """The end of the last round is recorded, the broker dies, and only then could the result be published."""
+    """The end of the last round is recorded, the broker dies, and only then could the result be
+    published."""
 
     async def body(site: Site) -> None:
         assert site.process
@@ -448,7 +454,8 @@ def test_the_last_result_is_sent_though_the_link_breaks_when_the_last_round_clos
         await asyncio.sleep(0.2)
         await site.broker.start()
         site.process.wait(WAIT_S)
-        # If the process had ended before the broker died there is nothing retained: start it once more.
+        # If the process had ended before the broker died there is nothing retained: start it once
+        # more.
         site.start_coordinator("--interval", 1, "--window", 20, "--rounds", 1, "--patience", 60)
         assert await asyncio.to_thread(site.process.wait, WAIT_S) == 0
         async with (

@@ -1,5 +1,5 @@
-"""docs/examples/read_sums.py as a reader would type it, with a real coordinator and a real Mosquitto, in a folder that holds the result
-key only."""
+"""docs/examples/read_sums.py as a reader would type it, with a real coordinator and a real
+Mosquitto, in a folder that holds the result key only."""
 
 import asyncio
 import os

@@ -1,5 +1,5 @@
-"""Results from a real Mosquitto, with the client's password and its rights: those that are there, those that come, and `hum result`
-in a folder that holds the result key only."""
+"""Results from a real Mosquitto, with the client's password and its rights: those that are there,
+those that come, and `hum result` in a folder that holds the result key only."""
 
 import asyncio
 import json
@@ -155,7 +155,8 @@ def test_no_link_to_begin_with_is_an_error(tmp_path: Path) -> None:
 
 
 def test_who_is_cancelled_ends_though_leaving_the_broker_fails(tmp_path: Path) -> None:
-    """A broker that hangs takes no leave: aiomqtt's error about that does not take the cancellation's place."""
+    """A broker that hangs takes no leave: aiomqtt's error about that does not take the
+    cancellation's place."""
 
     async def play(scene: Scene) -> None:
         await scene.say(*scene.rosters(), scene.result(0, [1, -1]))

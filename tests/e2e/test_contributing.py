@@ -1,4 +1,5 @@
-"""The worked examples of CONTRIBUTING.md as a reader would type them: into a copy of the checkout, with the page's own commands."""
+"""The worked examples of CONTRIBUTING.md as a reader would type them: into a copy of the checkout,
+with the page's own commands."""
 
 import os
 import re
@@ -12,7 +13,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "CONTRIBUTING.md").read_text()
 SECTIONS = ("Add a query function", "Add a meter", "Add a protocol")
-# "A new file, `path`:" or "In `path`, above `line`:", and the block after it. A path may stand on the next line of the page.
+# "A new file, `path`:" or "In `path`, above `line`:", and the block after it. A path may stand on
+# the next line of the page.
 BLOCK = re.compile(r"(?:new file,\s+`([^`]+)`|In\s+`([^`]+)`, above `([^`]+)`):\n\n```python\n(.*?)^```$", re.M | re.S)
 COMMAND = re.compile(r"^```sh\n(.*?)^```$", re.M | re.S)
 WITHIN_S = 60

@@ -1,5 +1,6 @@
-"""Boards that die from outside, again and again, while `hum-sim demo` starts and in the middle of its rounds: it ends, says
-who died of what, and leaves nothing behind; so do Ctrl-C and SIGTERM, whatever it waits for."""
+"""Boards that die from outside, again and again, while `hum-sim demo` starts and in the middle of
+its rounds: it ends, says who died of what, and leaves nothing behind; so do Ctrl-C and SIGTERM,
+whatever it waits for."""
 
 import asyncio
 import os
@@ -147,7 +148,8 @@ def kill_another(run: Run, delay: float, line: str) -> None:
 
 
 def test_a_board_that_dies_while_others_start_again_ends_the_demo(tmp_path: Path) -> None:
-    """That was the hour in epoll with no child left: a board that was about to start again did so while all was stopped."""
+    """That was the hour in epoll with no child left: a board that was about to start again did so
+    while all was stopped."""
     for number in range(6):
         with demo(tmp_path / str(number), "--heap", RESETTING, boards=8) as run:
             run.on_line = partial(kill_another, run, number / 1000)

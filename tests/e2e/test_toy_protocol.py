@@ -1,5 +1,6 @@
-"""A protocol from outside, both halves: a round of letters between boards, on the simulated network and with MicroPython boards on
-a real Mosquitto. Nothing in agent/, broker/, firmware/ or host_sim/ knows of it."""
+"""A protocol from outside, both halves: a round of letters between boards, on the simulated network
+and with MicroPython boards on a real Mosquitto. Nothing in agent/, broker/, firmware/ or host_sim/
+knows of it."""
 
 import asyncio
 import json

@@ -1,4 +1,5 @@
-"""The tutorial's own group, as a reader would type it: docs/tutorial.md, with docs/examples/join_group.py."""
+"""The tutorial's own group, as a reader would type it: docs/tutorial.md, with
+docs/examples/join_group.py."""
 
 import json
 import os

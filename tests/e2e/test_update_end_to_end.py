@@ -1,5 +1,6 @@
-"""Updates over the air from end to end: an authority, a real Mosquitto with its access rules, and a real MicroPython board that
-runs version 1, gets 2 and keeps it, and gets a broken 3 and goes back."""
+"""Updates over the air from end to end: an authority, a real Mosquitto with its access rules, and a
+real MicroPython board that runs version 1, gets 2 and keeps it, and gets a broken 3 and goes
+back."""
 
 import asyncio
 import json
@@ -38,7 +39,8 @@ def without_progress(done: int, total: int) -> None:
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The application, compiled from sources with other times: two seconds of a link confirm it, and it waits for nothing."""
+    """The application, compiled from sources with other times: two seconds of a link confirm it,
+    and it waits for nothing."""
     folder = tmp_path_factory.mktemp("base")
     for part in ("agent", "firmware", "host_sim"):
         shutil.copytree(ROOT / part, folder / "source" / part, ignore=shutil.ignore_patterns("__pycache__", "data"))
@@ -57,7 +59,8 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Board:
-    """A board whose flash is a folder: a process of MicroPython, started again whenever it asks for a reset."""
+    """A board whose flash is a folder: a process of MicroPython, started again whenever it asks for
+    a reset."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -95,7 +98,8 @@ class Board:
             self._heard.notify_all()
 
     async def until(self, since: int = 0, **fields: Any) -> int:
-        """Wait for an event with these fields after the first `since`; return how many there are then."""
+        """Wait for an event with these fields after the first `since`; return how many there are
+        then."""
 
         def found() -> int:
             for number, event in enumerate(self.events[since:], since + 1):

@@ -1,4 +1,5 @@
-"""Several modules in one file do what they did apart, on both interpreters; what cannot be kept so is refused."""
+"""Several modules in one file do what they did apart, on both interpreters; what cannot be kept so
+is refused."""
 
 import ast
 import subprocess
@@ -18,7 +19,8 @@ from firmware.build.minify.names import shorten
 from firmware.build.minify.program import BundleError, check_imports
 from firmware.build.minify.unused import prune
 
-# Two modules with the same names, one that has names from another one, one that is loaded late and one that is let go of.
+# Two modules with the same names, one that has names from another one, one that is loaded late and
+# one that is let go of.
 PROGRAM = {
     "agent/__init__.py": "",
     "agent/first.py": """
@@ -142,7 +144,8 @@ def test_what_would_not_stay_the_same_is_refused(text, said):
 
 
 def test_a_variable_called_like_what_keeps_its_name_is_another_thing():
-    """The names of what the host calls stay; a function that has both imports the one under another name, or is refused."""
+    """The names of what the host calls stay; a function that has both imports the one under another
+    name, or is refused."""
     program = {"agent/b.py": "def x(value): return [value]"}
     late = "def f():\n x = [1]\n from agent.b import x as made\n x += made(2)\n return x"
     for text in (late, "from agent.b import x as made\ndef f():\n x = made\n return x(1)"):
@@ -160,7 +163,8 @@ def test_a_variable_called_like_what_keeps_its_name_is_another_thing():
 
 
 def test_a_board_lets_go_of_the_modules_that_it_has():
-    """Of what is let go of together only the first is a module on a board, in another folder: the text says so there."""
+    """Of what is let go of together only the first is a module on a board, in another folder: the
+    text says so there."""
     sources = {path: without_types(path, text) for path, text in read_agent()}
     made = minify(sources, keep.modules(keep.KEEP), keep.names(keep.KEEP))
     nodes = [node for text in made.texts.values() for node in ast.walk(ast.parse(text))]

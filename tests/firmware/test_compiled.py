@@ -1,4 +1,5 @@
-"""What a board is given: every module compiles for every kind of board, and means the same under the names that it gets."""
+"""What a board is given: every module compiles for every kind of board, and means the same under
+the names that it gets."""
 
 import ast
 import json
@@ -81,7 +82,7 @@ def test_what_a_board_is_given_compiles_and_the_core_fits(firmware, tmp_path):
         content = mpy_file.read(path)  # raises unless it understands the file to its last byte, which is bytecode only
         assert content.total >= content.code >= 0
     names = json.loads((firmware / "names.json").read_text())  # tells what a traceback means
-    assert ["_sum_steps"] in names["agent/p256.py"]["names"].values()
+    assert ["sum_steps"] in names["agent/p256.py"]["names"].values()
     assert all(set(module["names"]) <= {*FREE, *GLOBAL, *MORE} for module in names.values())
 
 
@@ -125,7 +126,8 @@ def test_bytecode_is_the_same_for_every_kind_of_board(tmp_path):
 
 
 def test_code_in_a_romfs_runs_where_it_is(firmware, tmp_path):
-    """The same modules take less heap from the image than from files, by most of their bytecode at least."""
+    """The same modules take less heap from the image than from files, by most of their bytecode at
+    least."""
     modules = ["agent.runtime.flash.store", "agent.supervisor", "agent.secret_sharing", "agent.private_sum_machine"]
     image = romfs.pack(firmware, tmp_path / "image")
     on_heap, in_rom = (bench_footprint.inventory(firmware, modules, where)[0] for where in (None, image))
@@ -191,7 +193,8 @@ def test_a_message_that_nobody_reads_is_left_out_and_a_named_reason_stays():
 
 
 def test_the_free_names_are_in_every_firmware(tmp_path):
-    """mpy-cross writes the number of such a name in place of its letters: the form of the file says which they are."""
+    """mpy-cross writes the number of such a name in place of its letters: the form of the file says
+    which they are."""
     source = tmp_path / "free.py"
     source.write_text("\n".join(f"print.{name}" for name in FREE))
     subprocess.run([tool("mpy-cross"), str(source)], check=True)

@@ -1,4 +1,5 @@
-"""`python -m firmware` end to end, as an operator meets it: the real application on MicroPython's unix port, a real Mosquitto."""
+"""`python -m firmware` end to end, as an operator meets it: the real application on MicroPython's
+unix port, a real Mosquitto."""
 
 import contextlib
 import datetime
@@ -88,7 +89,8 @@ def test_the_template_of_the_settings_is_what_a_board_takes() -> None:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with an authority, one other board enrolled, and the application built for the unix port."""
+    """A folder with an authority, one other board enrolled, and the application built for the unix
+    port."""
     folder = tmp_path_factory.mktemp("operator")
     authority = Authority.init(folder / "authority", "test")
     authority.enrol("street", "cellar-1", p256.public_key(p256.generate(os.urandom)).hex())
@@ -276,7 +278,8 @@ def test_an_erasure_that_was_cut_can_be_done_again_and_takes_the_key_last(tmp_pa
 
 @contextlib.contextmanager
 def typed(answer: bytes) -> Iterator[None]:
-    """Let somebody sit at the terminal and type `answer`, Ctrl-C too; as a terminal of theirs the pytest's own is left alone."""
+    """Let somebody sit at the terminal and type `answer`, Ctrl-C too; as a terminal of theirs the
+    pytest's own is left alone."""
     board, port = pty.openpty()
     os.write(board, answer)
     with open(port, encoding="utf-8") as terminal, mock.patch.object(sys, "stdin", terminal):
@@ -310,7 +313,8 @@ def test_an_erasure_is_confirmed_with_the_board_s_name(tmp_path: Path) -> None:
 
 
 def finish(tool: "subprocess.Popen[bytes]", again: Callable[[], object]) -> int:
-    """Wait for the end. A Ctrl-C between the question and the reading of the answer is lost: a person presses it again."""
+    """Wait for the end. A Ctrl-C between the question and the reading of the answer is lost: a
+    person presses it again."""
     for _ in range(30):
         with contextlib.suppress(subprocess.TimeoutExpired):
             return tool.wait(2)
@@ -319,7 +323,8 @@ def finish(tool: "subprocess.Popen[bytes]", again: Callable[[], object]) -> int:
 
 
 def at_terminal(arguments: list[object], folder: Path, question: bytes, answer: bytes) -> tuple[int, bytes]:
-    """Run the tool on a terminal of its own, type `answer` to its question, and return (status, what it said after that)."""
+    """Run the tool on a terminal of its own, type `answer` to its question, and return (status,
+    what it said after that)."""
     board, port = pty.openpty()
     shell = 'exec <"$0" >"$0" 2>&1; exec "$@"'  # opened anew, it is where Ctrl-C comes from
     command = ["sh", "-c", shell, os.ttyname(port), sys.executable, "-m", "firmware", *map(str, arguments)]

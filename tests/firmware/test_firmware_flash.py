@@ -1,4 +1,5 @@
-"""Flashing over the serial port: what is copied, what is refused, and that a cut at any step leaves a board that starts."""
+"""Flashing over the serial port: what is copied, what is refused, and that a cut at any step leaves
+a board that starts."""
 
 import json
 import signal
@@ -23,7 +24,8 @@ from tests.support.firmware_tool import Tool
 
 @dataclass
 class Street:
-    """An authority, built versions by number, and the flash of a board that runs version 1 from /a."""
+    """An authority, built versions by number, and the flash of a board that runs version 1 from
+    /a."""
 
     authority: Authority
     built: dict[int, Path]
@@ -99,7 +101,8 @@ def started(made: Street, device: FlashedDevice, there: dict[str, bytes]) -> int
 
 
 def goes_on(made: Street, device: FlashedDevice, image: bytes) -> None:
-    """Check that the next run brings a board whose flash a cut left as `image` to the new version."""
+    """Check that the next run brings a board whose flash a cut left as `image` to the new
+    version."""
     device.image.write_bytes(image)
     before = kept(device)
     with device:

@@ -1,4 +1,5 @@
-"""Provisioning that is cut off: the board, the authority's folder and the passwords are whole, and the next run completes it."""
+"""Provisioning that is cut off: the board, the authority's folder and the passwords are whole, and
+the next run completes it."""
 
 import json
 import subprocess
@@ -60,7 +61,8 @@ class Operator(Tool):
             (self.folder / name).chmod(0o600)
 
     def member(self) -> str | None:
-        """Return the public key that kitchen-12 is enrolled with, once its folder was found whole."""
+        """Return the public key that kitchen-12 is enrolled with, once its folder was found
+        whole."""
         authority = Authority(self.folder / "authority")
         state = json.loads((self.folder / "authority/deployment.json").read_text())
         if not authority.devices():
@@ -119,7 +121,8 @@ def operator(made: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Operator]:
 
 
 def public_of(there: Files) -> str | None:
-    """Return the public key of the board, if it has a key pair; a damaged one is none of what a cut may leave."""
+    """Return the public key of the board, if it has a key pair; a damaged one is none of what a cut
+    may leave."""
     record = there.get("/state/identity")
     if record is None:
         return None
@@ -132,7 +135,8 @@ def public_of(there: Files) -> str | None:
 def whole(
     there: Files, built: Path, settings: tuple[bytes | None, ...], certificates: tuple[bytes | None, ...]
 ) -> None:
-    """Check what is believed on a board after a cut: each is one of what it may be, and none is torn."""
+    """Check what is believed on a board after a cut: each is one of what it may be, and none is
+    torn."""
     assert there["/boot.py"] == BOOT
     assert there.get("/settings.json") in settings
     assert there.get("/ca.der") in certificates
@@ -157,7 +161,8 @@ def empty(tmp_path: Path) -> FlashedDevice:
 
 
 def completes(operator: Operator, device: FlashedDevice, cut: Cut, wanted: Files) -> None:
-    """Check that the next run after `cut` makes the board what an uncut one had made it, with the same key pair, enrolled once."""
+    """Check that the next run after `cut` makes the board what an uncut one had made it, with the
+    same key pair, enrolled once."""
     device.image.write_bytes(cut.flash)
     operator.set(cut.operator)
     there = tree(cut.flash)

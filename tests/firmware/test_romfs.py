@@ -1,4 +1,5 @@
-"""The application in a ROMFS, as firmware with such a partition has it: made, provisioned there, and run where it is."""
+"""The application in a ROMFS, as firmware with such a partition has it: made, provisioned there,
+and run where it is."""
 
 import json
 import subprocess

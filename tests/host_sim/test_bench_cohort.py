@@ -1,4 +1,5 @@
-"""The cohort part of `make bench`: a real board goes through both rounds, and the bytes are those of the messages."""
+"""The cohort part of `make bench`: a real board goes through both rounds, and the bytes are those
+of the messages."""
 
 import sys
 

@@ -1,4 +1,5 @@
-"""The query's part of `make bench`: a real MicroPython node lives through a recorded query with real cryptography."""
+"""The query's part of `make bench`: a real MicroPython node lives through a recorded query with
+real cryptography."""
 
 from pathlib import Path
 

@@ -1,4 +1,5 @@
-"""`hum-sim bench threshold` and the paper's method that it compares with: right sums, all figures there, errors in one line."""
+"""`hum-sim bench threshold` and the paper's method that it compares with: right sums, all figures
+there, errors in one line."""
 
 import json
 import random

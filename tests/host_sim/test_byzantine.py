@@ -1,4 +1,5 @@
-"""Simulated queries of gossip-bft with Byzantine boards: the honest values are counted exactly, and all correct groups alike."""
+"""Simulated queries of gossip-bft with Byzantine boards: the honest values are counted exactly, and
+all correct groups alike."""
 
 import json
 from dataclasses import replace
@@ -107,7 +108,8 @@ def test_one_more_leader_than_tolerated_and_all_of_one_mind_get_a_false_result_a
     one = setting(tolerate, {}, 3)
     plan = Simulation(one).plan
     leaders = [plan.group(index)[0] for index in range(plan.groups)]
-    # All of them falsify in the same way: t leaders are outvoted, t + 1 are the majority. Nothing is promised beyond t.
+    # All of them falsify in the same way: t leaders are outvoted, t + 1 are the majority. Nothing
+    # is promised beyond t.
     for many in (tolerate, tolerate + 1):
         simulation, outcome = run(replace(one, byzantine=dict.fromkeys(leaders[:many], "lie")))
         honest = sum(value for own, value in enumerate(simulation.values) if own not in leaders[:many])

@@ -1,4 +1,5 @@
-"""The processes of a fleet: what they say is heard to its end, and whatever is cancelled, none is left and nothing waits."""
+"""The processes of a fleet: what they say is heard to its end, and whatever is cancelled, none is
+left and nothing waits."""
 
 import asyncio
 import signal
@@ -73,7 +74,8 @@ def test_all_that_are_left_are_ended_at_once(tmp_path: Path) -> None:
     assert {child.returncode for child in children} == {-signal.SIGKILL}
 
 
-# What asyncio.run() does with a board that was just being started when all else was over, after so many turns of the loop.
+# What asyncio.run() does with a board that was just being started when all else was over, after so
+# many turns of the loop.
 LEFT_BEHIND = """
 import asyncio, sys
 from pathlib import Path

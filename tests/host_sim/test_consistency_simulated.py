@@ -1,4 +1,5 @@
-"""The consistency check on whole cohorts of real machines: what a lying coordinator no longer gets, and what honest ones still do."""
+"""The consistency check on whole cohorts of real machines: what a lying coordinator no longer gets,
+and what honest ones still do."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -69,8 +70,8 @@ def lie(world: World, liar: int, number: int, present: int, to: list[int]) -> No
 
 
 def answered_lists(world: World, number: int, sides: tuple[list[int], list[int]]) -> int:
-    """Split the honest into `sides`, keep their mail apart, and have the colluders vouch to each for its list; return how many of the
-    two lists some honest board answered."""
+    """Split the honest into `sides`, keep their mail apart, and have the colluders vouch to each
+    for its list; return how many of the two lists some honest board answered."""
     side_of = {world.names[index]: sides[0] if index in sides[0] else sides[1] for index in world.honest()}
 
     def fate(receiver: str, topic: str) -> list[float]:
@@ -243,7 +244,8 @@ def test_a_quarter_of_the_letters_may_be_lost(tmp_path: Path) -> None:
 
 
 def byzantine(group: Group, board: SimulatedBoard, number: int, kind: int, content: bytes) -> None:
-    """When the round's roll is called, `board` writes `content` to all others and nothing that it should."""
+    """When the round's roll is called, `board` writes `content` to all others and nothing that it
+    should."""
 
     def write() -> None:
         member = board.machine.member

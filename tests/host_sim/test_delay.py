@@ -1,4 +1,5 @@
-"""The slow link of late boards: what it holds back and for how long, in which order, how much of it, and how it ends."""
+"""The slow link of late boards: what it holds back and for how long, in which order, how much of
+it, and how it ends."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

@@ -1,4 +1,5 @@
-"""`hum-sim demo` as its user runs it: what is on standard output is exact, complete, and nothing else is."""
+"""`hum-sim demo` as its user runs it: what is on standard output is exact, complete, and nothing
+else is."""
 
 import asyncio
 import gzip
@@ -48,7 +49,8 @@ def csv_text(readings: list[list[Decimal]]) -> str:
 
 
 def check(run: "subprocess.CompletedProcess[str]", readings: list[list[Decimal]], rounds: int) -> list[dict[str, Any]]:
-    """Standard output is one line of JSON a round, exact by our own addition of column s[r mod 48], and a last one with ok."""
+    """Standard output is one line of JSON a round, exact by our own addition of column s[r mod 48],
+    and a last one with ok."""
     assert run.returncode == 0, run.stderr
     lines = [json.loads(line, parse_float=Decimal, parse_int=Decimal) for line in run.stdout.splitlines()]
     *rows, last = lines
@@ -107,13 +109,19 @@ def test_micropython_boards(tmp_path: Path) -> None:
     assert picture == f"picture: {tmp_path / 'out' / 'sum.png'}"
 
 
-def test_without_json_standard_output_is_empty_and_all_is_told_within_80_columns(tmp_path: Path) -> None:
+def test_without_json_standard_output_is_the_table_and_the_closing_lines_within_80_columns(tmp_path: Path) -> None:
     run = demo(tmp_path, "--boards", 2, "--rounds", 2, "--runtime", "cpython", COLUMNS="80")
-    assert (run.returncode, run.stdout) == (0, "")
-    [heading] = [line for line in run.stderr.splitlines() if "sum Wh" in line and "round " in line and ":" not in line]
+    assert run.returncode == 0, run.stderr
+    heading, _, *rounds, verdict, picture = run.stdout.splitlines()
     assert heading.split() == ["round", "sum", "Wh", "true", "Wh", "exact", "boards", "ms", "bytes"]
-    told = [line for line in run.stderr.splitlines() if str(tmp_path) not in line]
-    assert max(map(len, told)) <= 80 and "…" not in run.stderr
+    sums = [str(sum(day[number] for day in default_readings(2))) for number in range(2)]
+    assert [line.split()[:5] for line in rounds] == [[str(r), sums[r], sums[r], "yes", "2/2"] for r in range(2)]
+    assert verdict.startswith("every published sum was exact; median latency ")
+    assert picture == f"picture: {tmp_path / 'out' / 'sum.png'}"
+    assert not any(line in run.stderr for line in (heading, verdict, picture))
+    assert "boards make masks: 4/4" in run.stderr
+    told = [line for line in (run.stdout + run.stderr).splitlines() if str(tmp_path) not in line]
+    assert max(map(len, told)) <= 80 and "…" not in run.stdout + run.stderr
 
 
 def test_json_reaches_a_pipe_while_a_terminal_shows_bars_and_table(tmp_path: Path) -> None:
@@ -157,26 +165,45 @@ def test_who_is_missing_and_what_was_recovered_is_told_within_80_columns(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    with Display(4) as display:
-        for row in (WHOLE, RECOVERED, WITHOUT, WRONG):
+    many = [f"sceaux/2007-02-{day:02}" for day in range(1, 13)]
+    few_left = replace(RECOVERED, round=4, contributors=NAMES[:2], missing=many, recovered=7)
+    with Display(4, sys.stdout) as display:
+        for row in (WHOLE, RECOVERED, WITHOUT, WRONG, few_left):
             display.row(row)
-    lines = capsys.readouterr().err.splitlines()
-    assert lines[:4] == [
-        "round 0: sum 9 Wh, true 9 Wh, exact: yes",
-        f"round 1: sum 123456.75 Wh, true 123456.75 Wh, exact: yes, recovered 2, missing: {NAMES[2]}, {NAMES[3]}",
-        "round 2: no sum (incomplete)",
-        "round 3: sum 8 Wh, true 9 Wh, exact: NO",
+    out, err = capsys.readouterr()
+    heading, rule, *lines = out.splitlines()
+    assert err == "" and set(rule) == {"-"} and len(rule) == len(heading)
+    assert [line.split() for line in lines] == [
+        ["0", "9", "9", "yes", "4/4", "12", "629"],
+        ["1", "123456.75", "123456.75", "yes", "2/4", "30000", "9999"],
+        ["2", "missing,", "2", "recovered:", f"{NAMES[2]},", NAMES[3]],
+        ["2", "-", "-", "-", "0/4", "30000", "-"],
+        ["no", "sum:", "incomplete"],
+        ["3", "8", "9", "NO", "4/4", "12", "629"],
+        ["4", "123456.75", "123456.75", "yes", "2/4", "30000", "9999"],
+        ["12", "missing,", "7", "recovered:", f"{many[0]},", f"{many[1]},"],
+        [many[2], "and", "9", "more"],
     ]
-    table = [line.split() for line in lines[4:] if line.strip()]
-    assert table[0] == ["round", "sum", "Wh", "true", "Wh", "exact", "boards", "ms", "bytes", "recovered", "missing"]
-    assert table[2:] == [
-        ["0", "9", "9", "yes", "4/4", "12", "629", "-"],
-        ["1", "123456.75", "123456.75", "yes", "2/4", "30000", "9999", "2", f"{NAMES[2]},"],
-        [NAMES[3]],
-        ["2", "-", "-", "no", "sum", "0/4", "30000", "-", "-", "all:", "no", "sum"],
-        ["3", "8", "9", "NO", "4/4", "12", "629", "-"],
-    ]
-    assert max(map(len, lines[4:])) <= 80
+    assert max(map(len, out.splitlines())) <= 80
+
+
+def test_on_a_terminal_bars_stand_still_before_the_table_begins() -> None:
+    ours, theirs = os.openpty()
+    script = (
+        "import sys; from tests.test_demo import WHOLE; from host_sim.demo.display import Display\n"
+        "with Display(4, sys.stdout) as display:\n"
+        "    display.progress('keys', 3, 3); display.row(WHOLE); display.say('b1 was killed'); display.row(WHOLE)"
+    )
+    environment = {**os.environ, "COLUMNS": "80", "LINES": "24", "TERM": "xterm"}
+    subprocess.run(
+        [sys.executable, "-c", script], stdout=theirs, stderr=theirs, env=environment, check=True, timeout=60
+    )
+    os.close(theirs)
+    screen = read_terminal(ours)
+    os.close(ours)
+    after = screen[screen.index("round") :]
+    assert "boards make keys" in screen and "boards make keys" not in after
+    assert [line.split()[0] for line in after.splitlines()[2:5]] == ["0", "b1", "0"]
 
 
 def test_a_row_of_json_names_killed_and_late_boards_only_where_there_may_be_some() -> None:
@@ -262,7 +289,8 @@ def test_boards_are_late_from_the_end_of_the_first_round_or_from_the_beginning_o
 
 
 def test_killed_and_late_boards_cost_no_sum(tmp_path: Path) -> None:
-    # The default window is for a machine that does nothing else: a board that is slow, too, would be missing.
+    # The default window is for a machine that does nothing else: a board that is slow, too, would
+    # be missing.
     arguments = ("--boards", 10, "--rounds", 4, "--kill", 2, "--late", 1, "--window", 5, "--interval", 14)
     run = demo(tmp_path, *arguments, "--runtime", "cpython", "--json")
     assert run.returncode == 0, run.stderr

@@ -1,4 +1,5 @@
-"""The figures' runs and files: suitable sizes against the boards' test, spreading, a small Figure 5, 6 and 7, the command's options."""
+"""The figures' runs and files: suitable sizes against the boards' test, spreading, a small Figure
+5, 6 and 7, the command's options."""
 
 import csv
 import json

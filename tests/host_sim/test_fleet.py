@@ -1,4 +1,5 @@
-"""A fleet under kill -9 of each of its parts: Mosquitto, `hum coordinator` and MicroPython boards are all real processes."""
+"""A fleet under kill -9 of each of its parts: Mosquitto, `hum coordinator` and MicroPython boards
+are all real processes."""
 
 import asyncio
 import os
@@ -45,7 +46,8 @@ def truth(round_number: int, missing: Collection[str] = ()) -> int:
 
 def plan(**changes: Any) -> Plan:
     options = {"rounds": 4, "interval": 6.0, "window": 4.8, "runtime": "micropython", "heap": "192k", **changes}
-    # All masks are there before the first round: no round waits for one, however slow the machine is.
+    # All masks are there before the first round: no round waits for one, however slow the machine
+    # is.
     return Plan(columns=COLUMNS, slots=SLOTS, masks_target=options["rounds"], **options)
 
 
@@ -123,7 +125,8 @@ class Scene:
         return self.results[round_number]
 
     async def exact(self, round_number: int, missing: Collection[str] | None = ()) -> None:
-        """Wait for a round's sum; `missing` are who must be missing from it, None if that is a matter of luck."""
+        """Wait for a round's sum; `missing` are who must be missing from it, None if that is a
+        matter of luck."""
         result = await self.result(round_number)
         assert result.status == "complete"
         assert missing is None or result.missing == list(missing)
@@ -150,7 +153,8 @@ class Scene:
         self.fleet.coordinator.send_signal(number)
 
     async def finish(self, rounds: int) -> None:
-        """All rounds are over: look through all that was seen, and through the coordinator's own records."""
+        """All rounds are over: look through all that was seen, and through the coordinator's own
+        records."""
         assert self.fleet.coordinator
         assert await self.fleet.coordinator.ended(20) == 0
         storage = Storage(self.fleet.folder / "coordinator" / "coordinator.db", registry.schemas())
@@ -193,7 +197,8 @@ def test_a_coordinator_killed_in_a_round_finishes_it_after_its_restart(tmp_path:
     async def play() -> None:
         async with scene(tmp_path, plan()) as it:
             await it.exact(0)
-            # Two of four cannot be recovered: the round waits; the other two have their receipts when the coordinator dies.
+            # Two of four cannot be recovered: the round waits; the other two have their receipts
+            # when the coordinator dies.
             it.fleet.kill_board("b003")
             it.fleet.kill_board("b004")
             both = {("b001", 1), ("b002", 1)}
@@ -205,7 +210,8 @@ def test_a_coordinator_killed_in_a_round_finishes_it_after_its_restart(tmp_path:
             it.on_opening = lambda number: it.signal_coordinator(signal.SIGSTOP) if number == 2 else None
             await it.exact(1)
             assert both <= set(it.contributions)
-            # The three send, and nobody hears them: they keep what has no receipt, and send it again.
+            # The three send, and nobody hears them: they keep what has no receipt, and send it
+            # again.
             it.fleet.kill_board("b003")
             await it.contributed(2, ["b001", "b002", "b004"])
             await it.kill_coordinator()
@@ -271,7 +277,8 @@ def test_a_killed_board_costs_no_sum_and_comes_back_without_a_second_ciphertext(
         async with scene(tmp_path, plan(rounds=3, interval=10.0, window=8.0)) as it:
             it.on_opening = lambda number: it.signal_coordinator(signal.SIGSTOP) if number == 1 else None
             await it.exact(0)
-            # Its contribution is out and nobody has taken it: after a restart it can only say the same again.
+            # Its contribution is out and nobody has taken it: after a restart it can only say the
+            # same again.
             await it.contributed(1, BOARDS)
             it.fleet.kill_board("b003")
             before = it.contributions["b003", 1].total()

@@ -1,4 +1,5 @@
-"""Household files: exact values, the shipped default, and a refusal with its place for everything else."""
+"""Household files: exact values, the shipped default, and a refusal with its place for everything
+else."""
 
 import dataclasses
 import gzip
@@ -92,7 +93,8 @@ def test_the_largest_values_are_accepted(file) -> None:
 
 
 def test_byte_order_mark_crlf_quotes_spaces_and_capitals_are_tolerated(file) -> None:
-    # The mark stands before a quote: left in place, it would make the comma in the name split the cell.
+    # The mark stands before a quote: left in place, it would make the comma in the name split the
+    # cell.
     header = b"\xef\xbb\xbf" + HEADER.upper().replace("ID", '"House, street"').encode()
     quoted = ",".join(f'"{cell}"' for cell in row().split(","))
     plain = load(file(HEADER, row(), row("b")), 2)
@@ -345,7 +347,8 @@ def test_the_default_packs_to_its_own_bytes() -> None:
 
 
 def minutes(day: str, kilowatts: str = "0.600", flexible: str = "1.0") -> list[str]:
-    """A day of the source. The voltage tells each minute from the one before it and from that of another day."""
+    """A day of the source. The voltage tells each minute from the one before it and from that of
+    another day."""
     return [
         f"{day} {minute},{kilowatts},0.1,{day[8:]}{index}.0,4.2,0.0,{flexible},2.0\n"
         for index, minute in enumerate(make_default_data.MINUTES)

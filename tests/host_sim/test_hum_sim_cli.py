@@ -1,4 +1,5 @@
-"""What `hum-sim demo` cannot use: one line on standard error that says what is wrong, exit status 1, nothing left running."""
+"""What `hum-sim demo` cannot use: one line on standard error that says what is wrong, exit status
+1, nothing left running."""
 
 import gzip
 import os
@@ -23,7 +24,8 @@ def hum_sim(folder: Path, *arguments: object) -> "subprocess.CompletedProcess[st
 
 
 def refused(folder: Path, *arguments: object) -> str:
-    """Return the one line that says why, without its prefix: of a text to exit with Python makes standard error, and status 1."""
+    """Return the one line that says why, without its prefix: of a text to exit with Python makes
+    standard error, and status 1."""
     run = called(main, "hum-sim", folder, "demo", *arguments)
     assert (run.returncode, run.stdout) == (1, "")
     [line] = run.stderr.splitlines()

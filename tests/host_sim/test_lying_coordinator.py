@@ -1,10 +1,13 @@
-"""A coordinator that lies: what it says are bytes on topics, and what it learns is computed from all that it gets for them.
+"""A coordinator that lies: what it says are bytes on topics, and what it learns is computed from
+all that it gets for them.
 
-The boards are real machines on the simulated network. The attacker has the coordinator's private key, everything that was ever on the
-network, and the memory of as many boards as the protocol lets it have: c - t of a cohort of c. Its best computation is made
-in two ways: with the coordinator's own arithmetic on the real answers, and as linear algebra over all that it knows, which tells
-whether any combination at all gives one honest board's reading. Each attack that fails here is followed by a control that succeeds:
-the same computation with one share more, or with boards that lack the check in question.
+The boards are real machines on the simulated network. The attacker has the coordinator's private
+key, everything that was ever on the network, and the memory of as many boards as the protocol lets
+it have: c - t of a cohort of c. Its best computation is made in two ways: with the coordinator's
+own arithmetic on the real answers, and as linear algebra over all that it knows, which tells
+whether any combination at all gives one honest board's reading. Each attack that fails here is
+followed by a control that succeeds: the same computation with one share more, or with boards that
+lack the check in question.
 """
 
 import os
@@ -64,10 +67,12 @@ def unmask_factor(bits: int, number: int, exponent: int) -> int:
 
 
 class Knowledge:
-    """All that the attacker knows of one round, as linear equations modulo a prime over what it does not know.
+    """All that the attacker knows of one round, as linear equations modulo a prime over what it
+    does not know.
 
-    Unknown are, for each honest member, its reading, the coefficients of its blinding's polynomial and those of its key's. The key's
-    are in exponents: there too nothing but linear combinations can be had, if the paper's assumption (section 7) holds.
+    Unknown are, for each honest member, its reading, the coefficients of its blinding's polynomial
+    and those of its key's. The key's are in exponents: there too nothing but linear combinations
+    can be had, if the paper's assumption (section 7) holds.
     """
 
     def __init__(self, size: int, threshold: int, colluders: Iterable[int], p: int) -> None:
@@ -75,7 +80,8 @@ class Knowledge:
         self._threshold = threshold
         self._honest = [member for member in range(size) if member not in colluders]
         self._reduced: dict[int, list[int]] = {}
-        # The zero-sum keys, the coordinator's parts and the colluders' parts leave this one equation.
+        # The zero-sum keys, the coordinator's parts and the colluders' parts leave this one
+        # equation.
         self._add([("key", member, 0, 1) for member in self._honest])
         for x in (member + 1 for member in colluders):
             for member in self._honest:
@@ -99,7 +105,8 @@ class Knowledge:
         self._add(self._share("blinding", [dealer], helper + 1))
 
     def tells(self, member: int) -> bool:
-        """Whether the member's reading is a linear combination of what is known. If it is not, every reading fits all that is."""
+        """Whether the member's reading is a linear combination of what is known. If it is not,
+        every reading fits all that is."""
         return not any(self._reduce(self._row([("reading", member, 0, 1)])))
 
     def _share(self, kind: str, dealers: Iterable[int], x: int) -> list[tuple[str, int, int, int]]:
@@ -132,8 +139,8 @@ class Knowledge:
 
 
 class World:
-    """Boards that have dealt their shares, and the attacker in the coordinator's place. `told` has, for each round and board, the
-    last list that a right tag commended to it before it answered."""
+    """Boards that have dealt their shares, and the attacker in the coordinator's place. `told` has,
+    for each round and board, the last list that a right tag commended to it before it answered."""
 
     def __init__(
         self,
@@ -193,13 +200,15 @@ class World:
         self.clock.run(self.clock.now + 1)
 
     def open(self, number: int, absent: int = 0) -> None:
-        """Open a round; all boards take part in it. Each is told that its last reading was counted."""
+        """Open a round; all boards take part in it. Each is told that its last reading was
+        counted."""
         counted = {name: Counted("main", name, 1, number - 1) for name in self.names if number}
         self.say(self.outgoing.retained("round", self.outgoing.opening(number, absent, counted, 0)))
         self.say(self.outgoing.retained("round", b""))
 
     def roll(self, number: int, present: int, to: Iterable[int] | None = None, digest: bytes | None = None) -> bytes:
-        """Make a roll call that is right for the members `to` (all), and has wrong tags for the others."""
+        """Make a roll call that is right for the members `to` (all), and has wrong tags for the
+        others."""
         digest = digest or self.scope.digest
         tags = []
         for index, (name, key) in enumerate(self.keys.opening_keys.items()):
@@ -219,7 +228,8 @@ class World:
     # -- what it gets
 
     def _uploaded(self, number: int, kind: str) -> dict[str, bytes]:
-        """Return what each board sent for a round; that it never sent two things is asserted on the way."""
+        """Return what each board sent for a round; that it never sent two things is asserted on the
+        way."""
         found: dict[str, bytes] = {}
         for sender, topic, payload in self.network.log:
             if topic.endswith("/" + kind) and Envelope(payload).round == number:
@@ -235,7 +245,8 @@ class World:
         return self._uploaded(number, "answer")
 
     def own_answer(self, index: int, number: int, present: int) -> tuple[int, int]:
-        """Compute what a colluder can answer, to any list: (summed blinding shares, recovery share)."""
+        """Compute what a colluder can answer, to any list: (summed blinding shares, recovery
+        share)."""
         board, field = self.boards[index], self.field
         batch, at = number // field.batch, number % field.batch * field.size
         seed = board.machine._sharing.blinding_seed
@@ -254,7 +265,8 @@ class World:
         return int(x0 + self._n * x1)
 
     def points(self, number: int, present: int) -> tuple[dict[int, int], dict[int, int]]:
-        """Return (blinding, recovery) by position: all answers to this list, the colluders' included."""
+        """Return (blinding, recovery) by position: all answers to this list, the colluders'
+        included."""
         blinded, recovered = {}, {}
         for index in self.colluders:
             blinded[index + 1], recovered[index + 1] = self.own_answer(index, number, present)
@@ -283,11 +295,13 @@ class World:
         return recovery.open_unit(self.parameters, product, [cohort], self.field.p, fits)[0]
 
     def difference(self, number: int) -> int:
-        """Return the victim's reading from the sum with it and the sum without it. Raises WrongShares."""
+        """Return the victim's reading from the sum with it and the sum without it. Raises
+        WrongShares."""
         return self.total(number, EVERYONE) - self.total(number, WITHOUT)
 
     def without_mask(self, number: int) -> int:
-        """Return the victim's blinded plaintext, from its ciphertext and t recovery shares for it alone."""
+        """Return the victim's blinded plaintext, from its ciphertext and t recovery shares for it
+        alone."""
         _, recovered = self.points(number, WITHOUT)
         xs = sorted(recovered)[: self.threshold]
         weights, scale = recovery.lagrange(xs)
@@ -392,7 +406,8 @@ def test_answers_to_one_list_do_not_stand_in_for_the_other(world: World) -> None
 
 
 def test_with_half_instead_of_two_thirds_the_same_lie_would_succeed(tmp_path: Path) -> None:
-    """The control: with a threshold of c // 2 + 1 and the same two colluders, two answers to each list are enough."""
+    """The control: with a threshold of c // 2 + 1 and the same two colluders, two answers to each
+    list are enough."""
     with (
         mock.patch.object(cohorts, "threshold", lambda size: size // 2 + 1),
         mock.patch.object(integer_shares, "threshold", lambda size: size // 2 + 1),
@@ -407,7 +422,8 @@ def test_with_half_instead_of_two_thirds_the_same_lie_would_succeed(tmp_path: Pa
 
 
 def reach(c: int, t: int) -> list[tuple[int, int]]:
-    """Return the splits of the t honest members of a cohort of c, the other c - t colluding, with t answers to either list."""
+    """Return the splits of the t honest members of a cohort of c, the other c - t colluding, with t
+    answers to either list."""
     pairs = [
         (without, t - without) for without in range(t)
     ]  # the victim is not among those who see the list without it
@@ -418,7 +434,8 @@ def test_no_cohort_has_a_split_that_serves_both_lists_and_half_as_threshold_woul
     for c in range(2, 65):
         assert reach(c, cohorts.threshold(c)) == []
     assert all(reach(c, c // 2 + 1) for c in range(6, 65))
-    # Where 3t = 2c + 1 there is no room left: with one colluder more than c - t, one split does serve both.
+    # Where 3t = 2c + 1 there is no room left: with one colluder more than c - t, one split does
+    # serve both.
     for c in (4, 7, 10, 64):
         t = cohorts.threshold(c)
         honest = t - 1
@@ -441,7 +458,8 @@ def test_no_lists_whatever_give_one_reading() -> None:
 
 
 def sealed_total(world: World, number: int, shown: dict[int, int]) -> int:
-    """Return the sum over the fleet from the answers of cohorts that were shown different lists; `shown` is by member."""
+    """Return the sum over the fleet from the answers of cohorts that were shown different lists;
+    `shown` is by member."""
     layout = Layout(world.parameters, world.packing, world.field, world.names)
     present = bitmap(index for index, listed in shown.items() if listed >> index & 1)
     answers = Answers(layout, world.keys.units, b"", present)
@@ -463,7 +481,8 @@ def sealed_total(world: World, number: int, shown: dict[int, int]) -> int:
 def test_cohorts_of_a_sealed_fleet_that_are_shown_different_lists_open_one_sum_and_only_one(
     tmp_path: Path, audit: bool
 ) -> None:
-    """Each cohort vouches for its own part of the list, so the sum may lack more members than any board was told."""
+    """Each cohort vouches for its own part of the list, so the sum may lack more members than any
+    board was told."""
     world = World(tmp_path, colluders=0, size=8, sealed=4, audit=audit)
     first, second = cohorts.assign(world.names, world.scope.digest, 4)
     everyone = (1 << 8) - 1
@@ -477,7 +496,8 @@ def test_cohorts_of_a_sealed_fleet_that_are_shown_different_lists_open_one_sum_a
     answered = world.answers(0)
     for present in (everyone, without[first[0]], without[second[0]]):
         world.call(0, present)
-    # Only who was left out and had not answered answers now; with the consistency check its cohort has vouched for another list.
+    # Only who was left out and had not answered answers now; with the consistency check its cohort
+    # has vouched for another list.
     left_out = set() if audit else {world.names[first[1]], world.names[second[1]]}
     assert answered.items() <= world.answers(0).items()
     assert world.answers(0).keys() - answered.keys() == left_out
@@ -558,7 +578,8 @@ def test_who_is_asked_twice_before_it_has_answered_answers_the_first(world: Worl
 
 
 def test_boards_that_forgot_their_answer_would_tell(tmp_path: Path) -> None:
-    """The control: three honest boards lose the record of their answer. With two it is not enough."""
+    """The control: three honest boards lose the record of their answer. With two it is not
+    enough."""
     world = World(tmp_path)
     world.open(0)
     world.call(0, EVERYONE)
@@ -618,7 +639,8 @@ def test_who_checks_no_list_still_has_no_share_to_stand_in_for_itself(
 
 @pytest.mark.parametrize("least", [3, 6])
 def test_the_minimum_of_the_policy_guards_against_more_colluders_than_two(tmp_path: Path, least: int) -> None:
-    """Four colluders and the victim are t: such a list tells its reading, unless the board's policy asks for more contributors."""
+    """Four colluders and the victim are t: such a list tells its reading, unless the board's policy
+    asks for more contributors."""
     world = World(tmp_path, colluders=4, policy=Policy(contributors_least=least))
     alone = bitmap([VICTIM, *world.colluders])
     world.open(0)
@@ -665,7 +687,8 @@ def test_a_live_board_marked_dead_shows_its_blinded_reading_and_no_more(world: W
 
 
 def test_a_live_board_marked_dead_is_told_by_its_own_blinding_shares_alone_from_t_on(world: World) -> None:
-    """The control: what the blinding rests on is that nobody hands out a share of one board's alone."""
+    """The control: what the blinding rests on is that nobody hands out a share of one board's
+    alone."""
     world.open(0, absent=1 << VICTIM)
     world.call(0, WITHOUT)
     known, hidden = world.knowledge(0), world.without_mask(0)
@@ -774,7 +797,8 @@ def test_shares_of_a_batch_that_is_over_are_refused(world: World) -> None:
 
 
 def test_lists_that_differ_by_one_are_answered_so_often_and_no_more(tmp_path: Path) -> None:
-    """Readings that stay the same make the difference of two rounds a reading: the policy bounds how often."""
+    """Readings that stay the same make the difference of two rounds a reading: the policy bounds
+    how often."""
     world = World(tmp_path, policy=Policy(close_most=2))
     for number, present in enumerate([EVERYONE, WITHOUT, EVERYONE]):
         world.open(number)
@@ -803,7 +827,8 @@ def test_lists_that_differ_by_one_are_answered_so_often_and_no_more(tmp_path: Pa
 
 
 def test_a_signature_that_is_wrong_is_counted_though_the_tag_was_right(world: World) -> None:
-    """The tag makes a board answer; that nobody could show the list to others afterwards does not go unseen."""
+    """The tag makes a board answer; that nobody could show the list to others afterwards does not
+    go unseen."""
     world.open(0)
     raw = bytearray(world.roll(0, EVERYONE))
     raw[-1] ^= 1

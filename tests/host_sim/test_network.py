@@ -1,4 +1,5 @@
-"""The simulated network against MQTT's own rules: filters, retained messages, last wills, and what a fault may do to a delivery."""
+"""The simulated network against MQTT's own rules: filters, retained messages, last wills, and what
+a fault may do to a delivery."""
 
 import pytest
 from hypothesis import given

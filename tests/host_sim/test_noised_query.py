@@ -1,4 +1,5 @@
-"""A query with noise among the boards' own nodes: all groups send alike, paired noise cancels, and no result carries its seed."""
+"""A query with noise among the boards' own nodes: all groups send alike, paired noise cancels, and
+no result carries its seed."""
 
 import random
 from collections import deque
@@ -23,7 +24,8 @@ def secret(sender: int, receiver: int) -> bytes:
 
 
 def run(plan: Plan, terms: Terms, values: list[int | None], dead: int | None = None) -> dict[int, tuple[Any, ...]]:
-    """Let all but `dead` answer. Returns what each group's leader sent: (expected, count, seed, state)."""
+    """Let all but `dead` answer. Returns what each group's leader sent: (expected, count, seed,
+    state)."""
     source = random.Random("query")
 
     def finish(count: int, seed: bytes, state: tuple[int, ...]) -> tuple[int, ...]:

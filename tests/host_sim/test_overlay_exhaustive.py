@@ -1,4 +1,5 @@
-"""The overlay against exhaustive checks: every suitable n below 500, floods around failed nodes, what the round of arrival tells."""
+"""The overlay against exhaustive checks: every suitable n below 500, floods around failed nodes,
+what the round of arrival tells."""
 
 import random
 from collections import Counter
@@ -25,13 +26,15 @@ def powers_of_two(n: int) -> list[int]:
     return found
 
 
-# By the definition: 2 generates 1 ... n-1. No test of primes: only a prime's powers are all of them.
+# By the definition: 2 generates 1 ... n-1. No test of primes: only a prime's powers are all of
+# them.
 SUITABLE = [n for n in range(3, BELOW) if sorted(powers_of_two(n)) == list(range(1, n))]
 sizes = st.sampled_from(SUITABLE)
 
 
 def rounds_to_reach_all(n: int, failed: Iterable[int], start: int = 0) -> int:
-    """Return in how many rounds a flood from node 0, begun in round `start`, has reached every living node (n at most: never)."""
+    """Return in how many rounds a flood from node 0, begun in round `start`, has reached every
+    living node (n at most: never)."""
     living = (1 << n) - 1
     for node in failed:
         living &= ~(1 << node)
@@ -91,7 +94,8 @@ def test_rounds_may_be_any_integer(n: int, j: int, i: int) -> None:
 
 @pytest.mark.parametrize("n", [n for n in SUITABLE if n <= 19])
 def test_floods_reach_all_living_nodes_whichever_failed(n: int) -> None:
-    """All sets of failed nodes. Node 0 and round 0 stand for all: adding a, and multiplying by 2^j, map the overlay to itself."""
+    """All sets of failed nodes. Node 0 and round 0 stand for all: adding a, and multiplying by 2^j,
+    map the overlay to itself."""
     for count in range(n - 1 if n < 19 else 6):
         worst = max(rounds_to_reach_all(n, failed) for failed in combinations(range(1, n), count))
         assert worst <= overlay.flood_rounds(n, count), (count, worst)
@@ -112,7 +116,8 @@ def test_the_papers_time_to_live_is_too_short_where_nodes_are_in_the_way_twice(
 
 
 def bad_sets(n: int, count: int, tries: int, generator: random.Random) -> int:
-    """Return the most rounds that a search by small changes found a flood to take around `count` failed nodes."""
+    """Return the most rounds that a search by small changes found a flood to take around `count`
+    failed nodes."""
 
     def near() -> int:
         if generator.random() < 0.5:
@@ -150,7 +155,8 @@ def test_every_origin_has_exactly_one_route_for_each_choice_of_the_free_bits(n: 
 
 @pytest.mark.parametrize("n", [n for n in SUITABLE if 11 <= n <= 101])
 def test_a_route_that_visits_no_node_twice_arrives_in_every_round_after_the_logarithm(n: int) -> None:
-    """For every origin, so that the round can be drawn first. In the round of the logarithm itself at most one origin has none."""
+    """For every origin, so that the round can be drawn first. In the round of the logarithm itself
+    at most one origin has none."""
     low = overlay.log2_ceil(n)
 
     def has_route(distance: int, top: int) -> bool:
@@ -188,7 +194,8 @@ def chi_square(tables: Iterable[Counter[int]], cells: range) -> float:
 
 @pytest.mark.parametrize(("n", "step"), [(11, 1), (13, 1), (19, 1), (101, 9)])
 def test_the_round_of_arrival_is_uniform_for_every_origin(n: int, step: int) -> None:
-    """Statistics of seeded draws: of `degrees` degrees of freedom; five standard deviations above the mean are allowed."""
+    """Statistics of seeded draws: of `degrees` degrees of freedom; five standard deviations above
+    the mean are allowed."""
     low = overlay.log2_ceil(n)
     rounds = 2 * low + 3
     origins = [a for a in range(0, n, step) if a != 5]
@@ -199,7 +206,8 @@ def test_the_round_of_arrival_is_uniform_for_every_origin(n: int, step: int) -> 
 
 
 def test_without_late_the_round_of_arrival_betrays_the_origin() -> None:
-    """What the trap is: the same statistic, of routes that are as short as they come, is far out."""
+    """What the trap is: the same statistic, of routes that are as short as they come, is far
+    out."""
     generator = random.Random(1)
     tables = [
         Counter(

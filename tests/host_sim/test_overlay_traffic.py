@@ -1,4 +1,5 @@
-"""What a broker, and a proxy, can tell from the traffic of an anonymous query: nothing of who holds which value."""
+"""What a broker, and a proxy, can tell from the traffic of an anonymous query: nothing of who holds
+which value."""
 
 import math
 import random
@@ -55,7 +56,8 @@ def test_all_messages_of_the_overlay_are_of_one_size_and_every_pair_is_the_presc
 
 
 def _bits(table: Counter[tuple[int, int]]) -> float:
-    """Return how many bits the second entry tells of the first, less what a sample of this size seems to tell by chance."""
+    """Return how many bits the second entry tells of the first, less what a sample of this size
+    seems to tell by chance."""
     total = table.total()
     first: Counter[int] = Counter()
     second: Counter[int] = Counter()

@@ -1,8 +1,10 @@
-"""Arbitrary schedules of faults over the real machines on the simulated network: what must hold after each of them.
+"""Arbitrary schedules of faults over the real machines on the simulated network: what must hold
+after each of them.
 
-A plan is drawn: the shape of the group, what becomes of each delivery, when which board loses power, when the coordinator is killed,
-when the broker forgets everything, which flash writes fail. Then the faults end, all parts are started, and the rounds must come to
-their end: each with an exact sum over the members it names or with none, and the later ones complete again.
+A plan is drawn: the shape of the group, what becomes of each delivery, when which board loses
+power, when the coordinator is killed, when the broker forgets everything, which flash writes fail.
+Then the faults end, all parts are started, and the rounds must come to their end: each with an
+exact sum over the members it names or with none, and the later ones complete again.
 """
 
 import itertools
@@ -58,7 +60,8 @@ MEMORY = (
 
 @dataclass(frozen=True)
 class Shape:
-    """A group: how many members, the most of a cohort, what opens, whether roll calls are compared."""
+    """A group: how many members, the most of a cohort, what opens, whether roll calls are
+    compared."""
 
     members: int
     cohort: int
@@ -74,8 +77,8 @@ EIGHT, SEALED_EIGHT = Shape(8, 4, 0), Shape(8, 4, 1)  # two cohorts of four
 
 @pytest.fixture(scope="module", autouse=True)
 def arithmetic_is_quick() -> Iterator[None]:
-    """The same keys and rounds come back in each example, and so does what is computed of them. What becomes of a round hangs on no
-    size; test_lying_coordinator.py has the real one."""
+    """The same keys and rounds come back in each example, and so does what is computed of them.
+    What becomes of a round hangs on no size; test_lying_coordinator.py has the real one."""
     factor = aggregation.unmask_factor
     factors: dict[Any, int] = {}
 
@@ -90,7 +93,8 @@ def arithmetic_is_quick() -> Iterator[None]:
 
 
 class RestlessMeter:
-    """Never gives the same reading twice, so that a second encryption of a round is another ciphertext."""
+    """Never gives the same reading twice, so that a second encryption of a round is another
+    ciphertext."""
 
     def __init__(self) -> None:
         self.last: dict[int, int] = {}
@@ -110,11 +114,13 @@ class RestlessMeter:
 
 @dataclass
 class Plan:
-    """`fates`: one list of delays for each delivery, in order of sending; the rest arrive in a millisecond.
+    """`fates`: one list of delays for each delivery, in order of sending; the rest arrive in a
+    millisecond.
 
-    `outages`: (second, who, length in seconds) with who a board's index (modulo the members), "coordinator" or "broker".
-    `flash`: for each put or delete of all boards, in order, "", "early" or "late". `cuts`, `kills`: at which actions of all boards
-    the power goes, at which commits and publications the coordinator is killed, counted from the start.
+    `outages`: (second, who, length in seconds) with who a board's index (modulo the members),
+    "coordinator" or "broker". `flash`: for each put or delete of all boards, in order, "", "early"
+    or "late". `cuts`, `kills`: at which actions of all boards the power goes, at which commits and
+    publications the coordinator is killed, counted from the start.
     """
 
     shape: Shape = FOUR
@@ -147,8 +153,8 @@ plans = st.builds(
 class Run:
     """One plan carried out; afterwards the street stands still and can be looked at.
 
-    `openings` has the second in which each round was first seen open, `linked` those in which the coordinator got its link,
-    `lists` what each board's answers were to.
+    `openings` has the second in which each round was first seen open, `linked` those in which the
+    coordinator got its link, `lists` what each board's answers were to.
     """
 
     def __init__(self, folder: Path, plan: Plan) -> None:
@@ -190,7 +196,8 @@ class Run:
             self.clock.run(self.clock.now + 5)
 
     def _restart_all(self) -> None:
-        """Who stands still starts. All others get a new link: with MQTT a message of QoS 1 is lost only when the link is."""
+        """Who stands still starts. All others get a new link: with MQTT a message of QoS 1 is lost
+        only when the link is."""
         for part in [*self.boards, self.coordinator]:
             name = getattr(part, "name", topics.COORDINATOR)
             if not part.running:
@@ -283,7 +290,8 @@ class Run:
         return {row["round"]: row for row in self.coordinator.home.storage.read(reading.results, None, 100)}
 
     def recorded(self) -> tuple[dict[int, dict[str, tuple[bytes, bytes]]], dict[int, int]]:
-        """Return what the database has by round: digest and ciphertext of each device's contribution, the list of the roll call."""
+        """Return what the database has by round: digest and ciphertext of each device's
+        contribution, the list of the roll call."""
         found: dict[int, dict[str, tuple[bytes, bytes]]] = {number: {} for number in range(ROUNDS)}
         lists = {}
         with sqlite3.connect(self.folder / "coordinator" / "coordinator.db") as database:
@@ -342,7 +350,8 @@ class Run:
                 assert [sha256(envelope).digest() for envelope in sent[(1, number)]] == [digest]
 
     def _check_blinding(self, contributions: dict[int, dict[str, tuple[bytes, bytes]]]) -> None:
-        """What is left of a ciphertext without its mask is the reading and a blinding that was never there before."""
+        """What is left of a ciphertext without its mask is the reading and a blinding that was
+        never there before."""
         seen: set[int] = set()
         for number, senders in contributions.items():
             for name, (_, ciphertext) in senders.items():
@@ -377,7 +386,8 @@ class Run:
             )
 
     def _check_times(self) -> None:
-        """A round opens an interval after the last one, or after the coordinator came back; for who is late it waits `patience`."""
+        """A round opens an interval after the last one, or after the coordinator came back; for who
+        is late it waits `patience`."""
         slack = 4 * TICK_S
         # A round that came and went while there was no broker was never seen open.
         seen = sorted(self.openings)
@@ -405,8 +415,8 @@ def open_blinded(parameters: Any, number: int, exponent: bytes, ciphertext: byte
 
 
 def carry_out(plan: Plan, *answerless: int) -> Run:
-    """Run a plan, check what must hold, and return it. The boards `answerless` lose power when they would answer in round 1, at
-    10 s, and are away until 35 s."""
+    """Run a plan, check what must hold, and return it. The boards `answerless` lose power when they
+    would answer in round 1, at 10 s, and are away until 35 s."""
     with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
         run = Run(Path(folder), plan)
         for index in answerless:
@@ -429,7 +439,8 @@ def partial_rounds(run: Run) -> list[int]:
     return [n for n, row in run.outcome.items() if row["status"] == coordination.COMPLETE and row["missing"]]
 
 
-# A flash that failed to take the mask of round 4 left a board without one there, long after the fault, and out of round 5 too.
+# A flash that failed to take the mask of round 4 left a board without one there, long after the
+# fault, and out of round 5 too.
 A_MASK_LOST_LATE = Plan(
     shape=SIX,
     fates=[*([[]] * 8), [3.0, 3.0], []],
@@ -464,7 +475,8 @@ def test_without_faults_every_round_is_complete(shape: Shape) -> None:
 
 
 def test_a_round_is_completed_across_the_loss_of_everything_once() -> None:
-    """Two boards are away when round 1 opens at 10 s; then each other part fails; all are back within its window."""
+    """Two boards are away when round 1 opens at 10 s; then each other part fails; all are back
+    within its window."""
     pair = [(9.5, 2, 3.7), (9.5, 3, 3.7)]
     run = carry_out(Plan(outages=[*pair, (11.0, "coordinator", 0.5), (12.0, "broker", 0.5), (12.8, 0, 0.5)]))
     assert complete_rounds(run) == list(range(ROUNDS))
@@ -495,7 +507,8 @@ def test_too_few_answers_is_no_sum_and_the_next_round_starts_on_time() -> None:
 
 
 def first_cohort(shape: Shape) -> list[int]:
-    """Return the members of a group's first cohort: it hangs on the roster's digest, and so on the keys."""
+    """Return the members of a group's first cohort: it hangs on the roster's digest, and so on the
+    keys."""
     with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
         coordinator = Run(Path(folder), Plan(shape)).coordinator
         coordinator.start()
@@ -589,7 +602,8 @@ def test_a_board_that_keeps_no_record_of_its_answer_is_caught(monkeypatch: pytes
 
 
 def test_a_board_that_answers_without_having_contributed_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The coordinator lists who has not contributed; only the board that has lost its check for that answers."""
+    """The coordinator lists who has not contributed; only the board that has lost its check for
+    that answers."""
     choose, hear = roll_call.choose, BoardRollCall.hear
 
     def everyone(*arguments: Any, **options: Any) -> Any:
@@ -607,7 +621,8 @@ def of_roll(raw: bytes) -> tuple[int, int]:
 
 
 def test_a_coordinator_that_forgets_its_list_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is killed when it has said the list of round 1, and another board contributes to the round that it takes for open."""
+    """It is killed when it has said the list of round 1, and another board contributes to the round
+    that it takes for open."""
     perform = SimulatedCoordinator._perform
 
     def forgets(self: SimulatedCoordinator, actions: list[Any]) -> None:

@@ -1,4 +1,5 @@
-"""Simulated years, a few days of them: what holds for the real boards, and that boards which are wrong on purpose are caught."""
+"""Simulated years, a few days of them: what holds for the real boards, and that boards which are
+wrong on purpose are caught."""
 
 import dataclasses
 import json

@@ -1,4 +1,5 @@
-"""The pages: every link leads somewhere, every path that is named exists, and no line of prose is too long."""
+"""The pages: every link leads somewhere, every path that is named exists, and no line of prose is
+too long."""
 
 import re
 from itertools import product

@@ -13,7 +13,8 @@ SAYS_WHY = re.compile(r"# type: ignore\[[a-z-]+(, [a-z-]+)*\]  # \S.+")
 
 
 def without_reason(source: str) -> list[int]:
-    """Return the lines whose comment tells a type checker to look away and does not say what from and why."""
+    """Return the lines whose comment tells a type checker to look away and does not say what from
+    and why."""
     comments = [
         token for token in tokenize.generate_tokens(io.StringIO(source).readline) if token.type == tokenize.COMMENT
     ]

@@ -1,4 +1,5 @@
-"""The shape of the source: how long a module and a function may be, how many modules a folder holds, how long prose is."""
+"""The shape of the source: how long a module and a function may be, how many modules a folder
+holds, how long prose is."""
 
 import ast
 import io

@@ -1,4 +1,5 @@
-"""The list "From a reading to a published sum" of docs/develop/architecture.md: every step exists, and the step before names it."""
+"""The list "From a reading to a published sum" of docs/develop/architecture.md: every step exists,
+and the step before names it."""
 
 import ast
 import re
@@ -8,7 +9,8 @@ ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs/develop/architecture.md"
 ROW = re.compile(r"^\| (\d+) \| `([\w/]+\.py)` `(\w+)\.(\w+)` \| .* \| ?(\d*) \|$", re.M)
 MOST = 14
-# The one step that no name leads over: the board publishes, the coordinator hears. One module makes and reads the topic of both.
+# The one step that no name leads over: the board publishes, the coordinator hears. One module makes
+# and reads the topic of both.
 WIRE = (("publish_up", "up"), ("_route", "split"), "agent/wire/topics.py")
 
 

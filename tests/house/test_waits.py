@@ -1,4 +1,5 @@
-"""Nothing waits for ever: every wait of every command has an end, or is reviewed here, with the reason why it needs none."""
+"""Nothing waits for ever: every wait of every command has an end, or is reviewed here, with the
+reason why it needs none."""
 
 from collections import Counter
 from pathlib import Path

@@ -2,9 +2,9 @@
 from fixed keys; two onions, and a query.
 
 Run `python -m tests.interop.make_vectors` after a deliberate change of the protocol, and change
-docs/protocol/sums.md or docs/protocol/queries.md with it. The messages are what the
-boards' and the coordinator's machines publish; tests/interop/test_vectors.py and test_query_vectors.py derive
-the same values without them. In round 0 everybody is there; meter-d is dead from round 1 on.
+docs/protocol/sums.md or docs/protocol/queries.md with it. The messages are what the boards' and the
+coordinator's machines publish; tests/interop/test_vectors.py and test_query_vectors.py derive the
+same values without them. In round 0 everybody is there; meter-d is dead from round 1 on.
 """
 
 import json
@@ -99,7 +99,8 @@ class _Group:
         self._settle(11.0)
 
     def _settle(self, now: float) -> None:
-        """Deliver what is posted, and let the boards work one after the other, until there is nothing left to do."""
+        """Deliver what is posted, and let the boards work one after the other, until there is
+        nothing left to do."""
         busy = True
         while busy:
             while self._posted:

@@ -1,4 +1,5 @@
-"""The onions of tests/interop/vectors: two paths of one size, from fixed keys, with what each hop sees (see make_vectors.py)."""
+"""The onions of tests/interop/vectors: two paths of one size, from fixed keys, with what each hop
+sees (see make_vectors.py)."""
 
 from collections.abc import Callable, Generator
 from hashlib import sha256

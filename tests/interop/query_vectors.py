@@ -73,7 +73,8 @@ RESULT_KEY = private_key("result")[:16]
 
 
 class Drawn:
-    """A random source whose bytes follow from a name: SHA-256 of it, a counter after it. `said` are the bytes that it gave, joined."""
+    """A random source whose bytes follow from a name: SHA-256 of it, a counter after it. `said` are
+    the bytes that it gave, joined."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -157,7 +158,8 @@ def _route_values() -> list[Values]:
 
 
 def _routed_values() -> Values:
-    """A cell of a phase of 12 rounds that begins in round 7, on its way: each cell that the next node gets."""
+    """A cell of a phase of 12 rounds that begins in round 7, on its way: each cell that the next
+    node gets."""
     posted: list[tuple[int, bytes]] = []
     node = SimpleNamespace(own_id=4, post=lambda r, cell: posted.append((r, cell)), refuse=lambda reason: None)
     routed = routed_cells.RoutedCells(node, SimpleNamespace(first=7, rounds=12))

@@ -1,4 +1,5 @@
-"""SHA-384, PSS and the coordinator's signer against other implementations; and what survives a kill."""
+"""SHA-384, PSS and the coordinator's signer against other implementations; and what survives a
+kill."""
 
 import hashlib
 import os
@@ -197,7 +198,8 @@ def test_the_authority_can_check_that_the_key_was_made_well(signer: BlindSigner)
 
 
 def test_a_modulus_that_links_messages_has_no_proof(tmp_path: Path) -> None:
-    """With a prime p = 1 mod 65537 only one unit in 65537 has a root: who knows p cannot make eight."""
+    """With a prime p = 1 mod 65537 only one unit in 65537 has a root: who knows p cannot make
+    eight."""
     from gmpy2 import is_prime, mpz, next_prime, powmod
 
     from broker.coordinator.protocols.gossip.blind_signer import _points

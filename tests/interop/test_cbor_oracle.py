@@ -1,10 +1,11 @@
 """Deterministic CBOR against cbor2, and against random and mutated bytes.
 
-cbor2 writes the keys of a map in the order of RFC 7049 when asked for canonical output, the shorter encoding first. Hum
-follows RFC 8949: bytewise. Two keys of one major type stand in the same order in both, because there a longer encoding
-has the greater first byte. The orders differ only when the key of the lower major type has the longer encoding, like
-24 (18 18) and -1 (20). So the oracle is asked twice: for maps of one key type in its own canonical order, and for all
-maps with the keys handed over in bytewise order and left as they are.
+cbor2 writes the keys of a map in the order of RFC 7049 when asked for canonical output, the shorter
+encoding first. Hum follows RFC 8949: bytewise. Two keys of one major type stand in the same order
+in both, because there a longer encoding has the greater first byte. The orders differ only when the
+key of the lower major type has the longer encoding, like 24 (18 18) and -1 (20). So the oracle is
+asked twice: for maps of one key type in its own canonical order, and for all maps with the keys
+handed over in bytewise order and left as they are.
 """
 
 import array

@@ -1,4 +1,5 @@
-"""Our envelopes against an independent COSE library (cwt), both ways: each opens what the other made, and refuses the rest."""
+"""Our envelopes against an independent COSE library (cwt), both ways: each opens what the other
+made, and refuses the rest."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -1,4 +1,5 @@
-"""The agent's cryptography against independent implementations, as plain Python and with the host's libraries."""
+"""The agent's cryptography against independent implementations, as plain Python and with the host's
+libraries."""
 
 import hashlib
 import hmac
@@ -115,8 +116,8 @@ def test_verify_agrees_with_openssl_on_random_nonces_and_on_damage(
 @both_ways
 @pytest.mark.parametrize("message", [b"sample", b"another"])
 def test_verify_compares_x_modulo_n_and_not_modulo_p(host: bool, message: bytes) -> None:
-    # Points with x >= n are too rare to meet: take one, and make the public key that fits it. With r = x - n,
-    # Q = (s*R - e*G)/r verifies (r, s).
+    # Points with x >= n are too rare to meet: take one, and make the public key that fits it. With
+    # r = x - n, Q = (s*R - e*G)/r verifies (r, s).
     curve = ecdsa.NIST256p.curve
     x = N
     while pow(x**3 - 3 * x + p256.B, (P - 1) // 2, P) != 1 or x == N:

@@ -1,4 +1,5 @@
-"""DNS messages against python-zeroconf's encoder and decoder, and against random and mutated bytes."""
+"""DNS messages against python-zeroconf's encoder and decoder, and against random and mutated
+bytes."""
 
 import socket
 from typing import Any

@@ -1,6 +1,8 @@
-"""Telegrams against dsmr-parser, and mutated ones against the promise: a TelegramError, or a telegram whose CRC is right.
+"""Telegrams against dsmr-parser, and mutated ones against the promise: a TelegramError, or a
+telegram whose CRC is right.
 
-Beside the project's own telegrams stand those that dsmr-parser itself is tested with, where the folder with them is at hand.
+Beside the project's own telegrams stand those that dsmr-parser itself is tested with, where the
+folder with them is at hand.
 """
 
 import re
@@ -18,7 +20,7 @@ from hypothesis import strategies as st
 from agent.meters import dsmr
 
 ROOT = Path(__file__).parents[2]
-OWN = sorted((ROOT / "tests" / "telegrams").glob("*.txt"))
+OWN = sorted((ROOT / "tests" / "interop" / "telegrams").glob("*.txt"))
 OTHERS = sorted((ROOT.parent / "shared" / "data" / "telegrams").glob("TELEGRAM_*.txt"))
 
 # The specification that dsmr-parser needs for a file.
@@ -108,7 +110,8 @@ SNIPPETS = [
 
 @st.composite
 def mutated(draw) -> bytes:
-    """A telegram with some bytes replaced, taken out, doubled or put in; and sometimes a CRC that is right, or another one, or none."""
+    """A telegram with some bytes replaced, taken out, doubled or put in; and sometimes a CRC that
+    is right, or another one, or none."""
     data = bytearray(draw(st.sampled_from(TELEGRAMS)))
     for _ in range(draw(st.integers(1, 4))):
         at = draw(st.integers(0, len(data)))

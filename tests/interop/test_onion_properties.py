@@ -1,4 +1,5 @@
-"""Onions of any shape against other people's libraries, every flipped bit, and what a hop can see of its position."""
+"""Onions of any shape against other people's libraries, every flipped bit, and what a hop can see
+of its position."""
 
 import hmac
 import json
@@ -238,7 +239,8 @@ def test_any_bytes_after_a_point_of_the_curve_are_refused(private: bytes, other:
 
 
 def test_what_a_malicious_builder_wraps_is_refused_by_the_hop_after() -> None:
-    """A valid layer around anything: the relay forwards it, because it cannot know, and the next hop refuses it."""
+    """A valid layer around anything: the relay forwards it, because it cannot know, and the next
+    hop refuses it."""
     first, second = key(20), key(21)
     (outer,) = real_layers([first], b"c")
     inner = os.urandom(222)

@@ -1,4 +1,5 @@
-"""The vectors of queries, once more from docs/protocol/queries.md, with libraries only. Nothing of the agent takes part."""
+"""The vectors of queries, once more from docs/protocol/queries.md, with libraries only. Nothing of
+the agent takes part."""
 
 import hashlib
 import hmac
@@ -247,7 +248,8 @@ def test_a_tuple_is_signed_without_being_seen() -> None:
     public.verify(made[32:], prepared, pss, hashes.SHA384())
     with pytest.raises(InvalidSignature):
         public.verify(made[32:], prepared[:-1] + bytes([prepared[-1] ^ 1]), pss, hashes.SHA384())
-    # 32 bytes of Prepare, 48 of salt, and a factor r of 256: what the signer saw is the encoded message times r^e.
+    # 32 bytes of Prepare, 48 of salt, and a factor r of 256: what the signer saw is the encoded
+    # message times r^e.
     drawn = bytes.fromhex(case["random"])
     assert drawn[:32] == made[:32]
     factor = int.from_bytes(drawn[-256:], "big")

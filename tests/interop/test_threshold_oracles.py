@@ -42,7 +42,8 @@ def deal(seed: bytes, secret: int, sharing: Sharing) -> dict[int, int]:
 
 
 def polynomial(points: dict[int, int]) -> list[Fraction]:
-    """The coefficients, lowest first, of the polynomial through all the points (Newton's divided differences)."""
+    """The coefficients, lowest first, of the polynomial through all the points (Newton's divided
+    differences)."""
     xs = list(points)
     column = [Fraction(points[x]) for x in xs]
     result = [Fraction(0)] * len(xs)
@@ -121,7 +122,8 @@ def test_coefficients_take_their_whole_range_evenly() -> None:
 
 @pytest.mark.parametrize("size", [2, 3, 4, 5, 6, 12, 32, 64])
 def test_helpers_powers_recover_the_exponents_of_several_missing_members(size: int) -> None:
-    # On a toy modulus, as the coordinator does it: prod Y_j^(D lambda_j) = H^(D delta sum of secrets) modulo N^2.
+    # On a toy modulus, as the coordinator does it: prod Y_j^(D lambda_j) = H^(D delta sum of
+    # secrets) modulo N^2.
     n = TOY.n
     sharing = Sharing(size, 64, TOY)
     base = int.from_bytes(sha256(b"base").digest() * 2, "big") % (n * n)

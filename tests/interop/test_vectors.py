@@ -1,4 +1,5 @@
-"""The worked vectors: this code still makes them, and docs/protocol/sums.md alone, with other people's libraries, makes the same."""
+"""The worked vectors: this code still makes them, and docs/protocol/sums.md alone, with other
+people's libraries, makes the same."""
 
 import hashlib
 import hmac
@@ -28,7 +29,8 @@ def vectors(name: str) -> Any:
 
 
 def test_the_committed_vectors_are_what_this_code_makes() -> None:
-    """After a deliberate change of the protocol: `python -m tests.interop.make_vectors`, and change docs/protocol/sums.md."""
+    """After a deliberate change of the protocol: `python -m tests.interop.make_vectors`, and change
+    docs/protocol/sums.md."""
     from tests.interop.make_vectors import build
 
     made = build()
@@ -90,7 +92,8 @@ def sig_structure(context: bytes, header: bytes, payload: bytes) -> bytes:
 
 
 def sign1(signer: str, context: bytes, round_number: int, payload: bytes, epoch: int = 1) -> bytes:
-    """A Sign1 with the deterministic nonce of RFC 6979, checked by the library's own verification."""
+    """A Sign1 with the deterministic nonce of RFC 6979, checked by the library's own
+    verification."""
     header = protected(-7, round_number, epoch)
     message = sig_structure(context, header, payload)
     der = private(signer).sign(message, ec.ECDSA(hashes.SHA256(), deterministic_signing=True))
@@ -421,7 +424,8 @@ def test_contributions_and_receipts_follow_from_the_description(number: int) -> 
 
 
 def masks_until_in(contribution: str, name: str, number: int) -> int:
-    """How far a board has masks is its own affair: the number in the contribution, which cannot be before its round."""
+    """How far a board has masks is its own affair: the number in the contribution, which cannot be
+    before its round."""
     header, unprotected, sealed = cbor2.loads(bytes.fromhex(contribution)).value
     context = encode(["Encrypt0", header, aad("contribution", number, name, "coordinator")])
     masks_until = cbor2.loads(AESCCM(round_keys(name)[0], 16).decrypt(unprotected[5], sealed, context))[2]

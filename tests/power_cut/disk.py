@@ -1,7 +1,9 @@
-"""A PC's disk that can fail at the k-th call, and lose at a power cut what was not synced. CPython only.
+"""A PC's disk that can fail at the k-th call, and lose at a power cut what was not synced. CPython
+only.
 
-The calls go through to a real folder. Beside it, a Disk keeps what POSIX promises to be there after the power went: of
-a file, its bytes at its last fsync; of a folder, its entries at its own last fsync.
+The calls go through to a real folder. Beside it, a Disk keeps what POSIX promises to be there after
+the power went: of a file, its bytes at its last fsync; of a folder, its entries at its own last
+fsync.
 """
 
 import errno
@@ -19,7 +21,8 @@ FAULTS = (BEFORE, HALF, AFTER, ONCE)
 
 
 class Disk:
-    """Stands in for `os` in agent.runtime.flash.store, `open_file` for `open`. `fault` strikes at call `at`, from 1."""
+    """Stands in for `os` in agent.runtime.flash.store, `open_file` for `open`. `fault` strikes at
+    call `at`, from 1."""
 
     def __init__(self, root: Path, fault: str = "", at: int = 0) -> None:
         self.root = root

@@ -1,10 +1,13 @@
-"""A NOR flash in RAM, for MicroPython's littlefs, whose power can be cut at the k-th erase or program operation.
+"""A NOR flash in RAM, for MicroPython's littlefs, whose power can be cut at the k-th erase or
+program operation.
 
-It behaves as the flash of a board does: an erase sets a 4 KiB block to ones, a program can only clear bits. The
-content is a bytearray that outlives the device object: a fresh Flash over the same bytearray is the reboot.
+It behaves as the flash of a board does: an erase sets a 4 KiB block to ones, a program can only
+clear bits. The content is a bytearray that outlives the device object: a fresh Flash over the same
+bytearray is the reboot.
 
-Failures are *returned* (-EIO), as the C drivers of the boards do: an exception raised in here would jump out of
-littlefs in mid-operation, which cannot happen on a board. Python sees OSError(EIO) either way.
+Failures are *returned* (-EIO), as the C drivers of the boards do: an exception raised in here would
+jump out of littlefs in mid-operation, which cannot happen on a board. Python sees OSError(EIO)
+either way.
 """
 
 import errno
@@ -22,7 +25,8 @@ FAULTS = (NOTHING, HALF, NOISE, DONE, ERASED, ONCE)
 
 
 class Flash:
-    """data: bytearray of whole blocks. `fault` strikes at operation number `at` (from 1); None never strikes."""
+    """data: bytearray of whole blocks. `fault` strikes at operation number `at` (from 1); None
+    never strikes."""
 
     def __init__(self, data, fault=None, at=0):
         self.data = data
@@ -81,7 +85,8 @@ class Flash:
         return -errno.EIO if struck and self.fault != ERASED else 0
 
     def _strikes(self, erase):
-        """Count an operation; True if it is the one that the fault hits, and the power is off after it."""
+        """Count an operation; True if it is the one that the fault hits, and the power is off after
+        it."""
         if self.fault is None or (self.fault == ERASED and not erase):
             return False
         self._countdown -= 1

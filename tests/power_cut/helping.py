@@ -1,6 +1,8 @@
-"""The life of a board that holds shares for others and answers roll calls, as life.py has it for contributions.
+"""The life of a board that holds shares for others and answers roll calls, as life.py has it for
+contributions.
 
-A member's share is the same bytes in every life, as it is made from a seed; the coordinator calls *another* list in every life.
+A member's share is the same bytes in every life, as it is made from a seed; the coordinator calls
+*another* list in every life.
 """
 
 from agent.runtime.flash.shares import ShareStock
@@ -37,7 +39,8 @@ SCRIPT = (
 
 
 class History:
-    """What the world outside the board relies on. Outlives every reboot. Shares are named (epoch, batch or None, member)."""
+    """What the world outside the board relies on. Outlives every reboot. Shares are named (epoch,
+    batch or None, member)."""
 
     def __init__(self):
         self.acknowledged = set()
@@ -94,7 +97,8 @@ class Helper:
         self.history.check(self.shares)
 
     def run(self, segment):
-        """A step whose flash fails is given up, and the next one tried; the last answer is sent when the link is there."""
+        """A step whose flash fails is given up, and the next one tried; the last answer is sent
+        when the link is there."""
         if self._answer_data:
             self.history.leave(*self._mark, self._answer_data)
         for what, first, second in segment:
@@ -160,7 +164,8 @@ class AcknowledgesFirst(Helper):
 
 
 class AnswersFirst(Helper):
-    """Sends the answer and keeps its record afterwards. It checks nothing at the boot, so the world must notice."""
+    """Sends the answer and keeps its record afterwards. It checks nothing at the boot, so the world
+    must notice."""
 
     def check(self):
         self.checked = False

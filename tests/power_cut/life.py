@@ -1,7 +1,9 @@
-"""A board's life with its store, and what must hold of it however often the power is cut. For both interpreters.
+"""A board's life with its store, and what must hold of it however often the power is cut. For both
+interpreters.
 
-A *life* is what runs between two power-ons that were not planned. It runs the script below from its start, one segment
-after the other with a planned reboot between, and makes *other* envelopes for the same rounds than the life before it.
+A *life* is what runs between two power-ons that were not planned. It runs the script below from its
+start, one segment after the other with a planned reboot between, and makes *other* envelopes for
+the same rounds than the life before it.
 """
 
 from agent.runtime.flash.masks import MaskStock, Spent
@@ -49,7 +51,8 @@ class Violation(Exception):
 
 
 class History:
-    """What the world outside the board has seen of it, and what its flash may hold. Outlives every reboot."""
+    """What the world outside the board has seen of it, and what its flash may hold. Outlives every
+    reboot."""
 
     def __init__(self):
         self.left = {}  # (epoch, round): the envelope that left
@@ -140,7 +143,8 @@ class Board:
         self._history.check(self._stock)
 
     def run(self, segment):
-        """A step whose flash fails is given up, and the next one tried: a board does not notice that it is dying."""
+        """A step whose flash fails is given up, and the next one tried: a board does not notice
+        that it is dying."""
         self._resend()
         for what, first, second in segment:
             try:
@@ -199,7 +203,8 @@ class Board:
 
 
 def live(script, new_store, history, number, board_class=Board):
-    """A life. `new_store()` is called for each power-on. Returns how many steps the flash failed."""
+    """A life. `new_store()` is called for each power-on. Returns how many steps the flash
+    failed."""
     failures = 0
     for segment in script:
         board = board_class(new_store(), history, number)
@@ -215,7 +220,8 @@ def _mask(epoch, round):
 RIGHT = (Store, Board)
 
 
-# Boards and stores that are wrong on purpose. A harness that does not catch them proves nothing about the right ones.
+# Boards and stores that are wrong on purpose. A harness that does not catch them proves nothing
+# about the right ones.
 
 
 class RemovesFirst(Store):
@@ -247,7 +253,8 @@ class SaysNothing(Store):
 
 
 class SendsFirst(Board):
-    """Sends the envelope and burns the round afterwards. It checks nothing at the boot, so the world must notice."""
+    """Sends the envelope and burns the round afterwards. It checks nothing at the boot, so the
+    world must notice."""
 
     def check(self):
         self.checked = False

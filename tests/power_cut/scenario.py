@@ -1,4 +1,5 @@
-"""Cut the power at every flash operation of a board's life on littlefs, and look at what is there after the reboot.
+"""Cut the power at every flash operation of a board's life on littlefs, and look at what is there
+after the reboot.
 
     micropython -X heapsize=2M tests/power_cut/scenario.py contributions|shares          from the root
 
@@ -20,8 +21,8 @@ from tests.power_cut import flash as nor  # noqa: E402
 from tests.power_cut import helping, life  # noqa: E402
 
 ROOT = "/flash/hum"
-# progsize as the stock firmware of the board mounts its flash, so with its cache and its commits. The Pico's readsize
-# is 32: 256 changes nothing that is written, and halves the time.
+# progsize as the stock firmware of the board mounts its flash, so with its cache and its commits.
+# The Pico's readsize is 32: 256 changes nothing that is written, and halves the time.
 GEOMETRIES = {
     "pico": {"readsize": 256, "progsize": 256, "lookahead": 32},
     "esp32": {"readsize": 32, "progsize": 32, "lookahead": 32},
@@ -50,7 +51,8 @@ class Mounted:
 
 
 def one_life(script, device, geometry, history, number, mutant):
-    """Failed steps of a life on `device`, which is mounted anew for each segment. StoreError if a boot failed."""
+    """Failed steps of a life on `device`, which is mounted anew for each segment. StoreError if a
+    boot failed."""
     store_class, board_class = mutant
     failures = 0
     for segment in script:
@@ -60,7 +62,8 @@ def one_life(script, device, geometry, history, number, mutant):
 
 
 def prepare(geometry, story):
-    """(image, history, story) of a flash that has seen some use; `story` is the module life or helping."""
+    """(image, history, story) of a flash that has seen some use; `story` is the module life or
+    helping."""
     work[:] = b"\xff" * len(work)
     vfs.VfsLfs2.mkfs(nor.Flash(work), **geometry)
     history = story.History()
@@ -69,7 +72,8 @@ def prepare(geometry, story):
 
 
 def cut(prepared, geometry, faults, mutant=None):
-    """A life for each (fault, at), with a power cut there, and a last one with none. True if every fault struck."""
+    """A life for each (fault, at), with a power cut there, and a last one with none. True if every
+    fault struck."""
     image, history, story = prepared
     work[:] = image
     history = history.copy()
@@ -99,7 +103,8 @@ def cut(prepared, geometry, faults, mutant=None):
 
 
 def cut_everywhere(prepared, geometry, mutant=None):
-    """Every fault at every operation, until a life completes without meeting it. Returns the points cut, by fault."""
+    """Every fault at every operation, until a life completes without meeting it. Returns the points
+    cut, by fault."""
     points = {}
     for fault in nor.FAULTS:
         at = 1
@@ -111,7 +116,8 @@ def cut_everywhere(prepared, geometry, mutant=None):
 
 
 def cut_in_turn(prepared, geometry):
-    """Every second operation cut by one of the faults, in turn; and every erase by ERASED. Returns the points cut."""
+    """Every second operation cut by one of the faults, in turn; and every erase by ERASED. Returns
+    the points cut."""
     faults = [fault for fault in nor.FAULTS if fault != nor.ERASED]
     points, erase = 0, 1
     while cut(prepared, geometry, [(faults[points % len(faults)], 1 + 2 * points)]):
@@ -122,7 +128,8 @@ def cut_in_turn(prepared, geometry):
 
 
 def cut_twice(prepared, geometry, points, samples):
-    """Samples of a cut and another one in the life after it: half of them in its first steps, while it recovers."""
+    """Samples of a cut and another one in the life after it: half of them in its first steps, while
+    it recovers."""
     hits = 0
     for i in range(samples):
         first = nor.FAULTS[i % len(nor.FAULTS)]
@@ -142,7 +149,8 @@ def catch(prepared, geometry, mutant):
 
 
 def cost(geometry, rounds=64):
-    """(programs, erases, bytes programmed) per round of save, spend, settle; 512-byte masks, 660-byte envelopes."""
+    """(programs, erases, bytes programmed) per round of save, spend, settle; 512-byte masks,
+    660-byte envelopes."""
     work[:] = b"\xff" * len(work)
     device = nor.Flash(work)
     vfs.VfsLfs2.mkfs(device, **geometry)
@@ -159,8 +167,8 @@ def cost(geometry, rounds=64):
 
 
 def full_flash_keeps_the_old_record(geometry):
-    """Fill the flash: first there is no room for what a board can do without, then put raises ENOSPC, the record is the old one,
-    and deleting makes room again."""
+    """Fill the flash: first there is no room for what a board can do without, then put raises
+    ENOSPC, the record is the old one, and deleting makes room again."""
     work[:] = b"\xff" * len(work)
     device = nor.Flash(work)
     vfs.VfsLfs2.mkfs(device, **geometry)

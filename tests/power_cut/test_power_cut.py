@@ -1,4 +1,5 @@
-"""Two ciphertexts, or two answers, for one round never exist: on littlefs in RAM, on a failing POSIX disk, and under kill -9."""
+"""Two ciphertexts, or two answers, for one round never exist: on littlefs in RAM, on a failing
+POSIX disk, and under kill -9."""
 
 import random
 import re

@@ -1,4 +1,5 @@
-"""A board that is updated starts a whole version whatever is cut off: on littlefs in RAM, under MicroPython."""
+"""A board that is updated starts a whole version whatever is cut off: on littlefs in RAM, under
+MicroPython."""
 
 import re
 import subprocess

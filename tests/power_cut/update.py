@@ -1,12 +1,14 @@
-"""Cut the power at every flash operation of a board that is updated, twice, and look at what it starts after the reboot.
+"""Cut the power at every flash operation of a board that is updated, twice, and look at what it
+starts after the reboot.
 
     micropython -X heapsize=4M tests/power_cut/update.py [all]          from the root
 
 With "all" each operation is cut in every way, else in one of them in turn.
 
-Version 1 runs. Version 2 is installed, tried and confirmed; version 3 is installed, dies each time it is started, and is given up.
-Whatever is cut off: what is started is one of them as it was signed, whole, and one that may be started by then; the board's state
-is untouched; and the life after the cut comes to the same end. Prints the cuts tried, and `N passed, M failed`.
+Version 1 runs. Version 2 is installed, tried and confirmed; version 3 is installed, dies each time
+it is started, and is given up. Whatever is cut off: what is started is one of them as it was
+signed, whole, and one that may be started by then; the board's state is untouched; and the life
+after the cut comes to the same end. Prints the cuts tried, and `N passed, M failed`.
 """
 
 import gc
@@ -51,13 +53,15 @@ class Dead(Exception):
 
 
 def any_signature(public, digest, signature):
-    """A signature takes a twentieth of a second, and thousands are checked here: that is tested elsewhere."""
+    """A signature takes a twentieth of a second, and thousands are checked here: that is tested
+    elsewhere."""
     yield
     return True
 
 
 class Watched(Versions):
-    """Notes in `may`, before and after each change of the pointer, which versions may be started."""
+    """Notes in `may`, before and after each change of the pointer, which versions may be
+    started."""
 
     def __init__(self, root, running, may):
         Versions.__init__(self, root, running)
@@ -74,14 +78,16 @@ class Watched(Versions):
 
 
 class Board:
-    """A board on a flash: `releases` by number, `may` the numbers of those that may be started. They outlive the power."""
+    """A board on a flash: `releases` by number, `may` the numbers of those that may be started.
+    They outlive the power."""
 
     def __init__(self, releases, may):
         self.releases = releases
         self.may = may
 
     def boot(self, choose, look):
-        """Start a version as /main.py does and check it, if `look` each of its bytes; return its Versions."""
+        """Start a version as /main.py does and check it, if `look` each of its bytes; return its
+        Versions."""
         order = [folder for folder in choose(ROOT)[0] if folder and bootloader.number(ROOT, folder)]
         if not order:
             raise Violation("nothing to start")
@@ -179,8 +185,8 @@ RIGHT = (bootloader.choose, update)
 
 
 def cut_everywhere(geometry, releases, faults, phases, mutant=RIGHT, step=1):
-    """Each operation (or one in `step`) cut by one of the faults, in turn, and again with the turn begun elsewhere. Returns how many
-    cuts that were."""
+    """Each operation (or one in `step`) cut by one of the faults, in turn, and again with the turn
+    begun elsewhere. Returns how many cuts that were."""
     image = prepare(geometry, releases)
     points = 0
     for phase in range(phases):

@@ -1,8 +1,8 @@
 """A process to be killed: `python -m tests.power_cut.victim FOLDER NUMBER` from the root.
 
-Spends and answers round after round in FOLDER, with envelopes that only this NUMBER makes. Prints a line for each thing that the
-world may see: "boot EPOCH ROUND", then "left EPOCH ROUND ENVELOPE" (hex) once per contribution sent or sent again, and
-"answered" likewise for answers.
+Spends and answers round after round in FOLDER, with envelopes that only this NUMBER makes. Prints a
+line for each thing that the world may see: "boot EPOCH ROUND", then "left EPOCH ROUND ENVELOPE"
+(hex) once per contribution sent or sent again, and "answered" likewise for answers.
 """
 
 import sys

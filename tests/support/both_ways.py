@@ -1,4 +1,5 @@
-"""The agent's cryptography as plain Python and with the host's libraries: a test has both, one after the other."""
+"""The agent's cryptography as plain Python and with the host's libraries: a test has both, one
+after the other."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

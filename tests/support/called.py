@@ -1,4 +1,5 @@
-"""A command in this process, for the many ways to go wrong: a process takes a second to import all that it needs."""
+"""A command in this process, for the many ways to go wrong: a process takes a second to import all
+that it needs."""
 
 import contextlib
 import io

@@ -1,5 +1,5 @@
-"""A deployment as those see it who read its results: an authority, a coordinator's key, groups of either kind, and what the
-coordinator's own code publishes of them. No machine and no board."""
+"""A deployment as those see it who read its results: an authority, a coordinator's key, groups of
+either kind, and what the coordinator's own code publishes of them. No machine and no board."""
 
 import os
 from pathlib import Path
@@ -38,7 +38,8 @@ class Town:
             self.sign(group)
 
     def sign(self, group: str, private: bytes | None = None) -> bytes:
-        """Begin the next epoch of a group, of a coordinator that has the key `private` if not the same; return the roster."""
+        """Begin the next epoch of a group, of a coordinator that has the key `private` if not the
+        same; return the roster."""
         self.private = private or self.private
         public = p256.public_key(self.private).hex()
         epoch, signed = self.authority.sign_roster(group, public, SLOTS, *PROTOCOLS[group])

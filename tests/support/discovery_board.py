@@ -1,6 +1,8 @@
-"""A board that looks for a broker, for test_announce.py: `discovery_board.py OPTION ADDRESS DEPLOYMENT SECONDS` on MicroPython.
+"""A board that looks for a broker, for test_announce.py: `discovery_board.py OPTION ADDRESS
+DEPLOYMENT SECONDS` on MicroPython.
 
-Asks by multicast in the network that has ADDRESS, which the socket option OPTION says, and prints what it found.
+Asks by multicast in the network that has ADDRESS, which the socket option OPTION says, and prints
+what it found.
 """
 
 import asyncio

@@ -1,4 +1,5 @@
-"""A board's P1 port for test_dsmr_pty.py: `dsmr_board_port.py DEVICE` on MicroPython prints each register that the port believes."""
+"""A board's P1 port for test_dsmr_pty.py: `dsmr_board_port.py DEVICE` on MicroPython prints each
+register that the port believes."""
 
 import asyncio
 import gc

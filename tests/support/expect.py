@@ -2,7 +2,8 @@
 
 
 def raises(exception, function, *arguments):
-    """Call and return the exception, which must be exactly of class `exception` or derived from it."""
+    """Call and return the exception, which must be exactly of class `exception` or derived from
+    it."""
     try:
         result = function(*arguments)
     except exception as error:

@@ -1,7 +1,8 @@
-"""What the unix port runs to be a board (tests/support/firmware_device.py): a littlefs in a file becomes the root, then /main.py runs.
+"""What the unix port runs to be a board (tests/support/firmware_device.py): a littlefs in a file
+becomes the root, then /main.py runs.
 
-Arguments: the file, its number of blocks, "main" or "raw" (as after a soft reset from the raw REPL), and a file that each operation on
-the flash is added to (firmware_device.py reads it), or "".
+Arguments: the file, its number of blocks, "main" or "raw" (as after a soft reset from the raw
+REPL), and a file that each operation on the flash is added to (firmware_device.py reads it), or "".
 """
 
 import os
@@ -14,7 +15,8 @@ BLOCK = 4096
 
 
 class File:
-    """A flash in a file, for littlefs. Reads and writes go straight to the operating system: a killed process loses nothing."""
+    """A flash in a file, for littlefs. Reads and writes go straight to the operating system: a
+    killed process loses nothing."""
 
     def __init__(self, path, blocks, log):
         self._file = open(path, "r+b")  # noqa: SIM115  open for as long as the board is on
@@ -74,7 +76,8 @@ def boot(path, blocks, mode, log):
 
 
 def rom(path):
-    """Return the ROMFS that is beside the flash's file, None if there is none: firmware with one mounts it at /rom when it starts."""
+    """Return the ROMFS that is beside the flash's file, None if there is none: firmware with one
+    mounts it at /rom when it starts."""
     try:
         size = os.stat(path + ".romfs")[6]
     except OSError:

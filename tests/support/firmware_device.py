@@ -1,7 +1,9 @@
-"""A board for the firmware tools: MicroPython's unix port behind a pseudo-terminal, with a littlefs in a file as its flash.
+"""A board for the firmware tools: MicroPython's unix port behind a pseudo-terminal, with a littlefs
+in a file as its flash.
 
-What a board does and the unix port does not: a soft reset (Ctrl-D) and machine.reset() start it again, with what is in its flash
-and nothing else. A hard reset kills the process and it is started with /main.py; a soft one from the raw REPL leaves that out.
+What a board does and the unix port does not: a soft reset (Ctrl-D) and machine.reset() start it
+again, with what is in its flash and nothing else. A hard reset kills the process and it is started
+with /main.py; a soft one from the raw REPL leaves that out.
 """
 
 import contextlib
@@ -24,7 +26,8 @@ from littlefs import LittleFS, UserContext
 from littlefs.lfs import LFSConfig
 
 ROOT = Path(__file__).parents[2]
-# What .venv/bin/micropython does, without all that Python looks for when it starts: that took more time than the boards do.
+# What .venv/bin/micropython does, without all that Python looks for when it starts: that took more
+# time than the boards do.
 RUN = "import sys; sys.path.append(sys.argv.pop(1)); from micropython_run import run_main; run_main(sys.argv)"
 MICROPYTHON = [sys.executable, "-I", "-S", "-c", RUN, str(Path(micropython_run.__file__).parent)]
 BOOT = ROOT / "tests" / "firmware_boot.py"
@@ -70,7 +73,8 @@ def _tree(image: bytes) -> dict[str, bytes]:
 
 
 def interrupted(image: bytes, log: Path) -> Iterator[bytes]:
-    """Yield the flash `image` as a loss of power leaves it in the middle of each operation in `log`, and after it."""
+    """Yield the flash `image` as a loss of power leaves it in the middle of each operation in
+    `log`, and after it."""
     flash = bytearray(image)
     operations = log.read_bytes()
     at = 0
@@ -83,11 +87,13 @@ def interrupted(image: bytes, log: Path) -> Iterator[bytes]:
 
 
 class FlashedDevice:
-    """A board whose flash is the file `image`, formatted when it is not there. Use it with `with`; `port` is its serial port.
+    """A board whose flash is the file `image`, formatted when it is not there. Use it with `with`;
+    `port` is its serial port.
 
-    `printed` is what it has sent since its last start, and `commands` counts what the host had run. The power goes before
-    command number `cut_command` reaches the board, 0 for never. Then the port goes away, as with a pulled plug. `watch` is called
-    before each command: what is in the flash then is what a cut there leaves. `log` is a file that gets all operations on the flash.
+    `printed` is what it has sent since its last start, and `commands` counts what the host had run.
+    The power goes before command number `cut_command` reaches the board, 0 for never. Then the port
+    goes away, as with a pulled plug. `watch` is called before each command: what is in the flash
+    then is what a cut there leaves. `log` is a file that gets all operations on the flash.
     """
 
     def __init__(self, image: Path, blocks: int = 212, heap: str = "512k") -> None:
@@ -254,8 +260,8 @@ class FlashedDevice:
     def _wait_for_sleep(self) -> None:
         """Wait until a running program sleeps, or has computed for a while.
 
-        On a board Ctrl-C waits until an operation on the flash is over. Here the flash is Python, and the exception would jump out
-        of littlefs in the middle of one.
+        On a board Ctrl-C waits until an operation on the flash is over. Here the flash is Python,
+        and the exception would jump out of littlefs in the middle of one.
         """
         end = time.monotonic() + SLEEP_S
         process = psutil.Process(self._process.pid)
@@ -266,7 +272,8 @@ class FlashedDevice:
                 self._to_host()
 
     def _wait_for_prompt(self) -> None:
-        """Wait until nothing runs: MicroPython throws away what was typed before it reads a line."""
+        """Wait until nothing runs: MicroPython throws away what was typed before it reads a
+        line."""
         end = time.monotonic() + WAIT_S
         while termios.tcgetattr(self._console)[3] & termios.ISIG and self._process.poll() is None:
             assert time.monotonic() < end

@@ -1,4 +1,5 @@
-"""What the tests of the firmware tools share: a small application in several versions, an authority, and a board that runs one."""
+"""What the tests of the firmware tools share: a small application in several versions, an
+authority, and a board that runs one."""
 
 import json
 from pathlib import Path
@@ -33,7 +34,8 @@ def main(root, folder):
 
 
 def application(number: int) -> dict[str, bytes]:
-    """Return the files of a version: one is the same in all, one is larger than what goes in one command, one is in no other."""
+    """Return the files of a version: one is the same in all, one is larger than what goes in one
+    command, one is in no other."""
     return {
         "agent/__init__.py": b"",
         "agent/large.py": b"LARGE = '" + b"%d" % (number % 10) * 1000 + b"'\n",
@@ -85,7 +87,8 @@ def flash(device: FlashedDevice, folder: Path, older: bool = False, reset: bool 
 
 
 def starts(there: dict[str, bytes], built: dict[int, Path], scratch: Path) -> int:
-    """Return the version that /main.py starts where these files are, having checked that it is whole: as booted() does, sooner."""
+    """Return the version that /main.py starts where these files are, having checked that it is
+    whole: as booted() does, sooner."""
     assert there["/main.py"] == MAIN.read_bytes()
     for path in ("/version", "/a/manifest.cose", "/b/manifest.cose"):  # all that it looks at
         place = scratch / path[1:]
@@ -102,7 +105,8 @@ def starts(there: dict[str, bytes], built: dict[int, Path], scratch: Path) -> in
 
 
 def booted(device: FlashedDevice) -> int:
-    """Switch a board on and return the number of the version that runs, having imported all of it; off again."""
+    """Switch a board on and return the number of the version that runs, having imported all of it;
+    off again."""
     with device:
         fields = json.loads(device.wait_for(b'"event": "version"'))
     assert (fields["same"], fields["large"]) == ("same", 1000)

@@ -1,6 +1,8 @@
-"""Members made by hand from the agent's arithmetic, and a coordinator's machine around them, for tests of the machine alone.
+"""Members made by hand from the agent's arithmetic, and a coordinator's machine around them, for
+tests of the machine alone.
 
-A member holds the others by reference and asks them for their shares at once: the mail between boards is not what is tested here.
+A member holds the others by reference and asks them for their shares at once: the mail between
+boards is not what is tested here.
 """
 
 import os
@@ -151,7 +153,8 @@ class Member:
 
 
 class World:
-    """A coordinator's folder with a roster, its machine, and the boards; `names` in roster order."""
+    """A coordinator's folder with a roster, its machine, and the boards; `names` in roster
+    order."""
 
     def __init__(
         self, folder: Path, members: int = 3, schedule: Schedule = SCHEDULE, cohort: int = 32, seal: int = 0
@@ -180,7 +183,8 @@ class World:
         self.home.storage.close()
 
     def do(self, actions: list[Any], now: float = 1.0) -> list[Any]:
-        """Compute what is to be computed, record what is to be recorded, as the service does, and return the actions."""
+        """Compute what is to be computed, record what is to be recorded, as the service does, and
+        return the actions."""
         actions = at_once(self.machine, actions, now)
         self.home.storage.commit([action for action in actions if not isinstance(action, Publish)], {})
         return actions
@@ -211,7 +215,8 @@ class World:
         return [action for name, payload in payloads.items() for action in self.say(name, kind, payload, now)]
 
     def call(self, names: list[str] | None = None, now: float = 1.0) -> bytes:
-        """Open a round, let `names` contribute and, if that is not all, the window pass; return the roll call."""
+        """Open a round, let `names` contribute and, if that is not all, the window pass; return the
+        roll call."""
         sent = self.contributions(self.open(), names)
         called = published(self.send("contribution", sent, now), ROLL)
         return (called or published(self.do(self.machine.tick(5.0), 5.0), ROLL))[0]
@@ -244,7 +249,8 @@ def of_kind(actions: list[Any], kind: type) -> list[Any]:
 
 
 def assert_refused(world: World, reason: str, device: str, kind: str, payload: bytes, now: float = 1.0) -> None:
-    """The input is counted once under `reason`, calls for nothing, and leaves the machine's state as it was."""
+    """The input is counted once under `reason`, calls for nothing, and leaves the machine's state
+    as it was."""
     machine = world.machine
     before, state = dict(machine.refused), snapshot(machine)
     assert machine.message(device, kind, payload, now) == []

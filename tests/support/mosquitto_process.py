@@ -1,4 +1,5 @@
-"""A real Mosquitto for tests: its own process, a free port of 127.0.0.1, a temporary folder. No pytest in here."""
+"""A real Mosquitto for tests: its own process, a free port of 127.0.0.1, a temporary folder. No
+pytest in here."""
 
 import os
 import shutil
@@ -21,10 +22,12 @@ def free_port() -> int:
 
 
 class Mosquitto:
-    """`config` is Mosquitto configuration text after the listener's; all may enter unless it says `allow_anonymous`.
+    """`config` is Mosquitto configuration text after the listener's; all may enter unless it says
+    `allow_anonymous`.
 
-    `with Mosquitto() as broker:` starts it on `broker.port` and removes it with its `folder` at the end. `kill` is
-    kill -9, after which `start` brings it back on the same port. Files for the broker go into `folder` before `start`.
+    `with Mosquitto() as broker:` starts it on `broker.port` and removes it with its `folder` at the
+    end. `kill` is kill -9, after which `start` brings it back on the same port. Files for the
+    broker go into `folder` before `start`.
     """
 
     def __init__(self, config: str = "") -> None:
@@ -35,7 +38,8 @@ class Mosquitto:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start, and return once the port accepts connections. RuntimeError with the log's text if it never does."""
+        """Start, and return once the port accepts connections. RuntimeError with the log's text if
+        it never does."""
         lines = ["user root", f"listener {self.port} 127.0.0.1", self._config]  # it cannot read our folder as nobody
         if "allow_anonymous" not in self._config:
             lines.append("allow_anonymous true")

@@ -1,6 +1,8 @@
-"""A client as on a board, for test_mqtt_client.py: `mqtt_board_client.py HOST PORT MESSAGES [CA_DER [NAME]]` on MicroPython.
+"""A client as on a board, for test_mqtt_client.py: `mqtt_board_client.py HOST PORT MESSAGES [CA_DER
+[NAME]]` on MicroPython.
 
-Sends itself MESSAGES messages at QoS 1 and prints what the test wants to know, one `name value` a line.
+Sends itself MESSAGES messages at QoS 1 and prints what the test wants to know, one `name value` a
+line.
 """
 
 import asyncio

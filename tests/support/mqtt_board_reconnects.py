@@ -1,8 +1,10 @@
-"""A client that loses its link again and again, for test_reconnects.py: `mqtt_board_reconnects.py PORT LINKS KIND` on MicroPython.
+"""A client that loses its link again and again, for test_reconnects.py: `mqtt_board_reconnects.py
+PORT LINKS KIND` on MicroPython.
 
-KIND "up": each link is dropped when it is up; "down": the peer ends each attempt, and LINKS of them are made; "starved": as "up",
-but before that there is no socket to be had, until LINKS attempts have failed. Prints, one `name value` a line, the open files, the
-heap in use and the largest free block: in the first and in the second half of the links, the least of five looks each.
+KIND "up": each link is dropped when it is up; "down": the peer ends each attempt, and LINKS of them
+are made; "starved": as "up", but before that there is no socket to be had, until LINKS attempts
+have failed. Prints, one `name value` a line, the open files, the heap in use and the largest free
+block: in the first and in the second half of the links, the least of five looks each.
 """
 
 import asyncio

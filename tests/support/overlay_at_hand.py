@@ -1,4 +1,5 @@
-"""A query of some nodes in one process: secrets that are none, and messages that arrive at once. For the shared tests."""
+"""A query of some nodes in one process: secrets that are none, and messages that arrive at once.
+For the shared tests."""
 
 from agent.protocols.gossip import functions, node_actions
 from agent.protocols.gossip.node import Node
@@ -26,7 +27,8 @@ class Drawn:
 
 
 class Open:
-    """The `secrets` of a Node in the clear, of the real sizes: layer (9 bytes) | hop | hops | (id, round) of each | payload."""
+    """The `secrets` of a Node in the clear, of the real sizes: layer (9 bytes) | hop | hops | (id,
+    round) of each | payload."""
 
     def __init__(self, own, random):
         self._own = own
@@ -60,7 +62,8 @@ class Open:
 
 
 class Street:
-    """`members` nodes with the values i*i - 20, one query. `sent` are all messages: (round, from, to, bytes); `results` by group."""
+    """`members` nodes with the values i*i - 20, one query. `sent` are all messages: (round, from,
+    to, bytes); `results` by group."""
 
     def __init__(self, protocol, members, tolerate, query="sum", parameters=None, seed=1, values=None, later=2):
         function = functions.load(query, parameters)
@@ -77,7 +80,8 @@ class Street:
         self._waiting = []
 
     def run(self, dies_in=None):
-        """Run the query; `dies_in` is a dict: node -> the round that it does not send in any more. Returns the results."""
+        """Run the query; `dies_in` is a dict: node -> the round that it does not send in any more.
+        Returns the results."""
         dies_in = dies_in or {}
         for node in self.nodes:
             self._carry(node, node.start(), dies_in)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 
 def running(folder: Path) -> dict[int, str]:
-    """Return {process id: command line} of all but this process whose command line names something in `folder`."""
+    """Return {process id: command line} of all but this process whose command line names something
+    in `folder`."""
     found = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and int(entry.name) != os.getpid():
@@ -20,7 +21,8 @@ def running(folder: Path) -> dict[int, str]:
 
 
 def await_running(folder: Path, word: str, count: int, seconds: float) -> list[int]:
-    """Return the ids of the processes with `word` on their command lines once there are `count` of them."""
+    """Return the ids of the processes with `word` on their command lines once there are `count` of
+    them."""
     deadline = time.monotonic() + seconds
     while True:
         ids = [number for number, line in running(folder).items() if word in line]

@@ -1,4 +1,5 @@
-"""Arithmetic that costs little: for tests of many rounds, in which it would take most of the time and is not what is tested."""
+"""Arithmetic that costs little: for tests of many rounds, in which it would take most of the time
+and is not what is tested."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +15,8 @@ from agent.joye_libert import blinding, moduli, parameters
 
 @contextmanager
 def remembered() -> Iterator[None]:
-    """Use the host's libraries, and compute each power, sum of points and coefficient once: in every example the keys are the same."""
+    """Use the host's libraries, and compute each power, sum of points and coefficient once: in
+    every example the keys are the same."""
     accelerate.use_host_libraries()
     powmod, point_sum, coefficient = accelerate.fast_powmod(), accelerate.point_sum(), blinding._coefficient
     sum_of = lru_cache(4096)(lambda terms: point_sum(list(terms)))
@@ -38,7 +40,8 @@ def remembered() -> Iterator[None]:
 
 @contextmanager
 def small_modulus() -> Iterator[None]:
-    """Take the modulus of the paper for that of "hum-2048": an eighth of the work, and nothing but sizes and numbers differs."""
+    """Take the modulus of the paper for that of "hum-2048": an eighth of the work, and nothing but
+    sizes and numbers differs."""
     small = parameters.Parameters("hum-2048", 1024, moduli.RSA_1024)
     with mock.patch.object(parameters, "load", lambda name: small):
         yield

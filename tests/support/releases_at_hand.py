@@ -1,4 +1,5 @@
-"""Releases for tests, signed by an authority of their own, and a board's files in a folder. For both interpreters."""
+"""Releases for tests, signed by an authority of their own, and a board's files in a folder. For
+both interpreters."""
 
 import os
 from hashlib import sha256
@@ -31,7 +32,8 @@ NEW = {
 
 
 class Signed:
-    """A version of `files`, {path: bytes}: `manifest` is signed, `notice` speaks of it, `chunks` maps topics to pieces."""
+    """A version of `files`, {path: bytes}: `manifest` is signed, `notice` speaks of it, `chunks`
+    maps topics to pieces."""
 
     def __init__(self, version, files, board=BOARD, deployment=DEPLOYMENT, key=AUTHORITY):
         self.version = version
@@ -59,7 +61,8 @@ class Signed:
         write("%s/%s/%s" % (root, folder, versions.MANIFEST), self.manifest)
 
     def is_in(self, root, folder):
-        """Tell whether the folder holds this version, whole, and nothing else but the beginning of another manifest."""
+        """Tell whether the folder holds this version, whole, and nothing else but the beginning of
+        another manifest."""
         found = {}
         for path in walk(root + "/" + folder):
             if not path.endswith("/manifest.new"):
@@ -77,14 +80,16 @@ def cut_up(deployment, data):
 
 
 def board_with(root, signed):
-    """Have a board under `root` that runs the version `signed` from folder a; return its Versions."""
+    """Have a board under `root` that runs the version `signed` from folder a; return its
+    Versions."""
     signed.put(root, "a")
     versions.write(root, versions.Pointer("a", None, "", signed.version + 1))
     return versions.Versions(root, "a")
 
 
 def update(state, signed, chunks=None, asked=None):
-    """Install `signed` with the pieces in `chunks`, its own if there are none given; return the version. `asked` hears the topics."""
+    """Install `signed` with the pieces in `chunks`, its own if there are none given; return the
+    version. `asked` hears the topics."""
     stage = Staging(state.root, state.running, state.other())
     steps = install(signed.notice, PUBLIC, DEPLOYMENT, BOARD, state, stage)
     piece = None

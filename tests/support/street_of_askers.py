@@ -1,4 +1,5 @@
-"""A street of boards that answer queries, in memory: the machines, and a virtual clock in milliseconds."""
+"""A street of boards that answer queries, in memory: the machines, and a virtual clock in
+milliseconds."""
 
 import os
 
@@ -30,8 +31,9 @@ class _Effects(Effects):
 
 
 class Board:
-    """`machine` with the shipped effects and stocks, and what a board has around it: a `flash` in memory (its records), `value` for its
-    meter; `sent` is (topic, bytes). It is the machine's clock, meter and surroundings."""
+    """`machine` with the shipped effects and stocks, and what a board has around it: a `flash` in
+    memory (its records), `value` for its meter; `sent` is (topic, bytes). It is the machine's
+    clock, meter and surroundings."""
 
     def __init__(self, machine, name, value, street):
         self.machine = machine
@@ -100,7 +102,8 @@ class Board:
 
 
 class Street:
-    """`boards` after start(); `up` are the (device, kind, payload) for the coordinator; `clock` is the time in ms."""
+    """`boards` after start(); `up` are the (device, kind, payload) for the coordinator; `clock` is
+    the time in ms."""
 
     def __init__(
         self,

@@ -1,7 +1,9 @@
-"""A street of boards for the tests: real machines of one signed roster, with their flash and their mail in memory.
+"""A street of boards for the tests: real machines of one signed roster, with their flash and their
+mail in memory.
 
-A Flash outlives its Device, as a board's does: a new Device on it is the reboot. Masks are those of a power of zero, which is 1, so
-that what a ciphertext holds can be read off it; where a test is about powers it makes real ones.
+A Flash outlives its Device, as a board's does: a new Device on it is the reboot. Masks are those of
+a power of zero, which is 1, so that what a ciphertext holds can be read off it; where a test is
+about powers it makes real ones.
 """
 
 import struct
@@ -113,7 +115,8 @@ def refuses(machine, reason, event, *arguments):
 
 
 class _Kept:  # noqa: PLW1641  a table is no key
-    """The shares in a store, by (epoch, batch or None, member): a table that reads and writes the flash itself."""
+    """The shares in a store, by (epoch, batch or None, member): a table that reads and writes the
+    flash itself."""
 
     def __init__(self, flash):
         self._flash = flash
@@ -166,7 +169,8 @@ class _Masks(_Kept):
 
 
 class Flash:
-    """What a board keeps: a store in memory, in which the real stocks keep what is theirs, seen from outside."""
+    """What a board keeps: a store in memory, in which the real stocks keep what is theirs, seen
+    from outside."""
 
     def __init__(self):
         self.store = MemoryStore()
@@ -235,15 +239,18 @@ class _Effects(Effects):
 
 
 class Device:
-    """A board that was just switched on: its machine, restored from `flash`, with the shipped effects and stocks.
+    """A board that was just switched on: its machine, restored from `flash`, with the shipped
+    effects and stocks.
 
-    `done` lists the actions in the order in which they were done, but for "clock", and "unload", which `unloads` counts. `sent`
-    lists the (topic, payload) published and not taken yet. Actions named in `failing` find a dead flash: they are not done, nor is what
-    follows them. It is the machine's clock, meter (`values`) and surroundings.
+    `done` lists the actions in the order in which they were done, but for "clock", and "unload",
+    which `unloads` counts. `sent` lists the (topic, payload) published and not taken yet. Actions
+    named in `failing` find a dead flash: they are not done, nor is what follows them. It is the
+    machine's clock, meter (`values`) and surroundings.
     """
 
     def __init__(self, name, flash, policy=None, masks_target=2, keys=None):
-        """`keys` are its private, its public and the authority's public key, where they are not those of private()."""
+        """`keys` are its private, its public and the authority's public key, where they are not
+        those of private()."""
         self.name = name
         self.flash = flash
         self.done = []
@@ -278,7 +285,8 @@ class Device:
         return actions is not None
 
     def take(self, kind):
-        """Take from `sent` what was sent up as `kind`, or as mail to the member `kind`; return the payloads."""
+        """Take from `sent` what was sent up as `kind`, or as mail to the member `kind`; return the
+        payloads."""
         ends = "/up/%s/%s" % (self.name, kind), "/mail/%s/%s" % (kind, self.name)
         found = [payload for topic, payload in self.sent if topic.endswith(ends)]
         self.sent = [message for message in self.sent if not message[0].endswith(ends)]
@@ -338,7 +346,8 @@ class Device:
 
 
 class Street:
-    """The boards meter-a, meter-b ... of one roster, and the coordinator's words to them. `devices` are by name."""
+    """The boards meter-a, meter-b ... of one roster, and the coordinator's words to them. `devices`
+    are by name."""
 
     def __init__(self, members, cohort=32, seal=0, rounds=2, audit=0):
         self.names = [name_of(index) for index in range(members)]
@@ -371,7 +380,8 @@ class Street:
         return sum([1 << self.names.index(name) for name in names])
 
     def opening(self, round, absent=(), counted=(0, 0)):
-        """The coordinator opens a round; of each member the reading of the round `counted` was the last in a published sum."""
+        """The coordinator opens a round; of each member the reading of the round `counted` was the
+        last in a published sum."""
         last = coordination.counted(counted[0], counted[1])
         bits = self.bitmap(absent)
         tags = []
@@ -407,7 +417,8 @@ class Street:
 
 
 def carry(devices, see=lambda topic, payload: None):
-    """Let `devices`, by name, work and hear their mail until nobody has more to say; `see` is called for all mail."""
+    """Let `devices`, by name, work and hear their mail until nobody has more to say; `see` is
+    called for all mail."""
     while True:
         mail = []
         for name in sorted(devices):
@@ -423,7 +434,8 @@ def carry(devices, see=lambda topic, payload: None):
 
 
 def dealt(members, cohort=32, seal=0, rounds=2, audit=0):
-    """A Street whose boards have dealt all; made once. Who changes its flash takes a reboot() instead."""
+    """A Street whose boards have dealt all; made once. Who changes its flash takes a reboot()
+    instead."""
     key = (members, cohort, seal, rounds, audit)
     if key not in _dealt:
         _dealt[key] = Street(members, cohort, seal, rounds, audit)

@@ -1,10 +1,10 @@
 """Finds waits that may last for ever, in source text: the finder behind test_waits.py.
 
-It is a closed world: every `await`, `async for` and `async with` is such a wait, but for those of this tree's own coroutines
-(their waits are found where they are), of a sleep, of what is given a timeout, and of what stands in
-`async with asyncio.timeout(seconds)`. Of calls
-that are not awaited those count that block by their name: a thread's join(), a process's wait(), a queue's get(), a lock.
-A loop that sleeps is a wait, too, unless it looks at the time.
+It is a closed world: every `await`, `async for` and `async with` is such a wait, but for those of
+this tree's own coroutines (their waits are found where they are), of a sleep, of what is given a
+timeout, and of what stands in `async with asyncio.timeout(seconds)`. Of calls that are not awaited
+those count that block by their name: a thread's join(), a process's wait(), a queue's get(), a
+lock. A loop that sleeps is a wait, too, unless it looks at the time.
 """
 
 import ast
@@ -12,17 +12,19 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-# Methods that block where they are given no timeout, and after how many positional arguments they have one, or are
-# something else: dict.get(key), ", ".join(names), Popen.wait(5).
+# Methods that block where they are given no timeout, and after how many positional arguments they
+# have one, or are something else: dict.get(key), ", ".join(names), Popen.wait(5).
 BLOCKING = {"wait": 1, "get": 1, "join": 1, "acquire": 1, "communicate": 2, "recv": 9, "recvfrom": 9, "accept": 1}
-# Functions that block unless they have a timeout, by keyword or as the positional argument of that index.
+# Functions that block unless they have a timeout, by keyword or as the positional argument of that
+# index.
 FUNCTIONS = {
     "subprocess.run": 9, "subprocess.call": 9, "subprocess.check_call": 9, "subprocess.check_output": 9,
     "select.select": 3, "urlopen": 2, "socket.create_connection": 1, "input": 9, "sys.stdin.readline": 9,
 }  # fmt: skip
 SLEEPS = {"asyncio.sleep", "time.sleep"}
 TIMED = {"asyncio.wait_for": 1, "asyncio.wait": 9}  # asyncio.wait has its timeout as a keyword only
-# What other packages bound: aiomqtt gives each of these its client's timeout, 10 s if nothing else is said.
+# What other packages bound: aiomqtt gives each of these its client's timeout, 10 s if nothing else
+# is said.
 CLIENT = {"client.subscribe", "client.unsubscribe", "client.publish", "aiomqtt.Client"}
 # What broker/transport makes of them.
 ENDING = CLIENT | {"link.connect", "self.connect", "self._connect"}
@@ -30,7 +32,8 @@ CLOCKS = ("monotonic", "perf_counter", "deadline", "clock")
 
 
 class Wait(NamedTuple):
-    """A wait that may last for ever: the file, the function in it, what is waited for as its source has it."""
+    """A wait that may last for ever: the file, the function in it, what is waited for as its source
+    has it."""
 
     path: str
     function: str
@@ -38,7 +41,8 @@ class Wait(NamedTuple):
 
 
 def own_coroutines(sources: Iterable[str]) -> set[str]:
-    """Return the names of all coroutines that these sources define, but for those that say nothing: BLOCKING."""
+    """Return the names of all coroutines that these sources define, but for those that say nothing:
+    BLOCKING."""
     nodes = (node for source in sources for node in ast.walk(ast.parse(source)))
     return {node.name for node in nodes if isinstance(node, ast.AsyncFunctionDef)} - set(BLOCKING)
 

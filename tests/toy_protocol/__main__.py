@@ -1,4 +1,5 @@
-"""A board of the toy protocol: `micropython -m tests.toy_protocol SETTINGS.json`, as host_sim/fleet/board.py."""
+"""A board of the toy protocol: `micropython -m tests.toy_protocol SETTINGS.json`, as
+host_sim/fleet/board.py."""
 
 import sys
 

@@ -1,8 +1,10 @@
-"""The board's half of the toy protocol: a sans-IO machine as those of agent/protocols, from outside. It runs on MicroPython too.
+"""The board's half of the toy protocol: a sans-IO machine as those of agent/protocols, from
+outside. It runs on MicroPython too.
 
     roster ──► keys with all members ──► hello ──► opening ──► a letter to each ──► all letters, or time over ──► tally
 
-The round that it told of last is durable before the tally leaves: no round is told of twice, whatever is unplugged when.
+The round that it told of last is durable before the tally leaves: no round is told of twice,
+whatever is unplugged when.
 """
 
 from agent.crypto import p256

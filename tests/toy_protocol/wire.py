@@ -1,10 +1,10 @@
 """What the toy protocol says, on both sides: keys, nonces and payloads.
 
-A round: the coordinator signs an opening and retains it on the group's topic "toy". A board that has
-told that it is there ("hello", once a roster, and retained: the coordinator may come later) sends
-each other member one letter by mail, and when it has all letters, or the opening's seconds are over,
-tells how many it got ("tally"). The coordinator then takes the opening back (an empty payload) and
-retains the signed count on the topic "result".
+A round: the coordinator signs an opening and retains it on the group's topic "toy". A board that
+has told that it is there ("hello", once a roster, and retained: the coordinator may come later)
+sends each other member one letter by mail, and when it has all letters, or the opening's seconds
+are over, tells how many it got ("tally"). The coordinator then takes the opening back (an empty
+payload) and retains the signed count on the topic "result".
 """
 
 from agent.crypto.hkdf import hkdf_sha256
@@ -25,12 +25,14 @@ _NONCES = {HELLO: 1, TALLY: 2, LETTER: 3}
 
 
 def nonce(kind: str, round: int) -> bytes:
-    """Return the 13-byte nonce of the one message of its kind, sender and receiver in a round; 0 for a "hello"."""
+    """Return the 13-byte nonce of the one message of its kind, sender and receiver in a round; 0
+    for a "hello"."""
     return bytes([_NONCES[kind]]) + bytes(8) + round.to_bytes(4, "big")
 
 
 def up_key(secret: bytes, roster_digest: bytes, device: str) -> bytes:
-    """Return the 16-byte key of what `device` sends up; `secret` is its ECDH with the coordinator."""
+    """Return the 16-byte key of what `device` sends up; `secret` is its ECDH with the
+    coordinator."""
     return hkdf_sha256(secret, roster_digest, cbor.encode(["hum/v1/toy/up", device]), 16)
 
 
@@ -58,7 +60,8 @@ def read_part(found: "dict[int, Any]") -> int:
 
 
 def opening(roster_digest: bytes, seconds: int) -> bytes:
-    """Make the payload that opens a round, to be signed: boards wait `seconds` for letters, 1 to 3600."""
+    """Make the payload that opens a round, to be signed: boards wait `seconds` for letters, 1 to
+    3600."""
     return cbor.encode({1: roster_digest, 2: seconds})
 
 
@@ -102,7 +105,8 @@ def read_tally(payload: bytes) -> int:
 
 
 def count(roster_digest: bytes, boards: int, letters: "int | None") -> bytes:
-    """Make the result, to be signed: so many boards have told, of so many letters; None of too few boards."""
+    """Make the result, to be signed: so many boards have told, of so many letters; None of too few
+    boards."""
     return cbor.encode({1: roster_digest, 2: boards, 3: letters})
 
 

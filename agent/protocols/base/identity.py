@@ -1,5 +1,5 @@
-"""What a board is given before it joins: its names, its key pair, the key that it obeys, and its
-policy."""
+"""A board's identity and policy: its names, its key pair and the authority's public key, all given
+before it joins."""
 
 CLOSE_WINDOW = 48  # rounds over which close lists are counted
 EPSILON_PERIOD = 86400  # seconds
@@ -11,7 +11,8 @@ if TYPE_CHECKING:
 
 
 class Policy:
-    """What a board refuses, unless told otherwise.
+    """The limits of what a board takes part in; the defaults hold unless the authority signs
+    others.
 
     `members_least`: the smallest cohort that it takes part in, 2 to 64. `contributors_least`: the
     fewest listed members with which it answers a roll call, 2 to 64. `slots`: None for any, or a

@@ -1,5 +1,5 @@
-"""The overlay: who sends to whom in which round, for n virtual ids. Numbers only; routes through it
-are in agent/protocols/gossip/overlay/routes.py.
+"""The overlay's arithmetic: for n virtual ids it gives the sender and the receiver of each round.
+Routes through it are in agent/protocols/gossip/overlay/routes.py.
 
 In round j the node i sends to i + 2^j mod n, and rounds repeat after n-1 (paper, equation 1). n is
 "suitable": a prime with 2 as a primitive root, so that 2^0 ... 2^(n-2) are the numbers 1 ... n-1,
@@ -84,7 +84,7 @@ def flood_rounds(n: int, failed: int) -> int:
     twice, where the flood begins and where it ends (n = 11, nodes 1 and 2, source 0, round 0: 7
     rounds, not 6). Hence two rounds for each. That this is enough is measured, not proved: over all
     sets of failed nodes for n <= 13, the sets of up to 5 for n = 19, and the worst that a search
-    finds for greater n (tests/host_sim/test_overlay_exhaustive.py). n-1 rounds are always enough: in them
-    the source itself sends to all.
+    finds for greater n (tests/host_sim/test_overlay_exhaustive.py). n-1 rounds are always enough:
+    in them the source itself sends to all.
     """
     return min(n - 1, log2_ceil(n) + 2 * failed)

@@ -1,5 +1,5 @@
-"""The policy as the authority signs it, out of the coordinator's reach: a part of a board's
-provisioning, read when it starts."""
+"""A board's signed policy. The authority signs it, a board reads it when it starts, and the
+coordinator cannot change it."""
 
 from agent.protocols.base.identity import CLOSE_WINDOW, Policy
 from agent.wire import cbor

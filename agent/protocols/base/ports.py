@@ -1,5 +1,5 @@
-"""What a machine takes up its saved state from. Types only: a board has no such module in its
-memory."""
+"""The ports through which a machine reads its saved state. Types only: a board has no such module
+in its memory."""
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

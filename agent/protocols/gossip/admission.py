@@ -1,4 +1,4 @@
-"""Which queries a board takes part in, on which terms, and the noise on what it puts into them.
+"""Admission of a query: a board checks it, takes up its terms, and adds the noise to its value.
 Loaded with the first query."""
 
 from hashlib import sha256

@@ -1,5 +1,5 @@
-"""A board's place in a group that answers queries: who is who under the roster in force, and where
-its virtual ids are."""
+"""The group that answers queries, as one board sees it: the members under the roster in force, and
+their virtual ids."""
 
 from agent.protocols.base import Refused
 from agent.wire import topics

@@ -1,4 +1,4 @@
-"""One query at one board: its virtual ids, what arrives for them and what they send."""
+"""One query at one board: the board's virtual ids, and the messages that they receive and send."""
 
 from agent.protocols.base import Refused, actions
 from agent.protocols.gossip import mail, node_actions

@@ -1,5 +1,5 @@
-"""The mail of a query between two members: sealed, and bound to everything that it is prescribed
-for.
+"""The mail of a query between two members. It is sealed, and bound to the round, ids and query that
+it was made for.
 
 A message of a round and a partial result differ in their kind and their key; the nonce names query,
 round and both virtual ids, so there is one message for each of these under a key of an epoch.

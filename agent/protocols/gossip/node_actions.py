@@ -1,4 +1,4 @@
-"""What a node (agent/protocols/gossip/node.py) asks for: tuples, each made by one constructor."""
+"""The actions of a node (agent/protocols/gossip/node.py): tuples, each made by one constructor."""
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

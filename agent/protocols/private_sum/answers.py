@@ -1,5 +1,5 @@
 """Answering a roll call: what a board checks before it helps to open a sum, and how it helps. A
-part of the machine in private_sum.py.
+part of the machine in machine.py.
 
 A board answers one roll call a round, ever: the answer is durable before it leaves, as a
 contribution is. An answer has the sum of the blinding shares of those on the list and, if members

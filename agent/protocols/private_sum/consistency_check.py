@@ -1,6 +1,6 @@
-"""The consistency check of roll calls: before a board answers a roll call, its cohort compares what
-each was shown. A part of the machine in private_sum.py, in the memory only while a round's lists
-are compared.
+"""The consistency check: before a board answers a roll call, the members of its cohort compare the
+lists that they were shown. A part of the machine in machine.py, in the memory only while a round's
+lists are compared.
 
 Each listed member vouches for its list, once a round, to all others on it, in the order of the
 overlay: in the n-1 rounds of it a node sends to every other. What a member says of itself counts,

@@ -1,5 +1,5 @@
 """Contributing: masks ahead, the opening of a round, its one ciphertext, and the receipt. A part of
-the machine in private_sum.py.
+the machine in machine.py.
 
 A round's mask is spent once: `high_water` is the last (epoch, round) spent, and nothing at or below
 it is encrypted again. Source: threshold Joye-Libert paper, section 3.6 (equation 1) and section 6;

@@ -1,4 +1,4 @@
-"""Joining: what a board makes of a signed roster, and whether it takes part.
+"""Joining: a board checks a signed roster, decides whether it takes part, and becomes a member.
 
 A board needs this module once an epoch: a small one forgets it in between
 (agent/runtime/unload.py).

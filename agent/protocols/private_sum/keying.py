@@ -1,4 +1,4 @@
-"""Keying: how a board comes to its keys under a roster. Like joining.py, needed once an epoch."""
+"""Keying: a board derives its keys under a roster. Like joining.py, it is needed once an epoch."""
 
 from agent.crypto import p256
 from agent.crypto.hkdf import hkdf_sha256

@@ -1,5 +1,5 @@
-"""A board's place under the roster in force, and its keys. How it comes to them: joining.py,
-keying.py."""
+"""A board's membership under the roster in force, and its keys. joining.py and keying.py make
+it."""
 
 from agent.wire import topics
 from agent.wire.envelope import Context

@@ -1,4 +1,4 @@
-"""What a board of a private sum takes up again when it starts: its flash, read once."""
+"""The saved state of a board of a private sum: a start reads it from the flash once."""
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -27,8 +27,8 @@ RESEND_MOST = 64  # retries between two times that a silent member is sent its s
 
 
 class SecretSharing:
-    """What `member`, a Membership with keys, has dealt and holds. Bitmaps have bit i for the member
-    i of the roster.
+    """The shares that `member`, a Membership with keys, has sent and holds. Bitmaps have bit i for
+    the member i of the roster.
 
     A batch of None stands for the key: holders(None) hold this board's key shares, holders(batch)
     its blinding shares. `batch` is the first that is not forgotten.

@@ -1,5 +1,5 @@
-"""Unmasking: from the coordinator's roll call to this board's answer. A part of the machine in
-machine.py. (Bonawitz et al. call the round so; who calls the roll is the coordinator.)
+"""Unmasking (Bonawitz et al.): a board checks the coordinator's roll call and makes its answer. A
+part of the machine in machine.py.
 
 The list is taken up if its tag is right; then the cohort compares what each was shown
 (consistency_check.py), if the roster says so; then the answer is made (answers.py), once a round;

@@ -1,4 +1,4 @@
-"""What a board keeps: the store of records, and the stocks of masks and of shares in it."""
+"""A board's flash: the store of records, and the stocks of masks and of shares in it."""
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -1,5 +1,5 @@
-"""Where the broker is, asked of the local network: one question by multicast DNS from a port of its
-own (RFC 6762, sections 5.1 and 6.7), which takes no membership in the multicast group.
+"""Discovery: a board asks the local network for its broker, by one multicast DNS question from a
+port of its own (RFC 6762, sections 5.1 and 6.7), which takes no membership in the multicast group.
 
 Anybody on the network can answer. So an answer is a hint where to try, no more: whether the broker
 is there, the certificate decides, checked against the pinned authority *and* the name in the

@@ -1,4 +1,4 @@
-"""What comes in on one connection of the MQTT client, cut into packets."""
+"""Cuts the bytes that come in on one connection of the MQTT client into packets."""
 
 from agent.runtime.net import mqtt_packets as packets
 

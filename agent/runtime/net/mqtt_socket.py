@@ -1,5 +1,5 @@
-"""Where CPython and MicroPython differ under the MQTT client: opening a connection, closing it,
-printing a traceback."""
+"""The differences of CPython and MicroPython under the MQTT client: opening and closing a
+connection, printing a traceback."""
 
 import asyncio
 import sys

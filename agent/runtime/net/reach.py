@@ -1,5 +1,5 @@
-"""What must be there before a link is tried: the Wi-Fi, a clock that the certificate's first day
-does not lie before, an address.
+"""The conditions of a link: Wi-Fi, a clock past the first day of the broker's certificate, and the
+broker's address.
 
 The address is what the settings say. Where they have a name, the network's name server is asked;
 where they have none, the local network is (discovery). Neither is trusted: the certificate must be
@@ -26,7 +26,7 @@ def is_address(host: str) -> bool:
 
 
 class NoAddress(OSError):
-    """Nobody knows where the broker is."""
+    """Neither the settings nor the network give the broker's address."""
 
 
 class Reach:

@@ -1,4 +1,4 @@
-"""Whom a board trusts to vouch for its broker."""
+"""The certificate authority that a board trusts: it signed the broker's TLS certificate."""
 
 import ssl
 

@@ -1,5 +1,5 @@
-"""What time it is, from the coordinator's authenticated messages alone, and how long the board has
-run.
+"""The board's clock: the time by the coordinator's authenticated messages alone, and the time since
+the start.
 
 No round depends on it: rounds are ordered by their numbers. It is for the console, for diagnostics,
 and for TLS: MicroPython's TLS, on every port, checks the dates of certificates against the board's

@@ -1,4 +1,4 @@
-"""How a board is doing, for its diagnostics message: heap, flash, radio, links, resets. Nothing
+"""The health of a board, for its diagnostics message: heap, flash, radio, links, resets. Nothing
 about readings."""
 
 import gc

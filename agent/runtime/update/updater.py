@@ -1,5 +1,5 @@
-"""Updates over the air, the part that is always there: hears of releases, fetches what install()
-wants, watches a version on trial.
+"""Updates over the air, the part that is always loaded: it hears of releases, fetches what
+install() wants, and watches a version on trial.
 
 The link and the machine go first: a slice of an update is done only while no round is open. Boards
 begin within ten minutes, each when it likes: a cohort whose members all restart at once misses a

@@ -8,16 +8,15 @@ the result's notes.
 from collections.abc import Callable
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
 from agent.crypto import accelerate
 from agent.joye_libert import masks
+from broker.cli.tables import show_notes, show_table
 from host_sim.bench.threshold.client import SAMPLE, Figures, hum_client, paper_client
 from host_sim.bench.threshold.inputs import ROUND, HumInputs, Setting
 from host_sim.bench.threshold.paper_inputs import PaperInputs
 from host_sim.bench.threshold.server import hum_server, paper_server
 
+COLUMNS = ("method", "phase", "figure")
 CCM_OVERHEAD, GCM_OVERHEAD = 16, 28
 
 
@@ -109,17 +108,9 @@ def measure(setting: Setting, workers: int, scale: int, say: Callable[[str], Non
 
 def show(figures: dict[str, Any]) -> None:
     """Print what measure() returned as tables on standard output."""
-    console = Console()
-    for title, unit in (("client_ms", "Client, ms"), ("server_ms", "Server, ms"), ("bytes", "A client sends, bytes")):
-        table = Table("method", "phase", title=unit, title_justify="left")
-        table.add_column(unit.rsplit(" ", 1)[1], justify="right")
-        for method, phases in figures[title].items():
-            for phase, value in phases.items():
-                table.add_row(method, phase, str(value))
-        console.print(table)
+    for part, title in (("client_ms", "Client, ms"), ("server_ms", "Server, ms"), ("bytes", "A client sends, bytes")):
+        rows = [(method, phase, value) for method, phases in figures[part].items() for phase, value in phases.items()]
+        show_table(title, COLUMNS, [dict(zip(COLUMNS, row, strict=True)) for row in rows], keys=2)
     ratio = figures["ratio"]
-    console.print(
-        f"paper to Hum: server {ratio['server']}, client online {ratio['client_online']}; every sum was exact"
-    )
-    for note in figures["notes"]:
-        console.print(f"- {note}", style="dim")
+    print(f"paper to Hum: server {ratio['server']}, client online {ratio['client_online']}; every sum was exact")
+    show_notes(figures["notes"])

@@ -1,4 +1,5 @@
-"""Blind signatures (RFC 9474): the RFC's own vectors, a round trip with 2048 bits, slices, and refusal of what is wrong."""
+"""Blind signatures (RFC 9474): the RFC's own vectors, a round trip with 2048 bits, slices, and
+refusal of what is wrong."""
 
 import json
 from binascii import unhexlify
@@ -105,7 +106,8 @@ def test_an_answer_that_is_no_signature_is_refused():
 
 
 def test_blinding_hides_the_message_and_is_fresh():
-    # The same message and salt, another factor: another blinded message; and the factor alone leads back.
+    # The same message and salt, another factor: another blinded message; and the factor alone leads
+    # back.
     prepared = blind_rsa.prepare(b"reading", counting)
     n = int.from_bytes(MODULUS, "big")
     seen = []

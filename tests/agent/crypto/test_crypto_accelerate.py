@@ -1,4 +1,5 @@
-"""The acceleration hook: what is installed is what gets called, and removing it brings the built-in code back."""
+"""The acceleration hook: what is installed is what gets called, and removing it brings the built-in
+code back."""
 
 from agent.crypto import accelerate, aes_ccm, p256
 from agent.crypto.aes import Aes

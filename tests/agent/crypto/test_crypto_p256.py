@@ -78,7 +78,8 @@ def bad_public_keys():
     yield b"\x04" + b"\xff" * 64
     yield b"\x04" + be32(p256_points.P) + y
     yield b"\x04" + x + be32(p256_points.P)
-    # x = 5 is on the curve, so 5 + P and y + P would be, were they reduced; only those that fit 32 bytes matter.
+    # x = 5 is on the curve, so 5 + P and y + P would be, were they reduced; only those that fit 32
+    # bytes matter.
     yield b"\x04" + be32(5 + p256_points.P) + be32(square_root(5))
 
 

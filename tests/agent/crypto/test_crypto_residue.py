@@ -39,7 +39,8 @@ def test_small_moduli_are_hit_evenly():
     for i in range(900):
         x0, x1 = hash_to_residue(sha256(bytes((i // 256, i % 256))).digest(), 3)
         counts[x0 + 3 * x1] += 1
-    # 900 draws over 9 values: a mean of 100 and a standard deviation of 9.4; the inputs are fixed, so is the outcome.
+    # 900 draws over 9 values: a mean of 100 and a standard deviation of 9.4; the inputs are fixed,
+    # so is the outcome.
     assert min(counts) > 60 and max(counts) < 140
 
 

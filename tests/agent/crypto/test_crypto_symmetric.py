@@ -1,4 +1,5 @@
-"""HMAC, HKDF, AES and AES-CCM: published vectors, bounds, and refusal of everything that was tampered with."""
+"""HMAC, HKDF, AES and AES-CCM: published vectors, bounds, and refusal of everything that was
+tampered with."""
 
 from hashlib import sha256
 
@@ -55,7 +56,8 @@ HKDF_VECTORS = (
     ),
 )
 
-# NIST CAVP, CCM with 16-byte tags (file DVPT256): key, nonce, additional data, plaintext, ciphertext and tag.
+# NIST CAVP, CCM with 16-byte tags (file DVPT256): key, nonce, additional data, plaintext,
+# ciphertext and tag.
 CCM_VECTORS = (
     (
         "314a202f836f9f257e22d8c11757832ae5131d357a72df88f3eff0ffcee0da4e",
@@ -73,8 +75,9 @@ CCM_VECTORS = (
     ),
 )
 
-# SHA-256 of what OpenSSL seals (through the `cryptography` package, which tests/interop/test_crypto_oracles.py asks again) for
-# pattern(7, length) and pattern(11, aad length) under KEY and NONCE cut to the length given first.
+# SHA-256 of what OpenSSL seals (through the `cryptography` package, which
+# tests/interop/test_crypto_oracles.py asks again) for pattern(7, length) and pattern(11, aad
+# length) under KEY and NONCE cut to the length given first.
 SEALED_DIGESTS = (
     (12, 0, 0, "d57f1a7a91e2d74c947b7f76f0774e8d410e97e300cf6161bfb218a176d9f906"),
     (12, 1, 1, "e7baffcfcae5c46996f3109fbe75d7bb645a0c5236d33a089734d7b186529bf9"),
@@ -180,7 +183,8 @@ def test_ccm_matches_nist_vectors():
 
 
 def test_ccm_key_stream_matches_rfc_3610_and_sp_800_38c():
-    # RFC 3610 packet vector 1 and SP 800-38C example 3 have shorter tags: only their ciphertexts can be compared.
+    # RFC 3610 packet vector 1 and SP 800-38C example 3 have shorter tags: only their ciphertexts
+    # can be compared.
     sealed = aes_ccm.seal(
         bytes(range(0xC0, 0xD0)), bytes.fromhex("00000003020100a0a1a2a3a4a5"), bytes(range(8, 0x1F)), bytes(range(8))
     )

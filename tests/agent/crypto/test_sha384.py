@@ -1,4 +1,5 @@
-"""SHA-384: the digests that FIPS 180-4's examples give, padding at every length, slices, and refusal of bad input."""
+"""SHA-384: the digests that FIPS 180-4's examples give, padding at every length, slices, and
+refusal of bad input."""
 
 from binascii import hexlify
 
@@ -7,7 +8,8 @@ from agent.crypto.errors import CryptoError
 from agent.crypto.sha384 import sha384, sha384_steps
 from tests.support.expect import raises
 
-# The examples for SHA-384 that NIST publishes beside FIPS 180-4: no block to speak of, one block, two blocks.
+# The examples for SHA-384 that NIST publishes beside FIPS 180-4: no block to speak of, one block,
+# two blocks.
 EXAMPLES = (
     (b"", b"38b060a751ac96384cd9327eb1b1e36a21fdb71114be07434c0cc7bf63f6e1da274edebfe76f65fbd51ad2f14898b95b"),
     (b"abc", b"cb00753f45a35e8bb5a03d699ac65007272c32ab0eded1631a8b605a43ff5bed8086072ba1e7cc2358baeca134c825a7"),
@@ -25,7 +27,8 @@ def test_the_published_examples():
 
 
 def test_the_digests_of_all_lengths_around_the_padding_chain_to_a_known_value():
-    # digest of (digest so far || i zeros) for i = 0..159: any wrong padding of one length changes the end. By hashlib.
+    # digest of (digest so far || i zeros) for i = 0..159: any wrong padding of one length changes
+    # the end. By hashlib.
     chained = b""
     for i in range(160):
         chained = sha384(chained + bytes(i))

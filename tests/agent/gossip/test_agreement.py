@@ -1,4 +1,5 @@
-"""Agreement of gossip-bft: whatever Byzantine proxies send, correct ones count a tuple alike; and no more than needed is checked."""
+"""Agreement of gossip-bft: whatever Byzantine proxies send, correct ones count a tuple alike; and
+no more than needed is checked."""
 
 from hashlib import sha256
 
@@ -12,7 +13,8 @@ QUERY = functions.load("sum")
 
 
 class Secrets:
-    """Signatures that nobody forges here: the adversary below signs with `sign_as` for its own nodes only."""
+    """Signatures that nobody forges here: the adversary below signs with `sign_as` for its own
+    nodes only."""
 
     def __init__(self, own):
         self.own = own
@@ -98,7 +100,8 @@ def meeting(plan, phase, sender, to):
 
 
 def agree(plan, raw, correct, shuffled, adversary):
-    """Run all multicasts; adversary(k, to) returns the chains, lists of (group, signature), that Byzantine proxies send to one."""
+    """Run all multicasts; adversary(k, to) returns the chains, lists of (group, signature), that
+    Byzantine proxies send to one."""
     nodes = [Proxy(plan, own) for own in correct]
     for node in nodes:
         if node.own_id in shuffled:
@@ -164,13 +167,15 @@ def test_one_byzantine_proxy_cannot_split_two_correct_ones_whatever_it_sends_to_
 
 
 def loner(signed, correct, shuffled, first, second):
-    """An adversary with the first proxy's key: `first` says to whom it sends in multicast 1, `second` what to whom in multicast 2."""
+    """An adversary with the first proxy's key: `first` says to whom it sends in multicast 1,
+    `second` what to whom in multicast 2."""
 
     def adversary(k, to):
         at = correct.index(to)
         if k == 1:
             return [signed[:1]] if first >> at & 1 else []
-        # It knows a correct node's signature if that node has signed: a copy of the tuple goes to it, too.
+        # It knows a correct node's signature if that node has signed: a copy of the tuple goes to
+        # it, too.
         chain = second // 3**at % 3
         known = chain and (shuffled or first >> (chain - 1) & 1)
         return [[signed[0], signed[chain]]] if known else []
@@ -196,7 +201,8 @@ def test_two_byzantine_proxies_cannot_split_three_correct_ones_in_random_tries()
 
 
 def test_with_a_multicast_fewer_two_colluders_do_split():
-    # Why there are faults+1 multicasts: here the second colluder shows its signature to one correct node after all have spoken.
+    # Why there are faults+1 multicasts: here the second colluder shows its signature to one correct
+    # node after all have spoken.
     plan = plan_of(2, multicasts=2)
     proxies = proxies_of(plan)
     raw = tuple_for(plan, proxies)
@@ -227,7 +233,8 @@ class Drawn:
 
 
 def colluders(plan, raw, proxies, draw):
-    """An adversary with the first two proxies' keys: chains of the right length at random, correct nodes' signatures among them."""
+    """An adversary with the first two proxies' keys: chains of the right length at random, correct
+    nodes' signatures among them."""
     name = tuples.digest_of(plan, raw)
     signed = [(g, sign_as(p, name + p.to_bytes(2, "big"))) for g, p in enumerate(proxies)]
     spoken = set()  # to whom something was sent: they sign in the next multicast

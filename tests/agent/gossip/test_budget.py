@@ -1,4 +1,5 @@
-"""The board's budget: what it refuses, what a restart or a power cut leaves, and that only the board's own clock renews it."""
+"""The board's budget: what it refuses, what a restart or a power cut leaves, and that only the
+board's own clock renews it."""
 
 from agent.protocols.gossip.privacy.budget import NUMBER_MOST, PERIOD_MOST, TOTAL_MOST, Budget, BudgetError
 from tests.support.expect import raises

@@ -1,4 +1,5 @@
-"""Aggregate functions of queries: against plain computations, in any order of merging; and what is no state."""
+"""Aggregate functions of queries: against plain computations, in any order of merging; and what is
+no state."""
 
 from agent.protocols.gossip import functions
 from agent.protocols.gossip.functions import LEAST, MOST, FunctionError

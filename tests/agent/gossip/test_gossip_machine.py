@@ -1,4 +1,5 @@
-"""A board's machine for anonymous queries: what a street of them answers, and what each refuses and under which name."""
+"""A board's machine for anonymous queries: what a street of them answers, and what each refuses and
+under which name."""
 
 from hashlib import sha256
 
@@ -25,7 +26,8 @@ _made = {}  # "joined": a street that has joined; "shared": one that has started
 
 
 class StartedAgain(Street):
-    """A street that has joined before: its boards have just started, each with the roster and the keys in its flash."""
+    """A street that has joined before: its boards have just started, each with the roster and the
+    keys in its flash."""
 
     def __init__(self, before, values):
         self.clock = 0

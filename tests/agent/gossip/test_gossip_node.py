@@ -1,4 +1,5 @@
-"""The machine of one virtual id, thirteen of them in one process: what comes out, and what is refused."""
+"""The machine of one virtual id, thirteen of them in one process: what comes out, and what is
+refused."""
 
 from agent.protocols.gossip import functions, node_actions
 from agent.protocols.gossip.node import Node

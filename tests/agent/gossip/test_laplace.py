@@ -1,4 +1,5 @@
-"""Integer noise from a key: the same numbers on every interpreter, exact coins, and what is refused."""
+"""Integer noise from a key: the same numbers on every interpreter, exact coins, and what is
+refused."""
 
 from hashlib import sha256
 
@@ -18,7 +19,8 @@ from tests.support.expect import raises
 
 
 class Tape:
-    """Bits as a tree's path has them; `over` is set once more are asked for, which ends the path."""
+    """Bits as a tree's path has them; `over` is set once more are asked for, which ends the
+    path."""
 
     def __init__(self, value, length):
         self.value = value
@@ -32,7 +34,8 @@ class Tape:
 
 
 def masses(sample, depth):
-    """Return ({outcome: how many of the 2^depth tapes yield it}, how many tapes are too short): exact lower bounds."""
+    """Return ({outcome: how many of the 2^depth tapes yield it}, how many tapes are too short):
+    exact lower bounds."""
     found = {}
     short = 0
     for value in range(1 << depth):
@@ -46,7 +49,8 @@ def masses(sample, depth):
 
 
 def exponential_between(numerator, denominator, scale):
-    """Return integers around scale * exp(-numerator/denominator), 0 <= ratio <= 1: two partial sums of the series, rounded out."""
+    """Return integers around scale * exp(-numerator/denominator), 0 <= ratio <= 1: two partial sums
+    of the series, rounded out."""
     term = scale * 1000
     total = term
     for k in range(1, 20):

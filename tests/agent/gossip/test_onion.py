@@ -1,4 +1,5 @@
-"""Onions on both interpreters: paths of every length, the published vectors, and the refusal of whatever was tampered with."""
+"""Onions on both interpreters: paths of every length, the published vectors, and the refusal of
+whatever was tampered with."""
 
 import json
 import os

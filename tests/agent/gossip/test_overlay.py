@@ -1,4 +1,5 @@
-"""The overlay's arithmetic and its routes, on both interpreters. Exhaustive: tests/host_sim/test_overlay_exhaustive.py."""
+"""The overlay's arithmetic and its routes, on both interpreters. Exhaustive:
+tests/host_sim/test_overlay_exhaustive.py."""
 
 from agent.protocols.base import overlay
 from agent.protocols.gossip.overlay import routes
@@ -8,7 +9,8 @@ PAPER_11 = (2, 4, 8, 5, 10, 9, 7, 3, 6, 1)  # the paper's footnote 2: 2^1 ... 2^
 
 
 class Drawn:
-    """random(k) for routes(): the same bytes in every run, by the generator of Lehmer (modulus 2^31 - 1, factor 48271)."""
+    """random(k) for routes(): the same bytes in every run, by the generator of Lehmer (modulus 2^31
+    - 1, factor 48271)."""
 
     def __init__(self, seed):
         self.state = seed
@@ -22,7 +24,8 @@ class Drawn:
 
 
 def multicast(n, k, drawn):
-    """Return a source and k targets, one in each of k groups of consecutive ids; none is the source."""
+    """Return a source and k targets, one in each of k groups of consecutive ids; none is the
+    source."""
     while True:
         a = (drawn(1)[0] << 8 | drawn(1)[0]) % n
         targets = []

@@ -1,4 +1,5 @@
-"""Paired noise: who is paired with whom, that it cancels, what a crash leaves, and that no number comes twice."""
+"""Paired noise: who is paired with whom, that it cancels, what a crash leaves, and that no number
+comes twice."""
 
 from hashlib import sha256
 

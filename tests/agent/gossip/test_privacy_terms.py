@@ -1,4 +1,5 @@
-"""A query's privacy terms: sensitivities against brute force, scales, cost, clamping, the widened clause, and what is refused."""
+"""A query's privacy terms: sensitivities against brute force, scales, cost, clamping, the widened
+clause, and what is refused."""
 
 from agent.protocols.gossip.functions import load
 from agent.protocols.gossip.privacy.terms import EPSILON_MOST, RANGE_MOST, PrivacyError, Terms, sensitivities

@@ -1,4 +1,5 @@
-"""Blinding: the sum of summed shares is the sum of the blinds, and one share short it is anything; on both interpreters."""
+"""Blinding: the sum of summed shares is the sum of the blinds, and one share short it is anything;
+on both interpreters."""
 
 from hashlib import sha256
 
@@ -29,7 +30,8 @@ def run(steps):
 
 
 def fraction_at_zero(shares, positions, p):
-    """The value at 0, modulo p, of the polynomial through the shares at `positions`: (numerator, denominator)."""
+    """The value at 0, modulo p, of the polynomial through the shares at `positions`: (numerator,
+    denominator)."""
     numerator, denominator = 0, 1
     for j in positions:
         up, down = shares[j], 1
@@ -53,7 +55,8 @@ def is_at_zero(value, shares, positions, p):
 
 
 def by_definition(seed, round, j, field):
-    """coefficient(round, j): SHA-256 in counter mode from SHA-256(seed || be32(round) || be32(j)), 16 bytes more than p."""
+    """coefficient(round, j): SHA-256 in counter mode from SHA-256(seed || be32(round) || be32(j)),
+    16 bytes more than p."""
     digest = sha256(seed + round.to_bytes(4, "big") + bytes([0, 0, 0, j])).digest()
     stream = b"".join([sha256(digest + bytes([0, 0, 0, at])).digest() for at in range(9)])
     return int.from_bytes(stream[: field.bits // 8 + 16], "big") % field.p
@@ -159,7 +162,8 @@ def test_blinded_readings_open_to_their_sum_by_the_summed_shares_alone():
 
 
 def test_a_share_that_is_wrong_on_purpose_moves_the_sum_unseen():
-    # The limit of what the range can show: here the Lagrange coefficient of position 1 is 3*4*5*6 / (2*3*4*5) = 3.
+    # The limit of what the range can show: here the Lagrange coefficient of position 1 is 3*4*5*6 /
+    # (2*3*4*5) = 3.
     field = blinding.field(64)
     shares = {x: blinding.share(SEED, 0, x, 5, field) for x in range(1, 7)}
     shares[1] = (shares[1] + 1) % field.p

@@ -1,4 +1,5 @@
-"""Cohorts and neighbours: every member once, balanced, by a rule that anyone can follow, on both interpreters."""
+"""Cohorts and neighbours: every member once, balanced, by a rule that anyone can follow, on both
+interpreters."""
 
 from hashlib import sha256
 
@@ -81,7 +82,8 @@ def test_cohorts_do_not_move_with_a_members_place_in_the_roster():
 
 
 def test_known_cohorts():
-    # Worked out apart from the module, with a command-line SHA-256: a change of the rule would move boards in the field.
+    # Worked out apart from the module, with a command-line SHA-256: a change of the rule would move
+    # boards in the field.
     members = ["ada", "bob", "cyd", "dan", "eve", "fay", "\xe9mile"]
     assert cohorts.assign(members, bytes(32), 4) == [[0, 1, 2, 4], [3, 5, 6]]
 

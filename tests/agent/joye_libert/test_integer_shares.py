@@ -1,4 +1,5 @@
-"""Shares over the integers: any t recover, t-1 say nothing, no share has too many bytes; on both interpreters."""
+"""Shares over the integers: any t recover, t-1 say nothing, no share has too many bytes; on both
+interpreters."""
 
 import random
 from hashlib import sha256
@@ -51,7 +52,8 @@ def subsets(items, count):
 
 
 def at_zero(shares, positions):
-    """Return (numerator, denominator) of the value at 0 of the polynomial through the shares at `positions`."""
+    """Return (numerator, denominator) of the value at 0 of the polynomial through the shares at
+    `positions`."""
     numerator, denominator = 0, 1
     for j in positions:
         up, down = shares[j], 1
@@ -77,14 +79,16 @@ def least_that_recovers(shares, sharing, secret):
 
 
 def coefficient(k, sharing):
-    """a_k by the definition: SHA-256 in counter mode from SHA-256(seed || be32(k)), cut to coefficient_bytes."""
+    """a_k by the definition: SHA-256 in counter mode from SHA-256(seed || be32(k)), cut to
+    coefficient_bytes."""
     digest = sha256(SEED + bytes([0, 0, 0, k])).digest()
     stream = b"".join([sha256(digest + bytes([0, 0, 0, at])).digest() for at in range(32)])
     return int.from_bytes(stream[: sharing.coefficient_bytes], "big")
 
 
 def sweep(positions, sharing):
-    """The coefficients, lowest first, of the polynomial that is delta at 0 and zero at all `positions`."""
+    """The coefficients, lowest first, of the polynomial that is delta at 0 and zero at all
+    `positions`."""
     product, down = [1], 1
     for x in positions:
         down *= x
@@ -98,10 +102,12 @@ def sweep(positions, sharing):
 def test_sizes_follow_the_formula():
     chosen = parameters.load("hum-2048")
     sharing = Sharing(64, 64, chosen)
-    # 64! has 296 bits, 64 has 7, 43 has 6: 128 + 1 + 592 + 7 + 4096 = 4824 bits, and 42*7 + 6 = 300 more for a share.
+    # 64! has 296 bits, 64 has 7, 43 has 6: 128 + 1 + 592 + 7 + 4096 = 4824 bits, and 42*7 + 6 = 300
+    # more for a share.
     assert (sharing.members, sharing.threshold) == (64, 43)
     assert sharing.coefficient_bytes == 603 and sharing.share_bytes == 641
-    # 12! has 29 bits, 12 and 9 have 4, 40 has 6: 128 + 1 + 58 + 6 + 4096 = 4289 bits, so 537 bytes; and 8*4 + 4 = 36.
+    # 12! has 29 bits, 12 and 9 have 4, 40 has 6: 128 + 1 + 58 + 6 + 4096 = 4289 bits, so 537 bytes;
+    # and 8*4 + 4 = 36.
     sharing = Sharing(12, 40, chosen)
     assert sharing.threshold == 9 and sharing.delta == 479001600
     assert sharing.coefficient_bytes == 537 and sharing.share_bytes == 542
@@ -176,7 +182,8 @@ def test_no_number_below_the_threshold_recovers():
 
 
 def test_the_search_for_fewer_shares_finds_a_dealer_that_drops_coefficients():
-    # A dealer of threshold 21 that leaves out a_7 to a_20: 7 shares recover, and the test above would fail.
+    # A dealer of threshold 21 that leaves out a_7 to a_20: 7 shares recover, and the test above
+    # would fail.
     sharing = Sharing(31, 64, TOY)
     assert sharing.threshold == 21
     secret = secret_of(sharing)
@@ -195,7 +202,8 @@ def test_the_search_for_fewer_shares_finds_a_dealer_that_drops_coefficients():
 
 
 def test_every_coefficient_is_there_and_of_full_size():
-    # Differences take the polynomial apart from the top: the k-th of a polynomial of degree k is a_k * k!.
+    # Differences take the polynomial apart from the top: the k-th of a polynomial of degree k is
+    # a_k * k!.
     for size in (4, 12, 31):
         sharing = Sharing(size, 64, TOY)
         shares = deal(sharing, secret_of(sharing))
@@ -233,7 +241,8 @@ def test_one_share_short_every_other_secret_is_as_possible_at_full_size():
 
 
 def check_possible(sharing, secret, other, shares, positions):
-    """There is a polynomial for the secret `other`, with coefficients in range, that gives the shares at `positions`."""
+    """There is a polynomial for the secret `other`, with coefficients in range, that gives the
+    shares at `positions`."""
     assert len(positions) == sharing.threshold - 1
     shift = sweep(positions, sharing)
     changed = [sharing.delta * other]

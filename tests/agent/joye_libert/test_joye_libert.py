@@ -1,4 +1,5 @@
-"""The arithmetic of a private sum, on both interpreters: against `pow`, against the published vectors, and its refusals."""
+"""The arithmetic of a private sum, on both interpreters: against `pow`, against the published
+vectors, and its refusals."""
 
 import json
 import random

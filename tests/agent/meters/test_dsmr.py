@@ -1,9 +1,11 @@
-"""Telegrams: the project's own, written from the grammar, what is refused and why, and the framer."""
+"""Telegrams: the project's own, written from the grammar, what is refused and why, and the
+framer."""
 
 from agent.meters import dsmr
 from tests.support.expect import raises
 
-# file: imported Wh (worked out by hand from the lines), W, timestamp, equipment, identification, has a CRC
+# file: imported Wh (worked out by hand from the lines), W, timestamp, equipment, identification,
+# has a CRC
 EXPECTED = {
     "dsmr-2.2": (5691885, 3470, "", "4830303232303030303030303030303137", "HUM5\\OLD-METER-22", False),
     "dsmr-3.0": (610566, 180, "", "4830303330303030303030303030303138", "HUM5\\METER-30", False),

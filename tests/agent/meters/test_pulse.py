@@ -25,7 +25,8 @@ TURN = 1 << 30
 
 
 def counted(*spans, start=1000, on_ms=30):
-    """Play on, off, on, off, ... of so many ms each, after a long time off; return (pulses, glitches)."""
+    """Play on, off, on, off, ... of so many ms each, after a long time off; return (pulses,
+    glitches)."""
     pulses = Pulses(start % TURN, False, on_ms)
     now = start + 5000
     on = True
@@ -154,7 +155,8 @@ def test_a_register_goes_on_from_what_was_told_of_it():
 
 
 class Contact:
-    """A pin that a test closes and opens, and that calls its handler as machine.Pin does: `hard` as an RP2040's, else an ESP32's."""
+    """A pin that a test closes and opens, and that calls its handler as machine.Pin does: `hard` as
+    an RP2040's, else an ESP32's."""
 
     IRQ_FALLING = 1
     IRQ_RISING = 2

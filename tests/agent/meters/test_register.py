@@ -1,4 +1,5 @@
-"""Readings as differences of a register: what is counted once, what comes again, and what happens to the flash and the meter."""
+"""Readings as differences of a register: what is counted once, what comes again, and what happens
+to the flash and the meter."""
 
 from agent.meters import played
 from agent.meters.played import PlayedError, PlayedRegister

@@ -1,4 +1,5 @@
-"""The consistency check: a cohort compares the lists that its members were shown before any of them answers."""
+"""The consistency check: a cohort compares the lists that its members were shown before any of them
+answers."""
 
 from agent.protocols.base import overlay
 from agent.protocols.private_sum import mail
@@ -63,7 +64,8 @@ def show(devices, present, round=0, **changes):
 
 
 def exchange(devices, arrives=lambda sender, receiver, payload: True):
-    """Let all boards work and carry the letters that arrive, until there are no more; return all (sender, receiver, payload)."""
+    """Let all boards work and carry the letters that arrive, until there are no more; return all
+    (sender, receiver, payload)."""
     seen = []
     while True:
         letters = []

@@ -1,10 +1,12 @@
-"""A share that is fetched for one job is not taken for another's: two jobs of a board fetch, and their steps may come in between."""
+"""A share that is fetched for one job is not taken for another's: two jobs of a board fetch, and
+their steps may come in between."""
 
 from agent.protocols.private_sum.answers import RollCall
 
 
 def run(steps, roll_call, shares, until=None):
-    """Do steps as a runtime does, up to the one that fetches `until`, which is fetched too. Returns the result, or None."""
+    """Do steps as a runtime does, up to the one that fetches `until`, which is fetched too. Returns
+    the result, or None."""
     try:
         while True:
             for action in next(steps) or ():

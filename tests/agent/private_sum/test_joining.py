@@ -1,4 +1,5 @@
-"""Joining: which rosters a board takes up, and the keys that it makes for them; on both interpreters."""
+"""Joining: which rosters a board takes up, and the keys that it makes for them; on both
+interpreters."""
 
 from agent.crypto import p256
 from agent.crypto.hkdf import hkdf_sha256
@@ -148,7 +149,8 @@ def test_a_damaged_roster_record_is_refused_and_the_next_roster_taken():
 
 
 def test_the_key_record_is_what_the_published_rules_say():
-    """Of the middle one of three, so that it adds one key and subtracts the other; and a round or a share waits for it."""
+    """Of the middle one of three, so that it adds one key and subtracts the other; and a round or a
+    share waits for it."""
     flash = Flash()
     flash.records.update({"roster": SIGNED})
     device = Device("meter-b", flash)

@@ -1,4 +1,5 @@
-"""A board's policy: what it holds, who may set it, that an older one stays away, and which rosters it refuses."""
+"""A board's policy: what it holds, who may set it, that an older one stays away, and which rosters
+it refuses."""
 
 import os
 
@@ -69,7 +70,8 @@ class Flash:
         os.rmdir(self.root)
 
     def start(self, text=None):
-        """Start a board with `text` as the policy of its settings, none at all for None; return what it obeys."""
+        """Start a board with `text` as the policy of its settings, none at all for None; return
+        what it obeys."""
         settings = {
             "deployment": "test",
             "group": "main",

@@ -1,4 +1,5 @@
-"""The board's machine of a private sum, on both interpreters: openings, contributions, receipts, and its records in flash."""
+"""The board's machine of a private sum, on both interpreters: openings, contributions, receipts,
+and its records in flash."""
 
 import random
 
@@ -59,7 +60,8 @@ def ready_board(stock=(0, 1), mark=(0, 0), pending=None, short=False):
 
 
 def opening(round, **changes):
-    """An opening in which something may be another, with the tag that goes with it in this board's place."""
+    """An opening in which something may be another, with the tag that goes with it in this board's
+    place."""
     epoch, digest = changes.get("epoch", 1), changes.get("digest", street().digest)
     key = changes.get("key", street().keys(ME)[1])
     absent = changes.get("absent", 0)
@@ -232,7 +234,8 @@ def test_a_burn_that_failed_is_not_what_the_opening_speaks_of():
 
 
 def test_a_coordinator_that_often_says_not_counted_is_not_believed_before_the_next_window():
-    """A reading that comes again is in two sums: the difference tells about it, as a close list would."""
+    """A reading that comes again is in two sums: the difference tells about it, as a close list
+    would."""
     own = Contributing(8)
     own.restore((1, 0), None, (1, 0))
     policy = Policy(close_most=2)
@@ -337,7 +340,8 @@ def test_a_board_whose_blinding_too_few_hold_sits_the_round_out():
 
 
 def refuses_but_opens(machine, reason, raw):
-    """No action, and one refusal; but what the coordinator's word tells of rounds to come is heard."""
+    """No action, and one refusal; but what the coordinator's word tells of rounds to come is
+    heard."""
     assert machine.message(ROUND, raw) == [] and machine.refused == {reason: 1}
 
 
@@ -530,7 +534,8 @@ def test_damaged_messages_on_any_topic_raise_nothing_and_change_nothing():
     machine = device.machine
     sent = contribute(device)
     device.hear(ROLL, b"")
-    # In the opening, what is said to the others is not this board's to judge: their tags, and which of theirs was counted.
+    # In the opening, what is said to the others is not this board's to judge: their tags, and which
+    # of theirs was counted.
     opened = opening(1)
     tags_end, counted_end = opened.index(b"\x05\x00\x06"), len(opened) - 6
     others = list(range(tags_end - 32, tags_end)) + list(range(counted_end - 16, counted_end))

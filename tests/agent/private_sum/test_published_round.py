@@ -1,4 +1,5 @@
-"""The published group of five (tests/interop/vectors): what its boards send, byte for byte, on both interpreters."""
+"""The published group of five (tests/interop/vectors): what its boards send, byte for byte, on both
+interpreters."""
 
 import gc
 import json
@@ -50,7 +51,8 @@ def boards():
 
 
 class Digests:
-    """What was sent from whom to whom, as the first bytes of its SHA-256: a small heap has no room for the mail of five."""
+    """What was sent from whom to whom, as the first bytes of its SHA-256: a small heap has no room
+    for the mail of five."""
 
     def __init__(self):
         self._sent = {}
@@ -67,7 +69,8 @@ class Digests:
 
 
 def short(published):
-    """The first bytes of the SHA-256 of what is published in full or, if it is long, by its SHA-256."""
+    """The first bytes of the SHA-256 of what is published in full or, if it is long, by its
+    SHA-256."""
     if isinstance(published, str):
         return sha256(bytes.fromhex(published)).digest()[:8]
     return bytes.fromhex(published["sha256"])[:8]

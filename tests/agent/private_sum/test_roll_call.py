@@ -1,4 +1,5 @@
-"""Roll calls: what a board answers, when, with which bytes; and every reason for which it does not."""
+"""Roll calls: what a board answers, when, with which bytes; and every reason for which it does
+not."""
 
 from agent.joye_libert import blinding, masks, pairs
 from agent.protocols.base import Refused
@@ -42,7 +43,8 @@ def street():
 
 
 def board(policy=None, rounds=(0, 1), few=True, name=ME):
-    """A board that has dealt all. `few`: the key shares that it holds are FEW, FEW + 1 ... by member."""
+    """A board that has dealt all. `few`: the key shares that it holds are FEW, FEW + 1 ... by
+    member."""
     device = reboot(street(), name, policy)
     one = device.flash.masks[(1, 0)]
     device.flash.masks = {(1, round): one for round in rounds}
@@ -325,7 +327,8 @@ NAMES_AND_KEYS = [(name_of(i), public(ME) if i == 0 else b"\x04" + bytes([i]) * 
 
 
 def hear_of_eight(member, calls, round, absent):
-    """Call the roll of a membership(): all but the members with the indices `absent`; return the bitmap heard."""
+    """Call the roll of a membership(): all but the members with the indices `absent`; return the
+    bitmap heard."""
     present = 0xFF & ~sum([1 << index for index in absent])
     context = member.context("roll", round, topics.COORDINATOR, ME)
     tag = envelope.roll_tag(b"k" * 16, context, member.digest, present)

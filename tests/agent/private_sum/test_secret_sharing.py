@@ -1,4 +1,5 @@
-"""Secret sharing: which shares go to whom and how often, what is held before it is acknowledged, and the mail that is refused."""
+"""Secret sharing: which shares go to whom and how often, what is held before it is acknowledged,
+and the mail that is refused."""
 
 from agent.crypto.hkdf import hkdf_sha256
 from agent.joye_libert import blinding, integer_shares
@@ -357,7 +358,8 @@ def test_damaged_mail_changes_nothing():
 
 
 def test_mail_of_an_earlier_epoch_does_not_open_in_a_later_one():
-    """The keys of the mail are of one roster: what was recorded is of no use, even with another epoch on it."""
+    """The keys of the mail are of one roster: what was recorded is of no use, even with another
+    epoch on it."""
     board = device()
     signed = roster(street().names, epoch=2)
     board.flash.records["roster"] = signed

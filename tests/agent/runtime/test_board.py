@@ -1,4 +1,5 @@
-"""The supervisor at its edges: what it does with a machine's actions when the flash or the memory fails."""
+"""The supervisor at its edges: what it does with a machine's actions when the flash or the memory
+fails."""
 
 from agent.joye_libert import masks, pairs
 from agent.protocols.base.identity import Identity
@@ -44,7 +45,8 @@ def street():
 
 
 def board_in(folder, meter=None, short=False, shares=True):
-    """A board of the street with all it has on a real flash, restored, and without a link. `short`: masks take a moment."""
+    """A board of the street with all it has on a real flash, restored, and without a link. `short`:
+    masks take a moment."""
     store = FailingStore(folder)
     flash = street().devices[ME].flash if shares else Flash()
     stock, held = MaskStock(store), ShareStock(store)

@@ -1,4 +1,5 @@
-"""A board pays for a query from its policy's budget, durably, before anything of the query leaves it."""
+"""A board pays for a query from its policy's budget, durably, before anything of the query leaves
+it."""
 
 from agent.protocols.base.identity import Policy
 from agent.protocols.gossip.privacy.terms import MILLION
@@ -39,7 +40,8 @@ def street():
 
 
 def board_in(folder, policy):
-    """The first board of the street on a real flash, with this Policy, as it starts, and without a link."""
+    """The first board of the street on a real flash, with this Policy, as it starts, and without a
+    link."""
     flash = street().boards[0].flash
     store = FailingStore(folder)
     for name in ("roster", "key"):
@@ -56,7 +58,8 @@ def board_in(folder, policy):
 
 
 def ask(board, number, **noise):
-    """Deliver a query, but for the schedule, which wants a running loop. Returns how many messages leave because of it, at first."""
+    """Deliver a query, but for the schedule, which wants a running loop. Returns how many messages
+    leave because of it, at first."""
     del board._outbox[:]
     actions = board.machine.message(QUERY, street().query(number, **noise))
     board.perform([action for action in actions if action[0] == "burn"])

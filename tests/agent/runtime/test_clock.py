@@ -22,7 +22,8 @@ class Rtc:
 
 
 class Ticks:
-    """Ticks that wrap around at 2^30 ms, as on a board, in the place of the interpreter's own; `pass_s` lets time go by."""
+    """Ticks that wrap around at 2^30 ms, as on a board, in the place of the interpreter's own;
+    `pass_s` lets time go by."""
 
     PERIOD = 1 << 30
 

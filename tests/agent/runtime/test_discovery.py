@@ -1,4 +1,5 @@
-"""Looking for a broker, from those who answer well, badly or not at all: on the loopback, each test with a port of its own."""
+"""Looking for a broker, from those who answer well, badly or not at all: on the loopback, each test
+with a port of its own."""
 
 import asyncio
 import os
@@ -43,7 +44,8 @@ def udp():
 
 
 def bound():
-    """(socket, its port); MicroPython does not tell which port it chose, so this one is tried for."""
+    """(socket, its port); MicroPython does not tell which port it chose, so this one is tried
+    for."""
     connection = udp()
     while True:
         port = 20000 + int.from_bytes(os.urandom(2), "big") % 40000
@@ -55,7 +57,8 @@ def bound():
 
 
 async def asked(respond, timeout_s, port=None):
-    """What `ask` returns while `respond(connection, question, who asked, how many questions there were)` answers."""
+    """What `ask` returns while `respond(connection, question, who asked, how many questions there
+    were)` answers."""
 
     async def look(own):
         connection = udp()
@@ -93,7 +96,8 @@ async def during(respond, look):
 
 
 def replies(*messages):
-    """A respond() that sends all of them; a message that is a function gets the identifier of the question."""
+    """A respond() that sends all of them; a message that is a function gets the identifier of the
+    question."""
 
     def respond(connection, octets, sender, count):
         for message in messages:

@@ -1,4 +1,5 @@
-"""The effects: what a failure in the middle of a list of actions ends, and what comes with a settled round."""
+"""The effects: what a failure in the middle of a list of actions ends, and what comes with a
+settled round."""
 
 from agent.protocols.base import actions
 from agent.runtime.flash.store import Full, StoreError

@@ -1,4 +1,5 @@
-"""The MQTT client against brokers that misbehave, each a script on a real socket in the same process."""
+"""The MQTT client against brokers that misbehave, each a script on a real socket in the same
+process."""
 
 import asyncio
 import os
@@ -80,7 +81,8 @@ class Broker:
 
 
 def play(scripts, scenario, **options):
-    """Run `scenario(client, broker)` and check that the client ends clean: run() over, no socket left open."""
+    """Run `scenario(client, broker)` and check that the client ends clean: run() over, no socket
+    left open."""
 
     async def main():
         broker = Broker(scripts)
@@ -137,7 +139,8 @@ def saying(octets):
 
 
 async def echo(link):
-    """A small good broker: takes any SUBSCRIBE, acknowledges, and sends every message back at QoS 0."""
+    """A small good broker: takes any SUBSCRIBE, acknowledges, and sends every message back at QoS
+    0."""
     await link.packet()
     await link.send(CONNACK)
     while True:

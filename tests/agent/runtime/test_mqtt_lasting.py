@@ -1,4 +1,5 @@
-"""The MQTT client over the years: brokers that only half work, filters that go, addresses that are not there."""
+"""The MQTT client over the years: brokers that only half work, filters that go, addresses that are
+not there."""
 
 import asyncio
 

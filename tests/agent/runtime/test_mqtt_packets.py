@@ -10,7 +10,8 @@ VALID = [b"\x20\x02\x01\x00", b"\x20\x02\x00\x05", SUBACK, PUBLISH_0, PUBLISH_1,
 
 
 def decode(octets, limit=8192):
-    """Feed `octets` to the decoder: the packet, or the number of bytes it still wants when they run out."""
+    """Feed `octets` to the decoder: the packet, or the number of bytes it still wants when they run
+    out."""
     parser = packets.incoming(limit)
     wanted = next(parser)
     place = 0

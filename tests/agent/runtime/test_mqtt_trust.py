@@ -1,4 +1,5 @@
-"""The authority's certificate that a board's settings name: what is none is refused by the setting's name."""
+"""The authority's certificate that a board's settings name: what is none is refused by the
+setting's name."""
 
 import os
 

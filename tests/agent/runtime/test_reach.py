@@ -1,4 +1,5 @@
-"""Where the broker is, before a link is tried: real name servers on loopback, and a Wi-Fi of the tests' own."""
+"""Where the broker is, before a link is tried: real name servers on loopback, and a Wi-Fi of the
+tests' own."""
 
 import asyncio
 import os
@@ -41,7 +42,8 @@ def reply(question, addresses, flags=b"\x81\x80"):
 
 
 class Server:
-    """A name server on loopback: answer(question) returns the datagrams that it sends back; `asked` are the questions."""
+    """A name server on loopback: answer(question) returns the datagrams that it sends back; `asked`
+    are the questions."""
 
     def __init__(self, answer):
         self.answer = answer
@@ -70,7 +72,8 @@ class Server:
 
 
 def ask(answer, name=HOST):
-    """What resolve.find finds with a Server that answers so, and the number of questions that it took."""
+    """What resolve.find finds with a Server that answers so, and the number of questions that it
+    took."""
 
     async def main():
         server = Server(answer)
@@ -141,7 +144,8 @@ def client(host=None, port=8883):
 
 
 def prepared(mine, wifi, times=1, early=0, clock=None):
-    """The addresses that `times` preparations give the Client `mine`; NoAddress in the place of none."""
+    """The addresses that `times` preparations give the Client `mine`; NoAddress in the place of
+    none."""
     host, port = mine.address[:2]
     found = []
 
@@ -162,7 +166,8 @@ def prepared(mine, wifi, times=1, early=0, clock=None):
 
 
 def instead(module, name, function):
-    """`function` in the place of a module's, which stays loaded; returns what puts things right again."""
+    """`function` in the place of a module's, which stays loaded; returns what puts things right
+    again."""
     saved, unload = getattr(module, name), reach.unload
     setattr(module, name, function)
     reach.unload = lambda: None

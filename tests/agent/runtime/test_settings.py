@@ -1,4 +1,5 @@
-"""A board's settings: each field that is mistyped, out of its range or hostile is refused by its name."""
+"""A board's settings: each field that is mistyped, out of its range or hostile is refused by its
+name."""
 
 from agent.runtime.settings import SettingsError, check
 from tests.support.expect import raises

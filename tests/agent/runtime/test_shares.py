@@ -1,4 +1,5 @@
-"""The shares and the last answer on an ordinary folder. What a power cut does to them: tests/power_cut."""
+"""The shares and the last answer on an ordinary folder. What a power cut does to them:
+tests/power_cut."""
 
 import os
 

@@ -1,4 +1,5 @@
-"""From settings to a board, on a machine of the tests' own: its radio, pins, clock and watchdog are in the places of the real ones."""
+"""From settings to a board, on a machine of the tests' own: its radio, pins, clock and watchdog are
+in the places of the real ones."""
 
 import asyncio
 import sys
@@ -24,7 +25,8 @@ SETTINGS = {
 
 
 class Machine:
-    """The module `machine` of a board. `dogs` are the times of the watchdogs that were started, `pins` and `uarts` what was opened."""
+    """The module `machine` of a board. `dogs` are the times of the watchdogs that were started,
+    `pins` and `uarts` what was opened."""
 
     PWRON_RESET, WDT_RESET = 1, 3
 

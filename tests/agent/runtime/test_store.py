@@ -1,4 +1,5 @@
-"""The flash store and the mask stock, on an ordinary folder. What a power cut does to them: tests/power_cut."""
+"""The flash store and the mask stock, on an ordinary folder. What a power cut does to them:
+tests/power_cut."""
 
 import os
 

@@ -1,4 +1,5 @@
-"""Two version folders, the pointer, what /main.py makes of them, and the installation of a release. Power cuts: tests/power_cut."""
+"""Two version folders, the pointer, what /main.py makes of them, and the installation of a release.
+Power cuts: tests/power_cut."""
 
 import os
 
@@ -164,7 +165,8 @@ def program(version, text=PROGRAM):
 
 
 def ran(root):
-    """Start as a board does, away from this process's own agent; return the folders whose main() ran."""
+    """Start as a board does, away from this process's own agent; return the folders whose main()
+    ran."""
     import sys
 
     kept = {name: sys.modules[name] for name in sys.modules if name == "agent" or name.startswith("agent.")}
@@ -355,7 +357,8 @@ def test_a_flash_without_room_is_not_begun_with():
         with Folder() as root:
             old, new = Signed(1, OLD), Signed(2, NEW)
             state = board_with(root, old)
-            # 16 blocks to spare and 2 for the folder itself; 5 for files of 0, 1500, 5120 and 2800 bytes; 4 folders.
+            # 16 blocks to spare and 2 for the folder itself; 5 for files of 0, 1500, 5120 and 2800
+            # bytes; 4 folders.
             small.free = 18 + 5 + 8 - 1
             assert refusal(state, new) == "flash-full"
             assert old.is_in(root, "a") and os.listdir(root + "/b") == ["manifest.new"]

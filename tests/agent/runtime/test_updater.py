@@ -1,4 +1,5 @@
-"""The updater: which releases it takes up, when it rests, and what becomes of a version on trial. The broker here is a dictionary."""
+"""The updater: which releases it takes up, when it rests, and what becomes of a version on trial.
+The broker here is a dictionary."""
 
 import asyncio
 import os

@@ -1,4 +1,5 @@
-"""A whole board with a watchdog: what starves it, what does not, and what ends its run. Seconds are hundredths here."""
+"""A whole board with a watchdog: what starves it, what does not, and what ends its run. Seconds are
+hundredths here."""
 
 import asyncio
 
@@ -86,7 +87,8 @@ async def silent(link):
 
 
 def live(scripts, scenario, **limits):
-    """Run a board with a watchdog against a Broker of `scripts`, and `scenario(board, dog, events)`; return what run() raised.
+    """Run a board with a watchdog against a Broker of `scripts`, and `scenario(board, dog,
+    events)`; return what run() raised.
 
     limits: other times for tasks, in hundredths of a second.
     """

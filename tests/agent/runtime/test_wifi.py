@@ -7,7 +7,8 @@ from agent.runtime.net.wifi import BACKOFF_CAP_S, JOIN_S, RECYCLE_AFTER, Wifi
 
 
 class Driver:
-    """What network.WLAN is to a Wifi. `there`: the network can be joined; `fails`: names of methods that raise OSError."""
+    """What network.WLAN is to a Wifi. `there`: the network can be joined; `fails`: names of methods
+    that raise OSError."""
 
     PM_NONE = 0
     PM_POWERSAVE = 2
@@ -61,7 +62,8 @@ class Driver:
 
 
 class Night:
-    """A Wifi at work, its seconds over in no time: `slept` lists the pauses that it asked for. `alive` counts its signs of life."""
+    """A Wifi at work, its seconds over in no time: `slept` lists the pauses that it asked for.
+    `alive` counts its signs of life."""
 
     def __init__(self, driver, password="secret of the house", power_save=False):
         self.driver = driver

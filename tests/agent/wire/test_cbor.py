@@ -1,4 +1,5 @@
-"""Deterministic CBOR, on both interpreters: the RFC's vectors, each refusal, and every damaged form of a message."""
+"""Deterministic CBOR, on both interpreters: the RFC's vectors, each refusal, and every damaged form
+of a message."""
 
 from agent.wire.cbor import DEPTH_LIMIT, SIZE_LIMIT, CborError, Tag, decode, encode
 from tests.support.expect import raises
@@ -225,7 +226,8 @@ def test_a_small_object_that_would_encode_to_gigabytes_is_refused():
 
 
 def test_objects_that_outgrow_the_heap_are_refused_and_nothing_is_left_behind():
-    """65,533 empty lists: they fit into CPython's memory, not into the heap that this test has on MicroPython."""
+    """65,533 empty lists: they fit into CPython's memory, not into the heap that this test has on
+    MicroPython."""
     data = b"\x99\xff\xfd" + b"\x80" * 65533
     try:
         assert decode(data) == [[]] * 65533
@@ -359,7 +361,8 @@ def test_a_message_survives():
 
 
 def same_or_refused(data):
-    """1 when `data` decodes, and then encodes to itself; 0 when it is refused. Anything else propagates."""
+    """1 when `data` decodes, and then encodes to itself; 0 when it is refused. Anything else
+    propagates."""
     try:
         obj = decode(data)
     except CborError:
@@ -402,6 +405,6 @@ def test_every_encoding_of_one_or_two_bytes_is_canonical_or_refused():
         accepted += same_or_refused(bytes([first]))
         for second in range(256):
             accepted += same_or_refused(bytes([first, second]))
-    # One byte: 24 + 24 integers, 3 simple values, 4 empty ones. Two: 232 + 232 integers, 256 byte strings, 128 texts,
-    # and the 55 of one byte in an array of one or under three tags.
+    # One byte: 24 + 24 integers, 3 simple values, 4 empty ones. Two: 232 + 232 integers, 256 byte
+    # strings, 128 texts, and the 55 of one byte in an array of one or under three tags.
     assert accepted == 55 + 2 * 232 + 256 + 128 + 4 * 55

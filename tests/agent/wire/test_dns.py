@@ -1,4 +1,5 @@
-"""DNS messages: the one question, and answers by hand, good and bad. tests/interop/test_dns_oracle.py asks a library."""
+"""DNS messages: the one question, and answers by hand, good and bad.
+tests/interop/test_dns_oracle.py asks a library."""
 
 from agent.wire import dns
 from tests.support.expect import raises
@@ -157,7 +158,8 @@ def test_pointers_that_lead_nowhere_round_or_forward_are_refused():
 
 
 def chained(pointers):
-    """A message whose last record has a name of so many pointers, each to the one before, the first to the empty name."""
+    """A message whose last record has a name of so many pointers, each to the one before, the first
+    to the empty name."""
     at = 12 + 1 + 10
     chain = b"\0" + b"".join([be16(0xC000 | (at if n == 0 else at + 1 + 2 * (n - 1))) for n in range(pointers)])
     return message(record(b"\0", 47, chain), record(be16(0xC000 | len(chain) - 2 + at), dns.A, bytes(4)))

@@ -1,4 +1,5 @@
-"""COSE envelopes, on both interpreters: what was damaged, moved or made by another does not open, and says so by its one error."""
+"""COSE envelopes, on both interpreters: what was damaged, moved or made by another does not open,
+and says so by its one error."""
 
 import random
 
@@ -61,7 +62,8 @@ def test_every_flipped_bit_of_a_sealed_message_is_refused():
 
 def test_every_flipped_bit_of_a_signed_message_is_refused():
     for index in range(len(SIGNED)):
-        # All bits of the structure; one of each byte of the signature, as each costs a whole verification.
+        # All bits of the structure; one of each byte of the signature, as each costs a whole
+        # verification.
         for bit in range(8) if index < len(SIGNED) - 64 else (index % 8,):
             assert reason(verify, flipped(SIGNED, index, bit))[0] in ("malformed", "bad-signature")
 

@@ -1,4 +1,5 @@
-"""The payloads, on both interpreters: what is made is read back, and every other payload is refused by the one error."""
+"""The payloads, on both interpreters: what is made is read back, and every other payload is refused
+by the one error."""
 
 import random
 

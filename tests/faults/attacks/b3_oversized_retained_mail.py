@@ -55,7 +55,8 @@ async def publish(broker: MosquittoBroker, user: str, author: str, payload: byte
 
 
 async def size_retained(broker: MosquittoBroker, author: str) -> int:
-    """Return the size of the letter of `author`, as the mailbox's owner sees it; 0 if there is none."""
+    """Return the size of the letter of `author`, as the mailbox's owner sees it; 0 if there is
+    none."""
     async with connect(broker, "b0") as owner:
         await owner.subscribe(letter(author), qos=1)
         try:

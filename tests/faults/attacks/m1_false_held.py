@@ -57,7 +57,8 @@ class Liar:
 
 
 def complete(kind: int | None) -> int:
-    """Return how many of the rounds have a sum; `kind` is of the letters that one member never sends.
+    """Return how many of the rounds have a sum; `kind` is of the letters that one member never
+    sends.
 
     Who has dealt no key shares, or is honest, dies after a few rounds: only then are its key shares
     needed.

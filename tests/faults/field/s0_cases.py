@@ -36,8 +36,8 @@ def pause(shortest: int) -> dict[str, int]:
 def drive(edges: Edges, blocked: Spans = (), impulses: int = 1000, **settings: int) -> tuple[int, int]:
     """Play the edges to a pin; return (Wh, glitches).
 
-    In a span of `blocked` no handler runs; it runs once at the end for all edges in it, as a latched
-    interrupt does.
+    In a span of `blocked` no handler runs; it runs once at the end for all edges in it, as a
+    latched interrupt does.
     """
     clock = Clock()
     with Folder() as path:

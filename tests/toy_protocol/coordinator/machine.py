@@ -1,5 +1,5 @@
-"""The coordinator's side of the toy protocol: a round is open until every board that said hello has told, or its window is
-over."""
+"""The coordinator's side of the toy protocol: a round is open until every board that said hello has
+told, or its window is over."""
 
 import time
 
@@ -144,7 +144,8 @@ class Toy:
 
 
 def result_of(scope: Scope, coordinator: bytes, message: bytes) -> tuple[int, int, int | None]:
-    """Return (round, boards, letters) of a published result, as a client of the coordinator with this public key reads it."""
+    """Return (round, boards, letters) of a published result, as a client of the coordinator with
+    this public key reads it."""
     parsed = Envelope(message)
     digest, boards, letters = wire.read_count(parsed.verify(coordinator, scope.down("result", parsed.round)))
     assert digest == scope.digest

@@ -33,7 +33,8 @@ class OpenRound(Record):
 
 @dataclass(frozen=True)
 class CloseRound(Record):
-    """Record a round's signed result, how many boards told, and of how many letters, None of too few boards."""
+    """Record a round's signed result, how many boards told, and of how many letters, None of too
+    few boards."""
 
     group: str
     epoch: int

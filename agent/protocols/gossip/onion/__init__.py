@@ -1,2 +1,1 @@
-"""Onions, the tuples inside them, what makes a tuple genuine, and the layers that are made
-ahead."""
+"""Onions, the tuples inside them, the proofs of tuples, and the layers that are made ahead."""

@@ -1,5 +1,5 @@
-"""One onion: a payload in layers, one for each hop of a path; whoever peels a layer learns the next
-step and no more.
+"""One onion: a payload in layers, one for each hop of a path. A node that peels a layer learns the
+next step and no more.
 
 After Sphinx (Danezis and Goldberg, IEEE S&P 2009), without its blinding chain: every layer has an
 ephemeral P-256 key of its own, so that layers are made in idle time, before anybody knows the

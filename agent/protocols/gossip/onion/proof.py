@@ -1,5 +1,5 @@
-"""What makes a tuple of gossip-bft genuine: one blind signature of the coordinator for each board
-and query.
+"""The proof in a tuple of gossip-bft: one blind signature of the coordinator for each board and
+query.
 
 The coordinator signs (agent/crypto/blind_rsa.py) without seeing, so it cannot tell later whose
 tuple is whose, and one board gets one signature in one query. What is signed: "hum/v1/gossip-bft" |

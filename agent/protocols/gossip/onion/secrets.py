@@ -1,5 +1,5 @@
-"""What one virtual id needs keys for: onions, and the sealed copies of the echo. The `secrets` of
-agent/protocols/gossip/node.py, in earnest."""
+"""The keys of one virtual id, for onions and for the sealed copies of the echo: the real `secrets`
+of agent/protocols/gossip/node.py."""
 
 import os
 

@@ -1,5 +1,5 @@
-"""Agreement of gossip-bft: the proxies of a tuple agree whether it is counted, though up to
-`faults` virtual ids do as they please.
+"""Agreement of gossip-bft: the proxies of a tuple agree whether it is counted, even if up to
+`faults` virtual ids are Byzantine.
 
 After Shuffle come K multicasts. In the k-th a proxy that holds a tuple with k-1 valid signatures of
 other proxies of it (k = 1: it got the tuple in Shuffle) adds its own and sends the tuple with k

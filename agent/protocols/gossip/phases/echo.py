@@ -1,5 +1,5 @@
-"""Echo: who holds a tuple sends a sealed copy to each other proxy of it, since on the way to some
-of them a node may have died.
+"""Echo: a node that holds a tuple sends a sealed copy to each other proxy of it, because a node on
+the way to some of them may have died.
 
 Why up to `faults` dead nodes lose no living board's value, if n <= FEW and the routes of Shuffle
 were found disjoint. Nodes may die at any time, and "dead" is who is dead in the end. The source's

@@ -1,5 +1,5 @@
-"""Survey: before anything is sent around the dead, all find out who lives. A message is a bitmap of
-the nodes known to live, joined by OR.
+"""Survey: all nodes find out which nodes live, before anything is routed around the dead. A message
+is a bitmap of the nodes known to live, joined by OR.
 
 It replaces the flooding of n * (t+1) tuples through every node (paper, section 5.1) by n bits a
 message. What it gives up: who fails after the survey is not avoided any more. `faults` nodes that

@@ -1,5 +1,5 @@
-"""What a board has told about its readings so far, in millionths of epsilon, against what its
-policy allows in a period.
+"""A board's privacy budget: what its answers have cost in a period, in millionths of epsilon, and
+what its policy allows.
 
 Accounting is basic composition: epsilons add up, whatever the queries have to do with each other
 (Dwork and Roth, "The Algorithmic Foundations of Differential Privacy", 2014, section 3.5). A

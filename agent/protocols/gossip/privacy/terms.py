@@ -1,5 +1,5 @@
-"""The privacy terms of a query: how much noise it gets, where, what a board may put into it, and
-what that costs.
+"""The privacy terms of a query: the noise that it gets, the values that a board may put into it,
+and its cost.
 
 Two databases are neighbours if one member's value differs: everybody on the path sees who takes
 part, so participation is not what noise could hide. What a board without a covered reading sends

@@ -1,5 +1,4 @@
-"""What a request becomes: a query under a number, the plan that boards answer it by, and what it
-costs them; or why it is not asked."""
+"""Makes a query of a request: its number, its plan and its cost; or tells why it is not asked."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -1,5 +1,5 @@
-"""The leaders of the groups that a query is answered by: whose results are taken, and what is
-believed of them.
+"""The leaders of the groups of a query: the coordinator takes results from them alone, and decides
+which to believe.
 
 broker/coordinator/protocols/gossip/results.py says which result is taken. One that lacks more
 tuples than failures are tolerated, or that another leader contradicts, is not believed.

@@ -1,5 +1,5 @@
-"""Whom a roll call lists: the contributors whose blinding, and the missing members whose keys, can
-be had from enough helpers.
+"""The choice for a roll call: it lists contributors, so many that enough helpers can give the
+blinding of all listed members and the keys of all missing ones.
 
 A helper of a cohort is a listed member that holds the blinding shares of all listed members of the
 cohort and the key shares of all its missing ones; a cohort's sum opens with t helpers

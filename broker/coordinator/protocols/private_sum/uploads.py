@@ -1,5 +1,5 @@
-"""What boards send up, checked: each reader returns values that are authentic and in range, or
-raises with a named reason."""
+"""Checks the boards' uploads: each reader returns values that are authentic and in range, or raises
+with a named reason."""
 
 from dataclasses import dataclass
 
