@@ -9,13 +9,15 @@ FAULTS ?=
 BOARD ?=
 PORT ?=
 FIRMWARE ?=
+PART ?=
+STEPS ?=
 # What boards have and CPython has not. The package of stubs also holds a socket, a time, a hashlib: mypy is not to see those.
 STUBS := machine.pyi network.pyi vfs.pyi micropython.pyi cryptolib.pyi _mpy_shed
 HUM_FIRMWARE := $(BIN)/python -m firmware
 
 # $(call wants,NAME,an example): end in one line unless NAME was given.
 define wants
-	@test -n "$($(1))" || { echo "hum-firmware: give $(1)=..., for example: make $@ $(2)" >&2; exit 2; }
+	@test -n "$($(1))" || { echo "make $@: give $(1)=..., for example: make $@ $(2)" >&2; exit 2; }
 endef
 
 .PHONY: help
@@ -45,11 +47,22 @@ demo: setup ## Run a broker, a coordinator and 12 MicroPython boards; print sums
 .PHONY: test
 # Two cores: in the first part some tests wait, and a third process computes meanwhile. In the second the files that take longest have
 # few tests, and pytest-xdist would begin with them last. To rewrite the tests' asserts takes long: the second part finds it done.
+ALONE := -n 2 --dist loadfile --no-loadscope-reorder
 test: export PYTHONDONTWRITEBYTECODE =
-test: setup ## Run all tests: CPython, and the shared suite again on MicroPython
+test: setup ## Run the tests: CPython, and the shared suite again on MicroPython; 8 minutes at most
 	@if test -n "$(PYTEST)"; then $(BIN)/python -m pytest $(PYTEST); else \
-		$(BIN)/python -m pytest -n 3 -m "not alone" && \
-		$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m alone; fi
+		$(BIN)/python -m pytest -n 3 -m "not alone and not proof" && \
+		$(BIN)/python -m pytest $(ALONE) -m "alone and not proof"; fi
+
+.PHONY: proof
+proof: export PYTHONDONTWRITEBYTECODE =
+proof: setup ## Run the tests that take long, fleets and all that has many rounds; 30 minutes at most
+	@$(BIN)/python -m pytest $(ALONE) -m proof
+
+.PHONY: soak
+soak: setup ## Run what takes hours, and go on where it ended: PART=years|overlay|power-cut|updates, STEPS=n
+	$(call wants,PART,PART=years STEPS=1)
+	@$(BIN)/python -m host_sim.soak $(PART) $(if $(STEPS),--steps $(STEPS))
 
 .PHONY: faults
 faults: setup ## Show which of the faults that were shown by script are still there: FAULTS="NAME ... --json"

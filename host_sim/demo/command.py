@@ -20,6 +20,7 @@ from host_sim.data import households
 from host_sim.demo.demo import Demo, Row
 from host_sim.demo.display import Display
 from host_sim.fleet.faults import Faults
+from host_sim.fleet.pace import pace
 from host_sim.options import Data, Heap, OptionError, Runtime, new_folder
 
 MASKS_MOST = 24
@@ -28,7 +29,7 @@ MASKS_MOST = 24
 LATE_WINDOW_MOST = 7.0
 LATE_BY_S = 1.5
 # Seconds of a round that each board costs two cores: its contribution and answer, and a power more
-# to recover others.
+# to recover others; all that are ours to choose are longer on a machine that is slow, or busy.
 # A round that is not over when the next one is due has no sum, and machines are slow at times.
 LEAST_S = 3.0
 BOARD_S = {"micropython": 0.12, "cpython": 0.03}
@@ -125,12 +126,12 @@ def _timing(
     boards: int, runtime: str, kill: int, late: int, interval: float | None, window: float | None
 ) -> tuple[float, float]:
     """Return (interval, window) in seconds: what was asked for, else what the boards need on two
-    cores."""
+    cores as fast as these are now."""
     for value in (interval, window):
         if value is not None and not math.isfinite(value):
             raise OptionError("--interval and --window: finite numbers of seconds")
     if window is None:
-        window = 1.5 + boards / 16 if late else 30.0
+        window = min(LATE_WINDOW_MOST, pace() * (1.5 + boards / 16)) if late else 30.0
     if late and window > LATE_WINDOW_MOST:
         raise OptionError(f"--window {window:g}: with --late at most {LATE_WINDOW_MOST:g} seconds")
     if interval is None:
@@ -138,6 +139,7 @@ def _timing(
         if kill or late:
             interval += RECOVERY_LEAST_S[runtime] + RECOVERY_S[runtime] * boards
             interval += CONSISTENCY_CHECK_S if boards >= CONSISTENCY_CHECK_FROM else 0.0
+        interval *= pace()
         if late:
             interval += window
     return interval, window

@@ -28,8 +28,8 @@ from tests.support.hand_made import ROLL, ROUND, Member, World
 
 pytestmark = pytest.mark.alone
 
-PATIENT = Schedule(interval=100, window=60, patience=60, rounds=1, answers=60)
-WAIT_S = 30.0
+PATIENT = Schedule(interval=1000, window=600, patience=600, rounds=1, answers=600)
+WAIT_S = 200.0
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -40,7 +40,7 @@ def fast() -> Iterator[None]:
 
 
 def client(broker: MosquittoBroker, user: str) -> aiomqtt.Client:
-    return aiomqtt.Client(HOST, broker.port, username=user, password=broker.credentials[user], timeout=5)
+    return aiomqtt.Client(HOST, broker.port, username=user, password=broker.credentials[user], timeout=WAIT_S)
 
 
 async def board(broker: MosquittoBroker, member: Member, reading: int) -> None:
@@ -72,7 +72,7 @@ async def dying_board(broker: MosquittoBroker, member: Member) -> None:
         await link.publish(f"hum/v1/test/g/main/up/{member.name}/whatever", b"", qos=1)
         await link.publish(f"hum/v1/test/g/other/up/{member.name}/ready", b"x", qos=1)
     password, will = broker.credentials[member.name], (state, messages.presence(False), 1, True)
-    with socket.create_connection((HOST, broker.port), 5) as raw:
+    with socket.create_connection((HOST, broker.port), WAIT_S) as raw:
         raw.sendall(mqtt_packets.connect("dying", 60, True, user=member.name, password=password, will=will))
         assert raw.recv(4)[3] == 0
 
@@ -125,7 +125,7 @@ def test_a_database_that_fails_ends_it_though_leaving_the_broker_fails_too(
     world = World(tmp_path, 4)
     service = Service("test", [world.machine], world.home.storage, Link(HOST, 1, None, None, None))
     with pytest.raises(type(error), match="full"):
-        asyncio.run(asyncio.wait_for(service.run(), 10))
+        asyncio.run(asyncio.wait_for(service.run(), WAIT_S))
     world.close()
 
 

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.alone
 
 DEVICES = ["b0", "b1"]
 ROOT = "hum/v1/test"
-WAIT_S = 30.0
+WAIT_S = 120.0
 
 
 @pytest.fixture(scope="module")

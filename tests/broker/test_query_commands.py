@@ -24,6 +24,7 @@ from broker.cli.query import query as command
 from broker.coordinator.home import Home, HomeError
 from broker.coordinator.protocols.gossip.queries import waiting
 from host_sim.demo.query import Asked, is_exact, truth
+from host_sim.fleet.pace import pace
 from tests.support.processes import running
 
 BIN = Path(sys.executable).parent
@@ -164,7 +165,7 @@ def test_a_row_tells_what_its_noise_has_cost_and_of_how_many_boards_it_is_still_
 
 @pytest.mark.alone
 def test_micropython_boards_on_a_real_broker_answer_with_noise(tmp_path: Path) -> None:
-    command = [str(BIN / "hum-sim"), "query", "--boards", "7", "--period", "1000", "--epsilon", "1"]
+    command = [str(BIN / "hum-sim"), "query", "--boards", "7", "--period", str(int(1000 * pace())), "--epsilon", "1"]
     command += ["--record-epsilon", "1", "--output", str(tmp_path / "out"), "--json"]
     run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=250)
     assert running(tmp_path / "out") == {}
@@ -177,9 +178,21 @@ def test_micropython_boards_on_a_real_broker_answer_with_noise(tmp_path: Path) -
     assert row["result"]["noise_missing"] == 0 and row["result"]["sum"] != row["expected"]["sum"]
 
 
+@pytest.mark.proof
 @pytest.mark.alone
 def test_micropython_boards_on_a_real_broker_answer_while_one_dies(tmp_path: Path) -> None:
-    command = [str(BIN / "hum-sim"), "query", "--boards", "5", "--tolerate", "1", "--kill", "1", "--period", "1000"]
+    command = [
+        str(BIN / "hum-sim"),
+        "query",
+        "--boards",
+        "5",
+        "--tolerate",
+        "1",
+        "--kill",
+        "1",
+        "--period",
+        str(int(1000 * pace())),
+    ]
     command += ["--query", "sum", "--query", "histogram", "--output", str(tmp_path / "out"), "--json"]
     run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=250)
     assert running(tmp_path / "out") == {}
@@ -192,6 +205,7 @@ def test_micropython_boards_on_a_real_broker_answer_while_one_dies(tmp_path: Pat
     assert rows[0]["result"]["sum"] >= rows[0]["expected"]["sum"]
 
 
+@pytest.mark.proof
 @pytest.mark.alone
 def test_micropython_boards_on_a_real_broker_answer_though_one_of_them_equivocates(tmp_path: Path) -> None:
     command = [str(BIN / "hum-sim"), "query", "--boards", "7", "--tolerate", "1", "--protocol", "gossip-bft"]
@@ -201,7 +215,7 @@ def test_micropython_boards_on_a_real_broker_answer_though_one_of_them_equivocat
         "--heap",
         "384k",
         "--period",
-        "3000",
+        str(int(3000 * pace())),
         "--output",
         str(tmp_path / "out"),
         "--json",

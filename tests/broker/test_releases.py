@@ -22,7 +22,7 @@ from host_sim.fleet.broker_process import HOST, MosquittoBroker
 pytestmark = pytest.mark.alone
 
 PROJECT = Path(__file__).parents[2]
-WAIT_S = 60.0
+WAIT_S = 200.0
 
 
 @pytest.fixture(scope="module")

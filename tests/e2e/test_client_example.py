@@ -9,19 +9,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from test_coordinator_service import PATIENT, board
 
 from agent.crypto import accelerate
 from broker.coordinator.service import Service
 from broker.transport.link import Link
 from host_sim.fleet.broker_process import HOST, MosquittoBroker
+from tests.broker.test_coordinator_service import PATIENT, board
 from tests.support.hand_made import World
 
 pytestmark = pytest.mark.alone
 
 PROJECT = Path(__file__).parents[2]
 EXAMPLE = PROJECT / "docs/examples/read_sums.py"
-WAIT_S = 60.0
+WAIT_S = 200.0
 
 
 @pytest.fixture(autouse=True)

@@ -24,7 +24,7 @@ from tests.support.client_town import DEPLOYMENT, NAMES, Town
 pytestmark = pytest.mark.alone
 
 PROJECT = Path(__file__).parents[2]
-WAIT_S = 60.0
+WAIT_S = 200.0
 
 
 @pytest.fixture(autouse=True)

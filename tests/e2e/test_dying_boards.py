@@ -131,6 +131,7 @@ def test_boards_that_die_as_they_start_end_the_demo(tmp_path: Path) -> None:
         assert DIED.fullmatch(run.lines[-1]), run.lines
 
 
+@pytest.mark.proof
 def test_boards_that_die_in_mid_round_end_the_demo(tmp_path: Path) -> None:
     with demo(tmp_path / "out") as run:
         run.until(lambda: run.said("round 1: "), "round 1")
@@ -147,6 +148,7 @@ def kill_another(run: Run, delay: float, line: str) -> None:
         kill(sorted(others)[:1])
 
 
+@pytest.mark.proof
 def test_a_board_that_dies_while_others_start_again_ends_the_demo(tmp_path: Path) -> None:
     """That was the hour in epoll with no child left: a board that was about to start again did so
     while all was stopped."""
@@ -160,6 +162,7 @@ def test_a_board_that_dies_while_others_start_again_ends_the_demo(tmp_path: Path
             )
 
 
+@pytest.mark.proof
 def test_a_heap_that_is_too_small_is_told_with_its_restarts(tmp_path: Path) -> None:
     with demo(tmp_path / "out", "--heap", RESETTING) as run:
         assert run.process.wait(150) == 1
@@ -168,6 +171,7 @@ def test_a_heap_that_is_too_small_is_told_with_its_restarts(tmp_path: Path) -> N
         assert re.search(told, run.lines[-1]), run.lines
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_a_demo_in_which_nothing_moves_any_more(tmp_path: Path, number: signal.Signals) -> None:
     with demo(tmp_path / "out") as run:
@@ -177,6 +181,7 @@ def test_a_signal_ends_a_demo_in_which_nothing_moves_any_more(tmp_path: Path, nu
         run.signalled(number)
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_a_demo_whose_boards_have_all_just_died(tmp_path: Path, number: signal.Signals) -> None:
     with demo(tmp_path / "out") as run:
@@ -202,6 +207,7 @@ results.Results.next = deaf
 """
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_wait_that_is_deaf_to_signals_is_ended_by_force(tmp_path: Path, number: signal.Signals) -> None:
     with demo(tmp_path / "out", before=DEAF.strip()) as run:
@@ -215,6 +221,7 @@ def test_a_wait_that_is_deaf_to_signals_is_ended_by_force(tmp_path: Path, number
         assert "Demo.run" in run.lines[-1] or "main" in run.lines[-1]
 
 
+@pytest.mark.proof
 def test_boards_that_say_nothing_more_end_the_demo_by_its_own_schedule(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -258,6 +265,7 @@ def heeds(pid: int, number: int) -> bool:
     return bool(caught >> (number - 1) & 1)
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("command", list(COMMANDS))
 def test_a_signal_ends_the_other_commands(tmp_path: Path, command: str, number: signal.Signals) -> None:

@@ -23,7 +23,7 @@ from host_sim.fleet.broker_process import HOST, MosquittoBroker
 pytestmark = pytest.mark.alone
 
 DEPLOYMENT, BOARD = "town", "unix"
-WAIT_S = 60.0
+WAIT_S = 200.0
 RESET = 75
 BROKEN = """
 def main(root, folder):

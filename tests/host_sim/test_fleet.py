@@ -25,6 +25,7 @@ from firmware.errors import CompileError
 from host_sim.fleet.broker_process import HOST, MosquittoBroker
 from host_sim.fleet.fleet import Fleet
 from host_sim.fleet.observer import Observer
+from host_sim.fleet.pace import pace
 from host_sim.fleet.plan import DEPLOYMENT, GROUP, FleetError, Plan
 from tests.support.processes import running
 
@@ -45,9 +46,11 @@ def truth(round_number: int, missing: Collection[str] = ()) -> int:
 
 
 def plan(**changes: Any) -> Plan:
+    """Return a fleet's plan; its times are of an idle machine, and made longer on one that is not."""
     options = {"rounds": 4, "interval": 6.0, "window": 4.8, "runtime": "micropython", "heap": "192k", **changes}
     # All masks are there before the first round: no round waits for one, however slow the machine
     # is.
+    options |= {name: options[name] * pace() for name in ("interval", "window")}
     return Plan(columns=COLUMNS, slots=SLOTS, masks_target=options["rounds"], **options)
 
 
@@ -112,7 +115,7 @@ class Scene:
         observer = Observer(Reader(access, GROUP), self._take_result, lambda device, progress: None)
         return asyncio.create_task(observer.run(HOST, fleet.broker.port, fleet.broker.credentials["client"]))
 
-    async def until(self, condition: Callable[[], Any], what: str, seconds: float = 60.0) -> None:
+    async def until(self, condition: Callable[[], Any], what: str, seconds: float = 200.0) -> None:
         deadline = time.monotonic() + seconds
         while not condition():
             if self.fleet.failed.done():
@@ -146,7 +149,7 @@ class Scene:
     async def kill_coordinator(self) -> None:
         assert self.fleet.coordinator
         self.fleet.coordinator.kill()
-        assert await self.fleet.coordinator.ended(20) == -signal.SIGKILL
+        assert await self.fleet.coordinator.ended(100) == -signal.SIGKILL
 
     def signal_coordinator(self, number: int) -> None:
         assert self.fleet.coordinator
@@ -156,7 +159,7 @@ class Scene:
         """All rounds are over: look through all that was seen, and through the coordinator's own
         records."""
         assert self.fleet.coordinator
-        assert await self.fleet.coordinator.ended(20) == 0
+        assert await self.fleet.coordinator.ended(100) == 0
         storage = Storage(self.fleet.folder / "coordinator" / "coordinator.db", registry.schemas())
         records = {row["round"]: row for row in storage.read(reading.results, GROUP, 1000)}
         storage.close()
@@ -193,6 +196,7 @@ async def scene(folder: Path, chosen: Plan):  # type: ignore[no-untyped-def]
         assert running(folder) == {}
 
 
+@pytest.mark.proof
 def test_a_coordinator_killed_in_a_round_finishes_it_after_its_restart(tmp_path: Path) -> None:
     async def play() -> None:
         async with scene(tmp_path, plan()) as it:
@@ -233,7 +237,7 @@ def test_a_coordinator_killed_after_its_roll_call_opens_the_same_list_after_its_
             it.on_roll = lambda number: it.signal_coordinator(signal.SIGKILL)
             await it.until(lambda: 1 in it.rolls, "roll call of round 1")
             assert it.fleet.coordinator
-            assert await it.fleet.coordinator.ended(60) == -signal.SIGKILL
+            assert await it.fleet.coordinator.ended(100) == -signal.SIGKILL
             it.on_roll = lambda number: None
             # Who comes back meanwhile is too late for it.
             await it.restart("b003")
@@ -244,6 +248,7 @@ def test_a_coordinator_killed_after_its_roll_call_opens_the_same_list_after_its_
     asyncio.run(play())
 
 
+@pytest.mark.proof
 def test_boards_and_coordinator_come_back_after_the_broker_was_killed(tmp_path: Path) -> None:
     async def play() -> None:
         async with scene(tmp_path, plan(interval=12.0, window=9.6)) as it:
@@ -272,6 +277,7 @@ def test_boards_and_coordinator_come_back_after_the_broker_was_killed(tmp_path: 
     asyncio.run(play())
 
 
+@pytest.mark.proof
 def test_a_killed_board_costs_no_sum_and_comes_back_without_a_second_ciphertext(tmp_path: Path) -> None:
     async def play() -> None:
         async with scene(tmp_path, plan(rounds=3, interval=10.0, window=8.0)) as it:
@@ -299,7 +305,7 @@ def test_a_killed_board_costs_no_sum_and_comes_back_without_a_second_ciphertext(
             with pytest.raises(
                 FleetError, match=r"^board b003 died: StoreError: spent-corrupt \(exit status 1\); see \S+b003\.log$"
             ):
-                await asyncio.wait_for(asyncio.shield(it.fleet.failed), 20)
+                await asyncio.wait_for(asyncio.shield(it.fleet.failed), 100)
 
     asyncio.run(play())
 

@@ -1,5 +1,5 @@
 """The shape of the source: how long a module and a function may be, how many modules a folder
-holds, how long prose is."""
+holds, how many files one of the tests' folders, how long prose is."""
 
 import ast
 import io
@@ -15,6 +15,7 @@ PACKAGES = ("agent", "broker", "firmware", "host_sim")
 MODULE_MOST = 300  # lines
 FUNCTION_MOST = 50  # lines, its signature and docstring included
 FOLDER_MOST = 15  # modules, beside __init__.py
+TESTS_FOLDER_MOST = 25  # files
 PROSE_MOST = 100  # characters of a line with a comment or a docstring
 DIRECTIVES = ("# noqa", "# type: ignore")  # with a reason behind it, one stays on its line of code
 
@@ -51,6 +52,15 @@ def full_folders(texts: dict[Path, str]) -> Iterator[str]:
             yield f"{folder}: {count} modules"
 
 
+def full_test_folders(root: Path) -> Iterator[str]:
+    """Yield the folders of tests below `root` that hold too many files; what Python leaves in
+    __pycache__ is none of them."""
+    files = [path for path in (root / "tests").rglob("*") if path.is_file() and path.suffix != ".pyc"]
+    for folder, count in Counter(path.parent for path in files).items():
+        if count > TESTS_FOLDER_MOST:
+            yield f"{folder}: {count} files"
+
+
 def long_prose(texts: dict[Path, str]) -> Iterator[str]:
     """Yield the lines of comments and docstrings that are too long."""
     for path, text in texts.items():
@@ -82,6 +92,20 @@ def test_the_source_keeps_its_limits(rule):
     texts = modules(ROOT)
     assert len(texts) > 200
     assert list(rule(texts)) == []
+
+
+def test_no_folder_of_tests_is_too_full(tmp_path: Path):
+    assert list(full_test_folders(ROOT)) == []
+    for number in range(TESTS_FOLDER_MOST):
+        path = tmp_path / "tests/room" / f"m{number}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+        (path.parent / "__pycache__").mkdir(exist_ok=True)
+        (path.parent / "__pycache__" / f"m{number}.pyc").touch()
+    (tmp_path / "tests/conftest.py").touch()
+    assert list(full_test_folders(tmp_path)) == []
+    (tmp_path / "tests/room/vector.json").touch()
+    assert list(full_test_folders(tmp_path)) == [f"{tmp_path / 'tests/room'}: 26 files"]
 
 
 def test_each_limit_is_exact(tmp_path: Path):
