@@ -6,7 +6,7 @@ attacker with a clock. Importing this module builds 4 kB of tables, as some 50 k
 import it only where it is needed.
 """
 
-from agent.crypto.errors import CryptoError
+from agent.crypto import CryptoError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

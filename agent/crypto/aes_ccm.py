@@ -5,8 +5,7 @@ MicroPython the blocks never pass through Python one at a time, and a message of
 a scattered heap ten times over. Never use a nonce twice under one key.
 """
 
-from agent.crypto import accelerate
-from agent.crypto.errors import CryptoError
+from agent.crypto import CryptoError, accelerate
 from agent.crypto.hmac import constant_time_equal
 from agent.crypto.octets import octets
 

@@ -16,8 +16,7 @@ everything here is a generator of short steps; `run` makes a function of one. Py
 not compute in constant time.
 """
 
-from agent.crypto import accelerate
-from agent.crypto.errors import CryptoError
+from agent.crypto import CryptoError, accelerate
 from agent.crypto.hmac import constant_time_equal
 from agent.crypto.octets import octets
 from agent.crypto.sha384 import SIZE, sha384_steps

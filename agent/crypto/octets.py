@@ -1,6 +1,6 @@
 """The check of every byte string from a caller."""
 
-from agent.crypto.errors import CryptoError
+from agent.crypto import CryptoError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

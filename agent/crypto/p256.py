@@ -6,8 +6,7 @@ p256_points.py has the arithmetic, and says what is known of its time.
 
 from hashlib import sha256
 
-from agent.crypto import accelerate
-from agent.crypto.errors import CryptoError
+from agent.crypto import CryptoError, accelerate
 from agent.crypto.octets import octets
 from agent.crypto.p256_points import (
     GX,

@@ -1,8 +1,7 @@
 """P-256 points in 33 bytes: 02 or 03 for an even or odd y, then x (SEC 1 version 2, sections 2.3.3
 and 2.3.4)."""
 
-from agent.crypto import accelerate
-from agent.crypto.errors import CryptoError
+from agent.crypto import CryptoError, accelerate
 from agent.crypto.octets import octets
 from agent.crypto.p256_points import B, P
 

@@ -3,7 +3,7 @@ computes with."""
 
 from hashlib import sha256
 
-from agent.crypto.errors import CryptoError
+from agent.crypto import CryptoError
 from agent.crypto.octets import octets
 
 TYPE_CHECKING = False

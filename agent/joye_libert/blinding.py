@@ -12,8 +12,7 @@ come from a seed, by round: their maker stores nothing.
 
 from hashlib import sha256
 
-from agent.crypto import accelerate
-from agent.crypto.errors import CryptoError
+from agent.crypto import CryptoError, accelerate
 from agent.crypto.residue import full_domain
 from agent.joye_libert.packing import PackingError
 

@@ -10,7 +10,7 @@ the order suits it; a coordinator cannot.
 
 from hashlib import sha256
 
-from agent.crypto.errors import CryptoError
+from agent.crypto import CryptoError
 
 COHORT = 32  # the size where a roster names none
 SEAL_COHORT = 0

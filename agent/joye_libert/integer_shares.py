@@ -16,7 +16,7 @@ its maker.
 
 from hashlib import sha256
 
-from agent.crypto.errors import CryptoError
+from agent.crypto import CryptoError
 from agent.crypto.residue import full_domain
 from agent.joye_libert.cohorts import threshold
 from agent.joye_libert.packing import width

@@ -9,7 +9,7 @@ keeps every exponent positive: no board ever inverts. The coordinator's part mak
 unreadable to a broker that holds every ciphertext (docs/protocol/sums.md, "Keys").
 """
 
-from agent.crypto.hkdf import hkdf_sha256
+from agent.crypto.hmac import hkdf_sha256
 from agent.wire import cbor
 
 TYPE_CHECKING = False

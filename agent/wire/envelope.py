@@ -9,8 +9,7 @@ type, group, epoch, round, sender or receiver does not open.
 
 from hashlib import sha256
 
-from agent.crypto import aes_ccm
-from agent.crypto.errors import CryptoError
+from agent.crypto import CryptoError, aes_ccm
 from agent.crypto.hmac import hmac_sha256
 from agent.wire import cbor
 

@@ -9,8 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from agent.crypto import p256
-from agent.crypto.errors import CryptoError
+from agent.crypto import CryptoError, p256
 from agent.protocols import UnknownProtocol
 from agent.protocols.base import policy as policies
 from agent.protocols.base.identity import Policy

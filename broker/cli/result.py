@@ -15,15 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from agent.wire.topics import CLIENT
-from broker.cli.options import (
-    STATE,
-    AsJson,
-    CertificateAuthority,
-    Credentials,
-    Host,
-    Port,
-    link_to,
-)
+from broker.cli.options import STATE, AsJson, CertificateAuthority, Credentials, Host, Port, link_to
 from broker.cli.tables import NAMED_MOST, show_table, some
 from broker.client import Access, ClientError, Reader, Result, RoundResult, follow, latest
 from broker.transport.link import Link, LinkError

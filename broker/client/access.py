@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent.crypto import p256
-from agent.crypto.errors import CryptoError
+from agent.crypto import CryptoError, p256
 from agent.protocols.base import Refused
 from agent.protocols.base.roster import ROSTER_MOST
 from agent.wire import rosters, topics

@@ -91,7 +91,7 @@ def measure(sizes: Sequence[int], say: Callable[[str], None]) -> dict[str, dict[
         column: dict[str, Any] = {}
         for key in without:
             column[f"{key}: without"] = round(without[key], 1)
-            column[f"{key}: with it"] = round(with_it[key], 1)
+            column[f"{key}: with the audit"] = round(with_it[key], 1)
             column[f"{key}: with to without"] = round(with_it[key] / without[key], 2)
         column["letters, one to each other member"] = round(letters, 1)
         column["letters of a flood, computed"] = round(flood, 1)

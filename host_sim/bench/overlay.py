@@ -167,4 +167,4 @@ def show(figures: dict[str, dict[str, Any]]) -> None:
         "arrivals": "What the round of arrival tells a target of the origin",
     }
     for part, title in titles.items():
-        show_figures(title, figures[part])
+        show_figures(title, {case.replace(" = ", "="): rows for case, rows in figures[part].items()})

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from agent.crypto.hkdf import hkdf_sha256
+from agent.crypto.hmac import hkdf_sha256
 from agent.joye_libert import blinding, integer_shares
 from agent.protocols.base.identity import Identity
 from agent.protocols.private_sum.machine import PrivateSum

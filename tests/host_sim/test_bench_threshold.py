@@ -13,15 +13,7 @@ from agent.joye_libert import cohorts, parameters
 from host_sim.bench.threshold import compare as bench_threshold
 from host_sim.bench.threshold import paper_method
 from host_sim.bench.threshold import server as threshold_server
-from host_sim.bench.threshold.inputs import (
-    BenchError,
-    HumInputs,
-    Setting,
-    evaluate,
-    pack,
-    powers_of,
-    unpack,
-)
+from host_sim.bench.threshold.inputs import BenchError, HumInputs, Setting, evaluate, pack, powers_of, unpack
 from host_sim.bench.threshold.paper_inputs import PaperInputs
 
 CLIENT = {"setup_keys", "setup_shares", "masks_ahead", "blinding_ahead", "online", "answer"}

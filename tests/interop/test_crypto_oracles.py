@@ -22,11 +22,9 @@ from ecdsa.rfc6979 import generate_k
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.crypto import accelerate, aes_ccm, p256, p256_points, residue, rfc6979
+from agent.crypto import CryptoError, accelerate, aes_ccm, p256, p256_points, residue, rfc6979
 from agent.crypto.aes import Aes
-from agent.crypto.errors import CryptoError
-from agent.crypto.hkdf import hkdf_sha256
-from agent.crypto.hmac import constant_time_equal, hmac_sha256
+from agent.crypto.hmac import constant_time_equal, hkdf_sha256, hmac_sha256
 from tests.support.both_ways import both_ways, implementation
 
 ROOT = Path(__file__).parents[2]

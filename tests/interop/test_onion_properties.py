@@ -19,8 +19,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.crypto import accelerate, p256, p256_compressed
-from agent.crypto.errors import CryptoError
+from agent.crypto import CryptoError, accelerate, p256, p256_compressed
 from agent.protocols.gossip.onion import onion
 from agent.protocols.gossip.onion.onion import OnionError
 

@@ -12,7 +12,7 @@ from typing import Any
 from gmpy2 import powmod
 
 from agent.crypto import p256
-from agent.crypto.hkdf import hkdf_sha256
+from agent.crypto.hmac import hkdf_sha256
 from agent.joye_libert import blinding, cohorts, integer_shares, masks, parameters, zero_sum
 from agent.joye_libert.packing import Packing
 from agent.protocols.private_sum.answers import ANSWER_NONCE

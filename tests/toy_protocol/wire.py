@@ -7,7 +7,7 @@ are over, tells how many it got ("tally"). The coordinator then takes the openin
 payload) and retains the signed count on the topic "result".
 """
 
-from agent.crypto.hkdf import hkdf_sha256
+from agent.crypto.hmac import hkdf_sha256
 from agent.wire import cbor
 from agent.wire.messages import MEMBERS_MOST, check, fields, is_bytes, is_integer
 

@@ -6,7 +6,7 @@ It runs "gossip", "gossip-flood" or "gossip-bft": agent/protocols/gossip/plan.py
 import os
 from hashlib import sha256
 
-from agent.crypto.errors import CryptoError
+from agent.crypto import CryptoError
 from agent.protocols.base import Refused, actions
 from agent.protocols.base.machine import Machine
 from agent.wire import topics

@@ -8,7 +8,7 @@ and of the aggregation have nothing in common, and neither have the two directio
 """
 
 from agent.crypto import p256
-from agent.crypto.hkdf import hkdf_sha256
+from agent.crypto.hmac import hkdf_sha256
 from agent.protocols.base import actions
 from agent.wire import cbor, messages, topics
 from agent.wire.envelope import seal

@@ -8,7 +8,7 @@ each other as they heard of the query. A board that has no signature by then tak
 tuple of its own.
 """
 
-from agent.crypto.errors import CryptoError
+from agent.crypto import CryptoError
 from agent.protocols.base import Refused, actions
 from agent.protocols.gossip.onion import proof, tuples
 from agent.protocols.gossip.overlay.sizes import IDENTITY

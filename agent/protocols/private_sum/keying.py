@@ -1,7 +1,7 @@
 """Keying: a board derives its keys under a roster. Like joining.py, it is needed once an epoch."""
 
 from agent.crypto import p256
-from agent.crypto.hkdf import hkdf_sha256
+from agent.crypto.hmac import hkdf_sha256
 from agent.joye_libert import cohorts, zero_sum
 from agent.wire import cbor, topics
 

@@ -7,7 +7,7 @@ force, and whose turn it is in idle time. Events: restore(), message(), taken(),
 held(), fetched(), answered(), idle(), rest(), link_up(), retry().
 """
 
-from agent.crypto.errors import CryptoError
+from agent.crypto import CryptoError
 from agent.protocols.base import Refused, actions
 from agent.protocols.base.machine import Machine
 from agent.protocols.private_sum.contributing import Contributing

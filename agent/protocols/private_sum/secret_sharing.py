@@ -8,7 +8,7 @@ paper, section 6 and Figure 3; batches of blinding ahead of time are Hum's
 (docs/security/reasoning.md).
 """
 
-from agent.crypto.hkdf import hkdf_sha256
+from agent.crypto.hmac import hkdf_sha256
 from agent.joye_libert import blinding
 from agent.protocols.base import Refused, actions
 from agent.protocols.private_sum.mail import BLINDING, HELD, KEY_SHARE, letter

@@ -10,7 +10,12 @@ from gmpy2 import mpz, powmod
 from agent.joye_libert import blinding, cohorts
 from agent.joye_libert.parameters import Parameters
 from broker.coordinator.protocols.private_sum.arithmetic import interpolation, multi_power
-from broker.coordinator.protocols.private_sum.arithmetic.recovery import Cohort, blinding_sum, open_blinded, open_unit
+from broker.coordinator.protocols.private_sum.arithmetic.recovery import (
+    Cohort,
+    blinding_sum,
+    open_blinded,
+    open_unit,
+)
 from host_sim.bench.threshold import paper_method
 from host_sim.bench.threshold.client import SAMPLE, Figures, milliseconds
 from host_sim.bench.threshold.inputs import BenchError, HumInputs, Setting, unpack

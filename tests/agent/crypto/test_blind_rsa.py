@@ -4,9 +4,8 @@ refusal of what is wrong."""
 import json
 from binascii import unhexlify
 
-from agent.crypto import blind_rsa
+from agent.crypto import CryptoError, blind_rsa
 from agent.crypto.blind_rsa import run
-from agent.crypto.errors import CryptoError
 from tests.support.expect import raises
 
 # A key for this file alone.

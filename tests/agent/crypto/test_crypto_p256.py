@@ -1,7 +1,6 @@
 """P-256: published vectors, group laws at the edges, and refusal of every malformed input."""
 
-from agent.crypto import p256, p256_points
-from agent.crypto.errors import CryptoError
+from agent.crypto import CryptoError, p256, p256_points
 from tests.support.expect import raises
 
 # RFC 6979, appendix A.2.5.

@@ -2,7 +2,7 @@
 
 from hashlib import sha256
 
-from agent.crypto.errors import CryptoError
+from agent.crypto import CryptoError
 from agent.crypto.residue import full_domain, hash_to_residue
 from tests.support.expect import raises
 

@@ -3,11 +3,9 @@ tampered with."""
 
 from hashlib import sha256
 
-from agent.crypto import accelerate, aes_ccm
+from agent.crypto import CryptoError, accelerate, aes_ccm
 from agent.crypto.aes import CBC, ECB, Aes
-from agent.crypto.errors import CryptoError
-from agent.crypto.hkdf import hkdf_sha256
-from agent.crypto.hmac import constant_time_equal, hmac_sha256
+from agent.crypto.hmac import constant_time_equal, hkdf_sha256, hmac_sha256
 from tests.support.expect import raises
 
 KEY = bytes(range(16))

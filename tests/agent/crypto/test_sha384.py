@@ -3,8 +3,7 @@ refusal of bad input."""
 
 from binascii import hexlify
 
-from agent.crypto import accelerate
-from agent.crypto.errors import CryptoError
+from agent.crypto import CryptoError, accelerate
 from agent.crypto.sha384 import sha384, sha384_steps
 from tests.support.expect import raises
 

@@ -5,8 +5,7 @@ import json
 import os
 from hashlib import sha256
 
-from agent.crypto import p256, p256_compressed, p256_points
-from agent.crypto.errors import CryptoError
+from agent.crypto import CryptoError, p256, p256_compressed, p256_points
 from agent.protocols.gossip.onion import onion
 from agent.protocols.gossip.onion.onion import OnionError
 from tests.support.expect import raises

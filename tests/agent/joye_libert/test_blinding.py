@@ -3,8 +3,8 @@ on both interpreters."""
 
 from hashlib import sha256
 
+from agent.crypto import CryptoError
 from agent.crypto.aes import ECB, Aes
-from agent.crypto.errors import CryptoError
 from agent.joye_libert import blinding, parameters
 from agent.joye_libert.cohorts import threshold
 from agent.joye_libert.packing import PackingError

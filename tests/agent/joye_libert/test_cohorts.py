@@ -3,7 +3,7 @@ interpreters."""
 
 from hashlib import sha256
 
-from agent.crypto.errors import CryptoError
+from agent.crypto import CryptoError
 from agent.joye_libert import cohorts
 from agent.joye_libert.cohorts import SEAL_COHORT, SEAL_FLEET
 from tests.support.expect import raises

@@ -4,7 +4,7 @@ interpreters."""
 import random
 from hashlib import sha256
 
-from agent.crypto.errors import CryptoError
+from agent.crypto import CryptoError
 from agent.joye_libert import integer_shares, parameters
 from agent.joye_libert.integer_shares import Sharing, share_steps
 from agent.joye_libert.parameters import Parameters

@@ -2,7 +2,7 @@
 interpreters."""
 
 from agent.crypto import p256
-from agent.crypto.hkdf import hkdf_sha256
+from agent.crypto.hmac import hkdf_sha256
 from agent.joye_libert import parameters, zero_sum
 from agent.protocols import UnknownProtocol, registry
 from agent.protocols.base.policy import Policy

@@ -3,7 +3,7 @@ and its records in flash."""
 
 import random
 
-from agent.crypto.hkdf import hkdf_sha256
+from agent.crypto.hmac import hkdf_sha256
 from agent.joye_libert import blinding, masks, pairs
 from agent.protocols.base import Refused
 from agent.protocols.base.identity import Policy

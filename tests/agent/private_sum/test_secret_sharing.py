@@ -1,7 +1,7 @@
 """Secret sharing: which shares go to whom and how often, what is held before it is acknowledged,
 and the mail that is refused."""
 
-from agent.crypto.hkdf import hkdf_sha256
+from agent.crypto.hmac import hkdf_sha256
 from agent.joye_libert import blinding, integer_shares
 from agent.protocols.private_sum.mail import BLINDING, HELD, KEY_SHARE, MAIL_MOST, mail_nonce
 from agent.protocols.private_sum.secret_sharing import BATCHES_AHEAD, RESEND_MOST

@@ -2,8 +2,7 @@
 
 from agent.runtime.flash.store import Store, StoreError
 from agent.runtime.system import clock
-from agent.runtime.system.calendar import calendar
-from agent.runtime.system.clock import BACK_MOST, DOUBT_MOST, DOUBT_S, EARLIEST, KEEP_S, LATEST, Clock
+from agent.runtime.system.clock import BACK_MOST, DOUBT_MOST, DOUBT_S, EARLIEST, KEEP_S, LATEST, Clock, calendar
 from tests.agent.runtime.test_store import FailingStore
 from tests.support.files_at_hand import Folder
 

@@ -7,7 +7,7 @@ import sys
 from agent.meters.simulated import SimulatedMeter
 from agent.runtime.settings import SettingsError
 from agent.runtime.start import UNLINKED_MOST_S, assemble, assemble_board
-from agent.runtime.system.calendar import calendar
+from agent.runtime.system.clock import calendar
 from agent.runtime.system.watchdog import TIMEOUT_MS
 from tests.support.expect import raises
 from tests.support.files_at_hand import Folder

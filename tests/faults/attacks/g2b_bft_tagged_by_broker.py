@@ -19,7 +19,7 @@ from unittest import mock
 from agent.protocols.gossip import signing
 from agent.protocols.gossip.onion import proof
 from agent.wire import cbor
-from broker.coordinator.protocols.gossip.queries import COMPLETE
+from broker.coordinator.protocols.gossip.records import COMPLETE
 from tests.broker.test_signing import BOARDS, World
 from tests.faults.verdict import Verdict
 from tests.support.signer_at_hand import signer_in

@@ -12,6 +12,7 @@ from tempfile import mkdtemp
 
 from agent.protocols.private_sum.mail import BLINDING, KEY_SHARE
 from agent.wire.envelope import Envelope
+from broker.coordinator.protocols.private_sum import reading
 from broker.coordinator.schedule import Schedule
 from host_sim.virtual.board import SimulatedBoard
 from host_sim.virtual.network import Network, VirtualClock
@@ -74,7 +75,7 @@ def complete(kind: int | None) -> int:
         street.boards[-1].crash()
     clock.run(END_S)
     assert liar is None or (liar.lied and liar.kept_back), "nobody has lied"
-    results = street.coordinator.home.storage.results("main", 2 * ROUNDS)
+    results = street.coordinator.home.storage.read(reading.results, "main", 2 * ROUNDS)
     return sum(row["status"] == 0 for row in results)
 
 

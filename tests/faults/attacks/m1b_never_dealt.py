@@ -9,6 +9,7 @@ What must hold: who never dealt counts among those that may be missing.
 from pathlib import Path
 from tempfile import mkdtemp
 
+from broker.coordinator.protocols.private_sum import reading
 from broker.coordinator.schedule import Schedule
 from host_sim.virtual.network import Network, VirtualClock
 from host_sim.virtual.street import Street
@@ -34,7 +35,7 @@ def complete(dealt: bool) -> int:
         clock.run(6)
         street.boards[-1].crash()
     clock.run(400)
-    results = street.coordinator.home.storage.results("main", 2 * ROUNDS)
+    results = street.coordinator.home.storage.read(reading.results, "main", 2 * ROUNDS)
     return sum(row["status"] == 0 for row in results)
 
 

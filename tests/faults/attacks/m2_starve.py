@@ -26,7 +26,7 @@ class Work:
         self.letters = 0
         self.street = Street(4, rounds=0)
         for device in self.street.devices.values():
-            device.machine.provision.masks_target = MASKS
+            device.machine.identity.masks_target = MASKS
             device.machine._own._masks_target = MASKS
             device.machine._own.refilling = True
         self.share = self._own_share()

@@ -10,6 +10,7 @@ What must hold: after an outage the rounds have their sums again.
 from pathlib import Path
 from tempfile import mkdtemp
 
+from broker.coordinator.protocols.private_sum import reading
 from broker.coordinator.schedule import Schedule
 from host_sim.virtual.network import Network, VirtualClock
 from host_sim.virtual.street import Street
@@ -39,7 +40,8 @@ def fault() -> Verdict:
         network.fate = delivered
         while not machine.finished and clock.now < END_S:
             clock.run(clock.now + 5)
-    status = {row["round"]: row["status"] for row in street.coordinator.home.storage.results("main", 2 * ROUNDS)}
+    results = street.coordinator.home.storage.read(reading.results, "main", 2 * ROUNDS)
+    status = {row["round"]: row["status"] for row in results}
     assert all(status[number] for number in range(OUTAGE - 1)), "there was no outage"
     # One round may be under way when it ends, and the next one's masks may have been dropped.
     after = [number for number in range(OUTAGE + 2, ROUNDS) if status.get(number) != 0]

@@ -30,8 +30,8 @@ def attack(world: World) -> list[int]:
         late = CLOSE_WINDOW * k
         world.open(late)
         world.clock.run(world.clock.now + 60)
-        world.say(world.notices.retained("round", world.notices.opening(late, 0, {}, 0)))
-        world.say(world.notices.retained("round", b""))
+        world.say(world.outgoing.retained("round", world.outgoing.opening(late, 0, {}, 0)))
+        world.say(world.outgoing.retained("round", b""))
         world.clock.run(world.clock.now + 30)
         world.open(late + 1)
         present = EVERYONE if k % 2 else WITHOUT

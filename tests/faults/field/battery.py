@@ -10,15 +10,15 @@ else. It never reads a wrong register.
 """
 
 import logging
-from unittest import mock
 
 from dsmr_parser import telegram_specifications
 from dsmr_parser.clients.telegram_buffer import TelegramBuffer
 from dsmr_parser.exceptions import InvalidChecksumError, ParseError
 from dsmr_parser.parsers import TelegramParser
 
-from agent.meters import dsmr, p1_port
+from agent.meters import dsmr
 from agent.meters.p1_port import P1Port
+from agent.runtime.system.ticks import ticks_diff
 from tests.faults.verdict import Verdict
 
 LINES = [
@@ -77,13 +77,12 @@ def read(stream: bytes) -> tuple[int | None, str]:
     """Return the register as the board's port has it after the stream came four times, and why it
     refuses or drops it."""
     now = [1000]
-    with mock.patch.object(p1_port, "ticks_ms", lambda: now[0]):
-        port = P1Port(None)
-        for _ in range(4):
-            now[0] += 10000
-            for at in range(0, len(stream), 256):
-                port.feed(stream[at : at + 256])
-        return port.total(), ", ".join(port.refused) or f"{port.discarded()} bytes dropped"
+    port = P1Port(None, lambda: now[0], ticks_diff)
+    for _ in range(4):
+        now[0] += 10000
+        for at in range(0, len(stream), 256):
+            port.feed(stream[at : at + 256])
+    return port.total(), ", ".join(port.refused) or f"{port.discarded()} bytes dropped"
 
 
 def others(stream: bytes) -> str:

@@ -9,8 +9,7 @@ life and after a power cut.
 """
 
 from agent.runtime.flash.store import Store
-from agent.runtime.system.calendar import calendar
-from agent.runtime.system.clock import Clock
+from agent.runtime.system.clock import Clock, calendar
 from tests.faults.verdict import Verdict
 from tests.support.files_at_hand import Folder
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 from unittest import mock
 
-from broker.coordinator.actions import CloseRound, OpenRound
+from broker.coordinator.protocols.private_sum.records import CloseRound, OpenRound
 from tests.faults import ROOT
 from tests.faults.verdict import Verdict
 from tests.support.hand_made import World

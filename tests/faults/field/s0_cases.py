@@ -22,7 +22,7 @@ from tests.support.files_at_hand import Folder
 START = 6000  # ms
 CLOSED, OPEN = 0, 1
 # What S0Pin takes today. Whatever else it comes to take is the pause.
-KNOWN = {"self", "pin", "store", "impulses", "closed", "on_ms"}
+KNOWN = {"self", "pin", "store", "ticks_ms", "ticks_diff", "impulses", "closed", "on_ms"}
 
 Edges = list[tuple[int, int]]  # (ms, level)
 Spans = list[tuple[int, int]]  # (from, to) in ms
@@ -39,9 +39,10 @@ def drive(edges: Edges, blocked: Spans = (), impulses: int = 1000, **settings: i
     In a span of `blocked` no handler runs; it runs once at the end for all edges in it, as a
     latched interrupt does.
     """
-    with Folder() as path, Clock() as clock:
+    clock = Clock()
+    with Folder() as path:
         contact = Contact()
-        source = S0Pin(contact, Store(path), impulses, **settings)
+        source = clock.source(contact, Store(path), impulses, **settings)
         events: list[tuple[int, str, int]] = [(at, "edge", level) for at, level in edges]
         events += [(end, "unblocked", 0) for _, end in blocked]
         events += [(at, "look", 0) for at in range(START, edges[-1][0] + 2000, 1000)]

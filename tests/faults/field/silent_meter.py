@@ -83,9 +83,9 @@ def told(line: bytes) -> tuple[bool, set[str]]:
         board = assemble_board(test_start.settings(folder, meter=meter), console)
         running = asyncio.ensure_future(board.run())
         for _ in range(SECONDS // PERIOD_S):
-            board.meter._source._stream.left += line
+            board.effects.meter._source._stream.left += line
             await asyncio.sleep(PERIOD_S)
-        read.append(board.meter.read(0, True, [("load", 0, 100000)]) is not None)
+        read.append(board.effects.meter.read(0, True, [("load", 0, 100000)]) is not None)
         words.update(texts(cbor.decode(board.health.report(board.machine, board.client))))
         running.cancel()
 

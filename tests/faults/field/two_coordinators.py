@@ -9,10 +9,12 @@ order.
 
 import asyncio
 import shutil
+import signal
 import sys
 from pathlib import Path
 from tempfile import mkdtemp
 
+from host_sim.fleet.child import Child
 from host_sim.fleet.fleet import Fleet
 from host_sim.fleet.plan import GROUP
 from tests.faults import ROOT
@@ -22,7 +24,7 @@ from tests.faults.verdict import Verdict
 TOGETHER_S = 6 * INTERVAL_S
 
 
-async def start_from(fleet: Fleet, state: Path, log: Path) -> asyncio.subprocess.Process:
+def start_from(fleet: Fleet, state: Path, log: Path) -> Child:
     """Start a coordinator from `state`, as Fleet starts its own."""
     arguments = ["--state", state, "--roster", f"{GROUP}={fleet.enrolled.roster}", "--port", fleet.broker.port]
     arguments += ["--interval", INTERVAL_S, "--window", fleet.plan.window, "--rounds", fleet.plan.rounds]
@@ -30,9 +32,8 @@ async def start_from(fleet: Fleet, state: Path, log: Path) -> asyncio.subprocess
     if fleet.broker.credentials:
         arguments += ["--credentials", fleet.folder / "broker" / "credentials.json"]
     with log.open("wb") as file:
-        return await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "broker", "coordinator", *map(str, arguments), cwd=ROOT, stdout=file, stderr=file
-        )
+        command = [sys.executable, "-m", "broker", "coordinator", *map(str, arguments)]
+        return Child(command, ROOT, file, file)
 
 
 async def fault() -> list[Verdict]:
@@ -43,17 +44,16 @@ async def fault() -> list[Verdict]:
         await fleet.start(lambda done, total: None)
         await beyond(fleet, 0, JOIN_S)
         assert fleet.coordinator
-        fleet.coordinator.terminate()
-        ended = await asyncio.wait_for(fleet.coordinator.wait(), JOIN_S)
+        fleet.coordinator.send_signal(signal.SIGTERM)
+        ended = await fleet.coordinator.ended(JOIN_S)
         moved = fleet.folder / "moved"
         shutil.copytree(fleet.folder / "coordinator", moved)
         await fleet.start_coordinator()
-        second = await start_from(fleet, moved, logs[1])
+        second = start_from(fleet, moved, logs[1])
         await asyncio.sleep(TOGETHER_S)
     finally:
-        if second and second.returncode is None:
-            second.kill()
-            await second.wait()
+        if second:
+            second.reap()
         await fleet.stop()
     lines = [line for log in logs for line in log.read_text().splitlines()]
     links = sum("linked to" in line for line in lines)

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from agent.crypto.errors import CryptoError
+from agent.crypto import CryptoError
 from agent.wire.messages import MessageError
 from agent.wire.rosters import Roster
 from broker.coordinator.protocols import registry

@@ -20,10 +20,8 @@ ephemeral key as sent, or else a flipped sign would give a second valid cell. So
 layer: a node drops a second valid cell that begins alike. An onion says nothing about who built it.
 """
 
-from agent.crypto import accelerate, p256, p256_compressed
-from agent.crypto.errors import CryptoError
-from agent.crypto.hkdf import hkdf_sha256
-from agent.crypto.hmac import constant_time_equal, hmac_sha256
+from agent.crypto import CryptoError, accelerate, p256, p256_compressed
+from agent.crypto.hmac import constant_time_equal, hkdf_sha256, hmac_sha256
 from agent.crypto.octets import octets
 
 TYPE_CHECKING = False

@@ -3,8 +3,7 @@ of agent/protocols/gossip/node.py."""
 
 import os
 
-from agent.crypto import aes_ccm, p256
-from agent.crypto.errors import CryptoError
+from agent.crypto import CryptoError, aes_ccm, p256
 from agent.protocols.gossip.onion import onion
 from agent.protocols.gossip.pair_keys import ECHO
 from agent.wire import cbor

@@ -20,7 +20,7 @@ Source: Tremel et al., "Anonymous, Fault-Tolerant Distributed Queries for Smart 
 6.6.
 """
 
-from agent.crypto.hkdf import hkdf_sha256
+from agent.crypto.hmac import hkdf_sha256
 from agent.protocols.base import overlay
 from agent.protocols.gossip.privacy.laplace import Bits, truncated_laplace
 from agent.wire import cbor

@@ -15,7 +15,7 @@ sensitivity/record_epsilon, cut off at FOLDS scales. The range clause then holds
 before the noise, on the board; proxies apply it widened by 2 * reach bounds.
 """
 
-from agent.crypto.hkdf import hkdf_sha256
+from agent.crypto.hmac import hkdf_sha256
 from agent.protocols.gossip.privacy.laplace import Bits, bound_of, discrete_laplace
 from agent.wire import cbor
 

@@ -1,6 +1,6 @@
 """Anonymous queries, as the operator's side knows them: one machine for three protocols."""
 
-from agent.crypto.errors import CryptoError
+from agent.crypto import CryptoError
 from agent.protocols import QUERIES
 from agent.protocols.base import Refused
 from agent.protocols.gossip.roster_part import read_part

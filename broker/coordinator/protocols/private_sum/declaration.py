@@ -1,6 +1,6 @@
 """Private sums, as the operator's side knows them."""
 
-from agent.crypto.errors import CryptoError
+from agent.crypto import CryptoError
 from agent.joye_libert.packing import PackingError
 from agent.joye_libert.parameters import ParameterError
 from agent.wire.messages import MessageError
