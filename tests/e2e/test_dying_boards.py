@@ -80,6 +80,10 @@ class Run:
     def said(self, words: str) -> bool:
         return any(words in line for line in self.lines)
 
+    def closed(self, round_number: int) -> bool:
+        """Tell whether the table has the round; with --json it is on standard error."""
+        return any(line.split()[:1] == [str(round_number)] for line in self.lines)
+
     def ended(self, seconds: float = END_S) -> int:
         """Wait for its end; nothing of it may be left."""
         status = self.process.wait(seconds)
@@ -98,7 +102,7 @@ class Run:
 @contextmanager
 def demo(folder: Path, *arguments: object, boards: int = 4, before: str = "") -> Iterator[Run]:
     """Start a demo below `folder`; `before` is what runs in its process before it."""
-    own = ["--boards", boards, "--rounds", 5, "--interval", 6, "--output", folder, *arguments]
+    own = ["--boards", boards, "--rounds", 5, "--interval", 6, "--json", "--output", folder, *arguments]
     started = f"import sys; {before or 'pass'}\nfrom host_sim.cli import main; main()"
     process = subprocess.Popen(
         [sys.executable, "-c", started, "demo", *map(str, own)], cwd=ROOT,
@@ -134,7 +138,7 @@ def test_boards_that_die_as_they_start_end_the_demo(tmp_path: Path) -> None:
 @pytest.mark.proof
 def test_boards_that_die_in_mid_round_end_the_demo(tmp_path: Path) -> None:
     with demo(tmp_path / "out") as run:
-        run.until(lambda: run.said("round 1: "), "round 1")
+        run.until(lambda: run.closed(1), "round 1")
         killed_again_and_again(run)
         assert run.ended() == 1
         assert DIED.fullmatch(run.lines[-1]), run.lines
@@ -175,7 +179,7 @@ def test_a_heap_that_is_too_small_is_told_with_its_restarts(tmp_path: Path) -> N
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_a_demo_in_which_nothing_moves_any_more(tmp_path: Path, number: signal.Signals) -> None:
     with demo(tmp_path / "out") as run:
-        run.until(lambda: run.said("round 0: "), "round 0")
+        run.until(lambda: run.closed(0), "round 0")
         for word in (BOARDS, "broker coordinator", "mosquitto.conf"):
             kill(pids(run.folder, word), signal.SIGSTOP)
         run.signalled(number)
@@ -185,7 +189,7 @@ def test_a_signal_ends_a_demo_in_which_nothing_moves_any_more(tmp_path: Path, nu
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_a_demo_whose_boards_have_all_just_died(tmp_path: Path, number: signal.Signals) -> None:
     with demo(tmp_path / "out") as run:
-        run.until(lambda: run.said("round 0: "), "round 0")
+        run.until(lambda: run.closed(0), "round 0")
         kill([*pids(run.folder, BOARDS), *pids(run.folder, "broker coordinator")])
         run.process.send_signal(number)
         status = run.ended()
