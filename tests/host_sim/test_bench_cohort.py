@@ -32,6 +32,7 @@ def figures(firmware):
     return bench_cohort.measure(firmware, 4, SLOTS, quiet)
 
 
+@pytest.mark.proof
 def test_a_board_goes_through_a_round_with_all_and_one_with_members_missing(figures):
     assert (figures["members"], figures["threshold"], figures["missing"]) == (4, 3, 1)
     assert (figures["blinding bits"], figures["rounds a batch"]) == (128, 32)
@@ -39,12 +40,14 @@ def test_a_board_goes_through_a_round_with_all_and_one_with_members_missing(figu
     assert figures["answer, some missing, ms"] > figures["answer, ms"] > 0
 
 
+@pytest.mark.proof
 def test_a_recovery_share_is_what_members_that_are_missing_cost_on_the_wire(figures):
     share = figures["round sent, some missing, B"] - figures["round sent, B"]
     assert 512 <= share <= 520  # its 512 bytes, and longer heads
     assert figures["total sent a round, B"] > figures["round sent, B"] + figures["batch sent a round, B"]
 
 
+@pytest.mark.proof
 def test_what_a_board_deals_its_peers_deal_to_it(figures):
     assert figures["batch sent, B"] == figures["batch received, B"]
     per_peer = figures["batch sent, B"] / 3
@@ -52,12 +55,14 @@ def test_what_a_board_deals_its_peers_deal_to_it(figures):
     assert figures["batch sent a round, B"] == round(figures["batch sent, B"] / 32, 1)
 
 
+@pytest.mark.proof
 def test_the_flash_holds_a_key_share_and_two_batches_of_each_peer(figures):
     others = ["roster", "key", "acks", "mask", "mask"]
     assert figures["flash records"] == 1 + 2 + len(others)  # what the three peers dealt is in one record each
     assert figures["flash blocks of 4096"] >= figures["flash records"]
 
 
+@pytest.mark.proof
 def test_the_heap_in_a_round_is_at_least_what_is_live_before(figures):
     assert 0 < figures["heap joined, B"] <= figures["heap most in a round, B"]
     assert figures["heap most, some missing, B"] <= 400 * 1024
