@@ -30,6 +30,7 @@ from agent.wire import cbor
 from host_sim.bench.group import DEPLOYMENT, GROUP, Group
 from host_sim.bench.onboard.cohort import PACKET_MOST, REPORT
 from host_sim.virtual.memory_store import MemoryStore
+from host_sim.virtual.quiet import Quiet
 
 if TYPE_CHECKING:
     from agent.wire.messages import Slot
@@ -158,7 +159,7 @@ class _Shares(ShareStock):
         return super().load(epoch, batch, member) if dealer is None else dealer.deal_to(self._peer, batch)
 
 
-class Peer:
+class Peer(Quiet):
     """A member on this host: the board's own machine with the shipped effects, its flash in memory.
     `sent` is what it has published. It is its machine's clock, meter and surroundings."""
 
@@ -223,14 +224,6 @@ class Peer:
         element = blinding.share(seed, round_number, x, member.threshold, field).to_bytes(field.size, "big")
         return bytes(field.size * (round_number % field.batch)) + element
 
-    # -- the clock
-
-    def uptime(self) -> int:
-        return 0
-
-    def set(self, epoch: int, seconds: int) -> bool:
-        return True
-
     # -- the meter
 
     def restore(self, bookmark: bytes) -> None:
@@ -249,24 +242,6 @@ class Peer:
 
     def post(self, topic: str, payload: bytes, qos: int, retain: bool) -> None:
         self.sent.append((topic, payload))
-
-    def schedule(self, period_ms: int, count: int) -> None:
-        """Private sums have no schedule."""
-
-    def make_room(self) -> None:
-        """There is room."""
-
-    def taken(self, round: int) -> None:
-        """A round has come."""
-
-    def online(self, round: int) -> None:
-        """Its contribution has left."""
-
-    def over(self, event: str, fields: dict[str, object]) -> None:
-        """It is settled."""
-
-    def note(self, event: str, fields: dict[str, object]) -> None:
-        """Nobody reads a peer's console."""
 
 
 def make_peers(group: Group, batches: int = BATCHES) -> list[Peer | None]:

@@ -15,6 +15,7 @@ PROGRAMS = tuple(
         "gossip/byzantine",
         "virtual/__init__",
         "virtual/memory_store",
+        "virtual/quiet",
         "bench/__init__",
         "bench/onboard/__init__",
         "bench/onboard/masks",

@@ -19,6 +19,7 @@ from agent.wire import messages, topics
 from agent.wire.envelope import Envelope
 from host_sim.virtual.memory_store import MemoryStore
 from host_sim.virtual.network import Network
+from host_sim.virtual.quiet import Quiet
 
 if TYPE_CHECKING:
     from agent.meters import Meter
@@ -56,7 +57,7 @@ class _Time:
         return True
 
 
-class SimulatedBoard:
+class SimulatedBoard(Quiet):
     """One board on the network. crash() loses all but the flash; start() boots from it.
 
     `sent` has every contribution that left the board, by the epoch and round that its envelope
@@ -175,18 +176,6 @@ class SimulatedBoard:
     def make_room(self) -> None:
         """Let go of code, where the interpreter can."""
         unload()
-
-    def taken(self, round: int) -> None:
-        """A round has come."""
-
-    def online(self, round: int) -> None:
-        """Its contribution has been handed over."""
-
-    def over(self, event: str, fields: dict[str, object]) -> None:
-        """It is settled."""
-
-    def note(self, event: str, fields: dict[str, object]) -> None:
-        """Nobody reads a simulated board's console."""
 
     # -- time
 

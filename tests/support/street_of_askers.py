@@ -15,6 +15,7 @@ from agent.runtime.flash.shares import ShareStock
 from agent.wire import cbor, queries, rosters
 from agent.wire.envelope import Context, Envelope, sign
 from host_sim.virtual.memory_store import MemoryStore
+from host_sim.virtual.quiet import Quiet
 
 DEPLOYMENT, GROUP = "test", "street"
 PERIOD = 1000
@@ -30,7 +31,7 @@ class _Effects(Effects):
             self.costs.append(action[3])
 
 
-class Board:
+class Board(Quiet):
     """`machine` with the shipped effects and stocks, and what a board has around it: a `flash` in
     memory (its records), `value` for its meter; `sent` is (topic, bytes). It is the machine's
     clock, meter and surroundings."""
@@ -70,9 +71,6 @@ class Board:
     def uptime(self):
         return self._street.clock // 1000
 
-    def set(self, epoch, seconds):
-        return True
-
     # -- the meter
 
     def restore(self, bookmark):
@@ -91,14 +89,8 @@ class Board:
         for r in range(count):
             self._street.after((r + 1) * period, lambda r=r, life=self.life: self._street.elapsed(self, r, life))
 
-    def make_room(self):
-        """There is room."""
-
     def over(self, event, fields):
         self.ended.append(fields)
-
-    def note(self, event, fields):
-        """Nobody reads the console."""
 
 
 class Street:

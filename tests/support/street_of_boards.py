@@ -23,6 +23,7 @@ from agent.runtime.flash.store import StoreError
 from agent.wire import coordination, envelope, rosters, topics
 from agent.wire.envelope import Context, Envelope
 from host_sim.virtual.memory_store import MemoryStore
+from host_sim.virtual.quiet import Quiet
 
 SCOPE = ("test-street", "north")
 TIME = 1_700_000_000  # Unix seconds
@@ -238,7 +239,7 @@ class _Effects(Effects):
         Effects.do(self, action)
 
 
-class Device:
+class Device(Quiet):
     """A board that was just switched on: its machine, restored from `flash`, with the shipped
     effects and stocks.
 
@@ -305,9 +306,6 @@ class Device:
 
     # -- the clock
 
-    def uptime(self):
-        return 0
-
     def set(self, epoch, seconds):
         assert seconds == TIME
         return True
@@ -328,21 +326,6 @@ class Device:
     def post(self, topic, payload, qos, retain):
         assert qos == 1
         self.sent.append((topic, payload))
-
-    def make_room(self):
-        """`unloads` has counted it."""
-
-    def taken(self, round):
-        """A round has come."""
-
-    def online(self, round):
-        """Its contribution has left."""
-
-    def over(self, event, fields):
-        """It is settled."""
-
-    def note(self, event, fields):
-        """Nobody reads the console."""
 
 
 class Street:
