@@ -5,9 +5,9 @@ A part is a list of steps, each a command of its own. What has finished is in ou
 begun again, a part goes on behind what this commit has finished. Ctrl-C costs the step that runs.
 """
 
+import asyncio
 import hashlib
 import json
-import os
 import re
 import subprocess
 import sys
@@ -16,13 +16,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any
+from typing import IO, Annotated, Any
 
 import typer
 
 from firmware.build.compile import ROOT, tool
 from firmware.errors import CompileError
 from host_sim import ending
+from host_sim.fleet.child import Child
 from host_sim.options import OptionError, say
 
 ROUNDS = 35_010  # a year of quarter hours, but the last half-day
@@ -142,20 +143,18 @@ class Soak:
 
     def _figures(self, step: Step) -> Figures:
         started = time.monotonic()
-        environment = os.environ | {"PYTHONPATH": str(ROOT)}
-        try:  # its progress is on our standard error
-            run = subprocess.run(
-                step.command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, timeout=STEP_S, check=False
-            )
-        except subprocess.TimeoutExpired as error:
-            raise SoakError(f"{step.name}: {error}") from None
-        words = f"{step.name}: {' '.join(step.command)}: exit status {run.returncode}"
-        if run.returncode:
-            raise SoakError(f"{words}\n{run.stdout}")
         try:
-            figures = self._part.read(run.stdout)
+            with open(2, "wb", closefd=False) as errors:  # its progress
+                status, output = ending.run(lambda: _printed(step, errors))
+        except TimeoutError:
+            raise SoakError(f"{step.name}: it has not ended in {STEP_S:g} s") from None
+        words = f"{step.name}: {' '.join(step.command)}: exit status {status}"
+        if status:
+            raise SoakError(f"{words}\n{output}")
+        try:
+            figures = self._part.read(output)
         except ValueError as error:
-            raise SoakError(f"{words}, {error}\n{run.stdout}") from None
+            raise SoakError(f"{words}, {error}\n{output}") from None
         return figures | {"seconds": round(time.monotonic() - started, 1)}
 
     def _keep(self, step: Step, figures: Figures) -> None:
@@ -178,6 +177,17 @@ class Soak:
             if row not in self._page.read_text():
                 with self._page.open("a") as file:
                     file.write(row)
+
+
+async def _printed(step: Step, errors: IO[bytes]) -> tuple[int, str]:
+    """Run a step's command; return its exit status and what it printed. Raises TimeoutError."""
+    said: list[bytes] = []
+    process = Child(step.command, ROOT, errors)
+    try:
+        status = await asyncio.wait_for(process.follow(said.append), STEP_S)
+    finally:
+        process.reap()
+    return status, b"".join(said).decode()
 
 
 def _cell(value: object) -> str:
