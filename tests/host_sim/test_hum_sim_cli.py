@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from host_sim.cli import main
+from host_sim.demo import command
+from host_sim.fleet import pace
 from tests.support.called import called
 from tests.support.processes import running
 
@@ -56,6 +58,23 @@ def refused(folder: Path, *arguments: object) -> str:
 def test_a_bad_option_is_named(tmp_path: Path, arguments: list[str], words: str) -> None:
     assert refused(tmp_path, *arguments) == words
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_not_asked_for_follows_the_pace_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert 1.0 <= pace.pace() <= pace.LONGEST
+    times = {}
+    for factor in (1.0, 3.0):
+        monkeypatch.setattr(command, "pace", lambda factor=factor: factor)
+        times[factor] = [
+            command._timing(12, "micropython", 0, 0, None, None),
+            command._timing(8, "cpython", 1, 0, None, None),
+            command._timing(8, "cpython", 1, 1, None, None),
+            command._timing(8, "cpython", 1, 1, 4.0, 2.5),
+        ]
+    (idle, window), (killed, _), late, asked = times[1.0]
+    assert (idle, window, asked) == (3.0, 30.0, (4.0, 2.5))
+    assert times[3.0] == [(9.0, 30.0), (3 * killed, 30.0), (3 * killed + 6.0, 6.0), asked]
+    assert late == (killed + 2.0, 2.0)
 
 
 def test_bad_files_are_named_and_leave_nothing(tmp_path: Path) -> None:
