@@ -29,7 +29,7 @@ from tests.support.firmware_tool import Tool, files, provision
 PROJECT = Path(__file__).parents[2]
 # Of the application what makes a key pair.
 KEYS = ("__init__", "crypto/__init__", "crypto/accelerate", "crypto/octets", "crypto/p256")
-KEYS += ("crypto/p256_table", "runtime/key_pair", "runtime/flash/__init__", "runtime/flash/store")
+KEYS += ("crypto/p256_points", "crypto/p256_table", "runtime/key_pair", "runtime/flash/__init__", "runtime/flash/store")
 WIFI = "the-wifi-password"
 BOOT = b"# not ours\n"
 NOW = 1_800_000_000
