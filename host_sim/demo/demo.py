@@ -130,6 +130,8 @@ class Demo:
         plan = Plan(columns=columns, slots=ranges, late=tuple(self._disturbance.late), **plan_options)
         self.fleet = self._disturbance.fleet = Fleet(folder, plan, self._hear)
         self._results = Results(self.fleet)
+        # By round, as it was when the round ended: a row may have to wait for what boards say of it.
+        self._disturbed: dict[int, tuple[list[str], list[str]]] = {}
 
     async def run(self) -> bool:
         """Run all rounds; True if all_exact(). Everything is stopped on the way out, also by
@@ -166,6 +168,8 @@ class Demo:
 
     def _take_result(self, result: RoundResult) -> None:
         self._disturbance.closed(result.round)
+        slow = set(self._disturbance.late if self._disturbance.slow else [])
+        self._disturbed[result.round] = self._named(self.fleet.killed), self._named(slow)
         self._results.take(result)
 
     async def _row(self, result: RoundResult) -> Row:
@@ -177,7 +181,7 @@ class Demo:
         sums = dict(zip(self.slots, result.sums, strict=True)) if result.sums is not None else None
         online = sorted(self._console.online.get(result.round, {}).values())
         settled = self._console.settled.get(result.round, {})
-        disturbance = self._disturbance
+        killed, late = self._disturbed.pop(result.round)
         return Row(
             round=result.round,
             status=result.status,
@@ -191,8 +195,8 @@ class Demo:
             bytes_per_board=max(settled.values()) if settled else None,
             online_ms=round(online[len(online) // 2] / 1000, 2) if online else None,
             recovered=recovered(self.fleet.enrolled.cohorts, contributors, together=self.fleet.plan.seal == SEAL_FLEET),
-            killed=self._named(self.fleet.killed) if disturbance.faults.kill else None,
-            late=self._named(set(disturbance.late if disturbance.slow else [])) if disturbance.late else None,
+            killed=killed if self._disturbance.faults.kill else None,
+            late=late if self._disturbance.late else None,
         )
 
     def _named(self, devices: set[str]) -> list[str]:

@@ -201,7 +201,7 @@ def test_who_is_missing_and_what_was_recovered_is_told_within_80_columns(
 def test_on_a_terminal_bars_stand_still_before_the_table_begins() -> None:
     ours, theirs = os.openpty()
     script = (
-        "import sys; from tests.test_demo import WHOLE; from host_sim.demo.display import Display\n"
+        "import sys; from tests.host_sim.test_demo import WHOLE; from host_sim.demo.display import Display\n"
         "with Display(4, sys.stdout) as display:\n"
         "    display.progress('keys', 3, 3); display.row(WHOLE); display.say('b1 was killed'); display.row(WHOLE)"
     )
@@ -342,7 +342,8 @@ def test_with_too_few_left_there_is_no_sum_and_the_demo_goes_on(tmp_path: Path) 
 
 @pytest.mark.proof
 def test_without_mosquitto_an_embedded_broker_says_that_it_is_for_a_demo_only(tmp_path: Path) -> None:
-    arguments = ("--boards", 3, "--rounds", 2, "--runtime", "cpython", "--json")
+    # That broker is one process with the boards: they want more time than the demo gives them.
+    arguments = ("--boards", 3, "--rounds", 2, "--runtime", "cpython", "--json", "--interval", 12)
     run = demo(tmp_path, *arguments, HUM_EMBEDDED_BROKER="1")
     check(run, default_readings(3), 2)
     assert not (tmp_path / "out" / "broker").exists()
