@@ -130,7 +130,7 @@ class Demo:
         plan = Plan(columns=columns, slots=ranges, late=tuple(self._disturbance.late), **plan_options)
         self.fleet = self._disturbance.fleet = Fleet(folder, plan, self._hear)
         self._results = Results(self.fleet)
-        # By round, as it was when the round ended: a row may have to wait for what boards say of it.
+        # By round, as it was at its end: a row may have to wait for what boards say of it.
         self._disturbed: dict[int, tuple[list[str], list[str]]] = {}
 
     async def run(self) -> bool:
