@@ -127,6 +127,8 @@ class Link:
                     # It tells more than why leaving failed; and who is cancelled must end.
                     raise ended from None
                 raise
+            finally:
+                _heed(client)
 
     async def follow(self, *filters: str) -> AsyncGenerator[Message, None]:
         """Yield what is heard under `filters`, in whose order what is retained comes, and connect
@@ -145,3 +147,11 @@ class Link:
                     raise
                 log.warning("no link to %s:%d: %s; next try in %g s", self.host, self.port, error, RECONNECT_S)
                 await asyncio.sleep(RECONNECT_S)
+
+
+def _heed(client: aiomqtt.Client) -> None:
+    """Why a link was lost is known, or nobody wants to know. aiomqtt keeps it in futures besides:
+    asyncio would print a traceback for each that nobody has asked."""
+    for future in (client._connected, client._disconnected):
+        if future.done() and not future.cancelled():
+            future.exception()

@@ -89,7 +89,7 @@ class Run:
         status = self.process.wait(seconds)
         self._reader.join(30)
         assert running(self.folder) == {}
-        assert not self.said("Traceback"), self.lines
+        assert not self.said("Traceback"), self.lines[-60:]
         return status
 
     def signalled(self, number: int) -> None:
@@ -229,7 +229,6 @@ def test_a_wait_that_is_deaf_to_signals_is_ended_by_force(tmp_path: Path, number
 def test_boards_that_say_nothing_more_end_the_demo_by_its_own_schedule(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(results, "STALLED_S", 1.0)
     options = {
         "rounds": 30,
         "interval": 3.0,
@@ -242,6 +241,7 @@ def test_boards_that_say_nothing_more_end_the_demo_by_its_own_schedule(
 
     def on_row(row: object) -> None:
         if not stopped:
+            monkeypatch.setattr(results, "STALLED_S", 1.0)  # not before all have started
             stopped.extend([*pids(tmp_path, BOARDS), *pids(tmp_path, "broker coordinator")])
             kill(stopped, signal.SIGSTOP)
 

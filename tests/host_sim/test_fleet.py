@@ -199,7 +199,8 @@ async def scene(folder: Path, chosen: Plan):  # type: ignore[no-untyped-def]
 @pytest.mark.proof
 def test_a_coordinator_killed_in_a_round_finishes_it_after_its_restart(tmp_path: Path) -> None:
     async def play() -> None:
-        async with scene(tmp_path, plan()) as it:
+        # Time for receipts, a restart of boards and one of the coordinator in one round.
+        async with scene(tmp_path, plan(interval=15.0, window=12.0)) as it:
             await it.exact(0)
             # Two of four cannot be recovered: the round waits; the other two have their receipts
             # when the coordinator dies.
