@@ -114,6 +114,7 @@ class Link:
                 timeout=timeout_s,
                 max_queued_incoming_messages=QUEUED_MOST,
             )
+            _heed(client)
             ended: BaseException | None = None
             try:
                 async with client:
@@ -127,8 +128,6 @@ class Link:
                     # It tells more than why leaving failed; and who is cancelled must end.
                     raise ended from None
                 raise
-            finally:
-                _heed(client)
 
     async def follow(self, *filters: str) -> AsyncGenerator[Message, None]:
         """Yield what is heard under `filters`, in whose order what is retained comes, and connect
@@ -151,7 +150,14 @@ class Link:
 
 def _heed(client: aiomqtt.Client) -> None:
     """Why a link was lost is known, or nobody wants to know. aiomqtt keeps it in futures besides:
-    asyncio would print a traceback for each that nobody has asked."""
-    for future in (client._connected, client._disconnected):
-        if future.done() and not future.cancelled():
+    asyncio would print a traceback for each that nobody has asked. And it asks the one for the
+    connection, which may have been cancelled, when a link ends: then it must not get so far."""
+
+    def heard(future: "asyncio.Future[None]") -> None:
+        if not future.cancelled():
             future.exception()
+        elif future is client._connected:
+            client._disconnected.cancel()
+
+    client._connected.add_done_callback(heard)
+    client._disconnected.add_done_callback(heard)
