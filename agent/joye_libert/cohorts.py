@@ -38,26 +38,27 @@ def assign(names: list[str], digest: bytes, size: int) -> list[list[int]]:
     return [sorted(order[first::count]) for first in range(count)]
 
 
-def neighbours(index: int, names: list[str], digest: bytes, size: int, seal: int) -> list[int]:
-    """Return the sorted indices of the members with whom member `index` shares a zero-sum key.
+def neighbours(index: int, names: list[str], digest: bytes, size: int, seal: int, active: int) -> list[int]:
+    """Return the sorted indices of the members with whom member `index` shares a zero-sum key, all
+    of them in the set `active`, a bitmap that has `index`.
 
     With `seal` SEAL_COHORT they are the rest of its cohort, with SEAL_FLEET its neighbours on the
-    ring of all members, or all others where they are at most 34. Raises CryptoError for another
-    seal, another index, and as assign() does.
+    ring of the active members, or all others where they are at most 34. The order is the roster's:
+    who chooses sets does not choose neighbours by trying their numbers. Raises CryptoError for
+    another seal, another index, and as assign() does.
     """
-    if not 0 <= index < len(names):
+    if not (0 <= index < len(names) and active >> index & 1):
         raise CryptoError("member index out of range")
     if seal == SEAL_COHORT:
-        near: list[int] | range = next(cohort for cohort in assign(names, digest, size) if index in cohort)
+        near = next(cohort for cohort in assign(names, digest, size) if index in cohort)
     elif seal != SEAL_FLEET:
         raise CryptoError("unknown seal")
-    elif len(names) - 1 <= 2 * _REACH:
-        near = range(len(names))
     else:
-        order = _order(names, digest)
-        at = order.index(index)
-        near = [order[(at + step) % len(order)] for step in range(-_REACH, _REACH + 1)]
-    return sorted([member for member in near if member != index])
+        near = [member for member in _order(names, digest) if active >> member & 1]
+        if len(near) - 1 > 2 * _REACH:
+            at = near.index(index)
+            near = [near[(at + step) % len(near)] for step in range(-_REACH, _REACH + 1)]
+    return sorted([member for member in near if member != index and active >> member & 1])
 
 
 def _order(names: list[str], digest: bytes) -> list[int]:

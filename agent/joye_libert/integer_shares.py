@@ -1,8 +1,8 @@
-"""Shares over the integers of a board's long-term exponent: t of a cohort's c can raise to it,
-fewer learn nothing of it.
+"""Shares over the integers of a board's long-term exponent: t of a cohort's active members can raise
+to it, fewer learn nothing of it.
 
-f(x) = delta*secret + a_1*x + ... + a_(t-1)*x^(t-1) with delta = c!, and the member at position x =
-1..c holds f(x) (threshold-joye-libert paper, section 3.3, after Rabin, CRYPTO 1998). Where the
+f(x) = delta*secret + a_1*x + ... + a_(t-1)*x^(t-1) with delta = a!, and of a active members that at
+position x = 1..a holds f(x) (threshold-joye-libert paper, section 3.3, after Rabin, CRYPTO 1998). Where the
 paper draws a_k from either side of zero, here it is never negative: a share is a positive exponent,
 so nobody has to invert. The range is at least 2^128*delta^2 times the secret's, as in the paper,
 and that hides the secret: for any t-1 positions there is a polynomial h with integer coefficients
@@ -18,7 +18,6 @@ from hashlib import sha256
 
 from agent.crypto import CryptoError
 from agent.crypto.residue import full_domain
-from agent.joye_libert.cohorts import threshold
 from agent.joye_libert.packing import width
 
 TYPE_CHECKING = False
@@ -29,23 +28,23 @@ if TYPE_CHECKING:
 
 
 class Sharing:
-    """The sizes of a sharing in a cohort of `cohort_size` = `members` (2..64), of a roster of
-    `members` (2..64) in all.
+    """The sizes of a sharing among `active` members (2..64) of a cohort of whom `threshold` recover,
+    of a roster of `roster_size` (2..64) in all.
 
-    `threshold` shares recover; `delta` = members!; `coefficient_bytes` and `share_bytes` are sizes
+    `members` is how many share; `delta` = members!; `coefficient_bytes` and `share_bytes` are sizes
     in bytes; a secret is of at most `secret_bits` bits: the offset of zero_sum.py and as many keys
     as the roster has members.
     """
 
-    def __init__(self, cohort_size: int, members: int, parameters: "Parameters") -> None:
-        self.members = cohort_size
-        self.threshold = threshold(cohort_size)
+    def __init__(self, active: int, threshold: int, roster_size: int, parameters: "Parameters") -> None:
+        self.members = active
+        self.threshold = threshold
         self.delta = 1
-        for factor in range(2, cohort_size + 1):
+        for factor in range(2, active + 1):
             self.delta *= factor
-        self.secret_bits = 1 + width(members) + 2 * parameters.bits
+        self.secret_bits = 1 + width(roster_size) + 2 * parameters.bits
         self.coefficient_bytes = (128 + 2 * width(self.delta) + self.secret_bits + 7) // 8
-        growth = (self.threshold - 1) * width(cohort_size) + width(self.threshold)
+        growth = (self.threshold - 1) * width(active) + width(threshold)
         self.share_bytes = (8 * self.coefficient_bytes + growth + 7) // 8
 
 

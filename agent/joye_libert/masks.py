@@ -18,11 +18,13 @@ if TYPE_CHECKING:
     from agent.joye_libert.parameters import Parameters
 
 
-def base(parameters: "Parameters", deployment: str, group: str, epoch: int, round: int, block: int) -> tuple[int, int]:
+def base(
+    parameters: "Parameters", deployment: str, group: str, epoch: int, round: int, block: int, set_digest: bytes
+) -> tuple[int, int]:
     """Return H(round, block) as a pair: a full-domain hash, separated by deployment, N, group,
-    epoch, round and block."""
+    epoch, round, block and the digest of the active set."""
     modulus = sha256(parameters.n.to_bytes(parameters.modulus_bytes, "big")).digest()
-    name = ["hum/v1/base", deployment, modulus, group, epoch, round, block]
+    name = ["hum/v1/base", deployment, modulus, group, epoch, round, block, set_digest]
     return hash_to_residue(sha256(cbor.encode(name)).digest(), parameters.n)
 
 

@@ -5,7 +5,17 @@ A board never imports this module: it is a module of its own for the sake of the
 """
 
 from agent.wire import cbor, topics
-from agent.wire.messages import EVERYONE, MEMBERS_MOST, SLOTS_MOST, MessageError, check, fields, is_bytes, is_integer
+from agent.wire.messages import (
+    EVERYONE,
+    MEMBERS_MOST,
+    SLOTS_MOST,
+    UNITS_MOST,
+    MessageError,
+    check,
+    fields,
+    is_bytes,
+    is_integer,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,40 +53,42 @@ def counted(epoch: int, round: int) -> bytes:
 def opening(
     epoch: int,
     round: int,
-    roster_digest: bytes,
+    sets: bytes,
     tags: "Iterable[bytes]",
     absent: int,
     counted: "Iterable[bytes]",
     time: int,
 ) -> bytes:
-    """Make the message that opens a round: `tags` are the members' 16-byte tags in roster order,
-    `absent` is the bitmap of those that are known dead, `counted` the members' 8 bytes each in
+    """Make the message that opens a round: `sets` are the digests of the units' active sets, 32
+    bytes each, zeros for a unit without one; `tags` are the members' 16-byte tags in roster order,
+    zeros for who is in no set; `absent` is the bitmap of those that are known dead, `counted` the members' 8 bytes each in
     roster order, `time` in Unix seconds."""
     return cbor.encode(
-        {1: epoch, 2: round, 3: roster_digest, 4: b"".join(tags), 5: absent, 6: b"".join(counted), 7: time}
+        {1: epoch, 2: round, 3: sets, 4: b"".join(tags), 5: absent, 6: b"".join(counted), 7: time}
     )
 
 
-def roll(roster_digest: bytes, present: int, tags: "Iterable[bytes]") -> bytes:
-    """Make the roll call that closes a round: `present` is the bitmap of the members whose
-    contributions are in."""
-    return cbor.encode({1: roster_digest, 2: present, 3: b"".join(tags)})
+def roll(sets: bytes, present: int, tags: "Iterable[bytes]") -> bytes:
+    """Make the roll call that closes a round: `sets` and `tags` as an opening's, `present` is the
+    bitmap of the members whose contributions are in."""
+    return cbor.encode({1: sets, 2: present, 3: b"".join(tags)})
 
 
-def read_ready(payload: bytes) -> int:
-    """Return the bitmap of the members that hold the sender's key shares."""
-    held: int
-    (held,) = fields(payload, 1)
-    check(is_integer(held, 0, EVERYONE))
-    return held
+def read_ready(payload: bytes) -> tuple[int, int]:
+    """Return (bitmap of the members that hold the sender's key shares, bitmap of those whose key
+    shares the sender holds)."""
+    held, holds = fields(payload, 2)
+    check(is_integer(held, 0, EVERYONE) and is_integer(holds, 0, EVERYONE))
+    return held, holds
 
 
-def read_contribution(payload: bytes, size: int) -> tuple[bytes, int, int]:
-    """Return (ciphertext, masks_until, bitmap of the holders of blinding shares); `size` is
-    2|N|/8."""
-    ciphertext, masks_until, held = fields(payload, 3)
-    check(is_bytes(ciphertext, size) and is_integer(masks_until, 0, 0xFFFFFFFF) and is_integer(held, 0, EVERYONE))
-    return ciphertext, masks_until, held
+def read_contribution(payload: bytes, size: int) -> tuple[bytes, int, int, int]:
+    """Return (ciphertext, masks_until, bitmap of the holders of the sender's blinding shares, bitmap
+    of the members whose blinding shares the sender holds); `size` is 2|N|/8."""
+    ciphertext, masks_until, held, holds = fields(payload, 4)
+    check(is_bytes(ciphertext, size) and is_integer(masks_until, 0, 0xFFFFFFFF))
+    check(is_integer(held, 0, EVERYONE) and is_integer(holds, 0, EVERYONE))
+    return ciphertext, masks_until, held, holds
 
 
 def read_answer(payload: bytes, blinding_size: int, recovery_size: int) -> tuple[bytes, bytes | None]:
@@ -91,16 +103,18 @@ def receipt(contribution_digest: bytes) -> bytes:
     return cbor.encode({1: contribution_digest})
 
 
-def result(roster_digest: bytes, status: int, missing: list[str], sealed_sums: bytes | None) -> bytes:
+def result(roster_digest: bytes, status: int, missing: list[str], sealed_sums: bytes | None, sets: bytes) -> bytes:
     """Make a round's result: COMPLETE with the sums sealed for the coordinator's clients, else None
-    in their place."""
-    return cbor.encode({1: roster_digest, 2: status, 3: missing, 4: sealed_sums})
+    in their place; `sets` as an opening's."""
+    return cbor.encode({1: roster_digest, 2: status, 3: missing, 4: sealed_sums, 5: sets})
 
 
-def read_result(payload: bytes) -> tuple[bytes, int, list[str], bytes | None]:
-    """Return (roster digest, status, names of the missing, sealed sums or None)."""
-    digest, status, missing, sealed = fields(payload, 4)
+def read_result(payload: bytes) -> tuple[bytes, int, list[str], bytes | None, bytes]:
+    """Return (roster digest, status, names of the missing, sealed sums or None, digests of the
+    units' active sets)."""
+    digest, status, missing, sealed, sets = fields(payload, 5)
     check(is_bytes(digest, 32) and is_integer(status, COMPLETE, INVALID))
+    check(isinstance(sets, bytes) and 32 <= len(sets) <= 32 * UNITS_MOST and len(sets) % 32 == 0)
     check(
         isinstance(missing, list)
         and len(missing) <= MEMBERS_MOST
@@ -108,7 +122,7 @@ def read_result(payload: bytes) -> tuple[bytes, int, list[str], bytes | None]:
     )
     check(status != INCOMPLETE or missing != [])
     check(isinstance(sealed, bytes) if status == COMPLETE else sealed is None)
-    return digest, status, missing, sealed
+    return digest, status, missing, sealed, sets
 
 
 def sums(values: list[int]) -> bytes:

@@ -1,10 +1,11 @@
 """COSE envelopes (RFC 9052): COSE_Sign1 with ES256, COSE_Encrypt0 with AES-CCM-16-128-128, bound to
 their context.
 
-The protected header carries {1: algorithm, -65537: [epoch, round]}. Everything else that a message
-is bound to is known to the receiver from the topic and goes into the external additional data:
-["hum/v1", deployment, type, group, epoch, round, sender, receiver]. A message moved to another
-type, group, epoch, round, sender or receiver does not open.
+The protected header carries {1: algorithm, -65537: [epoch, round]}, or [epoch, round, number] with
+the number of the active set that a message belongs to. Everything else that a message is bound to
+is known to the receiver from the topic and goes into the external additional data: ["hum/v1",
+deployment, type, group, epoch, round, sender, receiver], with the number behind it. A message moved
+to another type, group, epoch, round, set, sender or receiver does not open.
 """
 
 from hashlib import sha256
@@ -34,15 +35,22 @@ class EnvelopeError(Exception):
 
 
 class Context:
-    """What a message is bound to: names as text; epoch and round as integers from 0 to 2^32 - 1 (0
-    where there is none)."""
+    """What a message is bound to: names as text; epoch, round and the active set's number as
+    integers from 0 to 2^32 - 1 (0 where there is none)."""
 
     def __init__(
-        self, deployment: str, kind: str, group: str, epoch: int, round: int, sender: str, receiver: str
+        self, deployment: str, kind: str, group: str, epoch: int, round: int, sender: str, receiver: str, number: int = 0
     ) -> None:
         self.epoch = epoch
         self.round = round
-        self._fields = ["hum/v1", deployment, kind, group, epoch, round, sender, receiver]
+        self.number = number
+        self._fields: list[object] = ["hum/v1", deployment, kind, group, epoch, round, sender, receiver]
+        if number:
+            self._fields.append(number)
+
+    def binding(self) -> list[int]:
+        """Return what the header carries of it."""
+        return [self.epoch, self.round, self.number] if self.number else [self.epoch, self.round]
 
     def external_aad(self) -> bytes:
         """Return the deterministic CBOR of the context."""
@@ -50,7 +58,7 @@ class Context:
 
 
 def _protected(algorithm: int, context: Context) -> bytes:
-    return cbor.encode({_ALGORITHM: algorithm, _BINDING: [context.epoch, context.round]})
+    return cbor.encode({_ALGORITHM: algorithm, _BINDING: context.binding()})
 
 
 def to_be_signed(context: Context, payload: bytes) -> bytes:
@@ -74,31 +82,33 @@ def seal(key: bytes, nonce: bytes, context: Context, payload: bytes) -> bytes:
     return cbor.encode(cbor.Tag(_ENCRYPT0, [protected, {_IV: nonce}, aes_ccm.seal(key, nonce, payload, aad)]))
 
 
-def opening_tag(key: bytes, context: Context, roster_digest: bytes, absent: int, counted: bytes, time: int) -> bytes:
+def opening_tag(key: bytes, context: Context, set_digest: bytes, absent: int, counted: bytes, time: int) -> bytes:
     """Return the 16-byte tag by which one member knows that the coordinator opens a round
     (HMAC-SHA-256, RFC 2104).
 
     A signature would be one for all, but a board would check it before it answers, on an RP2040 for
     about a second. An opening commands no more than one contribution, so that it is authentic to
-    the one who obeys it is enough. `counted` is that member's 8 bytes of the opening's.
+    the one who obeys it is enough. `set_digest` is that of the member's active set, `counted` its 8
+    bytes of the opening's.
     """
-    return hmac_sha256(key, cbor.encode(["Opening", context.external_aad(), roster_digest, absent, counted, time]))[:16]
+    return hmac_sha256(key, cbor.encode(["Opening", context.external_aad(), set_digest, absent, counted, time]))[:16]
 
 
-def roll_tag(key: bytes, context: Context, roster_digest: bytes, present: int) -> bytes:
+def roll_tag(key: bytes, context: Context, set_digest: bytes, present: int) -> bytes:
     """Return the 16-byte tag by which one member knows that a roll call is the coordinator's,
     before its signature is checked."""
-    return hmac_sha256(key, cbor.encode(["Roll", context.external_aad(), roster_digest, present]))[:16]
+    return hmac_sha256(key, cbor.encode(["Roll", context.external_aad(), set_digest, present]))[:16]
 
 
 class Envelope:
-    """A parsed envelope that is not yet authenticated: `signed` tells which kind, `epoch` and
-    `round` what it claims, `nonce` is that of a COSE_Encrypt0, 13 bytes, and None of a
+    """A parsed envelope that is not yet authenticated: `signed` tells which kind, `epoch`, `round`
+    and `number` what it claims, `nonce` is that of a COSE_Encrypt0, 13 bytes, and None of a
     COSE_Sign1."""
 
     signed: bool
     epoch: int
     round: int
+    number: int
     nonce: bytes | None
     _header: bytes
     _body: bytes
@@ -126,11 +136,14 @@ class Envelope:
         header = cbor.decode(self._header)
         if not isinstance(header, dict) or not isinstance(header.get(_BINDING), list):
             raise ValueError
-        self.epoch, self.round = header[_BINDING]
+        binding = header[_BINDING]
         algorithm = ES256 if self.signed else AES_CCM_16_128_128
-        for number in (self.epoch, self.round):
-            if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number <= _MAXIMUM:
+        for value in binding:
+            if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _MAXIMUM:
                 raise ValueError
+        if len(binding) == 3 and not binding[2]:
+            raise ValueError
+        self.epoch, self.round, self.number = binding if len(binding) == 3 else binding + [0]
         if (
             len(header) != 2
             or header[_ALGORITHM] != algorithm
@@ -168,7 +181,7 @@ class Envelope:
         good = False
         # to_be_signed() makes the header from the context: the one that came with the message must
         # be the same.
-        if self.signed and (self.epoch, self.round) == (context.epoch, context.round):
+        if self.signed and [self.epoch, self.round, self.number] == [context.epoch, context.round, context.number]:
             good = yield from p256.verify_steps(public, to_be_signed(context, self._body), self._signature)
         if not good:
             raise EnvelopeError("bad-signature")

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 MEMBERS_LEAST = 2
 MEMBERS_MOST = 64
 SLOTS_MOST = 48
+UNITS_MOST = 16  # cohorts have four members or more
 # The greatest bitmap: bit i stands for the member i of the roster.
 EVERYONE = (1 << MEMBERS_MOST) - 1
 
@@ -63,37 +64,49 @@ def _is_tags(tags: object) -> bool:
     return isinstance(tags, bytes) and len(tags) % 16 == 0 and len(tags) <= 16 * MEMBERS_MOST
 
 
+def _is_sets(sets: object) -> bool:
+    return isinstance(sets, bytes) and 32 <= len(sets) <= 32 * UNITS_MOST and len(sets) % 32 == 0
+
+
+def digest_of(sets: bytes, unit: int) -> bytes:
+    """Return the digest of a unit's active set, of those in an opening, a roll call or a result:
+    32 bytes, zeros for a unit without one; fewer where there is no such unit."""
+    return sets[32 * unit : 32 * unit + 32]
+
+
 def read_opening(payload: bytes) -> tuple[int, int, bytes, bytes, int, bytes, int]:
-    """Return (epoch, round, roster digest, tags one after the other, bitmap of the members that are
-    known dead, 8 bytes a member one after the other, time): the last epoch and round whose
+    """Return (epoch, round, digests of the units' active sets, tags, bitmap of the members that are
+    known dead, 8 bytes a member, time), each one after the other: the last epoch and round whose
     published sum has the member's reading, or zeros; Unix seconds.
 
     Not authentic before a tag is checked.
     """
-    epoch, round, digest, tags, absent, counted, time = fields(payload, 7)
-    check(is_integer(epoch, 1, 0xFFFFFFFF) and is_integer(round, 0, 0xFFFFFFFF) and is_bytes(digest, 32))
+    epoch, round, sets, tags, absent, counted, time = fields(payload, 7)
+    check(is_integer(epoch, 1, 0xFFFFFFFF) and is_integer(round, 0, 0xFFFFFFFF) and _is_sets(sets))
     check(_is_tags(tags) and is_integer(absent, 0, EVERYONE) and is_bytes(counted, len(tags) // 2))
     check(is_integer(time, 0, 0xFFFFFFFF))
-    return epoch, round, digest, tags, absent, counted, time
+    return epoch, round, sets, tags, absent, counted, time
 
 
 def read_roll(payload: bytes) -> tuple[bytes, int, bytes]:
-    """Return (roster digest, bitmap of the members present, tags one after the other)."""
-    digest, present, tags = fields(payload, 3)
-    check(is_bytes(digest, 32) and is_integer(present, 0, EVERYONE) and _is_tags(tags))
-    return digest, present, tags
+    """Return (digests of the units' active sets, bitmap of the members present, tags), the digests
+    and the tags one after the other."""
+    sets, present, tags = fields(payload, 3)
+    check(_is_sets(sets) and is_integer(present, 0, EVERYONE) and _is_tags(tags))
+    return sets, present, tags
 
 
-def contribution(ciphertext: bytes, masks_until: int, held: int) -> bytes:
+def contribution(ciphertext: bytes, masks_until: int, held: int, holds: int) -> bytes:
     """Make a board's contribution: the ciphertext (2|N|/8 bytes), the last round that the board can
-    take part in, and the bitmap of the members that hold its blinding shares of this round."""
-    return cbor.encode({1: ciphertext, 2: masks_until, 3: held})
+    take part in, the bitmap of the members that hold its blinding shares of this round, as they
+    have told it, and that of the members whose blinding shares of this round it holds."""
+    return cbor.encode({1: ciphertext, 2: masks_until, 3: held, 4: holds})
 
 
-def ready(held: int) -> bytes:
+def ready(held: int, holds: int) -> bytes:
     """Make the message that says from which members on a board can be recovered: the bitmap of
-    those that hold its key shares."""
-    return cbor.encode({1: held})
+    those that hold its key shares, and that of those whose key shares it holds."""
+    return cbor.encode({1: held, 2: holds})
 
 
 def answer(blinding: bytes, recovery: bytes | None) -> bytes:

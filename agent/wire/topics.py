@@ -34,8 +34,15 @@ def group(deployment: str, name: str, kind: str) -> str:
     return "hum/v1/%s/g/%s/%s" % (deployment, name, kind)
 
 
+def active(deployment: str, name: str, unit: int) -> str:
+    """Coordinator to the boards of a unit: the active set, retained; `unit` is a cohort's number,
+    from 0, and 0 with seal fleet."""
+    return "hum/v1/%s/g/%s/active/%d" % (deployment, name, unit)
+
+
 def up(deployment: str, group_name: str, sender: str, kind: str) -> str:
-    """Board to coordinator; kind is "ready", "contribution", "answer", "blind" or "aggregate"."""
+    """Board to coordinator; kind is "here", "ready", "contribution", "answer", "blind" or
+    "aggregate"."""
     return "hum/v1/%s/g/%s/up/%s/%s" % (deployment, group_name, sender, kind)
 
 
