@@ -132,10 +132,10 @@ class Effects:
     def _do_of_sums(self, action: "OfSums") -> None:
         machine, masks, shares = self.sums, self.masks, self.shares
         if action[0] == a.FETCH:
-            machine.fetched(shares.load(action[1], action[2], action[3]))
+            machine.fetched(shares.load(action[1], action[2]))
         elif action[0] == a.HOLD:
-            shares.keep(action[1], action[2], action[3], action[4])
-            self.do_all(machine.held(action[1], action[2], action[3]))
+            shares.keep(action[1], action[2], action[3])
+            self.do_all(machine.held(action[1], action[2]))
         elif action[0] == a.MASK:
             self._keep_mask(action[1], action[2], action[3])
         elif action[0] == a.TAKE:
@@ -146,16 +146,22 @@ class Effects:
             self._spend(action[1], action[2], action[3])
         elif action[0] == a.SETTLE:
             masks.settle(action[1], action[2])
-            masks.drop_before(action[1], action[2] + 1)
+            masks.drop_before(action[2] + 1)
             self._around.over("settled", {"round": action[2]})
         elif action[0] == a.ANSWER:
             shares.answer(action[1], action[2], action[3] + action[4])
             self.do_all(machine.answered(action[1], action[2], action[4]))
             self._around.note("answered", {"round": action[2], "bytes": len(action[4])})
-        elif action[0] == a.DROP:
-            masks.drop_before(action[1], action[2])
+        elif action[0] == a.DISCARD:
+            shares.discard(action[1])
+        elif action[0] == a.RECALL:
+            machine.recalled(self.store.get(action[1]))
+        elif action[0] == a.ENTER:
+            self.store.put("active", action[1])
+            self.do_all(machine.entered(action[1]))
         else:
-            shares.discard(action[1], action[2])
+            masks.use(action[1])
+            shares.use(action[1])
 
     def _keep_mask(self, epoch: int, round: int, mask: bytes) -> None:
         try:

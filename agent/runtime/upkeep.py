@@ -93,6 +93,8 @@ class Upkeep:
             seconds += 1
             if seconds % NUDGE_S == 0:
                 board.nudge()
+            if seconds % 60 == 0:
+                board.machine.passed()
 
     async def _diagnostics_loop(self) -> None:
         board = self._board

@@ -63,9 +63,7 @@ def opening(
     bytes each, zeros for a unit without one; `tags` are the members' 16-byte tags in roster order,
     zeros for who is in no set; `absent` is the bitmap of those that are known dead, `counted` the members' 8 bytes each in
     roster order, `time` in Unix seconds."""
-    return cbor.encode(
-        {1: epoch, 2: round, 3: sets, 4: b"".join(tags), 5: absent, 6: b"".join(counted), 7: time}
-    )
+    return cbor.encode({1: epoch, 2: round, 3: sets, 4: b"".join(tags), 5: absent, 6: b"".join(counted), 7: time})
 
 
 def roll(sets: bytes, present: int, tags: "Iterable[bytes]") -> bytes:

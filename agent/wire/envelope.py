@@ -39,7 +39,15 @@ class Context:
     integers from 0 to 2^32 - 1 (0 where there is none)."""
 
     def __init__(
-        self, deployment: str, kind: str, group: str, epoch: int, round: int, sender: str, receiver: str, number: int = 0
+        self,
+        deployment: str,
+        kind: str,
+        group: str,
+        epoch: int,
+        round: int,
+        sender: str,
+        receiver: str,
+        number: int = 0,
     ) -> None:
         self.epoch = epoch
         self.round = round

@@ -14,21 +14,23 @@ if TYPE_CHECKING:
     Clock: TypeAlias = tuple[Literal["clock"], int]
     Unload: TypeAlias = tuple[Literal["unload"]]
     Publish: TypeAlias = tuple[Literal["publish"], str, bytes, int, bool]
-    Drop: TypeAlias = tuple[Literal["drop"], int, int]
+    Recall: TypeAlias = tuple[Literal["recall"], str]
+    Enter: TypeAlias = tuple[Literal["enter"], bytes]
+    Use: TypeAlias = tuple[Literal["use"], bytes]
     Mask: TypeAlias = tuple[Literal["mask"], int, int, bytes]
     Take: TypeAlias = tuple[Literal["take"], int, int, bool, Slots]
     Spend: TypeAlias = tuple[Literal["spend"], int, int, bytes]
     Settle: TypeAlias = tuple[Literal["settle"], int, int]
-    Hold: TypeAlias = tuple[Literal["hold"], int, int | None, int, bytes]
-    Fetch: TypeAlias = tuple[Literal["fetch"], int, int | None, int]
-    Discard: TypeAlias = tuple[Literal["discard"], int, int]
+    Hold: TypeAlias = tuple[Literal["hold"], int | None, int, bytes]
+    Fetch: TypeAlias = tuple[Literal["fetch"], int | None, int]
+    Discard: TypeAlias = tuple[Literal["discard"], int]
     Answer: TypeAlias = tuple[Literal["answer"], int, int, bytes, bytes]
     Schedule: TypeAlias = tuple[Literal["schedule"], int, int]
     Burn: TypeAlias = tuple[Literal["burn"], int, int, int | None]
     Read: TypeAlias = tuple[Literal["read"], int, Slots]
     Over: TypeAlias = tuple[Literal["over"], int, dict[str, object]]
     OfEvery: TypeAlias = Put | Clock | Unload | Publish
-    OfSums: TypeAlias = Drop | Mask | Take | Spend | Settle | Hold | Fetch | Discard | Answer
+    OfSums: TypeAlias = Recall | Enter | Use | Mask | Take | Spend | Settle | Hold | Fetch | Discard | Answer
     OfQueries: TypeAlias = Schedule | Burn | Read | Over
     Action: TypeAlias = OfEvery | OfSums | OfQueries
 
@@ -36,7 +38,9 @@ PUT: "Final" = "put"
 CLOCK: "Final" = "clock"
 UNLOAD: "Final" = "unload"
 PUBLISH: "Final" = "publish"
-DROP: "Final" = "drop"
+RECALL: "Final" = "recall"
+ENTER: "Final" = "enter"
+USE: "Final" = "use"
 MASK: "Final" = "mask"
 TAKE: "Final" = "take"
 SPEND: "Final" = "spend"
@@ -77,9 +81,20 @@ def publish(topic: str, payload: bytes, retain: bool) -> "Publish":
 # -- of the private sum
 
 
-def drop(epoch: int, round: int) -> "Drop":
-    """Forget the masks of earlier epochs and rounds."""
-    return DROP, epoch, round
+def recall(record: str) -> "Recall":
+    """Load a record; then recalled()."""
+    return RECALL, record
+
+
+def enter(record: bytes) -> "Enter":
+    """Keep the record of an active set durably; only when that is done, then entered()."""
+    return ENTER, record
+
+
+def use(set_digest: bytes) -> "Use":
+    """Masks and shares are those of this active set from now on, none for b"": forget all
+    others."""
+    return USE, set_digest
 
 
 def mask(epoch: int, round: int, mask: bytes) -> "Mask":
@@ -105,20 +120,20 @@ def settle(epoch: int, round: int) -> "Settle":
     return SETTLE, epoch, round
 
 
-def hold(epoch: int, batch: int | None, peer: int, share: bytes) -> "Hold":
+def hold(batch: int | None, peer: int, share: bytes) -> "Hold":
     """Keep a member's share, of its key for batch None, durably; only when that is done, then
     held()."""
-    return HOLD, epoch, batch, peer, share
+    return HOLD, batch, peer, share
 
 
-def fetch(epoch: int, batch: int | None, peer: int) -> "Fetch":
+def fetch(batch: int | None, peer: int) -> "Fetch":
     """Load such a share; then fetched()."""
-    return FETCH, epoch, batch, peer
+    return FETCH, batch, peer
 
 
-def discard(epoch: int, batch: int) -> "Discard":
-    """Forget the shares of earlier epochs and batches."""
-    return DISCARD, epoch, batch
+def discard(batch: int) -> "Discard":
+    """Forget the shares of earlier batches."""
+    return DISCARD, batch
 
 
 def answer(epoch: int, round: int, state: bytes, envelope: bytes) -> "Answer":

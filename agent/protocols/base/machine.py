@@ -98,6 +98,9 @@ class Machine:
         def retry(self) -> list[Action]:
             """Some seconds have passed without a round."""
 
+        def passed(self) -> None:
+            """A minute has passed."""
+
     def _guard(self, handler: "Callable[..., list[Action]]", *arguments: object) -> "list[Action]":
         """Return what the handler of an event returns; if it refuses the event, count that."""
         try:

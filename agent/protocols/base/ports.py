@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     class Masks(Protocol):
         """agent.runtime.flash.masks.MaskStock, as machines see it: an (epoch, round) each."""
 
+        def use(self, set_digest: bytes) -> None:
+            """Masks are those of this active set from now on. Raises StoreError."""
+
         def rounds(self, epoch: int) -> list[int]:
             """Return the rounds that there are masks for."""
 
@@ -29,7 +32,10 @@ if TYPE_CHECKING:
     class Shares(Protocol):
         """agent.runtime.flash.shares.ShareStock, as machines see it."""
 
-        def held(self, epoch: int) -> tuple[int, dict[int, int]]:
+        def use(self, set_digest: bytes) -> None:
+            """Shares are those of this active set from now on. Raises StoreError."""
+
+        def held(self) -> tuple[int, dict[int, int]]:
             """Return (bitmap of the members whose key shares are here, {batch: bitmap for
             blinding})."""
 

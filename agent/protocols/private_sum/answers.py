@@ -42,7 +42,7 @@ class RollCall:
         self.epoch = self.round = 0
         self._envelope: bytes | None = None
         self._fetched: bytes | None = None
-        self._wanted: "tuple[int, int | None, int] | None" = None
+        self._wanted: "tuple[int | None, int] | None" = None
         self._present = self._window = self._close = 0
         self._recovery: "tuple[int, int, list[int], bytes] | None" = None
         if answered:
@@ -59,6 +59,11 @@ class RollCall:
         """The action answer() was done: the answer may leave."""
         self._envelope = envelope
 
+    def enter_set(self) -> None:
+        """There is another active set: what was made under the one before does not leave, and is of
+        no use."""
+        self._envelope = self._recovery = None
+
     def hear(self, member: "Membership", raw: bytes, spent: "tuple[int, int]") -> "tuple[Envelope, int] | None":
         """Check a roll call; `spent` is the (epoch, round) of the board's last contribution.
 
@@ -70,16 +75,17 @@ class RollCall:
         envelope = Envelope(raw)
         if envelope.epoch != member.epoch:
             raise Refused("wrong-epoch")
-        digest, present, tags = messages.read_roll(envelope.unverified())
-        if digest != member.digest:
-            raise Refused("other-roster")
+        sets, present, tags = messages.read_roll(envelope.unverified())
+        digest = messages.digest_of(sets, member.unit)
+        if digest != member.set_digest:
+            raise Refused("other-active")
         context = member.context("roll", envelope.round, topics.COORDINATOR, member.identity.device)
         check_tag(tags, member.index, roll_tag(member.opening_key, context, digest, present))
         if (envelope.epoch, envelope.round) == (self.epoch, self.round) and present == self._present:
             return None
         if (envelope.epoch, envelope.round) <= (self.epoch, self.round):
             raise Refused("replayed")
-        if (envelope.epoch, envelope.round) != spent:
+        if (envelope.epoch, envelope.round) != spent or spent <= member.floor:
             raise Refused("not-contributed")
         self._check_list(member, envelope.round, present)
         return envelope, present
@@ -88,6 +94,8 @@ class RollCall:
         policy = member.identity.policy
         if present >> len(member.names):
             raise Refused("unknown-member")
+        if any([present >> peer & 1 and not member.active >> peer & 1 for peer in member.peers()]):
+            raise Refused("not-active")
         if not present >> member.index & 1:
             raise Refused("absent")
         cohort = sum([present >> index & 1 for index in member.cohort])
@@ -131,7 +139,7 @@ class RollCall:
         at = round % field.batch * field.size
         for peer in member.cohort:
             if peer != member.index and present >> peer & 1:
-                share = yield from self._fetch(member.epoch, round // field.batch, peer)
+                share = yield from self._fetch(round // field.batch, peer)
                 total += int.from_bytes(share[at : at + field.size], "big")
         missing = [peer for peer in member.cohort if not present >> peer & 1]
         recovery = None
@@ -175,10 +183,10 @@ class RollCall:
             return
         total = 0
         for peer in missing:
-            total += int.from_bytes((yield from self._fetch(member.epoch, None, peer)), "big")
+            total += int.from_bytes((yield from self._fetch(None, peer)), "big")
         parameters, identity = member.parameters, member.identity
         power = yield from masks.steps(
-            masks.base(parameters, identity.deployment, identity.group, member.epoch, round, 0),
+            masks.base(parameters, identity.deployment, identity.group, member.epoch, round, 0, member.set_digest),
             total.to_bytes(sharing.share_bytes + 1, "big"),
             parameters,
             own.buffers(parameters),
@@ -191,13 +199,13 @@ class RollCall:
             (x0 + parameters.n * x1).to_bytes(parameters.residue_bytes, "big"),
         )
 
-    def _fetch(self, epoch: int, batch: int | None, peer: int) -> "Generator[list[Action] | None, None, bytes]":
+    def _fetch(self, batch: int | None, peer: int) -> "Generator[list[Action] | None, None, bytes]":
         """Generator: yield the action that loads a share; return the share. Raises
         Refused("no-share")."""
         self._wanted = None
-        while self._wanted != (epoch, batch, peer):  # an answer in between has fetched another
-            self._fetched, self._wanted = None, (epoch, batch, peer)
-            yield [actions.fetch(epoch, batch, peer)]
+        while self._wanted != (batch, peer):  # an answer in between has fetched another
+            self._fetched, self._wanted = None, (batch, peer)
+            yield [actions.fetch(batch, peer)]
         if self._fetched is None:
             raise Refused("no-share")
         return self._fetched

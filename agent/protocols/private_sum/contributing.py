@@ -32,10 +32,12 @@ CONTRIBUTION_NONCE = 1
 READY_NONCE = 2
 
 
-def nonce(kind: int, round: int, held: int = 0) -> bytes:
-    """Return the 13-byte nonce of round traffic: kind, bitmap, round. One payload of each kind,
-    bitmap and round exists."""
-    return bytes([kind]) + held.to_bytes(8, "big") + round.to_bytes(4, "big")
+def nonce(kind: int, round: int, payload: bytes | None = None) -> bytes:
+    """Return the 13-byte nonce of round traffic: kind, 8 bytes, round. There is one payload of each
+    kind and round under a set, but for "ready": the first bytes of its digest stand between, zeros
+    for the others."""
+    middle = sha256(payload).digest()[:8] if payload else bytes(8)
+    return bytes([kind]) + middle + round.to_bytes(4, "big")
 
 
 class Contributing:
@@ -69,6 +71,25 @@ class Contributing:
         self.refilling = True
         self.receipt = self.workspace = None
         self._announced = (-1, 0)
+
+    def enter_set(self) -> None:
+        """There is another active set: what was made under the one before is of no more use."""
+        opened = self.opened
+        self.forget()
+        self.opened = opened
+        self.pending = None
+
+    def restore_set(self, member: "Membership", stock: list[int]) -> None:
+        """Take up what the flash holds of the active set of `member`: the rounds that there are
+        masks for."""
+        self.take_stock([round for round in stock if round > self.last_round(member.epoch)])
+        if self.pending and Envelope(self.pending[2]).number != member.number:
+            self.pending = None
+
+    def skip_to(self, round: int) -> None:
+        """This round comes next: what is before it is over."""
+        self.saw(round - 1)
+        self._spend_stock(round - 1)
 
     def take_stock(self, rounds: list[int]) -> None:
         """Take up the rounds that the flash has masks for."""
@@ -112,7 +133,9 @@ class Contributing:
         from agent.joye_libert import masks
 
         identity = member.identity
-        base = masks.base(member.parameters, identity.deployment, identity.group, member.epoch, round, 0)
+        base = masks.base(
+            member.parameters, identity.deployment, identity.group, member.epoch, round, 0, member.set_digest
+        )
         mask = yield from masks.steps(base, member.exponent, member.parameters, self.buffers(member.parameters))
         if round <= max(self.last_round(member.epoch), self.opened):
             return  # it comes too late
@@ -145,22 +168,22 @@ class Contributing:
     def announce(
         self, member: "Membership | None", sharing: "SecretSharing | None", again: bool = False
     ) -> "list[Action]":
-        """Say up to which round this board can take part; once more when all the cohort holds its
-        key shares. `again`: the link is new, and what was announced may be lost."""
+        """Say up to which round this board can take part: from the first mask under a set on, and
+        once more when all the cohort holds its key shares or it holds all of theirs. `again`: the
+        link is new, and what was announced may be lost."""
         if again:
             self._announced = (-1, 0)
-        if self.refilling or not member or not sharing or not sharing.enough(None):
+        last, known = self._announced
+        if (self.refilling and last >= 0) or not member or not sharing or not sharing.enough(None):
             return []
         until = self._masks_until(member, sharing)
-        held = sharing.holders(None)
-        if until < 0 or until < self._announced[0]:
+        whole = sharing.all_hold(None) + 2 * sharing.holds_all(None)
+        if until < 0 or until < last or (until == last and whole <= known):
             return []
-        if until == self._announced[0] and not (held != self._announced[1] and sharing.all_hold(None)):
-            return []
-        self._announced = (until, held)
-        context = member.context("ready", until)
-        payload = seal(member.round_key, nonce(READY_NONCE, until, held), context, messages.ready(held))
-        return [publish_up(member, "ready", payload, True)]
+        self._announced = (until, whole)
+        payload = messages.ready(sharing.holders(None), sharing.holds(None))
+        sealed = seal(member.round_key, nonce(READY_NONCE, until, payload), member.context("ready", until), payload)
+        return [publish_up(member, "ready", sealed, True)]
 
     # -- the opening
 
@@ -173,13 +196,14 @@ class Contributing:
         Returns (round, bitmap of the members absent, what it says was counted of this board's, Unix
         seconds, whether the round has this board's contribution already, and no receipt for it).
         """
-        epoch, round, digest, tags, absent, counted, time = messages.read_opening(raw)
+        epoch, round, sets, tags, absent, counted, time = messages.read_opening(raw)
         if not member or epoch != member.epoch:
             raise Refused("wrong-epoch")
-        if digest != member.digest:
-            raise Refused("other-roster")
         if not sharing:
             raise Refused("not-ready")
+        digest = messages.digest_of(sets, member.unit)
+        if digest != member.set_digest:
+            raise Refused("other-active")
         again = self.pending is not None and self.pending[:2] == (epoch, round)
         if round <= self.last_round(epoch) and not again:
             raise Refused("replayed")
@@ -242,7 +266,8 @@ class Contributing:
         blinded = (packed + blinding.blind(sharing.blinding_seed, round, member.field)) % member.field.p
         ciphertext = masks.protect(mask, blinded, member.parameters)
         last = max(round, self._masks_until(member, sharing))
-        payload = messages.contribution(ciphertext, last, sharing.holders(round // member.field.batch))
+        batch = round // member.field.batch
+        payload = messages.contribution(ciphertext, last, sharing.holders(batch), sharing.holds(batch))
         context = member.context("contribution", round)
         envelope = seal(member.round_key, nonce(CONTRIBUTION_NONCE, round), context, payload)
         # From here on the round is burnt, whatever becomes of the burn; before, running out of

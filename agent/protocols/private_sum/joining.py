@@ -28,7 +28,8 @@ def accept(identity: "Identity", raw: bytes, least_epoch: int) -> Membership:
     own = names.index(identity.device)
     part = read_part(roster.part)
     every = cohorts.assign(names, digest, part.cohort)
-    cohort = next(members for members in every if own in members)
+    unit = next(number for number, members in enumerate(every) if own in members)
+    cohort = every[unit]
     if len(cohort) < identity.policy.members_least:
         raise Refused("cohort-too-small")
     if not identity.policy.allows(roster.slots):
@@ -43,6 +44,9 @@ def accept(identity: "Identity", raw: bytes, least_epoch: int) -> Membership:
         raise Refused("unknown-parameters")
     except PackingError as error:
         raise Refused(error.args[0])
-    threshold = cohorts.threshold(len(cohort))
-    elsewhere = sum([cohorts.threshold(len(members)) for members in every]) - threshold if part.seal else 0
-    return Membership(identity, epoch, digest, roster, part, cohort, threshold, elsewhere, chosen, packing, field)
+    if part.seal:
+        unit = 0
+    else:
+        every = [cohort]
+    thresholds = [cohorts.threshold(len(members)) for members in every]
+    return Membership(identity, epoch, digest, roster, part, unit, every, thresholds, chosen, packing, field)

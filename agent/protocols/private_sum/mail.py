@@ -1,5 +1,5 @@
 """Mail between the members of a cohort: each letter sealed for one, by the keys that the two have
-under the roster in force."""
+under the active set."""
 
 from agent.protocols.base import Refused, actions
 from agent.wire import topics
@@ -36,6 +36,8 @@ def read(member: "Membership", sender: str, raw: bytes) -> tuple[int, int, int, 
     envelope = Envelope(raw)
     if envelope.epoch != member.epoch:
         raise Refused("wrong-epoch")
+    if envelope.number != member.number:
+        raise Refused("other-active")
     peer = member.names.index(sender) if sender in member.names else -1
     if peer == member.index or peer not in member.cohort:
         raise Refused("not-in-cohort")

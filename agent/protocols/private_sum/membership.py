@@ -1,5 +1,5 @@
-"""A board's membership under the roster in force, and its keys. joining.py and keying.py make
-it."""
+"""A board's membership under the roster in force, and in its active set: joining.py, entering.py
+and keying.py make it."""
 
 from agent.wire import topics
 from agent.wire.envelope import Context
@@ -17,14 +17,19 @@ ROUND_MOST = 0xFFFFFFFF
 
 
 class Membership:
-    """A board's place under the roster in force.
+    """A board's place under the roster in force, and in the active set.
 
-    `index` is its own in `names`, the members' in roster order; `cohort` lists the indices of the
-    members among whom it shares, itself included, `threshold` of whom recover what is shared; the
-    thresholds of the other cohorts that one seal covers add up to `elsewhere`. `members` are the
-    pairs of name and public key, None once the keys are made: 64 keys are a tenth of a Pico's heap;
-    `keys_done` counts those that this board has gone through. `round_key`, `opening_key` (16 bytes
-    each) and `exponent` are empty before.
+    Of the roster: `index` is its own in `names`, the members' in roster order; `unit` is the number
+    of what opens together, `every` lists its cohorts as lists of indices, `thresholds` how many of
+    each recover what is shared in it; `threshold` is that of the board's own cohort, those of the
+    others add up to `elsewhere`. `members` are the pairs of name and public key, None once `here_key` (16 bytes) is
+    made: 64 keys are a tenth of a Pico's heap; `keys_done` counts those that this board has gone
+    through.
+
+    Of the set: its `number`, 0 before there is one, `set_digest` (32 bytes), the bitmap `active`;
+    `cohort` lists the indices of the members among whom this board shares, itself included; `floor`
+    is the last (epoch, round) spent before it. `round_key`, `opening_key` (16 bytes each) and
+    `exponent` are empty until its keys are made.
     """
 
     def __init__(
@@ -34,9 +39,9 @@ class Membership:
         digest: bytes,
         roster: "Roster",
         part: "SumPart",
-        cohort: list[int],
-        threshold: int,
-        elsewhere: int,
+        unit: int,
+        every: list[list[int]],
+        thresholds: list[int],
         parameters: "Parameters",
         packing: "Packing",
         field: "Field",
@@ -52,14 +57,33 @@ class Membership:
         self.cohort_most = part.cohort
         self.seal = part.seal
         self.audit = part.audit
-        self.cohort = cohort
-        self.threshold = threshold
-        self.elsewhere = elsewhere
+        self.unit = unit
+        self.every = every
+        self.thresholds = thresholds
+        self.threshold = next(t for cohort, t in zip(every, thresholds) if self.index in cohort)
+        self.elsewhere = sum(thresholds) - self.threshold
         self.parameters = parameters
         self.packing = packing
         self.field = field
-        self.round_key = self.opening_key = self.exponent = self._mail_keys = b""
         self.keys_done = 0
+        self.here_key = b""
+        self.enter(0, b"", 0, (0, 0))
+
+    def enter(self, number: int, set_digest: bytes, active: int, floor: tuple[int, int]) -> None:
+        """Be in this set from now on: its keys are to be made."""
+        self.number = number
+        self.set_digest = set_digest
+        self.active = active
+        self.floor = floor
+        self.cohort = [index for index in self._own_cohort() if active >> index & 1]
+        self.round_key = self.opening_key = self.exponent = self._mail_keys = b""
+
+    def _own_cohort(self) -> list[int]:
+        return next(cohort for cohort in self.every if self.index in cohort)
+
+    def peers(self) -> list[int]:
+        """Return the indices of the members with whom this board may come to share keys."""
+        return [index for cohort in self.every for index in cohort if index != self.index]
 
     def begin_keys(self) -> None:
         """Making the keys begins (anew)."""
@@ -70,12 +94,16 @@ class Membership:
         self.keys_done += 1
 
     def context(self, kind: str, round: int, sender: str | None = None, receiver: str = topics.COORDINATOR) -> Context:
-        """Return the Context of a message of this epoch; from this board to the coordinator unless
-        told otherwise."""
-        identity = self.identity
-        return Context(
-            identity.deployment, kind, identity.group, self.epoch, round, sender or identity.device, receiver
-        )
+        """Return the Context of a message of this epoch and set; from this board to the coordinator
+        unless told otherwise."""
+        own = self.identity
+        sender = sender or own.device
+        return Context(own.deployment, kind, own.group, self.epoch, round, sender, receiver, self.number)
+
+    def context_of_all(self, kind: str, round: int) -> Context:
+        """Return the Context of what the coordinator says to the whole group."""
+        own = self.identity
+        return Context(own.deployment, kind, own.group, self.epoch, round, topics.COORDINATOR, "")
 
     def mail_key(self, peer: int, outgoing: bool) -> bytes:
         """Return the 16-byte key of the mail to, or from, the member of the cohort with index
@@ -83,16 +111,24 @@ class Membership:
         at = 32 * self.cohort.index(peer) + (0 if outgoing else 16)
         return self._mail_keys[at : at + 16]
 
+    def take_secrets(self, record: bytes | None) -> bool:
+        """Take up what the roster alone gives, if `record` is of it (keying.py): roster digest, key
+        of "here", then 32 bytes for each of peers() and for the coordinator. The members' public
+        keys are not needed again. Return whether it is."""
+        if not record or record[:32] != self.digest or len(record) != 48 + 32 * (len(self.peers()) + 1):
+            return False
+        self.here_key = record[32:48]
+        self.members = None
+        return True
+
     def record(self) -> bytes:
-        """Return the record of the keys: roster digest, round key, opening key, exponent, mail
+        """Return the record of the set's keys: its digest, round key, opening key, exponent, mail
         keys."""
-        return self.digest + self.round_key + self.opening_key + self.exponent + self._mail_keys
+        return self.set_digest + self.round_key + self.opening_key + self.exponent + self._mail_keys
 
     def restore(self, record: bytes | None) -> None:
-        """Take up the keys in a record(), if it is one of this roster: the members' public keys are
-        not needed again."""
+        """Take up the keys in a record(), if it is one of this set."""
         at = 64 + self.parameters.exponent_bytes
-        if record and record[:32] == self.digest and len(record) == at + 32 * len(self.cohort):
+        if self.number and record and record[:32] == self.set_digest and len(record) == at + 32 * len(self.cohort):
             self.round_key, self.opening_key = record[32:48], record[48:64]
             self.exponent, self._mail_keys = record[64:at], record[at:]
-            self.members = None

@@ -27,7 +27,7 @@ RESEND_MOST = 64  # retries between two times that a silent member is sent its s
 
 
 class SecretSharing:
-    """The shares that `member`, a Membership with keys, has sent and holds. Bitmaps have bit i for
+    """The shares that `member`, a Membership with keys, has sent and holds under its active set. Bitmaps have bit i for
     the member i of the roster.
 
     A batch of None stands for the key: holders(None) hold this board's key shares, holders(batch)
@@ -53,8 +53,8 @@ class SecretSharing:
         self._retries = 0
         self._resend_at = 1
         identity = member.identity
-        self._key_seed = hkdf_sha256(identity.private, member.digest, cbor.encode(["hum/v1/key-shares"]), 32)
-        self.blinding_seed = hkdf_sha256(identity.private, member.digest, cbor.encode(["hum/v1/blinding"]), 32)
+        self._key_seed = hkdf_sha256(identity.private, member.set_digest, cbor.encode(["hum/v1/key-shares"]), 32)
+        self.blinding_seed = hkdf_sha256(identity.private, member.set_digest, cbor.encode(["hum/v1/blinding"]), 32)
         self.share_bytes = self._sharing().share_bytes
         self._restore(acknowledged)
 
@@ -74,6 +74,15 @@ class SecretSharing:
         """Tell whether every member of the cohort holds this board's shares."""
         return self._others & ~self._acknowledged.get(batch, 0) == 0
 
+    def holds(self, batch: int | None) -> int:
+        """Return the bitmap of the members whose shares of `batch`, or of their keys for None, this
+        board holds: its own among them."""
+        return self._held.get(batch, 0) & self._others | self._own
+
+    def holds_all(self, batch: int | None) -> bool:
+        """Tell whether this board holds those of all members of the cohort."""
+        return self._others & ~self._held.get(batch, 0) == 0
+
     def last_batch(self, batch: int) -> int:
         """Return the last batch from `batch` on up to which enough members hold shares; batch - 1
         where not even that one."""
@@ -84,14 +93,14 @@ class SecretSharing:
     def acknowledgements(self) -> bytes:
         """Return the record of what has been acknowledged: digest, then (batch + 1, or 0 for the
         key; bitmap) of 4 and 8 bytes."""
-        record = self._member.digest
+        record = self._member.set_digest
         for batch in self._acknowledged:
             number = 0 if batch is None else batch + 1
             record += number.to_bytes(4, "big") + self._acknowledged[batch].to_bytes(8, "big")
         return record
 
     def _restore(self, record: bytes | None) -> None:
-        if not record or record[:32] != self._member.digest:
+        if not record or record[:32] != self._member.set_digest:
             return
         for at in range(32, len(record) - 11, 12):
             number = int.from_bytes(record[at : at + 4], "big")
@@ -101,7 +110,8 @@ class SecretSharing:
     def _sharing(self) -> "Sharing":
         from agent.joye_libert.integer_shares import Sharing
 
-        return Sharing(len(self._member.cohort), len(self._member.names), self._member.parameters)
+        member = self._member
+        return Sharing(len(member.cohort), member.threshold, len(member.names), member.parameters)
 
     # -- sharing
 
@@ -164,7 +174,7 @@ class SecretSharing:
         for table in (self._acknowledged, self._sent, self._held):
             for old in [b for b in table if b is not None and b < batch]:
                 del table[old]
-        yield [actions.discard(self._member.epoch, batch)]
+        yield [actions.discard(batch)]
 
     # -- mail
 
@@ -185,7 +195,7 @@ class SecretSharing:
         )
         if about is not None:
             self._check_elements(share)
-        return [actions.hold(member.epoch, about, peer, share)]
+        return [actions.hold(about, peer, share)]
 
     def held(self, batch: int | None, peer: int) -> "list[Action]":
         """The action hold() was done, the share is durable: now it is acknowledged."""

@@ -8,7 +8,6 @@ for members that are known to be absent is made ahead.
 """
 
 from agent.protocols.base import Refused, actions
-from agent.wire import topics
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -128,7 +127,7 @@ class Unmasking:
     def _check_signature(self, envelope: "Envelope") -> "Steps":
         """The tag made the board answer; that the list can be shown to others, its signature, is
         checked when there is time."""
-        context = self._member.context("roll", envelope.round, topics.COORDINATOR, "")
+        context = self._member.context_of_all("roll", envelope.round)
         yield from envelope.verify_steps(self._member.coordinator, context)
         yield [actions.unload()]
 

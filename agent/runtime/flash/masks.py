@@ -1,8 +1,8 @@
 """Masks made in idle time, and the one durable record that makes a second ciphertext impossible.
 
 A mask is the expensive half of an encryption and needs no reading (design, "one ciphertext per
-round, ever"), so a board keeps some for the rounds to come: records "mask-<epoch>-<round>" in hex,
-lost without harm.
+round, ever"), so a board keeps some for the rounds to come: records "mask-<set>-<round>" in hex, of
+one active set at a time, lost without harm. Those of any other set count as absent.
 
 The record "spent" is another matter: epoch and round as 64-bit big-endian numbers, again those that
 the meter's bookmark is of, the bookmark behind a byte with its length, then the envelope that was
@@ -50,7 +50,16 @@ class MaskStock:
     def __init__(self, store: "Records") -> None:
         self.undeleted = 0
         self._store = store
+        self._set = ""
         self._mark, self._sent, self._bookmark, self._pending = _read_spent(store)
+
+    def use(self, set_digest: bytes) -> None:
+        """Masks are those of this active set from now on; all others are deleted. Raises
+        StoreError."""
+        self._set = set_name(set_digest)
+        for name in self._store.names("mask-"):
+            if not name.startswith(_name(self._set, 0)[:-1]):
+                self._store.delete(name)
 
     def save(self, epoch: int, round: int, mask: bytes) -> None:
         """Keep a mask (1 to 1024 bytes) for a later round. Raises Spent for a round that is burnt,
@@ -59,24 +68,24 @@ class MaskStock:
         if not isinstance(mask, bytes) or not 1 <= len(mask) <= MASK_MAX:
             raise ValueError("mask")
         self._store.reserve(len(mask))
-        self._store.put(_name(epoch, round), mask)
+        self._store.put(_name(self._set, round), mask)
 
     def load(self, epoch: int, round: int) -> bytes | None:
         """The mask, or None: none in stock, it was corrupt, or the round is burnt. Raises
         StoreError."""
-        name = _name(epoch, round)
-        return None if (epoch, round) <= self._mark else self._store.get(name)
+        _check_range(epoch, round)
+        return None if (epoch, round) <= self._mark else self._store.get(_name(self._set, round))
 
     def rounds(self, epoch: int) -> list[int]:
-        """Sorted list of the rounds that `load` has a mask for. Raises StoreError."""
-        return sorted([r for e, r in self._stocked() if e == epoch and (e, r) > self._mark])
+        """Sorted list of the rounds of `epoch` that there are masks for. Raises StoreError."""
+        return sorted([r for r in self._stocked() if (epoch, r) > self._mark])
 
-    def drop_before(self, epoch: int, round: int) -> None:
-        """Delete the masks of earlier epochs and rounds, and what `spend` could not delete. Raises
+    def drop_before(self, round: int) -> None:
+        """Delete the masks of earlier rounds, and what `spend` could not delete. Raises
         StoreError."""
-        for entry in self._stocked():
-            if entry < (epoch, round) or entry <= self._mark:
-                self._drop(entry)
+        for stocked in self._stocked():
+            if stocked < round:
+                self._drop(stocked)
 
     def spend(self, epoch: int, round: int, envelope: bytes, bookmark: bytes = b"") -> None:
         """Burn the round. Only after this has returned may `envelope` (1 to 16287 bytes) leave the
@@ -97,7 +106,7 @@ class MaskStock:
         self._sent = self._mark
         self._bookmark = bookmark
         self._pending = (epoch, round, envelope)
-        self._drop((epoch, round))
+        self._drop(round)
 
     def burn(self, epoch: int, round: int) -> None:
         """Burn a round, or the number of a query, that no reading is counted in: the bookmark and
@@ -147,12 +156,12 @@ class MaskStock:
         if (epoch, round) <= self._mark:
             raise Spent(self._mark[0], self._mark[1])
 
-    def _stocked(self) -> "list[Round]":
-        return [_parse(name) for name in self._store.names("mask-")]
+    def _stocked(self) -> list[int]:
+        return [int(name.split("-")[-1], 16) for name in self._store.names(_name(self._set, 0)[:-1])]
 
-    def _drop(self, entry: "Round") -> None:
+    def _drop(self, round: int) -> None:
         try:
-            self._store.delete(_name(entry[0], entry[1]))
+            self._store.delete(_name(self._set, round))
         except StoreError:
             self.undeleted += 1
 
@@ -185,11 +194,10 @@ def _check_range(epoch: int, round: int) -> None:
             raise ValueError("epoch or round")
 
 
-def _name(epoch: int, round: int) -> str:
-    _check_range(epoch, round)
-    return "mask-%x-%x" % (epoch, round)
+def set_name(set_digest: bytes) -> str:
+    """Return the name that a set's masks and shares go by in the names of records."""
+    return set_digest[:8].hex()
 
 
-def _parse(name: str) -> "Round":
-    _, epoch, round = name.split("-")
-    return int(epoch, 16), int(round, 16)
+def _name(of: str, round: int) -> str:
+    return "mask-%s-%x" % (of, round)

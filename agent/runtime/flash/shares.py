@@ -1,8 +1,8 @@
 """The shares that a board holds for its cohort, and the one durable record that makes a second
 answer to a roll call impossible.
 
-Records "share-<epoch>-<number>" hold shares of keys, "blind-<epoch>-<batch>-<number>" of blinding,
-all numbers in hex: as many shares each as fill a block of flash, for a file of its own would take a
+Records "share-<set>-<number>" hold shares of keys, "blind-<set>-<batch>-<number>" of blinding, all
+numbers in hex, of one active set at a time; those of any other set count as absent: as many shares each as fill a block of flash, for a file of its own would take a
 whole one. A record is the length of a share (2 bytes), then slots: the first 8 bytes of
 SHA-256(name || rest of the slot), the member's index (1 byte), the share. So one share is read and
 checked without the others beside it. A record without a share that fits is forgotten.
@@ -17,6 +17,7 @@ answered otherwise.
 import hashlib
 import struct
 
+from agent.runtime.flash.masks import set_name
 from agent.runtime.flash.store import Corrupt, StoreError
 
 TYPE_CHECKING = False
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     Batch = int | None  # of blinding; None for the shares of keys
     Shelf = tuple[int, bytearray]  # length of a share, the members in the order of the slots
-    Shelves = dict[tuple[int, Batch], Shelf]  # by epoch and batch
+    Shelves = dict[Batch, Shelf]
 
 # Shares a record: 6 of 641 bytes, or 7 of 512, the longest there are, and what is with them, fill a
 # block.
@@ -46,9 +47,21 @@ class ShareStock:
 
     def __init__(self, store: "Records") -> None:
         self._store = store
-        self._shelves: "Shelves | None" = None
+        self._set = ""
+        self._shelves: "Shelves" = {}
 
-    def keep(self, epoch: int, batch: "Batch", member: int, share: bytes) -> None:
+    def use(self, set_digest: bytes) -> None:
+        """Shares are those of this active set from now on; all others are deleted. The flash is
+        read once."""
+        self._set = set_name(set_digest)
+        self._shelves = {}
+        for kind in ("share-", "blind-"):
+            for name in self._store.names(kind):
+                if name[6:].split("-")[0] != self._set:
+                    self._store.delete(name)
+        self._look()
+
+    def keep(self, batch: "Batch", member: int, share: bytes) -> None:
         """Keep the share (bytes) of the member with index `member`: of blinding in `batch`, or of
         its key if that is None.
 
@@ -56,7 +69,7 @@ class ShareStock:
         vital records have room.
         """
         self._store.reserve(len(share))
-        size, members = self._shelf(epoch, batch) or (len(share), bytearray())
+        size, members = self._shelves.get(batch) or (len(share), bytearray())
         if len(share) != size:
             raise ValueError("share")
         slot = members.find(bytes([member]))
@@ -64,7 +77,7 @@ class ShareStock:
             slot = members.find(bytes([_FREE]))
         if slot < 0:
             slot = len(members)
-        name, at = _place(epoch, batch, slot, size)
+        name, at = _place(self._set, batch, slot, size)
         part = bytes([member]) + share
         part = _check(name, part) + part
         if at == _HEAD:
@@ -73,44 +86,42 @@ class ShareStock:
         if slot == len(members):
             members.append(member)
         members[slot] = member
-        self._all()[epoch, batch] = (size, members)
+        self._shelves[batch] = (size, members)
 
-    def load(self, epoch: int, batch: "Batch", member: int) -> bytes | None:
+    def load(self, batch: "Batch", member: int) -> bytes | None:
         """Return such a share, or None. One that rotted is None, and no longer held."""
-        size, members = self._shelf(epoch, batch) or (0, bytearray())
+        size, members = self._shelves.get(batch) or (0, bytearray())
         slot = members.find(bytes([member]))
         if slot < 0:
             return None
-        name, at = _place(epoch, batch, slot, size)
+        name, at = _place(self._set, batch, slot, size)
         part = self._read_slot(name, at, size)
         if part is None:
             members[slot] = _FREE
             return None
         return part[_CHECK + 1 :]
 
-    def held(self, epoch: int) -> tuple[int, dict[int, int]]:
-        """Return (bitmap of the members whose key shares are here, {batch: bitmap for blinding}),
-        for `epoch`."""
+    def held(self) -> tuple[int, dict[int, int]]:
+        """Return (bitmap of the members whose key shares are here, {batch: bitmap for
+        blinding})."""
         keys = 0
         batches: dict[int, int] = {}
-        shelves = self._all()
-        for at, batch in shelves:
+        for batch in self._shelves:
             bitmap = 0
-            for member in shelves[at, batch][1] if at == epoch else b"":
+            for member in self._shelves[batch][1]:
                 bitmap |= 1 << member if member != _FREE else 0
             if bitmap and batch is not None:
                 batches[batch] = bitmap
             keys |= bitmap if batch is None else 0
         return keys, batches
 
-    def discard(self, epoch: int, batch: int) -> None:
-        """Delete the shares of earlier epochs, and of earlier batches of this one."""
-        shelves = self._all()
-        for at, old in list(shelves):
-            if at < epoch or (at == epoch and old is not None and old < batch):
-                for slot in range(0, len(shelves[at, old][1]), _each(old)):
-                    self._store.delete(_place(at, old, slot, 0)[0])
-                del shelves[at, old]
+    def discard(self, batch: int) -> None:
+        """Delete the shares of earlier batches."""
+        for old in list(self._shelves):
+            if old is not None and old < batch:
+                for slot in range(0, len(self._shelves[old][1]), _each(old)):
+                    self._store.delete(_place(self._set, old, slot, 0)[0])
+                del self._shelves[old]
 
     def answer(self, epoch: int, round: int, data: bytes) -> None:
         """Keep the answer to a round's roll call. Only after this has returned may it leave the
@@ -136,24 +147,13 @@ class ShareStock:
 
     # -- where the shares are
 
-    def _shelf(self, epoch: int, batch: "Batch") -> "Shelf | None":
-        """Return (length of a share, the members in the order of the slots), or None if there is
-        none of this epoch and batch."""
-        return self._all().get((epoch, batch))
-
-    def _all(self) -> "Shelves":
-        """Return the shelves by epoch and batch; the flash is read once, at the start."""
-        if self._shelves is None:
-            self._shelves = self._look()
-        return self._shelves
-
-    def _look(self) -> "Shelves":
-        shelves: "Shelves" = {}
-        for name in self._store.names("share-") + self._store.names("blind-"):
-            parts = [int(part, 16) for part in name[6:].split("-")]
-            epoch, batch = parts[0], parts[1] if len(parts) == 3 else None
-            size, found = self._read_members(name, epoch, batch, parts[-1] * _each(batch))
-            first, members = shelves.get((epoch, batch), (size, bytearray()))
+    def _look(self) -> None:
+        shelves = self._shelves
+        for name in self._store.names("share-%s-" % self._set) + self._store.names("blind-%s-" % self._set):
+            parts = [int(part, 16) for part in name[6:].split("-")[1:]]
+            batch = parts[0] if len(parts) == 2 else None
+            size, found = self._read_members(name, batch, parts[-1] * _each(batch))
+            first, members = shelves.get(batch, (size, bytearray()))
             if first != size or found.count(bytes([_FREE])) == len(found):
                 self._store.delete(name)
                 continue
@@ -161,17 +161,16 @@ class ShareStock:
             while len(members) < start + len(found):
                 members.append(_FREE)
             members[start : start + len(found)] = found
-            shelves[epoch, batch] = (size, members)
-        return shelves
+            shelves[batch] = (size, members)
 
-    def _read_members(self, name: str, epoch: int, batch: "Batch", start: int) -> "Shelf":
+    def _read_members(self, name: str, batch: "Batch", start: int) -> "Shelf":
         """Return (length of a share, the members in the slots from number `start` on) of one
         record."""
         head = self._store.read_part(name, 0, _HEAD)
         size = struct.unpack(">H", head)[0] if head and len(head) == _HEAD else 0
         members = bytearray()
         for slot in range(start, start + _each(batch)):
-            part = self._read_slot(name, _place(epoch, batch, slot, size)[1], size)
+            part = self._read_slot(name, _place(self._set, batch, slot, size)[1], size)
             members.append(_FREE if part is None else part[_CHECK])
         return size, members
 
@@ -187,10 +186,10 @@ def _each(batch: "Batch") -> int:
     return KEYS_EACH if batch is None else BLINDINGS_EACH
 
 
-def _place(epoch: int, batch: "Batch", slot: int, size: int) -> tuple[str, int]:
+def _place(of: str, batch: "Batch", slot: int, size: int) -> tuple[str, int]:
     """Return (record name, offset of the slot) for slot number `slot` of shares of `size` bytes."""
     number, index = divmod(slot, _each(batch))
-    name = "share-%x-%x" % (epoch, number) if batch is None else "blind-%x-%x-%x" % (epoch, batch, number)
+    name = "share-%s-%x" % (of, number) if batch is None else "blind-%s-%x-%x" % (of, batch, number)
     return name, _HEAD + index * (_CHECK + 1 + size)
 
 
