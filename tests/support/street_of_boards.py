@@ -10,17 +10,17 @@ import struct
 from hashlib import sha256
 
 from agent.crypto import p256
-from agent.joye_libert import pairs, parameters
+from agent.joye_libert import cohorts, pairs, parameters
 from agent.protocols.base.actions import CLOCK, UNLOAD
 from agent.protocols.base.identity import Identity
 from agent.protocols.base.policy import Policy
 from agent.protocols.private_sum.machine import PrivateSum
 from agent.protocols.private_sum.roster_part import SumPart
 from agent.runtime.effects import Effects
-from agent.runtime.flash.masks import MaskStock
+from agent.runtime.flash.masks import MaskStock, set_name
 from agent.runtime.flash.shares import ShareStock
 from agent.runtime.flash.store import StoreError
-from agent.wire import coordination, envelope, rosters, topics
+from agent.wire import active_sets, coordination, envelope, messages, rosters, topics
 from agent.wire.envelope import Context, Envelope
 from host_sim.virtual.memory_store import MemoryStore
 from host_sim.virtual.quiet import Quiet
@@ -116,19 +116,21 @@ def refuses(machine, reason, event, *arguments):
 
 
 class _Kept:  # noqa: PLW1641  a table is no key
-    """The shares in a store, by (epoch, batch or None, member): a table that reads and writes the
-    flash itself."""
+    """The shares in a store under one active set, by (batch or None, member): a table that reads
+    and writes the flash itself."""
 
     def __init__(self, flash):
         self._flash = flash
 
     def _keys(self):
-        stock, found = ShareStock(self._flash.store), []
-        for epoch in range(1, 4):
-            keys, batches = stock.held(epoch)
-            found += [(epoch, None, peer) for peer in range(64) if keys >> peer & 1]
-            found += [(epoch, batch, peer) for batch in batches for peer in range(64) if batches[batch] >> peer & 1]
-        return found
+        keys, batches = self._stock().held()
+        found = [(None, peer) for peer in range(64) if keys >> peer & 1]
+        return found + [(batch, peer) for batch in batches for peer in range(64) if batches[batch] >> peer & 1]
+
+    def _stock(self):
+        stock = ShareStock(self._flash.store)
+        stock.use(self._flash.set_digest)
+        return stock
 
     def __iter__(self):
         return iter(self._keys())
@@ -137,10 +139,10 @@ class _Kept:  # noqa: PLW1641  a table is no key
         return key in self._keys()
 
     def __getitem__(self, key):
-        return ShareStock(self._flash.store).load(key[0], key[1], key[2])
+        return self._stock().load(key[0], key[1])
 
     def __setitem__(self, key, share):
-        ShareStock(self._flash.store).keep(key[0], key[1], key[2], share)
+        self._stock().keep(key[0], key[1], share)
 
     def __eq__(self, other):
         return {key: self[key] for key in self._keys()} == other
@@ -150,23 +152,25 @@ class _Kept:  # noqa: PLW1641  a table is no key
         share = self[key]
         records = self._flash.store.records
         for name in records:
-            if name.startswith("share-" if key[1] is None else "blind-") and share in records[name]:
+            if name.startswith("share-" if key[0] is None else "blind-") and share in records[name]:
                 records[name] = records[name].replace(share, bytes(len(share)))
         return share
 
 
 class _Masks(_Kept):
-    """The masks in a store, by (epoch, round)."""
+    """The masks in a store under one active set, by round."""
 
     def _keys(self):
-        names = [name.split("-") for name in self._flash.store.names("mask-")]
-        return sorted([(int(epoch, 16), int(round, 16)) for _, epoch, round in names])
+        return sorted([int(name.split("-")[-1], 16) for name in self._flash.store.names(self._name("")[:-1])])
 
-    def __getitem__(self, key):
-        return self._flash.store.records["mask-%x-%x" % key]
+    def _name(self, round):
+        return "mask-%s-%s" % (set_name(self._flash.set_digest), round)
 
-    def __setitem__(self, key, mask):
-        self._flash.store.records["mask-%x-%x" % key] = mask
+    def __getitem__(self, round):
+        return self._flash.store.records[self._name("%x" % round)]
+
+    def __setitem__(self, round, mask):
+        self._flash.store.records[self._name("%x" % round)] = mask
 
 
 class Flash:
@@ -176,6 +180,11 @@ class Flash:
     def __init__(self):
         self.store = MemoryStore()
         self.records = self.store.records
+
+    @property
+    def set_digest(self):
+        """That of the active set on this flash; zeros if there is none."""
+        return self.records.get("active", bytes(32))[:32]
 
     def copy(self):
         other = Flash()
@@ -198,10 +207,12 @@ class Flash:
         return _Kept(self)
 
     def stock(self, epoch):
-        return MaskStock(self.store).rounds(epoch)
+        stock = MaskStock(self.store)
+        stock.use(self.set_digest)
+        return stock.rounds(epoch)
 
-    def held(self, epoch):
-        return ShareStock(self.store).held(epoch)
+    def held(self):
+        return self.shares._stock().held()
 
     @property
     def mark(self):
@@ -328,24 +339,73 @@ class Device(Quiet):
         self.sent.append((topic, payload))
 
 
+NUMBER = 1_700_000_100
+
+
+def active(signed_roster, members, number=NUMBER, unit=0, signer="coordinator", epoch=None, scope=SCOPE):
+    """The coordinator's signed active set: `members` is a bitmap."""
+    epoch = epoch or Envelope(signed_roster).epoch
+    context = Context(scope[0], "active", scope[1], epoch, number, topics.COORDINATOR, "")
+    return envelope.sign(private(signer), context, active_sets.active(digest_of(signed_roster), unit, members))
+
+
+def set_digest_of(signed):
+    """The digest of an active set, as its members have it."""
+    parsed = Envelope(signed)
+    return parsed.digest(Context(SCOPE[0], "active", SCOPE[1], parsed.epoch, parsed.round, topics.COORDINATOR, ""))
+
+
 class Street:
     """The boards meter-a, meter-b ... of one roster, and the coordinator's words to them. `devices`
-    are by name."""
+    are by name; all are in the active sets with the number `number`, one a unit, in `signed_sets`,
+    but for those in `left_out`."""
 
-    def __init__(self, members, cohort=32, seal=0, rounds=2, audit=0):
+    def __init__(self, members, cohort=32, seal=0, rounds=2, audit=0, left_out=()):
         self.names = [name_of(index) for index in range(members)]
         self.signed = roster(self.names, cohort=cohort, seal=seal, audit=audit)
         self.digest = digest_of(self.signed)
+        every = cohorts.assign(self.names, self.digest, cohort)
+        self.units = [[index for index in range(members)]] if seal else every
         self.devices = {}
         for name in self.names:
             flash = Flash()
             flash.records["roster"] = self.signed
-            for round in range(rounds):
-                flash.masks[(1, round)] = ONE
             self.devices[name] = Device(name, flash, None, rounds)
         for device in self.devices.values():
             while device.machine.progress()[0] == "keys":
                 device.step()
+        self.enter(NUMBER, left_out, rounds)
+
+    def enter(self, number, left_out=(), rounds=2):
+        """The coordinator proposes sets, and those in them enter; there are masks for `rounds`
+        rounds to come, each after those that were spent."""
+        self.number = number
+        members = self.bitmap([name for name in self.names if name not in left_out])
+        units = [sum([1 << index for index in unit]) for unit in self.units]
+        self.signed_sets = [active(self.signed, members & units[unit], number, unit) for unit in range(len(units))]
+        self.sets = b"".join([set_digest_of(signed) for signed in self.signed_sets])
+        for name in self.names:
+            if name not in left_out:
+                self._let_enter(self.devices[name], rounds)
+
+    def _let_enter(self, device, rounds):
+        unit = self.unit_of(device.name)
+        device.hear(topics.active(SCOPE[0], SCOPE[1], unit), self.signed_sets[unit])
+        while not device.machine.member.round_key:
+            assert device.step()
+        own, first = device.machine._own, device.flash.mark[1] + 1 if device.flash.mark[0] else 0
+        for round in range(first, first + rounds):
+            device.flash.masks[round] = ONE
+        own.take_stock(list(range(first, first + rounds)))
+
+    def unit_of(self, name):
+        index = self.names.index(name)
+        return [unit for unit in range(len(self.units)) if index in self.units[unit]][0]
+
+    def set_of(self, name):
+        """The digest of the active set that a board is in."""
+        unit = self.unit_of(name)
+        return self.sets[32 * unit : 32 * unit + 32]
 
     def deliver(self):
         """Let all work and carry their mail until nobody has more to say."""
@@ -353,11 +413,14 @@ class Street:
 
     def keys(self, name):
         """(round key, opening key) that `name` shares with the coordinator."""
-        record = self.devices[name].flash.records["key"]
+        record = self.devices[name].flash.records.get("key") or bytes(64)
         return record[32:48], record[48:64]
 
-    def context(self, kind, round, sender=topics.COORDINATOR, receiver="", epoch=1):
-        return Context(SCOPE[0], kind, SCOPE[1], epoch, round, sender, receiver)
+    def context(self, kind, round, sender=topics.COORDINATOR, receiver="", epoch=1, number=None):
+        """What a message to or from one board is bound to."""
+        return Context(
+            SCOPE[0], kind, SCOPE[1], epoch, round, sender, receiver, self.number if number is None else number
+        )
 
     def bitmap(self, names):
         return sum([1 << self.names.index(name) for name in names])
@@ -370,19 +433,20 @@ class Street:
         tags = []
         for name in self.names:
             context = self.context("round", round, receiver=name)
-            tags.append(envelope.opening_tag(self.keys(name)[1], context, self.digest, bits, last, TIME))
-        return coordination.opening(1, round, self.digest, tags, bits, [last] * len(self.names), TIME)
+            tags.append(envelope.opening_tag(self.keys(name)[1], context, self.set_of(name), bits, last, TIME))
+        return coordination.opening(1, round, self.sets, tags, bits, [last] * len(self.names), TIME)
 
-    def roll(self, round, present, epoch=1, digest=None, signer="coordinator", bits=None, wrong_tags=False):
+    def roll(self, round, present, epoch=1, sets=None, signer="coordinator", bits=None, wrong_tags=False):
         """The coordinator calls the roll: `present` are names, or `bits` is the bitmap itself."""
         bits = self.bitmap(present) if bits is None else bits
         tags = []
         for name in self.names:
             context = self.context("roll", round, receiver=name, epoch=epoch)
             key = self.keys(name)[0 if wrong_tags else 1]
-            tags.append(envelope.roll_tag(key, context, digest or self.digest, bits))
-        payload = coordination.roll(digest or self.digest, bits, tags)
-        return envelope.sign(private(signer), self.context("roll", round, epoch=epoch), payload)
+            own = messages.digest_of(sets or self.sets, self.unit_of(name))
+            tags.append(envelope.roll_tag(key, context, own, bits))
+        payload = coordination.roll(sets or self.sets, bits, tags)
+        return envelope.sign(private(signer), self.context("roll", round, epoch=epoch, number=0), payload)
 
     def receipt(self, sent, name, round, epoch=1, signer="coordinator", kind="receipt"):
         context = self.context(kind, round, receiver=name, epoch=epoch)
@@ -394,7 +458,8 @@ class Street:
         return coordination.read_answer(plain, size, 512)
 
     def contribution(self, name, sealed, round):
-        """The coordinator opens a contribution: (ciphertext, masks_until, bitmap of holders)."""
+        """The coordinator opens a contribution: (ciphertext, masks_until, bitmap of holders, bitmap
+        of those whose shares it holds)."""
         context = self.context("contribution", round, name, topics.COORDINATOR)
         return coordination.read_contribution(Envelope(sealed).open(self.keys(name)[0], context), 512)
 

@@ -94,7 +94,7 @@ class RollCall:
         policy = member.identity.policy
         if present >> len(member.names):
             raise Refused("unknown-member")
-        if any([present >> peer & 1 and not member.active >> peer & 1 for peer in member.peers()]):
+        if any(present >> peer & 1 and not member.active >> peer & 1 for peer in member.peers()):
             raise Refused("not-active")
         if not present >> member.index & 1:
             raise Refused("absent")
