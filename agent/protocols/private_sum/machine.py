@@ -279,7 +279,7 @@ class PrivateSum(Machine):
             return self._derive_secrets(member)
         signed = self._sets.next()
         if signed:
-            return self._sets.enter_steps(member, signed, own.high_water)
+            return self._sets.enter_steps(member, signed, own)
         if not sharing or not unmasking:
             return self._derive_keys(member) if member.number else None
         batch = own.batch(member)
@@ -341,6 +341,8 @@ class PrivateSum(Machine):
             # The coordinator cleared the retained message; a contributor waits for the roll call.
             self._round_open = self._round_open and own.last_round(self.epoch) == own.opened
             return []
+        if self._sets.entering:
+            raise Refused("not-ready")
         round, absent, said, time, again = own.hear(member, self._sharing, raw)
         # hear() refuses what comes before there are keys.
         assert member and unmasking and self._sharing
@@ -361,7 +363,7 @@ class PrivateSum(Machine):
             # The coordinator cleared the retained message: the round is over.
             self._round_open = False
             return unmasking.over() if unmasking else []
-        if not unmasking:
+        if not unmasking or self._sets.entering:
             raise Refused("not-ready")
         if not unmasking.hear(raw):
             return self._resend_answer()
