@@ -391,7 +391,7 @@ class Street:
     def _let_enter(self, device, rounds):
         unit = self.unit_of(device.name)
         device.hear(topics.active(SCOPE[0], SCOPE[1], unit), self.signed_sets[unit])
-        while not device.machine.member.round_key:
+        while device.machine.member.number != self.number or not device.machine._sharing:
             assert device.step()
         own, first = device.machine._own, device.flash.mark[1] + 1 if device.flash.mark[0] else 0
         for round in range(first, first + rounds):
