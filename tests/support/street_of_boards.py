@@ -365,7 +365,7 @@ class Street:
         self.signed = roster(self.names, cohort=cohort, seal=seal, audit=audit)
         self.digest = digest_of(self.signed)
         every = cohorts.assign(self.names, self.digest, cohort)
-        self.units = [[index for index in range(members)]] if seal else every
+        self.units = [list(range(members))] if seal else every
         self.devices = {}
         for name in self.names:
             flash = Flash()
@@ -400,7 +400,7 @@ class Street:
 
     def unit_of(self, name):
         index = self.names.index(name)
-        return [unit for unit in range(len(self.units)) if index in self.units[unit]][0]
+        return next(unit for unit in range(len(self.units)) if index in self.units[unit])
 
     def set_of(self, name):
         """The digest of the active set that a board is in."""
