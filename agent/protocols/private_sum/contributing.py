@@ -32,10 +32,12 @@ CONTRIBUTION_NONCE = 1
 READY_NONCE = 2
 
 
-def nonce(kind: int, round: int, held: int = 0) -> bytes:
-    """Return the 13-byte nonce of round traffic: kind, bitmap, round. One payload of each kind,
-    bitmap and round exists."""
-    return bytes([kind]) + held.to_bytes(8, "big") + round.to_bytes(4, "big")
+def nonce(kind: int, round: int, payload: bytes | None = None) -> bytes:
+    """Return the 13-byte nonce of round traffic: kind, 8 bytes, round. There is one payload of each
+    kind and round under a set, but for "ready": the first bytes of its digest stand between, zeros
+    for the others."""
+    middle = sha256(payload).digest()[:8] if payload else bytes(8)
+    return bytes([kind]) + middle + round.to_bytes(4, "big")
 
 
 class Contributing:
