@@ -5,10 +5,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from agent.joye_libert import blinding, cohorts
+from agent.joye_libert import blinding
 from agent.joye_libert.packing import Packing, PackingError
-from agent.joye_libert.parameters import Parameters
-from agent.wire import coordination
+from agent.joye_libert.parameters import Parameters, load
+from agent.protocols.private_sum.roster_part import SumPart, read_part
+from agent.wire import coordination, messages
+from agent.wire.envelope import Envelope
+from agent.wire.rosters import Roster
 from broker.coordinator.protocols.private_sum import roll_call
 from broker.coordinator.protocols.private_sum.arithmetic import aggregation, recovery
 from broker.coordinator.protocols.private_sum.arithmetic.aggregation import Unit
@@ -23,6 +26,14 @@ class Layout:
     packing: Packing
     field: blinding.Field
     names: list[str]
+    part: SumPart
+
+    @classmethod
+    def of(cls, roster: Roster) -> "Layout":
+        """Return that of a roster. Raises ParameterError, PackingError or MessageError."""
+        chosen, names = load(roster.parameters), roster.names()
+        packing = Packing(roster.slots, len(names), chosen.bits)
+        return cls(chosen, packing, blinding.field(packing.bits), names, read_part(roster.part))
 
 
 @dataclass(frozen=True)
@@ -35,17 +46,25 @@ class Opened:
 
 class Answers:
     """The answers to the roll call `message`, which lists `present`; opens one unit after the other
-    as they come."""
+    as they come. `units` are those of the round that have a list, by their numbers."""
 
-    def __init__(self, layout: Layout, units: list[Unit], message: bytes, present: int) -> None:
+    def __init__(self, layout: Layout, units: Mapping[int, Unit], message: bytes, present: int) -> None:
         self.message = message
         self.present = present
         self.opened: dict[int, Opened] = {}
         self.failed: dict[int, str] = {}  # units by why they did not open
         self._layout = layout
         self._by_device: dict[str, Answer] = {}
-        self._listed = {at: unit for at, unit in enumerate(units) if self._present(unit)}
+        self.units = {at: unit for at, unit in units.items() if self._present(unit)}
         self._tried: dict[int, int] = {}
+
+    @classmethod
+    def restored(cls, layout: Layout, units: Mapping[int, Unit], message: bytes, given: list[Answer]) -> "Answers":
+        """Return what was there before a restart: the roll call, and the answers to it."""
+        answers = cls(layout, units, message, messages.read_roll(Envelope(message).unverified())[1])
+        for answer in given:
+            answers.add(answer)
+        return answers
 
     def get(self, device: str) -> Answer | None:
         """Return the answer of a member, if it is there."""
@@ -56,25 +75,20 @@ class Answers:
         self._by_device[answer.device] = answer
 
     def has_missing(self, index: int) -> bool:
-        """Whether members of the cohort of member `index`, who is listed, are not listed."""
-        return any(
-            index in cohort and self._missing(cohort) for unit in self._listed.values() for cohort in unit.cohorts
-        )
+        """Whether active members of the cohort of member `index`, who is listed, are not listed."""
+        return any(index in cohort and self._missing(cohort) for unit in self.units.values() for cohort in unit.cohorts)
 
     @property
     def complete(self) -> bool:
         """Whether every unit with listed members is open."""
-        return len(self.opened) == len(self._listed)
+        return len(self.opened) == len(self.units)
 
     def next_unit(self) -> int | None:
         """Return a unit to open: one with enough answers, and more than when it was tried
         before."""
-        for at, unit in self._listed.items():
+        for at, unit in self.units.items():
             given = [self._given(cohort) for cohort in unit.cohorts]
-            enough = all(
-                len(points) >= cohorts.threshold(len(cohort))
-                for points, cohort in zip(given, unit.cohorts, strict=True)
-            )
+            enough = all(len(points) >= threshold for points, threshold in zip(given, unit.thresholds, strict=True))
             if at not in self.opened and enough and sum(map(len, given)) > self._tried.get(at, 0):
                 return at
         return None
@@ -84,11 +98,11 @@ class Answers:
     ) -> Callable[[], Opened | str]:
         """Return what tries to open the unit `at` with the answers that are there; `factor` makes
         its H(round)^-K. It can be pickled, and returns what opened() takes."""
-        unit, layout = self._listed[at], self._layout
+        unit, layout = self.units[at], self._layout
         listed = self._present(unit)
         self._tried[at] = sum(len(self._given(cohort)) for cohort in unit.cohorts)
         ciphertexts = [contributions[layout.names[index]].ciphertext for index in listed]
-        cohorts_given = [self._cohort(cohort) for cohort in unit.cohorts]
+        cohorts_given = [self._cohort(*one) for one in zip(unit.cohorts, unit.thresholds, strict=True)]
         return partial(_open, layout, factor, ciphertexts, unit.cohorts, cohorts_given, seconds)
 
     def try_again(self, at: int) -> None:
@@ -118,7 +132,7 @@ class Answers:
 
     def summed(self) -> int:
         """Return the bitmap of the members whose readings are in total()."""
-        return roll_call.bitmap(index for at in self.opened for index in self._present(self._listed[at]))
+        return roll_call.bitmap(index for at in self.opened for index in self._present(self.units[at]))
 
     def wrong(self) -> list[str]:
         """Return the names of the members whose answers were found wrong, in roster order."""
@@ -131,15 +145,15 @@ class Answers:
         return any(not self.present >> index & 1 for index in cohort)
 
     def _given(self, cohort: list[int]) -> dict[int, Answer]:
-        """The answers of a cohort by position."""
+        """The answers of a cohort's active members by position among them."""
         given = ((x, self._by_device.get(self._layout.names[index])) for x, index in enumerate(cohort, 1))
         return {x: answer for x, answer in given if answer}
 
-    def _cohort(self, cohort: list[int]) -> recovery.Cohort:
+    def _cohort(self, cohort: list[int], threshold: int) -> recovery.Cohort:
         given = self._given(cohort)
         return recovery.Cohort(
             len(cohort),
-            cohorts.threshold(len(cohort)),
+            threshold,
             self._missing(cohort),
             {x: int.from_bytes(answer.blinding, "big") for x, answer in given.items()},
             {x: int.from_bytes(answer.recovery, "big") for x, answer in given.items() if answer.recovery is not None},

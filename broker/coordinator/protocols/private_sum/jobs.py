@@ -1,13 +1,13 @@
 """What a private sum has computed away from the event loop: factors ahead, and the search for what
 a unit opens to. One job is under way at a time."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
 from broker.coordinator.actions import LOST, Action, Compute
 from broker.coordinator.protocols.private_sum.answers import Answers
-from broker.coordinator.protocols.private_sum.arithmetic.aggregation import Factors
+from broker.coordinator.protocols.private_sum.arithmetic.aggregation import Factors, Unit
 from broker.coordinator.protocols.private_sum.records import Contribution
 
 FACTOR_S = 60.0  # what a factor may take, some 0.02 s by itself
@@ -30,10 +30,12 @@ class Jobs:
         what, of, at = self._under_way or ("", -1, -1)
         return at if (what, of) == ("open", number) else None
 
-    def prepare(self, number: int) -> list[Action]:
+    def prepare(self, number: int, units: Iterable[Unit]) -> list[Action]:
         """Have one of the factors of a round computed that is not there yet."""
-        at = None if self._under_way else self._factors.lacking(number)
-        return [] if at is None else self._begin(("factor", number, at), self._factors.job(number, at), FACTOR_S)
+        unit = None if self._under_way else self._factors.lacking(number, units)
+        if unit is None:
+            return []
+        return self._begin(("factor", number, unit.number), self._factors.job(number, unit), FACTOR_S)
 
     def search(
         self, number: int, answers: Answers, contributions: Mapping[str, Contribution], seconds: float
@@ -45,8 +47,9 @@ class Jobs:
             return []
         hard = (number, at) in self._hard
         seconds = max(seconds, SEARCH_LEAST_S) if hard else QUICK_S
-        known = self._factors.get(number, at)
-        factor = partial(int, known) if known is not None else self._factors.job(number, at)
+        unit = answers.units[at]
+        known = self._factors.get(number, unit)
+        factor = partial(int, known) if known is not None else self._factors.job(number, unit)
         job = answers.opening(at, factor, contributions, seconds)
         return self._begin(("open", number, at), job, seconds + SEARCH_GRACE_S, hard)
 
@@ -54,7 +57,7 @@ class Jobs:
         """A job has come to `outcome`, while the round `number` is in progress, or to come. What it
         was for may be over."""
         self._under_way = None
-        what, of, at = key
+        what, of, at = key  # of a factor it is the number of the set
         if what == "factor":
             self._factors.keep(of, at, None if outcome is LOST else outcome)
         elif of == number and answers and outcome == OUT_OF_TIME and (of, at) not in self._hard:

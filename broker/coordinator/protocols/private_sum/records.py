@@ -18,7 +18,8 @@ class OpenRound(Record):
 @dataclass(frozen=True)
 class Contribution(Record):
     """Record a contribution: the SHA-256 of its envelope, its ciphertext, the bitmap of those that
-    hold its blinding shares, and the receipt for it."""
+    hold its blinding shares, as it says, that of those whose blinding shares it holds, and the
+    receipt for it."""
 
     group: str
     epoch: int
@@ -27,6 +28,7 @@ class Contribution(Record):
     digest: bytes
     ciphertext: bytes
     held: int
+    holds: int
     receipt: bytes
 
 
@@ -77,16 +79,19 @@ class CloseRound(Record):
 
 @dataclass(frozen=True)
 class MasksUntil(Record):
-    """Record how far a member can go: the last round that it said it can take part in; and of its
-    newest "ready", the round of the envelope (`announced`, -1 before there is one) and the bitmap
-    of those that hold its key shares."""
+    """Record how far a member can go under the active set `number`: the last round that it said it
+    can take part in; and of its newest "ready", the round of the envelope (`announced`, -1 before
+    there is one), the bitmap of those that hold its key shares, as it says, and that of those whose
+    key shares it holds."""
 
     group: str
     epoch: int
     device: str
+    number: int
     round: int
     announced: int
     held: int
+    holds: int
 
 
 @dataclass(frozen=True)
@@ -99,13 +104,66 @@ class Counted(Record):
     round: int
 
 
-RoundRecord = OpenRound | Contribution | RollCall | Answer | CloseRound | MasksUntil | Counted
+@dataclass(frozen=True)
+class ActiveSet(Record):
+    """Record the active set of a unit: number, bitmap, what was signed, when (Unix seconds). It is
+    recorded before it is published, so that no number is used twice."""
+
+    group: str
+    epoch: int
+    unit: int
+    number: int
+    members: int
+    message: bytes
+    at: float
+
+
+@dataclass(frozen=True)
+class LeftOut(Record):
+    """Record that a new set leaves out a member: why, for the how-manieth time in a row, when and
+    until when it is not let in again (Unix seconds)."""
+
+    group: str
+    epoch: int
+    device: str
+    reason: str
+    times: int
+    at: float
+    until: float
+
+    def warning(self) -> str | None:
+        """Name the member."""
+        return f"{self.device} of {self.group} is left out of the active set: {self.reason}"
+
+
+@dataclass(frozen=True)
+class Standing(Record):
+    """Record how a unit stands, for people: the number of its set, 0 for none; whether all of it
+    have been ready in it; names of its members, of those in the set, and why each other one is not
+    (names to reasons); how many of each cohort there must be."""
+
+    group: str
+    epoch: int
+    unit: int
+    number: int
+    taken_up: bool
+    members: list[str]
+    active: list[str]
+    others: dict[str, str]
+    thresholds: list[int]
+
+
+RoundRecord = (
+    OpenRound | Contribution | RollCall | Answer | CloseRound | MasksUntil | Counted | ActiveSet | LeftOut | Standing
+)
 
 
 @dataclass
 class Saved:
     """What the storage holds of a group's epoch: the next round, the one in progress if any, and
-    the last result; and of whom which reading was counted last, in this epoch or an earlier one."""
+    the last result; of whom which reading was counted last, in this epoch or an earlier one; the
+    active sets in force by unit, when sets were proposed lately (unit, Unix seconds), the greatest
+    number of any set of the group, and who was left out."""
 
     next_round: int = 0
     open_message: bytes | None = None
@@ -116,3 +174,7 @@ class Saved:
     last_result: bytes | None = None
     masks_until: dict[str, MasksUntil] = field(default_factory=dict)
     counted: dict[str, Counted] = field(default_factory=dict)
+    sets: dict[int, ActiveSet] = field(default_factory=dict)
+    proposed: list[tuple[int, float]] = field(default_factory=list)
+    last_number: int = 0
+    left_out: dict[str, LeftOut] = field(default_factory=dict)
