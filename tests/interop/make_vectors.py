@@ -82,9 +82,7 @@ class _Group:
         self._posted: deque[tuple[str, bytes]] = deque()
         self.boards = {name: self._board(name, public) for name, public in members if name != ABSENT}
         place = Scope(DEPLOYMENT, GROUP, EPOCH, self.digest, self.signed, self.roster)
-        self.coordinator = PrivateSum(
-            place, coordinator, RESULT_KEY, Schedule(10.0, 5.0, 0.0), Saved(), lambda: TIME
-        )
+        self.coordinator = PrivateSum(place, coordinator, RESULT_KEY, Schedule(10.0, 5.0, 0.0), Saved(), lambda: TIME)
         self.active: ActiveSet
 
     def _board(self, name: str, public: bytes) -> Board:
