@@ -85,9 +85,12 @@ class WatchedMeter:
     def bookmark(self) -> bytes:
         return bytes(self._meter.bookmark())
 
-    def read(self, round: int, counted: bool, slots: "Slots") -> list[int] | None:
-        self.values = self._meter.read(round, counted, slots)
+    def read(self, round: int, counted: bool, resend: bool, slots: "Slots") -> list[int] | None:
+        self.values = self._meter.read(round, counted, resend, slots)
         return self.values
+
+    def resent(self) -> bool:
+        return bool(self._meter.resent())
 
     def present(self, number: int, slots: "Slots") -> list[int | None]:
         present: list[int | None] = self._meter.present(number, slots)

@@ -35,6 +35,7 @@ class PrivateSum(Machine):
         self.member: "Membership | None" = None
         self._own = Contributing(identity.masks_target)
         self._last_answer: "tuple[int, int, bytes] | None" = None  # until a RollCall takes it up
+        self._total: "Callable[[], int]" = int  # contributions: 0 before the flash is read
         self._flash_holds: "Callable[[int], tuple[int, dict[int, int]]] | None" = None
         self._sharing: "SecretSharing | None" = None
         self._unmasking: "Unmasking | None" = None
@@ -72,7 +73,7 @@ class PrivateSum(Machine):
         from agent.protocols.private_sum.saved import Saved  # once a start
 
         saved = Saved(store, masks, shares)
-        self._last_answer, self._flash_holds = saved.answered, saved.held
+        self._last_answer, self._flash_holds, self._total = saved.answered, saved.held, saved.total
         self._own.restore(saved.high_water, saved.pending, saved.sent)
         if saved.roster:
             self._guard(self._take_roster, saved.roster)
@@ -167,7 +168,7 @@ class PrivateSum(Machine):
         if not self._roll_call:
             from agent.protocols.private_sum.answers import RollCall
 
-            self._roll_call, self._last_answer = RollCall(self._last_answer), None
+            self._roll_call, self._last_answer = RollCall(self._last_answer, self._total), None
         return self._roll_call
 
     # -- idle time
@@ -281,8 +282,7 @@ class PrivateSum(Machine):
         done += unmasking.begin_round(round)
         if again:
             return done + own.resend(member)
-        counted = own.counted(self.identity.policy, self.epoch, round, said)
-        return done + [actions.take(self.epoch, round, counted, member.slots)]
+        return done + [actions.take(self.epoch, round, own.counted(said), member.slots)]
 
     def _on_roll(self, raw: bytes) -> "list[Action]":
         unmasking = self._unmasking
