@@ -34,7 +34,7 @@ class FullSize(Store):
     448 bytes more than with TOY."""
 
     def put(self, name: str, value: bytes) -> None:
-        longer = name.startswith("mask-") or (name in ("spent", "answered") and len(value) > 128)
+        longer = name.startswith("mask-") or (name in ("spent", "answered") and len(value) > 160)
         Store.put(self, name, len(value).to_bytes(2, "big") + value + bytes(448 if longer else 0))
 
     def read(self, name: str) -> bytes | None:

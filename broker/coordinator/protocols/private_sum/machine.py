@@ -18,6 +18,7 @@ from broker.coordinator.actions import Action
 from broker.coordinator.protocols.private_sum import records, roll_call
 from broker.coordinator.protocols.private_sum.answers import Answers, Layout
 from broker.coordinator.protocols.private_sum.arithmetic import aggregation
+from broker.coordinator.protocols.private_sum.close_lists import CloseLists
 from broker.coordinator.protocols.private_sum.jobs import OUT_OF_TIME, Jobs
 from broker.coordinator.protocols.private_sum.members import Members
 from broker.coordinator.protocols.private_sum.outgoing import SumOutgoing
@@ -56,6 +57,7 @@ class PrivateSum:
         self._outgoing = SumOutgoing(scope, private, result_key, self._keys.opening_keys)
         self._members = Members(scope, self._part.cohort, saved.masks_until)
         self._uploads = Uploads(scope, self._keys.round_keys, chosen, self._layout.field, self._members.everyone)
+        self._close_lists = CloseLists(self._members.names, self._part.seal == cohorts.SEAL_FLEET, saved.called)
         self._jobs = Jobs(aggregation.Factors(scope, chosen, self._keys.units))
         self._round = saved.next_round
         self._opening = saved.open_message
@@ -256,13 +258,8 @@ class PrivateSum:
 
     def _call_roll(self, now: float) -> list[Action]:
         """Take no more contributions: list those whose sum can be opened, if there are any."""
-        present, _ = roll_call.choose(
-            self._members.cohorts,
-            {self._members.index[name]: record.held for name, record in self._current.items()},
-            self._members.key_held(),
-            3 if len(self._members.names) >= 3 else 2,
-            together=self._part.seal == cohorts.SEAL_FLEET,
-        )
+        contributed = {self._members.index[name]: record.held for name, record in self._current.items()}
+        present = self._close_lists.choose(self._members.cohorts, contributed, self._members.key_held())
         if not present:
             return []
         message = self._outgoing.roll(self._round, present)
@@ -280,6 +277,7 @@ class PrivateSum:
             status, sums, summed, wrong = answers.status(), answers.total(), answers.summed(), answers.wrong()
             for reason in [*answers.failed.values(), *["wrong-share"] * len(wrong)]:
                 self._filter.refuse(reason)
+            self._close_lists.over({name for name in self._members.names if answers.get(name)})
         missing = [name for index, name in enumerate(self._members.names) if not summed >> index & 1]
         message = self._outgoing.result(self._round, status, missing, sums)
         latency_ms = (now - self._opened_at) * 1000
