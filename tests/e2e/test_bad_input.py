@@ -49,8 +49,11 @@ class Meter:
     def restore(self, bookmark: bytes) -> None:
         pass
 
-    def read(self, round_number: int, counted: bool, slots: list[tuple[str, int, int]]) -> list[int]:
+    def read(self, round_number: int, counted: bool, resend: bool, slots: list[tuple[str, int, int]]) -> list[int]:
         return [self.value]
+
+    def resent(self) -> bool:
+        return False
 
     def bookmark(self) -> bytes:
         return b""

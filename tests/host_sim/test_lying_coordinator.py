@@ -818,12 +818,12 @@ def test_lists_that_differ_by_one_are_answered_so_often_and_no_more(tmp_path: Pa
     world.open(5)
     world.call(5, EVERYONE)  # the list that it was stays allowed
     assert world.total(5, EVERYONE) == sum(READINGS[:C])
-    late = CLOSE_WINDOW + 1  # in the next window the count begins anew
+    late = CLOSE_WINDOW + 1  # a number far off is not 48 contributions
     world.open(late - 1)
     world.clock.run(world.clock.now + 20)
     world.open(late)
     world.call(late, WITHOUT)
-    assert world.total(late, WITHOUT) == sum(READINGS[1:C])
+    nothing_comes_out(world, late)
 
 
 def test_a_signature_that_is_wrong_is_counted_though_the_tag_was_right(world: World) -> None:

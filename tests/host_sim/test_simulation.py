@@ -106,7 +106,10 @@ class RestlessMeter:
     def bookmark(self) -> bytes:
         return b""
 
-    def read(self, round_number: int, counted: bool, slots: list[tuple[str, int, int]]) -> list[int]:
+    def resent(self) -> bool:
+        return False
+
+    def read(self, round_number: int, counted: bool, resend: bool, slots: list[tuple[str, int, int]]) -> list[int]:
         self._reads += 1
         self.last[round_number] = 100 * self._reads + round_number
         return [self.last[round_number]]

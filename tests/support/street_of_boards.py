@@ -326,8 +326,11 @@ class Device(Quiet):
     def restore(self, bookmark):
         assert bookmark == b""
 
-    def read(self, round, counted, slots):
+    def read(self, round, counted, resend, slots):
         return self.values
+
+    def resent(self):
+        return False
 
     def bookmark(self):
         return b""

@@ -225,7 +225,7 @@ class Gossip(Machine):
 
             periods += signing.periods(query.period)
         schedule = actions.schedule(query.period, periods)
-        return [schedule, actions.clock(query.time), actions.burn(query.epoch, query.number, admitted.cost)]
+        return [schedule, actions.clock(query.time), admission.burn(admitted, self.group)]
 
     def _begin(self, number: int, values: "list[int | None] | None") -> "list[Action]":
         group, keys = self.group, self._keys

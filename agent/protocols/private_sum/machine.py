@@ -18,6 +18,8 @@ from agent.wire import topics
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from agent.protocols.base.actions import Action
     from agent.protocols.base.identity import Identity
     from agent.protocols.base.machine import Steps
@@ -40,6 +42,7 @@ class PrivateSum(Machine):
         self._sets = ActiveSets()
         self._own = Contributing(identity.masks_target)
         self._last_answer: "tuple[int, int, bytes] | None" = None  # until a RollCall takes it up
+        self._total: "Callable[[], int]" = int  # contributions: 0 before the flash is read
         self._sharing: "SecretSharing | None" = None
         self._unmasking: "Unmasking | None" = None
         self._roll_call: "RollCall | None" = None
@@ -84,7 +87,7 @@ class PrivateSum(Machine):
         from agent.protocols.private_sum.saved import Saved  # once a start
 
         saved = Saved(store, masks, shares)
-        self._last_answer = saved.answered
+        self._last_answer, self._total = saved.answered, saved.total
         self._own.restore(saved.high_water, saved.pending, saved.sent)
         if saved.roster:
             self._guard(self._take_roster, saved.roster)
@@ -222,7 +225,7 @@ class PrivateSum(Machine):
         if not self._roll_call:
             from agent.protocols.private_sum.answers import RollCall
 
-            self._roll_call, self._last_answer = RollCall(self._last_answer), None
+            self._roll_call, self._last_answer = RollCall(self._last_answer, self._total), None
         return self._roll_call
 
     # -- idle time
@@ -355,8 +358,7 @@ class PrivateSum(Machine):
         done += unmasking.begin_round(round)
         if again:
             return done + own.resend(member)
-        counted = own.counted(self.identity.policy, self.epoch, round, said)
-        return done + [actions.take(self.epoch, round, counted, member.slots)]
+        return done + [actions.take(self.epoch, round, own.counted(said), member.slots)]
 
     def _on_roll(self, raw: bytes) -> "list[Action]":
         unmasking = self._unmasking

@@ -75,10 +75,11 @@ class Membership:
         self.set_digest = set_digest
         self.active = active
         self.floor = floor
-        self.cohort = [index for index in self._own_cohort() if active >> index & 1]
+        self.cohort = [index for index in self.own_cohort() if active >> index & 1]
         self.round_key = self.opening_key = self.exponent = self._mail_keys = b""
 
-    def _own_cohort(self) -> list[int]:
+    def own_cohort(self) -> list[int]:
+        """Return the indices of the roster's members of the board's own cohort."""
         return next(cohort for cohort in self.every if self.index in cohort)
 
     def peers(self) -> list[int]:

@@ -204,7 +204,11 @@ def test_nothing_leaves_before_the_number_is_burnt_and_the_schedule_begins_first
     machine = one.boards[0].machine
     actions = machine.message(QUERY, one.query(1, period=700))
     plan = plan_of(one, 1)
-    assert actions == [("schedule", 700, plan.deadlines), ("clock", 1700000000), ("burn", 1, 1, None)]
+    assert actions == [
+        ("schedule", 700, plan.deadlines),
+        ("clock", 1700000000),
+        ("burn", 1, 1, None, one.roster.names()),
+    ]
     assert machine.inquiry is None and machine.idle() is None
     assert machine.burnt(1, 2) == [] and machine.burnt(1, 1) == [("read", 1, one.roster.slots)]
     assert machine.inquiry is None and machine.elapsed(0) == []
@@ -223,7 +227,7 @@ def test_a_reboot_takes_up_roster_and_keys_and_answers_no_number_twice():
         said = again.idle()
     assert again.progress()[0] == "ready" and said == again.link_up() and said[0][1].endswith("/up/b000/ready")
     assert again.message(QUERY, one.query(3)) == [] and again.refused == {"replayed": 1}
-    assert again.message(QUERY, one.query(4))[2] == ("burn", 1, 4, None)
+    assert again.message(QUERY, one.query(4))[2] == ("burn", 1, 4, None, one.roster.names())
 
 
 def test_a_record_of_keys_of_another_roster_is_not_taken_up():
@@ -587,7 +591,7 @@ def test_a_query_that_the_budget_does_not_allow_leaves_nothing():
     board = one.boards[0]
     before = len(board.sent)
     actions = board.machine.message(QUERY, one.query(1, epsilon=5, record_epsilon=1))
-    assert actions[2] == ("burn", 1, 1, 5 * plan_with(one, 1, "sum", 5).groups + 1)
+    assert actions[2] == ("burn", 1, 1, 5 * plan_with(one, 1, "sum", 5).groups + 1, one.roster.names())
     assert board.machine.declined(1, 2, "budget") == [] and board.machine.refused == {}
     assert board.machine.declined(1, 1, "budget") == [] and board.machine.refused == {"budget": 1}
     assert board.machine.burnt(1, 1) == [] and not board.machine.in_round()

@@ -8,7 +8,9 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, func, select
 
-from agent.wire import coordination
+from agent.protocols.base.identity import CLOSE_WINDOW
+from agent.wire import coordination, messages
+from agent.wire.envelope import Envelope
 from broker.coordinator.protocols.private_sum import tables
 from broker.coordinator.protocols.private_sum.records import (
     ActiveSet,
@@ -23,6 +25,7 @@ from broker.coordinator.protocols.private_sum.records import (
 STATUS = {coordination.COMPLETE: "complete", coordination.INCOMPLETE: "incomplete", coordination.INVALID: "invalid"}
 
 DAY_S = 86_400.0
+CALLED = 2 * CLOSE_WINDOW  # roll calls: what boards remember of them
 
 _R = TypeVar("_R", Contribution, Answer)
 
@@ -43,6 +46,9 @@ def saved(connection: Connection, group: str, epoch: int) -> Saved:
             found.last_result = row.result
             found.next_round = max(found.next_round, row.round + 1)
             found.closed_contributions = contributions
+    called = last.where(rounds.c.roll.is_not(None)).order_by(rounds.c.round.desc()).limit(CALLED)
+    rolls = [row.roll for row in connection.execute(called)]
+    found.called = [messages.read_roll(Envelope(roll).unverified())[1] for roll in reversed(rolls)]
     here = select(masks_until).where((masks_until.c.group == group) & (masks_until.c.epoch == epoch))
     found.masks_until = {row.device: MasksUntil(**row._mapping) for row in connection.execute(here)}
     of_group = select(counted).where(counted.c.group == group)
