@@ -73,7 +73,7 @@ def test_the_last_contribution_calls_the_roll_and_the_answers_close_the_round_wi
     actions = world.send("answer", world.answers(published(called, ROLL)[0]), 1.25)
     (closed,) = of_kind(actions, CloseRound)
     assert (closed.status, closed.missing, closed.sums, closed.latency_ms) == (coordination.COMPLETE, [], [303], 1250.0)
-    assert closed.wrong == []
+    assert closed.disagree == []
     assert published(actions, RESULT) == [closed.message]
     assert world.result(closed.message) == (0, "complete", [], [303])
     assert published(actions, ROLL) == [b""]

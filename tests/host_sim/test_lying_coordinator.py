@@ -292,7 +292,7 @@ class World:
             product = product * ciphertexts[self.names[index]] % self._n**2
         cohort = recovery.Cohort(len(self.names), self.threshold, missing, blinded, recovered if missing else {})
         fits: Callable[[int], bool] = lambda packed: packed <= 100_000 * present.bit_count()  # noqa: E731
-        return recovery.open_unit(self.parameters, product, [cohort], self.field.p, fits)[0]
+        return recovery.open_unit(self.parameters, product, [cohort], self.field.p, fits).total
 
     def difference(self, number: int) -> int:
         """Return the victim's reading from the sum with it and the sum without it. Raises

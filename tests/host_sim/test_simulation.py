@@ -13,7 +13,7 @@ import random
 import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
@@ -330,7 +330,7 @@ class Run:
             assert {board.name for board in summed} <= listed, "a sum names who is not on the list"
             truth = sum(board.meter.last[row["round"]] for board in summed)  # type: ignore[attr-defined]
             assert row["sums"] == [truth], "the sum is not that of the members it names"
-            assert row["wrong"] == []
+            assert row["disagree"] == []
         else:
             assert row["status"] == coordination.INCOMPLETE, "nobody lied, and the sum does not open"
             assert (row["sums"], summed) == (None, [])
@@ -574,8 +574,8 @@ def test_a_wrong_sum_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     true_sum = recovery.open_unit
 
     def one_more(*arguments: Any) -> Any:
-        total, wrong = true_sum(*arguments)
-        return total + 1, wrong
+        opening = true_sum(*arguments)
+        return replace(opening, total=opening.total + 1)
 
     monkeypatch.setattr(recovery, "open_unit", one_more)
     with pytest.raises(AssertionError, match="not that of the members"):

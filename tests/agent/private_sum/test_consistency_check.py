@@ -218,6 +218,47 @@ def test_without_the_consistency_check_the_same_lists_would_have_been_answered()
     assert exchange(devices) == [] and answered(devices) == ALL
 
 
+def asked_again(devices, shown):
+    """Let `shown` say its list at all of its retries; return what the others wrote in the end."""
+    letters = []
+    for _ in range(RETRIES_MOST - 1):
+        devices[shown].perform(devices[shown].machine.retry())
+        letters += exchange(devices)
+    return [(sender, to, raw) for sender, to, raw in letters if sender != shown]
+
+
+def test_nobody_vouches_for_a_list_that_it_was_not_shown_itself():
+    devices = boards()
+    show([devices[A]], WITHOUT_D)
+    letters = exchange(devices) + asked_again(devices, A)
+    assert [sender for sender, _, _ in letters if sender != A] == []
+    assert answered(devices) == []
+    retried(devices, 1)
+    assert devices[A].machine.refused == {"not-vouched": 1}
+
+
+def test_who_is_shown_the_list_late_vouches_for_it_to_who_had_asked():
+    """The control: the same, but all are shown the list in the end."""
+    devices = boards()
+    show([devices[A]], WITHOUT_D)
+    exchange(devices)
+    asked_again(devices, A)
+    show([devices[B], devices[C]], WITHOUT_D)
+    letters = exchange(devices)
+    assert sorted((sender, to) for sender, to, _ in letters) == [(B, A), (B, C), (C, A), (C, B)]
+    assert answered(devices) == WITHOUT_D
+
+
+def test_who_was_shown_another_list_than_it_heard_of_vouches_for_neither():
+    devices = boards()
+    show([devices[A]], WITHOUT_D)
+    exchange(devices)
+    show([devices[B], devices[C]], ALL)
+    letters = exchange(devices)
+    kinds = {Envelope(raw).nonce[0] for sender, _, raw in letters if sender in (B, C)}
+    assert kinds == {SPLIT} and answered(devices) == []
+
+
 def test_the_alarm_reaches_those_who_would_not_have_seen_the_other_list():
     devices = boards()
     show([devices[name] for name in (A, B, C)], ALL)
@@ -441,7 +482,11 @@ def test_letters_again_and_again_are_answered_a_bounded_number_of_times():
         device.hear(mailbox(A, B), vouch(B, A, ALL))
         device.idle()
         sent += len(device.take(B))
-    assert sent == ASKED_MOST * 4
+    assert sent == ASKED_MOST
+    device.hear(mailbox(A, C), vouch(C, A, ALL))
+    device.hear(mailbox(A, C), vouch(C, A, ALL))
+    device.idle()
+    assert len(device.take(C)) == 1  # what one member has used up is not another's
 
 
 def test_a_cohort_of_64_is_told_in_63_letters_and_an_alarm_in_few():

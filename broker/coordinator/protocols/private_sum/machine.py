@@ -274,12 +274,13 @@ class PrivateSum:
 
     def _close(self, now: float) -> list[Action]:
         answers = self._answers
-        status, sums, summed, wrong = coordination.INCOMPLETE, None, 0, []
+        status, sums, summed, disagree, withstands = coordination.INCOMPLETE, None, 0, [], None
         if answers is not None:
             if (at := self._jobs.searched(self._round)) is not None:
                 answers.take(at, OUT_OF_TIME)
-            status, sums, summed, wrong = answers.status(), answers.total(), answers.summed(), answers.wrong()
-            for reason in [*answers.failed.values(), *["wrong-share"] * len(wrong)]:
+            status, sums, summed = answers.status(), answers.total(), answers.summed()
+            disagree, withstands = answers.disagree(), answers.withstands()
+            for reason in answers.reasons():
                 self._filter.refuse(reason)
             self._close_lists.over({name for name in self._members.names if answers.get(name)})
         named = [name for index, name in enumerate(self._members.names) if summed >> index & 1]
@@ -287,7 +288,7 @@ class PrivateSum:
         message = self._outgoing.result(self._round, self._units, status, missing, sums)
         latency_ms = (now - self._opened_at) * 1000
         scope = (self.scope.group, self.scope.epoch, self._round)
-        closed = records.CloseRound(*scope, status, missing, sums, message, latency_ms, wrong)
+        closed = records.CloseRound(*scope, status, missing, sums, message, latency_ms, disagree, withstands)
         counted = [records.Counted(self.scope.group, name, self.scope.epoch, self._round) for name in named]
         self._counted.update({record.device: record for record in counted})
         self._active.closed(self._units, self._current, answers.present if answers else 0)

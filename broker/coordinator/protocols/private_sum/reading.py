@@ -86,9 +86,9 @@ def results(connection: Connection, group: str | None, last: int) -> list[dict[s
         query = query.where(c.group == group)
     found = connection.execute(query.order_by(c.closed_at.desc(), c.round.desc()).limit(last))
     rows = [row._mapping for row in found]
-    keys = ("group", "epoch", "round", "status", "opened_at", "closed_at", "latency_ms")
+    keys = ("group", "epoch", "round", "status", "opened_at", "closed_at", "latency_ms", "withstands")
     return [
-        {**{key: row[key] for key in keys}, **{key: json.loads(row[key]) for key in ("missing", "wrong", "sums")}}
+        {**{key: row[key] for key in keys}, **{key: json.loads(row[key]) for key in ("missing", "disagree", "sums")}}
         for row in reversed(rows)
     ]
 
@@ -102,10 +102,10 @@ def shown(connection: Connection, group: str | None, last: int) -> list[dict[str
 
 
 def status(connection: Connection, group: str) -> dict[str, Any]:
-    """Return whose answers were wrong in the group's last round, and of each unit how its active
-    set stands."""
+    """Return the sides of each cohort whose answers disagreed in the group's last round, and of
+    each unit how its active set stands."""
     last = results(connection, group, 1)
-    return {"wrong": last[0]["wrong"] if last else [], "sets": _standing(connection, group)}
+    return {"disagree": last[0]["disagree"] if last else [], "sets": _standing(connection, group)}
 
 
 def _standing(connection: Connection, group: str) -> list[dict[str, Any]]:

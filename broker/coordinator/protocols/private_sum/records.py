@@ -60,7 +60,9 @@ class Answer(Record):
 @dataclass(frozen=True)
 class CloseRound(Record):
     """Record a round's outcome: status (coordination.COMPLETE, ...), whose readings are not in the
-    sums, sums in slot order or None, the signed result, and whose answers were found wrong."""
+    sums, sums in slot order or None, the signed result; for each cohort whose answers disagree who
+    agrees and who does not; and with how many liars in a cohort the sums are right, None without
+    sums."""
 
     group: str
     epoch: int
@@ -70,11 +72,15 @@ class CloseRound(Record):
     sums: list[int] | None
     message: bytes
     latency_ms: float
-    wrong: list[str] = field(default_factory=list)
+    disagree: list[list[list[str]]] = field(default_factory=list)
+    withstands: int | None = None
 
     def warning(self) -> str | None:
-        """Name those whose answers were wrong."""
-        return f"round {self.round} of {self.group}: wrong shares of {', '.join(self.wrong)}" if self.wrong else None
+        """Tell both sides where answers disagree."""
+        if not self.disagree:
+            return None
+        sides = "; ".join(" against ".join(", ".join(side) or "nobody" for side in pair) for pair in self.disagree)
+        return f"round {self.round} of {self.group}: answers disagree: {sides}"
 
 
 @dataclass(frozen=True)
