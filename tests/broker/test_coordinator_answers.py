@@ -11,7 +11,7 @@ import pytest
 from agent.crypto import accelerate
 from agent.joye_libert import parameters
 from agent.protocols.private_sum.answers import ANSWER_NONCE
-from agent.protocols.private_sum.contributing import CONTRIBUTION_NONCE, nonce
+from agent.protocols.private_sum.membership import CONTRIBUTION_NONCE, nonce
 from agent.wire import coordination, messages
 from agent.wire.envelope import Envelope
 from broker.coordinator.actions import Compute, Publish

@@ -12,7 +12,7 @@ import pytest
 
 from agent.crypto import accelerate
 from agent.joye_libert import parameters
-from agent.protocols.private_sum.contributing import CONTRIBUTION_NONCE, READY_NONCE, nonce
+from agent.protocols.private_sum.membership import CONTRIBUTION_NONCE, READY_NONCE, nonce
 from agent.wire import cbor, coordination, messages
 from agent.wire.envelope import Context, Envelope, EnvelopeError
 from broker.coordinator.actions import Publish

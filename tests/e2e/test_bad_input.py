@@ -23,7 +23,7 @@ import pytest
 
 from agent.crypto import accelerate
 from agent.protocols.private_sum.answers import ANSWER_NONCE
-from agent.protocols.private_sum.contributing import CONTRIBUTION_NONCE, nonce
+from agent.protocols.private_sum.membership import CONTRIBUTION_NONCE, nonce
 from agent.runtime.start import assemble
 from agent.wire import cbor, coordination, messages
 from agent.wire.envelope import Context, seal

@@ -249,7 +249,7 @@ class World:
         share)."""
         board, field = self.boards[index], self.field
         batch, at = number // field.batch, number % field.batch * field.size
-        seed = board.machine._sharing.blinding_seed
+        seed = board.machine._standing.sharing.blinding_seed
         total = blinding.share(seed, number, index + 1, self.threshold, field) if present >> index & 1 else 0
         exponent = 0
         for peer in range(len(self.boards)):
@@ -666,7 +666,7 @@ def test_a_cohort_below_the_policy_gets_no_key_no_share_and_no_ciphertext(tmp_pa
 
 
 def test_a_live_board_marked_dead_shows_its_blinded_reading_and_no_more(world: World) -> None:
-    seed = world.boards[VICTIM].machine._sharing.blinding_seed
+    seed = world.boards[VICTIM].machine._standing.sharing.blinding_seed
     seen = []
     for number in range(3):
         world.open(number, absent=1 << VICTIM)

@@ -16,7 +16,7 @@ from agent.crypto.hmac import hkdf_sha256
 from agent.joye_libert import blinding, cohorts, integer_shares, masks, parameters, zero_sum
 from agent.joye_libert.packing import Packing
 from agent.protocols.private_sum.answers import ANSWER_NONCE
-from agent.protocols.private_sum.contributing import CONTRIBUTION_NONCE, READY_NONCE, nonce
+from agent.protocols.private_sum.membership import CONTRIBUTION_NONCE, READY_NONCE, nonce
 from agent.protocols.private_sum.roster_part import read_part
 from agent.wire import active_sets, cbor, messages, rosters
 from agent.wire.envelope import Context, Envelope, opening_tag, roll_tag, seal
@@ -264,7 +264,7 @@ class World:
     def first_set(self, now: float = 0.0) -> None:
         """Bring the machine to a first set of all members, which they take up."""
         self.do(self.machine.link_up(now), now)
-        if not self.machine._sets.all():
+        if not self.machine._standing.sets.all():
             self.arrive(now=now)
             self.tick(now)
 

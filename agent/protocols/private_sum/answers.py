@@ -11,7 +11,7 @@ docs/security/reasoning.md.
 from agent.joye_libert import blinding, masks
 from agent.joye_libert.pairs import from_bytes
 from agent.protocols.base import Refused, actions, check_tag, closeness
-from agent.protocols.private_sum.contributing import publish_up
+from agent.protocols.private_sum.membership import publish_up
 from agent.wire import messages, topics
 from agent.wire.envelope import Envelope, roll_tag, seal
 

@@ -10,7 +10,7 @@ from hashlib import sha256
 
 from agent.joye_libert.packing import PackingError
 from agent.protocols.base import Refused, actions, check_tag
-from agent.protocols.private_sum.membership import ROUND_MOST
+from agent.protocols.private_sum.membership import CONTRIBUTION_NONCE, READY_NONCE, ROUND_MOST, nonce, publish_up
 from agent.wire import messages, topics
 from agent.wire.envelope import Envelope, opening_tag, seal
 
@@ -25,17 +25,6 @@ if TYPE_CHECKING:
     from agent.protocols.private_sum.secret_sharing import SecretSharing
 
     Step = Callable[[Steps], tuple[list[Action], Steps | None]]
-
-CONTRIBUTION_NONCE = 1
-READY_NONCE = 2
-
-
-def nonce(kind: int, round: int, payload: bytes | None = None) -> bytes:
-    """Return the 13-byte nonce of round traffic: kind, 8 bytes, round. There is one payload of each
-    kind and round under a set, but for "ready": the first bytes of its digest stand between, zeros
-    for the others."""
-    middle = sha256(payload).digest()[:8] if payload else bytes(8)
-    return bytes([kind]) + middle + round.to_bytes(4, "big")
 
 
 class Contributing:
@@ -82,10 +71,13 @@ class Contributing:
         if self.pending and Envelope(self.pending[2]).number != member.number:
             self.pending = None
 
-    def skip_to(self, round: int) -> None:
-        """This round comes next: what is before it is over."""
+    def skip_to(self, round: int) -> bool:
+        """This round comes next: what is before it is over. Return whether that is news."""
+        if round <= self.opened + 1:
+            return False
         self.saw(round - 1)
         self._spend_stock(round - 1)
+        return True
 
     def take_stock(self, rounds: list[int]) -> None:
         """Take up the rounds that the flash has masks for."""
@@ -301,9 +293,3 @@ class Contributing:
         epoch, round, _ = self.pending
         self.pending = None
         yield [actions.settle(epoch, round), actions.unload()]
-
-
-def publish_up(member: "Membership", kind: str, payload: bytes, retain: bool) -> "Action":
-    """Return the action that publishes to the coordinator."""
-    identity = member.identity
-    return actions.publish(topics.up(identity.deployment, identity.group, identity.device, kind), payload, retain)

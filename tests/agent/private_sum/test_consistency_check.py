@@ -37,7 +37,7 @@ def boards():
 def board(name, audit=1):
     """A board that has dealt all, and holds key shares whose powers take a moment only."""
     device = reboot(street(), name)
-    size = device.machine._sharing.share_bytes
+    size = device.machine._standing.sharing.share_bytes
     for key in device.flash.shares:
         if key[1] is None:
             device.flash.shares[key] = (5 + key[2]).to_bytes(size, "big")
@@ -167,7 +167,7 @@ def test_the_code_leaves_the_memory_when_the_round_is_over():
         show([device], ALL)
         before = device.unloads
         device.hear(*over)
-        assert device.unloads == before + 1 and device.machine._unmasking._check is None
+        assert device.unloads == before + 1 and device.machine._standing.unmasking._check is None
         assert not device.machine.in_round() or over[0] == ROUND
         device.idle()
         assert device.take("answer") == []
@@ -507,7 +507,7 @@ def test_a_power_for_the_missing_gets_the_room_of_the_consistency_check():
     show(devices.values(), WITHOUT_D)
     for name in (B, C):
         devices[A].hear(mailbox(A, name), vouch(name, A, WITHOUT_D))
-    while devices[A].machine._unmasking._check:
+    while devices[A].machine._standing.unmasking._check:
         assert devices[A].step() and not devices[A].machine._own.workspace
     assert devices[A].unloads == 1
     devices[A].idle()

@@ -5,8 +5,7 @@ import random
 
 from agent.crypto.hmac import hkdf_sha256
 from agent.joye_libert import blinding, masks, pairs
-from agent.protocols.private_sum.contributing import nonce
-from agent.protocols.private_sum.membership import ROUND_MOST
+from agent.protocols.private_sum.membership import ROUND_MOST, nonce
 from agent.wire import cbor, coordination, envelope, messages, topics
 from agent.wire.envelope import Envelope
 from tests.support.street_of_boards import (
@@ -365,7 +364,7 @@ def test_two_messages_with_one_masks_until_that_say_something_else_have_differen
     for held in (0b110, 0b010):
         device.flash.records["acks"] = street().digest + bytes(4) + held.to_bytes(8, "big") + blinds
         machine = Device(ME, device.flash).machine
-        machine._sharing._member.threshold = 2  # two of three would do
+        machine._standing.sharing._member.threshold = 2  # two of three would do
         sent += [Envelope(action[2]) for action in machine.link_up()]
     context = street().context("ready", 1, ME, topics.COORDINATOR)
     said = [coordination.read_ready(parsed.open(street().keys(ME)[0], context)) for parsed in sent]
