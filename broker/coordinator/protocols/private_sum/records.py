@@ -105,7 +105,7 @@ RoundRecord = OpenRound | Contribution | RollCall | Answer | CloseRound | MasksU
 @dataclass
 class Saved:
     """What the storage holds of a group's epoch: the next round, the one in progress if any, the
-    last result, and the lists `called` in the last rounds, oldest first; and of whom which reading
+    last result, and the roll calls of the last rounds, oldest first; and of whom which reading
     was counted last, in this epoch or an earlier one."""
 
     next_round: int = 0
@@ -115,6 +115,6 @@ class Saved:
     answers: list[Answer] = field(default_factory=list)
     closed_contributions: list[Contribution] = field(default_factory=list)
     last_result: bytes | None = None
-    called: list[int] = field(default_factory=list)
+    called: list[bytes] = field(default_factory=list)
     masks_until: dict[str, MasksUntil] = field(default_factory=dict)
     counted: dict[str, Counted] = field(default_factory=dict)
