@@ -121,6 +121,7 @@ def test_saved_tells_what_a_machine_needs_at_each_stage(storage: Storage) -> Non
     assert storage.read(reading.saved, "main", 1) == Saved(
         next_round=2,
         last_result=b"result 1",
+        called=expected.called,
         closed_contributions=[contribution(1, "b0")],
         masks_until=expected.masks_until,
     )

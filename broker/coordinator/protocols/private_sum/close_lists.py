@@ -2,11 +2,11 @@
 that they keep (agent/protocols/base/closeness.py).
 
 A board that has answered as many close lists as its policy allows refuses the next one, and so do
-all others of its cohort: a member that dies just then would cost all their sums for up to 48 rounds.
-So, when the list of all contributors would not be answered by a threshold of those that can help,
-one of the last lists is called once more, if all on it have contributed; or one or two more are left out, so
-that the list is close to none of the last eight. And the last close lists that may still be called
-are not spent on those who come back.
+all others of its cohort: a member that dies just then would cost all their sums for up to 48
+rounds. So, when the list of all contributors would not be answered by a threshold of those that can
+help, one of the last lists is called once more, if all on it have contributed; or one or two more
+are left out, so that the list is close to none of the last eight. And the last close lists that may
+still be called are not spent on those who come back.
 
 Policies are not told the coordinator: it takes them to be the default one, and those that did not
 answer, where there were too few to open the sum, to answer no close list for the next 48
