@@ -264,7 +264,7 @@ class World:
     def first_set(self, now: float = 0.0) -> None:
         """Bring the machine to a first set of all members, which they take up."""
         self.do(self.machine.link_up(now), now)
-        if not self.machine._standing.sets.all():
+        if not self.machine._sets.all():
             self.arrive(now=now)
             self.tick(now)
 
