@@ -55,6 +55,7 @@ def contribution(number: int, device: str) -> Contribution:
         device.encode() * 16,
         bytes([number]) * 512,
         EVERYONE,
+        EVERYONE - 1,
         b"receipt of " + device.encode(),
     )
 
@@ -68,7 +69,7 @@ def answer(number: int, device: str, recovery: bytes | None = None) -> Answer:
 
 
 def masks_until(device: str, number: int) -> MasksUntil:
-    return MasksUntil("main", 1, device, number, number - 1, EVERYONE)
+    return MasksUntil("main", 1, device, 5, number, number - 1, EVERYONE, EVERYONE - 2)
 
 
 def closed(number: int, sums: list[int] | None) -> CloseRound:
@@ -358,7 +359,7 @@ storage = Storage(Path(sys.argv[1]), schemas())
 number = int(sys.argv[2])
 while True:
     records = [OpenRound("main", 1, number, b"o")]
-    records += [Contribution("main", 1, number, d, b"d", bytes(512), 3, b"r") for d in ("b0", "b1")]
+    records += [Contribution("main", 1, number, d, b"d", bytes(512), 3, 3, b"r") for d in ("b0", "b1")]
     storage.commit(records, {"late": 1})
     print(number, flush=True)
     number += 1

@@ -16,6 +16,7 @@ from agent.crypto.hmac import hkdf_sha256
 from agent.joye_libert import blinding, cohorts, integer_shares, masks, parameters, zero_sum
 from agent.joye_libert.packing import Packing
 from agent.protocols.private_sum.answers import ANSWER_NONCE
+from agent.protocols.private_sum.entering import HERE_NONCE
 from agent.protocols.private_sum.membership import CONTRIBUTION_NONCE, READY_NONCE, nonce
 from agent.protocols.private_sum.roster_part import read_part
 from agent.wire import active_sets, cbor, messages, rosters
@@ -27,7 +28,6 @@ from broker.coordinator.actions import Publish
 from broker.coordinator.home import Home
 from broker.coordinator.protocols.private_sum.machine import PrivateSum
 from broker.coordinator.protocols.private_sum.records import ActiveSet
-from broker.coordinator.protocols.private_sum.uploads import HERE_NONCE
 from broker.coordinator.schedule import Schedule
 from host_sim.virtual.at_once import at_once
 
@@ -35,6 +35,7 @@ NONCES = {"contribution": CONTRIBUTION_NONCE, "ready": READY_NONCE, "answer": AN
 LAST = 3  # the last round that members can take part in, unless told otherwise
 SCHEDULE = Schedule(interval=10, window=5, patience=20, rounds=4, answers=4)
 ROUND, ROLL, RESULT, ROSTER = (f"hum/v1/test/g/main/{kind}" for kind in ("round", "roll", "result", "roster"))
+ACTIVE = "hum/v1/test/g/main/active/0"  # of the first unit
 CHOSEN = parameters.load("hum-2048")
 SLOTS = [("load", 0, 1000)]
 
@@ -244,10 +245,12 @@ class World:
         for name in self.names if names is None else names:
             self.online(name, True, now)
             self.say(name, "here", self.members[name].here(), now)
+        self.tick(now)
 
     def online(self, name: str, online: bool, now: float = 0.0) -> list[Any]:
-        """Let a member, or its last will, say whether it is online."""
-        return self.do(self.machine.presence(name, online, now), now)
+        """Let a member, or its last will, say whether it is online; members take up what is
+        proposed."""
+        return self.enter(self.do(self.machine.presence(name, online, now), now))
 
     def enter(self, actions: list[Any]) -> list[Any]:
         """Let all members take up the sets that were published with these actions; return the
@@ -266,7 +269,6 @@ class World:
         self.do(self.machine.link_up(now), now)
         if not self.machine._sets.all():
             self.arrive(now=now)
-            self.tick(now)
 
     def open(self, now: float = 0.0) -> bytes:
         """Bring the machine to an open round and return the opening."""

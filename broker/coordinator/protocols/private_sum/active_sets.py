@@ -21,7 +21,7 @@ from broker.coordinator.protocols.private_sum import records, roll_call
 from broker.coordinator.protocols.private_sum.close_lists import CloseLists
 from broker.coordinator.protocols.private_sum.outgoing import SumOutgoing
 from broker.coordinator.protocols.private_sum.records import ActiveSet, Contribution, MasksUntil, Standing
-from broker.coordinator.protocols.private_sum.sets import words
+from broker.coordinator.protocols.private_sum.sets import cost, words
 from broker.coordinator.protocols.private_sum.sets.backing_off import BackingOff
 from broker.coordinator.protocols.private_sum.sets.in_force import Sets
 from broker.coordinator.protocols.private_sum.sets.members import Members
@@ -208,6 +208,7 @@ class ActiveSets:
             [names[i] for i in everyone if active >> i & 1],
             others,
             self.sets.thresholds(at),
+            cost.of_cohort(max(map(len, self.sets.cohorts[at])), self._uploads.parameters, self._uploads.field).told(),
         )
 
     def _why(self, index: int, at: int, now: float) -> str:

@@ -5,9 +5,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
-from agent.joye_libert import blinding
+from agent.joye_libert import blinding, parameters
 from agent.joye_libert.packing import Packing, PackingError
-from agent.joye_libert.parameters import Parameters, load
+from agent.joye_libert.parameters import Parameters
 from agent.protocols.private_sum.roster_part import SumPart, read_part
 from agent.wire import coordination, messages
 from agent.wire.envelope import Envelope
@@ -31,7 +31,7 @@ class Layout:
     @classmethod
     def of(cls, roster: Roster) -> "Layout":
         """Return that of a roster. Raises ParameterError, PackingError or MessageError."""
-        chosen, names = load(roster.parameters), roster.names()
+        chosen, names = parameters.load(roster.parameters), roster.names()
         packing = Packing(roster.slots, len(names), chosen.bits)
         return cls(chosen, packing, blinding.field(packing.bits), names, read_part(roster.part))
 

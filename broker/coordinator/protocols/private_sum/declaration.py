@@ -15,7 +15,7 @@ from broker.coordinator.scope import Scope
 def make(scope: Scope, workplace: Workplace, schedule: Schedule, saved: Saved) -> PrivateSum:
     """Make the machine of one group. Raises RosterError."""
     try:
-        return PrivateSum(scope, workplace.private, workplace.result_key, schedule, saved)
+        return PrivateSum(scope, workplace.private, workplace.result_key, schedule, saved, workplace.unix_time)
     except (ParameterError, PackingError, CryptoError, MessageError) as error:
         raise RosterError(str(error)) from None
 

@@ -146,7 +146,8 @@ class LeftOut(Record):
 class Standing(Record):
     """Record how a unit stands, for people: the number of its set, 0 for none; whether all of it
     have been ready in it; names of its members, of those in the set, and why each other one is not
-    (names to reasons); how many of each cohort there must be."""
+    (names to reasons); how many of each cohort there must be; what a new set costs a board, as
+    sets/cost.py tells it."""
 
     group: str
     epoch: int
@@ -157,6 +158,7 @@ class Standing(Record):
     active: list[str]
     others: dict[str, str]
     thresholds: list[int]
+    cost: dict[str, float]
 
 
 RoundRecord = (

@@ -152,6 +152,7 @@ standing = _table(
     Column("active", JSON, nullable=False),
     Column("others", JSON, nullable=False),
     Column("thresholds", JSON, nullable=False),
+    Column("cost", JSON, nullable=False),
 )
 
 

@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from agent.joye_libert import blinding
 from agent.joye_libert.parameters import Parameters
 from agent.protocols.private_sum.answers import ANSWER_NONCE
+from agent.protocols.private_sum.entering import HERE_NONCE
 from agent.protocols.private_sum.membership import CONTRIBUTION_NONCE, READY_NONCE, nonce
 from agent.wire import active_sets, coordination
 from agent.wire.envelope import Envelope
 from broker.coordinator.protocols.private_sum.sets.in_force import Sets
 from broker.coordinator.scope import Scope
 from broker.coordinator.upload_filter import Refused
-
-HERE_NONCE = 9
 
 
 @dataclass(frozen=True)

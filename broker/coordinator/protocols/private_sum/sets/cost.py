@@ -5,7 +5,6 @@ and makes one mask before the next round; the other masks are made in idle time.
 """
 
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from agent.joye_libert import cohorts, parameters
 from agent.joye_libert.blinding import Field
@@ -28,7 +27,7 @@ class Cost:
     flash_bytes: int
     seconds: float
 
-    def told(self) -> dict[str, Any]:
+    def told(self) -> dict[str, float]:
         """Return it as a dictionary with JSON types."""
         return asdict(self)
 
