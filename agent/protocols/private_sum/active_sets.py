@@ -99,7 +99,8 @@ class ActiveSets:
         secrets = yield from keying.secret_steps(member)
         member.take_secrets(secrets)
         del keying
-        yield [actions.put("secrets", secrets), *self.here(member), actions.unload()]
+        kept: "list[Action]" = [actions.put("secrets", secrets)]
+        yield kept + self.here(member) + [actions.unload()]
 
     def key_steps(self, member: "Membership") -> "Steps":
         """Generator: derive the keys of the set in force, and yield the action that keeps them;

@@ -117,7 +117,7 @@ class PrivateSum(Machine):
         self._own.enter_set()
         if self._roll_call:
             self._roll_call.enter_set()
-        return [actions.use(member.set_digest), *self._sets.here(member), actions.unload()]
+        return [actions.use(member.set_digest)] + self._sets.here(member) + [actions.unload()]
 
     def recalled(self, value: bytes | None) -> None:
         """The action recall() was done: the record's value, or None."""
