@@ -84,6 +84,9 @@ def digest_of(signed):
     return parsed.digest(Context(SCOPE[0], "roster", SCOPE[1], parsed.epoch, 0, "authority", ""))
 
 
+_PARTS = ("member", "_sets", "_own", "_sharing", "_roll_call", "_unmasking", "_check")
+
+
 def everything(machine):
     """All that a machine and its parts know, but for its counts of refusals."""
     known = {}
@@ -95,7 +98,7 @@ def everything(machine):
             value = dict(value)
         elif isinstance(value, list):
             value = list(value)
-        elif name in ("member", "_own", "_sharing", "_roll_call", "_unmasking", "_check") and value is not None:
+        elif name in _PARTS and value is not None:
             value = everything(value)
         known[name] = value
     return known

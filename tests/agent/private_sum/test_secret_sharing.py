@@ -82,11 +82,11 @@ def test_each_of_the_cohort_is_sent_its_share_of_the_key_and_of_two_batches_of_b
     deeds = board.idle()
     assert deeds == ["publish"] * 6 and board.unloads
     seeds = [
-        hkdf_sha256(private(ME), street().digest, cbor.encode(["hum/v1/" + use]), 32)
+        hkdf_sha256(private(ME), street().set_of(ME), cbor.encode(["hum/v1/" + use]), 32)
         for use in ("key-shares", "blinding")
     ]
     record = board.flash.records["key"]
-    sharing = integer_shares.Sharing(3, 3, CHOSEN)
+    sharing = integer_shares.Sharing(3, 3, 3, CHOSEN)
     field = board.machine.member.field
     for x, name in ((2, PEER), (3, THIRD)):
         sent = board.take(name)
@@ -179,7 +179,7 @@ def test_three_boards_have_dealt_when_nobody_has_more_to_say_and_say_so():
         board = whole.devices[name]
         others = 0b111 & ~(1 << index)
         assert board.machine.refused == {} and board.machine.progress()[0] == "ready"
-        assert board.flash.held(1) == (others, {0: others, 1: others})
+        assert board.flash.held() == (others, {0: others, 1: others})
         readies = board.take("ready")
         assert Envelope(readies[-1]).round == 1 and board.sent == []
         assert Device(name, board.flash.copy()).machine.progress()[0] == "ready"
@@ -195,7 +195,7 @@ def test_a_share_is_acknowledged_when_it_is_durable_and_not_before():
         assert board.hear(mailbox(ME, PEER), raw) == [] and board.sent == [] and board.flash.shares == {}
     board.failing = ()
     assert board.hear(mailbox(ME, PEER), key_share()) == ["hold", "publish"]
-    assert board.flash.shares == {(1, None, 1): bytes(board.machine._sharing.share_bytes)}
+    assert board.flash.shares == {(None, 1): bytes(board.machine._sharing.share_bytes)}
     ((topic, payload),) = board.sent
     assert topic == mailbox(PEER, ME)
     context = street().context("held", 0, ME, PEER)
@@ -206,8 +206,8 @@ def test_a_share_is_acknowledged_when_it_is_durable_and_not_before():
 def test_a_share_heard_twice_is_acknowledged_again_and_not_stored_again():
     board = device()
     for raw, other, about in (
-        (key_share(), mail("key-share", messages.share(b"\x01" * 600), 4), (1, None, 1)),
-        (blind_share(1), blind_share(1, b"\x01" * 512), (1, 1, 1)),
+        (key_share(), mail("key-share", messages.share(b"\x01" * 600), 4), (None, 1)),
+        (blind_share(1), blind_share(1, b"\x01" * 512), (1, 1)),
     ):
         board.hear(mailbox(ME, PEER), raw)
         first = board.take(PEER)
@@ -233,7 +233,7 @@ def test_batches_that_are_over_are_forgotten():
     board.hear(ROUND, street().opening(2 * BATCH))  # too few hold its shares: it does not take part
     assert board.machine.refused == {"not-shared": 1}
     assert "discard" in board.idle()
-    assert sorted([(batch or 0) for _, batch, _ in board.flash.shares]) == [0, 2]
+    assert sorted([(batch or 0) for batch, _ in board.flash.shares]) == [0, 2]
     sharing = board.machine._sharing
     assert sharing.holders(0) == sharing.holders(1) == 0b001 and sharing.holders(2) == 0b011
     refuses(board.machine, "wrong-batch", board.machine.message, mailbox(ME, PEER), blind_share(1))
