@@ -89,8 +89,10 @@ class PrivateSum(Machine):
         if saved.roster:
             self._guard(self._take_roster, saved.roster)
         member = self.member
-        if not member or not member.take_secrets(saved.secrets):
+        if not member:
             return []
+        member.take_secrets(saved.secrets)
+        # Whatever is lost, the number in force is not: an earlier set does not come again.
         if self._sets.entered(member, saved.active):
             stock, held = saved.of_set(self.epoch, member.set_digest)
             self._own.restore_set(member, stock)

@@ -611,9 +611,9 @@ def test_messages_of_one_topic_on_another_are_refused():
         (MAIL, opening(0), "malformed"),
         (MAIL, ready, "replayed"),
         (MAIL, later_set, "replayed"),
-        (peer, later_set, "malformed"),
+        (peer, later_set, "other-active"),
         (peer, receipt(sent), "malformed"),
         (peer, sent, "malformed"),
-        (peer, roll, "malformed"),
+        (peer, roll, "other-active"),
     ):
         refuses(machine, reason, machine.message, topic, raw)
