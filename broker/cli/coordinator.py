@@ -24,7 +24,7 @@ from broker.cli.options import (
     show,
 )
 from broker.cli.signer import signer
-from broker.cli.tables import show_table, some
+from broker.cli.tables import show_table, sides
 from broker.coordinator.home import Home, HomeError
 from broker.coordinator.machine import Machine
 from broker.coordinator.protocols import registry
@@ -32,7 +32,8 @@ from broker.coordinator.schedule import Schedule
 from broker.coordinator.service import Service
 from broker.transport.link import Link
 
-GROUP_COLUMNS = ["group", "epoch", "members", "next_round", "phase", "ready", "wrong", "epsilon_spent"]
+GROUP_COLUMNS = ["group", "epoch", "members", "next_round", "phase", "ready", "disagree", "epsilon_spent"]
+SET_COLUMNS = ["group", "unit", "number", "taken_up", "active", "of", "left_out", "sets_today", "a_set_costs"]
 BOARD_COLUMNS = ["device", "age_s", "phase", "masks", "version", "uptime_s", "reset", "rssi_dbm", "links"]
 BOARD_COLUMNS += ["heap_low", "flash_bytes"]
 
@@ -111,7 +112,8 @@ def _adopt(home: Home, rosters: list[str]) -> None:
 
 @coordinator_app.command("status")
 def coordinator_status(state: StateFolder = STATE, as_json: AsJson = False) -> None:
-    """Show groups, rounds, whose answers were wrong in the last one, what queries have cost each
+    """Show groups, rounds, whose answers disagreed in the last one, which boards are in the active
+    sets, who is left out and why, and what a new set costs a board; what queries have cost each
     board, how many inputs were refused for which reason, and how the boards say that they are:
     unauthenticated.
     """
@@ -123,8 +125,9 @@ def coordinator_status(state: StateFolder = STATE, as_json: AsJson = False) -> N
         print(json.dumps({"deployment": home.deployment, "groups": groups, "refused": refused, "boards": boards}))
         return
     for group in groups:
-        group["wrong"] = some(group["wrong"]) if group.get("wrong") else None
+        group["disagree"] = sides(group.get("disagree") or [])
     show_table("Groups", GROUP_COLUMNS, groups)
+    show_table("Active sets", SET_COLUMNS, _sets(groups), keys=2)
     show_table("Boards", BOARD_COLUMNS, boards)
     show_table("Refused inputs", ["reason", "count"], [{"reason": k, "count": v} for k, v in refused.items()])
 
@@ -143,6 +146,26 @@ def _group(home: Home, machine: Machine) -> dict[str, Any]:
         if declaration.status:
             row |= home.storage.read(declaration.status, scope.group)
     return row
+
+
+def _sets(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return rows for people: units and their sets."""
+    rows = []
+    for group in groups:
+        for one in group["sets"]:
+            cost = one["cost"]
+            costs = f"{cost['bytes'] / 1000:.1f} kB sent, {cost['flash_bytes'] / 1000:.0f} kB flash, {cost['seconds']:g} s"
+            rows.append({**one, "group": group["group"], "left_out": _why(one["left_out"]), "a_set_costs": costs})
+    return rows
+
+
+def _why(left_out: list[dict[str, Any]]) -> list[str]:
+    """Return for each reason the boards that are left out for it, and for how long."""
+    boards: dict[str, list[str]] = {}
+    for each in left_out:
+        wait = f" for {max(each['until'] - time.time(), 0) / 60:.0f} min" if each["until"] else ""
+        boards.setdefault(each["reason"], []).append(each["device"] + wait)
+    return [f"{reason}: {', '.join(names)}" for reason, names in boards.items()]
 
 
 def _boards(home: Home) -> list[dict[str, Any]]:

@@ -81,7 +81,7 @@ def open_result(group: Group, result_key: bytes, payload: bytes) -> Result:
 
 def _sums(group: Group, result_key: bytes, envelope: Envelope) -> RoundResult:
     signed = envelope.verify(group.roster.coordinator, group.context("result", envelope.round, ""))
-    digest, status, missing, sealed = coordination.read_result(signed)
+    digest, status, missing, sealed, _ = coordination.read_result(signed)
     _check_roster(group, digest)
     check(set(missing) <= set(group.roster.names()))
     slots = [name for name, _, _ in group.roster.slots]

@@ -5,7 +5,7 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -34,8 +34,8 @@ class Home:
     """An opened `folder`. `public` is the coordinator's key as hexadecimal, `result_key` 16
     bytes."""
 
-    def __init__(self, folder: Path) -> None:
-        """Open the folder. Raises HomeError."""
+    def __init__(self, folder: Path, unix_time: Callable[[], float] = time.time) -> None:
+        """Open the folder; machines have the time from `unix_time`. Raises HomeError."""
         try:
             private = (folder / "coordinator.key").read_bytes()
             result_key = (folder / "result.key").read_text()
@@ -55,7 +55,7 @@ class Home:
         except StorageError as error:
             raise HomeError(f"{folder}: {error}") from None
         self.folder = folder
-        self._workplace = Workplace(private, self.result_key, folder)
+        self._workplace = Workplace(private, self.result_key, folder, unix_time)
 
     @contextmanager
     def lock(self) -> Iterator[None]:

@@ -30,9 +30,10 @@ class Outgoing:
         """Say to one member."""
         return Publish(self.scope.mailbox(device), payload)
 
-    def signed(self, kind: str, round_number: int, receiver: str, payload: bytes) -> bytes:
-        """Sign what `receiver`, or who wants, reads."""
-        return bytes(envelope.sign(self.private, self.scope.down(kind, round_number, receiver), payload))
+    def signed(self, kind: str, round_number: int, receiver: str, payload: bytes, number: int = 0) -> bytes:
+        """Sign what `receiver`, or who wants, reads; `number` is that of the active set that it
+        belongs to, if it belongs to one."""
+        return bytes(envelope.sign(self.private, self.scope.down(kind, round_number, receiver, number), payload))
 
     def for_clients(self, kind: str, number: int, apart: str, plain: bytes) -> bytes:
         """Seal for those who hold the result key. It outlives an epoch and serves all groups, so

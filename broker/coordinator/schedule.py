@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+WINDOW_SHARE = 0.8  # the most of the interval that contributions may take; the rest is for answers
+
 
 @dataclass(frozen=True)
 class Schedule:
@@ -18,3 +20,8 @@ class Schedule:
     patience: float
     rounds: int | None = None
     answers: float = 600.0
+
+    @property
+    def contributions(self) -> float:
+        """For how long contributions are taken."""
+        return min(self.window, WINDOW_SHARE * self.interval)

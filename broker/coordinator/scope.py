@@ -18,17 +18,18 @@ class Scope:
     signed_roster: bytes
     roster: rosters.Roster
 
-    def context(self, kind: str, round_number: int, sender: str, receiver: str) -> Context:
-        """Return what a message of this group and epoch is bound to."""
-        return Context(self.deployment, kind, self.group, self.epoch, round_number, sender, receiver)
+    def context(self, kind: str, round_number: int, sender: str, receiver: str, number: int = 0) -> Context:
+        """Return what a message of this group and epoch is bound to; `number` is that of the active
+        set that it belongs to, if it belongs to one."""
+        return Context(self.deployment, kind, self.group, self.epoch, round_number, sender, receiver, number)
 
-    def up(self, kind: str, round_number: int, device: str) -> Context:
+    def up(self, kind: str, round_number: int, device: str, number: int = 0) -> Context:
         """Return what a board's message to the coordinator is bound to."""
-        return self.context(kind, round_number, device, topics.COORDINATOR)
+        return self.context(kind, round_number, device, topics.COORDINATOR, number)
 
-    def down(self, kind: str, round_number: int, receiver: str = "") -> Context:
+    def down(self, kind: str, round_number: int, receiver: str = "", number: int = 0) -> Context:
         """Return what the coordinator's message to `receiver`, or to all, is bound to."""
-        return self.context(kind, round_number, topics.COORDINATOR, receiver)
+        return self.context(kind, round_number, topics.COORDINATOR, receiver, number)
 
     def topic(self, kind: str) -> str:
         """Return the coordinator's topic to all of the group."""

@@ -15,19 +15,21 @@ from gmpy2 import mpz, powmod
 from agent.crypto import p256
 from agent.joye_libert import blinding, cohorts, masks, parameters
 from agent.joye_libert.packing import Packing
-from agent.protocols.private_sum.contributing import CONTRIBUTION_NONCE, nonce
+from agent.protocols.private_sum.membership import CONTRIBUTION_NONCE, nonce
 from agent.protocols.private_sum.roster_part import SumPart, read_part
 from agent.wire import messages, rosters, topics
 from agent.wire.envelope import Context, Envelope, seal, sign
 from broker.coordinator.protocols.private_sum.arithmetic import aggregation
 from broker.coordinator.protocols.private_sum.machine import PrivateSum
 from broker.coordinator.protocols.private_sum.outgoing import SumOutgoing
-from broker.coordinator.protocols.private_sum.records import Answer, Contribution, MasksUntil, Saved
+from broker.coordinator.protocols.private_sum.records import ActiveSet, Answer, Contribution, MasksUntil, Saved
+from broker.coordinator.protocols.private_sum.sets.in_force import Sets
 from broker.coordinator.schedule import Schedule
 from broker.coordinator.scope import Scope
 
 DEPLOYMENT = "bench"
 SLOTS = [("load", 0, 1 << 30)]
+NUMBER = 1  # of the active set
 LIARS = 20
 MEMBERS = 64
 TOTAL = 123456
@@ -47,14 +49,20 @@ class Group:
         signed = sign(p256.generate(os.urandom), context, roster.encode())
         self.scope = Scope(DEPLOYMENT, name, 1, Envelope(signed).digest(context), signed, roster)
         self.chosen = parameters.load("hum-2048")
-        self.keys = aggregation.Keys(private, self.scope, read_part(part), self.chosen)
-        self.outgoing = SumOutgoing(self.scope, private, bytes(16), self.keys.opening_keys)
         self.everyone = (1 << count) - 1
+        sets = Sets(self.scope, aggregation.Secrets(private, self.scope, read_part(part), self.chosen), {})
+        self.outgoing = SumOutgoing(self.scope, private, bytes(16), sets)
+        # All are in the set NUMBER.
+        message = self.outgoing.active(0, NUMBER, self.everyone)
+        self.active = ActiveSet(name, 1, 0, NUMBER, self.everyone, message, 0.0)
+        self.keys = sets.put(self.active).keys
 
     def opened(self) -> Saved:
         """Return what a machine is restored from whose round 0 is open."""
-        masks_until = {name: MasksUntil(self.scope.group, 1, name, 9, 9, self.everyone) for name in self.names}
-        return Saved(open_message=self.outgoing.opening(0, 0, {}, 0), masks_until=masks_until)
+        said = (NUMBER, 9, 9, self.everyone, self.everyone)
+        masks_until = {name: MasksUntil(self.scope.group, 1, name, *said) for name in self.names}
+        opening = self.outgoing.opening(0, {0}, 0, {}, 0)
+        return Saved(open_message=opening, masks_until=masks_until, sets={0: self.active})
 
     def machine(self, schedule: Schedule, saved: Saved) -> PrivateSum:
         """Return the group's machine."""
@@ -63,8 +71,9 @@ class Group:
     def contribution(self, device: str) -> tuple[str, bytes]:
         """Return (topic, envelope) of a contribution as the board would seal it. Nobody opens its
         ciphertext here."""
-        plain = messages.contribution(os.urandom(self.chosen.residue_bytes - 1).rjust(512, b"\0"), 9, self.everyone)
-        context = self.scope.up("contribution", 0, device)
+        held = (self.everyone, self.everyone)
+        plain = messages.contribution(os.urandom(self.chosen.residue_bytes - 1).rjust(512, b"\0"), 9, *held)
+        context = self.scope.up("contribution", 0, device, NUMBER)
         sealed = seal(self.keys.round_keys[device], nonce(CONTRIBUTION_NONCE, 0), context, plain)
         return str(topics.up(DEPLOYMENT, self.scope.group, device, "contribution")), bytes(sealed)
 
@@ -76,10 +85,10 @@ def hostile(name: str, private: bytes, liars: int = LIARS) -> tuple[Group, Saved
     drawn = random.Random(1)
     chosen, modulus = group.chosen, mpz(group.chosen.n) ** 2
     field = blinding.field(Packing(SLOTS, MEMBERS, chosen.bits).bits)
-    (unit,) = group.keys.units
+    unit = group.keys.unit
     (cohort,) = unit.cohorts
     threshold = cohorts.threshold(MEMBERS)
-    x0, x1 = masks.base(chosen, DEPLOYMENT, name, 1, 0, 0)
+    x0, x1 = masks.base(chosen, DEPLOYMENT, name, 1, 0, 0, unit.digest)
     base = mpz(x0) + chosen.n * mpz(x1)
     secret = drawn.getrandbits(4096)  # the missing member's exponent
     in_exponent = [drawn.getrandbits(4600) for _ in range(threshold - 1)]
@@ -94,12 +103,13 @@ def hostile(name: str, private: bytes, liars: int = LIARS) -> tuple[Group, Saved
     saved = group.opened()
     saved.answers = answers
     present = group.everyone & ~(1 << cohort[-1])
-    saved.roll_message = group.outgoing.roll(0, present)
+    saved.roll_message = group.outgoing.roll(0, {0}, present)
     plain = (TOTAL + blinds[0]) % field.p
     masked = (1 + plain * mpz(chosen.n)) * powmod(base, unit.exponent - secret, modulus) % modulus
     one = (1).to_bytes(chosen.residue_bytes, "big")
+    held = (group.everyone, group.everyone)
     for index in cohort[:-1]:
         ciphertext = int(masked).to_bytes(chosen.residue_bytes, "big") if index == cohort[0] else one
-        record = Contribution(name, 1, 0, group.names[index], bytes(32), ciphertext, group.everyone, b"")
+        record = Contribution(name, 1, 0, group.names[index], bytes(32), ciphertext, *held, b"")
         saved.open_contributions.append(record)
     return group, saved

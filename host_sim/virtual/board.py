@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from agent.protocols.base.machine import Machine
 
 RETRY_S = 5.0
+MINUTE_S = 60.0
 IDLE_S = 0.001
 
 
@@ -99,6 +100,7 @@ class SimulatedBoard(Quiet):
         self.link()
         self._idle(self._life)
         self._retry(self._life)
+        self._network.clock.after(MINUTE_S, partial(self._minute, self._life))
 
     def assemble(self, stock: MaskStock, shares: ShareStock) -> None:
         """Make the machine with what the flash holds."""
@@ -197,3 +199,9 @@ class SimulatedBoard(Quiet):
             self._perform(self.machine.retry())
             self._idle(life)
             self._network.clock.after(RETRY_S, lambda: self._retry(life))
+
+    def _minute(self, life: int) -> None:
+        if self.running and life == self._life:
+            self.machine.passed()
+            self._idle(life)
+            self._network.clock.after(MINUTE_S, partial(self._minute, life))

@@ -22,6 +22,7 @@ from host_sim.virtual.board import SimulatedBoard
 from host_sim.virtual.network import Network
 
 TICK_S = 0.05
+BEGIN_UNIX = 1_800_000_000  # what the clocks say when a simulation begins
 
 
 class SimulatedCoordinator:
@@ -43,7 +44,7 @@ class SimulatedCoordinator:
         """Boot, and connect."""
         self.running = True
         self._life += 1
-        self.home = Home(self._folder)
+        self.home = Home(self._folder, lambda: BEGIN_UNIX + self._network.clock.now)
         self.machines = {machine.scope.group: machine for machine in self.home.machines(self._schedule)}
         self.link()
         self._tick(self._life)

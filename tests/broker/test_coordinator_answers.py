@@ -11,7 +11,7 @@ import pytest
 from agent.crypto import accelerate
 from agent.joye_libert import parameters
 from agent.protocols.private_sum.answers import ANSWER_NONCE
-from agent.protocols.private_sum.contributing import CONTRIBUTION_NONCE, nonce
+from agent.protocols.private_sum.membership import CONTRIBUTION_NONCE, nonce
 from agent.wire import coordination, messages
 from agent.wire.envelope import Envelope
 from broker.coordinator.actions import Compute, Publish
@@ -56,7 +56,8 @@ def closing(actions: list[Any]) -> CloseRound:
 
 
 def cohort_names(world: World) -> list[list[str]]:
-    return [[world.names[index] for index in cohort] for cohort in world.machine._members.cohorts]
+    cohorts = [cohort for unit in world.machine._sets.cohorts for cohort in unit]
+    return [[world.names[index] for index in cohort] for cohort in cohorts]
 
 
 # -- the roll call
@@ -142,10 +143,11 @@ def test_a_sealed_fleet_opens_as_a_whole_or_not_at_all(tmp_path: Path) -> None:
 
 
 def test_a_contributor_whose_blinding_too_few_hold_is_left_out_and_its_key_stood_in_for(four: World) -> None:
+    """It says itself that all hold them: the holders' word counts."""
     opening = four.open()
-    sent = four.contributions(opening, four.names[1:]) | {
-        "b0": four.members["b0"].contribution(opening, 900, held=0b0011)
-    }
+    b0, *others = four.members.values()
+    sent = {member.name: member.contribution(opening, 100 + member.index, holds=0b1110) for member in others[1:]}
+    sent |= {"b0": b0.contribution(opening, 900), "b1": others[0].contribution(opening, 101)}
     (roll,) = published(four.send("contribution", sent), ROLL)
     assert present(roll) == 0b1110
     closed = closing(four.send("answer", four.answers(roll)))
@@ -153,9 +155,9 @@ def test_a_contributor_whose_blinding_too_few_hold_is_left_out_and_its_key_stood
 
 
 def test_a_missing_member_whose_key_too_few_hold_leaves_no_sum(four: World) -> None:
-    four.do(four.machine.link_up(0.0), 0.0)
-    four.all_ready(four.names[1:])
-    four.say("b0", "ready", four.members["b0"].ready(held=0b0111))
+    four.first_set()
+    four.all_ready(["b0", "b1", "b2"])
+    four.say("b3", "ready", four.members["b3"].ready(holds=0b1110))
     opening = published(four.do(four.machine.tick(0.0), 0.0), ROUND)[0]
     four.send("contribution", four.contributions(opening, four.names[1:]))
     closed = closing(four.do(four.machine.tick(5.0), 5.0))
@@ -167,8 +169,8 @@ def test_a_missing_member_whose_key_too_few_hold_leaves_no_sum(four: World) -> N
 
 def test_answers_before_the_roll_call_are_early_and_after_the_close_late(four: World) -> None:
     plain = messages.answer(bytes(16), None)
-    early = four.members["b0"].sealed("answer", 0, plain)
     four.open()
+    early = four.members["b0"].sealed("answer", 0, plain)
     assert_refused(four, "early", "b0", "answer", early)
     four.do(four.machine.tick(5.0), 5.0)
     assert_refused(four, "late", "b0", "answer", early, 5.5)
@@ -228,7 +230,7 @@ def test_every_flipped_bit_of_an_answer_and_every_truncation_is_refused(four: Wo
         assert four.machine.message("b1", "answer", bytes(flipped), 5.5) == []
         assert four.machine.message("b1", "answer", payload[:at], 5.5) == []
         assert sum(four.machine.refused.values()) == before + 2
-    assert set(four.machine.refused) <= {"malformed", "bad-tag", "wrong-epoch", "early"}
+    assert set(four.machine.refused) <= {"malformed", "bad-tag", "wrong-epoch", "early", "other-active"}
     assert of_kind(four.say("b1", "answer", payload, 5.5), Answer) != []
 
 
@@ -243,25 +245,42 @@ def test_a_contribution_is_no_answer(four: World) -> None:
 # -- wrong answers
 
 
-def test_a_wrong_blinding_share_does_not_spoil_the_sum_and_its_sender_is_named(four: World) -> None:
-    roll = four.call()
-    answers = four.answers(roll) | {"b1": four.members["b1"].answer(roll, blinding_off=10**30)}
-    assert of_kind(four.send("answer", {name: answers[name] for name in ("b0", "b1", "b2")}), CloseRound) == []
-    closed = closing(four.say("b3", "answer", answers["b3"]))
-    assert (closed.status, closed.missing, closed.sums, closed.wrong) == (coordination.COMPLETE, [], [406], ["b1"])
-    assert four.machine.refused == {"wrong-share": 1}
-    assert four.home.storage.read(reading.results, "main", 1)[0]["wrong"] == ["b1"]
-
-
-def test_a_wrong_recovery_share_does_not_spoil_the_sum_and_its_sender_is_named(tmp_path: Path) -> None:
+def test_a_wrong_blinding_share_does_not_spoil_the_sum_with_two_to_spare(tmp_path: Path) -> None:
     world = World(tmp_path, 7)  # five of seven answer
+    roll = world.call()
+    answers = world.answers(roll) | {"b1": world.members["b1"].answer(roll, blinding_off=10**30)}
+    assert of_kind(world.send("answer", {name: answers[name] for name in world.names[:6]}), CloseRound) == []
+    closed = closing(world.say("b6", "answer", answers["b6"]))
+    assert (closed.status, closed.missing, closed.sums) == (coordination.COMPLETE, [], [sum(range(100, 107))])
+    sides = [["b0", "b2", "b3", "b4", "b5", "b6"], ["b1"]]
+    assert closed.disagree == [sides] and closed.withstands == 1
+    assert world.machine.refused == {"answers-disagree": 1}
+    assert world.home.storage.read(reading.results, "main", 1)[0]["disagree"] == closed.disagree
+    world.close()
+
+
+def test_a_wrong_recovery_share_does_not_spoil_the_sum_with_two_to_spare(tmp_path: Path) -> None:
+    world = World(tmp_path, 10)  # seven of ten answer
     roll = world.call(world.names[1:])
     answers = world.answers(roll) | {"b2": world.members["b2"].answer(roll, recovery_off=1)}
-    assert of_kind(world.send("answer", {name: answers[name] for name in world.names[1:6]}), CloseRound) == []
-    closed = closing(world.say("b6", "answer", answers["b6"], 5.5))
-    assert (closed.status, closed.missing, closed.wrong) == (coordination.COMPLETE, ["b0"], ["b2"])
-    assert closed.sums == [sum(range(101, 107))]
+    first = [name for name in world.names[1:] if name != "b9"]
+    assert of_kind(world.send("answer", {name: answers[name] for name in first}, 5.5), CloseRound) == []
+    closed = closing(world.say("b9", "answer", answers["b9"], 5.5))
+    assert (closed.status, closed.missing, closed.sums) == (coordination.COMPLETE, ["b0"], [sum(range(101, 110))])
+    assert closed.disagree == [[["b1", *world.names[3:]], ["b2"]]] and closed.withstands == 1
     world.close()
+
+
+def test_one_wrong_answer_with_one_to_spare_leaves_no_sum_and_both_sides_are_told(four: World) -> None:
+    roll = four.call()
+    answers = four.answers(roll) | {"b1": four.members["b1"].answer(roll, blinding_off=10**30)}
+    assert of_kind(four.send("answer", answers), CloseRound) == []
+    closed = closing(four.do(four.machine.tick(5.0), 5.0))
+    assert (closed.status, closed.missing, closed.sums) == (coordination.INVALID, four.names, None)
+    assert closed.disagree == [[["b0", "b2", "b3"], ["b1"]]]
+    assert four.machine.refused == {"answers-disagree": 1}
+    assert four.home.storage.read(reading.shown, "main", 1)[0]["disagree"] == closed.disagree
+    assert closed.warning() is not None
 
 
 def test_wrong_answers_without_one_to_spare_make_the_round_invalid(four: World) -> None:
@@ -296,7 +315,7 @@ def test_a_round_that_waits_for_answers_is_closed_when_the_next_one_opens(tmp_pa
 
 def test_answers_are_awaited_beyond_the_interval_while_the_next_round_cannot_open(tmp_path: Path) -> None:
     world = World(tmp_path, 4, replace(SCHEDULE, answers=600))
-    world.do(world.machine.link_up(0.0), 0.0)
+    world.first_set()
     world.all_ready(last=0)  # nobody has a mask for round 1
     opening = published(world.do(world.machine.tick(0.0), 0.0), ROUND)[0]
     sent = {name: world.members[name].contribution(opening, 5, last=0) for name in world.names}
@@ -319,7 +338,7 @@ def test_the_last_scheduled_round_has_all_the_time_for_answers(tmp_path: Path) -
 
 
 def test_nobody_waits_for_a_member_that_is_offline(four: World) -> None:
-    four.do(four.machine.link_up(0.0), 0.0)
+    four.first_set()
     four.all_ready()
     assert published(four.machine.presence("b0", False, 0.0), ROUND) != []  # and the opening says who is absent
     opening = four.machine._opening
@@ -329,23 +348,22 @@ def test_nobody_waits_for_a_member_that_is_offline(four: World) -> None:
 
 
 def test_an_absent_member_that_can_be_done_without_does_not_hold_back_the_opening(four: World) -> None:
-    four.do(four.machine.link_up(0.0), 0.0)
+    four.first_set()
     four.all_ready(last=0)
     opening = published(four.do(four.machine.tick(0.0), 0.0), ROUND)[0]
     sent = {name: four.members[name].contribution(opening, 5, last=0) for name in four.names}
     four.send("answer", four.answers(published(four.send("contribution", sent), ROLL)[0]))
     four.all_ready(four.names[1:])  # b0 has no mask for round 1
-    assert four.machine.tick(10.0) == []
+    assert of_kind(four.machine.tick(10.0), OpenRound) == []
     assert published(four.machine.presence("b0", False, 10.0), ROUND) != []
 
 
 def test_an_absent_member_whose_key_too_few_hold_is_waited_for(four: World) -> None:
-    four.do(four.machine.link_up(0.0), 0.0)
-    four.all_ready(four.names[1:])
-    assert four.machine.presence("b0", False, 0.0) == []
-    four.say("b0", "ready", four.members["b0"].ready(held=0b0111))
-    assert four.machine.presence("b0", False, 0.0) != []
-    four.send("contribution", four.contributions(four.machine._opening or b"", four.names[1:]))
+    four.first_set()
+    four.all_ready(["b0", "b1", "b2"])
+    four.say("b3", "ready", four.members["b3"].ready(holds=0b1110))
+    (opening,) = published(four.do(four.machine.presence("b0", False, 0.0)), ROUND)
+    four.send("contribution", four.contributions(opening, four.names[1:]))
     assert four.machine.phase == "open"
 
 

@@ -26,7 +26,7 @@ from broker.coordinator.schedule import Schedule
 from broker.storage.storage import Storage
 from host_sim.bench.coordinator import GROUPS, MEMBERS, Street
 from host_sim.bench.hostile import TOTAL, hostile
-from tests.support.hand_made import SCHEDULE, World, of_kind, published
+from tests.support.hand_made import ROLL, ROUND, SCHEDULE, World, of_kind, published
 
 BUSY_S = 0.5
 ROOT = Path(__file__).parents[2]
@@ -65,7 +65,10 @@ def test_a_hostile_unit_opens_to_the_right_sum_as_a_long_job(monkeypatch: pytest
     machine.link_up(0.0)
     closed, long = in_the_end(machine, machine.tick(0.05), 0.2)
     assert (closed.status, closed.sums, long) == (coordination.COMPLETE, [TOTAL], [False, True])
-    assert machine.refused == {"wrong-share": 2}
+    assert machine.refused == {"answers-disagree": 1}
+    (cohort,) = machine._members.cohorts
+    named = [group.names[index] for index in cohort]
+    assert (closed.disagree, closed.withstands) == ([[named[2:63], named[:2]]], 61 - 43)
 
 
 def test_a_hostile_unit_whose_time_is_over_has_no_sum(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,8 +103,13 @@ def test_one_job_of_a_machine_is_under_way_at_a_time(tmp_path: Path) -> None:
         assert world.machine.tick(now) == [] and world.machine.prepare() == []
     assert of_kind(world.machine.computed(wanted.key, wanted.job(), 6.0), CloseRound)[0].sums == [406]
     (ahead,) = world.machine.prepare()
-    assert isinstance(ahead, Compute) and ahead.key == ("factor", 1, 0) and world.machine.prepare() == []
-    assert world.machine.computed(ahead.key, ahead.job(), 6.1) == [] and world.machine.prepare() == []
+    assert (
+        isinstance(ahead, Compute)
+        and ahead.key == ("factor", 1, world.members["b0"].number)
+        and world.machine.prepare() == []
+    )
+    said = world.machine.computed(ahead.key, ahead.job(), 6.1)
+    assert of_kind(said, Compute) == [] and world.machine.prepare() == []
     world.close()
 
 
@@ -129,10 +137,14 @@ def test_a_search_whose_process_dies_closes_the_round_without_a_sum(tmp_path: Pa
 
 def test_a_factor_that_is_lost_is_computed_when_its_unit_opens(tmp_path: Path) -> None:
     world = World(tmp_path, 4, SCHEDULE)
-    world.machine.link_up(0.0)
+    world.first_set()
+    world.all_ready()
     (ahead,) = of_kind(world.machine.prepare(), Compute)
-    assert world.machine.computed(ahead.key, LOST, 0.0) == [] and world.machine.prepare() == []
-    assert of_kind(world.whole_round(), CloseRound)[0].sums == [406]
+    said = world.do(world.machine.computed(ahead.key, LOST, 0.0))
+    assert of_kind(said, Compute) == [] and world.machine.prepare() == []
+    called = world.send("contribution", world.contributions(published(said, ROUND)[0]))
+    closed = of_kind(world.send("answer", world.answers(published(called, ROLL)[0])), CloseRound)
+    assert closed[0].sums == [406]
     world.close()
 
 

@@ -6,12 +6,13 @@ from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from time import time as unix_time
+from typing import Any
 
 import pytest
 
 from agent.crypto import accelerate
 from agent.joye_libert import parameters
-from agent.protocols.private_sum.contributing import CONTRIBUTION_NONCE, READY_NONCE, nonce
+from agent.protocols.private_sum.membership import CONTRIBUTION_NONCE, READY_NONCE, nonce
 from agent.wire import cbor, coordination, messages
 from agent.wire.envelope import Context, Envelope, EnvelopeError
 from broker.coordinator.actions import Publish
@@ -31,7 +32,7 @@ from tests.support.hand_made import (
 
 NAMES = ["b0", "b1", "b2"]
 N = parameters.load("hum-2048").n
-OTHER = messages.contribution(bytes(511) + b"\x02", LAST, 7)
+OTHER = messages.contribution(bytes(511) + b"\x02", LAST, 7, 7)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -57,7 +58,7 @@ def test_a_contribution_is_recorded_before_its_receipt(world: World) -> None:
     assert isinstance(record, Contribution)
     assert (record.device, record.round, record.digest) == ("b0", 0, sha256(payload).digest())
     assert receipt == Publish("hum/v1/test/g/main/mail/b0/coordinator", record.receipt)
-    context = Context("test", "receipt", "main", 1, 0, "coordinator", "b0")
+    context = Context("test", "receipt", "main", 1, 0, "coordinator", "b0", world.members["b0"].number)
     signed = Envelope(record.receipt).verify(bytes.fromhex(world.home.public), context)
     assert messages.read_receipt(signed) == record.digest
 
@@ -72,7 +73,7 @@ def test_the_last_contribution_calls_the_roll_and_the_answers_close_the_round_wi
     actions = world.send("answer", world.answers(published(called, ROLL)[0]), 1.25)
     (closed,) = of_kind(actions, CloseRound)
     assert (closed.status, closed.missing, closed.sums, closed.latency_ms) == (coordination.COMPLETE, [], [303], 1250.0)
-    assert closed.wrong == []
+    assert closed.disagree == []
     assert published(actions, RESULT) == [closed.message]
     assert world.result(closed.message) == (0, "complete", [], [303])
     assert published(actions, ROLL) == [b""]
@@ -82,7 +83,7 @@ def test_the_last_contribution_calls_the_roll_and_the_answers_close_the_round_wi
 
 def test_the_sum_is_not_in_the_result_for_who_has_not_the_key(world: World) -> None:
     (message,) = published(world.whole_round(), RESULT)
-    _, _, _, sealed = coordination.read_result(Envelope(message).unverified())
+    _, _, _, sealed, _ = coordination.read_result(Envelope(message).unverified())
     context = Context("test", "sums", "main", 1, 0, "coordinator", "clients")
     assert coordination.read_sums(Envelope(sealed).open(world.home.result_key, context)) == [303]
     with pytest.raises(EnvelopeError, match="bad-tag"):
@@ -124,8 +125,8 @@ def test_another_contribution_for_the_same_round_is_a_conflict(world: World) -> 
 
 
 def test_another_contribution_after_the_roll_call_is_late_even_from_who_is_listed(world: World) -> None:
-    other = world.members["b0"].sealed("contribution", 0, OTHER)
     roll = world.call()
+    other = world.members["b0"].sealed("contribution", 0, OTHER)
     assert_refused(world, "late", "b0", "contribution", other)
     world.send("answer", world.answers(roll))
     assert world.machine.phase == "idle"
@@ -175,7 +176,7 @@ def test_a_contribution_on_the_ready_topic_and_the_other_way_round_is_refused(wo
     ready = world.members["b0"].ready()
     assert Envelope(ready).round == 3
     assert_refused(world, "early", "b0", "contribution", ready)
-    swapped = world.members["b0"].sealed("ready", 0, messages.ready(7), nonce(CONTRIBUTION_NONCE, 0))
+    swapped = world.members["b0"].sealed("ready", 0, messages.ready(7, 7), nonce(CONTRIBUTION_NONCE, 0))
     assert_refused(world, "bad-tag", "b0", "contribution", swapped)
 
 
@@ -201,7 +202,7 @@ def test_every_flipped_bit_is_refused(world: World) -> None:
         before = sum(world.machine.refused.values())
         assert world.machine.message("b0", "contribution", bytes(flipped), 1.0) == []
         assert sum(world.machine.refused.values()) == before + 1
-    assert set(world.machine.refused) <= {"malformed", "bad-tag", "wrong-epoch", "early"}
+    assert set(world.machine.refused) <= {"malformed", "bad-tag", "wrong-epoch", "early", "other-active"}
     assert world.do(world.machine.message("b0", "contribution", payload, 1.0)) != []
 
 
@@ -218,7 +219,7 @@ def test_a_nonce_that_is_not_the_rounds_is_refused(world: World, chosen: bytes) 
 @pytest.mark.parametrize("number", [0, N**2, N**2 + 1, (1 << 4096) - 1])
 def test_a_ciphertext_out_of_range_is_refused(world: World, number: int) -> None:
     world.open()
-    payload = world.members["b0"].sealed("contribution", 0, messages.contribution(number.to_bytes(512, "big"), 3, 7))
+    payload = world.members["b0"].sealed("contribution", 0, messages.contribution(number.to_bytes(512, "big"), 3, 7, 7))
     assert_refused(world, "malformed", "b0", "contribution", payload)
 
 
@@ -227,18 +228,20 @@ def test_a_ciphertext_out_of_range_is_refused(world: World, number: int) -> None
     [
         b"",
         cbor.encode({}),
-        cbor.encode({1: bytes(511), 2: 0, 3: 7}),
-        cbor.encode({1: bytes(513), 2: 0, 3: 7}),
-        cbor.encode({1: b"\x01" * 512, 2: -1, 3: 7}),
-        cbor.encode({1: b"\x01" * 512, 2: 1 << 32, 3: 7}),
-        cbor.encode({1: b"\x01" * 512, 2: True, 3: 7}),
+        cbor.encode({1: bytes(511), 2: 0, 3: 7, 4: 7}),
+        cbor.encode({1: bytes(513), 2: 0, 3: 7, 4: 7}),
+        cbor.encode({1: b"\x01" * 512, 2: -1, 3: 7, 4: 7}),
+        cbor.encode({1: b"\x01" * 512, 2: 1 << 32, 3: 7, 4: 7}),
+        cbor.encode({1: b"\x01" * 512, 2: True, 3: 7, 4: 7}),
         cbor.encode({1: b"\x01" * 512, 2: 0}),
-        cbor.encode({1: b"\x01" * 512, 2: 0, 3: 8}),  # a member that the roster has not
-        cbor.encode({1: b"\x01" * 512, 2: 0, 3: -1}),
-        cbor.encode({1: b"\x01" * 512, 2: 0, 3: False}),
-        cbor.encode({1: b"\x01" * 512, 2: 0, 3: 7, 4: 0}),
-        cbor.encode([b"\x01" * 512, 0, 7]),
-        cbor.encode({1: "x" * 512, 2: 0, 3: 7}),
+        cbor.encode({1: b"\x01" * 512, 2: 0, 3: 8, 4: 7}),  # a member that the roster has not
+        cbor.encode({1: b"\x01" * 512, 2: 0, 3: 7, 4: 8}),
+        cbor.encode({1: b"\x01" * 512, 2: 0, 3: -1, 4: 7}),
+        cbor.encode({1: b"\x01" * 512, 2: 0, 3: False, 4: 7}),
+        cbor.encode({1: b"\x01" * 512, 2: 0, 3: 7}),
+        cbor.encode({1: b"\x01" * 512, 2: 0, 3: 7, 4: 7, 5: 0}),
+        cbor.encode([b"\x01" * 512, 0, 7, 7]),
+        cbor.encode({1: "x" * 512, 2: 0, 3: 7, 4: 7}),
     ],
 )
 def test_a_members_own_malformed_payload_is_refused(world: World, plain: bytes) -> None:
@@ -256,10 +259,15 @@ def test_an_envelope_bound_to_another_place_is_refused(world: World, other: dict
 # -- ready
 
 
+def masks_until(world: World, last: int, announced: int, held: int, holds: int = 7) -> MasksUntil:
+    """What is known of b0 under the set in force."""
+    return MasksUntil("main", 1, "b0", world.members["b0"].number, last, announced, held, holds)
+
+
 def test_ready_is_recorded_and_its_replay_refused(world: World) -> None:
+    world.first_set()
     ready = world.members["b0"].ready()
-    world.do(world.machine.link_up(0.0), 0.0)
-    assert world.machine.message("b0", "ready", ready, 0.0) == [MasksUntil("main", 1, "b0", 3, 3, 7)]
+    assert world.machine.message("b0", "ready", ready, 0.0) == [masks_until(world, 3, 3, 7)]
     assert world.machine.ready_members == 1
     assert_refused(world, "replayed", "b0", "ready", ready)
     older = world.members["b0"].ready(2)
@@ -267,30 +275,49 @@ def test_ready_is_recorded_and_its_replay_refused(world: World) -> None:
     assert_refused(world, "bad-tag", "b1", "ready", ready)
 
 
-def test_who_holds_key_shares_is_what_the_newest_ready_says(world: World) -> None:
-    """A contribution may move the masks_until in between; a "ready" for that very round is new all
-    the same."""
+def test_who_holds_key_shares_is_what_the_holders_say_and_never_the_dealer(world: World) -> None:
+    """A contribution may move masks_until in between; a "ready" for that very round is new all the
+    same."""
     opening = world.open()
     moved = world.members["b0"].contribution(opening, 5, last=9)
-    assert of_kind(world.say("b0", "contribution", moved), MasksUntil) == [MasksUntil("main", 1, "b0", 9, 3, 7)]
-    newer = world.members["b0"].ready(9, held=3)
-    assert world.say("b0", "ready", newer) == [MasksUntil("main", 1, "b0", 9, 9, 3)]
-    assert world.restart()._members.key_held() == {0: 3, 1: 7, 2: 7}
+    assert of_kind(world.say("b0", "contribution", moved), MasksUntil) == [masks_until(world, 9, 3, 7)]
+    newer = world.members["b0"].ready(9, held=3, holds=5)
+    assert world.say("b0", "ready", newer) == [masks_until(world, 9, 9, 3, 5)]
+    assert world.restart()._members.key_held() == {0: 7, 1: 6, 2: 7}
 
 
-def test_a_ready_for_the_same_round_is_new_if_more_hold_the_key_shares_and_else_a_replay(world: World) -> None:
+@pytest.mark.parametrize("which", ["held", "holds"])
+def test_a_ready_for_the_same_round_is_new_if_more_is_held_and_nothing_less_and_else_a_replay(
+    world: World, which: str
+) -> None:
+    world.first_set()
     member = world.members["b0"]
-    assert world.say("b0", "ready", member.ready(3, held=3)) == [MasksUntil("main", 1, "b0", 3, 3, 3)]
-    assert_refused(world, "replayed", "b0", "ready", member.ready(3, held=5))
-    assert world.say("b0", "ready", member.ready(3, held=7)) == [MasksUntil("main", 1, "b0", 3, 3, 7)]
-    assert_refused(world, "replayed", "b0", "ready", member.ready(3, held=3))
+
+    def said(bits: int) -> list[Any]:
+        return world.say("b0", "ready", member.ready(3, **{which: bits}))
+
+    for bits in (3, 7):
+        assert said(bits) == [replace(masks_until(world, 3, 3, 7), **{which: bits})]
+        for less in (5, 2, bits):
+            assert_refused(world, "replayed", "b0", "ready", member.ready(3, **{which: less}))
 
 
 def test_a_malformed_ready_is_refused(world: World) -> None:
+    world.first_set()
     member = world.members["b0"]
-    for plain in (b"", cbor.encode({}), cbor.encode({1: True}), cbor.encode({1: 1, 2: 1}), cbor.encode({1: 6})):
-        assert_refused(world, "malformed", "b0", "ready", member.sealed("ready", 9, plain, nonce(READY_NONCE, 9, 7)))
+    for plain in (b"", cbor.encode({}), cbor.encode({1: 7}), cbor.encode({1: True, 2: 7}), cbor.encode({1: 1, 2: -1})):
+        sealed = member.sealed("ready", 9, plain, nonce(READY_NONCE, 9, plain or None))
+        assert_refused(world, "malformed", "b0", "ready", sealed)
     assert_refused(world, "malformed", "b0", "ready", member.ready(9, held=8))  # a member that the roster has not
+    assert_refused(world, "malformed", "b0", "ready", member.ready(9, holds=8))
+
+
+def test_the_nonce_of_a_ready_is_of_all_that_it_says(world: World) -> None:
+    world.first_set()
+    member = world.members["b0"]
+    plain, other = messages.ready(7, 7), messages.ready(7, 3)
+    assert_refused(world, "malformed", "b0", "ready", member.sealed("ready", 9, plain, nonce(READY_NONCE, 9, other)))
+    assert world.say("b0", "ready", member.sealed("ready", 9, plain, nonce(READY_NONCE, 9, plain))) != []
 
 
 # -- rounds that do not go well
@@ -311,7 +338,7 @@ def test_a_round_with_too_few_members_has_no_sum_and_calls_no_roll(world: World)
 @pytest.mark.parametrize("ciphertext", [2, N, N + 1, N**2 - 1, 3**1000])
 def test_a_members_garbage_gives_an_invalid_round_without_a_sum(world: World, ciphertext: int) -> None:
     sent = world.contributions(world.open(), ["b0", "b1"])
-    plain = messages.contribution(ciphertext.to_bytes(512, "big"), 3, 7)
+    plain = messages.contribution(ciphertext.to_bytes(512, "big"), 3, 7, 7)
     sent["b2"] = world.members["b2"].sealed("contribution", 0, plain)
     (roll,) = published(world.send("contribution", sent), ROLL)
     assert of_kind(world.send("answer", world.answers(roll), 1.5), CloseRound) == []
@@ -354,7 +381,7 @@ def test_a_restart_gives_the_open_round_its_window_again(world: World) -> None:
     world.open()
     machine = world.restart()
     world.do(machine.link_up(100.0), 100.0)
-    assert machine.tick(104.9) == []
+    assert of_kind(machine.tick(104.9), CloseRound) == []
     assert of_kind(machine.tick(105.0), CloseRound)[0].missing == NAMES
 
 
@@ -380,20 +407,14 @@ def test_every_link_up_repeats_what_is_retained(world: World) -> None:
 
 
 def test_nothing_happens_before_the_link_is_there(world: World) -> None:
-    world.all_ready()
+    world.arrive()
     assert world.machine.tick(1000.0) == []
-
-
-def test_the_first_round_waits_for_all_members_but_not_beyond_patience(world: World) -> None:
-    world.do(world.machine.link_up(0.0), 0.0)
-    assert world.machine.tick(19.9) == []
-    assert of_kind(world.machine.tick(20.0), OpenRound)[0].round == 0
 
 
 def test_rounds_open_at_the_interval_when_all_are_ready(world: World) -> None:
     actions = world.send("contribution", world.contributions(world.open(3.0)), 4.0)
     world.send("answer", world.answers(published(actions, ROLL)[0]), 4.5)
-    assert world.machine.tick(12.9) == []
+    assert of_kind(world.machine.tick(12.9), OpenRound) == []
     assert of_kind(world.machine.tick(13.0), OpenRound)[0].round == 1
 
 
@@ -445,7 +466,7 @@ def test_an_opening_is_for_each_member_alone(world: World) -> None:
     epoch, number, digest, tags, absent, counted, time = messages.read_opening(opening)
     assert counted == bytes(8 * len(NAMES)) and abs(time - unix_time()) < 60
     rest = ([counted], time)
-    assert (epoch, number, digest, absent) == (1, 0, world.members["b0"].digest, 0)
+    assert (epoch, number, digest, absent) == (1, 0, world.members["b0"].set_digest, 0)
     for forged in (
         coordination.opening(epoch, number + 1, digest, [tags], absent, *rest),
         coordination.opening(epoch, number, digest, [tags], 4, *rest),

@@ -54,7 +54,7 @@ def test_what_is_listed_can_be_opened_and_is_the_largest_list_if_that_lacks_at_m
     state: tuple[list[int], Held, Held], least: int
 ) -> None:
     cohort, contributed, key_held = state
-    present, (able,) = choose([cohort], contributed, key_held, least)
+    present, (able,) = choose([(cohort, threshold(len(cohort)))], contributed, key_held, least)
     listed = tuple(members(present))
     best = largest(cohort, contributed, key_held, least)
     assert len(listed) <= best
@@ -70,8 +70,16 @@ def test_what_is_listed_can_be_opened_and_is_the_largest_list_if_that_lacks_at_m
 def test_cohorts_are_chosen_each_by_itself_and_together_all_or_none(
     one: tuple[list[int], Held, Held], two: tuple[list[int], Held, Held], together: bool
 ) -> None:
-    apart = [choose([cohort], contributed, held, 3) for cohort, contributed, held in (one, two)]
-    both = choose([one[0], two[0]], one[1] | two[1], one[2] | two[2], 3, together)
+    apart = [
+        choose([(cohort, threshold(len(cohort)))], contributed, held, 3) for cohort, contributed, held in (one, two)
+    ]
+    both = choose(
+        [(one[0], threshold(len(one[0]))), (two[0], threshold(len(two[0])))],
+        one[1] | two[1],
+        one[2] | two[2],
+        3,
+        together,
+    )
     if together and not all(present for present, _ in apart):
         assert both == (0, [set(), set()])
     else:
@@ -87,7 +95,7 @@ def test_everybody_is_listed_when_some_hold_nothing_and_enough_hold_all(
     # Everybody contributed; at most c - t members hold nobody's shares but their own.
     deaf = data.draw(st.lists(st.sampled_from(cohort), unique=True, max_size=len(cohort) - threshold(len(cohort))))
     contributed = {index: everyone & ~bitmap(deaf) | 1 << index for index in cohort}
-    present, (able,) = choose([cohort], contributed, key_held, 2)
+    present, (able,) = choose([(cohort, threshold(len(cohort)))], contributed, key_held, 2)
     assert present == everyone
     assert able == set(cohort) - set(deaf)
 
@@ -95,8 +103,8 @@ def test_everybody_is_listed_when_some_hold_nothing_and_enough_hold_all(
 def test_a_contributor_that_only_few_can_stand_in_for_is_dropped_if_its_key_is_held_and_not_otherwise() -> None:
     cohort, everyone = [0, 1, 2, 3], 0b1111
     contributed = {0: 0b0011, 1: everyone, 2: everyone, 3: everyone}
-    assert choose([cohort], contributed, {0: everyone}, 3) == (0b1110, [{1, 2, 3}])
-    assert choose([cohort], contributed, {}, 3) == (0, [set()])
+    assert choose([(cohort, threshold(len(cohort)))], contributed, {0: everyone}, 3) == (0b1110, [{1, 2, 3}])
+    assert choose([(cohort, threshold(len(cohort)))], contributed, {}, 3) == (0, [set()])
 
 
 def test_a_cohort_of_64_with_many_gaps_is_chosen_in_a_moment() -> None:
@@ -104,6 +112,6 @@ def test_a_cohort_of_64_with_many_gaps_is_chosen_in_a_moment() -> None:
     everyone = (1 << 64) - 1
     poor = range(20)  # their shares reached half of the cohort
     contributed = {index: everyone >> 32 | 1 << index if index in poor else everyone for index in cohort}
-    present, (able,) = choose([cohort], contributed, dict.fromkeys(cohort, everyone), 3)
+    present, (able,) = choose([(cohort, threshold(len(cohort)))], contributed, dict.fromkeys(cohort, everyone), 3)
     assert present == everyone & ~bitmap(poor)
     assert len(able) == 44

@@ -24,7 +24,7 @@ from broker.coordinator.schedule import Schedule
 from broker.coordinator.service import Service
 from broker.transport.link import Link, LinkError
 from host_sim.fleet.broker_process import HOST, MosquittoBroker
-from tests.support.hand_made import ROLL, ROUND, Member, World
+from tests.support.hand_made import ACTIVE, ROLL, ROUND, Member, World
 
 pytestmark = pytest.mark.alone
 
@@ -43,16 +43,26 @@ def client(broker: MosquittoBroker, user: str) -> aiomqtt.Client:
     return aiomqtt.Client(HOST, broker.port, username=user, password=broker.credentials[user], timeout=WAIT_S)
 
 
+async def arrive(link: aiomqtt.Client, member: Member) -> None:
+    """Come online, say so, and listen to what the coordinator says."""
+    for topic in (ACTIVE, ROUND, ROLL):
+        await link.subscribe(topic, qos=1)
+    state = f"hum/v1/test/dev/{member.name}/state"
+    await link.publish(state, messages.presence(True), qos=1, retain=True)
+    await link.publish(f"hum/v1/test/g/main/up/{member.name}/here", member.here(), qos=1, retain=True)
+
+
 async def board(broker: MosquittoBroker, member: Member, reading: int) -> None:
     """Do a board's part of one round."""
     up = f"hum/v1/test/g/main/up/{member.name}"
     async with client(broker, member.name) as link:
-        for topic in (ROUND, ROLL):
-            await link.subscribe(topic, qos=1)
-        await link.publish(f"{up}/ready", member.ready(), qos=1, retain=True)
+        await arrive(link, member)
         async for message in link.messages:
             assert isinstance(message.payload, bytes)
-            if message.payload and message.topic.matches(ROUND):
+            if message.payload and message.topic.matches(ACTIVE):
+                member.enter(message.payload)
+                await link.publish(f"{up}/ready", member.ready(), qos=1, retain=True)
+            elif message.payload and message.topic.matches(ROUND):
                 await link.publish(f"{up}/contribution", member.contribution(message.payload, reading), qos=1)
             elif message.payload:
                 await link.publish(f"{up}/answer", member.answer(message.payload), qos=1)
@@ -63,11 +73,14 @@ async def dying_board(broker: MosquittoBroker, member: Member) -> None:
     """Be ready, hear the opening, talk nonsense, and die: the broker publishes the last will."""
     state = f"hum/v1/test/dev/{member.name}/state"
     async with client(broker, member.name) as link:
-        await link.publish(f"hum/v1/test/g/main/up/{member.name}/ready", member.ready(), qos=1, retain=True)
-        await link.subscribe(ROUND, qos=1)
+        await arrive(link, member)
         async for message in link.messages:
-            if message.payload:
+            assert isinstance(message.payload, bytes)
+            if message.payload and message.topic.matches(ROUND):
                 break
+            if message.payload:
+                member.enter(message.payload)
+                await link.publish(f"hum/v1/test/g/main/up/{member.name}/ready", member.ready(), qos=1, retain=True)
         await link.publish(state, b"no presence", qos=1)
         await link.publish(f"hum/v1/test/g/main/up/{member.name}/whatever", b"", qos=1)
         await link.publish(f"hum/v1/test/g/other/up/{member.name}/ready", b"x", qos=1)
@@ -129,8 +142,8 @@ def test_a_database_that_fails_ends_it_though_leaving_the_broker_fails_too(
     world.close()
 
 
-def test_whose_answers_were_wrong_is_in_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    world = World(tmp_path, 4, replace(PATIENT, interval=1e9, answers=1e9))  # on the clock that the service has
+def test_whose_answers_disagree_is_in_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    world = World(tmp_path, 7, replace(PATIENT, interval=1e9, answers=1e9))  # on the clock that the service has
     roll = world.call()
     service = Service("test", [world.machine], world.home.storage, Link(HOST, 1, None, None, None))
     sent = world.answers(roll) | {"b2": world.members["b2"].answer(roll, blinding_off=10**30)}
@@ -147,10 +160,10 @@ def test_whose_answers_were_wrong_is_in_the_log(tmp_path: Path, caplog: pytest.L
         await commits
 
     asyncio.run(main())
-    assert [record.message for record in caplog.records if "wrong shares" in record.message] == [
-        "round 0 of main: wrong shares of b2"
+    assert [record.message for record in caplog.records if "round 0" in record.message] == [
+        "round 0 of main: answers disagree: b0, b1, b3, b4, b5, b6 against b2"
     ]
-    assert world.home.storage.refusals() == {"wrong-share": 1}
+    assert world.home.storage.refusals() == {"answers-disagree": 1}
     world.close()
 
 
@@ -194,6 +207,7 @@ def test_a_commit_that_fails_ends_it_and_nothing_is_published_that_was_to_follow
 def test_what_is_recorded_when_it_is_cancelled_is_durable(tmp_path: Path) -> None:
     """Ctrl-C cancels run(): what machines have asked to be recorded by then is written first."""
     world = World(tmp_path, 4, PATIENT)
+    world.first_set()
     service = Service("test", [world.machine], world.home.storage, Link(HOST, 1, None, None, None))
     slow = threading.Event()
     commit = world.home.storage.commit
@@ -207,7 +221,6 @@ def test_what_is_recorded_when_it_is_cancelled_is_durable(tmp_path: Path) -> Non
     async def main() -> None:
         running = asyncio.create_task(service.run())
         await asyncio.sleep(0.1)
-        world.machine.link_up(0.0)
         for name, member in world.members.items():
             service._perform(world.machine, world.machine.message(name, "ready", member.ready(), 0.0))
             await asyncio.sleep(0.05)  # the first is at it, the others wait

@@ -55,6 +55,7 @@ def contribution(number: int, device: str) -> Contribution:
         device.encode() * 16,
         bytes([number]) * 512,
         EVERYONE,
+        EVERYONE - 1,
         b"receipt of " + device.encode(),
     )
 
@@ -68,12 +69,12 @@ def answer(number: int, device: str, recovery: bytes | None = None) -> Answer:
 
 
 def masks_until(device: str, number: int) -> MasksUntil:
-    return MasksUntil("main", 1, device, number, number - 1, EVERYONE)
+    return MasksUntil("main", 1, device, 5, number, number - 1, EVERYONE, EVERYONE - 2)
 
 
 def closed(number: int, sums: list[int] | None) -> CloseRound:
     status, missing = (coordination.COMPLETE, []) if sums else (coordination.INCOMPLETE, ["b1"])
-    return CloseRound("main", 1, number, status, missing, sums, b"result %d" % number, 12.5, ["b2"])
+    return CloseRound("main", 1, number, status, missing, sums, b"result %d" % number, 12.5, [[["b0"], ["b2"]]], 1)
 
 
 def test_every_connection_has_the_write_ahead_log_and_full_synchronisation(storage: Storage) -> None:
@@ -97,7 +98,9 @@ def test_saved_tells_what_a_machine_needs_at_each_stage(storage: Storage) -> Non
     storage.commit([first], {})
     assert storage.read(reading.saved, "main", 1) == replace(expected, open_contributions=[first])
     storage.commit([second, roll_call(0)], {})
-    expected = replace(expected, open_contributions=[first, second], roll_message=b"roll call 0")
+    expected = replace(
+        expected, open_contributions=[first, second], roll_message=b"roll call 0", called=[b"roll call 0"]
+    )
     assert storage.read(reading.saved, "main", 1) == expected
     given = [answer(0, "b0", bytes(512)), answer(0, "b1")]
     storage.commit([*given, masks_until("b0", 4)], {})
@@ -105,7 +108,11 @@ def test_saved_tells_what_a_machine_needs_at_each_stage(storage: Storage) -> Non
     assert storage.read(reading.saved, "main", 1) == expected
     storage.commit([closed(0, [7])], {})
     expected = Saved(
-        next_round=1, last_result=b"result 0", closed_contributions=[first, second], masks_until=expected.masks_until
+        next_round=1,
+        last_result=b"result 0",
+        called=expected.called,
+        closed_contributions=[first, second],
+        masks_until=expected.masks_until,
     )
     assert storage.read(reading.saved, "main", 1) == expected
     storage.commit([opened(1), contribution(1, "b0")], {})
@@ -115,6 +122,7 @@ def test_saved_tells_what_a_machine_needs_at_each_stage(storage: Storage) -> Non
     assert storage.read(reading.saved, "main", 1) == Saved(
         next_round=2,
         last_result=b"result 1",
+        called=expected.called,
         closed_contributions=[contribution(1, "b0")],
         masks_until=expected.masks_until,
     )
@@ -158,7 +166,7 @@ def test_a_record_is_never_replaced_by_another(storage: Storage) -> None:
     assert storage.read(reading.saved, "main", 1) == before
     storage.commit([closed(0, [7])], {})
     closed_once = storage.read(reading.results, None, 10), storage.read(reading.saved, "main", 1)
-    storage.commit([*others, replace(closed(0, [8]), message=b"x", wrong=[])], {})
+    storage.commit([*others, replace(closed(0, [8]), message=b"x", disagree=[])], {})
     assert (storage.read(reading.results, None, 10), storage.read(reading.saved, "main", 1)) == closed_once
 
 
@@ -226,7 +234,7 @@ def test_results_are_the_last_closed_rounds_oldest_first(storage: Storage) -> No
         (4, coordination.COMPLETE, [4], []),
     ]
     assert storage.read(reading.results, "other", 3) == []
-    assert all(row["wrong"] == ["b2"] for row in rows)
+    assert all((row["disagree"], row["withstands"]) == ([[["b0"], ["b2"]]], 1) for row in rows)
     assert all(row["latency_ms"] == 12.5 and row["opened_at"] <= row["closed_at"] <= time.time() for row in rows)
 
 
@@ -290,6 +298,27 @@ def test_tables_of_a_version_that_is_not_known_yet_are_refused_and_left_as_they_
     assert versions(path) == before
 
 
+def test_names_of_who_was_wrong_become_a_side(tmp_path: Path) -> None:
+    """What stood in a database of before there were sides is in no result any more as a fact."""
+    path = tmp_path / "coordinator.db"
+    storage = Storage(path, registry.schemas())
+    for number in range(3):
+        storage.commit([opened(number)] + [closed(number, [number])] * (number < 2), {})
+    storage.close()
+    with sqlite3.connect(path) as database:
+        database.execute("ALTER TABLE rounds DROP COLUMN withstands")
+        database.execute("ALTER TABLE rounds RENAME COLUMN disagree TO wrong")
+        database.execute("UPDATE rounds SET wrong = '[]' WHERE round = 0")
+        database.execute("""UPDATE rounds SET wrong = '["b1", "b2"]' WHERE round = 1""")
+        database.execute("UPDATE versions SET version = 1 WHERE schema = 'private-sum'")
+    database.close()
+    storage = Storage(path, registry.schemas())
+    rows = storage.read(reading.results, "main", 9)
+    assert [(row["disagree"], row["withstands"]) for row in rows] == [([], None), ([[[], ["b1", "b2"]]], None)]
+    assert storage.read(reading.saved, "main", 1).next_round == 2
+    storage.close()
+
+
 def break_off(connection: Connection) -> None:
     connection.exec_driver_sql("CREATE TABLE half (id INTEGER)")
     raise StorageError("broken off")
@@ -330,7 +359,7 @@ storage = Storage(Path(sys.argv[1]), schemas())
 number = int(sys.argv[2])
 while True:
     records = [OpenRound("main", 1, number, b"o")]
-    records += [Contribution("main", 1, number, d, b"d", bytes(512), 3, b"r") for d in ("b0", "b1")]
+    records += [Contribution("main", 1, number, d, b"d", bytes(512), 3, 3, b"r") for d in ("b0", "b1")]
     storage.commit(records, {"late": 1})
     print(number, flush=True)
     number += 1

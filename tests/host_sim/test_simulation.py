@@ -13,7 +13,7 @@ import random
 import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
@@ -82,10 +82,10 @@ def arithmetic_is_quick() -> Iterator[None]:
     factor = aggregation.unmask_factor
     factors: dict[Any, int] = {}
 
-    def cached_factor(parameters: Any, place: Any, round_number: int, exponent: int) -> int:
+    def cached_factor(parameters: Any, place: Any, round_number: int, exponent: int, digest: bytes) -> int:
         key = (place, round_number, exponent)
         if key not in factors:
-            factors[key] = factor(parameters, place, round_number, exponent)
+            factors[key] = factor(parameters, place, round_number, exponent, digest)
         return factors[key]
 
     with remembered(), small_modulus(), mock.patch.object(aggregation, "unmask_factor", cached_factor):
@@ -106,7 +106,10 @@ class RestlessMeter:
     def bookmark(self) -> bytes:
         return b""
 
-    def read(self, round_number: int, counted: bool, slots: list[tuple[str, int, int]]) -> list[int]:
+    def resent(self) -> bool:
+        return False
+
+    def read(self, round_number: int, counted: bool, resend: bool, slots: list[tuple[str, int, int]]) -> list[int]:
         self._reads += 1
         self.last[round_number] = 100 * self._reads + round_number
         return [self.last[round_number]]
@@ -154,7 +157,8 @@ class Run:
     """One plan carried out; afterwards the street stands still and can be looked at.
 
     `openings` has the second in which each round was first seen open, `linked` those in which the
-    coordinator got its link, `lists` what each board's answers were to.
+    coordinator got its link, `lists` what each board's answers were to, `keys` under which exponent
+    and set a board spent a round.
     """
 
     def __init__(self, folder: Path, plan: Plan) -> None:
@@ -172,6 +176,7 @@ class Run:
         self.openings: dict[int, float] = {}
         self.linked: list[float] = []
         self.lists: dict[tuple[str, int], set[int]] = {}
+        self.keys: dict[tuple[str, int], tuple[bytes, bytes]] = {}
         self.outcome: dict[int, dict[str, Any]] = {}
         self._faults = True
         self._fates = iter(plan.fates)
@@ -228,6 +233,9 @@ class Run:
 
         def watched(action: Any) -> None:
             before(action)
+            if action[0] == "spend":
+                member = board.machine.member
+                self.keys[board.name, action[2]] = member.exponent, member.set_digest
             if action[0] == "answer":
                 present = int.from_bytes(action[3][:8], "big")
                 self.lists.setdefault((board.name, action[2]), set()).add(present)
@@ -327,7 +335,7 @@ class Run:
             assert {board.name for board in summed} <= listed, "a sum names who is not on the list"
             truth = sum(board.meter.last[row["round"]] for board in summed)  # type: ignore[attr-defined]
             assert row["sums"] == [truth], "the sum is not that of the members it names"
-            assert row["wrong"] == []
+            assert row["disagree"] == []
         else:
             assert row["status"] == coordination.INCOMPLETE, "nobody lied, and the sum does not open"
             assert (row["sums"], summed) == (None, [])
@@ -357,7 +365,7 @@ class Run:
             for name, (_, ciphertext) in senders.items():
                 board = self.boards[self.names.index(name)]
                 member = board.machine.member
-                hidden = open_blinded(member.parameters, number, member.exponent, ciphertext)
+                hidden = open_blinded(member.parameters, number, *self.keys[name, number], ciphertext)
                 blind = (hidden - board.meter.last[number]) % member.field.p  # type: ignore[attr-defined]
                 assert blind and blind not in seen, f"{name} used a blinding twice, or none"
                 seen.add(blind)
@@ -404,10 +412,10 @@ class Run:
 
 
 @lru_cache(8192)
-def open_blinded(parameters: Any, number: int, exponent: bytes, ciphertext: bytes) -> int:
+def open_blinded(parameters: Any, number: int, exponent: bytes, set_digest: bytes, ciphertext: bytes) -> int:
     """Return the plaintext of a ciphertext, with the exponent that only its sender has."""
     n = parameters.n
-    x0, x1 = masks.base(parameters, "sim", "main", 1, number, 0)
+    x0, x1 = masks.base(parameters, "sim", "main", 1, number, 0, set_digest)
     mask = accelerate.powmod(x0 + n * x1, int.from_bytes(exponent, "big"), n * n)
     quotient, rest = divmod(int.from_bytes(ciphertext, "big") * int(invert(mask, n * n)) % (n * n) - 1, n)
     assert rest == 0
@@ -513,7 +521,7 @@ def first_cohort(shape: Shape) -> list[int]:
         coordinator = Run(Path(folder), Plan(shape)).coordinator
         coordinator.start()
         coordinator.crash()
-        return list(coordinator.machines["main"]._members.cohorts[0])
+        return list(coordinator.machines["main"]._sets.cohorts[0][0])
 
 
 def test_a_cohort_that_cannot_be_opened_costs_only_itself_unless_the_fleet_is_sealed() -> None:
@@ -571,8 +579,8 @@ def test_a_wrong_sum_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     true_sum = recovery.open_unit
 
     def one_more(*arguments: Any) -> Any:
-        total, wrong = true_sum(*arguments)
-        return total + 1, wrong
+        opening = true_sum(*arguments)
+        return replace(opening, total=opening.total + 1)
 
     monkeypatch.setattr(recovery, "open_unit", one_more)
     with pytest.raises(AssertionError, match="not that of the members"):

@@ -1,10 +1,11 @@
-"""Write tests/interop/vectors/*.json: one group of five boards, two rounds, every value on the way,
-from fixed keys; two onions, and a query.
+"""Write tests/interop/vectors/*.json: one group of seven members, of whom one is never switched on, two
+rounds, every value on the way, from fixed keys; two onions, and a query.
 
 Run `python -m tests.interop.make_vectors` after a deliberate change of the protocol, and change
 docs/protocol/sums.md or docs/protocol/queries.md with it. The messages are what the boards' and the
 coordinator's machines publish; tests/interop/test_vectors.py and test_query_vectors.py derive the
-same values without them. In round 0 everybody is there; meter-d is dead from round 1 on.
+same values without them. The active set has six of the seven. In round 0 all six are there; meter-d
+is dead from round 1 on.
 """
 
 import json
@@ -29,7 +30,7 @@ from broker.coordinator.actions import Publish
 from broker.coordinator.protocols.private_sum.arithmetic import interpolation
 from broker.coordinator.protocols.private_sum.arithmetic.aggregation import product, unmask_factor
 from broker.coordinator.protocols.private_sum.machine import PrivateSum
-from broker.coordinator.protocols.private_sum.records import Answer, CloseRound, Contribution, Saved
+from broker.coordinator.protocols.private_sum.records import ActiveSet, Answer, CloseRound, Contribution, Saved
 from broker.coordinator.schedule import Schedule
 from broker.coordinator.scope import Scope
 from host_sim.virtual.at_once import at_once
@@ -44,9 +45,13 @@ READINGS = {
     "meter-c": [(415, 998877), (20000, 1000000)],
     "meter-d": [(0, 0), (77, 8)],
     "meter-e": [(9, 500000), (-10, 500001)],
+    "meter-f": [(-1, 70), (3, 71)],
 }
 NAMES = sorted(READINGS)
+ABSENT = "meter-bb"  # so that positions in the set are not those in the roster
+MEMBERS = sorted([*NAMES, ABSENT])
 DEAD = "meter-d"
+TIME = 1_700_000_000.5
 BRIEF = 256  # bytes: what is longer is given by its SHA-256 and its ends
 Values = dict[str, Any]
 
@@ -64,7 +69,7 @@ class _Group:
 
     def __init__(self) -> None:
         coordinator = private_key("coordinator")
-        members = [(name, p256.public_key(private_key(name))) for name in NAMES]
+        members = [(name, p256.public_key(private_key(name))) for name in MEMBERS]
         self.roster = rosters.Roster(
             "private-sum", "hum-2048", SLOTS, p256.public_key(coordinator), members, SumPart(audit=1).fields()
         )
@@ -75,11 +80,10 @@ class _Group:
         self.records: list[Any] = []
         self.flash: dict[tuple[Any, ...], bytes] = {}
         self._posted: deque[tuple[str, bytes]] = deque()
-        self.boards = {name: self._board(name, public) for name, public in members}
+        self.boards = {name: self._board(name, public) for name, public in members if name != ABSENT}
         place = Scope(DEPLOYMENT, GROUP, EPOCH, self.digest, self.signed, self.roster)
-        self.coordinator = PrivateSum(
-            place, coordinator, RESULT_KEY, Schedule(10.0, 5.0, 0.0), Saved(), lambda: 1_700_000_000.5
-        )
+        self.coordinator = PrivateSum(place, coordinator, RESULT_KEY, Schedule(10.0, 5.0, 0.0), Saved(), lambda: TIME)
+        self.active: ActiveSet
 
     def _board(self, name: str, public: bytes) -> Board:
         authority = p256.public_key(private_key("authority"))
@@ -90,13 +94,24 @@ class _Group:
         for name, board in self.boards.items():
             self._board_does(name, board.link_up())
         self._coordinate(self.coordinator.link_up(0.0), 0.0)
+        for name in self.boards:
+            self._coordinate(self.coordinator.presence(name, True, 0.0), 0.0)
         self._settle(0.0)
+        self._coordinate(self.coordinator.tick(0.5), 0.5)
+        self._settle(0.5)
+        (self.active,) = [record for record in self.records if isinstance(record, ActiveSet)]
         self._coordinate(self.coordinator.tick(1.0), 1.0)
         self._settle(1.0)
         del self.boards[DEAD]
         self._coordinate(self.coordinator.presence(DEAD, False, 9.0), 9.0)
         self._coordinate(self.coordinator.tick(11.0), 11.0)
         self._settle(11.0)
+
+    @property
+    def set_digest(self) -> bytes:
+        """That of the active set."""
+        context = Context(DEPLOYMENT, "active", GROUP, EPOCH, self.active.number, topics.COORDINATOR, "")
+        return bytes(Envelope(self.active.message).digest(context))
 
     def _settle(self, now: float) -> None:
         """Deliver what is posted, and let the boards work one after the other, until there is
@@ -138,6 +153,10 @@ class _Group:
         for kind, *arguments in actions:
             if kind == "put":
                 self.flash[name, arguments[0]] = arguments[1]
+            elif kind == "recall":
+                board.recalled(self.flash.get((name, arguments[0])))
+            elif kind == "enter":
+                self._board_does(name, board.entered(arguments[0]))
             elif kind == "mask":
                 self.flash[name, "mask", arguments[1]] = arguments[2]
             elif kind == "take":
@@ -147,8 +166,8 @@ class _Group:
             elif kind == "spend":
                 self._board_does(name, board.spent(*arguments))
             elif kind == "hold":
-                self.flash[name, "share", *arguments[:3]] = arguments[3]
-                self._board_does(name, board.held(*arguments[:3]))
+                self.flash[name, "share", *arguments[:2]] = arguments[2]
+                self._board_does(name, board.held(*arguments[:2]))
             elif kind == "fetch":
                 board.fetched(self.flash[name, "share", *arguments])
             elif kind == "answer":
@@ -178,12 +197,14 @@ def _brief(data: bytes) -> Any:
 
 
 def _group_values(group: _Group) -> Values:
-    names = ["authority", "coordinator", *NAMES]
+    names = ["authority", "coordinator", *MEMBERS]
     identities = {n: {"private": private_key(n).hex(), "public": p256.public_key(private_key(n)).hex()} for n in names}
     allowed = Policy(4, 4, [("power", -30000, 30000), ("energy", 0, 1000000)], 3, 2)
     bound = policy.context(DEPLOYMENT, GROUP, "meter-a", 7)
     member = group.boards["meter-a"].member
-    order = sorted(range(len(NAMES)), key=lambda index: sha256(group.digest + NAMES[index].encode()).digest())
+    order = sorted(range(len(MEMBERS)), key=lambda index: sha256(group.digest + MEMBERS[index].encode()).digest())
+    everybody = (1 << 40) - 1
+    active = Envelope(group.active.message)
     return {
         "deployment": DEPLOYMENT,
         "group": GROUP,
@@ -197,13 +218,25 @@ def _group_values(group: _Group) -> Values:
         "signed_roster": group.signed.hex(),
         "roster_digest": group.digest.hex(),
         "order": order,
-        "cohorts": cohorts.assign(NAMES, group.digest, group.roster.part[6]),
+        "cohorts": cohorts.assign(MEMBERS, group.digest, group.roster.part[6]),
         # A group this small has one cohort: the rule, on the same digest, for a larger one.
         "cohorts_of_ten_by_four": cohorts.assign([f"b{i}" for i in range(10)], group.digest, 4),
         "ring_of_forty": [
-            cohorts.neighbours(i, [f"b{k:02}" for k in range(40)], group.digest, 32, cohorts.SEAL_FLEET)
+            cohorts.neighbours(i, [f"b{k:02}" for k in range(40)], group.digest, 32, cohorts.SEAL_FLEET, everybody)
             for i in (0, 39)
         ],
+        # b01 and b02 are not in the set.
+        "ring_of_thirty_eight": [
+            cohorts.neighbours(i, [f"b{k:02}" for k in range(40)], group.digest, 32, cohorts.SEAL_FLEET, everybody & ~6)
+            for i in (0, 39)
+        ],
+        "active": {
+            "number": group.active.number,
+            "members": group.active.members,
+            "payload": active.unverified().hex(),
+            "signed": group.active.message.hex(),
+            "digest": group.set_digest.hex(),
+        },
         "threshold": member.threshold,
         "field": {"prime": str(member.field.p), "element_bytes": member.field.size, "batch": member.field.batch},
         "signed_policy_7_of_meter_a": envelope.sign(private_key("authority"), bound, policy.encode(allowed)).hex(),
@@ -217,23 +250,26 @@ def _key_values(group: _Group) -> Values:
     for i, first in enumerate(names):
         for second in names[i + 1 :]:
             secret = p256.ecdh(private_key(first), p256.public_key(private_key(second)))
-            key = zero_sum.pair_key(secret, group.digest, first, second, chosen)
+            key = zero_sum.pair_key(secret, group.set_digest, first, second, chosen)
             pairs[f"{first} {second}"] = {"ecdh": secret.hex(), "key": _brief(key.to_bytes(512, "big"))}
     members = {}
     for index, name in enumerate(NAMES):
         key = group.flash[name, "key"]
         mail = key[64 + chosen.exponent_bytes :]
+        secret = p256.ecdh(private_key(name), p256.public_key(private_key(topics.COORDINATOR)))
         members[name] = {
+            "here_key": zero_sum.round_keys(secret, group.digest, name)[0].hex(),
             "round_key": key[32:48].hex(),
             "opening_key": key[48:64].hex(),
             "exponent": key[64 : 64 + chosen.exponent_bytes].hex(),
             "mail_keys": {to: mail[32 * i : 32 * i + 16].hex() for i, to in enumerate(NAMES) if i != index},
+            "here": [payload.hex() for payload in dict.fromkeys(group.uploads(name, "here"))],
             "ready": [payload.hex() for payload in dict.fromkeys(group.uploads(name, "ready"))],
         }
     return {
         "modulus": hex(chosen.n)[2:],
         "pair_keys": pairs,
-        "offset": hex(zero_sum.offset(5, chosen))[2:],
+        "offset": hex(zero_sum.offset(len(MEMBERS), chosen))[2:],
         "members": members,
     }
 
@@ -242,9 +278,9 @@ def _share_values(group: _Group) -> Values:
     shares: Values = {}
     for (holder, record, *rest), data in group.flash.items():
         if record == "share":
-            _, batch, peer = rest
+            batch, peer = rest
             kind = "key" if batch is None else f"blinding {batch}"
-            shares[f"{kind} {NAMES[peer]} to {holder}"] = _brief(data)
+            shares[f"{kind} {MEMBERS[peer]} to {holder}"] = _brief(data)
     letters: Values = {}
     for topic, payloads in group.sent.items():
         levels = topics.split(topic)
@@ -277,11 +313,12 @@ def _audit_values(group: _Group, number: int) -> Values:
 def _opening_values(group: _Group, number: int) -> Values:
     """What the coordinator computes: of one cohort, from the answers at the lowest positions."""
     machine = group.coordinator
-    chosen, field, threshold = machine._layout.parameters, machine._layout.field, cohorts.threshold(len(NAMES))
+    chosen, field, threshold = machine._layout.parameters, machine._layout.field, cohorts.threshold(len(MEMBERS))
     answers = {NAMES.index(a.device) + 1: a for a in group.of(Answer, number)}
     points = dict(sorted(answers.items())[:threshold])
-    exponent = machine._keys.units[0].exponent
-    factor = unmask_factor(chosen, (DEPLOYMENT, GROUP, EPOCH), number, exponent)
+    (unit,) = machine._sets.units({0}).values()
+    exponent = unit.exponent
+    factor = unmask_factor(chosen, (DEPLOYMENT, GROUP, EPOCH), number, exponent, group.set_digest)
     value = product(chosen, factor, [c.ciphertext for c in group.of(Contribution, number)])
     scale, power, common, modulus = 1, 1, 1, chosen.n**2
     weights, scale = interpolation.lagrange(list(points))
@@ -311,7 +348,7 @@ def _opening_values(group: _Group, number: int) -> Values:
 
 def _round_values(group: _Group, number: int) -> Values:
     chosen = parameters.load("hum-2048")
-    x0, x1 = masks.base(chosen, DEPLOYMENT, GROUP, EPOCH, number, 0)
+    x0, x1 = masks.base(chosen, DEPLOYMENT, GROUP, EPOCH, number, 0, group.set_digest)
     (closed,) = group.of(CloseRound, number)
     members = {}
     for record in sorted(group.of(Contribution, number), key=lambda record: record.device):

@@ -6,14 +6,18 @@ from pathlib import Path
 from typing import Any
 
 from agent.crypto import p256
+from agent.joye_libert import parameters
 from agent.protocols.gossip.query_function import function_of
+from agent.protocols.private_sum.roster_part import read_part
 from agent.wire import coordination, topics
 from agent.wire.queries import Query
 from broker.authority.authority import Authority
 from broker.client import Access
 from broker.client.access import read_group
 from broker.coordinator.protocols.gossip.outgoing import QueryOutgoing
+from broker.coordinator.protocols.private_sum.arithmetic.aggregation import Secrets
 from broker.coordinator.protocols.private_sum.outgoing import SumOutgoing
+from broker.coordinator.protocols.private_sum.sets.in_force import Sets
 from broker.coordinator.scope import Scope
 
 DEPLOYMENT = "town"
@@ -57,20 +61,24 @@ class Town:
         self, number: int, sums: list[int] | None = None, missing: list[str] | None = None, **other: Any
     ) -> bytes:
         """A round's result: complete with these sums, incomplete without."""
-        outgoing = SumOutgoing(other.get("scope", self.scopes["street"]), self.private, self.result_key, {})
+        outgoing = self._outgoing(other.get("scope", self.scopes["street"]))
         status = coordination.COMPLETE if sums is not None else coordination.INCOMPLETE
         return outgoing.result(
-            number, other.get("status", status), (missing or []) if sums is not None else NAMES, sums
+            number, set(), other.get("status", status), (missing or []) if sums is not None else NAMES, sums
         )
 
     def opening(self, number: int) -> bytes:
-        outgoing = SumOutgoing(self.scopes["street"], self.private, self.result_key, dict.fromkeys(NAMES, bytes(16)))
-        return outgoing.opening(number, 0, {}, 1700000000)
+        return self._outgoing(self.scopes["street"]).opening(number, set(), 0, {}, 1700000000)
+
+    def _outgoing(self, scope: Scope) -> SumOutgoing:
+        """What says something of sums: clients know rosters, and no sets."""
+        secrets = Secrets(self.private, scope, read_part(scope.roster.part), parameters.load(scope.roster.parameters))
+        return SumOutgoing(scope, self.private, self.result_key, Sets(scope, secrets, {}))
 
     def outcome(self, number: int, state: list[int] | None, function: str = "sum", slot: str = "load") -> bytes:
         """A query's outcome: `state` is count, outside and the function's own."""
         scope = self.scopes["lane"]
-        query = Query(scope.epoch, number, scope.digest, slot, function, [], None, 0, 1000, 1700000000)
+        query = Query(scope.epoch, number, scope.digest, slot, function, [], None, 0, 1000, 1700000000, 0, 0, bytes(16))
         answer = None
         if state is not None:
             answer = (state[0], state[1], bytes(function_of("sum", [], None).encode(tuple(state))))

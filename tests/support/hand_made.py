@@ -16,9 +16,10 @@ from agent.crypto.hmac import hkdf_sha256
 from agent.joye_libert import blinding, cohorts, integer_shares, masks, parameters, zero_sum
 from agent.joye_libert.packing import Packing
 from agent.protocols.private_sum.answers import ANSWER_NONCE
-from agent.protocols.private_sum.contributing import CONTRIBUTION_NONCE, READY_NONCE, nonce
+from agent.protocols.private_sum.entering import HERE_NONCE
+from agent.protocols.private_sum.membership import CONTRIBUTION_NONCE, READY_NONCE, nonce
 from agent.protocols.private_sum.roster_part import read_part
-from agent.wire import cbor, messages, rosters
+from agent.wire import active_sets, cbor, messages, rosters
 from agent.wire.envelope import Context, Envelope, opening_tag, roll_tag, seal
 from broker.authority.authority import Authority
 from broker.client.access import Access, read_group
@@ -26,6 +27,7 @@ from broker.client.results import RoundResult, open_result
 from broker.coordinator.actions import Publish
 from broker.coordinator.home import Home
 from broker.coordinator.protocols.private_sum.machine import PrivateSum
+from broker.coordinator.protocols.private_sum.records import ActiveSet
 from broker.coordinator.schedule import Schedule
 from host_sim.virtual.at_once import at_once
 
@@ -33,6 +35,7 @@ NONCES = {"contribution": CONTRIBUTION_NONCE, "ready": READY_NONCE, "answer": AN
 LAST = 3  # the last round that members can take part in, unless told otherwise
 SCHEDULE = Schedule(interval=10, window=5, patience=20, rounds=4, answers=4)
 ROUND, ROLL, RESULT, ROSTER = (f"hum/v1/test/g/main/{kind}" for kind in ("round", "roll", "result", "roster"))
+ACTIVE = "hum/v1/test/g/main/active/0"  # of the first unit
 CHOSEN = parameters.load("hum-2048")
 SLOTS = [("load", 0, 1000)]
 
@@ -55,7 +58,7 @@ class Member:
         self.public = p256.public_key(self._private)
 
     def join(self, signed: bytes, all_members: list["Member"]) -> None:
-        """Take part under a roster of epoch 1, in which `all_members` stand in this order."""
+        """Know a roster of epoch 1, in which `all_members` stand in this order."""
         parsed = Envelope(signed)
         roster = rosters.read_roster(parsed.unverified())
         part = read_part(roster.part)
@@ -63,27 +66,41 @@ class Member:
         self.digest = parsed.digest(Context("test", "roster", "main", 1, 0, "authority", ""))
         self.index = names.index(self.name)
         assigned = cohorts.assign(names, self.digest, part.cohort)
-        self.cohort = [all_members[i] for i in next(cohort for cohort in assigned if self.index in cohort)]
+        self.cohort_of_roster = [all_members[i] for i in next(cohort for cohort in assigned if self.index in cohort)]
+        self.unit = 0 if part.seal else next(at for at, cohort in enumerate(assigned) if self.index in cohort)
         self.everyone = (1 << len(names)) - 1
         self.packing = Packing(roster.slots, len(names), CHOSEN.bits)
         self.field = blinding.field(self.packing.bits)
         self.coordinator = roster.coordinator
-        exponent = zero_sum.offset(len(names), CHOSEN)
-        for near in cohorts.neighbours(self.index, names, self.digest, part.cohort, part.seal):
-            secret = p256.ecdh(self._private, all_members[near].public)
-            first, second = sorted((self.name, names[near]))
-            key = zero_sum.pair_key(secret, self.digest, first, second, CHOSEN)
-            exponent += key if near < self.index else -key
+        self.threshold = cohorts.threshold(len(self.cohort_of_roster))
+        self.number = 0
+        self._names, self._part, self._all = names, part, all_members
         secret = p256.ecdh(self._private, roster.coordinator)
-        self.exponent = exponent + zero_sum.pair_key(secret, self.digest, self.name, "coordinator", CHOSEN)
-        self.round_key, self.opening_key = zero_sum.round_keys(secret, self.digest, self.name)
-        sharing = integer_shares.Sharing(len(self.cohort), len(names), CHOSEN)
-        self.threshold = sharing.threshold
+        self._here_key, _ = zero_sum.round_keys(secret, self.digest, self.name)
+
+    def enter(self, signed: bytes) -> None:
+        """Take up an active set: all keys and seeds are new."""
+        parsed = Envelope(signed)
+        context = Context("test", "active", "main", 1, parsed.round, "coordinator", "")
+        roster_digest, unit, active = active_sets.read_active(parsed.verify(self.coordinator, context))
+        assert (roster_digest, unit) == (self.digest, self.unit) and active >> self.index & 1
+        self.number, self.active, self.set_digest = parsed.round, active, parsed.digest(context)
+        names, part = self._names, self._part
+        self.cohort = [member for member in self.cohort_of_roster if active >> member.index & 1]
+        exponent = zero_sum.offset(len(names), CHOSEN)
+        for near in cohorts.neighbours(self.index, names, self.digest, part.cohort, part.seal, active):
+            secret = p256.ecdh(self._private, self._all[near].public)
+            first, second = sorted((self.name, names[near]))
+            key = zero_sum.pair_key(secret, self.set_digest, first, second, CHOSEN)
+            exponent += key if near < self.index else -key
+        secret = p256.ecdh(self._private, self.coordinator)
+        self.exponent = exponent + zero_sum.pair_key(secret, self.set_digest, self.name, "coordinator", CHOSEN)
+        self.round_key, self.opening_key = zero_sum.round_keys(secret, self.set_digest, self.name)
         self._key_seed, self._blinding_seed = (
-            hkdf_sha256(self._private, self.digest, cbor.encode([f"hum/v1/{use}"]), 32)
+            hkdf_sha256(self._private, self.set_digest, cbor.encode([f"hum/v1/{use}"]), 32)
             for use in ("key-shares", "blinding")
         )
-        self.sharing = sharing
+        self.sharing = integer_shares.Sharing(len(self.cohort), self.threshold, len(names), CHOSEN)
 
     def key_share(self, x: int) -> int:
         share = steps(integer_shares.share_steps(self._key_seed, self.exponent, x, self.sharing))
@@ -101,9 +118,17 @@ class Member:
             "epoch": 1,
             "sender": self.name,
             "receiver": "coordinator",
+            "of_set": self.number,
         } | other
         return Context(
-            place["deployment"], kind, place["group"], place["epoch"], number, place["sender"], place["receiver"]
+            place["deployment"],
+            kind,
+            place["group"],
+            place["epoch"],
+            number,
+            place["sender"],
+            place["receiver"],
+            place["of_set"],
         )
 
     def sealed(self, kind: str, number: int, plain: bytes, nonce_of: bytes | None = None, **other: Any) -> bytes:
@@ -111,23 +136,39 @@ class Member:
         chosen = nonce_of or nonce(NONCES[kind], number)
         return bytes(seal(self.round_key, chosen, self.context(kind, number, **other), plain))
 
-    def ready(self, last: int = LAST, held: int | None = None) -> bytes:
-        held = self.everyone if held is None else held
-        return self.sealed("ready", last, messages.ready(held), nonce(READY_NONCE, last, held))
+    def here(self, number: int | None = None) -> bytes:
+        """Say that it is here, with the set that is in force, or another."""
+        number = self.number if number is None else number
+        return bytes(
+            seal(
+                self._here_key,
+                bytes([HERE_NONCE]) + number.to_bytes(4, "big") + bytes(8),
+                self.context("here", 0, of_set=0),
+                active_sets.here(number),
+            )
+        )
 
-    def contribution(self, opening: bytes, reading: int, held: int | None = None, last: int = LAST) -> bytes:
+    def ready(self, last: int = LAST, held: int | None = None, holds: int | None = None) -> bytes:
+        plain = messages.ready(*(self.active if bits is None else bits for bits in (held, holds)))
+        return self.sealed("ready", last, plain, nonce(READY_NONCE, last, plain))
+
+    def contribution(
+        self, opening: bytes, reading: int, held: int | None = None, last: int = LAST, holds: int | None = None
+    ) -> bytes:
         """Obey an opening."""
-        _, number, digest, tags, absent, counted, time = messages.read_opening(opening)
-        context = Context("test", "round", "main", 1, number, "coordinator", self.name)
+        _, number, sets, tags, absent, counted, time = messages.read_opening(opening)
+        digest = messages.digest_of(sets, self.unit)
+        context = Context("test", "round", "main", 1, number, "coordinator", self.name, self.number)
         own = counted[8 * self.index :][:8]
+        assert digest == self.set_digest
         assert tags[16 * self.index :][:16] == opening_tag(self.opening_key, context, digest, absent, own, time)
-        base = masks.base(CHOSEN, "test", "main", 1, number, 0)
+        base = masks.base(CHOSEN, "test", "main", 1, number, 0, self.set_digest)
         exponent = self.exponent.to_bytes(CHOSEN.exponent_bytes, "big")
         mask = steps(masks.steps(base, exponent, CHOSEN, masks.workspace(CHOSEN)))
         blinded = self.pack(reading) + blinding.blind(self._blinding_seed, number, self.field)
         ciphertext = masks.protect(mask, blinded % self.field.p, CHOSEN)
-        held = self.everyone if held is None else held
-        return self.sealed("contribution", number, messages.contribution(ciphertext, last, held))
+        held, holds = (self.active if bits is None else bits for bits in (held, holds))
+        return self.sealed("contribution", number, messages.contribution(ciphertext, last, held, holds))
 
     def pack(self, reading: int) -> int:
         return int(self.packing.pack([reading]))
@@ -136,8 +177,10 @@ class Member:
         """Obey a roll call; with an offset, wrongly."""
         parsed = Envelope(roll)
         payload = parsed.verify(self.coordinator, Context("test", "roll", "main", 1, parsed.round, "coordinator", ""))
-        digest, present, tags = messages.read_roll(payload)
-        context = Context("test", "roll", "main", 1, parsed.round, "coordinator", self.name)
+        sets, present, tags = messages.read_roll(payload)
+        digest = messages.digest_of(sets, self.unit)
+        context = Context("test", "roll", "main", 1, parsed.round, "coordinator", self.name, self.number)
+        assert digest == self.set_digest
         assert tags[16 * self.index :][:16] == roll_tag(self.opening_key, context, digest, present)
         x = 1 + self.cohort.index(self)
         listed = [member for member in self.cohort if present >> member.index & 1]
@@ -145,7 +188,7 @@ class Member:
         total = sum(member.blinding_share(parsed.round, x) for member in listed) + blinding_off
         recovery = None
         if missing:
-            x0, x1 = masks.base(CHOSEN, "test", "main", 1, parsed.round, 0)
+            x0, x1 = masks.base(CHOSEN, "test", "main", 1, parsed.round, 0, self.set_digest)
             exponent = sum(member.key_share(x) for member in missing) + recovery_off
             recovery = int(powmod(x0 + CHOSEN.n * x1, exponent, CHOSEN.n**2)).to_bytes(512, "big")
         plain = messages.answer((total % self.field.p).to_bytes(self.field.size, "big"), recovery)
@@ -197,9 +240,39 @@ class World:
         for name in self.names if names is None else names:
             self.say(name, "ready", self.members[name].ready(last), 0.0)
 
+    def arrive(self, names: list[str] | None = None, now: float = 0.0) -> None:
+        """Let members, or `names`, come online and say that they are here."""
+        for name in self.names if names is None else names:
+            self.online(name, True, now)
+            self.say(name, "here", self.members[name].here(), now)
+        self.tick(now)
+
+    def online(self, name: str, online: bool, now: float = 0.0) -> list[Any]:
+        """Let a member, or its last will, say whether it is online; members take up what is
+        proposed."""
+        return self.enter(self.do(self.machine.presence(name, online, now), now))
+
+    def enter(self, actions: list[Any]) -> list[Any]:
+        """Let all members take up the sets that were published with these actions; return the
+        actions."""
+        for record in of_kind(actions, ActiveSet):
+            for name in record_names(self, record):
+                self.members[name].enter(record.message)
+        return actions
+
+    def tick(self, now: float) -> list[Any]:
+        """Let time pass to `now`; members take up what is proposed."""
+        return self.enter(self.do(self.machine.tick(now), now))
+
+    def first_set(self, now: float = 0.0) -> None:
+        """Bring the machine to a first set of all members, which they take up."""
+        self.do(self.machine.link_up(now), now)
+        if not self.machine._sets.all():
+            self.arrive(now=now)
+
     def open(self, now: float = 0.0) -> bytes:
         """Bring the machine to an open round and return the opening."""
-        self.do(self.machine.link_up(now), now)
+        self.first_set(now)
         self.all_ready()
         return published(self.do(self.machine.tick(now), now), ROUND)[-1]
 
@@ -238,6 +311,11 @@ class World:
         result = open_result(read_group(access, "main", self.roster), access.result_key, payload)
         assert isinstance(result, RoundResult)
         return result.round, result.status, result.missing, result.sums
+
+
+def record_names(world: World, record: ActiveSet) -> list[str]:
+    """The names of the members in a set."""
+    return [name for index, name in enumerate(world.names) if record.members >> index & 1]
 
 
 def published(actions: list[Any], topic: str) -> list[bytes]:

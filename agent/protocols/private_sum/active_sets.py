@@ -13,6 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from agent.protocols.base.actions import Action
     from agent.protocols.base.machine import Steps
+    from agent.protocols.private_sum.contributing import Contributing
     from agent.protocols.private_sum.membership import Membership
 
 TOKENS_MOST = 4
@@ -72,13 +73,13 @@ class ActiveSets:
 
     # -- taking one up
 
-    def enter_steps(self, member: "Membership", signed: bytes, spent: tuple[int, int]) -> "Steps":
+    def enter_steps(self, member: "Membership", signed: bytes, own: "Contributing") -> "Steps":
         """Generator: check the signature of a set that hear() has let pass, and yield the action
-        that makes it durable. `spent` is the (epoch, round) spent last. Raises EnvelopeError."""
+        that makes it durable. `own` is the board's Contributing. Raises EnvelopeError."""
         from agent.protocols.private_sum import entering
 
         try:
-            self.entering = yield from entering.verify_steps(member, signed, spent)
+            self.entering = yield from entering.verify_steps(member, signed, own)
         except EnvelopeError:
             self._took(signed)
             raise

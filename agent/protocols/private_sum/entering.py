@@ -9,7 +9,7 @@ were shown different sets share none, and the sum of a split set does not open
 import struct
 
 from agent.protocols.base import Refused, check_tag
-from agent.protocols.private_sum.contributing import publish_up
+from agent.protocols.private_sum.membership import publish_up
 from agent.wire import active_sets, topics
 from agent.wire.envelope import Context, Envelope, seal
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
     from agent.protocols.base.actions import Action
+    from agent.protocols.private_sum.contributing import Contributing
     from agent.protocols.private_sum.membership import Membership
 
 ACTIVE_MOST = 512  # bytes
@@ -69,14 +70,15 @@ def _context(member: "Membership", number: int) -> Context:
     return member.context_of_all("active", number)
 
 
-def verify_steps(member: "Membership", raw: bytes, spent: tuple[int, int]) -> "Generator[None, None, bytes]":
+def verify_steps(member: "Membership", raw: bytes, own: "Contributing") -> "Generator[None, None, bytes]":
     """Generator: check the signature of a set that hear() has let pass, in short steps; return the
-    record of it. `spent` is the (epoch, round) spent last. Raises EnvelopeError."""
+    record of it, with what `own`, the board's Contributing, has spent by then. Raises
+    EnvelopeError."""
     envelope = Envelope(raw)
     context = _context(member, envelope.round)
     _, _, active = active_sets.read_active((yield from envelope.verify_steps(member.coordinator, context)))
-    number = envelope.round
-    return struct.pack(_RECORD, envelope.digest(context), member.epoch, number, active, spent[0], spent[1])
+    epoch, round = own.high_water
+    return struct.pack(_RECORD, envelope.digest(context), member.epoch, envelope.round, active, epoch, round)
 
 
 def restore(member: "Membership", record: bytes | None) -> bool:

@@ -1,6 +1,7 @@
 """What a protocol declares of its operator's side. The coordinator's process, its home and storage,
 the authority and the commands know a protocol by its declaration alone."""
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,11 +24,12 @@ class RosterError(Exception):
 @dataclass(frozen=True)
 class Workplace:
     """What machines are made with: the coordinator's private key, the clients' result key of 16
-    bytes, and the coordinator's folder."""
+    bytes, the coordinator's folder, and what tells the Unix time."""
 
     private: bytes
     result_key: bytes
     folder: Path
+    unix_time: Callable[[], float] = time.time
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
-"""The published group of five (tests/interop/vectors): what its boards send, byte for byte, on both
+"""The published group, six of seven (tests/interop/vectors): what its boards send, byte for byte, on both
 interpreters."""
 
 import gc
 import json
+import struct
 from hashlib import sha256
 
 from agent.joye_libert import pairs, parameters
@@ -24,7 +25,7 @@ def bytes_of(table, *names):
 
 
 def key_record(name, group, keys):
-    record = bytes_of(group, "roster_digest")
+    record = bytes_of(group, "active", "digest")
     for field in ("round_key", "opening_key", "exponent"):
         record += bytes_of(keys, name, field)
     for other in sorted(keys):
@@ -33,17 +34,32 @@ def key_record(name, group, keys):
     return record
 
 
+def secrets_record(name, group, keys):
+    """The roster's secrets; what they are is not asked for any more: the keys are there."""
+    names = sorted(set(group["identities"]) - {"authority", "coordinator"})
+    return bytes_of(group, "roster_digest") + bytes_of(keys, name, "here_key") + bytes(32 * len(names))
+
+
+def active_record(group):
+    """The record of the set that a board is in: nothing was spent before it."""
+    active = group["active"]
+    numbers = (group["epoch"], active["number"], active["members"], 0, 0)
+    return bytes_of(active, "digest") + struct.pack(">IIQQQ", *numbers)
+
+
 def boards():
-    """The five as they are when they have made their keys."""
+    """The six as they are when they have made their keys."""
     group, keys = vectors("group"), vectors("keys")["members"]
     pinned = bytes_of(group, "identities", "authority", "public")
     made = {}
     for name in sorted(keys):
         flash = Flash()
         flash.records["roster"] = bytes_of(group, "signed_roster")
+        flash.records["secrets"] = secrets_record(name, group, keys)
+        flash.records["active"] = active_record(group)
         flash.records["key"] = key_record(name, group, keys)
         # Masks are in stock, so that nobody makes them here; only those of one board are looked at.
-        flash.masks = {(1, 0): bytes(512), (1, 1): bytes(512)}
+        flash.masks = {0: bytes(512), 1: bytes(512)}
         own, public = [bytes_of(group, "identities", name, kind) for kind in ("private", "public")]
         made[name] = Device(name, flash, None, 2, (own, public, pinned))
         assert made[name].machine.progress() == ("shares", 1, group["threshold"])
@@ -52,7 +68,7 @@ def boards():
 
 class Digests:
     """What was sent from whom to whom, as the first bytes of its SHA-256: a small heap has no room
-    for the mail of five."""
+    for the mail of six."""
 
     def __init__(self):
         self._sent = {}
@@ -62,7 +78,7 @@ class Digests:
         self._sent.setdefault("%s to %s" % (sender, receiver), set()).add(sha256(payload).digest()[:8])
 
     def check(self, published):
-        assert sorted(self._sent) == sorted(published) and len(published) == 20
+        assert sorted(self._sent) == sorted(published) and len(published) == 30
         for pair in published:
             assert len(published[pair]) == 6
             assert self._sent[pair] == {short(each) for each in published[pair]}, pair
@@ -85,7 +101,7 @@ def mask(number, published):
 def play(device, number, published):
     """Let the board go through a round; everything that it sends is as published."""
     mine = published["members"][ME]
-    device.flash.masks[(1, number)] = mask(number, published)
+    device.flash.masks[number] = mask(number, published)
     device.values = mine["reading"]
     device.hear(ROUND, bytes_of(published, "opening"))
     assert device.take("contribution") == [bytes_of(mine, "contribution")]

@@ -15,7 +15,7 @@ from broker.coordinator.scope import Scope
 def make(scope: Scope, workplace: Workplace, schedule: Schedule, saved: Saved) -> PrivateSum:
     """Make the machine of one group. Raises RosterError."""
     try:
-        return PrivateSum(scope, workplace.private, workplace.result_key, schedule, saved)
+        return PrivateSum(scope, workplace.private, workplace.result_key, schedule, saved, workplace.unix_time)
     except (ParameterError, PackingError, CryptoError, MessageError) as error:
         raise RosterError(str(error)) from None
 
@@ -26,7 +26,7 @@ PRIVATE_SUM = Declaration(
     make=make,
     saved=reading.saved,
     uploads=UPLOADS,
-    says=("round", "roll", "result"),
+    says=("round", "roll", "result", "active/+"),
     schema=tables.SCHEMA,
     roster=roster.RULES,
     results=reading.shown,

@@ -2,32 +2,33 @@
 
 A round is open, for contributions, until all but the absent are in or its window is over. Then the
 roll is called: who is listed answers, until each unit's sum opens or the time for answers is over.
-Then the round is closed with what opened. The next round starts on time in any case.
+Then the round is closed with what opened. The next round starts on time in any case, with the
+units that have an active set; sets change between rounds (active_sets.py).
 """
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
-from agent.joye_libert import blinding, cohorts, parameters
-from agent.joye_libert.packing import Packing
-from agent.protocols.private_sum.roster_part import read_part
+from agent.joye_libert.cohorts import SEAL_FLEET
 from agent.wire import coordination, messages
-from agent.wire.envelope import Envelope
 from broker.coordinator.actions import Action
 from broker.coordinator.protocols.private_sum import records, roll_call
+from broker.coordinator.protocols.private_sum.active_sets import ActiveSets
 from broker.coordinator.protocols.private_sum.answers import Answers, Layout
 from broker.coordinator.protocols.private_sum.arithmetic import aggregation
+from broker.coordinator.protocols.private_sum.close_lists import CloseLists
 from broker.coordinator.protocols.private_sum.jobs import OUT_OF_TIME, Jobs
-from broker.coordinator.protocols.private_sum.members import Members
 from broker.coordinator.protocols.private_sum.outgoing import SumOutgoing
+from broker.coordinator.protocols.private_sum.sets.in_force import Sets
+from broker.coordinator.protocols.private_sum.sets.members import Members
 from broker.coordinator.protocols.private_sum.uploads import Uploads
 from broker.coordinator.schedule import Schedule
 from broker.coordinator.scope import Scope
 from broker.coordinator.upload_filter import Refused, Upload, UploadFilter
 
-UPLOADS = {"ready": 2048, "contribution": 2048, "answer": 2048}  # the most bytes of each kind
-WINDOW_SHARE = 0.8  # the most of the interval that contributions may take; the rest is for answers
+UPLOADS = {"here": 256, "ready": 2048, "contribution": 2048, "answer": 2048}  # the most bytes of each kind
 
 
 class PrivateSum:
@@ -44,23 +45,28 @@ class PrivateSum:
         unix_time: Callable[[], float] = time.time,
     ) -> None:
         self.scope = scope
-        takers = {"ready": self._on_ready, "contribution": self._on_contribution, "answer": self._on_answer}
+        self._schedule = schedule
+        self._layout = Layout.of(scope.roster)
+        chosen, self._together = self._layout.parameters, self._layout.part.seal == SEAL_FLEET
+        secrets = aggregation.Secrets(private, scope, self._layout.part, chosen)
+        self._sets = Sets(scope, secrets, saved.sets)
+        self._outgoing = SumOutgoing(scope, private, result_key, self._sets)
+        self._members = Members(scope, self._sets, saved.masks_until)
+        everyone = self._members.everyone
+        self._uploads = Uploads(scope, secrets.here_keys, self._sets, chosen, self._layout.field, everyone)
+        known = (self._sets, self._members, self._uploads, self._outgoing)
+        self._active = ActiveSets(scope, *known, schedule, saved, lambda: self._to_come, unix_time)
+        takers = {"here": self._active.hear_here, "ready": self._active.hear_ready}
+        takers |= {"contribution": self._on_contribution, "answer": self._on_answer}
         self._filter = UploadFilter(scope, takers, UPLOADS)
         self.refused = self._filter.refused
-        self._schedule = schedule
-        chosen = parameters.load(scope.roster.parameters)
-        self._part = read_part(scope.roster.part)
-        packing = Packing(scope.roster.slots, len(scope.roster.members), chosen.bits)
-        self._layout = Layout(chosen, packing, blinding.field(packing.bits), scope.roster.names())
-        self._keys = aggregation.Keys(private, scope, self._part, chosen)
-        self._outgoing = SumOutgoing(scope, private, result_key, self._keys.opening_keys)
-        self._members = Members(scope, self._part.cohort, saved.masks_until)
-        self._uploads = Uploads(scope, self._keys.round_keys, chosen, self._layout.field, self._members.everyone)
-        self._jobs = Jobs(aggregation.Factors(scope, chosen, self._keys.units))
+        self._close_lists = CloseLists(self._members.names, self._together, saved.called)
+        self._jobs = Jobs(aggregation.Factors(scope, chosen))
         self._round = saved.next_round
         self._opening = saved.open_message
         self._current = {c.device: c for c in saved.open_contributions}
         self._previous = {c.device: c for c in saved.closed_contributions}
+        self._units: set[int] = set()
         self._answers = self._restored(saved)
         self._last_result = saved.last_result
         self._counted = dict(saved.counted)
@@ -70,13 +76,22 @@ class PrivateSum:
         self._due_at: float | None = None
 
     def _restored(self, saved: records.Saved) -> Answers | None:
-        if saved.roll_message is None:
+        if saved.open_message is None:
+            self._members.closed(self._sets.active(), roll_call.bitmap(self._members.index[n] for n in self._previous))
             return None
-        _, present, _ = messages.read_roll(Envelope(saved.roll_message).unverified())
-        answers = Answers(self._layout, self._keys.units, saved.roll_message, present)
-        for answer in saved.answers:
-            answers.add(answer)
-        return answers
+        units = self._sets.named(messages.read_opening(saved.open_message)[2])
+        if units is None:  # it was opened before there were sets: nothing of it is of use
+            self._current = {}
+        elif saved.roll_message is not None:
+            self._units = units
+            return Answers.restored(self._layout, self._sets.units(units), saved.roll_message, saved.answers)
+        self._units = units or set()
+        return None
+
+    @property
+    def _to_come(self) -> int:
+        """The round that is opened next."""
+        return self._round if self._opening is None else self._round + 1
 
     @property
     def finished(self) -> bool:
@@ -111,8 +126,9 @@ class PrivateSum:
         if phase != "idle" and now >= self._due_at:
             self._due_at = now + self._schedule.interval  # it was not this round that took so long
         # Boards that lost the link too get the whole time again.
-        self._closes_at = now + (self._schedule.answers if answers else self._window())
+        self._closes_at = now + (self._schedule.answers if answers else self._schedule.contributions)
         actions: list[Action] = [self._outgoing.retained("roster", self.scope.signed_roster)]
+        actions += self._active.link_up(now)
         if self._last_result:
             actions.append(self._outgoing.retained("result", self._last_result))
         actions.append(self._outgoing.retained("round", self._opening if self._opening and phase == "open" else b""))
@@ -125,25 +141,26 @@ class PrivateSum:
         if actions is None:
             return []
         self._members.heard(device)
-        return [*actions, *self.tick(now)] if kind != "ready" else actions
+        return [*actions, *self.tick(now)] if kind in ("contribution", "answer") else actions
 
     def presence(self, device: str, online: bool, now: float) -> list[Action]:
         """A device, or its last will, says whether it is online: no round waits for who is not."""
-        if device in self._members.index:
-            self._members.presence(device, online)
-        return self.tick(now)
+        return [*self._active.presence(device, online), *self.tick(now)]
 
     def tick(self, now: float) -> list[Action]:
         """Time has passed: open the next round, or end a phase of the one in progress."""
         if self._due_at is None or self.finished:
             return []
-        if self.phase == "idle":
-            return self._open(now) if self._may_open(self._round, now) else []
+        self._active.note(now)
         actions: list[Action] = []
+        if self.phase == "idle":
+            actions = self._active.propose(now)
+            return [*actions, *self._open(now)] if self._may_open(self._round, now) else actions
         if self.phase == "open":
             if self._next_is_due(now):
                 return self._close(now)
-            if self._members.waited_for(self._contributed()) and now < self._closes_at:
+            expected = self._sets.active(self._units)
+            if self._members.waited_for(expected, self._contributed(), self._round) and now < self._closes_at:
                 return []
             actions = self._call_roll(now)
         if self._answers:
@@ -157,7 +174,8 @@ class PrivateSum:
     def prepare(self) -> list[Action]:
         """Idle time: have one of the factors computed that the sums of the round in progress, or to
         come, open with."""
-        return self._jobs.prepare(self._round)
+        units = self._active.taken_up() if self._opening is None else self._units
+        return self._jobs.prepare(self._round, self._sets.units(units).values())
 
     def computed(self, key: tuple[str, int, int], outcome: Any, now: float) -> list[Action]:
         """A job is done, or LOST."""
@@ -165,15 +183,6 @@ class PrivateSum:
         return self.tick(now)
 
     # -- messages
-
-    def _on_ready(self, upload: Upload) -> list[Action]:
-        device, number = upload.device, upload.envelope.round
-        held = self._uploads.ready(device, upload.envelope)
-        known = self._members.masks_until(device)
-        more = number == known.announced and held != known.held and not known.held & ~held
-        if number <= known.announced and not more:
-            raise Refused("replayed")
-        return [self._members.advance(device, max(known.round, number), number, held)]
 
     def _on_contribution(self, upload: Upload) -> list[Action]:
         device, number = upload.device, upload.envelope.round
@@ -183,27 +192,24 @@ class PrivateSum:
                 return [self._outgoing.mail(device, known.receipt)]
         if number < self._round or (number == self._round and self.phase == "roll"):
             raise self._late(upload)
-        if number != self._round or self.phase != "open":
+        index = self._members.index[device]
+        if number != self._round or self.phase != "open" or not self._sets.active(self._units) >> index & 1:
             raise Refused("early")
-        ciphertext, last, held = self._uploads.contribution(device, upload.envelope)
+        ciphertext, last, held, holds = self._uploads.contribution(device, index, upload.envelope)
         if device in self._current:
             raise Refused("conflict")
-        receipt = self._outgoing.receipt(number, device, upload.digest)
+        receipt = self._outgoing.receipt(number, device, upload.digest, upload.envelope.number)
         scope = (self.scope.group, self.scope.epoch, number, device)
-        record = records.Contribution(*scope, upload.digest, ciphertext, held, receipt)
+        record = records.Contribution(*scope, upload.digest, ciphertext, held, holds, receipt)
         self._current[device] = record
-        masks_until = self._members.masks_until(device)
-        moved = (
-            [self._members.advance(device, last, masks_until.announced, masks_until.held)]
-            if last > masks_until.round
-            else []
-        )
+        until = self._members.masks_until(device)
+        moved = [self._members.advance(replace(until, round=last))] if last > until.round else []
         return [record, *moved, self._outgoing.mail(device, receipt)]
 
     def _late(self, upload: Upload) -> Refused:
         """Who is only just too late lives: the next round waits for it again."""
         if upload.envelope.round + 1 >= self._round:
-            self._uploads.contribution(upload.device, upload.envelope)
+            self._uploads.contribution(upload.device, self._members.index[upload.device], upload.envelope)
             self._members.heard(upload.device)
         return Refused("late")
 
@@ -218,7 +224,7 @@ class PrivateSum:
         index = self._members.index[device]
         if not self._answers.present >> index & 1:
             raise Refused("not-listed")
-        blinded, recovered = self._uploads.answer(device, upload.envelope, self._answers.has_missing(index))
+        blinded, recovered = self._uploads.answer(device, index, upload.envelope, self._answers.has_missing(index))
         if known:
             raise Refused("conflict")
         record = records.Answer(self.scope.group, self.scope.epoch, number, device, upload.digest, blinded, recovered)
@@ -229,24 +235,25 @@ class PrivateSum:
 
     def _may_open(self, number: int, now: float) -> bool:
         assert self._due_at is not None
-        waiting = self._members.waited_for(self._members.ready(number))
-        return now >= self._due_at + (self._schedule.patience if waiting else 0)
+        units = self._active.taken_up()
+        if not units or now < self._due_at:
+            return False
+        return now >= self._due_at + (self._schedule.patience if self._active.waits(units, number, now) else 0)
 
     def _next_is_due(self, now: float) -> bool:
         last = self._schedule.rounds is not None and self._round + 1 >= self._schedule.rounds
         return not last and self._may_open(self._round + 1, now)
 
-    def _window(self) -> float:
-        return min(self._schedule.window, WINDOW_SHARE * self._schedule.interval)
-
     def _contributed(self) -> int:
         return roll_call.bitmap(self._members.index[name] for name in self._current)
 
     def _open(self, now: float) -> list[Action]:
-        message = self._outgoing.opening(self._round, self._members.absent(), self._counted, int(self._unix_time()))
+        self._units = self._active.taken_up()
+        absent, unix = self._members.absent(), int(self._unix_time())
+        message = self._outgoing.opening(self._round, self._units, absent, self._counted, unix)
         self._opening = message
         self._opened_at = now
-        self._closes_at = now + self._window()
+        self._closes_at = now + self._schedule.contributions
         self._due_at = now + self._schedule.interval
         self._current = {}
         return [
@@ -256,43 +263,37 @@ class PrivateSum:
 
     def _call_roll(self, now: float) -> list[Action]:
         """Take no more contributions: list those whose sum can be opened, if there are any."""
-        present, _ = roll_call.choose(
-            self._members.cohorts,
-            {self._members.index[name]: record.held for name, record in self._current.items()},
-            self._members.key_held(),
-            3 if len(self._members.names) >= 3 else 2,
-            together=self._part.seal == cohorts.SEAL_FLEET,
-        )
+        present = self._active.choose(self._units, self._current, self._close_lists)
         if not present:
             return []
-        message = self._outgoing.roll(self._round, present)
-        self._answers = Answers(self._layout, self._keys.units, message, present)
+        message = self._outgoing.roll(self._round, self._units, present)
+        self._answers = Answers(self._layout, self._sets.units(self._units), message, present)
         self._closes_at = now + self._schedule.answers
         record = records.RollCall(self.scope.group, self.scope.epoch, self._round, message)
         return [record, self._outgoing.retained("round", b""), self._outgoing.retained("roll", message)]
 
     def _close(self, now: float) -> list[Action]:
         answers = self._answers
-        status, sums, summed, wrong = coordination.INCOMPLETE, None, 0, []
+        status, sums, summed, disagree, withstands = coordination.INCOMPLETE, None, 0, [], None
         if answers is not None:
             if (at := self._jobs.searched(self._round)) is not None:
                 answers.take(at, OUT_OF_TIME)
-            status, sums, summed, wrong = answers.status(), answers.total(), answers.summed(), answers.wrong()
-            for reason in [*answers.failed.values(), *["wrong-share"] * len(wrong)]:
+            status, sums, summed = answers.status(), answers.total(), answers.summed()
+            disagree, withstands = answers.disagree(), answers.withstands()
+            for reason in answers.reasons():
                 self._filter.refuse(reason)
-        missing = [name for index, name in enumerate(self._members.names) if not summed >> index & 1]
-        message = self._outgoing.result(self._round, status, missing, sums)
+            self._close_lists.over({name for name in self._members.names if answers.get(name)})
+        named = [name for index, name in enumerate(self._members.names) if summed >> index & 1]
+        missing = [name for name in self._members.names if name not in named]
+        message = self._outgoing.result(self._round, self._units, status, missing, sums)
         latency_ms = (now - self._opened_at) * 1000
         scope = (self.scope.group, self.scope.epoch, self._round)
-        closed = records.CloseRound(*scope, status, missing, sums, message, latency_ms, wrong)
-        counted = [
-            records.Counted(self.scope.group, name, self.scope.epoch, self._round)
-            for index, name in enumerate(self._members.names)
-            if summed >> index & 1
-        ]
+        closed = records.CloseRound(*scope, status, missing, sums, message, latency_ms, disagree, withstands)
+        counted = [records.Counted(self.scope.group, name, self.scope.epoch, self._round) for name in named]
         self._counted.update({record.device: record for record in counted})
-        self._members.missed(self._members.everyone & ~self._contributed())
+        self._active.closed(self._units, self._current, answers.present if answers else 0)
         self._opening = self._answers = None
+        self._units = set()
         self._last_result = message
         self._previous, self._current = self._current, {}
         self._round += 1

@@ -8,8 +8,6 @@ cohort and the key shares of all its missing ones; a cohort's sum opens with t h
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from agent.joye_libert import cohorts as rule
-
 
 def bitmap(indices: Iterable[int]) -> int:
     """Return the bitmap of these members."""
@@ -33,7 +31,7 @@ def helpers(cohort: Sequence[int], listed: int, contributed: Mapping[int, int], 
 
 
 def choose(
-    cohorts: Sequence[Sequence[int]],
+    cohorts: Sequence[tuple[Sequence[int], int]],
     contributed: Mapping[int, int],
     key_held: Mapping[int, int],
     contributors_least: int,
@@ -41,12 +39,13 @@ def choose(
 ) -> tuple[int, list[set[int]]]:
     """Return (the bitmap to list, for each cohort the set of its helpers).
 
-    `contributed` maps each contributor to the bitmap of the holders of its blinding shares,
-    `key_held` a member to that of the holders of its key shares. A cohort with fewer than t
-    helpers, or of which fewer than `contributors_least` can be listed, is left out: nobody of it is
-    listed; with `together` one that is left out leaves all out.
+    `cohorts` are the active members of each, with its t. `contributed` maps each contributor to the
+    bitmap of the holders of its blinding shares, `key_held` a member to that of the holders of its
+    key shares, both by the holders' own word. A cohort with fewer than t helpers, or of which fewer
+    than `contributors_least` can be listed, is left out: nobody of it is listed; with `together`
+    one that is left out leaves all out.
     """
-    chosen = [_choose(cohort, contributed, key_held, contributors_least) for cohort in cohorts]
+    chosen = [_choose(cohort, t, contributed, key_held, contributors_least) for cohort, t in cohorts]
     if together and not all(listed for listed, _ in chosen):
         chosen = [(0, 0) for _ in cohorts]
     present = 0
@@ -56,7 +55,11 @@ def choose(
 
 
 def _choose(
-    cohort: Sequence[int], contributed: Mapping[int, int], key_held: Mapping[int, int], contributors_least: int
+    cohort: Sequence[int],
+    threshold: int,
+    contributed: Mapping[int, int],
+    key_held: Mapping[int, int],
+    contributors_least: int,
 ) -> tuple[int, int]:
     """Return (listed, helpers) of one cohort, or (0, 0).
 
@@ -65,7 +68,6 @@ def _choose(
     is a list is dropped at once. So the largest list is found whenever it lacks at most one
     contributor.
     """
-    threshold = rule.threshold(len(cohort))
     listed = bitmap(index for index in cohort if index in contributed)
     while listed.bit_count() >= max(threshold, contributors_least):
         able = helpers(cohort, listed, contributed, key_held)

@@ -10,8 +10,11 @@ from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import (
+    JSON,
+    Boolean,
     Column,
     ColumnElement,
+    Connection,
     Executable,
     Float,
     Integer,
@@ -20,23 +23,31 @@ from sqlalchemy import (
     PrimaryKeyConstraint,
     String,
     Table,
+    inspect,
+    select,
+    text,
 )
 from sqlalchemy.dialects.sqlite import insert
 
 from broker.coordinator.protocols.private_sum.records import (
+    ActiveSet,
     Answer,
     CloseRound,
     Contribution,
     Counted,
+    LeftOut,
     MasksUntil,
     OpenRound,
     RollCall,
     RoundRecord,
+    Standing,
 )
 from broker.storage.schema import Bitmap, Schema
 
 # Closed ones of an epoch whose contributions and answers are there; some 40 kB each with 60 boards.
 KEPT_ROUNDS = 100
+# Seconds; of each unit the newest set stays in any case.
+KEPT_SETS_S = 7 * 86_400.0
 
 metadata = MetaData()
 
@@ -60,7 +71,8 @@ rounds = _table(
     Column("closed_at", Float),
     Column("status", Integer),
     Column("missing", String),
-    Column("wrong", String),
+    Column("disagree", String),
+    Column("withstands", Integer),
     Column("sums", String),
     Column("latency_ms", Float),
     Column("result", LargeBinary),
@@ -74,6 +86,7 @@ contributions = _table(
     Column("digest", LargeBinary, nullable=False),
     Column("ciphertext", LargeBinary, nullable=False),
     Column("held", Bitmap, nullable=False),
+    Column("holds", Bitmap, nullable=False, server_default=text("x'0000000000000000'")),
     Column("receipt", LargeBinary, nullable=False),
 )
 answers = _table(
@@ -94,6 +107,8 @@ masks_until = _table(
     Column("round", Integer, nullable=False),
     Column("announced", Integer, nullable=False),
     Column("held", Bitmap, nullable=False),
+    Column("number", Integer, nullable=False, server_default=text("0")),
+    Column("holds", Bitmap, nullable=False, server_default=text("x'0000000000000000'")),
 )
 counted = _table(
     "counted",
@@ -103,6 +118,62 @@ counted = _table(
     Column("epoch", Integer, nullable=False),
     Column("round", Integer, nullable=False),
 )
+
+
+active_sets = _table(
+    "active_sets",
+    ["group", "epoch", "unit", "number"],
+    *_epoch(),
+    Column("unit", Integer),
+    Column("number", Integer),
+    Column("members", Bitmap, nullable=False),
+    Column("message", LargeBinary, nullable=False),
+    Column("at", Float, nullable=False),
+)
+left_out = _table(
+    "left_out",
+    ["group", "epoch", "device"],
+    *_epoch(),
+    Column("device", String),
+    Column("reason", String, nullable=False),
+    Column("times", Integer, nullable=False),
+    Column("at", Float, nullable=False),
+    Column("until", Float, nullable=False),
+)
+standing = _table(
+    "standing",
+    ["group", "unit"],
+    Column("group", String),
+    Column("epoch", Integer, nullable=False),
+    Column("unit", Integer),
+    Column("number", Integer, nullable=False),
+    Column("taken_up", Boolean, nullable=False),
+    Column("members", JSON, nullable=False),
+    Column("active", JSON, nullable=False),
+    Column("others", JSON, nullable=False),
+    Column("thresholds", JSON, nullable=False),
+    Column("cost", JSON, nullable=False),
+)
+
+
+def _add_sets(connection: Connection) -> None:
+    """Bring version 1 to version 2: what members say they hold, and under which set."""
+    found = inspect(connection)
+    for table in (contributions, masks_until):
+        if not found.has_table(table.name):
+            continue
+        known = {column["name"] for column in found.get_columns(table.name)}
+        for column in table.columns:
+            if column.name not in known:
+                kind = column.type.compile(connection.dialect)
+                default = column.server_default.arg  # type: ignore[union-attr]  # each new one has one
+                connection.exec_driver_sql(
+                    f"ALTER TABLE {table.name} ADD COLUMN {column.name} {kind} NOT NULL DEFAULT {default}"
+                )
+
+
+# The tables that have the newest record of its kind for each key.
+_NEWEST: dict[type, Table] = {MasksUntil: masks_until, Counted: counted, LeftOut: left_out, Standing: standing}
 
 
 def of_round(table: Table, one: Any) -> ColumnElement[bool]:
@@ -129,15 +200,17 @@ def statements(record: RoundRecord) -> list[Executable]:
             this = of_round(rounds, record) & rounds.c.status.is_(None)
             closed = rounds.update().where(this).values(closed_at=time.time(), **_outcome(record))
             return [closed, *(table.delete().where(_forgotten(table, record)) for table in (contributions, answers))]
-        case MasksUntil():
-            return [_upsert(masks_until, record, ["group", "epoch", "device"], ["round", "announced", "held"])]
-        case Counted():
-            return [_upsert(counted, record, ["group", "device"], ["epoch", "round"])]
+        case MasksUntil() | Counted() | LeftOut() | Standing():
+            return [_upsert(_NEWEST[type(record)], record)]
+        case ActiveSet():
+            proposed = insert(active_sets).values(**asdict(record)).on_conflict_do_nothing()
+            return [proposed, active_sets.delete().where(_superseded(record))]
 
 
 def _outcome(record: CloseRound) -> dict[str, Any]:
-    lists = {"missing": record.missing, "wrong": record.wrong, "sums": record.sums}
+    lists = {"missing": record.missing, "disagree": record.disagree, "sums": record.sums}
     values = {"status": record.status, "latency_ms": record.latency_ms, "result": record.message}
+    values["withstands"] = record.withstands
     return values | {name: json.dumps(value) for name, value in lists.items()}
 
 
@@ -150,11 +223,45 @@ def _forgotten(table: Table, closed: CloseRound) -> ColumnElement[bool]:
     return forgotten
 
 
-def _upsert(table: Table, record: MasksUntil | Counted, key: list[str], changing: list[str]) -> Executable:
-    statement = insert(table).values(**asdict(record))
-    changed = {name: statement.excluded[name] for name in changing}
+def _superseded(record: ActiveSet) -> ColumnElement[bool]:
+    """The sets of the group that are of long ago, and not the newest of a unit of this epoch."""
+    c, newer = active_sets.c, active_sets.alias().c
+    same = (newer.group == c.group) & (newer.epoch == c.epoch) & (newer.unit == c.unit)
+    has_newer = select(newer.number).where(same & (newer.number > c.number)).exists()
+    old = (c.group == record.group) & (c.at < record.at - KEPT_SETS_S)
+    superseded: ColumnElement[bool] = old & (has_newer | (c.epoch < record.epoch))
+    return superseded
+
+
+def _upsert(table: Table, record: MasksUntil | Counted | LeftOut | Standing) -> Executable:
+    statement, key = insert(table).values(**asdict(record)), list(table.primary_key)
+    changed = {column.name: statement.excluded[column.name] for column in table.c if column not in key}
     return statement.on_conflict_do_update(index_elements=key, set_=changed)
 
 
-RECORDS = (OpenRound, Contribution, RollCall, Answer, CloseRound, MasksUntil, Counted)
-SCHEMA = Schema("private-sum", metadata, RECORDS, statements, file_versions={3: 1, 4: 1, 5: 1})
+def _tell_sides(connection: Connection) -> None:
+    """Once there were names of those whose answers were "wrong", in a list; now there are sides."""
+    columns = {column["name"] for column in inspect(connection).get_columns("rounds")}
+    if "wrong" in columns:
+        connection.exec_driver_sql("ALTER TABLE rounds RENAME COLUMN wrong TO disagree")
+        sides = "CASE disagree WHEN '[]' THEN '[]' ELSE '[[[], ' || disagree || ']]' END"
+        connection.exec_driver_sql(f"UPDATE rounds SET disagree = {sides} WHERE disagree IS NOT NULL")
+    if "withstands" not in columns:
+        connection.exec_driver_sql("ALTER TABLE rounds ADD COLUMN withstands INTEGER")
+
+
+RECORDS = (
+    OpenRound,
+    Contribution,
+    RollCall,
+    Answer,
+    CloseRound,
+    MasksUntil,
+    Counted,
+    ActiveSet,
+    LeftOut,
+    Standing,
+)
+SCHEMA = Schema(
+    "private-sum", metadata, RECORDS, statements, (_add_sets, _tell_sides), file_versions={3: 1, 4: 1, 5: 1}
+)

@@ -6,48 +6,66 @@ from dataclasses import dataclass
 from agent.joye_libert import blinding
 from agent.joye_libert.parameters import Parameters
 from agent.protocols.private_sum.answers import ANSWER_NONCE
-from agent.protocols.private_sum.contributing import CONTRIBUTION_NONCE, READY_NONCE, nonce
-from agent.wire import coordination
+from agent.protocols.private_sum.entering import HERE_NONCE
+from agent.protocols.private_sum.membership import CONTRIBUTION_NONCE, READY_NONCE, nonce
+from agent.wire import active_sets, coordination
 from agent.wire.envelope import Envelope
+from broker.coordinator.protocols.private_sum.sets.in_force import Sets
 from broker.coordinator.scope import Scope
 from broker.coordinator.upload_filter import Refused
 
 
 @dataclass(frozen=True)
 class Uploads:
-    """The keys and sizes that uploads are read with. Every method raises Refused, EnvelopeError or
-    MessageError."""
+    """The keys and sizes that uploads are read with: what belongs to an active set is read with the
+    keys of the one in force. Every method raises Refused, EnvelopeError or MessageError."""
 
     scope: Scope
-    round_keys: dict[str, bytes]
+    here_keys: dict[str, bytes]
+    sets: Sets
     parameters: Parameters
     field: blinding.Field
     everyone: int
 
-    def ready(self, device: str, parsed: Envelope) -> int:
-        """Return the bitmap of those that hold the board's key shares."""
-        if parsed.nonce is None:
+    def here(self, device: str, parsed: Envelope) -> int:
+        """Return the number of the set that is in force at the board, 0 for none."""
+        if parsed.nonce is None or parsed.round or parsed.number:
             raise Refused("malformed")
-        # The nonce has the bitmap in it: there can be two such messages for one round.
-        named = int.from_bytes(parsed.nonce[1:9], "big")
-        held = self._known(coordination.read_ready(self._open("ready", READY_NONCE, device, parsed, named)))
-        if held != named:
+        number = active_sets.read_here(parsed.open(self.here_keys[device], self.scope.up("here", 0, device)))
+        # There is one such message for each number.
+        if parsed.nonce != bytes([HERE_NONCE]) + number.to_bytes(4, "big") + bytes(8):
             raise Refused("malformed")
-        return held
+        return number
 
-    def contribution(self, device: str, parsed: Envelope) -> tuple[bytes, int, int]:
-        """Return (ciphertext, masks_until, bitmap of those that hold the board's blinding
-        shares)."""
-        plain = self._open("contribution", CONTRIBUTION_NONCE, device, parsed)
-        ciphertext, masks_until, held = coordination.read_contribution(plain, self.parameters.residue_bytes)
+    def ready(self, device: str, index: int, parsed: Envelope) -> tuple[int, int]:
+        """Return (bitmap of those that hold the board's key shares, bitmap of those whose key
+        shares it holds)."""
+        if parsed.nonce is None or parsed.nonce[0] != READY_NONCE:
+            raise Refused("malformed")
+        plain = self._open("ready", device, index, parsed)
+        held, holds = coordination.read_ready(plain)
+        # There can be two such messages for one round: the nonce is that of the payload.
+        if parsed.nonce != nonce(READY_NONCE, parsed.round, plain):
+            raise Refused("malformed")
+        return self._known(held), self._known(holds)
+
+    def contribution(self, device: str, index: int, parsed: Envelope) -> tuple[bytes, int, int, int]:
+        """Return (ciphertext, masks_until, bitmap of those that hold the board's blinding shares,
+        bitmap of those whose blinding shares it holds)."""
+        if parsed.nonce != nonce(CONTRIBUTION_NONCE, parsed.round):
+            raise Refused("malformed")
+        plain = self._open("contribution", device, index, parsed)
+        ciphertext, masks_until, held, holds = coordination.read_contribution(plain, self.parameters.residue_bytes)
         if not 0 < int.from_bytes(ciphertext, "big") < self.parameters.n**2:
             raise Refused("malformed")
-        return bytes(ciphertext), masks_until, self._known(held)
+        return bytes(ciphertext), masks_until, self._known(held), self._known(holds)
 
-    def answer(self, device: str, parsed: Envelope, missing: bool) -> tuple[bytes, bytes | None]:
+    def answer(self, device: str, index: int, parsed: Envelope, missing: bool) -> tuple[bytes, bytes | None]:
         """Return (summed blinding shares, recovery share if members of the board's cohort are
         `missing`, else None)."""
-        plain = self._open("answer", ANSWER_NONCE, device, parsed)
+        if parsed.nonce != nonce(ANSWER_NONCE, parsed.round):
+            raise Refused("malformed")
+        plain = self._open("answer", device, index, parsed)
         blinded, recovery = coordination.read_answer(plain, self.field.size, self.parameters.residue_bytes)
         if int.from_bytes(blinded, "big") >= self.field.p or (recovery is not None) != missing:
             raise Refused("malformed")
@@ -58,12 +76,14 @@ class Uploads:
                 raise Refused("malformed")
         return blinded, recovery
 
-    def _open(self, kind: str, nonce_kind: int, device: str, parsed: Envelope, held: int = 0) -> bytes:
-        if parsed.nonce != nonce(nonce_kind, parsed.round, held):
-            raise Refused("malformed")
-        return bytes(parsed.open(self.round_keys[device], self.scope.up(kind, parsed.round, device)))
+    def _open(self, kind: str, device: str, index: int, parsed: Envelope) -> bytes:
+        found = self.sets.of(index)
+        if not found or parsed.number != found.number:
+            raise Refused("other-active")
+        context = self.scope.up(kind, parsed.round, device, found.number)
+        return bytes(parsed.open(found.keys.round_keys[device], context))
 
-    def _known(self, held: int) -> int:
-        if held & ~self.everyone:
+    def _known(self, members: int) -> int:
+        if members & ~self.everyone:
             raise Refused("malformed")
-        return held
+        return members

@@ -23,34 +23,60 @@ from broker.coordinator.scope import Scope
 
 @dataclass(frozen=True)
 class Unit:
-    """What opens on its own: one cohort, or all of them; lists of member indices, and K."""
+    """What opens on its own under an active set: one cohort, or all of them. `cohorts` are lists of
+    the active members' indices, of whom `thresholds` open; the number and the digest of the set,
+    and K."""
 
+    number: int
+    digest: bytes
     cohorts: list[list[int]]
+    thresholds: list[int]
     exponent: int
 
 
-class Keys:
-    """What the coordinator shares with the members of one roster: round keys, and a part of each
-    unit's exponent."""
+class Secrets:
+    """What the coordinator shares with each member of a roster, by name, and which members open
+    together: `units` has the cohorts of each, lists of member indices. `here_keys` are those of
+    what needs no set."""
 
     def __init__(self, private: bytes, scope: Scope, part: SumPart, parameters: Parameters) -> None:
+        self.parameters = parameters
+        self.names: list[str] = scope.roster.names()
+        self.secrets = {name: p256.ecdh(private, public) for name, public in scope.roster.members}
+        self.here_keys = {name: self.round_keys(name, scope.digest)[0] for name in self.names}
+        cohorts_of = cohorts.assign(self.names, scope.digest, part.cohort)
+        self.units = [cohorts_of] if part.seal == cohorts.SEAL_FLEET else [[cohort] for cohort in cohorts_of]
+
+    def round_keys(self, name: str, digest: bytes) -> tuple[bytes, bytes]:
+        """Return the member's round key and opening key under the set, or roster, `digest`."""
+        first, second = zero_sum.round_keys(self.secrets[name], digest, name)
+        return first, second
+
+
+class Keys:
+    """What the coordinator shares with the members of one active set, by name: round keys, opening
+    keys; and the `unit`, of whose exponent a part is its own."""
+
+    def __init__(self, secrets: Secrets, at: int, number: int, digest: bytes, members: int) -> None:
+        """The set of the unit `at` with this number and digest; `members` is its bitmap."""
         self.round_keys: dict[str, bytes] = {}
         self.opening_keys: dict[str, bytes] = {}
-        parts = []
-        for name, public in scope.roster.members:
-            secret = p256.ecdh(private, public)
-            parts.append(zero_sum.pair_key(secret, scope.digest, name, topics.COORDINATOR, parameters))
-            self.round_keys[name], self.opening_keys[name] = zero_sum.round_keys(secret, scope.digest, name)
-        offset = zero_sum.offset(len(parts), parameters)
-        assigned = cohorts.assign(scope.roster.names(), scope.digest, part.cohort)
-        grouped = [assigned] if part.seal == cohorts.SEAL_FLEET else [[cohort] for cohort in assigned]
-        self.units = [Unit(unit, sum(offset + parts[i] for cohort in unit for i in cohort)) for unit in grouped]
+        parameters, exponent = secrets.parameters, 0
+        active = [[index for index in cohort if members >> index & 1] for cohort in secrets.units[at]]
+        offset = zero_sum.offset(len(secrets.names), parameters)
+        for name in (secrets.names[index] for index in sorted(i for cohort in active for i in cohort)):
+            self.round_keys[name], self.opening_keys[name] = secrets.round_keys(name, digest)
+            exponent += offset + zero_sum.pair_key(secrets.secrets[name], digest, name, topics.COORDINATOR, parameters)
+        thresholds = [cohorts.threshold(len(cohort)) for cohort in secrets.units[at]]
+        self.unit = Unit(number, digest, active, thresholds, exponent)
 
 
-def unmask_factor(parameters: Parameters, scope: tuple[str, str, int], round_number: int, exponent: int) -> int:
+def unmask_factor(
+    parameters: Parameters, scope: tuple[str, str, int], round_number: int, exponent: int, set_digest: bytes
+) -> int:
     """Return H(round)^(-exponent) mod N^2; `scope` is (deployment, group, epoch). Needs no
     ciphertext: make it ahead."""
-    x0, x1 = masks.base(parameters, *scope, round_number, 0)
+    x0, x1 = masks.base(parameters, *scope, round_number, 0, set_digest)
     modulus = mpz(parameters.n) ** 2
     return int(invert(powmod(mpz(x0) + parameters.n * mpz(x1), exponent, modulus), modulus))
 
@@ -65,33 +91,33 @@ def product(parameters: Parameters, factor: int, ciphertexts: Iterable[bytes]) -
 
 
 class Factors:
-    """H(round)^(-K) of each unit, for the round that was asked for last."""
+    """H(round)^(-K) of each unit, by the number of its set, for the round that was asked for
+    last."""
 
-    def __init__(self, scope: Scope, parameters: Parameters, units: list[Unit]) -> None:
+    def __init__(self, scope: Scope, parameters: Parameters) -> None:
         self._scope = (scope.deployment, scope.group, scope.epoch)
         self._parameters = parameters
-        self._units = units
         self._round = -1
         self._made: dict[int, int | None] = {}
 
-    def get(self, round_number: int, at: int) -> int | None:
-        """Return the factor of unit `at`, if it is there."""
+    def get(self, round_number: int, unit: Unit) -> int | None:
+        """Return the factor of a unit, if it is there."""
         self._turn_to(round_number)
-        return self._made.get(at)
+        return self._made.get(unit.number)
 
-    def job(self, round_number: int, at: int) -> Callable[[], int]:
-        """Return what computes the factor of unit `at`."""
-        return partial(unmask_factor, self._parameters, self._scope, round_number, self._units[at].exponent)
+    def job(self, round_number: int, unit: Unit) -> Callable[[], int]:
+        """Return what computes the factor of a unit."""
+        return partial(unmask_factor, self._parameters, self._scope, round_number, unit.exponent, unit.digest)
 
-    def lacking(self, round_number: int) -> int | None:
-        """Return a unit whose factor was not computed, nor tried in vain."""
+    def lacking(self, round_number: int, units: Iterable[Unit]) -> Unit | None:
+        """Return one of the units whose factor was not computed, nor tried in vain."""
         self._turn_to(round_number)
-        return next((at for at in range(len(self._units)) if at not in self._made), None)
+        return next((unit for unit in units if unit.number not in self._made), None)
 
-    def keep(self, round_number: int, at: int, factor: int | None) -> None:
-        """Keep a factor; None for one that was tried in vain."""
+    def keep(self, round_number: int, number: int, factor: int | None) -> None:
+        """Keep the factor under the set `number`; None for one that was tried in vain."""
         if round_number == self._round:
-            self._made[at] = factor
+            self._made[number] = factor
 
     def _turn_to(self, round_number: int) -> None:
         if round_number != self._round:

@@ -1,0 +1,1 @@
+"""The active sets of a group: which members have keys with each other, and when that changes."""
