@@ -84,7 +84,7 @@ def digest_of(signed):
     return parsed.digest(Context(SCOPE[0], "roster", SCOPE[1], parsed.epoch, 0, "authority", ""))
 
 
-PARTS = ("member", "_own", "_standing", "sets", "sharing", "roll_call", "unmasking", "_check")
+PARTS = ("member", "_own", "_standing", "sets", "sharing", "_sharing", "roll_call", "unmasking", "_check")
 
 
 def everything(machine):

@@ -7,6 +7,7 @@ bucket of tokens limits: the highest number that has come is kept, and taken up 
 """
 
 from agent.protocols.base import Refused, actions
+from agent.wire.envelope import EnvelopeError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,12 +67,9 @@ class ActiveSets:
         return raw
 
     def next(self) -> bytes | None:
-        """Return the signed set to be taken up, for a token; None if there is none of the two."""
-        if not self._waiting or not self._tokens:
-            return None
-        self._tokens -= 1
-        raw, self._waiting = self._waiting[1], None
-        return raw
+        """Return the signed set to be taken up, for a token; None if there is none of the two. It
+        is asked for again until enter_steps() is through with it: that may be given up halfway."""
+        return self._waiting[1] if self._waiting and self._tokens else None
 
     # -- taking one up
 
@@ -80,9 +78,19 @@ class ActiveSets:
         that makes it durable. `own` is the board's Contributing. Raises EnvelopeError."""
         from agent.protocols.private_sum import entering
 
-        self.entering = yield from entering.verify_steps(member, signed, own)
+        try:
+            self.entering = yield from entering.verify_steps(member, signed, own)
+        except EnvelopeError:
+            self._took(signed)
+            raise
+        self._took(signed)
         del entering  # or unload() would find it still in use here
         yield [actions.enter(self.entering)]
+
+    def _took(self, signed: bytes) -> None:
+        self._tokens -= 1
+        if self._waiting and self._waiting[1] == signed:
+            self._waiting = None
 
     def entered(self, member: "Membership", record: bytes | None) -> bool:
         """The set of this record is durable: `member` is in it from now on, if it is of its

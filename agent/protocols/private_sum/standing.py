@@ -61,7 +61,11 @@ class Standing:
     def restore(self, saved: "Saved") -> None:
         """Take up what there is of the roster in force, if there is one. Raises StoreError."""
         member, own = self.member, self._own
-        if not member or not member.take_secrets(saved.secrets) or not self.sets.entered(member, saved.active):
+        if not member:
+            return
+        member.take_secrets(saved.secrets)
+        # Whatever else is lost, the number in force is not: an earlier set does not come again.
+        if not self.sets.entered(member, saved.active):
             return
         stock, held = saved.of_set(member.epoch, member.set_digest)
         own.restore_set(member, stock)

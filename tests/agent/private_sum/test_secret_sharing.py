@@ -5,19 +5,22 @@ from agent.crypto.hmac import hkdf_sha256
 from agent.joye_libert import blinding, integer_shares
 from agent.protocols.private_sum.mail import BLINDING, HELD, KEY_SHARE, MAIL_MOST, mail_nonce
 from agent.protocols.private_sum.secret_sharing import BATCHES_AHEAD, RESEND_MOST
-from agent.wire import cbor, envelope, messages
+from agent.wire import cbor, envelope, messages, topics
 from agent.wire.envelope import Envelope
 from tests.support.street_of_boards import (
     CHOSEN,
     ROSTER,
     ROUND,
+    SCOPE,
     Device,
     Street,
+    active,
     digest_of,
     mailbox,
     private,
     refuses,
     roster,
+    set_digest_of,
 )
 
 ME = "meter-a"
@@ -53,7 +56,8 @@ def keys_of(name):
 def mail(kind, payload, number=None, round=0, sender=PEER, **changes):
     """Mail to this board as `sender` makes it, or makes it wrongly."""
     nonce = changes.get("nonce", mail_nonce({"key-share": 4, "blinding": 5, "held": 6}[kind], number, round))
-    context = street().context(kind, round, sender, changes.get("receiver", ME), changes.get("epoch", 1))
+    receiver, of_set = changes.get("receiver", ME), changes.get("set_number")
+    context = street().context(kind, round, sender, receiver, changes.get("epoch", 1), of_set)
     return envelope.seal(changes.get("key", keys_of(ME)[(PEER, ME)]), nonce, context, payload)
 
 
@@ -82,11 +86,11 @@ def test_each_of_the_cohort_is_sent_its_share_of_the_key_and_of_two_batches_of_b
     deeds = board.idle()
     assert deeds == ["publish"] * 6 and board.unloads
     seeds = [
-        hkdf_sha256(private(ME), street().digest, cbor.encode(["hum/v1/" + use]), 32)
+        hkdf_sha256(private(ME), street().set_of(ME), cbor.encode(["hum/v1/" + use]), 32)
         for use in ("key-shares", "blinding")
     ]
     record = board.flash.records["key"]
-    sharing = integer_shares.Sharing(3, 3, CHOSEN)
+    sharing = integer_shares.Sharing(3, 3, 3, CHOSEN)
     field = board.machine.member.field
     for x, name in ((2, PEER), (3, THIRD)):
         sent = board.take(name)
@@ -179,9 +183,9 @@ def test_three_boards_have_dealt_when_nobody_has_more_to_say_and_say_so():
         board = whole.devices[name]
         others = 0b111 & ~(1 << index)
         assert board.machine.refused == {} and board.machine.progress()[0] == "ready"
-        assert board.flash.held(1) == (others, {0: others, 1: others})
+        assert board.flash.held() == (others, {0: others, 1: others})
         readies = board.take("ready")
-        assert Envelope(readies[-1]).round == 1 and board.sent == []
+        assert Envelope(readies[-1]).round == 1 and len(board.take("here")) == 2 and board.sent == []
         assert Device(name, board.flash.copy()).machine.progress()[0] == "ready"
 
 
@@ -195,7 +199,7 @@ def test_a_share_is_acknowledged_when_it_is_durable_and_not_before():
         assert board.hear(mailbox(ME, PEER), raw) == [] and board.sent == [] and board.flash.shares == {}
     board.failing = ()
     assert board.hear(mailbox(ME, PEER), key_share()) == ["hold", "publish"]
-    assert board.flash.shares == {(1, None, 1): bytes(board.machine._standing.sharing.share_bytes)}
+    assert board.flash.shares == {(None, 1): bytes(board.machine._standing.sharing.share_bytes)}
     ((topic, payload),) = board.sent
     assert topic == mailbox(PEER, ME)
     context = street().context("held", 0, ME, PEER)
@@ -206,8 +210,8 @@ def test_a_share_is_acknowledged_when_it_is_durable_and_not_before():
 def test_a_share_heard_twice_is_acknowledged_again_and_not_stored_again():
     board = device()
     for raw, other, about in (
-        (key_share(), mail("key-share", messages.share(b"\x01" * 600), 4), (1, None, 1)),
-        (blind_share(1), blind_share(1, b"\x01" * 512), (1, 1, 1)),
+        (key_share(), mail("key-share", messages.share(b"\x01" * 600), 4), (None, 1)),
+        (blind_share(1), blind_share(1, b"\x01" * 512), (1, 1)),
     ):
         board.hear(mailbox(ME, PEER), raw)
         first = board.take(PEER)
@@ -219,9 +223,30 @@ def test_a_share_heard_twice_is_acknowledged_again_and_not_stored_again():
         assert rebooted.hear(mailbox(ME, PEER), raw) == ["publish"] and rebooted.take(PEER) == first
 
 
-def test_a_share_of_the_epoch_before_is_not_acknowledged_in_this_one():
+def entered(board, number):
+    """Let the board enter the set of all three with this number; return the board."""
+    board.hear(topics.active(SCOPE[0], SCOPE[1], 0), active(street().signed, 0b111, number))
+    while board.machine.member.number != number or not board.machine._standing.sharing:
+        assert board.step()
+    return board
+
+
+def test_a_share_of_the_set_before_is_not_held_in_this_one():
     board = device()
-    assert board.machine.held(2, None, 1) == [] and board.machine.held(0, 0, 1) == []
+    for raw in (key_share(), blind_share()):
+        board.hear(mailbox(ME, PEER), raw)
+    assert board.machine._standing.sharing.holds(None) == board.machine._standing.sharing.holds(0) == 0b011
+    board.hear(mailbox(ME, PEER), held())
+    assert board.machine._standing.sharing.holders(None) == 0b011
+    board.hear(topics.active(SCOPE[0], SCOPE[1], 0), active(street().signed, 0b111, street().number + 1))
+    while board.machine.progress()[0] != "set":
+        assert board.step()
+    assert board.machine.held(None, 1) == board.machine.held(0, 1) == []  # nothing is acknowledged without keys
+    assert board.flash.store.names("share-") == board.flash.store.names("blind-") == []
+    entered(board, street().number + 1)
+    for each in (board, Device(ME, board.flash.copy())):
+        sharing = each.machine._standing.sharing
+        assert sharing.holds(None) == sharing.holds(0) == sharing.holders(None) == 0b001
 
 
 def test_batches_that_are_over_are_forgotten():
@@ -233,7 +258,7 @@ def test_batches_that_are_over_are_forgotten():
     board.hear(ROUND, street().opening(2 * BATCH))  # too few hold its shares: it does not take part
     assert board.machine.refused == {"not-shared": 1}
     assert "discard" in board.idle()
-    assert sorted([(batch or 0) for _, batch, _ in board.flash.shares]) == [0, 2]
+    assert sorted([(batch or 0) for batch, _ in board.flash.shares]) == [0, 2]
     sharing = board.machine._standing.sharing
     assert sharing.holders(0) == sharing.holders(1) == 0b001 and sharing.holders(2) == 0b011
     refuses(board.machine, "wrong-batch", board.machine.message, mailbox(ME, PEER), blind_share(1))
@@ -244,11 +269,11 @@ def test_batches_that_are_over_are_forgotten():
 
 def test_acknowledgements_are_kept_when_there_are_enough_and_outlive_a_reboot():
     board = device()
-    topics = {PEER: 0b010, THIRD: 0b100}
+    others = (PEER, THIRD)
     assert board.machine.progress() == ("shares", 1, 3)
     for number, round in ((KEY_SHARE, 0), (BLINDING, 0)):
         deeds = []
-        for name in topics:
+        for name in others:
             key = keys_of(ME)[(name, ME)]
             deeds.append(board.hear(mailbox(ME, name), held(number, round, sender=name, key=key))[:1])
             assert board.hear(mailbox(ME, name), held(number, round, sender=name, key=key)) == []
@@ -362,9 +387,29 @@ def test_mail_of_an_earlier_epoch_does_not_open_in_a_later_one():
     epoch on it."""
     board = device()
     signed = roster(street().names, epoch=2)
-    board.flash.records["roster"] = signed
-    board.flash.records["key"] = digest_of(signed) + bytes(16) + board.flash.records["key"][48:577] + bytes(96)
+    records = board.flash.records
+    set_digest = set_digest_of(active(signed, 0b111))
+    records["roster"] = signed
+    records["secrets"] = digest_of(signed) + records["secrets"][32:]
+    records["active"] = set_digest + (2).to_bytes(4, "big") + records["active"][36:]
+    records["key"] = set_digest + bytes(16) + records["key"][48:577] + bytes(96)
     later = Device(ME, board.flash)
     assert later.machine.epoch == 2 and later.machine.progress()[0] == "shares"
     refuses(later.machine, "wrong-epoch", later.machine.message, mailbox(ME, PEER), key_share())
     refuses(later.machine, "bad-tag", later.machine.message, mailbox(ME, PEER), key_share(epoch=2))
+
+
+def test_mail_of_an_earlier_set_does_not_open_in_a_later_one():
+    """Its keys are of one set, and so is its header: neither what was recorded nor the same under
+    the next number is of use; and shares are others."""
+    before = device()
+    before.idle()
+    board = entered(device(), street().number + 1)
+    board.idle()
+    recorded, made = before.take(PEER), board.take(PEER)
+    assert nonces(recorded) == nonces(made) == SHARES and not set(recorded) & set(made)
+    for raw in (key_share(), blind_share(), held(), recorded[0]):
+        refuses(board.machine, "other-active", board.machine.message, mailbox(ME, PEER), raw)
+    for raw in (key_share(set_number=street().number + 1), held(set_number=street().number + 1)):
+        refuses(board.machine, "bad-tag", board.machine.message, mailbox(ME, PEER), raw)
+    assert board.flash.shares == {}
