@@ -22,13 +22,17 @@ if TYPE_CHECKING:
             not left the board.
             """
 
-        def read(self, round: int, counted: bool, slots: list[Slot]) -> list[int] | None:
+        def read(self, round: int, counted: bool, resend: bool, slots: list[Slot]) -> list[int] | None:
             """Return the values of the roster's `slots`, or None: no reading now, and the board
             sits the round out.
 
             `counted` tells whether the reading of the last spend that did not fail is in a
-            published sum.
+            published sum; `resend`, whether this one may have what an earlier one had that is in
+            none.
             """
+
+        def resent(self) -> bool:
+            """Return whether the reading that read() gave last has such."""
 
         def bookmark(self) -> bytes:
             """Return at most 64 bytes that become durable together with the spend of the reading

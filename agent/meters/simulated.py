@@ -15,10 +15,13 @@ class SimulatedMeter:
     def restore(self, bookmark: bytes) -> None:
         """A day that is played back has nothing to remember."""
 
-    def read(self, round: int, counted: bool, slots: "list[Slot]") -> list[int]:
-        """Return the values of `round`, in slot order; `counted` and the roster's `slots` change
-        nothing."""
+    def read(self, round: int, counted: bool, resend: bool, slots: "list[Slot]") -> list[int]:
+        """Return the values of `round`, in slot order; the rest changes nothing."""
         return [column[round % len(column)] for column in self._columns]
+
+    def resent(self) -> bool:
+        """Return False: each value is of one round."""
+        return False
 
     def present(self, number: int, slots: "list[Slot]") -> list[int | None]:
         """Return the values for the query `number`: those of the round with this number."""

@@ -121,7 +121,7 @@ class Effects:
         elif action[0] == a.SCHEDULE:
             self._around.schedule(action[1], action[2])
         elif action[0] == a.BURN:
-            self._burn(action[1], action[2], action[3])
+            self._burn(action[1], action[2], action[3], action[4])
         elif action[0] == a.READ:
             self.do_all(self.queries.have_read(action[1], self.meter.present(action[1], action[2])))
         elif action[0] == a.OVER:
@@ -140,7 +140,8 @@ class Effects:
             self._keep_mask(action[1], action[2], action[3])
         elif action[0] == a.TAKE:
             self._around.taken(action[2])
-            values = self.meter.read(action[2], action[3], action[4])
+            resend = masks.resends() < machine.identity.policy.close_most
+            values = self.meter.read(action[2], action[3], resend, action[4])
             self.do_all(machine.taken(action[1], action[2], masks.load(action[1], action[2]), values))
         elif action[0] == a.SPEND:
             self._spend(action[1], action[2], action[3])
@@ -172,22 +173,31 @@ class Effects:
 
     def _spend(self, epoch: int, round: int, envelope: bytes) -> None:
         try:
-            self.masks.spend(epoch, round, envelope, self.meter.bookmark())
+            self.masks.spend(epoch, round, envelope, self.meter.bookmark(), self.meter.resent())
         except (StoreError, Spent):
             self.meter.restore(self.masks.bookmark())  # this reading does not leave the board
             raise
         self.do_all(self.sums.spent(epoch, round, envelope))
         self._around.online(round)
 
-    def _burn(self, epoch: int, number: int, cost: int | None) -> None:
+    def _burn(self, epoch: int, number: int, cost: int | None, listed: list[str]) -> None:
+        from agent.protocols.base import Refused, closeness  # not before the first query
+
+        reason: str | None
         try:
+            last = self.shares.answered()
+            lists = closeness.Lists(closeness.unpack(last[2])[1] if last else b"")
+            lists.answer(self.masks.total() + 1, listed, None, self.machine.identity.policy)
             reason = self._pay(epoch, number, cost)
             if not reason:
                 self.masks.burn(epoch, number)
+                self.shares.answer(epoch, number, closeness.pack(0, lists.record()))
         except (StoreError, Full):
             reason = "flash"
         except Spent:
             reason = "spent"
+        except Refused as error:
+            reason = error.args[0]
         if reason:
             self.do_all(self.queries.declined(epoch, number, reason))
             return

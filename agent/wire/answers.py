@@ -21,11 +21,12 @@ def query(body: bytes, tags: "Iterable[bytes]") -> bytes:
     return cbor.encode({1: body, 2: b"".join(tags)})
 
 
-def read_aggregate(payload: bytes, size: int) -> tuple[int, bytes]:
-    """Return (virtual id of the leader, the group's result): `size` bytes."""
-    leader, data = fields(payload, 2)
-    check(is_integer(leader, 0, 0xFFFF) and is_bytes(data, size))
-    return leader, data
+def read_aggregate(payload: bytes, size: int) -> tuple[int, bytes, bytes]:
+    """Return (virtual id of the leader, the group's result, `size` bytes; the digest of the query's
+    text)."""
+    leader, data, text = fields(payload, 3)
+    check(is_integer(leader, 0, 0xFFFF) and is_bytes(data, size) and is_bytes(text, 32))
+    return leader, data, text
 
 
 def outcome(roster_digest: bytes, status: int, sealed: bytes | None) -> bytes:

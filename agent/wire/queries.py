@@ -13,6 +13,7 @@ PERIOD_LEAST = 50  # ms
 PERIOD_MOST = 60000
 PARAMETERS_MOST = 64
 NUMBER_MOST = 0xFFFFFFFF
+CHALLENGE = 16  # bytes
 EPSILON_MOST = 100000000  # millionths, as in agent/protocols/gossip/privacy/terms.py
 _VALUE = 1 << 48  # as the bounds of a slot
 
@@ -22,7 +23,9 @@ class Query:
     `parameters` a list of integers; `between` is [low, high], what values are counted, or None for
     all; `absent` is the bitmap of the members that are known dead; `period` is the milliseconds of
     a round; `time` in Unix seconds. `epsilon`, of each result, and `record_epsilon`, of a record's
-    paired noise, are in millionths, 0 for no noise (agent/protocols/gossip/privacy/terms.py)."""
+    paired noise, are in millionths, 0 for no noise (agent/protocols/gossip/privacy/terms.py).
+    `challenge`: CHALLENGE random bytes of the coordinator's, drawn for this query, so that nobody
+    else knows its text before it is sent."""
 
     def __init__(
         self,
@@ -36,8 +39,9 @@ class Query:
         absent: int,
         period: int,
         time: int,
-        epsilon: int = 0,
-        record_epsilon: int = 0,
+        epsilon: int,
+        record_epsilon: int,
+        challenge: bytes,
     ) -> None:
         self.epoch = epoch
         self.number = number
@@ -51,11 +55,14 @@ class Query:
         self.time = time
         self.epsilon = epsilon
         self.record_epsilon = record_epsilon
+        self.challenge = challenge
 
     def encode(self) -> bytes:
-        """Return the body, which the members' tags are over."""
+        """Return the body, the query's text: what all are asked alike, and the members' tags are
+        over. Its SHA-256 is what keys, onions, signatures and proofs of the query are bound to."""
         values: list[object] = [self.epoch, self.number, self.digest, self.slot, self.function, self.parameters]
         values += [self.between, self.absent, self.period, self.time, self.epsilon, self.record_epsilon]
+        values.append(self.challenge)
         return cbor.encode(dict(enumerate(values, 1)))
 
 
@@ -65,8 +72,9 @@ def read_query(payload: bytes) -> tuple[Query, bytes, bytes]:
     body, tags = fields(payload, 2)
     check(isinstance(body, bytes) and isinstance(tags, bytes))
     check(len(tags) % 16 == 0 and len(tags) <= 16 * MEMBERS_MOST)
-    found = fields(body, 12)
-    epoch, number, digest, slot, function, parameters, between, absent, period, time, epsilon, record_epsilon = found
+    found = fields(body, 13)
+    epoch, number, digest, slot, function, parameters, between, absent, period, time, *rest = found
+    epsilon, record_epsilon, challenge = rest
     check(is_integer(epoch, 1, 0xFFFFFFFF) and is_integer(number, 1, NUMBER_MOST) and is_bytes(digest, 32))
     check(topics.valid_name(slot) and topics.valid_name(function))
     check(is_values(parameters) and len(parameters) <= PARAMETERS_MOST)
@@ -74,6 +82,7 @@ def read_query(payload: bytes) -> tuple[Query, bytes, bytes]:
     check(is_integer(absent, 0, EVERYONE) and is_integer(period, PERIOD_LEAST, PERIOD_MOST))
     check(is_integer(time, 0, 0xFFFFFFFF))
     check(is_integer(epsilon, 0, EPSILON_MOST) and is_integer(record_epsilon, 0, EPSILON_MOST))
+    check(is_bytes(challenge, CHALLENGE))
     return Query(*found), body, tags
 
 
@@ -88,7 +97,7 @@ def query_tag(key: bytes, context: "Context", body: bytes) -> bytes:
     return hmac_sha256(key, cbor.encode(["Query", context.external_aad(), body]))[:16]
 
 
-def aggregate(leader: int, data: bytes) -> bytes:
-    """Make what a group's leader sends to the coordinator: its virtual id, and the group's result
-    (bytes)."""
-    return cbor.encode({1: leader, 2: data})
+def aggregate(leader: int, data: bytes, text: bytes) -> bytes:
+    """Make what a group's leader sends to the coordinator: its virtual id, the group's result
+    (bytes), and the digest of the query's text."""
+    return cbor.encode({1: leader, 2: data, 3: text})

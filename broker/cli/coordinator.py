@@ -24,7 +24,7 @@ from broker.cli.options import (
     show,
 )
 from broker.cli.signer import signer
-from broker.cli.tables import show_table, some
+from broker.cli.tables import show_table, sides
 from broker.coordinator.home import Home, HomeError
 from broker.coordinator.machine import Machine
 from broker.coordinator.protocols import registry
@@ -32,7 +32,7 @@ from broker.coordinator.schedule import Schedule
 from broker.coordinator.service import Service
 from broker.transport.link import Link
 
-GROUP_COLUMNS = ["group", "epoch", "members", "next_round", "phase", "ready", "wrong", "epsilon_spent"]
+GROUP_COLUMNS = ["group", "epoch", "members", "next_round", "phase", "ready", "disagree", "epsilon_spent"]
 SET_COLUMNS = ["group", "unit", "number", "taken_up", "active", "of", "left_out", "sets_today", "a_set_costs"]
 BOARD_COLUMNS = ["device", "age_s", "phase", "masks", "version", "uptime_s", "reset", "rssi_dbm", "links"]
 BOARD_COLUMNS += ["heap_low", "flash_bytes"]
@@ -112,7 +112,7 @@ def _adopt(home: Home, rosters: list[str]) -> None:
 
 @coordinator_app.command("status")
 def coordinator_status(state: StateFolder = STATE, as_json: AsJson = False) -> None:
-    """Show groups, rounds, whose answers were wrong in the last one, which boards are in the active
+    """Show groups, rounds, whose answers disagreed in the last one, which boards are in the active
     sets, who is left out and why, and what a new set costs a board; what queries have cost each
     board, how many inputs were refused for which reason, and how the boards say that they are:
     unauthenticated.
@@ -125,7 +125,7 @@ def coordinator_status(state: StateFolder = STATE, as_json: AsJson = False) -> N
         print(json.dumps({"deployment": home.deployment, "groups": groups, "refused": refused, "boards": boards}))
         return
     for group in groups:
-        group["wrong"] = some(group["wrong"]) if group.get("wrong") else None
+        group["disagree"] = sides(group.get("disagree") or [])
     show_table("Groups", GROUP_COLUMNS, groups)
     show_table("Active sets", SET_COLUMNS, _sets(groups), keys=2)
     show_table("Boards", BOARD_COLUMNS, boards)

@@ -16,7 +16,7 @@ import typer
 
 from agent.wire.topics import CLIENT
 from broker.cli.options import STATE, AsJson, CertificateAuthority, Credentials, Host, Port, link_to
-from broker.cli.tables import NAMED_MOST, show_table, some
+from broker.cli.tables import NAMED_MOST, show_table, sides, some
 from broker.client import Access, ClientError, Reader, Result, RoundResult, follow, latest
 from broker.transport.link import Link, LinkError
 
@@ -91,7 +91,8 @@ def _show_history(state: Path, group: str | None, last: int, as_json: bool) -> N
     for row in rows:
         row["closed"] = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(row["closed_at"]))
         row["missing"] = _named(row.get("missing") or [])
-    columns = [*ROUND, "status", "sums", "missing", "latency_ms", "closed"]
+        row["disagree"] = sides(row.get("disagree") or [])
+    columns = [*ROUND, "status", "sums", "missing", "withstands", "disagree", "latency_ms", "closed"]
     show_table("Results", columns, rows, keys=len(ROUND))
 
 

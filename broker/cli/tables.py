@@ -22,6 +22,13 @@ def some(names: Sequence[str]) -> str:
     return f"{', '.join(names[:NAMED_MOST])} and {len(names) - NAMED_MOST} more"
 
 
+def sides(disagree: Sequence[Sequence[Sequence[str]]]) -> str | None:
+    """Return for people who disagrees with whom, by pairs of lists of names; None if nobody
+    does."""
+    pairs = [" against ".join(some(side) or "nobody" for side in pair) for pair in disagree]
+    return "; ".join(pairs) or None
+
+
 def told(value: Any) -> str:
     """Return one value of a cell as people read it."""
     if value is None:

@@ -15,7 +15,7 @@ from gmpy2 import mpz, powmod
 from agent.crypto import p256
 from agent.joye_libert import blinding, cohorts, masks, parameters
 from agent.joye_libert.packing import Packing
-from agent.protocols.private_sum.contributing import CONTRIBUTION_NONCE, nonce
+from agent.protocols.private_sum.membership import CONTRIBUTION_NONCE, nonce
 from agent.protocols.private_sum.roster_part import SumPart, read_part
 from agent.wire import messages, rosters, topics
 from agent.wire.envelope import Context, Envelope, seal, sign

@@ -229,8 +229,11 @@ class Peer(Quiet):
     def restore(self, bookmark: bytes) -> None:
         """It has nothing to remember."""
 
-    def read(self, round: int, counted: bool, slots: "list[Slot]") -> list[int]:
+    def read(self, round: int, counted: bool, resend: bool, slots: "list[Slot]") -> list[int]:
         return self.values
+
+    def resent(self) -> bool:
+        return False
 
     def present(self, number: int, slots: "list[Slot]") -> list[int | None]:
         return list(self.values)

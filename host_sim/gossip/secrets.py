@@ -163,6 +163,6 @@ def real(plan: Plan, seed: int) -> Callable[[int], Secrets]:
             group = Group(identity, 1, bytes(32), roster)
             boards[index] = group, _LazyKeys(group)
         group, keys = boards[index]
-        return Secrets(group, keys, Layers(group, plan.number), own)
+        return Secrets(group, keys, Layers(group, plan.number), own, bytes(32))
 
     return make

@@ -34,7 +34,7 @@ class FullSize(Store):
     448 bytes more than with TOY."""
 
     def put(self, name: str, value: bytes) -> None:
-        longer = name.startswith("mask-") or (name in ("spent", "answered") and len(value) > 128)
+        longer = name.startswith("mask-") or (name in ("spent", "answered") and len(value) > 160)
         Store.put(self, name, len(value).to_bytes(2, "big") + value + bytes(448 if longer else 0))
 
     def read(self, name: str) -> bytes | None:
@@ -85,9 +85,12 @@ class WatchedMeter:
     def bookmark(self) -> bytes:
         return bytes(self._meter.bookmark())
 
-    def read(self, round: int, counted: bool, slots: "Slots") -> list[int] | None:
-        self.values = self._meter.read(round, counted, slots)
+    def read(self, round: int, counted: bool, resend: bool, slots: "Slots") -> list[int] | None:
+        self.values = self._meter.read(round, counted, resend, slots)
         return self.values
+
+    def resent(self) -> bool:
+        return bool(self._meter.resent())
 
     def present(self, number: int, slots: "Slots") -> list[int | None]:
         present: list[int | None] = self._meter.present(number, slots)

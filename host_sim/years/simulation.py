@@ -18,7 +18,7 @@ from functools import partial
 from typing import Any
 
 from agent.crypto import p256
-from agent.protocols.base.identity import Identity
+from agent.protocols.base.identity import CLOSE_WINDOW, Identity
 from agent.protocols.private_sum.roster_part import SumPart
 from agent.wire import coordination, rosters, topics
 from agent.wire.envelope import Context, Envelope, sign
@@ -37,8 +37,8 @@ ROUNDS_A_YEAR = 35_040
 ROUND_S = 20.0
 STEP_S = 2.0
 WARM_UP = 3  # rounds before any energy flows: counting begins with the first reading that is kept
-CALM = 150  # rounds at the end, at most: nothing goes wrong, no energy flows, until
-REST = 4  # sums in a row have everybody, and nothing in them
+CALM = 300  # rounds at the end, at most: nothing goes wrong, no energy flows, until
+REST = CLOSE_WINDOW + 2  # sums in a row have everybody, and nothing in them: what is owed has come
 HIGH = 3000  # Wh, the most that a reading may be
 FIRMWARE_BLOCKS = 90  # two version folders, which nothing moves
 EPOCH_ROUNDS = 7000

@@ -94,7 +94,7 @@ class House:
         if fate == "no-link":
             return
         last = self.running[0]
-        values = self.meter.read(round, last < 0 or last in self.published, SLOTS)
+        values = self.meter.read(round, last < 0 or last in self.published, True, SLOTS)
         assert values is not None and 0 <= values[0] <= HIGH
         if fate == "refused":
             return

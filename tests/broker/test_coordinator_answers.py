@@ -11,7 +11,7 @@ import pytest
 from agent.crypto import accelerate
 from agent.joye_libert import parameters
 from agent.protocols.private_sum.answers import ANSWER_NONCE
-from agent.protocols.private_sum.contributing import CONTRIBUTION_NONCE, nonce
+from agent.protocols.private_sum.membership import CONTRIBUTION_NONCE, nonce
 from agent.wire import coordination, messages
 from agent.wire.envelope import Envelope
 from broker.coordinator.actions import Compute, Publish
@@ -245,25 +245,42 @@ def test_a_contribution_is_no_answer(four: World) -> None:
 # -- wrong answers
 
 
-def test_a_wrong_blinding_share_does_not_spoil_the_sum_and_its_sender_is_named(four: World) -> None:
-    roll = four.call()
-    answers = four.answers(roll) | {"b1": four.members["b1"].answer(roll, blinding_off=10**30)}
-    assert of_kind(four.send("answer", {name: answers[name] for name in ("b0", "b1", "b2")}), CloseRound) == []
-    closed = closing(four.say("b3", "answer", answers["b3"]))
-    assert (closed.status, closed.missing, closed.sums, closed.wrong) == (coordination.COMPLETE, [], [406], ["b1"])
-    assert four.machine.refused == {"wrong-share": 1}
-    assert four.home.storage.read(reading.results, "main", 1)[0]["wrong"] == ["b1"]
-
-
-def test_a_wrong_recovery_share_does_not_spoil_the_sum_and_its_sender_is_named(tmp_path: Path) -> None:
+def test_a_wrong_blinding_share_does_not_spoil_the_sum_with_two_to_spare(tmp_path: Path) -> None:
     world = World(tmp_path, 7)  # five of seven answer
+    roll = world.call()
+    answers = world.answers(roll) | {"b1": world.members["b1"].answer(roll, blinding_off=10**30)}
+    assert of_kind(world.send("answer", {name: answers[name] for name in world.names[:6]}), CloseRound) == []
+    closed = closing(world.say("b6", "answer", answers["b6"]))
+    assert (closed.status, closed.missing, closed.sums) == (coordination.COMPLETE, [], [sum(range(100, 107))])
+    sides = [["b0", "b2", "b3", "b4", "b5", "b6"], ["b1"]]
+    assert closed.disagree == [sides] and closed.withstands == 1
+    assert world.machine.refused == {"answers-disagree": 1}
+    assert world.home.storage.read(reading.results, "main", 1)[0]["disagree"] == closed.disagree
+    world.close()
+
+
+def test_a_wrong_recovery_share_does_not_spoil_the_sum_with_two_to_spare(tmp_path: Path) -> None:
+    world = World(tmp_path, 10)  # seven of ten answer
     roll = world.call(world.names[1:])
     answers = world.answers(roll) | {"b2": world.members["b2"].answer(roll, recovery_off=1)}
-    assert of_kind(world.send("answer", {name: answers[name] for name in world.names[1:6]}), CloseRound) == []
-    closed = closing(world.say("b6", "answer", answers["b6"], 5.5))
-    assert (closed.status, closed.missing, closed.wrong) == (coordination.COMPLETE, ["b0"], ["b2"])
-    assert closed.sums == [sum(range(101, 107))]
+    first = [name for name in world.names[1:] if name != "b9"]
+    assert of_kind(world.send("answer", {name: answers[name] for name in first}, 5.5), CloseRound) == []
+    closed = closing(world.say("b9", "answer", answers["b9"], 5.5))
+    assert (closed.status, closed.missing, closed.sums) == (coordination.COMPLETE, ["b0"], [sum(range(101, 110))])
+    assert closed.disagree == [[["b1", *world.names[3:]], ["b2"]]] and closed.withstands == 1
     world.close()
+
+
+def test_one_wrong_answer_with_one_to_spare_leaves_no_sum_and_both_sides_are_told(four: World) -> None:
+    roll = four.call()
+    answers = four.answers(roll) | {"b1": four.members["b1"].answer(roll, blinding_off=10**30)}
+    assert of_kind(four.send("answer", answers), CloseRound) == []
+    closed = closing(four.do(four.machine.tick(5.0), 5.0))
+    assert (closed.status, closed.missing, closed.sums) == (coordination.INVALID, four.names, None)
+    assert closed.disagree == [[["b0", "b2", "b3"], ["b1"]]]
+    assert four.machine.refused == {"answers-disagree": 1}
+    assert four.home.storage.read(reading.shown, "main", 1)[0]["disagree"] == closed.disagree
+    assert closed.warning() is not None
 
 
 def test_wrong_answers_without_one_to_spare_make_the_round_invalid(four: World) -> None:

@@ -67,7 +67,7 @@ class World:
 
     def new_machine(self, saved: Saved, patience: float = 60) -> Gossip:
         schedule = Schedule(1, 1, patience)
-        return Gossip(self.scope, self.street.coordinator, RESULT_KEY, schedule, saved, lambda: 1700000000)
+        return Gossip(self.scope, self.street.coordinator, RESULT_KEY, schedule, saved, lambda: 1700000000, bytes)
 
     def begin(self, but: tuple[str, ...] = ()) -> None:
         """All but some say that they are ready."""
@@ -266,7 +266,7 @@ def forged(world: World, sent: tuple[str, str, bytes], add: int = 0, **other: An
     leader, data = other.get("leader", fields[1]), other.get("data", fields[2])
     data = data[:-1] + bytes([data[-1] + add & 255])
     nonce = other.get("nonce", aggregate_nonce(leader, 1))
-    return bytes(seal(key, nonce, context, queries.aggregate(leader, data)))
+    return bytes(seal(key, nonce, context, queries.aggregate(leader, data, other.get("text", fields[3]))))
 
 
 def test_aggregates_that_are_not_a_leaders_own_first_word_are_refused(
@@ -297,6 +297,7 @@ def test_aggregates_that_are_not_a_leaders_own_first_word_are_refused(
     refused("malformed", device, "aggregate", forged(world, first, nonce=bytes(13)))
     refused("malformed", device, "aggregate", forged(world, first, data=b"short"))
     refused("malformed", device, "aggregate", forged(world, first, data=b"\xff\xff" + bytes(16)))
+    refused("other-text", device, "aggregate", forged(world, first, text=bytes(32)))
     refused("not-a-leader", device, "aggregate", forged(world, first, leader=4))
     refused("not-a-leader", device, "aggregate", forged(world, first, leader=99))
     assert machine.message(*first, 2.0) == []

@@ -65,7 +65,10 @@ def test_a_hostile_unit_opens_to_the_right_sum_as_a_long_job(monkeypatch: pytest
     machine.link_up(0.0)
     closed, long = in_the_end(machine, machine.tick(0.05), 0.2)
     assert (closed.status, closed.sums, long) == (coordination.COMPLETE, [TOTAL], [False, True])
-    assert machine.refused == {"wrong-share": 2}
+    assert machine.refused == {"answers-disagree": 1}
+    (cohort,) = machine._members.cohorts
+    named = [group.names[index] for index in cohort]
+    assert (closed.disagree, closed.withstands) == ([[named[2:63], named[:2]]], 61 - 43)
 
 
 def test_a_hostile_unit_whose_time_is_over_has_no_sum(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from agent.crypto import accelerate
 from agent.joye_libert import parameters
-from agent.protocols.private_sum.contributing import CONTRIBUTION_NONCE, READY_NONCE, nonce
+from agent.protocols.private_sum.membership import CONTRIBUTION_NONCE, READY_NONCE, nonce
 from agent.wire import cbor, coordination, messages
 from agent.wire.envelope import Context, Envelope, EnvelopeError
 from broker.coordinator.actions import Publish
@@ -73,7 +73,7 @@ def test_the_last_contribution_calls_the_roll_and_the_answers_close_the_round_wi
     actions = world.send("answer", world.answers(published(called, ROLL)[0]), 1.25)
     (closed,) = of_kind(actions, CloseRound)
     assert (closed.status, closed.missing, closed.sums, closed.latency_ms) == (coordination.COMPLETE, [], [303], 1250.0)
-    assert closed.wrong == []
+    assert closed.disagree == []
     assert published(actions, RESULT) == [closed.message]
     assert world.result(closed.message) == (0, "complete", [], [303])
     assert published(actions, ROLL) == [b""]

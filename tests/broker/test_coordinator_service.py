@@ -142,8 +142,8 @@ def test_a_database_that_fails_ends_it_though_leaving_the_broker_fails_too(
     world.close()
 
 
-def test_whose_answers_were_wrong_is_in_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    world = World(tmp_path, 4, replace(PATIENT, interval=1e9, answers=1e9))  # on the clock that the service has
+def test_whose_answers_disagree_is_in_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    world = World(tmp_path, 7, replace(PATIENT, interval=1e9, answers=1e9))  # on the clock that the service has
     roll = world.call()
     service = Service("test", [world.machine], world.home.storage, Link(HOST, 1, None, None, None))
     sent = world.answers(roll) | {"b2": world.members["b2"].answer(roll, blinding_off=10**30)}
@@ -160,10 +160,10 @@ def test_whose_answers_were_wrong_is_in_the_log(tmp_path: Path, caplog: pytest.L
         await commits
 
     asyncio.run(main())
-    assert [record.message for record in caplog.records if "wrong shares" in record.message] == [
-        "round 0 of main: wrong shares of b2"
+    assert [record.message for record in caplog.records if "round 0" in record.message] == [
+        "round 0 of main: answers disagree: b0, b1, b3, b4, b5, b6 against b2"
     ]
-    assert world.home.storage.refusals() == {"wrong-share": 1}
+    assert world.home.storage.refusals() == {"answers-disagree": 1}
     world.close()
 
 

@@ -184,8 +184,8 @@ def test_a_roster_is_adopted_and_status_shows_it(hum: Hum) -> None:
         other = hum.fails(*with_lost_link)
         process.terminate()
     assert "another process runs the coordinator" in other
-    group = {"group": "main", "epoch": 1, "members": 3, "next_round": 0, "phase": "idle", "ready": 0, "wrong": []}
-    group |= {"epsilon_spent": 0.0, "sets": []}
+    group = {"group": "main", "epoch": 1, "members": 3, "next_round": 0, "phase": "idle", "ready": 0}
+    group |= {"disagree": [], "epsilon_spent": 0.0, "sets": []}
     assert hum.json("coordinator", "status") == {"deployment": "test", "groups": [group], "boards": [], "refused": {}}
     table = hum.run("coordinator", "status").stdout
     assert re.search(r"main\W+1\W+3\W+0\W+idle\W+0", table)
@@ -195,18 +195,20 @@ def test_results_and_refusals_are_shown(hum: Hum) -> None:
     assert hum.call("result", "--json").stdout == ""
     storage = Storage(hum.folder / "coordinator" / "coordinator.db", registry.schemas())
     storage.commit([OpenRound("main", 1, 0, b"o"), OpenRound("main", 1, 1, b"o")], {"bad-tag": 2})
-    storage.commit([CloseRound("main", 1, 0, coordination.COMPLETE, [], [300, -20], b"r", 12.34, ["b1"])], {})
+    storage.commit([CloseRound("main", 1, 0, coordination.COMPLETE, [], [300, -20], b"r", 12.34, [[["b0", "b2"], ["b1"]]], 1)], {})
     storage.commit([CloseRound("main", 1, 1, coordination.INCOMPLETE, ["b2"], None, b"r", 5000.0)], {})
     storage.close()
     first, second = (json.loads(line) for line in hum.run("result", "--json").stdout.splitlines())
     assert (first["round"], first["status"], first["sums"], first["missing"]) == (0, "complete", [300, -20], [])
     assert (first["latency_ms"], first["group"], first["epoch"]) == (12.3, "main", 1)
-    assert (first["wrong"], second["wrong"]) == (["b1"], [])
+    assert (first["disagree"], second["disagree"]) == ([[["b0", "b2"], ["b1"]]], [])
+    assert (first["withstands"], second["withstands"]) == (1, None)
     assert (second["round"], second["status"], second["sums"], second["missing"]) == (1, "incomplete", None, ["b2"])
     assert [json.loads(line) for line in hum.call("result", "--last", "1", "--json").stdout.splitlines()] == [second]
     assert hum.call("result", "--group", "other", "--json").stdout == ""
     table = hum.run("result").stdout
     assert re.search(r"main +1 +0 +complete +300, -20 ", table)
+    assert "b0, b2 against b1" in re.sub(r"\s+", " ", table)
     assert re.search(r"main +1 +1 +incomplete +- +b2 ", table)
     assert hum.json("coordinator", "status")["refused"] == {"bad-tag": 2}
     assert "bad-tag" in hum.run("coordinator", "status").stdout
@@ -480,16 +482,16 @@ def test_a_database_of_an_older_version_is_one_line(hum: Hum) -> None:
         assert "the database file has version 0, and this program reads version 6" in hum.fails(*command)
 
 
-def test_the_status_names_whose_answers_were_wrong_in_the_last_round(hum: Hum) -> None:
+def test_the_status_tells_the_sides_where_answers_disagreed_in_the_last_round(hum: Hum) -> None:
     Home(hum.folder / "coordinator").adopt("main", (hum.folder / "roster.cose").read_bytes())
     storage = Storage(hum.folder / "coordinator" / "coordinator.db", registry.schemas())
-    for number, wrong in enumerate((["b0"], ["b1", "b2"])):
+    for number, sides in enumerate(([["b1", "b2"], ["b0"]], [[], ["b0", "b1", "b2"]])):
         storage.commit([OpenRound("main", 1, number, b"o")], {})
-        storage.commit([CloseRound("main", 1, number, coordination.COMPLETE, [], [1, 0], b"r", 1.0, wrong)], {})
+        storage.commit([CloseRound("main", 1, number, coordination.COMPLETE, [], [1, 0], b"r", 1.0, [sides])], {})
     storage.close()
     (group,) = hum.json("coordinator", "status")["groups"]
-    assert (group["next_round"], group["phase"], group["wrong"]) == (2, "idle", ["b1", "b2"])
-    assert "b1, b2" in hum.run("coordinator", "status").stdout
+    assert (group["next_round"], group["phase"], group["disagree"]) == (2, "idle", [[[], ["b0", "b1", "b2"]]])
+    assert "nobody against b0, b1, b2" in re.sub(r"\s+", " ", hum.run("coordinator", "status").stdout)
 
 
 def test_wrong_usage_is_explained_with_status_two(hum: Hum) -> None:

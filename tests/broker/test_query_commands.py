@@ -152,7 +152,7 @@ def test_an_answer_may_differ_in_its_sum_by_its_noise_and_in_nothing_else() -> N
 
 
 def test_a_row_tells_what_its_noise_has_cost_and_of_how_many_boards_it_is_still_in_the_sum() -> None:
-    query = Query(1, 1, bytes(32), "load", "sum", [], None, 0b100, 1000, 0, 2 * MILLION, MILLION)
+    query = Query(1, 1, bytes(32), "load", "sum", [], None, 0b100, 1000, 0, 2 * MILLION, MILLION, bytes(16))
     row = {"epsilon": 2 * MILLION, "record_epsilon": MILLION, "cost": 7 * MILLION, "count": 2, "outside": 1}
     row["message"] = answers.query(query.encode(), [bytes(16)] * 5)
     told = {"epsilon": 2.0, "record_epsilon": 1.0, "epsilon_cost": 7.0, "noise_missing": 1}

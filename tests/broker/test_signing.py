@@ -211,24 +211,28 @@ def test_the_coordinator_signs_once_a_board_and_query_for_members_only(signer: B
         payload = seal(keys[index][0], nonce or signing.blind_nonce(number), context, data)
         world._take(machine.message(device or name, "blind", payload, street.clock / 1000))
 
-    blind(2, 0, signing.encode_request(b"\x01" * 256))
+    def request(blinded: bytes, other: bytes = b"") -> bytes:
+        return signing.encode_request(blinded, other or machine._open.asked.text)
+
+    blind(2, 0, request(b"\x01" * 256))
     assert len(world.answers) == answers + 1
-    blind(2, 0, signing.encode_request(b"\x01" * 256))
+    blind(2, 0, request(b"\x01" * 256))
     assert world.answers[-1] == world.answers[-2]
     for reason, arguments in (
-        ("second", (2, 0, signing.encode_request(b"\x02" * 256))),
-        ("late", (1, 0, signing.encode_request(b"\x02" * 256))),
-        ("late", (3, 0, signing.encode_request(b"\x02" * 256))),
+        ("second", (2, 0, request(b"\x02" * 256))),
+        ("late", (1, 0, request(b"\x02" * 256))),
+        ("late", (3, 0, request(b"\x02" * 256))),
+        ("other-text", (2, 1, request(b"\x01" * 256, bytes(32)))),
         ("malformed", (2, 1, b"")),
-        ("malformed", (2, 1, signing.encode_request(b"\x01" * 255))),
-        ("malformed", (2, 1, signing.encode_request(b"\xff" * 256))),
-        ("malformed", (2, 1, signing.encode_request(b"\x01" * 256), None, bytes(13))),
-        ("not-a-member", (2, 1, signing.encode_request(b"\x01" * 256), "b999")),
+        ("malformed", (2, 1, request(b"\x01" * 255))),
+        ("malformed", (2, 1, request(b"\xff" * 256))),
+        ("malformed", (2, 1, request(b"\x01" * 256), None, bytes(13))),
+        ("not-a-member", (2, 1, request(b"\x01" * 256), "b999")),
     ):
         before = dict(machine.refused)
         blind(*arguments)
         assert {name for name in machine.refused if machine.refused[name] != before.get(name, 0)} == {reason}, reason
-    blind(2, 1, signing.encode_request(b"\x01" * 256), street.boards[2].name)  # another's key
+    blind(2, 1, request(b"\x01" * 256), street.boards[2].name)  # another's key
     assert len(world.answers) == answers + 2
 
 

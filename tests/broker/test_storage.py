@@ -74,7 +74,7 @@ def masks_until(device: str, number: int) -> MasksUntil:
 
 def closed(number: int, sums: list[int] | None) -> CloseRound:
     status, missing = (coordination.COMPLETE, []) if sums else (coordination.INCOMPLETE, ["b1"])
-    return CloseRound("main", 1, number, status, missing, sums, b"result %d" % number, 12.5, ["b2"])
+    return CloseRound("main", 1, number, status, missing, sums, b"result %d" % number, 12.5, [[["b0"], ["b2"]]], 1)
 
 
 def test_every_connection_has_the_write_ahead_log_and_full_synchronisation(storage: Storage) -> None:
@@ -159,7 +159,7 @@ def test_a_record_is_never_replaced_by_another(storage: Storage) -> None:
     assert storage.read(reading.saved, "main", 1) == before
     storage.commit([closed(0, [7])], {})
     closed_once = storage.read(reading.results, None, 10), storage.read(reading.saved, "main", 1)
-    storage.commit([*others, replace(closed(0, [8]), message=b"x", wrong=[])], {})
+    storage.commit([*others, replace(closed(0, [8]), message=b"x", disagree=[])], {})
     assert (storage.read(reading.results, None, 10), storage.read(reading.saved, "main", 1)) == closed_once
 
 
@@ -227,7 +227,7 @@ def test_results_are_the_last_closed_rounds_oldest_first(storage: Storage) -> No
         (4, coordination.COMPLETE, [4], []),
     ]
     assert storage.read(reading.results, "other", 3) == []
-    assert all(row["wrong"] == ["b2"] for row in rows)
+    assert all((row["disagree"], row["withstands"]) == ([[["b0"], ["b2"]]], 1) for row in rows)
     assert all(row["latency_ms"] == 12.5 and row["opened_at"] <= row["closed_at"] <= time.time() for row in rows)
 
 
@@ -289,6 +289,27 @@ def test_tables_of_a_version_that_is_not_known_yet_are_refused_and_left_as_they_
     with pytest.raises(StorageError, match="the tables of private-sum are of version 9, and this program knows"):
         Storage(path, registry.schemas())
     assert versions(path) == before
+
+
+def test_names_of_who_was_wrong_become_a_side(tmp_path: Path) -> None:
+    """What stood in a database of before there were sides is in no result any more as a fact."""
+    path = tmp_path / "coordinator.db"
+    storage = Storage(path, registry.schemas())
+    for number in range(3):
+        storage.commit([opened(number)] + [closed(number, [number])] * (number < 2), {})
+    storage.close()
+    with sqlite3.connect(path) as database:
+        database.execute("ALTER TABLE rounds DROP COLUMN withstands")
+        database.execute("ALTER TABLE rounds RENAME COLUMN disagree TO wrong")
+        database.execute("UPDATE rounds SET wrong = '[]' WHERE round = 0")
+        database.execute("""UPDATE rounds SET wrong = '["b1", "b2"]' WHERE round = 1""")
+        database.execute("UPDATE versions SET version = 1 WHERE schema = 'private-sum'")
+    database.close()
+    storage = Storage(path, registry.schemas())
+    rows = storage.read(reading.results, "main", 9)
+    assert [(row["disagree"], row["withstands"]) for row in rows] == [([], None), ([[[], ["b1", "b2"]]], None)]
+    assert storage.read(reading.saved, "main", 1).next_round == 2
+    storage.close()
 
 
 def break_off(connection: Connection) -> None:

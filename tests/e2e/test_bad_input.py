@@ -23,7 +23,7 @@ import pytest
 
 from agent.crypto import accelerate
 from agent.protocols.private_sum.answers import ANSWER_NONCE
-from agent.protocols.private_sum.contributing import CONTRIBUTION_NONCE, nonce
+from agent.protocols.private_sum.membership import CONTRIBUTION_NONCE, nonce
 from agent.runtime.start import assemble
 from agent.wire import cbor, coordination, messages
 from agent.wire.envelope import Context, seal
@@ -49,8 +49,11 @@ class Meter:
     def restore(self, bookmark: bytes) -> None:
         pass
 
-    def read(self, round_number: int, counted: bool, slots: list[tuple[str, int, int]]) -> list[int]:
+    def read(self, round_number: int, counted: bool, resend: bool, slots: list[tuple[str, int, int]]) -> list[int]:
         return [self.value]
+
+    def resent(self) -> bool:
+        return False
 
     def bookmark(self) -> bytes:
         return b""

@@ -98,7 +98,7 @@ def test_a_peer_deals_on_demand_what_the_agent_would_have_dealt():
     peers = make_peers(group)
     peer = peers[1]
     member = peer.machine.member
-    sharing = peer.machine._sharing
+    sharing = peer.machine._standing.sharing
     field = member.field
     whole = run(blinding.batch_steps(sharing.blinding_seed, 0, 3, cohorts.threshold(4), field))
     for number in (0, 5):

@@ -182,7 +182,7 @@ def test_an_honest_cohort_opens_every_sum_for_one_letter_from_each_to_each(tmp_p
     for number in range(3):
         assert len(group.vouches(number)) == len(set(group.vouches(number))) == MEMBERS * (MEMBERS - 1)
     assert all(board.machine.refused == {} for board in group.boards)
-    assert all(board.machine._unmasking._check is None for board in group.boards)
+    assert all(board.machine._standing.unmasking._check is None for board in group.boards)
 
 
 def test_groups_below_8_do_without_unless_told(tmp_path: Path) -> None:

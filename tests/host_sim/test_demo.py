@@ -355,7 +355,7 @@ def test_without_mosquitto_an_embedded_broker_says_that_it_is_for_a_demo_only(tm
 
 def test_rounds_beyond_48_begin_the_day_again() -> None:
     meter = SimulatedMeter([list(range(48)), [-value for value in range(48)]])
-    assert [meter.read(number, True, []) for number in (0, 47, 48, 49, 96, 4800001)] == [
+    assert [meter.read(number, True, True, []) for number in (0, 47, 48, 49, 96, 4800001)] == [
         [0, 0], [47, -47], [0, 0], [1, -1], [0, 0], [1, -1]
     ]  # fmt: skip
 

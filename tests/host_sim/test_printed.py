@@ -14,7 +14,7 @@ from agent.crypto import accelerate
 from agent.wire import coordination
 from broker.cli import coordinator as coordinator_commands
 from broker.cli import main, result
-from broker.cli.tables import show_figures, show_table, some, told
+from broker.cli.tables import show_figures, show_table, sides, some, told
 from broker.coordinator.protocols import registry
 from broker.coordinator.protocols.private_sum.records import CloseRound, OpenRound
 from broker.storage.storage import Storage
@@ -143,7 +143,7 @@ def test_the_last_results_of_a_folder_are_printed_whole(printed: Callable[..., s
     storage.commit([OpenRound("neighbourhood-north", 12, number, b"o") for number in (17520, 17521)], {})
     sums = [12345678, -12345678]
     for close in (
-        CloseRound("neighbourhood-north", 12, 17520, coordination.COMPLETE, NAMES, sums, b"r", 123456.7, []),
+        CloseRound("neighbourhood-north", 12, 17520, coordination.COMPLETE, NAMES, sums, b"r", 123456.7),
         CloseRound("neighbourhood-north", 12, 17521, coordination.INCOMPLETE, NAMES[:2], None, b"r", 5000.0),
     ):
         storage.commit([close], {})
@@ -160,7 +160,7 @@ def test_the_tables_of_the_status_are_whole(printed: Callable[..., str]) -> None
     assert text.count(NAMES[0]) == text.count("device") == 2
     assert text.count("12345678") == len(board) - 3
     group: dict[str, Any] = dict.fromkeys(coordinator_commands.GROUP_COLUMNS, 1234)
-    group |= {"group": "neighbourhood-north", "phase": "collecting", "wrong": some(NAMES), "epsilon_spent": 0.123456}
+    group |= {"group": "neighbourhood-north", "phase": "collecting", "disagree": sides([[NAMES, NAMES[:1]]]), "epsilon_spent": 0.123456}
     assert "0.123456" in printed(show_table, "Groups", coordinator_commands.GROUP_COLUMNS, [group])
     assert printed(show_table, "Refused inputs", ["reason", "count"], []) == "Refused inputs: none\n"
     assert "Raspberry" in printed(list_boards)

@@ -13,7 +13,7 @@ import random
 import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
@@ -106,7 +106,10 @@ class RestlessMeter:
     def bookmark(self) -> bytes:
         return b""
 
-    def read(self, round_number: int, counted: bool, slots: list[tuple[str, int, int]]) -> list[int]:
+    def resent(self) -> bool:
+        return False
+
+    def read(self, round_number: int, counted: bool, resend: bool, slots: list[tuple[str, int, int]]) -> list[int]:
         self._reads += 1
         self.last[round_number] = 100 * self._reads + round_number
         return [self.last[round_number]]
@@ -332,7 +335,7 @@ class Run:
             assert {board.name for board in summed} <= listed, "a sum names who is not on the list"
             truth = sum(board.meter.last[row["round"]] for board in summed)  # type: ignore[attr-defined]
             assert row["sums"] == [truth], "the sum is not that of the members it names"
-            assert row["wrong"] == []
+            assert row["disagree"] == []
         else:
             assert row["status"] == coordination.INCOMPLETE, "nobody lied, and the sum does not open"
             assert (row["sums"], summed) == (None, [])
@@ -576,8 +579,8 @@ def test_a_wrong_sum_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     true_sum = recovery.open_unit
 
     def one_more(*arguments: Any) -> Any:
-        total, wrong = true_sum(*arguments)
-        return total + 1, wrong
+        opening = true_sum(*arguments)
+        return replace(opening, total=opening.total + 1)
 
     monkeypatch.setattr(recovery, "open_unit", one_more)
     with pytest.raises(AssertionError, match="not that of the members"):

@@ -59,40 +59,40 @@ def test_the_command_prints_the_figures_and_names_a_broken_promise(monkeypatch: 
 class ForgetsBookmark(MaskStock):
     """Does not keep the meter's bookmark with the spend."""
 
-    def spend(self, epoch: int, round: int, envelope: bytes, bookmark: bytes = b"") -> None:
+    def spend(self, epoch: int, round: int, envelope: bytes, bookmark: bytes = b"", resent: bool = False) -> None:
         MaskStock.spend(self, epoch, round, envelope)
 
 
 class OldBookmark(MaskStock):
     """Keeps the bookmark of the spend before."""
 
-    def spend(self, epoch: int, round: int, envelope: bytes, bookmark: bytes = b"") -> None:
+    def spend(self, epoch: int, round: int, envelope: bytes, bookmark: bytes = b"", resent: bool = False) -> None:
         before = getattr(self, "last", b"") or bookmark
         self.last = bookmark
-        MaskStock.spend(self, epoch, round, envelope, before)
+        MaskStock.spend(self, epoch, round, envelope, before, resent)
 
 
 class BelievesInCounted(RegisterMeter):
     """Takes each reading that was sent for one in a published sum."""
 
-    def read(self, round: int, counted: bool, slots: Any) -> Any:
-        return RegisterMeter.read(self, round, True, slots)
+    def read(self, round: int, counted: bool, resend: bool, slots: Any) -> Any:
+        return RegisterMeter.read(self, round, True, resend, slots)
 
 
 class NeverBelieves(RegisterMeter):
     """Takes no reading for one in a published sum."""
 
-    def read(self, round: int, counted: bool, slots: Any) -> Any:
-        return RegisterMeter.read(self, round, False, slots)
+    def read(self, round: int, counted: bool, resend: bool, slots: Any) -> Any:
+        return RegisterMeter.read(self, round, False, resend, slots)
 
 
 class BurnsInMemory(MaskStock):
     """Lets the envelope leave without a durable burn."""
 
-    def spend(self, epoch: int, round: int, envelope: bytes, bookmark: bytes = b"") -> None:
+    def spend(self, epoch: int, round: int, envelope: bytes, bookmark: bytes = b"", resent: bool = False) -> None:
         put, self._store.put = self._store.put, lambda name, value: None
         try:
-            MaskStock.spend(self, epoch, round, envelope, bookmark)
+            MaskStock.spend(self, epoch, round, envelope, bookmark, resent)
         finally:
             self._store.put = put
 

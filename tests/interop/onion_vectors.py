@@ -9,6 +9,7 @@ from agent.crypto import p256, p256_compressed
 from agent.protocols.gossip.onion import onion
 
 CONTEXT = b"hum test vector context"
+TEXT = sha256(b"hum test vector text").digest()
 HOPS_MOST = 4
 PAYLOAD = bytes(range(0xA0, 0xB6))  # 22 bytes: a tuple with three proxies
 PATHS = {"four hops": (("a", "b", "c", "d"), (0, 7, 254)), "two hops": (("c", "a"), (12,))}
@@ -60,11 +61,11 @@ def _path(name: str, nodes: tuple[str, ...], rounds: tuple[int, ...]) -> Values:
     body = onion.size(HOPS_MOST, len(PAYLOAD)) - onion.HEADER
     padding = sha256(name.encode()).digest() * 8
     padding = padding[: body - 1 - len(PAYLOAD) - onion.HOP * (len(nodes) - 1)]
-    cell = onion.build(layers, rounds, PAYLOAD, HOPS_MOST, len(PAYLOAD), given(padding))
+    cell = onion.build(layers, rounds, PAYLOAD, HOPS_MOST, len(PAYLOAD), given(padding), TEXT)
     for hop in hops:
         hop["cell"] = cell.hex()
         private = bytes.fromhex(hop["private"])
-        _, cell = finish(onion.peel_steps(private, cell, CONTEXT, HOPS_MOST, len(PAYLOAD)))
+        _, cell = finish(onion.peel_steps(private, cell, CONTEXT, HOPS_MOST, len(PAYLOAD), TEXT))
     assert cell == PAYLOAD
     return {"rounds": rounds, "padding": padding.hex(), "hops": hops}
 
@@ -73,6 +74,7 @@ def values() -> Values:
     """Return what tests/interop/vectors/onions.json holds."""
     return {
         "context": CONTEXT.hex(),
+        "text": TEXT.hex(),
         "hops_most": HOPS_MOST,
         "payload": PAYLOAD.hex(),
         "paths": {name: _path(name, *path) for name, path in PATHS.items()},

@@ -90,7 +90,7 @@ class Drawn:
 class _Board:
     """The Group of one member, its PairKeys, and its Secrets in the query."""
 
-    def __init__(self, index: int, digest: bytes, roster: rosters.Roster) -> None:
+    def __init__(self, index: int, digest: bytes, roster: rosters.Roster, text: bytes) -> None:
         private = private_key(NAMES[index])
         identity = Identity(DEPLOYMENT, GROUP, NAMES[index], private, roster.members[index][1], b"")
         self.group = Group(identity, EPOCH, digest, roster)
@@ -103,7 +103,7 @@ class _Board:
         self.own_secret = pairs[index]
         layers = secrets.Layers(self.group, NUMBER)
         self.context = layers.context
-        self.secrets = secrets.Secrets(self.group, self.keys, layers, index)
+        self.secrets = secrets.Secrets(self.group, self.keys, layers, index, text)
 
 
 def _plan(protocol: str, members: int, tolerate: int, query: str, own: list[int], seed: int, tail: int) -> Plan:
@@ -169,19 +169,19 @@ def _routed_values() -> Values:
     return {"route": 0b100010001000, "to": 4, "body": b"a body".hex(), "cells": [[r, cell.hex()] for r, cell in posted]}
 
 
-def _signed(board: _Board, digest: bytes, plan: Plan, n: int) -> tuple[bytes, Values]:
+def _signed(board: _Board, text: bytes, plan: Plan, n: int) -> tuple[bytes, Values]:
     """Have the tuple of board-c signed blindly. Returns the whole tuple."""
     random = Drawn("blind signature")
     group = board.group
     proxies = [plan.group(i).start + 1 for i in range(plan.groups)]
     content = tuples.make(random(8), 1234, proxies, random(plan.seed_bytes))
     drawn = Drawn("blinding")
-    blinded, secret = finish(proof.blind_steps(group.signer, digest, content, drawn))
+    blinded, secret = finish(proof.blind_steps(group.signer, text, content, drawn))
     request = envelope.seal(
         board.keys.round_key,
         signing.blind_nonce(NUMBER),
         group.context("blind", NUMBER),
-        signing.encode_request(blinded),
+        signing.encode_request(blinded, text),
     )
     p, q = SIGNER
     exponent = invert(65537, (p - 1) * (q - 1))
@@ -217,7 +217,7 @@ def _mail_values(board: _Board, plan: Plan, raw: bytes, text: bytes) -> Values:
         board.keys.round_key,
         inquiry.aggregate_nonce(node, NUMBER),
         group.context("aggregate", NUMBER),
-        queries.aggregate(node, told),
+        queries.aggregate(node, told, text),
     )
     part = bytes((1,)) + (258).to_bytes(2, "big") + node.to_bytes(2, "big") + PEER.to_bytes(2, "big")
     ready = envelope.seal(board.keys.round_key, ready_nonce(), group.context("ready", 0), messages.nothing())
@@ -246,18 +246,18 @@ def _key_values(board: _Board, text: bytes) -> Values:
         "pair_secret_of_c_and_f": board.pair_secret.hex(),
         "pair_secret_of_c_with_itself": board.own_secret.hex(),
     }
-    for label, bound in ((LINK, text), (AGGREGATE, text), (ECHO, b""), (NOISE, b"")):
+    for label, bound in ((LINK, text), (AGGREGATE, text), (ECHO, text), (NOISE, b"")):
         found[f"{label}_c_to_f"] = keys.key(label, OWN, PEER, True, bound).hex()
         found[f"{label}_f_to_c"] = keys.key(label, OWN, PEER, False, bound).hex()
     return found
 
 
-def _outcome_values(digest: bytes, state: bytes) -> Values:
+def _outcome_values(digest: bytes, text: bytes, state: bytes) -> Values:
     def context(kind: str, receiver: str) -> Context:
         return Context(DEPLOYMENT, kind, GROUP, EPOCH, NUMBER, "coordinator", receiver)
 
     answer = answers.Answer(NUMBER, "load", "variance", [], [100, 15000], 1, 1, state).encode()
-    nonce = sha256(f"answer/{DEPLOYMENT}/{GROUP}/{EPOCH}/{NUMBER}".encode()).digest()[:13]
+    nonce = sha256(f"answer/{text.hex()}/{DEPLOYMENT}/{GROUP}/{EPOCH}/{NUMBER}".encode()).digest()[:13]
     sealed = envelope.seal(RESULT_KEY, nonce, context("answer", "clients"), answer)
     payload = answers.outcome(digest, answers.COMPLETE, sealed)
     outcome = envelope.sign(private_key("coordinator"), context("outcome", ""), payload)
@@ -279,18 +279,18 @@ def values() -> Values:
     context = Context(DEPLOYMENT, "roster", GROUP, EPOCH, 0, "authority", "")
     signed = envelope.sign(private_key("authority"), context, roster.encode())
     digest = Envelope(signed).digest(context)
-    boards = [_Board(i, digest, roster) for i in range(len(NAMES))]
+    how = (0, 1500, 1790000000, 500000, 0, Drawn("challenge")(queries.CHALLENGE))
+    body = queries.Query(EPOCH, NUMBER, digest, "load", "variance", [], [100, 15000], *how).encode()
+    text = sha256(body).digest()
+    boards = [_Board(i, digest, roster, text) for i in range(len(NAMES))]
     board = boards[OWN]
-    asked = queries.Query(EPOCH, NUMBER, digest, "load", "variance", [], [100, 15000], 0, 1500, 1790000000, 500000, 0)
-    body = asked.encode()
     tags = [
         queries.query_tag(b.keys.query_key, b.group.context("query", NUMBER, "coordinator", name), body)
         for b, name in zip(boards, NAMES, strict=True)
     ]
     query = cbor.encode({1: body, 2: b"".join(tags)})
-    text = sha256(body).digest()
     plan = _plan("gossip-bft", len(NAMES), 1, "variance", [], 16, proof.SIZE)
-    raw, blind = _signed(board, sha256(query).digest(), plan, n)
+    raw, blind = _signed(board, text, plan, n)
     sent = _mail_values(board, plan, raw, text)
     plans = [_plan(*case, "histogram", [0, 10, 20], 0, proof.SIZE if case[0] == "gossip-bft" else 0) for case in PLANS]
     return {
@@ -303,12 +303,13 @@ def values() -> Values:
         "signed_roster": signed.hex(),
         "roster_digest": digest.hex(),
         "query_context": board.context.hex(),
+        "challenge": how[-1].hex(),
         "asked": body.hex(),
         "query": query.hex(),
         "keys_of_board_c": _key_values(board, text),
         "blind_signature": blind,
         **sent,
-        **_outcome_values(digest, bytes.fromhex(sent["state"])),
+        **_outcome_values(digest, text, bytes.fromhex(sent["state"])),
         "plan": _plan_values(plan),
         "plans": [_plan_values(each) for each in plans],
         "states": _state_values(),

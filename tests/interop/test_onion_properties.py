@@ -27,6 +27,7 @@ CURVE = ec.SECP256R1()
 VECTORS = json.loads((Path(__file__).parents[2] / "tests/interop/vectors/onions.json").read_text())
 examples = settings(max_examples=60, deadline=None, derandomize=True)
 MANY = 13
+TEXT = bytes(range(32))
 UNIFORM = 440  # chi-square with 255 degrees of freedom is above it once in 10^11 (Wilson and Hilferty's approximation)
 
 
@@ -40,13 +41,15 @@ def host_libraries() -> Iterator[None]:
 # -- The onion once more, from docs/protocol/queries.md: peeled with `cryptography`, built with `ecdsa` and pycryptodome.
 
 
-def oracle_peel(private: bytes, cell: bytes, context: bytes, payload_size: int) -> tuple[int | None, bytes] | None:
+def oracle_peel(
+    private: bytes, cell: bytes, context: bytes, payload_size: int, text: bytes
+) -> tuple[int | None, bytes] | None:
     """What the hop learns, or None where the tag is wrong; the first 33 bytes must be a point."""
     ephemeral, tag, body = cell[:33], cell[33:49], cell[49:]
     own = ec.derive_private_key(int.from_bytes(private, "big"), CURVE)
     secret = own.exchange(ec.ECDH(), ec.EllipticCurvePublicKey.from_encoded_point(CURVE, ephemeral))
     keys = HKDF(SHA256(), 48, context, b"hum/v1/onion" + ephemeral).derive(secret)
-    if hmac.digest(keys[16:], body, "sha256")[:16] != tag:
+    if hmac.digest(keys[16:], text + body, "sha256")[:16] != tag:
         return None
     plain = Cipher(algorithms.AES(keys[:16]), modes.CTR(bytes(16))).encryptor().update(body + bytes(50))
     return (None, plain[1 : 1 + payload_size]) if plain[0] == 255 else (plain[0], plain[1:])
@@ -71,7 +74,7 @@ def xor(a: bytes, b: bytes) -> bytes:
 
 
 def oracle_build(
-    layers: Sequence[tuple[bytes, bytes, bytes]], rounds: Sequence[int], payload: bytes, padding: bytes
+    layers: Sequence[tuple[bytes, bytes, bytes]], rounds: Sequence[int], payload: bytes, padding: bytes, text: bytes
 ) -> bytes:
     body = 1 + len(payload) + len(padding) + 50 * (len(layers) - 1)
     streams = [AES.new(key, AES.MODE_CTR, nonce=b"", initial_value=0).encrypt(bytes(body + 50)) for _, key, _ in layers]
@@ -85,7 +88,7 @@ def oracle_build(
         if cell:
             content = xor((bytes((rounds[i],)) + cell)[:body], streams[i][:body])
         ephemeral, _, code = layers[i]
-        cell = ephemeral + hmac.digest(code, content, "sha256")[:16] + content
+        cell = ephemeral + hmac.digest(code, text + content, "sha256")[:16] + content
     return cell
 
 
@@ -124,11 +127,11 @@ def test_any_onion_arrives_and_the_libraries_see_the_same_at_every_hop(
 ) -> None:
     privates, rounds, payload, hops_most, context = drawn
     most, count = hops_most, len(payload)
-    cell = onion.build(real_layers(privates, context), rounds, payload, most, count, os.urandom)
+    cell = onion.build(real_layers(privates, context), rounds, payload, most, count, os.urandom, TEXT)
     for private, number in zip(privates, [*rounds, None], strict=True):
         assert len(cell) == onion.size(most, count) == 50 * most + count
-        result = finish(onion.peel_steps(private, cell, context, most, count))
-        assert result == oracle_peel(private, cell, context, count)
+        result = finish(onion.peel_steps(private, cell, context, most, count, TEXT))
+        assert result == oracle_peel(private, cell, context, count, TEXT)
         assert result[0] == number
         cell = result[1]
     assert cell == payload
@@ -151,21 +154,22 @@ def test_the_libraries_build_the_same_cell(
     ]
     others = [oracle_layer(one, public, context) for public, one in zip(publics, ephemerals, strict=True)]
     assert [bytes(layer) for layer in layers] == [b"".join(other) for other in others]
-    cell = onion.build(layers, rounds, payload, hops_most, len(payload), lambda _: padding)
-    assert cell == oracle_build(others, rounds, payload, padding)
+    cell = onion.build(layers, rounds, payload, hops_most, len(payload), lambda _: padding, TEXT)
+    assert cell == oracle_build(others, rounds, payload, padding, TEXT)
 
 
 @pytest.mark.parametrize("name", sorted(VECTORS["paths"]))
 def test_the_published_onions_follow_from_the_description(name: str) -> None:
-    path, context, payload = VECTORS["paths"][name], *(bytes.fromhex(VECTORS[k]) for k in ("context", "payload"))
-    hops = [{field: bytes.fromhex(text) for field, text in hop.items()} for hop in path["hops"]]
+    path = VECTORS["paths"][name]
+    context, payload, text = (bytes.fromhex(VECTORS[field]) for field in ("context", "payload", "text"))
+    hops = [{field: bytes.fromhex(value) for field, value in hop.items()} for hop in path["hops"]]
     layers = [oracle_layer(hop["ephemeral_private"], hop["public"], context) for hop in hops]
     assert layers == [(hop["ephemeral"], hop["aes_key"], hop["mac_key"]) for hop in hops]
-    cell = oracle_build(layers, path["rounds"], payload, bytes.fromhex(path["padding"]))
+    cell = oracle_build(layers, path["rounds"], payload, bytes.fromhex(path["padding"]), text)
     assert len(cell) == 50 * VECTORS["hops_most"] + len(payload)
     for hop, number in zip(hops, [*path["rounds"], None], strict=True):
         assert cell == hop["cell"]
-        result = oracle_peel(hop["private"], cell, context, len(payload))
+        result = oracle_peel(hop["private"], cell, context, len(payload), text)
         assert result is not None and result[0] == number
         cell = result[1]
     assert cell == payload
@@ -203,13 +207,13 @@ def test_an_x_is_on_the_curve_exactly_where_the_libraries_say_so(first: int, x: 
 
 def refusal(private: bytes, cell: Any, context: bytes, most: int, count: int) -> str:
     with pytest.raises(OnionError) as caught:
-        finish(onion.peel_steps(private, cell, context, most, count))
+        finish(onion.peel_steps(private, cell, context, most, count, TEXT))
     return str(caught.value.reason)
 
 
 def test_every_flipped_bit_is_refused_at_the_next_hop() -> None:
     privates, context, most, payload = [key(7), key(8), key(9)], b"query 1", 4, b"twenty-two bytes here."
-    cell = onion.build(real_layers(privates, context), [5, 6], payload, most, len(payload), os.urandom)
+    cell = onion.build(real_layers(privates, context), [5, 6], payload, most, len(payload), os.urandom, TEXT)
     for private in privates:
         seen: Counter[tuple[str, bool]] = Counter()
         for bit in range(8 * len(cell)):
@@ -220,7 +224,7 @@ def test_every_flipped_bit_is_refused_at_the_next_hop() -> None:
         assert seen["bad-tag", True] + seen["bad-point", True] == 8 * 33
         assert refusal(private, cell, b"query 2", most, len(payload)) == "bad-tag"
         assert refusal(key(10), cell, context, most, len(payload)) == "bad-tag"
-        _, cell = finish(onion.peel_steps(private, cell, context, most, len(payload)))
+        _, cell = finish(onion.peel_steps(private, cell, context, most, len(payload), TEXT))
     assert cell == payload
 
 
@@ -246,8 +250,8 @@ def test_what_a_malicious_builder_wraps_is_refused_by_the_hop_after() -> None:
     ephemeral, code = bytes(outer[:33]), bytes(outer[49:])
     stream = AES.new(bytes(outer[33:49]), AES.MODE_CTR, nonce=b"", initial_value=0).encrypt(bytes(223))
     body = xor(b"\x09" + inner[:172], stream[:173])
-    cell = ephemeral + hmac.digest(code, body, "sha256")[:16] + body
-    number, forwarded = finish(onion.peel_steps(first, cell, b"c", 4, 22))
+    cell = ephemeral + hmac.digest(code, TEXT + body, "sha256")[:16] + body
+    number, forwarded = finish(onion.peel_steps(first, cell, b"c", 4, 22, TEXT))
     assert (number, forwarded) == (9, inner[:172] + stream[173:])
     assert refusal(second, forwarded, b"c", 4, 22) in ("bad-point", "bad-tag")
 
@@ -269,11 +273,11 @@ def views(hops: int, random: Callable[[int], bytes]) -> tuple[list[bytes], bytes
     """The cells that the hops get, and all that the recipient decrypts after the payload."""
     layers = made_up_layers(hops)
     copies = [bytes(layer) for layer in layers]
-    cell = onion.build(layers, [hop % 255 for hop in range(hops - 1)], bytes(38), MANY, 38, random)
+    cell = onion.build(layers, [hop % 255 for hop in range(hops - 1)], bytes(38), MANY, 38, random, TEXT)
     cells = []
     for layer in copies:
         cells.append(cell)
-        _, cell = onion.peel(layer, cell, MANY, 38)
+        _, cell = onion.peel(layer, cell, MANY, 38, TEXT)
     last = cells[-1]
     stream = AES.new(copies[-1][33:49], AES.MODE_CTR, nonce=b"", initial_value=0).encrypt(bytes(len(last) + 1))
     return cells, xor(last[49:] + bytes(50), stream)[1 + 38 :]
@@ -313,5 +317,5 @@ def test_the_same_layers_and_payload_never_make_the_same_cell() -> None:
     cells = set()
     for _ in range(20):
         copies = [bytearray(layer) for layer in layers]
-        cells.add(onion.build(copies, [1, 2], bytes(38), MANY, 38, os.urandom))
+        cells.add(onion.build(copies, [1, 2], bytes(38), MANY, 38, os.urandom, TEXT))
     assert len(cells) == 20

@@ -60,7 +60,7 @@ def pair_secret(first: str, second: str, secret: bytes) -> bytes:
 
 
 def pair_key(use: str, sender: str, receiver: str) -> bytes:
-    text = TEXT if use in ("link", "aggregate") else b""
+    text = b"" if use == "noise" else TEXT
     return hkdf(pair_secret(C, F, ecdh(C, F)), text, ["hum/v1/" + use, sender, receiver], 16)
 
 
@@ -119,6 +119,7 @@ def test_the_context_of_a_query_names_its_place() -> None:
 def test_the_query_has_a_tag_for_each_member() -> None:
     asked = bytes.fromhex(V["asked"])
     fields = [EPOCH, NUMBER, DIGEST, "load", "variance", [], [100, 15000], 0, 1500, 1790000000, 500000, 0]
+    fields.append(bytes.fromhex(V["challenge"]))
     assert asked == encode(dict(enumerate(fields, 1)))
     tags = b""
     for name in NAMES:
@@ -242,8 +243,7 @@ def test_a_tuple_is_signed_without_being_seen() -> None:
     p, q = (int(prime, 16) for prime in V["signer_primes"])
     public = rsa.RSAPublicNumbers(65537, p * q).public_key()
     content, made = content_of(case["proxies"]), bytes.fromhex(case["proof"])
-    announced = hashlib.sha256(bytes.fromhex(V["query"])).digest()
-    prepared = made[:32] + b"hum/v1/gossip-bft" + announced + content
+    prepared = made[:32] + b"hum/v1/gossip-bft" + TEXT + content
     pss = padding.PSS(padding.MGF1(hashes.SHA384()), 48)
     public.verify(made[32:], prepared, pss, hashes.SHA384())
     with pytest.raises(InvalidSignature):
@@ -258,7 +258,7 @@ def test_a_tuple_is_signed_without_being_seen() -> None:
     assert bytes.fromhex(case["answer"]) == encode({1: EPOCH, 2: NUMBER, 3: be(signature * factor % (p * q), 256)})
     nonce = b"\6" + bytes(8) + be(NUMBER, 4)
     request = opened(case["request"], coordinator_keys(C)[0], nonce, "blind", NUMBER, C, "coordinator")
-    assert request == encode({1: bytes.fromhex(case["blinded"])})
+    assert request == encode({1: bytes.fromhex(case["blinded"]), 2: TEXT})
 
 
 def test_a_message_of_a_round_has_a_signed_copy_and_zeros() -> None:
@@ -278,7 +278,7 @@ def test_a_message_of_a_round_has_a_signed_copy_and_zeros() -> None:
     assert len(cell) == plan["phases"][1][4]
     assert message == be(1, 2) + cell + bytes(plan["message_bytes"] - 2 - len(cell))
     name = hashlib.sha256(content).digest()[:16]
-    verify(C, signature, b"hum/v1/gossip-bft" + bytes.fromhex(V["query_context"]) + name + be(own, 2))
+    verify(C, signature, b"hum/v1/gossip-bft" + bytes.fromhex(V["query_context"]) + TEXT + name + be(own, 2))
 
 
 def test_a_sealed_copy_is_bound_to_the_query_and_has_a_nonce_of_its_own() -> None:
@@ -331,13 +331,13 @@ def test_partial_result_and_aggregate_are_count_seed_and_state() -> None:
     assert payload == be(2, 2) + seed + state
     nonce = b"\4" + bytes(6) + be(own, 2) + be(NUMBER, 4)
     payload = opened(V["aggregate"]["envelope"], coordinator_keys(C)[0], nonce, "aggregate", NUMBER, C, "coordinator")
-    assert payload == encode({1: own, 2: be(7, 2) + be(2, 2) + bytes(16) + state})
+    assert payload == encode({1: own, 2: be(7, 2) + be(2, 2) + bytes(16) + state, 3: TEXT})
 
 
 def test_the_outcome_has_the_answer_sealed_for_the_clients() -> None:
     payload = signed(V["outcome"], "coordinator", aad("outcome", NUMBER, "coordinator", ""), NUMBER)
     assert payload == encode({1: DIGEST, 2: 0, 3: bytes.fromhex(V["sealed_answer"])})
-    place = f"answer/{V['deployment']}/{V['group']}/{EPOCH}/{NUMBER}"
+    place = f"answer/{TEXT.hex()}/{V['deployment']}/{V['group']}/{EPOCH}/{NUMBER}"
     nonce = hashlib.sha256(place.encode()).digest()[:13]
     key = bytes.fromhex(V["result_key"])
     answer = opened(V["sealed_answer"], key, nonce, "answer", NUMBER, "coordinator", "clients")

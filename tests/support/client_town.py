@@ -78,7 +78,7 @@ class Town:
     def outcome(self, number: int, state: list[int] | None, function: str = "sum", slot: str = "load") -> bytes:
         """A query's outcome: `state` is count, outside and the function's own."""
         scope = self.scopes["lane"]
-        query = Query(scope.epoch, number, scope.digest, slot, function, [], None, 0, 1000, 1700000000)
+        query = Query(scope.epoch, number, scope.digest, slot, function, [], None, 0, 1000, 1700000000, 0, 0, bytes(16))
         answer = None
         if state is not None:
             answer = (state[0], state[1], bytes(function_of("sum", [], None).encode(tuple(state))))

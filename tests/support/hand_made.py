@@ -16,8 +16,8 @@ from agent.crypto.hmac import hkdf_sha256
 from agent.joye_libert import blinding, cohorts, integer_shares, masks, parameters, zero_sum
 from agent.joye_libert.packing import Packing
 from agent.protocols.private_sum.answers import ANSWER_NONCE
-from agent.protocols.private_sum.contributing import CONTRIBUTION_NONCE, READY_NONCE, nonce
 from agent.protocols.private_sum.entering import HERE_NONCE
+from agent.protocols.private_sum.membership import CONTRIBUTION_NONCE, READY_NONCE, nonce
 from agent.protocols.private_sum.roster_part import read_part
 from agent.wire import active_sets, cbor, messages, rosters
 from agent.wire.envelope import Context, Envelope, opening_tag, roll_tag, seal

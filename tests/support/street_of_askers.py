@@ -172,6 +172,7 @@ class Street:
             fields["time"],
             fields["epsilon"],
             fields["record_epsilon"],
+            fields.get("challenge", bytes(queries.CHALLENGE)),
         )
         body = query.encode()
         tags = []

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     Discard: TypeAlias = tuple[Literal["discard"], int]
     Answer: TypeAlias = tuple[Literal["answer"], int, int, bytes, bytes]
     Schedule: TypeAlias = tuple[Literal["schedule"], int, int]
-    Burn: TypeAlias = tuple[Literal["burn"], int, int, int | None]
+    Burn: TypeAlias = tuple[Literal["burn"], int, int, int | None, list[str]]
     Read: TypeAlias = tuple[Literal["read"], int, Slots]
     Over: TypeAlias = tuple[Literal["over"], int, dict[str, object]]
     OfEvery: TypeAlias = Put | Clock | Unload | Publish
@@ -105,7 +105,8 @@ def mask(epoch: int, round: int, mask: bytes) -> "Mask":
 def take(epoch: int, round: int, counted: bool, slots: "Slots") -> "Take":
     """Read the meter for the roster's slots and load the round's mask; then taken().
 
-    `counted` tells whether the reading of the last round spent is in a published sum.
+    `counted` tells whether the reading of the last round spent is in a published sum. If it is not,
+    its energy comes again, in at most `close_most` (policy) of 48 contributions.
     """
     return TAKE, epoch, round, counted, slots
 
@@ -150,10 +151,11 @@ def schedule(period_ms: int, count: int) -> "Schedule":
     return SCHEDULE, period_ms, count
 
 
-def burn(epoch: int, number: int, cost: int | None) -> "Burn":
-    """Take `cost`, in millionths of epsilon, from the budget and burn the query's number, both
-    durably; only when that is done, then burnt(); or declined(), if it is not allowed."""
-    return BURN, epoch, number, cost
+def burn(epoch: int, number: int, cost: int | None, listed: list[str]) -> "Burn":
+    """Take `cost`, in millionths of epsilon, from the budget, burn the query's number and keep whom
+    it asks, the names `listed`, all durably; only when that is done, then burnt(); or declined(),
+    if it is not allowed."""
+    return BURN, epoch, number, cost, listed
 
 
 def read(number: int, slots: "Slots") -> "Read":

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
         def sent(self) -> tuple[int, int]:
             """Return that of the last spend that did not fail."""
 
+        def total(self) -> int:
+            """Return how often the board has spent, in all epochs."""
+
         def pending(self) -> tuple[int, int, bytes] | None:
             """Return the last contribution, with its envelope, if it has no receipt."""
 

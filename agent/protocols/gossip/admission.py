@@ -3,7 +3,7 @@ Loaded with the first query."""
 
 from hashlib import sha256
 
-from agent.protocols.base import Refused, check_tag
+from agent.protocols.base import Refused, actions, check_tag
 from agent.protocols.gossip.functions import FunctionError
 from agent.protocols.gossip.pair_keys import NOISE
 from agent.protocols.gossip.plan import Plan, PlanError
@@ -12,6 +12,7 @@ from agent.wire import queries, topics
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from agent.protocols.base.actions import Action
     from agent.protocols.base.identity import Policy
     from agent.protocols.gossip.group import Group
     from agent.protocols.gossip.pair_keys import PairKeys
@@ -146,6 +147,14 @@ def admit(query: "Query", text: bytes, group: "Group", policy: "Policy", protoco
     except PrivacyError as error:
         raise Refused(error.args[0])
     return Admitted(query, plan, slot, terms, terms.clause, text)
+
+
+def burn(admitted: Admitted, group: "Group") -> "Action":
+    """Return the action that burns the query's number: its answer is about those that it does not
+    call absent."""
+    query = admitted.query
+    living = [name for index, name in enumerate(group.names) if not query.absent >> index & 1]
+    return actions.burn(query.epoch, query.number, admitted.cost, living)
 
 
 def _slot_of(group: "Group", name: str) -> "Slot | None":

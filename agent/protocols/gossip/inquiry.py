@@ -64,7 +64,7 @@ class Inquiry:
         """
         clause, finish = self._admitted.clause, self._admitted.finish(layers.context)
         for own_id in self._group.own_nodes(self.plan.n):
-            secrets = Secrets(self._group, self._keys, layers, own_id)
+            secrets = Secrets(self._group, self._keys, layers, own_id, self.text)
             given, signed = (value, raw) if own_id == self._group.index else (None, None)
             draw = draws.get(own_id)
             self._nodes[own_id] = Node(
@@ -151,7 +151,7 @@ class Inquiry:
             self._keys.round_key,
             aggregate_nonce(own_id, self.number),
             group.context("aggregate", self.number),
-            queries.aggregate(own_id, data),
+            queries.aggregate(own_id, data, self.text),
         )
         identity = group.identity
         return actions.publish(

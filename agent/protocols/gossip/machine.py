@@ -4,7 +4,6 @@ It runs "gossip", "gossip-flood" or "gossip-bft": agent/protocols/gossip/plan.py
 """
 
 import os
-from hashlib import sha256
 
 from agent.crypto import CryptoError
 from agent.protocols.base import Refused, actions
@@ -45,7 +44,6 @@ class Gossip(Machine):
         self._keys: "PairKeys | None" = None
         self._burnt = (0, 0)
         self._admitted: "Admitted | None" = None
-        self._announced = b""
         self._ahead: "list[tuple[int, Mail]]" = []
         self._absent = 0  # as the last query said: the next one will
         self._stock: "Stock | None" = None
@@ -218,14 +216,13 @@ class Gossip(Machine):
         self._burnt = (query.epoch, query.number)  # whatever becomes of the burn
         self._admitted = admitted
         self.inquiry = self._making = None
-        self._announced = sha256(raw).digest()
         periods = admitted.plan.deadlines
         if proof_bytes:
             from agent.protocols.gossip import signing
 
             periods += signing.periods(query.period)
         schedule = actions.schedule(query.period, periods)
-        return [schedule, actions.clock(query.time), actions.burn(query.epoch, query.number, admitted.cost)]
+        return [schedule, actions.clock(query.time), admission.burn(admitted, self.group)]
 
     def _begin(self, number: int, values: "list[int | None] | None") -> "list[Action]":
         group, keys = self.group, self._keys
@@ -249,7 +246,7 @@ class Gossip(Machine):
         if admitted.plan.proof_bytes:
             from agent.protocols.gossip.signing import Signing
 
-            inquiry = Signing(unsigned, group, keys, self._announced, query)
+            inquiry = Signing(unsigned, group, keys, query)
         self.inquiry = inquiry
         draws = stock.draws if stock.absent == query.absent else {}
         done = inquiry.begin(value, os.urandom, absent, stock.layers, draws)

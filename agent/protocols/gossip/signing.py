@@ -50,16 +50,16 @@ def blind_nonce(number: int) -> bytes:
     return bytes([BLIND_NONCE]) + bytes(8) + number.to_bytes(4, "big")
 
 
-def encode_request(blinded: bytes) -> bytes:
-    """Make the payload of "blind"."""
-    return cbor.encode({1: blinded})
+def encode_request(blinded: bytes, text: bytes) -> bytes:
+    """Make the payload of "blind": what is to be signed, and the digest of the query's text."""
+    return cbor.encode({1: blinded, 2: text})
 
 
-def read_request(payload: bytes) -> bytes:
-    """Return the 256 bytes to sign. Raises MessageError."""
-    blinded: bytes = fields(payload, 1)[0]
-    check(is_bytes(blinded, 256))
-    return blinded
+def read_request(payload: bytes) -> tuple[bytes, bytes]:
+    """Return (the 256 bytes to sign, the digest of the query's text). Raises MessageError."""
+    blinded, text = fields(payload, 2)
+    check(is_bytes(blinded, 256) and is_bytes(text, 32))
+    return blinded, text
 
 
 def encode_answer(epoch: int, number: int, signature: bytes) -> bytes:
@@ -69,17 +69,16 @@ def encode_answer(epoch: int, number: int, signature: bytes) -> bytes:
 
 
 class Signing:
-    """Stands before an Inquiry, with the same events, and `answer`. `digest` is that of the message
-    (32 bytes) with the Query."""
+    """Stands before an Inquiry, with the same events, and `answer`. What is signed is bound to the
+    inquiry's text."""
 
-    def __init__(self, inquiry: "Inquiry", group: "Group", keys: "PairKeys", digest: bytes, query: "Query") -> None:
+    def __init__(self, inquiry: "Inquiry", group: "Group", keys: "PairKeys", query: "Query") -> None:
         self.number = inquiry.number
         self.text = inquiry.text
         self.ended = False
         self._inquiry = inquiry
         self._group = group
         self._keys = keys
-        self._digest = digest
         self._setup = periods(query.period)
         self._tries = 0
         self._refused: dict[str, int] = {}
@@ -158,9 +157,10 @@ class Signing:
 
     def _ask(self, random: "Random") -> "Steps":
         group, identity = self._group, self._group.identity
-        blinded, self._secret = yield from proof.blind_steps(group.signer, self._digest, self._content, random)
+        blinded, self._secret = yield from proof.blind_steps(group.signer, self.text, self._content, random)
         context = group.context("blind", self.number)
-        payload = seal(self._keys.round_key, blind_nonce(self.number), context, encode_request(blinded))
+        request = encode_request(blinded, self.text)
+        payload = seal(self._keys.round_key, blind_nonce(self.number), context, request)
         yield [
             actions.publish(topics.up(identity.deployment, identity.group, identity.device, "blind"), payload, False)
         ]
@@ -190,7 +190,7 @@ class Signing:
         return done
 
     def _genuine(self, raw: bytes) -> "Generator[None, None, bool]":
-        return proof.genuine_steps(self._group.signer, self._digest, raw)
+        return proof.genuine_steps(self._group.signer, self.text, raw)
 
     def _refuse(self, reason: str) -> None:
         self._refused[reason] = self._refused.get(reason, 0) + 1

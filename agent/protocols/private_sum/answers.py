@@ -8,19 +8,16 @@ paper, sections 5 and 6 and Figure 4; the argument for sums of shares is in
 docs/security/reasoning.md.
 """
 
-import struct
-
 from agent.joye_libert import blinding, masks
 from agent.joye_libert.pairs import from_bytes
-from agent.protocols.base import Refused, actions, check_tag
-from agent.protocols.base.identity import CLOSE_WINDOW
-from agent.protocols.private_sum.contributing import publish_up
+from agent.protocols.base import Refused, actions, check_tag, closeness
+from agent.protocols.private_sum.membership import publish_up
 from agent.wire import messages, topics
 from agent.wire.envelope import Envelope, roll_tag, seal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
 
     from agent.protocols.base.actions import Action
     from agent.protocols.base.machine import Steps
@@ -30,26 +27,25 @@ if TYPE_CHECKING:
 
 ANSWER_NONCE = 3
 ROLL_MOST = 2048  # bytes
-_STATE = ">QIB"
 
 
 class RollCall:
     """The answers of one board. `epoch` and `round` are those of the last one."""
 
-    def __init__(self, answered: "tuple[int, int, bytes] | None") -> None:
-        """`answered` is the record of the last answer, (epoch, round, state and envelope), or
-        None."""
+    def __init__(self, answered: "tuple[int, int, bytes] | None", total: "Callable[[], int]") -> None:
+        """`answered` is the record of the last answer, (epoch, round, state and envelope), or None;
+        `total()` tells how often this board has contributed in its life."""
         self.epoch = self.round = 0
         self._envelope: bytes | None = None
         self._fetched: bytes | None = None
         self._wanted: "tuple[int | None, int] | None" = None
-        self._present = self._window = self._close = 0
+        self._total = total
+        self._at = self._present = 0
+        self._lists = b""
         self._recovery: "tuple[int, int, list[int], bytes] | None" = None
         if answered:
             self.epoch, self.round, data = answered
-            size = struct.calcsize(_STATE)
-            self._present, self._window, self._close = struct.unpack(_STATE, data[:size])
-            self._envelope = data[size:]
+            self._present, self._lists, self._envelope = closeness.unpack(data)
 
     def fetched(self, share: bytes | None) -> None:
         """The action fetch() was done."""
@@ -88,6 +84,7 @@ class RollCall:
         if (envelope.epoch, envelope.round) != spent or spent <= member.floor:
             raise Refused("not-contributed")
         self._check_list(member, envelope.round, present)
+        self._at = self._total()  # a later round may be contributed to before this one is answered
         return envelope, present
 
     def _check_list(self, member: "Membership", round: int, present: int) -> None:
@@ -104,24 +101,17 @@ class RollCall:
         opening = cohort + min(bin(present).count("1") - cohort, member.elsewhere)
         if cohort < member.threshold or opening < policy.contributors_least:
             raise Refused("too-few")
-        if self._is_close(member, present) and self._count(round) >= policy.close_most:
-            raise Refused("differencing")
+        self._lists_with(member, present, self._total())
 
-    def _is_close(self, member: "Membership", present: int) -> bool:
-        """Tell whether the list is another one than the last, and by so few that their difference
-        would tell about them."""
-        if self.epoch != member.epoch:
-            return False
-        changed = self._present ^ present
-        own = sum([changed >> index & 1 for index in member.cohort])
-        # Under one seal all changes count, and the cohort's own besides: the others may be shown
-        # another list.
-        every = bin(changed).count("1") if member.seal else own
-        close = member.identity.policy.close
-        return 0 < own < close or 0 < every < close
-
-    def _count(self, round: int) -> int:
-        return self._close if self._window == round // CLOSE_WINDOW else 0
+    def _lists_with(self, member: "Membership", present: int, total: int) -> bytes:
+        """Return the record of the lists answered, this one included: that of the board's
+        contribution number `total`. Raises Refused("differencing")."""
+        lists = closeness.Lists(self._lists)
+        if lists.empty and self._present and self.epoch == member.epoch:
+            lists.add(_listed(member, self._present))  # of a record in the form before
+        own = [member.names[index] for index in member.own_cohort()] if member.seal else None
+        lists.answer(total, _listed(member, present), own, member.identity.policy)
+        return lists.record()
 
     def steps(
         self, member: "Membership", sharing: "SecretSharing", round: int, present: int, own: "Contributing"
@@ -150,11 +140,10 @@ class RollCall:
         nonce = bytes([ANSWER_NONCE]) + bytes(8) + round.to_bytes(4, "big")
         envelope = seal(member.round_key, nonce, member.context("answer", round), payload)
         # From here on the round is answered, whatever becomes of the record.
-        close = self._count(round) + self._is_close(member, present)
+        self._lists = self._lists_with(member, present, self._at)
+        self._present = present
         self.epoch, self.round, self._envelope = member.epoch, round, None
-        self._present, self._window, self._close = present, round // CLOSE_WINDOW, close
-        state = struct.pack(_STATE, present, self._window, close)
-        yield [actions.answer(member.epoch, round, state, envelope)]
+        yield [actions.answer(member.epoch, round, closeness.pack(present, self._lists), envelope)]
 
     def resend(self, member: "Membership | None", opened: int) -> "list[Action]":
         """Publish the last answer (again), as long as its round is the last that was opened,
@@ -209,3 +198,9 @@ class RollCall:
         if self._fetched is None:
             raise Refused("no-share")
         return self._fetched
+
+
+def _listed(member: "Membership", present: int) -> list[str]:
+    """Return the names on a list that a sum is over: under its own seal the cohort's only."""
+    among = range(len(member.names)) if member.seal else member.cohort
+    return [member.names[index] for index in among if present >> index & 1]

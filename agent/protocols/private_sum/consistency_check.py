@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 # Retries after which the threshold is enough; before, all on the list must have vouched.
 PATIENCE = 1
 RETRIES_MOST = 8  # retries after which the round is given up
-ASKED_MOST = 8  # letters that are sent again because of one that came again, a member of the cohort
+ASKED_MOST = 8  # letters to one member that are sent again because one of its came again
 
 
 class ConsistencyCheck:
@@ -37,12 +37,12 @@ class ConsistencyCheck:
         self._alike = 0  # who vouched for it
         self._split: list[str] = []
         self._due: list[int] = []
-        self._asked = 0
+        self._asked: "dict[int, int]" = {}  # by member
         self._retries = 0
 
     def vouch(self, present: int) -> None:
         """This board was shown the list `present`, a bitmap."""
-        if self._alike & self._own and present == self._list:
+        if self._vouches() and present == self._list:
             return
         if self._compare(self._own, present):
             self._due = [peer for peer in self._partners(0) if present >> peer & 1]
@@ -54,8 +54,9 @@ class ConsistencyCheck:
             self._alarm(0)
         elif not self._alike >> peer & 1:
             self._compare(1 << peer, present)
-        elif present == self._list and self._asked < ASKED_MOST * len(self._member.cohort):
-            self._asked += 1  # it says so again because it has not heard from this board
+        elif present == self._list and self._vouches() and self._asked.get(peer, 0) < ASKED_MOST:
+            # It says so again because it has not heard from this board.
+            self._asked[peer] = self._asked.get(peer, 0) + 1
             self._due.append(peer)
 
     def verdict(self) -> list[str] | None:
@@ -64,7 +65,7 @@ class ConsistencyCheck:
         reasons."""
         if self._split:
             return self._split
-        if not self._alike & self._own:
+        if not self._vouches():
             return None
         enough = bin(self._alike).count("1") >= self._member.threshold
         if not self._silent() or (enough and self._retries >= PATIENCE):
@@ -74,7 +75,7 @@ class ConsistencyCheck:
     def again(self) -> None:
         """Some seconds have passed: say it again to those that were not heard, which asks them
         to."""
-        if self._alike & self._own and not self._split and self._retries < RETRIES_MOST:
+        if self._vouches() and not self._split and self._retries < RETRIES_MOST:
             self._retries += 1
             self._due = self._silent()
 
@@ -86,6 +87,10 @@ class ConsistencyCheck:
         data = messages.share(content.to_bytes(8, "big"))
         return [letter(self._member, self._due.pop(0), kind, kind, self.round, data)]
 
+    def _vouches(self) -> bool:
+        """Tell whether this board was shown the list itself: nobody vouches for what others say."""
+        return self._alike & self._own != 0
+
     def _silent(self) -> list[int]:
         return [peer for peer in self._member.cohort if ((self._list or 0) & ~self._alike) >> peer & 1]
 
@@ -96,7 +101,7 @@ class ConsistencyCheck:
             self._list = present
         if present != self._list:
             # Who was shown a list itself can name those with another.
-            self._alarm(self._alike if who == self._own else who if self._alike & self._own else 0)
+            self._alarm(self._alike if who == self._own else who if self._vouches() else 0)
             return False
         self._alike |= who
         return not self._split

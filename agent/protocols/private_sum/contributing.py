@@ -10,8 +10,7 @@ from hashlib import sha256
 
 from agent.joye_libert.packing import PackingError
 from agent.protocols.base import Refused, actions, check_tag
-from agent.protocols.base.identity import CLOSE_WINDOW
-from agent.protocols.private_sum.membership import ROUND_MOST
+from agent.protocols.private_sum.membership import CONTRIBUTION_NONCE, READY_NONCE, ROUND_MOST, nonce, publish_up
 from agent.wire import messages, topics
 from agent.wire.envelope import Envelope, opening_tag, seal
 
@@ -21,23 +20,11 @@ if TYPE_CHECKING:
 
     from agent.joye_libert.parameters import Parameters
     from agent.protocols.base.actions import Action
-    from agent.protocols.base.identity import Policy
     from agent.protocols.base.machine import Steps
     from agent.protocols.private_sum.membership import Membership
     from agent.protocols.private_sum.secret_sharing import SecretSharing
 
     Step = Callable[[Steps], tuple[list[Action], Steps | None]]
-
-CONTRIBUTION_NONCE = 1
-READY_NONCE = 2
-
-
-def nonce(kind: int, round: int, payload: bytes | None = None) -> bytes:
-    """Return the 13-byte nonce of round traffic: kind, 8 bytes, round. There is one payload of each
-    kind and round under a set, but for "ready": the first bytes of its digest stand between, zeros
-    for the others."""
-    middle = sha256(payload).digest()[:8] if payload else bytes(8)
-    return bytes([kind]) + middle + round.to_bytes(4, "big")
 
 
 class Contributing:
@@ -52,8 +39,6 @@ class Contributing:
         self.high_water = self.sent = (0, 0)
         self.pending: "tuple[int, int, bytes] | None" = None
         self._masks_target = masks_target
-        self._disputed: "tuple[int, int] | None" = None
-        self._disputes = (0, 0), 0
         self.receipt: "Steps | None" = None
         self.workspace: "list[bytearray] | None" = None
         self.forget()
@@ -86,10 +71,13 @@ class Contributing:
         if self.pending and Envelope(self.pending[2]).number != member.number:
             self.pending = None
 
-    def skip_to(self, round: int) -> None:
-        """This round comes next: what is before it is over."""
+    def skip_to(self, round: int) -> bool:
+        """This round comes next: what is before it is over. Return whether that is news."""
+        if round <= self.opened + 1:
+            return False
         self.saw(round - 1)
         self._spend_stock(round - 1)
+        return True
 
     def take_stock(self, rounds: list[int]) -> None:
         """Take up the rounds that the flash has masks for."""
@@ -213,29 +201,17 @@ class Contributing:
         self.saw(round)
         return round, absent, counted, time, again
 
-    def counted(self, policy: "Policy", epoch_now: int, round: int, said: bytes) -> bool:
-        """Tell whether the reading that was sent last is in a published sum: `said` is what the
-        opening of `round` in the epoch in force says of this member. True if nothing was ever sent.
+    def counted(self, said: bytes) -> bool:
+        """Tell whether the reading that was sent last is in a published sum: `said` is what an
+        opening says of this member. True if nothing was ever sent.
 
-        What is not counted comes again, with the next reading. A coordinator that says so of
+        What is not counted comes again, with a later reading. A coordinator that says so of
         readings it did count would see this board's energy twice, and others' once: that is a
-        difference, and the policy's limit on close lists holds here too. Raises
-        Refused("uncounted").
+        difference, and the policy's limit on close lists holds there too (take(), in
+        agent/runtime/effects.py).
         """
         epoch, last = self.sent
-        if not epoch or said == epoch.to_bytes(4, "big") + last.to_bytes(4, "big"):
-            return True
-        now = epoch_now, round // CLOSE_WINDOW
-        window, disputes = self._disputes
-        if window != now:
-            disputes = 0
-        if self._disputed != self.sent:
-            self._disputed = self.sent
-            disputes += 1
-        self._disputes = now, disputes
-        if disputes > policy.close_most:
-            raise Refused("uncounted")
-        return False
+        return not epoch or said == epoch.to_bytes(4, "big") + last.to_bytes(4, "big")
 
     # -- the contribution
 
@@ -317,9 +293,3 @@ class Contributing:
         epoch, round, _ = self.pending
         self.pending = None
         yield [actions.settle(epoch, round), actions.unload()]
-
-
-def publish_up(member: "Membership", kind: str, payload: bytes, retain: bool) -> "Action":
-    """Return the action that publishes to the coordinator."""
-    identity = member.identity
-    return actions.publish(topics.up(identity.deployment, identity.group, identity.device, kind), payload, retain)

@@ -9,7 +9,7 @@ were shown different sets share none, and the sum of a split set does not open
 import struct
 
 from agent.protocols.base import Refused, check_tag
-from agent.protocols.private_sum.contributing import publish_up
+from agent.protocols.private_sum.membership import publish_up
 from agent.wire import active_sets, topics
 from agent.wire.envelope import Context, Envelope, seal
 

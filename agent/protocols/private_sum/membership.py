@@ -1,6 +1,9 @@
 """A board's membership under the roster in force, and in its active set: joining.py, entering.py
-and keying.py make it."""
+and keying.py make it; and how a member writes to the coordinator."""
 
+from hashlib import sha256
+
+from agent.protocols.base import actions
 from agent.wire import topics
 from agent.wire.envelope import Context
 
@@ -9,11 +12,14 @@ if TYPE_CHECKING:
     from agent.joye_libert.blinding import Field
     from agent.joye_libert.packing import Packing
     from agent.joye_libert.parameters import Parameters
+    from agent.protocols.base.actions import Action
     from agent.protocols.base.identity import Identity
     from agent.protocols.private_sum.roster_part import SumPart
     from agent.wire.rosters import Roster
 
 ROUND_MOST = 0xFFFFFFFF
+CONTRIBUTION_NONCE = 1
+READY_NONCE = 2
 
 
 class Membership:
@@ -75,10 +81,11 @@ class Membership:
         self.set_digest = set_digest
         self.active = active
         self.floor = floor
-        self.cohort = [index for index in self._own_cohort() if active >> index & 1]
+        self.cohort = [index for index in self.own_cohort() if active >> index & 1]
         self.round_key = self.opening_key = self.exponent = self._mail_keys = b""
 
-    def _own_cohort(self) -> list[int]:
+    def own_cohort(self) -> list[int]:
+        """Return the indices of the roster's members of the board's own cohort."""
         return next(cohort for cohort in self.every if self.index in cohort)
 
     def peers(self) -> list[int]:
@@ -132,3 +139,17 @@ class Membership:
         if self.number and record and record[:32] == self.set_digest and len(record) == at + 32 * len(self.cohort):
             self.round_key, self.opening_key = record[32:48], record[48:64]
             self.exponent, self._mail_keys = record[64:at], record[at:]
+
+
+def nonce(kind: int, round: int, payload: bytes | None = None) -> bytes:
+    """Return the 13-byte nonce of round traffic: kind, 8 bytes, round. There is one payload of each
+    kind and round under a set, but for "ready": the first bytes of its digest stand between, zeros
+    for the others."""
+    middle = sha256(payload).digest()[:8] if payload else bytes(8)
+    return bytes([kind]) + middle + round.to_bytes(4, "big")
+
+
+def publish_up(member: "Membership", kind: str, payload: bytes, retain: bool) -> "Action":
+    """Return the action that publishes to the coordinator."""
+    identity = member.identity
+    return actions.publish(topics.up(identity.deployment, identity.group, identity.device, kind), payload, retain)

@@ -9,7 +9,8 @@ class Saved:
     """`roster`, `secrets`, `active`, `key` and `acks` are the records of these names, bytes or
     None; `high_water` the last (epoch, round) spent; `sent` that of the last spend that did not
     fail; `pending` the (epoch, round, envelope) without a receipt, or None; `answered` the last
-    answer's (epoch, round, state and envelope), or None."""
+    answer's (epoch, round, state and envelope), or None; `total()` is the number of
+    contributions."""
 
     def __init__(self, store: "Records", masks: "Masks", shares: "Shares") -> None:
         """Raises StoreError."""
@@ -22,6 +23,7 @@ class Saved:
         self.sent = masks.sent()
         self.pending = masks.pending()
         self.answered = shares.answered()
+        self.total = masks.total
         self._masks = masks
         self._shares = shares
 

@@ -5,15 +5,22 @@ round, ever"), so a board keeps some for the rounds to come: records "mask-<set>
 one active set at a time, lost without harm. Those of any other set count as absent.
 
 The record "spent" is another matter: epoch and round as 64-bit big-endian numbers, again those that
-the meter's bookmark is of, the bookmark behind a byte with its length, then the envelope that was
-made, or nothing once a receipt came. (epoch, round) is the high-water mark: no round at or below it
-is ever encrypted again. One atomic put moves the mark, keeps the envelope and turns the meter's
-page, so a cut leaves either the state before, in which nothing had left the board, or the state
-after, in which the same bytes can be sent again and no others made.
+the meter's bookmark is of, a byte with the length of what comes next: 2, the counts (total in 32
+bits, resends in 64), the meter's bookmark; then the envelope that was made, or nothing once a
+receipt came. (epoch, round) is the high-water mark: no round at or below it is ever encrypted
+again. One atomic put moves the mark and the counts, keeps the envelope and turns the meter's page,
+so a cut leaves either the state before, in which nothing had left the board, or the state after, in
+which the same bytes can be sent again and no others made.
+
+Limits count here what this board did, whatever numbers others choose: `total` is how often it has
+spent or burnt in its life; bit i of `resends` is set if the contribution i before the last carried
+energy that an earlier one had carried. Records of before have no counts: their bookmark begins with
+1 or is empty. To programs of before, a board may fall back to one, 2 is a damaged bookmark.
 """
 
 import struct
 
+from agent.protocols.base.identity import CLOSE_WINDOW
 from agent.runtime.flash.store import VALUE_MAX, Corrupt, StoreError
 
 TYPE_CHECKING = False
@@ -22,13 +29,17 @@ if TYPE_CHECKING:
 
     Pending = tuple[int, int, bytes]  # epoch, round, envelope
     Round = tuple[int, int]  # epoch, round
+    Counts = tuple[int, int]  # total, resends
 
 MASK_MAX = 1024
 BOOKMARK_MAX = 64
-ENVELOPE_MAX = VALUE_MAX - BOOKMARK_MAX - 33
+ENVELOPE_MAX = VALUE_MAX - BOOKMARK_MAX - 46
 
 _SPENT = "spent"
 _HEAD = ">QQQQB"
+_COUNTS = ">BIQ"
+_WITH_COUNTS = 2
+_RESENDS = (1 << CLOSE_WINDOW) - 1
 
 
 class Spent(Exception):
@@ -51,7 +62,7 @@ class MaskStock:
         self.undeleted = 0
         self._store = store
         self._set = ""
-        self._mark, self._sent, self._bookmark, self._pending = _read_spent(store)
+        self._mark, self._sent, self._counts, self._bookmark, self._pending = _read_spent(store)
 
     def use(self, set_digest: bytes) -> None:
         """Masks are those of this active set from now on; all others are deleted. Raises
@@ -87,14 +98,15 @@ class MaskStock:
             if stocked < round:
                 self._drop(stocked)
 
-    def spend(self, epoch: int, round: int, envelope: bytes, bookmark: bytes = b"") -> None:
-        """Burn the round. Only after this has returned may `envelope` (1 to 16287 bytes) leave the
+    def spend(self, epoch: int, round: int, envelope: bytes, bookmark: bytes = b"", resent: bool = False) -> None:
+        """Burn the round. Only after this has returned may `envelope` (1 to 16274 bytes) leave the
         board.
 
         `bookmark`, at most 64 bytes, is what the meter must know if this reading is the last that
-        was spent. Raises Spent if the round is at or below the high-water mark. Raises StoreError
-        if the flash failed: the record may have reached it or not, so the round counts as burnt
-        until a reboot, and the envelope must not leave.
+        was spent; `resent` tells whether it has energy that an earlier one had. Raises Spent if the
+        round is at or below the high-water mark. Raises StoreError if the flash failed: the record
+        may have reached it or not, so the round counts as burnt until a reboot, and the envelope
+        must not leave.
         """
         self._refuse_spent(epoch, round)
         if not isinstance(envelope, bytes) or not 1 <= len(envelope) <= ENVELOPE_MAX:
@@ -102,8 +114,11 @@ class MaskStock:
         if len(bookmark) > BOOKMARK_MAX:
             raise ValueError("bookmark")
         self._mark = (epoch, round)  # before the put, so that it holds whatever becomes of the put
-        self._store.put(_SPENT, _spent(self._mark, self._mark, bookmark, envelope))
+        total, resends = self._counts
+        counts = total + 1, (resends << 1 | resent) & _RESENDS
+        self._store.put(_SPENT, _spent(self._mark, self._mark, counts, bookmark, envelope))
         self._sent = self._mark
+        self._counts = counts
         self._bookmark = bookmark
         self._pending = (epoch, round, envelope)
         self._drop(round)
@@ -115,7 +130,9 @@ class MaskStock:
         Raises Spent and StoreError as `spend`."""
         self._refuse_spent(epoch, round)
         self._mark = (epoch, round)
-        self._store.put(_SPENT, _spent(self._mark, self._sent, self._bookmark, b""))
+        counts = self._counts[0] + 1, self._counts[1]
+        self._store.put(_SPENT, _spent(self._mark, self._sent, counts, self._bookmark, b""))
+        self._counts = counts
         self._pending = None
 
     def pending(self) -> "Pending | None":
@@ -134,7 +151,7 @@ class MaskStock:
         # The mark in RAM, not the pending round: a later spend that failed may have written its own
         # mark. The bookmark stays that of the last spend that did not fail: no other reading has
         # left the board.
-        self._store.put(_SPENT, _spent(self._mark, self._sent, self._bookmark, b""))
+        self._store.put(_SPENT, _spent(self._mark, self._sent, self._counts, self._bookmark, b""))
         self._pending = None
         return True
 
@@ -151,6 +168,15 @@ class MaskStock:
         """(epoch, round) of the latest burnt round, (0, 0) if there was none."""
         return self._mark
 
+    def total(self) -> int:
+        """How often this board has spent or burnt, in all epochs."""
+        return self._counts[0]
+
+    def resends(self) -> int:
+        """How many of the last CLOSE_WINDOW - 1 contributions had energy that an earlier one
+        had."""
+        return bin(self._counts[1] & _RESENDS >> 1).count("1")
+
     def _refuse_spent(self, epoch: int, round: int) -> None:
         _check_range(epoch, round)
         if (epoch, round) <= self._mark:
@@ -166,25 +192,29 @@ class MaskStock:
             self.undeleted += 1
 
 
-def _spent(mark: "Round", sent: "Round", bookmark: bytes, envelope: bytes) -> bytes:
-    return struct.pack(_HEAD, mark[0], mark[1], sent[0], sent[1], len(bookmark)) + bookmark + envelope
+def _spent(mark: "Round", sent: "Round", counts: "Counts", bookmark: bytes, envelope: bytes) -> bytes:
+    kept = struct.pack(_COUNTS, _WITH_COUNTS, counts[0], counts[1]) + bookmark
+    return struct.pack(_HEAD, mark[0], mark[1], sent[0], sent[1], len(kept)) + kept + envelope
 
 
-def _read_spent(store: "Records") -> "tuple[Round, Round, bytes, Pending | None]":
-    """(mark, sent, bookmark, pending) as the flash has them."""
+def _read_spent(store: "Records") -> "tuple[Round, Round, Counts, bytes, Pending | None]":
+    """(mark, sent, counts, bookmark, pending) as the flash has them."""
     try:
         record = store.read(_SPENT)
     except Corrupt:
         record = b""
     if record is None:
-        return (0, 0), (0, 0), b"", None
+        return (0, 0), (0, 0), (0, 0), b"", None
     start = struct.calcsize(_HEAD)
     if len(record) < start or len(record) < start + record[start - 1]:
         raise StoreError("spent-corrupt")
     epoch, round, sent_epoch, sent_round, size = struct.unpack(_HEAD, record[:start])
     envelope = record[start + size :]
     pending = (epoch, round, envelope) if envelope else None
-    return (epoch, round), (sent_epoch, sent_round), record[start : start + size], pending
+    bookmark, counts, begin = record[start : start + size], (0, 0), struct.calcsize(_COUNTS)
+    if len(bookmark) >= begin and bookmark[0] == _WITH_COUNTS:
+        counts, bookmark = struct.unpack(_COUNTS, bookmark[:begin])[1:], bookmark[begin:]
+    return (epoch, round), (sent_epoch, sent_round), counts, bookmark, pending
 
 
 def _check_range(epoch: int, round: int) -> None:

@@ -2,10 +2,11 @@
 answer to a roll call impossible.
 
 Records "share-<set>-<number>" hold shares of keys, "blind-<set>-<batch>-<number>" of blinding, all
-numbers in hex, of one active set at a time; those of any other set count as absent: as many shares each as fill a block of flash, for a file of its own would take a
-whole one. A record is the length of a share (2 bytes), then slots: the first 8 bytes of
-SHA-256(name || rest of the slot), the member's index (1 byte), the share. So one share is read and
-checked without the others beside it. A record without a share that fits is forgotten.
+numbers in hex, of one active set at a time: those of any other count as absent. There are as many
+shares in each as fill a block of flash, for a file of its own would take a whole one. A record is
+the length of a share (2 bytes), then slots: the first 8 bytes of SHA-256(name || rest of the slot),
+the member's index (1 byte), the share. So one share is read and checked without the others beside
+it. A record without a share that fits is forgotten.
 
 What is acknowledged is here; a share that is lost nevertheless costs an answer, never a secret.
 

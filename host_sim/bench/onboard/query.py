@@ -141,7 +141,7 @@ def measure(file: "TextIO") -> "dict[str, float]":
     ahead_ms = ticks_diff(ticks_us(), start) / 1000
     ahead = layers.made
     before = live_bytes()
-    secrets = CountedSecrets(group, keys, layers, 0)
+    secrets = CountedSecrets(group, keys, layers, 0, bytes(32))
     node = Node(plan, 0, plan.function.admit(query["value"]), secrets, os.urandom, draw=draw)
     sent, busy, most = live_through(node, plan, file)
     return {

@@ -106,7 +106,7 @@ class _Aggregation:
         its summed shares."""
         parameters, fits = self._setting.parameters, partial(_below, self._setting.packing_bits)
         for product, unit in zip(self._products, self._units, strict=True):
-            total, _ = open_unit(parameters, product, unit, self._p, fits)
+            total = open_unit(parameters, product, unit, self._p, fits).total
             self.packed.append(total)
 
     def recover_wide(self, workers: int) -> None:
@@ -145,7 +145,7 @@ def _open_blocks(parameters: Parameters, jobs: list[tuple[int, list[Cohort], int
         def fits(total: int, hidden: int = hidden, p: int = p, bits: int = bits) -> bool:
             return _below(bits, (total - hidden) % p)
 
-        total, _ = open_blinded(parameters, product, unit, fits)
+        total = open_blinded(parameters, product, unit, fits).total
         results.append((total - hidden) % p)
     return results
 

@@ -91,7 +91,7 @@ def answer_of(one, plan):
             index = [board.name for board in one.boards].index(device)
             context = Context(DEPLOYMENT, "aggregate", GROUP, 1, plan.number, device, "coordinator")
             plain = Envelope(payload).open(one.query_keys()[index][0], context)
-            leader, data = answers.read_aggregate(plain, plan.partial_size + 2)
+            leader, data, _ = answers.read_aggregate(plain, plan.partial_size + 2)
             found[plan.group_of(leader)] = data
     _, count, _, state = results.accept(plan, found)
     return count, state
@@ -204,7 +204,11 @@ def test_nothing_leaves_before_the_number_is_burnt_and_the_schedule_begins_first
     machine = one.boards[0].machine
     actions = machine.message(QUERY, one.query(1, period=700))
     plan = plan_of(one, 1)
-    assert actions == [("schedule", 700, plan.deadlines), ("clock", 1700000000), ("burn", 1, 1, None)]
+    assert actions == [
+        ("schedule", 700, plan.deadlines),
+        ("clock", 1700000000),
+        ("burn", 1, 1, None, one.roster.names()),
+    ]
     assert machine.inquiry is None and machine.idle() is None
     assert machine.burnt(1, 2) == [] and machine.burnt(1, 1) == [("read", 1, one.roster.slots)]
     assert machine.inquiry is None and machine.elapsed(0) == []
@@ -223,7 +227,7 @@ def test_a_reboot_takes_up_roster_and_keys_and_answers_no_number_twice():
         said = again.idle()
     assert again.progress()[0] == "ready" and said == again.link_up() and said[0][1].endswith("/up/b000/ready")
     assert again.message(QUERY, one.query(3)) == [] and again.refused == {"replayed": 1}
-    assert again.message(QUERY, one.query(4))[2] == ("burn", 1, 4, None)
+    assert again.message(QUERY, one.query(4))[2] == ("burn", 1, 4, None, one.roster.names())
 
 
 def test_a_record_of_keys_of_another_roster_is_not_taken_up():
@@ -433,12 +437,14 @@ def test_sealed_copies_open_for_their_recipient_in_their_query_alone():
     one = shared_street()
     group = one.boards[0].machine.group
 
-    def secrets(own, number):
-        return Secrets(one.boards[own].machine.group, one.boards[own].machine._keys, Layers(group, number), own)
+    def secrets(own, number, text=bytes(32)):
+        machine = one.boards[own].machine
+        return Secrets(machine.group, machine._keys, Layers(group, number), own, text)
 
     sealed = secrets(0, 1).seal(1, b"1234567", b"copy")
     assert secrets(1, 1).open(0, b"1234567", sealed) == b"copy"
     assert secrets(1, 2).open(0, b"1234567", sealed) is None
+    assert secrets(1, 1, bytes(31) + b"\1").open(0, b"1234567", sealed) is None  # one number, another text
     assert secrets(1, 1).open(0, b"1234568", sealed) is None
     assert secrets(2, 1).open(0, b"1234567", sealed) is None
     assert secrets(1, 1).open(2, b"1234567", sealed) is None
@@ -472,6 +478,7 @@ def test_what_a_query_may_say_is_bounded():
         (10, (-1, 1 << 32, None)),
         (11, (-1, 100000001, None, True)),
         (12, (-1, 100000001, None, b"")),
+        (13, (b"", bytes(15), bytes(17), None, 0)),
     ):
         for value in values:
             error = raises(messages.MessageError, queries.read_query, changed(key, value))
@@ -485,13 +492,15 @@ def test_answers_and_outcomes_are_read_as_they_were_made_and_nothing_else_is():
     again = answers.read_answer(answer.encode())
     assert again.encode() == answer.encode() and again.state == b"state"
     assert answers.read_outcome(answers.outcome(bytes(32), 1, None)) == (bytes(32), 1, None)
-    assert answers.read_aggregate(queries.aggregate(3, b"abc"), 3) == (3, b"abc")
+    text = bytes(range(32))
+    assert answers.read_aggregate(queries.aggregate(3, b"abc", text), 3) == (3, b"abc", text)
     for call in (
         lambda: answers.read_outcome(answers.outcome(bytes(32), 0, None)),
         lambda: answers.read_outcome(answers.outcome(bytes(32), 1, b"x")),
         lambda: answers.read_outcome(answers.outcome(bytes(31), 1, None)),
-        lambda: answers.read_aggregate(queries.aggregate(3, b"abc"), 4),
-        lambda: answers.read_aggregate(queries.aggregate(1 << 16, b"abc"), 3),
+        lambda: answers.read_aggregate(queries.aggregate(3, b"abc", text), 4),
+        lambda: answers.read_aggregate(queries.aggregate(3, b"abc", text[1:]), 3),
+        lambda: answers.read_aggregate(queries.aggregate(1 << 16, b"abc", text), 3),
         lambda: answers.read_answer(answers.Answer(0, "load", "sum", [], None, 0, 0, b"").encode()),
         lambda: answers.read_answer(answers.Answer(1, "load", "sum", [], None, 65, 0, b"").encode()),
         lambda: answers.read_answer(answers.Answer(1, "load", "sum", [], None, 0, 0, bytes(4097)).encode()),
@@ -587,7 +596,7 @@ def test_a_query_that_the_budget_does_not_allow_leaves_nothing():
     board = one.boards[0]
     before = len(board.sent)
     actions = board.machine.message(QUERY, one.query(1, epsilon=5, record_epsilon=1))
-    assert actions[2] == ("burn", 1, 1, 5 * plan_with(one, 1, "sum", 5).groups + 1)
+    assert actions[2] == ("burn", 1, 1, 5 * plan_with(one, 1, "sum", 5).groups + 1, one.roster.names())
     assert board.machine.declined(1, 2, "budget") == [] and board.machine.refused == {}
     assert board.machine.declined(1, 1, "budget") == [] and board.machine.refused == {"budget": 1}
     assert board.machine.burnt(1, 1) == [] and not board.machine.in_round()

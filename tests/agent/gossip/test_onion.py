@@ -14,6 +14,7 @@ MOST = 4
 PAYLOAD = b"eight...and fourteen.."
 SIZE = 222
 CONTEXT = b"deployment, group, epoch and query"
+TEXT = bytes(range(32))
 BASE = b"\x04" + p256_points.GX.to_bytes(32, "big") + p256_points.GY.to_bytes(32, "big")
 
 
@@ -36,20 +37,20 @@ def made_up_layer(number):
 
 def built(hops, payload=PAYLOAD, random=os.urandom):
     layers = [made_up_layer(i) for i in range(hops)]
-    return onion.build(layers, list(range(10, 9 + hops)), payload, MOST, len(payload), random)
+    return onion.build(layers, list(range(10, 9 + hops)), payload, MOST, len(payload), random, TEXT)
 
 
 def peeled(number, cell):
-    return onion.peel(made_up_layer(number), cell, MOST, len(PAYLOAD))
+    return onion.peel(made_up_layer(number), cell, MOST, len(PAYLOAD), TEXT)
 
 
 def reason(function, *arguments):
     return raises(OnionError, function, *arguments).reason
 
 
-def peel_reason(cell, private=b"\x05" * 32, context=CONTEXT):
+def peel_reason(cell, private=b"\x05" * 32, context=CONTEXT, text=TEXT):
     def run():
-        finish(onion.peel_steps(private, cell, context, MOST, len(PAYLOAD)))
+        finish(onion.peel_steps(private, cell, context, MOST, len(PAYLOAD), text))
 
     return reason(run)
 
@@ -67,10 +68,10 @@ def test_a_payload_travels_through_real_keys_in_short_slices():
         layer, slices = finish(onion.layer_steps(p256.public_key(private), CONTEXT, os.urandom))
         assert slices > 90
         layers.append(layer)
-    first = onion.build(layers, [42], PAYLOAD, MOST, len(PAYLOAD), os.urandom)
-    (number, second), slices = finish(onion.peel_steps(privates[0], first, CONTEXT, MOST, len(PAYLOAD)))
+    first = onion.build(layers, [42], PAYLOAD, MOST, len(PAYLOAD), os.urandom, TEXT)
+    (number, second), slices = finish(onion.peel_steps(privates[0], first, CONTEXT, MOST, len(PAYLOAD), TEXT))
     assert (number, len(first), len(second)) == (42, SIZE, SIZE) and slices > 60
-    (number, payload), _ = finish(onion.peel_steps(privates[1], second, CONTEXT, MOST, len(PAYLOAD)))
+    (number, payload), _ = finish(onion.peel_steps(privates[1], second, CONTEXT, MOST, len(PAYLOAD), TEXT))
     assert (number, payload) == (None, PAYLOAD)
     assert peel_reason(second, privates[1], CONTEXT + b".") == "bad-tag"
     # The same x, so the same shared secret: the sign must count all the same.
@@ -80,7 +81,7 @@ def test_a_payload_travels_through_real_keys_in_short_slices():
 def test_the_published_onions_are_built_and_peeled():
     with open("tests/interop/vectors/onions.json") as file:
         vectors = json.load(file)
-    context, payload = bytes_of(vectors, "context"), bytes_of(vectors, "payload")
+    context, payload, text = [bytes_of(vectors, name) for name in ("context", "payload", "text")]
     most = vectors["hops_most"]
     for path in vectors["paths"].values():
         hops, padding = path["hops"], bytes_of(path, "padding")
@@ -90,10 +91,10 @@ def test_the_published_onions_are_built_and_peeled():
             assert made == bytes_of(hop, "ephemeral") + bytes_of(hop, "aes_key") + bytes_of(hop, "mac_key")
             layers.append(made)
         copies = [bytearray(made) for made in layers]
-        cell = onion.build(layers, path["rounds"], payload, most, len(payload), lambda count, p=padding: p)
+        cell = onion.build(layers, path["rounds"], payload, most, len(payload), lambda count, p=padding: p, text)
         for i, hop in enumerate(hops):
             assert cell == bytes_of(hop, "cell")
-            number, cell = onion.peel(copies[i], cell, most, len(payload))
+            number, cell = onion.peel(copies[i], cell, most, len(payload), text)
             assert number == (path["rounds"] + [None])[i]
         assert cell == payload
     # The work on the curve, for one hop.
@@ -102,7 +103,7 @@ def test_the_published_onions_are_built_and_peeled():
     own = bytes_of(hop, "ephemeral_private")
     made, _ = finish(onion.layer_steps(public, context, lambda count: own))
     assert made == onion.layer_of(bytes_of(hop, "secret"), bytes_of(hop, "ephemeral"), context)
-    steps = onion.peel_steps(bytes_of(hop, "private"), bytes_of(hop, "cell"), context, most, len(payload))
+    steps = onion.peel_steps(bytes_of(hop, "private"), bytes_of(hop, "cell"), context, most, len(payload), text)
     assert finish(steps)[0] == (None, payload)
 
 
@@ -121,10 +122,10 @@ def test_every_path_length_has_the_same_size_at_every_hop():
 def test_the_largest_onion_and_the_smallest():
     for most, payload in ((onion.MOST_HOPS, b"\xff" * onion.MOST_PAYLOAD), (1, b"")):
         layers = [made_up_layer(i) for i in range(most)]
-        cell = onion.build(layers, [254] * (most - 1), payload, most, len(payload), os.urandom)
+        cell = onion.build(layers, [254] * (most - 1), payload, most, len(payload), os.urandom, TEXT)
         assert len(cell) == 50 * most + len(payload)
         for i in range(most):
-            number, cell = onion.peel(made_up_layer(i), cell, most, len(payload))
+            number, cell = onion.peel(made_up_layer(i), cell, most, len(payload), TEXT)
         assert (number, cell) == (None, payload)
 
 
@@ -175,20 +176,20 @@ def test_what_is_no_point_of_the_curve_is_refused():
 
 def test_a_layer_serves_one_onion():
     layers = [made_up_layer(0), made_up_layer(1)]
-    onion.build(layers, [3], PAYLOAD, MOST, len(PAYLOAD), os.urandom)
+    onion.build(layers, [3], PAYLOAD, MOST, len(PAYLOAD), os.urandom, TEXT)
     assert layers == [bytearray(81), bytearray(81)]
     fresh = made_up_layer(2)
     for again in ([layers[0], fresh], [fresh, layers[1]], [fresh, fresh], [fresh, made_up_layer(2)]):
-        assert reason(onion.build, again, [3], PAYLOAD, MOST, len(PAYLOAD), os.urandom) == "spent-layer"
+        assert reason(onion.build, again, [3], PAYLOAD, MOST, len(PAYLOAD), os.urandom, TEXT) == "spent-layer"
     assert fresh == made_up_layer(2)  # what is refused costs nothing
     for bad in (bytes(made_up_layer(1)), bytearray(80), None, "x" * 81):
-        assert reason(onion.build, [fresh, bad], [3], PAYLOAD, MOST, len(PAYLOAD), os.urandom) == "bad-layer"
+        assert reason(onion.build, [fresh, bad], [3], PAYLOAD, MOST, len(PAYLOAD), os.urandom, TEXT) == "bad-layer"
 
 
 def test_a_caller_out_of_range_is_told_so():
     def attempt(hops=2, rounds=(3,), payload=PAYLOAD, most=MOST, payload_size=22, random=os.urandom):
         layers = [made_up_layer(i) for i in range(hops)]
-        return onion.build(layers, rounds, payload, most, payload_size, random)
+        return onion.build(layers, rounds, payload, most, payload_size, random, TEXT)
 
     assert len(attempt()) == SIZE
     for change in (

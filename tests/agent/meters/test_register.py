@@ -43,7 +43,7 @@ def started(source, slots=LOAD):
     """A meter whose first reading, of 0 Wh, was spent and counted."""
     meter = RegisterMeter(source)
     meter.restore(b"")
-    assert meter.read(0, True, slots) is not None
+    assert meter.read(0, True, True, slots) is not None
     meter.bookmark()
     return meter
 
@@ -60,52 +60,52 @@ def test_counting_begins_with_the_first_reading():
     meter = RegisterMeter(source)
     meter.restore(b"")
     assert meter.bookmark() == b""
-    assert meter.read(0, True, LOAD) == [0]
-    assert len(meter.bookmark()) == 33
+    assert meter.read(0, True, True, LOAD) == [0]
+    assert len(meter.bookmark()) == 41
     source.wh += 7
-    assert meter.read(1, True, LOAD) == [7]
+    assert meter.read(1, True, True, LOAD) == [7]
 
 
 def test_what_was_counted_is_not_counted_again_and_what_was_not_comes_again():
     source = Register(100)
     meter = started(source)
     source.wh += 10
-    assert meter.read(1, True, LOAD) == [10]
+    assert meter.read(1, True, True, LOAD) == [10]
     meter.bookmark()
     source.wh += 5
-    assert meter.read(2, False, LOAD) == [15]
+    assert meter.read(2, False, True, LOAD) == [15]
     meter.bookmark()
     source.wh += 1
-    assert meter.read(3, True, LOAD) == [1]
-    assert meter.read(4, True, LOAD) == [1]  # the reading of round 3 was never spent
+    assert meter.read(3, True, True, LOAD) == [1]
+    assert meter.read(4, True, True, LOAD) == [1]  # the reading of round 3 was never spent
 
 
 def test_a_reading_that_was_not_spent_leaves_no_trace():
     source = Register()
     meter = started(source)
     source.wh = 10
-    assert meter.read(1, True, LOAD) == [10]
+    assert meter.read(1, True, True, LOAD) == [10]
     meter.bookmark()
     source.wh = 30
-    assert meter.read(2, False, LOAD) == [30]  # not spent
+    assert meter.read(2, False, True, LOAD) == [30]  # not spent
     source.wh = 35
-    assert meter.read(3, True, LOAD) == [25]  # so `counted` is about round 1
+    assert meter.read(3, True, True, LOAD) == [25]  # so `counted` is about round 1
     meter.restore(b"")
-    assert meter.read(4, True, LOAD) == [0]
+    assert meter.read(4, True, True, LOAD) == [0]
 
 
 def test_a_spend_that_failed_goes_back_to_the_one_before():
     source = Register()
     meter = started(source)
     source.wh = 10
-    meter.read(1, True, LOAD)
+    meter.read(1, True, True, LOAD)
     spent = meter.bookmark()
     source.wh = 30
-    assert meter.read(2, False, LOAD) == [30]
+    assert meter.read(2, False, True, LOAD) == [30]
     meter.bookmark()
     meter.restore(spent)  # as the supervisor does
     source.wh = 31
-    assert meter.read(3, True, LOAD) == [21]
+    assert meter.read(3, True, True, LOAD) == [21]
 
 
 def test_a_reset_changes_nothing():
@@ -113,12 +113,12 @@ def test_a_reset_changes_nothing():
         source = Register()
         meter = started(source)
         source.wh = 10
-        meter.read(1, True, LOAD)
+        meter.read(1, True, True, LOAD)
         meter = restarted(meter, source)
         source.wh = 25
-        assert meter.read(2, counted, LOAD) == [15 if counted else 25]
+        assert meter.read(2, counted, True, LOAD) == [15 if counted else 25]
         meter = restarted(meter, source)
-        assert meter.read(3, False, LOAD) == [15 if counted else 25]
+        assert meter.read(3, False, True, LOAD) == [15 if counted else 25]
         assert meter.events == {}
 
 
@@ -127,25 +127,25 @@ def test_a_reading_is_capped_and_the_rest_stays():
     meter = started(source)
     source.wh = 2500
     for value in (1000, 1000, 500, 0):
-        assert meter.read(1, True, LOAD) == [value]
+        assert meter.read(1, True, True, LOAD) == [value]
         meter = restarted(meter, source)
     source.wh = 4100
-    assert meter.read(5, True, LOAD) == [1000]
+    assert meter.read(5, True, True, LOAD) == [1000]
     meter.bookmark()
-    assert meter.read(6, False, LOAD) == [1000]
+    assert meter.read(6, False, True, LOAD) == [1000]
     meter.bookmark()
-    assert meter.read(7, True, LOAD) == [600]
+    assert meter.read(7, True, True, LOAD) == [600]
 
 
 def test_a_slot_whose_low_is_not_reached_has_no_reading():
     source = Register()
     meter = started(source)
     source.wh = 7
-    assert meter.read(1, True, [("load", 8, 100)]) is None
+    assert meter.read(1, True, True, [("load", 8, 100)]) is None
     source.wh = 8
-    assert meter.read(2, True, [("load", 8, 100)]) == [8]
-    assert meter.read(3, True, [("load", -50, -10)]) is None
-    assert meter.read(4, True, [("load", -50, 10)]) == [8]
+    assert meter.read(2, True, True, [("load", 8, 100)]) == [8]
+    assert meter.read(3, True, True, [("load", -50, -10)]) is None
+    assert meter.read(4, True, True, [("load", -50, 10)]) == [8]
 
 
 def test_slots_are_answered_by_name():
@@ -153,43 +153,43 @@ def test_slots_are_answered_by_name():
     slots = [("count", 0, 1), ("power", 0, 20000), ("load", 0, 1000)]
     meter = started(source, slots)
     source.wh = 9
-    assert meter.read(1, True, slots) == [1, 230, 4]
+    assert meter.read(1, True, True, slots) == [1, 230, 4]
     source.watts = None
-    assert meter.read(2, True, slots) is None
-    assert meter.read(3, True, [("load", 0, 1000), ("gas", 0, 1)]) is None
-    assert RegisterMeter(Register()).read(0, True, [("power", 0, 1)]) is None
+    assert meter.read(2, True, True, slots) is None
+    assert meter.read(3, True, True, [("load", 0, 1000), ("gas", 0, 1)]) is None
+    assert RegisterMeter(Register()).read(0, True, True, [("power", 0, 1)]) is None
 
 
 def test_no_reading_means_nothing_is_offered():
     source = FullRegister()
     meter = started(source)
     source.wh = 10
-    meter.read(1, True, LOAD)
+    meter.read(1, True, True, LOAD)
     meter.bookmark()
     source.wh = 11
-    assert meter.read(2, False, LOAD) == [11]  # not spent
+    assert meter.read(2, False, True, LOAD) == [11]  # not spent
     source.wh = None
-    assert meter.read(3, False, LOAD) is None
+    assert meter.read(3, False, True, LOAD) is None
     source.wh = 12
     again = restarted(meter, source)
-    assert again.read(3, True, LOAD) == meter.read(4, True, LOAD) == [2]
+    assert again.read(3, True, True, LOAD) == meter.read(4, True, True, LOAD) == [2]
 
 
 def test_a_roster_without_load_lets_the_energy_go():
     source = Register()
     meter = started(source)
     source.wh = 400
-    assert meter.read(1, True, [("count", 0, 1)]) == [1]
+    assert meter.read(1, True, True, [("count", 0, 1)]) == [1]
     meter.bookmark()
     source.wh = 403
-    assert meter.read(2, True, LOAD) == [3]
+    assert meter.read(2, True, True, LOAD) == [3]
 
 
 def test_a_source_that_counts_itself_is_told_how_far_it_was():
     source = FullRegister()
     meter = started(source)
     source.wh = 5000
-    assert meter.read(1, True, LOAD) == [1000]
+    assert meter.read(1, True, True, LOAD) == [1000]
     again = FullRegister()
     restarted(meter, again)
     assert again.resumed == [5000]  # not 1000: the rest is owed, too
@@ -208,16 +208,16 @@ def test_another_meter_or_another_register_invents_no_energy():
             source = FullRegister(5000)
             meter = started(source)
             source.wh += 10
-            assert meter.read(1, True, LOAD) == [10]
+            assert meter.read(1, True, True, LOAD) == [10]
             meter.bookmark()
             source.wh, source.name = total, identity
             if reset:
                 meter = restarted(meter, source)
-            assert meter.read(2, False, LOAD) == [10], event  # what the old one had shown is still owed
+            assert meter.read(2, False, True, LOAD) == [10], event  # what the old one had shown is still owed
             assert meter.events == {event: 1}
             meter.bookmark()
             source.wh += 6
-            assert meter.read(3, True, LOAD) == [6]
+            assert meter.read(3, True, True, LOAD) == [6]
             assert meter.events == {event: 1}
 
 
@@ -225,11 +225,11 @@ def test_a_counted_reading_of_the_old_meter_is_not_owed():
     source = FullRegister(5000)
     meter = started(source)
     source.wh += 10
-    meter.read(1, True, LOAD)
+    meter.read(1, True, True, LOAD)
     meter.bookmark()
     source.wh, source.name = 3, b"two"
-    assert meter.read(2, False, LOAD) == [10]
-    assert meter.read(3, True, LOAD) == [0]  # told late that round 1 was counted: round 2 was not spent
+    assert meter.read(2, False, True, LOAD) == [10]
+    assert meter.read(3, True, True, LOAD) == [0]  # told late that round 1 was counted: round 2 was not spent
 
 
 def test_a_meter_that_says_its_name_late_is_the_same():
@@ -237,11 +237,11 @@ def test_a_meter_that_says_its_name_late_is_the_same():
     meter = started(source)
     source.name = b"one"
     source.wh += 1
-    assert meter.read(1, True, LOAD) == [1]
+    assert meter.read(1, True, True, LOAD) == [1]
     source.name = b""
-    assert meter.read(2, True, LOAD) == [1]
+    assert meter.read(2, True, True, LOAD) == [1]
     source.name = b"two"
-    meter.read(3, True, LOAD)
+    meter.read(3, True, True, LOAD)
     assert meter.events == {"meter-exchanged": 1}
 
 
@@ -249,9 +249,9 @@ def test_a_leap_of_a_year_is_believed_and_more_is_not():
     source = Register()
     meter = started(source, [("load", 0, 1 << 40)])
     source.wh = JUMP_MOST
-    assert meter.read(1, True, [("load", 0, 1 << 40)]) == [JUMP_MOST]
+    assert meter.read(1, True, True, [("load", 0, 1 << 40)]) == [JUMP_MOST]
     source.wh += JUMP_MOST + 1
-    assert meter.read(2, True, [("load", 0, 1 << 40)]) == [JUMP_MOST]
+    assert meter.read(2, True, True, [("load", 0, 1 << 40)]) == [JUMP_MOST]
     assert meter.events == {"register-jumped": 1}
 
 
@@ -259,16 +259,16 @@ def test_a_damaged_bookmark_begins_anew_and_is_counted():
     source = Register(700)
     meter = started(source)
     good = meter.bookmark()
-    damaged = [good[:-1], good + b"x", b"x", good[:1] * 33, bytes(33)]
-    damaged += [good[:at] + bytes([good[at] ^ 1]) + good[at + 1 :] for at in range(33)]
+    damaged = [good[:-1], good + b"x", b"x", good[:1] * 41, bytes(41)]
+    damaged += [good[:at] + bytes([good[at] ^ 1]) + good[at + 1 :] for at in range(41)]
     source.wh += 9
     for bookmark in damaged:
         meter = RegisterMeter(source)
         meter.restore(bookmark)
         assert meter.events == {"bookmark-damaged": 1}
-        assert meter.read(1, False, LOAD) == [0]
+        assert meter.read(1, False, True, LOAD) == [0]
     meter.restore(good)
-    assert meter.read(1, False, LOAD) == [9]
+    assert meter.read(1, False, True, LOAD) == [9]
 
 
 def test_a_played_register_is_the_sum_of_the_steps_that_are_over():
@@ -313,12 +313,12 @@ def test_what_a_query_reads_changes_nothing_that_sums_depend_on():
     source.wh = 130
     assert meter.present(1, asked) == [30, 230, 1, None]
     assert meter.present(2, asked) == [30, 230, 1, None]
-    assert meter.read(1, True, LOAD) == [30]
+    assert meter.read(1, True, True, LOAD) == [30]
     mark = meter.bookmark()
     source.wh = 150
     assert meter.present(3, LOAD) == [20]  # since what was spent last, whether that was counted or not
     assert meter.bookmark() == mark
-    assert meter.read(2, False, LOAD) == [50]
+    assert meter.read(2, False, True, LOAD) == [50]
     source.wh = 5000
     assert meter.present(4, LOAD) == [1000]
     source.wh = 10  # another meter, or it fell: nothing to tell before read() has seen to it

@@ -56,7 +56,7 @@ def proposed(members=ALL, number=NUMBER + 1, **changes):
 def enter(device, signed):
     """Let a board take up a set, up to its keys."""
     device.hear(TOPIC, signed)
-    while device.machine.member.set_digest != set_digest_of(signed) or not device.machine._sharing:
+    while device.machine.member.set_digest != set_digest_of(signed) or not device.machine._standing.sharing:
         assert device.step(), device.machine.refused
     return device
 
@@ -193,7 +193,7 @@ def test_an_old_set_is_refused_also_after_a_reboot_and_in_a_new_epoch():
 
 def test_letters_of_another_set_are_refused():
     device, peer = enter(board(), proposed()), board(name="meter-b")
-    peer.machine._sharing.restart()
+    peer.machine._standing.sharing.restart()
     for kind in (mail.KEY_SHARE, mail.BLINDING, mail.HELD, mail.VOUCH):
         _, topic, raw, _, _ = mail.letter(peer.machine.member, 0, kind, kind, 0, b"")
         assert topic == mailbox(ME, "meter-b")
@@ -247,8 +247,8 @@ def test_keys_seeds_and_bases_are_of_one_set():
         (a.exponent, b.exponent),
         (a.mail_key(1, True), b.mail_key(1, True)),
         (a.mail_key(1, False), b.mail_key(1, False)),
-        (one.machine._sharing.blinding_seed, other.machine._sharing.blinding_seed),
-        (one.machine._sharing._key_seed, other.machine._sharing._key_seed),
+        (one.machine._standing.sharing.blinding_seed, other.machine._standing.sharing.blinding_seed),
+        (one.machine._standing.sharing._key_seed, other.machine._standing.sharing._key_seed),
         (masks.base(CHOSEN, "d", "g", 1, 0, 0, a.set_digest), masks.base(CHOSEN, "d", "g", 1, 0, 0, b.set_digest)),
     ):
         assert mine != its
@@ -270,7 +270,7 @@ def test_keys_follow_from_the_rosters_secrets_and_the_digest_of_the_set():
     total += zero_sum.pair_key(secrets[-32:], member.set_digest, ME, "coordinator", CHOSEN)
     assert int.from_bytes(member.exponent, "big") == total
     label = cbor.encode(["hum/v1/blinding"])
-    assert device.machine._sharing.blinding_seed == hkdf_sha256(private(ME), member.set_digest, label, 32)
+    assert device.machine._standing.sharing.blinding_seed == hkdf_sha256(private(ME), member.set_digest, label, 32)
 
 
 def test_two_words_of_readiness_have_two_nonces():
@@ -280,7 +280,7 @@ def test_two_words_of_readiness_have_two_nonces():
     carry(moved.devices, lambda topic, payload: None)
     device.perform(device.machine.link_up())
     seen += device.take("ready")
-    device.machine._sharing._held[None] &= ~2  # it has lost a share
+    device.machine._standing.sharing._held[None] &= ~2  # it has lost a share
     device.perform(device.machine.link_up())
     seen += device.take("ready")
     nonces = {Envelope(raw).nonce for raw in seen}
@@ -347,7 +347,7 @@ def one_set_only(device):
     else:
         assert device.machine._own.stock == device.flash.stock(1)
         assert not member.round_key or records["key"][:32] == member.set_digest
-        assert not member.round_key or device.machine._sharing.holders(None) == 1  # nobody has acknowledged
+        assert not member.round_key or device.machine._standing.sharing.holders(None) == 1  # nobody has acknowledged
     enter(device, proposed(ALL, NUMBER + 5))
 
 

@@ -37,7 +37,7 @@ def boards():
 def board(name, audit=1):
     """A board that has dealt all, and holds key shares whose powers take a moment only."""
     device = reboot(street(), name)
-    size = device.machine._sharing.share_bytes
+    size = device.machine._standing.sharing.share_bytes
     for key in device.flash.shares:
         if key[1] is None:
             device.flash.shares[key] = (5 + key[2]).to_bytes(size, "big")
@@ -167,7 +167,7 @@ def test_the_code_leaves_the_memory_when_the_round_is_over():
         show([device], ALL)
         before = device.unloads
         device.hear(*over)
-        assert device.unloads == before + 1 and device.machine._unmasking._check is None
+        assert device.unloads == before + 1 and device.machine._standing.unmasking._check is None
         assert not device.machine.in_round() or over[0] == ROUND
         device.idle()
         assert device.take("answer") == []
@@ -216,6 +216,47 @@ def test_without_the_consistency_check_the_same_lists_would_have_been_answered()
     show([devices[name] for name in (A, B, C)], ALL)
     show([devices[D]], [A, B, D])
     assert exchange(devices) == [] and answered(devices) == ALL
+
+
+def asked_again(devices, shown):
+    """Let `shown` say its list at all of its retries; return what the others wrote in the end."""
+    letters = []
+    for _ in range(RETRIES_MOST - 1):
+        devices[shown].perform(devices[shown].machine.retry())
+        letters += exchange(devices)
+    return [(sender, to, raw) for sender, to, raw in letters if sender != shown]
+
+
+def test_nobody_vouches_for_a_list_that_it_was_not_shown_itself():
+    devices = boards()
+    show([devices[A]], WITHOUT_D)
+    letters = exchange(devices) + asked_again(devices, A)
+    assert [sender for sender, _, _ in letters if sender != A] == []
+    assert answered(devices) == []
+    retried(devices, 1)
+    assert devices[A].machine.refused == {"not-vouched": 1}
+
+
+def test_who_is_shown_the_list_late_vouches_for_it_to_who_had_asked():
+    """The control: the same, but all are shown the list in the end."""
+    devices = boards()
+    show([devices[A]], WITHOUT_D)
+    exchange(devices)
+    asked_again(devices, A)
+    show([devices[B], devices[C]], WITHOUT_D)
+    letters = exchange(devices)
+    assert sorted((sender, to) for sender, to, _ in letters) == [(B, A), (B, C), (C, A), (C, B)]
+    assert answered(devices) == WITHOUT_D
+
+
+def test_who_was_shown_another_list_than_it_heard_of_vouches_for_neither():
+    devices = boards()
+    show([devices[A]], WITHOUT_D)
+    exchange(devices)
+    show([devices[B], devices[C]], ALL)
+    letters = exchange(devices)
+    kinds = {Envelope(raw).nonce[0] for sender, _, raw in letters if sender in (B, C)}
+    assert kinds == {SPLIT} and answered(devices) == []
 
 
 def test_the_alarm_reaches_those_who_would_not_have_seen_the_other_list():
@@ -441,7 +482,11 @@ def test_letters_again_and_again_are_answered_a_bounded_number_of_times():
         device.hear(mailbox(A, B), vouch(B, A, ALL))
         device.idle()
         sent += len(device.take(B))
-    assert sent == ASKED_MOST * 4
+    assert sent == ASKED_MOST
+    device.hear(mailbox(A, C), vouch(C, A, ALL))
+    device.hear(mailbox(A, C), vouch(C, A, ALL))
+    device.idle()
+    assert len(device.take(C)) == 1  # what one member has used up is not another's
 
 
 def test_a_cohort_of_64_is_told_in_63_letters_and_an_alarm_in_few():
@@ -462,7 +507,7 @@ def test_a_power_for_the_missing_gets_the_room_of_the_consistency_check():
     show(devices.values(), WITHOUT_D)
     for name in (B, C):
         devices[A].hear(mailbox(A, name), vouch(name, A, WITHOUT_D))
-    while devices[A].machine._unmasking._check:
+    while devices[A].machine._standing.unmasking._check:
         assert devices[A].step() and not devices[A].machine._own.workspace
     assert devices[A].unloads == 1
     devices[A].idle()

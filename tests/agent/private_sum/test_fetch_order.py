@@ -19,7 +19,7 @@ def run(steps, roll_call, shares, until=None):
 
 
 def test_an_answer_in_the_middle_of_a_fetch_does_not_change_what_was_fetched():
-    roll_call = RollCall(None)
+    roll_call = RollCall(None, lambda: 1)
     shares = {(1, None, 0): b"key of 0", (1, 0, 1): b"blinding of 1", (1, 0, 2): b"blinding of 2"}
     foreseeing = roll_call._fetch(1, None, 0)
     run(foreseeing, roll_call, shares, (1, None, 0))

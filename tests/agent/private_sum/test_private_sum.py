@@ -5,13 +5,9 @@ import random
 
 from agent.crypto.hmac import hkdf_sha256
 from agent.joye_libert import blinding, masks, pairs
-from agent.protocols.base import Refused
-from agent.protocols.base.identity import Policy
-from agent.protocols.private_sum.contributing import Contributing, nonce
-from agent.protocols.private_sum.membership import ROUND_MOST
+from agent.protocols.private_sum.membership import ROUND_MOST, nonce
 from agent.wire import cbor, coordination, envelope, messages, topics
 from agent.wire.envelope import Envelope
-from tests.support.expect import raises
 from tests.support.street_of_boards import (
     CHOSEN,
     ONE,
@@ -233,36 +229,6 @@ def test_a_burn_that_failed_is_not_what_the_opening_speaks_of():
     assert device.machine.message(ROUND, opening(6, counted=(1, 4))) == takes(6)
 
 
-def test_a_coordinator_that_often_says_not_counted_is_not_believed_before_the_next_window():
-    """A reading that comes again is in two sums: the difference tells about it, as a close list
-    would."""
-    own = Contributing(8)
-    own.restore((1, 0), None, (1, 0))
-    policy = Policy(close_most=2)
-    for sent, counted in enumerate((True, False, True, False, False)):
-        own.sent = (1, sent)
-        said = coordination.counted(1, sent if counted else 0xFFFF)
-        for _ in range(2):  # the same again is no further one
-            if sent < 4:
-                assert own.counted(policy, 1, 40 + sent, said) == counted
-            else:
-                assert raises(Refused, own.counted, policy, 1, 40 + sent, said).args == ("uncounted",)
-    assert own.counted(policy, 1, 47, coordination.counted(1, 4))
-    assert not own.counted(policy, 1, 48, said)
-
-
-def test_the_next_epoch_begins_with_none_denied():
-    own = Contributing(8)
-    own.restore((1, 3), None, (1, 3))
-    policy = Policy(close_most=1)
-    assert not own.counted(policy, 1, 4, bytes(8))
-    own.sent = (1, 4)
-    assert raises(Refused, own.counted, policy, 1, 5, bytes(8)).args == ("uncounted",)
-    assert not own.counted(policy, 2, 0, bytes(8))
-    own.sent = (2, 0)
-    assert not own.counted(policy, 2, 1, bytes(8))
-
-
 def test_where_the_flash_has_no_room_for_a_mask_the_board_makes_do_with_those_before_it():
     device = ready_board(stock=(0,), short=True)
     machine = device.machine
@@ -273,13 +239,6 @@ def test_where_the_flash_has_no_room_for_a_mask_the_board_makes_do_with_those_be
     assert [action[1].split("/")[-1] for action in machine.unkept(1, made)] == ["ready"]
     assert machine.masks() == 1 and "mask" not in device.idle()
     assert machine.unkept(2, 5) == []
-
-
-def test_a_board_that_is_told_too_often_that_it_was_not_counted_sits_the_round_out():
-    device = ready_board(mark=(1, 4), stock=(5, 6))
-    device.machine.identity.policy = Policy(close_most=0)
-    refuses_but_opens(device.machine, "uncounted", opening(5))
-    assert device.machine.message(ROUND, opening(6, counted=(1, 4))) == takes(6)
 
 
 def test_each_member_looks_at_the_tag_in_its_own_place_and_at_no_other():
@@ -405,7 +364,7 @@ def test_two_messages_with_one_masks_until_that_say_something_else_have_differen
     for held in (0b110, 0b010):
         device.flash.records["acks"] = street().digest + bytes(4) + held.to_bytes(8, "big") + blinds
         machine = Device(ME, device.flash).machine
-        machine._sharing._member.threshold = 2  # two of three would do
+        machine._standing.sharing._member.threshold = 2  # two of three would do
         sent += [Envelope(action[2]) for action in machine.link_up()]
     context = street().context("ready", 1, ME, topics.COORDINATOR)
     said = [coordination.read_ready(parsed.open(street().keys(ME)[0], context)) for parsed in sent]

@@ -58,7 +58,7 @@ def mail(kind, payload, number=None, round=0, sender=PEER, **changes):
 
 
 def key_share(size=None, **changes):
-    share = bytes(device().machine._sharing.share_bytes) if size is None else bytes(size)
+    share = bytes(device().machine._standing.sharing.share_bytes) if size is None else bytes(size)
     return mail("key-share", messages.share(share), 4, **changes)
 
 
@@ -195,7 +195,7 @@ def test_a_share_is_acknowledged_when_it_is_durable_and_not_before():
         assert board.hear(mailbox(ME, PEER), raw) == [] and board.sent == [] and board.flash.shares == {}
     board.failing = ()
     assert board.hear(mailbox(ME, PEER), key_share()) == ["hold", "publish"]
-    assert board.flash.shares == {(1, None, 1): bytes(board.machine._sharing.share_bytes)}
+    assert board.flash.shares == {(1, None, 1): bytes(board.machine._standing.sharing.share_bytes)}
     ((topic, payload),) = board.sent
     assert topic == mailbox(PEER, ME)
     context = street().context("held", 0, ME, PEER)
@@ -234,7 +234,7 @@ def test_batches_that_are_over_are_forgotten():
     assert board.machine.refused == {"not-shared": 1}
     assert "discard" in board.idle()
     assert sorted([(batch or 0) for _, batch, _ in board.flash.shares]) == [0, 2]
-    sharing = board.machine._sharing
+    sharing = board.machine._standing.sharing
     assert sharing.holders(0) == sharing.holders(1) == 0b001 and sharing.holders(2) == 0b011
     refuses(board.machine, "wrong-batch", board.machine.message, mailbox(ME, PEER), blind_share(1))
 
@@ -255,8 +255,8 @@ def test_acknowledgements_are_kept_when_there_are_enough_and_outlive_a_reboot():
         assert deeds == [[], ["put"]]
     rebooted = Device(ME, board.flash.copy())
     for each in (board, rebooted):
-        assert each.machine._sharing.holders(None) == each.machine._sharing.holders(0) == 0b111
-        assert each.machine._sharing.holders(1) == 0b001 and each.machine.progress()[0] == "ready"
+        assert each.machine._standing.sharing.holders(None) == each.machine._standing.sharing.holders(0) == 0b111
+        assert each.machine._standing.sharing.holders(1) == 0b001 and each.machine.progress()[0] == "ready"
     rebooted.idle()
     assert nonces(rebooted.take(PEER)) == SHARES[2:]
     record = board.flash.records["acks"]
@@ -269,7 +269,7 @@ def test_acknowledgements_are_kept_when_there_are_enough_and_outlive_a_reboot():
         (record[:32] + bytes(4) + b"\xff" * 8, 7),  # only of the cohort, whatever the flash says
     ):
         board.flash.records["acks"] = lost
-        sharing = Device(ME, board.flash).machine._sharing
+        sharing = Device(ME, board.flash).machine._standing.sharing
         if holders is None:
             assert sorted([sharing.holders(None), sharing.holders(0)]) == [1, 7]
         else:
@@ -283,7 +283,7 @@ def test_acknowledgements_of_batches_that_are_far_away_are_refused():
     for batch in (BATCHES_AHEAD + 1, 1000, 0x7FFFFFF):
         refuses(machine, "wrong-batch", machine.message, mailbox(ME, PEER), held(BLINDING, batch * BATCH))
     assert board.hear(mailbox(ME, PEER), held(BLINDING, BATCHES_AHEAD * BATCH)) == []
-    assert machine._sharing.holders(BATCHES_AHEAD) == 0b011
+    assert machine._standing.sharing.holders(BATCHES_AHEAD) == 0b011
 
 
 # -- mail that is refused
@@ -294,7 +294,7 @@ def test_mail_that_is_not_for_this_board_now_is_refused_by_name():
     machine = board.machine
     machine.message(ROSTER, roster(street().names))
     p = machine.member.field.p
-    size = machine._sharing.share_bytes
+    size = machine._standing.sharing.share_bytes
     top = (p).to_bytes(16, "big")
     box = mailbox(ME, PEER)
     changed = bytearray(mail_nonce(KEY_SHARE, 4, 0))

@@ -33,7 +33,10 @@ class Meter:
     def bookmark(self):
         return self.mark
 
-    def read(self, round, counted, slots):
+    def resent(self):
+        return False
+
+    def read(self, round, counted, resend, slots):
         if self.failures:
             self.failures -= 1
             raise MemoryError
@@ -147,7 +150,7 @@ def test_a_receipt_erases_the_contribution_from_the_flash():
         board._on_message(MAIL, street().receipt(contributions(board)[0], ME, 0), False)
         work(board)
         assert board.effects.masks.pending() is None and board.effects.masks.high_water() == (1, 0)
-        assert len(Store(folder).get("spent")) == 33
+        assert len(Store(folder).get("spent")) == 46
 
 
 def test_the_outbox_is_bounded_and_says_so():

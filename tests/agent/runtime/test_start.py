@@ -218,11 +218,11 @@ def test_a_list_is_played_back():
     with Folder() as folder, Hardware():
         path = folder + "/day.txt"
         board = assemble_board(settings(folder), silent)
-        assert board.effects.meter.read(1, False, []) == [6]
+        assert board.effects.meter.read(1, False, True, []) == [6]
         with open(path, "w") as file:
             file.write("100\n200\n")
         board = assemble_board(settings(folder, meter={"kind": "played", "path": path, "step_s": 1800}), silent)
-        assert board.effects.meter.read(0, False, [("load", 0, 1000)]) == [0]
+        assert board.effects.meter.read(0, False, True, [("load", 0, 1000)]) == [0]
 
 
 def test_hardware_that_is_not_there_is_a_setting_that_is_wrong():

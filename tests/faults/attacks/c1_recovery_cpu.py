@@ -53,20 +53,21 @@ class Round:
         plain = (TOTAL + masks[0]) % self.p
         self.product = int((1 + plain * mpz(n)) * powmod(base, -key, square) % square)
 
-    def search(self, answers: int, seconds: float = math.inf) -> tuple[float, int | None]:
+    def search(self, answers: int, *seconds: float) -> tuple[float, int | None]:
         """Return the seconds that the search takes with the first so many answers, and the sum
-        that it finds, None if it finds none; it is told to end after `seconds`."""
+        that it finds, None if it finds none; it is told to end after `seconds`, if they are
+        given."""
         among = range(1, answers + 1)
         shares = [{x: given[x] for x in among} for given in (self.blinding, self.recovery)]
         unit = [recovery.Cohort(SIZE, self.threshold, True, *shares)]
         begun = time.process_time()
         try:
-            total, _ = recovery.open_unit(
-                PARAMETERS, self.product, unit, self.p, lambda value: value < 1 << 40, seconds
+            opening = recovery.open_unit(
+                PARAMETERS, self.product, unit, self.p, lambda value: value < 1 << 40, *seconds
             )
         except recovery.WrongShares:
             return time.process_time() - begun, None
-        return time.process_time() - begun, total
+        return time.process_time() - begun, opening.total
 
 
 def loop() -> Verdict:

@@ -46,7 +46,7 @@ class Liar:
             self._publish(topic, payload, qos, retain)
 
     def _watch(self) -> None:
-        sharing = self._board.machine._sharing
+        sharing = self._board.machine._standing.sharing
         if sharing and sharing.holders != self._holders:
             sharing.holders = self._holders
             self.lied = True

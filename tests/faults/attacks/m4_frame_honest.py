@@ -50,29 +50,38 @@ class Round:
             self.answers[x] = (self.honest[x] + scale * math.prod(x - h for h in agreed)) % p
         self.product = (1 + (TOTAL + polynomial[0]) % p * n) % n**2
 
-    def open(self, answers: dict[int, int]) -> tuple[int, set[int]] | None:
-        """Return (sum, positions named as wrong), or None if the coordinator believes in no sum."""
+    def open(self, answers: dict[int, int]) -> recovery.Opening | None:
+        """Return what the coordinator believes the unit to open to, None if it believes in no
+        sum."""
         cohort = recovery.Cohort(MEMBERS, THRESHOLD, False, answers)
         try:
-            total, wrong = recovery.open_unit(PARAMETERS, self.product, [cohort], FIELD.p, fits)
+            return recovery.open_unit(PARAMETERS, self.product, [cohort], FIELD.p, fits)
         except recovery.WrongShares:
             return None
-        return total, {x for named in wrong for x in named}
+
+
+def found(opening: recovery.Opening | None) -> tuple[bool, str]:
+    """Return whether the attack got what it was after, and what was seen: a shifted sum that is
+    said to hold against as many liars as there were."""
+    if opening is None:
+        return False, "no sum is believed"
+    sure = opening.withstands >= len(LIARS)
+    seen = f"shifted by {opening.total - TOTAL}, said to be right if at most {opening.withstands} lie"
+    return sure and opening.total != TOTAL, seen
 
 
 def fault() -> list[Verdict]:
     attacked = Round()
-    assert attacked.open(attacked.honest) == (TOTAL, set()), "an honest round is not opened"
+    honest = attacked.open(attacked.honest)
+    assert honest and (honest.total, honest.withstands) == (TOTAL, 3), "an honest round is not opened as sure"
+    (off,) = attacked.open(attacked.honest | {FRAMED: 1}).sides
+    assert off[1] == [FRAMED], "one liar is not found out"
     cases = {
         "all ten answer": range(1, MEMBERS + 1),
         "eight, the framed too": [1, 2, 3, 4, 5, 8, 9, 10],
         "seven, not the framed": [2, 3, 4, 5, 8, 9, 10],
     }
-    verdicts = []
-    for case, among in cases.items():
-        found = attacked.open({x: attacked.answers[x] for x in among})
-        total, named = found or (TOTAL, set())
-        framed = sorted(named - set(LIARS))
-        seen = f"shifted by {total - TOTAL}, honest members named: {framed}" if found else "no sum is believed"
-        verdicts.append(Verdict(total != TOTAL or bool(framed), seen, case))
-    return verdicts
+    return [
+        Verdict(*found(attacked.open({x: attacked.answers[x] for x in among})), case)
+        for case, among in cases.items()
+    ]

@@ -38,7 +38,7 @@ def close_rounds(folder: Path, back_s: int) -> None:
             now += 5 - back_s * (number == ROUNDS // 2)
             world.home.storage.commit([OpenRound("main", 1, number, b"o")], {})
             now += 5
-            told = {"latency_ms": 1.0, "missing": [], "wrong": [], "sums": [number], "message": b"m"}
+            told = {"latency_ms": 1.0, "missing": [], "sums": [number], "message": b"m"}
             world.home.storage.commit([CloseRound(group="main", epoch=1, round=number, status=0, **told)], {})
     world.close()
 

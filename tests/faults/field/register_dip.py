@@ -36,7 +36,7 @@ def published(values: list[int]) -> int:
     total = 0
     for number, value in enumerate(values):
         source.value = value
-        reading = meter.read(number, True, [("load", 0, HIGH)])
+        reading = meter.read(number, True, True, [("load", 0, HIGH)])
         meter.bookmark()
         total += reading[0] if reading else 0
     return total

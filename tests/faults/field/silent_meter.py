@@ -85,7 +85,7 @@ def told(line: bytes) -> tuple[bool, set[str]]:
         for _ in range(SECONDS // PERIOD_S):
             board.effects.meter._source._stream.left += line
             await asyncio.sleep(PERIOD_S)
-        read.append(board.effects.meter.read(0, True, [("load", 0, 100000)]) is not None)
+        read.append(board.effects.meter.read(0, True, True, [("load", 0, 100000)]) is not None)
         words.update(texts(cbor.decode(board.health.report(board.machine, board.client))))
         running.cancel()
 

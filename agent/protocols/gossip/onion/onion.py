@@ -9,11 +9,13 @@ payload. A cell is
 
 and has the same size at every hop. A hop peels it so: from the shared secret of its own key and the
 ephemeral one come, by HKDF-SHA-256 (RFC 5869), an AES key and a MAC key; the tag must be the code
-of the body; the body and 50 zero bytes after it are decrypted with AES-CTR; the first byte is the
-instruction, and after a round to forward in the rest is the next cell. The zeros turn into 50 bytes
-that the builder foresaw (the filler), so each tag covers the whole cell and one flipped bit ends it
-at the next honest hop. Padding is random, zeros would tell the recipient how long the path was
-(Kuhn, Beck and Strufe, IEEE S&P 2020).
+of the query's text and the body; the body and 50 zero bytes after it are decrypted with AES-CTR;
+the first byte is the instruction, and after a round to forward in the rest is the next cell. The
+zeros turn into 50 bytes that the builder foresaw (the filler), so each tag covers the whole cell
+and one flipped bit ends it at the next honest hop. Layers are made before the text is known, so it
+is the tag that is bound to it: an honest hop drops what a board made that was asked otherwise.
+Padding is random, zeros would tell the recipient how long the path was (Kuhn, Beck and Strufe, IEEE
+S&P 2020).
 
 The shared secret is an x coordinate, the same for a point and its negative: HKDF takes in the
 ephemeral key as sent, or else a flipped sign would give a second valid cell. So `cell[:33]` names a
@@ -89,9 +91,16 @@ def layer_of(secret: bytes, ephemeral: bytes, context: bytes) -> bytearray:
 
 
 def build(
-    layers: list[bytearray], rounds: list[int], payload: bytes, hops_most: int, payload_size: int, random: "Random"
+    layers: list[bytearray],
+    rounds: list[int],
+    payload: bytes,
+    hops_most: int,
+    payload_size: int,
+    random: "Random",
+    text: bytes,
 ) -> bytes:
-    """Return the cell for the first hop, size(hops_most, payload_size) bytes.
+    """Return the cell for the first hop, size(hops_most, payload_size) bytes: whoever was asked the
+    query with the digest `text` (32 bytes) can peel it.
 
     `layers` are in the order of the path, the recipient's last, at most `hops_most`; `rounds`, one
     fewer, are those in which each relay forwards, 0 to 254; `payload` has `payload_size` bytes. The
@@ -106,18 +115,18 @@ def build(
         filler = _xor(filler + bytes(HOP), stream[-len(filler) - HOP :])
     plain = bytes((DELIVER,)) + payload
     plain += _random_bytes(random, body - len(plain) - len(filler))
-    cell = _sealed(layers[-1], _xor(plain, streams[-1][: len(plain)]) + filler)
+    cell = _sealed(layers[-1], text, _xor(plain, streams[-1][: len(plain)]) + filler)
     for i in range(len(rounds) - 1, -1, -1):
         # What is cut off here are the 50 bytes that peeling makes again out of zeros.
         plain = (bytes((rounds[i],)) + cell)[:body]
-        cell = _sealed(layers[i], _xor(plain, streams[i][:body]))
+        cell = _sealed(layers[i], text, _xor(plain, streams[i][:body]))
     for one in layers:
         one[:] = bytes(len(one))
     return cell
 
 
 def peel_steps(
-    private: bytes, cell: "Octets", context: bytes, hops_most: int, payload_size: int
+    private: bytes, cell: "Octets", context: bytes, hops_most: int, payload_size: int, text: bytes
 ) -> "Generator[None, None, tuple[int | None, bytes]]":
     """Take one layer off, with this hop's 32-byte private key: a generator that yields None.
 
@@ -134,15 +143,15 @@ def peel_steps(
         raise OnionError("bad-point") from None
     yield
     secret = yield from p256.ecdh_steps(private, public)
-    return peel(layer_of(secret, cell[:EPHEMERAL], context), cell, hops_most, payload_size)
+    return peel(layer_of(secret, cell[:EPHEMERAL], context), cell, hops_most, payload_size, text)
 
 
-def peel(layer: bytearray, cell: "Octets", hops_most: int, payload_size: int) -> tuple[int | None, bytes]:
+def peel(layer: bytearray, cell: "Octets", hops_most: int, payload_size: int, text: bytes) -> tuple[int | None, bytes]:
     """Do what `peel_steps` does, given the layer: without work on the curve. OnionError:
     wrong-size, bad-tag."""
     cell = _right_size(cell, hops_most, payload_size)
     tag = cell[EPHEMERAL:HEADER]
-    if cell[:EPHEMERAL] != layer[:EPHEMERAL] or not constant_time_equal(tag, _tag(layer, cell[HEADER:])):
+    if cell[:EPHEMERAL] != layer[:EPHEMERAL] or not constant_time_equal(tag, _tag(layer, text, cell[HEADER:])):
         raise OnionError("bad-tag")
     plain = _xor(cell[HEADER:] + bytes(HOP), _stream(layer, len(cell) + 1))
     if plain[0] == DELIVER:
@@ -180,12 +189,12 @@ def _random_bytes(random: "Random", count: int) -> bytes:
         raise OnionError("no-random") from None
 
 
-def _sealed(layer: bytearray, body: bytes) -> bytes:
-    return bytes(layer[:EPHEMERAL]) + _tag(layer, body) + body
+def _sealed(layer: bytearray, text: bytes, body: bytes) -> bytes:
+    return bytes(layer[:EPHEMERAL]) + _tag(layer, text, body) + body
 
 
-def _tag(layer: bytearray, body: bytes) -> bytes:
-    return hmac_sha256(layer[EPHEMERAL + 16 :], body)[:16]
+def _tag(layer: bytearray, text: bytes, body: bytes) -> bytes:
+    return hmac_sha256(layer[EPHEMERAL + 16 :], text + body)[:16]
 
 
 def _stream(layer: bytearray, length: int) -> bytearray:

@@ -3,10 +3,12 @@ query.
 
 The coordinator signs (agent/crypto/blind_rsa.py) without seeing, so it cannot tell later whose
 tuple is whose, and one board gets one signature in one query. What is signed: "hum/v1/gossip-bft" |
-query (32 bytes) | the tuple without its proof. `query` is a digest of the query as announced, with
-the members' tags, which nobody else can make. The query's number would not do, as the paper has it
-(section 6.3): numbers are known ahead, so a board could spend the signatures of queries 1 to k-1 on
-tuples of query k and then count k times.
+text (32 bytes) | the tuple without its proof. `text` is the digest of what all are asked alike, and
+of nothing that a board cannot check: with the members' tags in it, who turns a bit of another's tag
+in one board's copy would know that board's tuple from all others. In the text is a fresh challenge
+of the coordinator's. The query's number would not do, as the paper has it (section 6.3): numbers
+are known ahead, so a board could spend the signatures of queries 1 to k-1 on tuples of query k and
+then count k times.
 
 A proof is the 32 random bytes of RFC 9474's Prepare and the signature.
 """
@@ -29,14 +31,14 @@ _LABEL = b"hum/v1/gossip-bft"
 
 
 def blind_steps(
-    modulus: bytes, query: bytes, content: bytes, random: "Random"
+    modulus: bytes, text: bytes, content: bytes, random: "Random"
 ) -> "Generator[None, None, tuple[bytes, Secret]]":
     """Return (the 256 bytes to have signed, the secret that proof_steps needs): a generator of
     short steps.
 
     `content` is a tuple without its proof, random(k) returns k random bytes. Raises CryptoError.
     """
-    prepared = blind_rsa.prepare(_LABEL + query + content, random)
+    prepared = blind_rsa.prepare(_LABEL + text + content, random)
     blinded, inverse = yield from blind_rsa.blind_steps(modulus, prepared, random)
     return blinded, (prepared, inverse)
 
@@ -48,8 +50,8 @@ def proof_steps(modulus: bytes, answer: bytes, secret: "Secret") -> "Generator[N
     return prepared[:PREFIX] + signature
 
 
-def genuine_steps(modulus: bytes, query: bytes, raw: bytes) -> "Generator[None, None, bool]":
-    """Return whether a tuple's proof holds."""
+def genuine_steps(modulus: bytes, text: bytes, raw: bytes) -> "Generator[None, None, bool]":
+    """Return whether a tuple's proof holds, for the query whose text has the digest `text`."""
     content, proof = raw[:-SIZE], raw[-SIZE:]
-    prepared = proof[:PREFIX] + _LABEL + query + content
+    prepared = proof[:PREFIX] + _LABEL + text + content
     return (yield from blind_rsa.verify_steps(modulus, prepared, proof[PREFIX:]))

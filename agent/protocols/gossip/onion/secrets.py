@@ -20,8 +20,8 @@ PART = 7  # bytes of a nonce that the caller chooses
 
 
 def context_of(group: "Group", number: int) -> bytes:
-    """Return what the onions and copies of a query are bound to, and those of no other query of any
-    group."""
+    """Return what is known of a query before it comes, and is that of no other number, epoch or
+    group: all that layers made ahead can be bound to."""
     identity = group.identity
     return cbor.encode(["hum/v1/query", identity.deployment, identity.group, group.epoch, number, group.digest])
 
@@ -53,13 +53,15 @@ class Layers:
 
 class Secrets:
     """The secrets of the virtual id `own_id`, of the board whose Group, PairKeys and Layers these
-    are, in the query of `layers`."""
+    are, in the query of `layers` whose text has the digest `text`: nothing that they make holds
+    for a board that was asked another text under the same number."""
 
-    def __init__(self, group: "Group", keys: "PairKeys", layers: Layers, own_id: int) -> None:
+    def __init__(self, group: "Group", keys: "PairKeys", layers: Layers, own_id: int, text: bytes) -> None:
         self._group = group
         self._keys = keys
         self._layers = layers
         self._own_id = own_id
+        self._text = text
 
     def onion(
         self, path: list[int], rounds: list[int], payload: bytes, hops_most: int
@@ -73,23 +75,23 @@ class Secrets:
                 yield from self._layers.make_steps(node)
                 layer = self._layers.take(node)
             layers.append(layer)
-        return onion.build(layers, rounds, payload, hops_most, len(payload), os.urandom)
+        return onion.build(layers, rounds, payload, hops_most, len(payload), os.urandom, self._text)
 
     def peel(self, cell: bytes, hops_most: int, payload_size: int) -> "Generator[None, None, tuple[int | None, bytes]]":
         """Generator: return (round to forward in, next cell) or (None, payload). Raises
         OnionError."""
         private = self._group.identity.private
-        return onion.peel_steps(private, cell, self._layers.context, hops_most, payload_size)
+        return onion.peel_steps(private, cell, self._layers.context, hops_most, payload_size, self._text)
 
     def seal(self, to: int, part: bytes, payload: bytes) -> bytes:
         """Return `payload` sealed for the virtual id `to`, 16 bytes longer; `part` (PART bytes) is
         never the same twice in a query."""
-        key = self._keys.key(ECHO, self._group.index, self._group.member(to), True)
+        key = self._keys.key(ECHO, self._group.index, self._group.member(to), True, self._text)
         return aes_ccm.seal(key, self._nonce(part, self._own_id, to), payload, self._layers.context)
 
     def open(self, sender: int, part: bytes, sealed: bytes) -> bytes | None:
         """Return what the virtual id `sender` has sealed for this one, or None if it has not."""
-        key = self._keys.key(ECHO, self._group.index, self._group.member(sender), False)
+        key = self._keys.key(ECHO, self._group.index, self._group.member(sender), False, self._text)
         try:
             return aes_ccm.open(key, self._nonce(part, sender, self._own_id), sealed, self._layers.context)
         except CryptoError:
@@ -105,7 +107,7 @@ class Secrets:
 
     def _signed(self, message: bytes) -> bytes:
         # Nothing else that a board signs begins like this: a COSE structure begins with 0x84.
-        return b"hum/v1/gossip-bft" + self._layers.context + message
+        return b"hum/v1/gossip-bft" + self._layers.context + self._text + message
 
     def _nonce(self, part: bytes, sender: int, receiver: int) -> bytes:
         # The key is that of an epoch and of two members, each of which may have two virtual ids

@@ -1,6 +1,7 @@
 """Makes a query of a request: its number, its plan and its cost; or tells why it is not asked."""
 
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any
 
 from agent.protocols.gossip.admission import PACKET_MOST
@@ -31,10 +32,17 @@ class Asked:
     plan: Any
     cost: int | None
 
+    @property
+    def text(self) -> bytes:
+        """The digest of what all are asked alike: boards say it with what they send."""
+        return sha256(self.query.encode()).digest()
 
-def asked(request: Request, scope: Scope, tolerate: int, number: int, absent: int, unix_time: int) -> Asked:
-    """Make the query `number` of what is requested, with the bitmap of the `absent` members. Raises
-    NotAsked."""
+
+def asked(
+    request: Request, scope: Scope, tolerate: int, number: int, absent: int, unix_time: int, challenge: bytes
+) -> Asked:
+    """Make the query `number` of what is requested, with the bitmap of the `absent` members and a
+    `challenge` drawn for it. Raises NotAsked."""
     living = len(scope.roster.members) - absent.bit_count()
     if living < MEMBERS_LEAST:
         raise NotAsked("too-few")
@@ -53,8 +61,9 @@ def asked(request: Request, scope: Scope, tolerate: int, number: int, absent: in
     if plan.message_size > PACKET_MOST:
         raise NotAsked("too-large")
     what = (request.slot, request.function, request.parameters, request.between)
-    how = (absent, request.period, unix_time, request.epsilon, request.record_epsilon)
-    return Asked(Query(scope.epoch, number, scope.digest, *what, *how), plan, cost)
+    noise = (request.epsilon, request.record_epsilon)
+    query = Query(scope.epoch, number, scope.digest, *what, absent, request.period, unix_time, *noise, challenge)
+    return Asked(query, plan, cost)
 
 
 def _plan(request: Request, scope: Scope, tolerate: int, number: int) -> Any:

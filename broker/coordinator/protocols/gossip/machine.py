@@ -6,6 +6,7 @@ leaders have sent their group's result, or when the schedule, which is public, h
 answer that is not believed (broker/coordinator/protocols/gossip/leaders.py) is told nobody.
 """
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from agent.protocols.gossip import signing
 from agent.protocols.gossip.group import tolerated
 from agent.protocols.gossip.inquiry import aggregate_nonce
 from agent.protocols.gossip.pair_keys import query_keys, ready_nonce
-from agent.wire import answers, messages
+from agent.wire import answers, messages, queries
 from broker.coordinator.actions import LOST, Action, Compute
 from broker.coordinator.protocols.gossip import records
 from broker.coordinator.protocols.gossip.asking import Asked, NotAsked, asked
@@ -50,8 +51,8 @@ class Open:
 
 class Gossip:
     """One group of one epoch. Times are seconds of one monotonic clock, but for `unix_time()`,
-    which boards are told. `refused` counts refusals by named reason. Of the schedule only the
-    patience with boards that make their keys is a query's."""
+    which boards are told, and random(k) returns k random bytes. `refused` counts refusals by named
+    reason. Of the schedule only the patience with boards that make their keys is a query's."""
 
     def __init__(
         self,
@@ -61,6 +62,7 @@ class Gossip:
         schedule: Schedule,
         saved: Saved,
         unix_time: Callable[[], float] = time.time,
+        random: Callable[[int], bytes] = os.urandom,
     ) -> None:
         self.scope = scope
         takers = {"ready": self._on_ready, "aggregate": self._on_aggregate, "blind": self._on_blind}
@@ -74,6 +76,7 @@ class Gossip:
         self._outgoing = QueryOutgoing(scope, private, result_key, query_tag_keys)
         self._patience = schedule.patience
         self._unix_time = unix_time
+        self._random = random
         self._names = scope.roster.names()
         self._number = saved.last_number
         self._left_open = saved.open_request
@@ -183,7 +186,9 @@ class Gossip:
             raise Refused("late")
         if upload.envelope.nonce != signing.blind_nonce(number):
             raise Refused("malformed")
-        request = signing.read_request(self._opened("blind", upload))
+        request, text = signing.read_request(self._opened("blind", upload))
+        if text != self._open.asked.text:
+            raise Refused("other-text")
         for waiting in (self._to_sign, self._being_signed):
             if upload.device in waiting:
                 raise Refused("duplicate" if waiting[upload.device] == request else "second")
@@ -204,9 +209,12 @@ class Gossip:
         number = upload.envelope.round
         if self._open is None or number != self._number:
             raise Refused("late")
-        leader, data = answers.read_aggregate(self._opened("aggregate", upload), self._open.asked.plan.partial_size + 2)
+        size = self._open.asked.plan.partial_size + 2
+        leader, data, text = answers.read_aggregate(self._opened("aggregate", upload), size)
         if upload.envelope.nonce != aggregate_nonce(leader, number):
             raise Refused("malformed")
+        if text != self._open.asked.text:
+            raise Refused("other-text")
         self._open.leaders.take(upload.device, leader, data)
         return []
 
@@ -224,7 +232,8 @@ class Gossip:
         there = self._ready - self._offline
         absent = sum(1 << index for index, name in enumerate(self._names) if name not in there)
         try:
-            chosen = asked(request, self.scope, self._tolerate, self._number + 1, absent, int(self._unix_time()))
+            drawn = int(self._unix_time()), self._random(queries.CHALLENGE)
+            chosen = asked(request, self.scope, self._tolerate, self._number + 1, absent, *drawn)
         except NotAsked as error:
             return [CloseQuery(request.id, records.REFUSED, error.args[0])]
         self._number += 1

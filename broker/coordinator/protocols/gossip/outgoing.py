@@ -1,6 +1,7 @@
 """What the coordinator says of queries to boards and clients."""
 
 from dataclasses import dataclass
+from hashlib import sha256
 
 from agent.protocols.gossip import signing
 from agent.wire import answers, queries
@@ -34,7 +35,9 @@ class QueryOutgoing(Outgoing):
         sealed = None
         if answer is not None:
             asked = (query.number, query.slot, query.function, query.parameters, query.between)
-            # "answer" keeps it apart from a sum's: the two count differently.
-            sealed = self.for_clients("answer", query.number, "answer/", answers.Answer(*asked, *answer).encode())
+            # "answer" keeps it apart from a sum's: the two count differently. The text keeps two
+            # queries apart that a restored database gave one number.
+            apart = f"answer/{sha256(query.encode()).hexdigest()}/"
+            sealed = self.for_clients("answer", query.number, apart, answers.Answer(*asked, *answer).encode())
         status = answers.INCOMPLETE if sealed is None else answers.COMPLETE
         return self.signed("outcome", query.number, "", answers.outcome(self.scope.digest, status, sealed))

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Mapping
 from agent.wire.messages import UNITS_MOST
 from broker.coordinator.actions import Action
 from broker.coordinator.protocols.private_sum import records, roll_call
+from broker.coordinator.protocols.private_sum.close_lists import CloseLists
 from broker.coordinator.protocols.private_sum.outgoing import SumOutgoing
 from broker.coordinator.protocols.private_sum.records import ActiveSet, Contribution, MasksUntil, Standing
 from broker.coordinator.protocols.private_sum.sets import cost, words
@@ -138,23 +139,20 @@ class ActiveSets:
             return True
         return self._members.waited_for(self.sets.active(units), self._members.ready(number), number) != 0
 
-    def choose(self, units: set[int], contributions: Mapping[str, Contribution], least: int, together: bool) -> int:
-        """Return the bitmap to list in the roll call of a round of these units, as roll_call.choose
+    def choose(self, units: set[int], contributions: Mapping[str, Contribution], close_lists: CloseLists) -> int:
+        """Return the bitmap to list in the roll call of a round of these units, as `close_lists`
         has it."""
         holds = {self._members.index[name]: record.holds for name, record in contributions.items()}
         among = roll_call.bitmap(holds)
-        present, _ = roll_call.choose(
+        return close_lists.choose(
             [
                 one
-                for unit in self.sets.units(units).values()
-                for one in zip(unit.cohorts, unit.thresholds, strict=True)
+                for at, unit in self.sets.units(units).items()
+                for one in zip(unit.cohorts, unit.thresholds, self.sets.cohorts[at], strict=True)
             ],
             {index: words.holders(index, among, holds) for index in holds},
             self._members.key_held(),
-            least,
-            together,
         )
-        return present
 
     def note(self, now: float) -> None:
         """Time has passed."""

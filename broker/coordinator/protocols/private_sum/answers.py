@@ -2,7 +2,7 @@
 to."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 from agent.joye_libert import blinding, parameters
@@ -36,12 +36,26 @@ class Layout:
         return cls(chosen, packing, blinding.field(packing.bits), names, read_part(roster.part))
 
 
+Sides = list[tuple[list[int], list[int]]]  # member indices: who agrees with each other, who does not
+
+
 @dataclass(frozen=True)
 class Opened:
-    """A unit's sums in slot order, and the members whose answers were found wrong."""
+    """A unit's sums in slot order; the sides of each cohort whose answers disagree; and with how
+    many liars among the answers of any one cohort the sums are right."""
 
     sums: list[int]
-    wrong: list[int]
+    sides: Sides
+    withstands: int
+
+
+@dataclass(frozen=True)
+class Unopened:
+    """Why a unit did not open: "wrong-sum", "out-of-time", or "answers-disagree", with the sides of
+    each cohort in which they do."""
+
+    reason: str
+    sides: Sides = field(default_factory=list)
 
 
 class Answers:
@@ -52,7 +66,7 @@ class Answers:
         self.message = message
         self.present = present
         self.opened: dict[int, Opened] = {}
-        self.failed: dict[int, str] = {}  # units by why they did not open
+        self.failed: dict[int, Unopened] = {}
         self._layout = layout
         self._by_device: dict[str, Answer] = {}
         self.units = {at: unit for at, unit in units.items() if self._present(unit)}
@@ -95,7 +109,7 @@ class Answers:
 
     def opening(
         self, at: int, factor: Callable[[], int], contributions: Mapping[str, Contribution], seconds: float
-    ) -> Callable[[], Opened | str]:
+    ) -> Callable[[], Opened | Unopened]:
         """Return what tries to open the unit `at` with the answers that are there; `factor` makes
         its H(round)^-K. It can be pickled, and returns what opened() takes."""
         unit, layout = self.units[at], self._layout
@@ -109,7 +123,7 @@ class Answers:
         """Let next_unit() return the unit `at` though no answer has come since it was tried."""
         self._tried[at] = 0
 
-    def take(self, at: int, outcome: Opened | str) -> None:
+    def take(self, at: int, outcome: Opened | Unopened) -> None:
         """Take what an opening() of the unit `at` has come to."""
         if isinstance(outcome, Opened):
             self.failed.pop(at, None)
@@ -134,9 +148,22 @@ class Answers:
         """Return the bitmap of the members whose readings are in total()."""
         return roll_call.bitmap(index for at in self.opened for index in self._present(self.units[at]))
 
-    def wrong(self) -> list[str]:
-        """Return the names of the members whose answers were found wrong, in roster order."""
-        return [self._layout.names[index] for index in sorted(i for one in self.opened.values() for i in one.wrong)]
+    def reasons(self) -> list[str]:
+        """Return the named reasons of what went wrong, one for each unit."""
+        disagreed = ["answers-disagree" for one in self.opened.values() if one.sides]
+        return [one.reason for one in self.failed.values()] + disagreed
+
+    def disagree(self) -> list[list[list[str]]]:
+        """Return the sides of each cohort whose answers disagree: the names of those who agree with
+        each other, and of the others. Which of them are wrong nobody knows."""
+        outcomes: dict[int, Opened | Unopened] = {**self.opened, **self.failed}
+        sides = [one for at in sorted(outcomes) for one in outcomes[at].sides]
+        return [[[self._layout.names[index] for index in side] for side in pair] for pair in sides]
+
+    def withstands(self) -> int | None:
+        """Return with how many liars among the answers of any one cohort total() is right; None
+        without a sum."""
+        return min((one.withstands for one in self.opened.values()), default=None)
 
     def _present(self, unit: Unit) -> list[int]:
         return [index for cohort in unit.cohorts for index in cohort if self.present >> index & 1]
@@ -167,16 +194,26 @@ def _open(
     members: list[list[int]],
     given: list[recovery.Cohort],
     seconds: float,
-) -> Opened | str:
-    """Return what a unit opens to, or why it does not: "wrong-sum" or "out-of-time"."""
+) -> Opened | Unopened:
+    """Return what a unit opens to, or why it does not."""
     product = aggregation.product(layout.parameters, factor(), ciphertexts)
     fits = partial(_fits, layout.packing, len(ciphertexts))
     try:
-        packed, wrong = recovery.open_unit(layout.parameters, product, given, layout.field.p, fits, seconds)
+        opening = recovery.open_unit(layout.parameters, product, given, layout.field.p, fits, seconds)
     except recovery.WrongShares as error:
-        return str(error.args[0])
-    sums = list(layout.packing.unpack(packed, len(ciphertexts)))
-    return Opened(sums, [cohort[x - 1] for cohort, off in zip(members, wrong, strict=True) for x in off])
+        reason, *sides = error.args
+        return Unopened(reason, _sides(members, sides[0]) if sides else [])
+    sums = list(layout.packing.unpack(opening.total, len(ciphertexts)))
+    return Opened(sums, _sides(members, opening.sides), opening.withstands)
+
+
+def _sides(members: list[list[int]], sides: list[recovery.Sides]) -> Sides:
+    """Return the sides of the cohorts whose answers disagree, as members."""
+    found = []
+    for cohort, (alike, off) in zip(members, sides, strict=True):
+        if off:
+            found.append((sorted(cohort[x - 1] for x in alike), sorted(cohort[x - 1] for x in off)))
+    return found
 
 
 def _fits(packing: Packing, contributors: int, total: int) -> bool:

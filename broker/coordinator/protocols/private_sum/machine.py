@@ -18,6 +18,7 @@ from broker.coordinator.protocols.private_sum import records, roll_call
 from broker.coordinator.protocols.private_sum.active_sets import ActiveSets
 from broker.coordinator.protocols.private_sum.answers import Answers, Layout
 from broker.coordinator.protocols.private_sum.arithmetic import aggregation
+from broker.coordinator.protocols.private_sum.close_lists import CloseLists
 from broker.coordinator.protocols.private_sum.jobs import OUT_OF_TIME, Jobs
 from broker.coordinator.protocols.private_sum.outgoing import SumOutgoing
 from broker.coordinator.protocols.private_sum.sets.in_force import Sets
@@ -59,6 +60,7 @@ class PrivateSum:
         takers |= {"contribution": self._on_contribution, "answer": self._on_answer}
         self._filter = UploadFilter(scope, takers, UPLOADS)
         self.refused = self._filter.refused
+        self._close_lists = CloseLists(self._members.names, self._together, saved.called)
         self._jobs = Jobs(aggregation.Factors(scope, chosen))
         self._round = saved.next_round
         self._opening = saved.open_message
@@ -261,8 +263,7 @@ class PrivateSum:
 
     def _call_roll(self, now: float) -> list[Action]:
         """Take no more contributions: list those whose sum can be opened, if there are any."""
-        least = 3 if len(self._members.names) >= 3 else 2
-        present = self._active.choose(self._units, self._current, least, self._together)
+        present = self._active.choose(self._units, self._current, self._close_lists)
         if not present:
             return []
         message = self._outgoing.roll(self._round, self._units, present)
@@ -273,19 +274,21 @@ class PrivateSum:
 
     def _close(self, now: float) -> list[Action]:
         answers = self._answers
-        status, sums, summed, wrong = coordination.INCOMPLETE, None, 0, []
+        status, sums, summed, disagree, withstands = coordination.INCOMPLETE, None, 0, [], None
         if answers is not None:
             if (at := self._jobs.searched(self._round)) is not None:
                 answers.take(at, OUT_OF_TIME)
-            status, sums, summed, wrong = answers.status(), answers.total(), answers.summed(), answers.wrong()
-            for reason in [*answers.failed.values(), *["wrong-share"] * len(wrong)]:
+            status, sums, summed = answers.status(), answers.total(), answers.summed()
+            disagree, withstands = answers.disagree(), answers.withstands()
+            for reason in answers.reasons():
                 self._filter.refuse(reason)
+            self._close_lists.over({name for name in self._members.names if answers.get(name)})
         named = [name for index, name in enumerate(self._members.names) if summed >> index & 1]
         missing = [name for name in self._members.names if name not in named]
         message = self._outgoing.result(self._round, self._units, status, missing, sums)
         latency_ms = (now - self._opened_at) * 1000
         scope = (self.scope.group, self.scope.epoch, self._round)
-        closed = records.CloseRound(*scope, status, missing, sums, message, latency_ms, wrong)
+        closed = records.CloseRound(*scope, status, missing, sums, message, latency_ms, disagree, withstands)
         counted = [records.Counted(self.scope.group, name, self.scope.epoch, self._round) for name in named]
         self._counted.update({record.device: record for record in counted})
         self._active.closed(self._units, self._current, answers.present if answers else 0)

@@ -8,7 +8,9 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, func, select
 
-from agent.wire import coordination
+from agent.protocols.base.identity import CLOSE_WINDOW
+from agent.wire import coordination, messages
+from agent.wire.envelope import Envelope
 from broker.coordinator.protocols.private_sum import tables
 from broker.coordinator.protocols.private_sum.records import (
     ActiveSet,
@@ -23,6 +25,7 @@ from broker.coordinator.protocols.private_sum.records import (
 STATUS = {coordination.COMPLETE: "complete", coordination.INCOMPLETE: "incomplete", coordination.INVALID: "invalid"}
 
 DAY_S = 86_400.0
+CALLED = 2 * CLOSE_WINDOW  # roll calls: what boards remember of them
 
 _R = TypeVar("_R", Contribution, Answer)
 
@@ -43,6 +46,9 @@ def saved(connection: Connection, group: str, epoch: int) -> Saved:
             found.last_result = row.result
             found.next_round = max(found.next_round, row.round + 1)
             found.closed_contributions = contributions
+    called = last.where(rounds.c.roll.is_not(None)).order_by(rounds.c.round.desc()).limit(CALLED)
+    rolls = [row.roll for row in connection.execute(called)]
+    found.called = [messages.read_roll(Envelope(roll).unverified())[1] for roll in reversed(rolls)]
     here = select(masks_until).where((masks_until.c.group == group) & (masks_until.c.epoch == epoch))
     found.masks_until = {row.device: MasksUntil(**row._mapping) for row in connection.execute(here)}
     of_group = select(counted).where(counted.c.group == group)
@@ -80,9 +86,9 @@ def results(connection: Connection, group: str | None, last: int) -> list[dict[s
         query = query.where(c.group == group)
     found = connection.execute(query.order_by(c.closed_at.desc(), c.round.desc()).limit(last))
     rows = [row._mapping for row in found]
-    keys = ("group", "epoch", "round", "status", "opened_at", "closed_at", "latency_ms")
+    keys = ("group", "epoch", "round", "status", "opened_at", "closed_at", "latency_ms", "withstands")
     return [
-        {**{key: row[key] for key in keys}, **{key: json.loads(row[key]) for key in ("missing", "wrong", "sums")}}
+        {**{key: row[key] for key in keys}, **{key: json.loads(row[key]) for key in ("missing", "disagree", "sums")}}
         for row in reversed(rows)
     ]
 
@@ -96,10 +102,10 @@ def shown(connection: Connection, group: str | None, last: int) -> list[dict[str
 
 
 def status(connection: Connection, group: str) -> dict[str, Any]:
-    """Return whose answers were wrong in the group's last round, and of each unit how its active
-    set stands."""
+    """Return the sides of each cohort whose answers disagreed in the group's last round, and of
+    each unit how its active set stands."""
     last = results(connection, group, 1)
-    return {"wrong": last[0]["wrong"] if last else [], "sets": _standing(connection, group)}
+    return {"disagree": last[0]["disagree"] if last else [], "sets": _standing(connection, group)}
 
 
 def _standing(connection: Connection, group: str) -> list[dict[str, Any]]:

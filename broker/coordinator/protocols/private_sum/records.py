@@ -60,7 +60,9 @@ class Answer(Record):
 @dataclass(frozen=True)
 class CloseRound(Record):
     """Record a round's outcome: status (coordination.COMPLETE, ...), whose readings are not in the
-    sums, sums in slot order or None, the signed result, and whose answers were found wrong."""
+    sums, sums in slot order or None, the signed result; for each cohort whose answers disagree who
+    agrees and who does not; and with how many liars in a cohort the sums are right, None without
+    sums."""
 
     group: str
     epoch: int
@@ -70,11 +72,15 @@ class CloseRound(Record):
     sums: list[int] | None
     message: bytes
     latency_ms: float
-    wrong: list[str] = field(default_factory=list)
+    disagree: list[list[list[str]]] = field(default_factory=list)
+    withstands: int | None = None
 
     def warning(self) -> str | None:
-        """Name those whose answers were wrong."""
-        return f"round {self.round} of {self.group}: wrong shares of {', '.join(self.wrong)}" if self.wrong else None
+        """Tell both sides where answers disagree."""
+        if not self.disagree:
+            return None
+        sides = "; ".join(" against ".join(", ".join(side) or "nobody" for side in pair) for pair in self.disagree)
+        return f"round {self.round} of {self.group}: answers disagree: {sides}"
 
 
 @dataclass(frozen=True)
@@ -162,10 +168,11 @@ RoundRecord = (
 
 @dataclass
 class Saved:
-    """What the storage holds of a group's epoch: the next round, the one in progress if any, and
-    the last result; of whom which reading was counted last, in this epoch or an earlier one; the
-    active sets in force by unit, when sets were proposed lately (unit, Unix seconds), the greatest
-    number of any set of the group, and who was left out."""
+    """What the storage holds of a group's epoch: the next round, the one in progress if any, the
+    last result, and the lists `called` in the last rounds, oldest first; of whom which reading was
+    counted last, in this epoch or an earlier one; the active sets in force by unit, when sets were
+    proposed lately (unit, Unix seconds), the greatest number of any set of the group, and who was
+    left out."""
 
     next_round: int = 0
     open_message: bytes | None = None
@@ -174,6 +181,7 @@ class Saved:
     answers: list[Answer] = field(default_factory=list)
     closed_contributions: list[Contribution] = field(default_factory=list)
     last_result: bytes | None = None
+    called: list[int] = field(default_factory=list)
     masks_until: dict[str, MasksUntil] = field(default_factory=dict)
     counted: dict[str, Counted] = field(default_factory=dict)
     sets: dict[int, ActiveSet] = field(default_factory=dict)

@@ -71,7 +71,8 @@ rounds = _table(
     Column("closed_at", Float),
     Column("status", Integer),
     Column("missing", String),
-    Column("wrong", String),
+    Column("disagree", String),
+    Column("withstands", Integer),
     Column("sums", String),
     Column("latency_ms", Float),
     Column("result", LargeBinary),
@@ -207,8 +208,9 @@ def statements(record: RoundRecord) -> list[Executable]:
 
 
 def _outcome(record: CloseRound) -> dict[str, Any]:
-    lists = {"missing": record.missing, "wrong": record.wrong, "sums": record.sums}
+    lists = {"missing": record.missing, "disagree": record.disagree, "sums": record.sums}
     values = {"status": record.status, "latency_ms": record.latency_ms, "result": record.message}
+    values["withstands"] = record.withstands
     return values | {name: json.dumps(value) for name, value in lists.items()}
 
 
@@ -237,6 +239,17 @@ def _upsert(table: Table, record: MasksUntil | Counted | LeftOut | Standing) -> 
     return statement.on_conflict_do_update(index_elements=key, set_=changed)
 
 
+def _tell_sides(connection: Connection) -> None:
+    """Once there were names of those whose answers were "wrong", in a list; now there are sides."""
+    columns = {column["name"] for column in inspect(connection).get_columns("rounds")}
+    if "wrong" in columns:
+        connection.exec_driver_sql("ALTER TABLE rounds RENAME COLUMN wrong TO disagree")
+        sides = "CASE disagree WHEN '[]' THEN '[]' ELSE '[[[], ' || disagree || ']]' END"
+        connection.exec_driver_sql(f"UPDATE rounds SET disagree = {sides} WHERE disagree IS NOT NULL")
+    if "withstands" not in columns:
+        connection.exec_driver_sql("ALTER TABLE rounds ADD COLUMN withstands INTEGER")
+
+
 RECORDS = (
     OpenRound,
     Contribution,
@@ -249,4 +262,6 @@ RECORDS = (
     LeftOut,
     Standing,
 )
-SCHEMA = Schema("private-sum", metadata, RECORDS, statements, (_add_sets,), file_versions={3: 1, 4: 1, 5: 1})
+SCHEMA = Schema(
+    "private-sum", metadata, RECORDS, statements, (_add_sets, _tell_sides), file_versions={3: 1, 4: 1, 5: 1}
+)

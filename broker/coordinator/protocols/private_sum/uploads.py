@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from agent.joye_libert import blinding
 from agent.joye_libert.parameters import Parameters
 from agent.protocols.private_sum.answers import ANSWER_NONCE
-from agent.protocols.private_sum.contributing import CONTRIBUTION_NONCE, READY_NONCE, nonce
 from agent.protocols.private_sum.entering import HERE_NONCE
+from agent.protocols.private_sum.membership import CONTRIBUTION_NONCE, READY_NONCE, nonce
 from agent.wire import active_sets, coordination
 from agent.wire.envelope import Envelope
 from broker.coordinator.protocols.private_sum.sets.in_force import Sets

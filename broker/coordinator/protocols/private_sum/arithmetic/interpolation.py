@@ -1,25 +1,22 @@
-"""Interpolation from answers of which some may be wrong: Lagrange coefficients, and which answers
-to go by.
+"""Interpolation from answers: Lagrange coefficients over the integers and modulo p.
 
 p is a prime above twice every position. Source: Shamir's sharing, threshold-joye-libert paper,
 sections 3.2 and 3.3.
 """
 
 import math
-import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
-from itertools import combinations, islice
 
 from gmpy2 import gcd, invert, lcm, mpz
-
-TRIES = 256
 
 Subset = tuple[int, ...]
 
 
 class WrongShares(Exception):
-    """The answers do not open the unit. args[0] is "too-few-answers" or "wrong-sum"."""
+    """The answers do not open the unit. args[0] is "too-few-answers", "wrong-sum", "out-of-time" or
+    "answers-disagree"; then args[1] says for each cohort who agrees, and who does not (recovery.py,
+    Sides)."""
 
 
 @lru_cache(maxsize=1024)
@@ -112,55 +109,3 @@ def consistent(points: dict[int, int], threshold: int, p: int) -> bool:
     WrongShares("too-few-answers")."""
     first = first_subset(points, threshold)
     return all(interpolate(points, first, x, p) == points[x] % p for x in points if x not in first)
-
-
-def _subsets(xs: list[int], threshold: int) -> list[Subset]:
-    """Return at most TRIES subsets: first those that leave out neighbours, so that each answer is
-    soon left out, then others."""
-    spare = len(xs) - threshold
-    found = {tuple(xs[:threshold]): None}
-    if not spare:
-        return list(found)
-    for start in range(0, len(xs), spare):
-        found[tuple(sorted((xs[start + spare :] + xs[:start] + xs[start : start + spare])[:threshold]))] = None
-    if math.comb(len(xs), spare) <= TRIES:
-        found |= dict.fromkeys(combinations(xs, threshold))
-    else:
-        chance = random.Random(0)
-        while len(found) < TRIES:
-            found[tuple(sorted(chance.sample(xs, threshold)))] = None
-    return list(found)
-
-
-def ranked(points: dict[int, int], threshold: int, agrees: Callable[[Subset, int], bool]) -> list[Subset]:
-    """Return the subsets to try, best first; only one where all answers agree, or where none is to
-    spare.
-
-    A subset that an answer outside it agrees with comes first: answers that are wrong by themselves
-    do not agree.
-    """
-    xs = sorted(points)
-    first = first_subset(points, threshold)
-    if all(agrees(first, x) for x in xs if x not in first):
-        return [first]
-    subsets = _subsets(xs, threshold)
-    checks = ((subset, x) for subset in subsets for x in xs if x not in subset)
-    best = next((subset for subset, x in islice(checks, TRIES) if agrees(subset, x)), first)
-    return [best, *(subset for subset in subsets if subset != best)]
-
-
-def _together(lists: Sequence[list[Subset]], total: int) -> Iterator[tuple[Subset, ...]]:
-    """Yield the choices of one subset from each list whose ranks add up to `total`."""
-    if not lists:
-        if not total:
-            yield ()
-        return
-    for rank, subset in enumerate(lists[0][: total + 1]):
-        for others in _together(lists[1:], total - rank):
-            yield (subset, *others)
-
-
-def choices(lists: Sequence[list[Subset]]) -> Iterator[tuple[Subset, ...]]:
-    """Yield at most TRIES choices of one subset from each list, the best-ranked together first."""
-    totals = range(sum(len(subsets) - 1 for subsets in lists) + 1)
-    return islice((choice for total in totals for choice in _together(lists, total)), TRIES)

@@ -8,43 +8,54 @@ ciphertexts. Source: threshold-joye-libert paper, sections 3.3, 5 and 6, with th
 exactly t answers of each cohort are used, those at the lowest positions, for they have the smallest
 coefficients; the lcm D of the coefficients' denominators takes the place of the paper's second
 Delta; and in place of its division by Delta^2 there is a multiplication by the inverse of E =
-lcm(D*Delta) modulo N.
+2*lcm(D*Delta) modulo N.
 
 A unit is what opens on its own: a cohort, or the whole fleet. W = 1 modulo N shows that recovery
-was right up to a factor 1 + a*N, a sum in range that all the rest was. What fails is tried again
-with other answers, and where two choices give two sums that both fit, neither is believed. Against
-a helper that lies with intent, answers to spare are the only defence: with t of them it can move
-the sum, as any member can with what it contributes.
+was right up to a factor 1 + a*N, a sum in range that all the rest was, but both only against
+faults. Against helpers that lie with intent, answers to spare are the only defence. Of the m
+answers of a cohort s agree with each other, the others with no t of them. If at most s - t of all
+m lie, then t honest ones are among the s: the sum is right, and who disagrees lies. A unit is
+opened only where s is at least (m + t) / 2, for then the s are the only ones that so many agree
+with: up to (m - t) / 2 liars are found out. Beyond that nobody can say which answers are wrong, and
+nothing is opened. Nobody is ever said to lie: c - t colluders can put an honest member among the
+few (docs/security/reasoning.md).
 """
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence, Sized
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
-from itertools import islice
 
-from gmpy2 import invert, lcm, mpz, powmod
+from gmpy2 import invert, mpz
 
 from agent.joye_libert.parameters import Parameters
+from broker.coordinator.protocols.private_sum.arithmetic import decoding
+from broker.coordinator.protocols.private_sum.arithmetic.exponents import Exponents, in_time, stand_in
 from broker.coordinator.protocols.private_sum.arithmetic.interpolation import (
-    TRIES,
     Subset,
     WrongShares,
     blinding_sum,
-    choices,
     consistent,
     first_subset,
     interpolate,
     lagrange,
-    ranked,
-    weights,
 )
-from broker.coordinator.protocols.private_sum.arithmetic.multi_power import multi_power
 
-__all__ = ["Cohort", "WrongShares", "blinding_sum", "consistent", "lagrange", "open_blinded", "open_unit"]
+__all__ = [
+    "Cohort",
+    "Opening",
+    "Sides",
+    "WrongShares",
+    "blinding_sum",
+    "consistent",
+    "lagrange",
+    "open_blinded",
+    "open_unit",
+]
 
-Opened = tuple[int, list[list[int]]]
+SEARCH_S = 0.75  # what a search takes at most that is not told when to end
+
+Sides = tuple[list[int], list[int]]  # sorted positions: who agrees with each other, who does not
 
 
 @dataclass(frozen=True)
@@ -59,130 +70,131 @@ class Cohort:
     recovery: dict[int, int] = field(default_factory=dict)
 
 
-def in_time(until: float) -> None:
-    """Raise WrongShares("out-of-time") if the time of time.monotonic() is over."""
-    if time.monotonic() > until:
-        raise WrongShares("out-of-time")
+@dataclass(frozen=True)
+class Opening:
+    """What a unit opened to: the packed sum; for each cohort who agrees and who does not; and with
+    how many liars in any one cohort, found or not, the sum is right."""
+
+    total: int
+    sides: list[Sides]
+    withstands: int
 
 
-class _Recovery:
-    """The unit's product of ciphertexts, and what stands in for the missing ones; results by subset
-    are kept for the next try."""
+class _Unit:
+    """A unit's product of ciphertexts and its answers; `p` is None if blinding is not looked at."""
 
-    def __init__(self, parameters: Parameters, product: int, cohorts: Sequence[Cohort], until: float) -> None:
-        self._until = until
+    def __init__(
+        self, parameters: Parameters, product: int, cohorts: Sequence[Cohort], p: int | None, until: float
+    ) -> None:
         self._n = mpz(parameters.n)
-        self._modulus = self._n**2
-        self._product = mpz(product)
-        self._unit = cohorts
-        self._cohorts = [cohort for cohort in cohorts if cohort.missing]
-        self._powers: dict[tuple[int, Subset], mpz] = {}
+        self._product = product
+        self._cohorts = cohorts
+        self._p = p
+        self._until = until
+        self._given = [self._positions(cohort) for cohort in cohorts]
+        self._exponents = [
+            Exponents(cohort.recovery, cohort.threshold, parameters.n, until) if cohort.missing else None
+            for cohort in cohorts
+        ]
 
-    def firsts(self) -> tuple[Subset, ...]:
-        return tuple(first_subset(cohort.recovery, cohort.threshold) for cohort in self._cohorts)
+    def _positions(self, cohort: Cohort) -> list[int]:
+        """Return who has given all that is needed. Raises WrongShares("too-few-answers")."""
+        kinds = [cohort.blinding] * (self._p is not None) + [cohort.recovery] * cohort.missing
+        given = [x for x in range(1, cohort.size + 1) if all(x in kind for kind in kinds)] if kinds else []
+        first_subset(dict.fromkeys(given, 0), cohort.threshold if kinds else 0)
+        return given
 
-    def ranked(self) -> list[list[Subset]]:
-        return [ranked(cohort.recovery, cohort.threshold, partial(self._agrees, cohort)) for cohort in self._cohorts]
+    def wrong(self) -> list[set[int] | None]:
+        """Return for each cohort who disagrees with the others; None where nobody can tell."""
+        return [self._wrong(at) for at in range(len(self._cohorts))]
 
-    def wrong(self, choice: Sequence[Subset]) -> list[list[int]]:
-        """Return for each of the unit's cohorts which of its answers do not agree with the chosen
-        ones."""
-        chosen = iter(choice)
-        return [self._off(cohort, next(chosen)) if cohort.missing else [] for cohort in self._unit]
-
-    def none_wrong(self) -> list[list[int]]:
-        return [[] for _ in self._unit]
-
-    def _off(self, cohort: Cohort, subset: Subset) -> list[int]:
-        return [x for x in sorted(cohort.recovery) if x not in subset and not self._agrees(cohort, subset, x)]
-
-    def _combine(self, cohort: Cohort, subset: Subset, at: int) -> tuple[mpz, mpz]:
-        """Return (H^(D*f(at)), D), f the sum of the missing members' polynomials; zero where an
-        answer has no inverse."""
+    def _wrong(self, at: int) -> set[int] | None:
         in_time(self._until)
-        coefficients, scale = weights(subset, at)
-        try:
-            return multi_power([cohort.recovery[x] for x in subset], coefficients, self._modulus), scale
-        except ZeroDivisionError:
-            return mpz(0), scale
+        cohort, given, exponents = self._cohorts[at], self._given[at], self._exponents[at]
+        most, off = decoding.correctable(len(given), cohort.threshold), set()
+        if self._p is not None:
+            found = decoding.wrong({x: cohort.blinding[x] for x in given}, cohort.threshold, self._p)
+            if found is None:
+                return None
+            off |= found
+        if exponents:
+            off |= exponents.singular() & set(given)
+            rest = [x for x in given if x not in off]
+            in_exponent = exponents.wrong(rest, most - len(off)) if len(off) <= most else None
+            if in_exponent is None:
+                return None
+            off |= in_exponent
+        return off
 
-    def _agrees(self, cohort: Cohort, subset: Subset, x: int) -> bool:
-        power, scale = self._combine(cohort, subset, x)
-        return bool(power == powmod(cohort.recovery[x], scale, self._modulus))
+    def sides(self, wrong: Sequence[set[int] | None], fits: Callable[[int], bool]) -> list[Sides]:
+        """Return for each cohort who agrees and who does not, as far as can be told."""
+        agree = [
+            [x for x in given if x not in off] if off is not None else self._agreeing(at, wrong, fits)
+            for at, (given, off) in enumerate(zip(self._given, wrong, strict=True))
+        ]
+        pairs = zip(agree, self._given, strict=True)
+        return [(alike, [x for x in given if x not in alike]) for alike, given in pairs]
 
-    def total(self, choice: Sequence[Subset]) -> int | None:
-        """Return the sum of the plaintexts, below N, or None if the chosen answers do not open the
-        unit."""
-        if not choice:  # nobody is missing
-            return self._open(self._product, mpz(1))
-        powers, factors = [], []
-        for at, (cohort, subset) in enumerate(zip(self._cohorts, choice, strict=True)):
-            if (at, subset) not in self._powers:
-                self._powers[at, subset] = self._combine(cohort, subset, 0)[0]
-            powers.append(self._powers[at, subset])
-            factors.append(weights(subset, 0)[1] * math.factorial(cohort.size))
-        common = lcm(*factors) if len(factors) > 1 else factors[0]
-        exponents = [common, *(common // factor for factor in factors)]
-        return self._open(multi_power([self._product, *powers], exponents, self._modulus), common)
+    def _agreeing(self, at: int, wrong: Sequence[set[int] | None], fits: Callable[[int], bool]) -> list[int]:
+        cohort = self._cohorts[at]
+        subsets = [self.lowest(one, off or set()) for one, off in enumerate(wrong)]
 
-    def _open(self, value: mpz, factor: mpz) -> int | None:
+        def opens(subset: Subset) -> bool:
+            try:
+                found = self.total([subset if one == at else other for one, other in enumerate(subsets)])
+            except (WrongShares, ZeroDivisionError):  # the time is over; a share has no inverse
+                return False
+            return found is not None and fits(found)
+
+        given, alike = self._given[at], []
+        if self._p is not None:
+            points = {x: cohort.blinding[x] for x in given}
+            if decoding.wrong(points, cohort.threshold, self._p) is None:
+                alike = decoding.largest(points, cohort.threshold, self._p)
+        # Any t are of one polynomial: only if they open the unit do they tell anything.
+        return alike or list(next((one for one in decoding.subsets(given, cohort.threshold) if opens(one)), ()))
+
+    def lowest(self, at: int, off: set[int]) -> Subset:
+        """Return the answers of a cohort to go by: the lowest that are not off, as many as it
+        takes."""
+        return tuple(x for x in self._given[at] if x not in off)[: self._cohorts[at].threshold]
+
+    def total(self, subsets: Sequence[Subset]) -> int | None:
+        """Return what the answers at `subsets`, one for each cohort, open the unit to: its packed
+        sum modulo p, or below N where blinding is not looked at. None if they do not."""
+        value, factor = mpz(self._product), 1
+        found = [(one.at_zero(xs), c.size) for one, xs, c in self._of_missing(subsets)]
+        if found:
+            value, factor = stand_in([a for a, _ in found], [size for _, size in found], self._product, self._n**2)
         quotient, rest = divmod(value - 1, self._n)
-        return None if rest else int(quotient * invert(factor, self._n) % self._n)
+        if rest:
+            return None
+        plain = int(quotient * invert(factor, self._n) % self._n)
+        if self._p is None:
+            return plain
+        pairs = zip(self._cohorts, subsets, strict=True)
+        return int((plain - sum(interpolate(c.blinding, xs, 0, self._p) for c, xs in pairs)) % self._p)
 
+    def _of_missing(self, subsets: Sequence[Subset]) -> list[tuple[Exponents, Subset, Cohort]]:
+        parts = zip(self._exponents, subsets, self._cohorts, strict=True)
+        return [(exponents, xs, cohort) for exponents, xs, cohort in parts if exponents]
 
-def _totals(recovery: _Recovery) -> Iterator[tuple[int, list[list[int]]]]:
-    """Yield (sum of the plaintexts, wrong answers by cohort) for each choice of answers that opens.
-
-    Answers that the first choice leaves aside are checked only once that choice did not serve.
-    """
-    firsts = recovery.firsts()
-    total = recovery.total(firsts)
-    if total is not None:
-        yield total, recovery.none_wrong()
-    if firsts:
-        for choice in choices(recovery.ranked()):
-            total = None if choice == firsts else recovery.total(choice)
-            if total is not None:
-                yield total, recovery.wrong(choice)
-
-
-def _blindings(cohorts: Sequence[Cohort], p: int) -> Iterator[tuple[int, tuple[Subset, ...]]]:
-    """Yield (sum of all cohorts' blindings modulo p, the chosen answers of each cohort), the
-    likeliest first."""
-    lists = []
-    for cohort in cohorts:
-        points = cohort.blinding
-
-        def agrees(subset: Subset, x: int, points: dict[int, int] = points) -> bool:
-            return bool(interpolate(points, subset, x, p) == points[x] % p)
-
-        lists.append(ranked(points, cohort.threshold, agrees))
-    for choice in choices(lists):
-        parts = (interpolate(cohort.blinding, subset, 0, p) for cohort, subset in zip(cohorts, choice, strict=True))
-        yield int(sum(parts) % p), choice
-
-
-def _wrong_blinding(points: dict[int, int], subset: Subset, p: int) -> set[int]:
-    return {x for x in points if x not in subset and interpolate(points, subset, x, p) != points[x] % p}
-
-
-def _settle(fitting: Iterator[tuple[int, list[list[int]], bool]]) -> Opened:
-    """Return the (total, wrong answers) that is sure, else the only one there is;
-    WrongShares("wrong-sum") for none or several."""
-    held: dict[int, list[list[int]]] = {}
-    for total, wrong, sure in fitting:
-        if sure:
-            return total, wrong
-        held.setdefault(total, wrong)
-    if len(held) != 1:
-        raise WrongShares("wrong-sum")
-    return held.popitem()
-
-
-def _few(wrong: Sized, points: Sized, threshold: int) -> bool:
-    """Whether no other polynomial agrees with as many of `points`: at most half of those to spare
-    are wrong."""
-    return 2 * len(wrong) <= len(points) - threshold
+    def open(self, fits: Callable[[int], bool]) -> Opening:
+        wrong = self.wrong()
+        if any(off is None for off in wrong):
+            if all(
+                len(xs) == c.threshold
+                for xs, c, off in zip(self._given, self._cohorts, wrong, strict=True)
+                if off is None
+            ):
+                raise WrongShares("wrong-sum")  # with none to spare nobody disagrees
+            raise WrongShares("answers-disagree", self.sides(wrong, fits))
+        total = self.total([self.lowest(at, off or set()) for at, off in enumerate(wrong)])
+        if total is None or not fits(total):
+            raise WrongShares("wrong-sum")
+        sides = self.sides(wrong, fits)
+        spare = [len(agree) - c.threshold for (agree, _), c in zip(sides, self._cohorts, strict=True) if agree]
+        return Opening(total, sides, min(spare, default=0))
 
 
 def open_unit(
@@ -191,58 +203,27 @@ def open_unit(
     cohorts: Sequence[Cohort],
     p: int,
     fits: Callable[[int], bool],
-    seconds: float = math.inf,
-) -> Opened:
-    """Return (the unit's packed sum, for each cohort the sorted positions whose answers were found
-    wrong).
+    seconds: float = SEARCH_S,
+) -> Opening:
+    """Return the unit's packed sum and who agrees on it, by sorted positions.
 
     `product` is the product of the unit's ciphertexts times H^-K, modulo N^2; `fits(sum)` says
-    whether a sum modulo p can be one. Answers that did not have to be used are checked for their
-    blinding always, for their recovery only if the first choice failed. Raises
-    WrongShares("too-few-answers") where a cohort has fewer than its threshold,
-    WrongShares("wrong-sum") when none of up to 256 choices of answers gives a sum that fits, or
-    different sums fit, WrongShares("out-of-time") when the search takes more than `seconds`.
+    whether a sum modulo p can be one. Raises WrongShares: "too-few-answers" where a cohort has
+    fewer than its threshold; "answers-disagree" where in one more than (answers - threshold) / 2
+    disagree with any others, with what sides() can tell; "wrong-sum" if all is in agreement and
+    gives no sum that fits; "out-of-time" when the search for answers that are wrong in the exponent
+    takes more than `seconds`.
     """
-    until = time.monotonic() + seconds
-    recovery = _Recovery(parameters, product, cohorts, until)
-    recovery.firsts()
-    blindings = []  # one where all answers agree
-    for blinding in _blindings(cohorts, p):
-        in_time(until)
-        blindings.append(blinding)
-    tries = ((total, wrong, blinding) for total, wrong in _totals(recovery) for blinding in blindings)
-
-    def fitting() -> Iterator[tuple[int, list[list[int]], bool]]:
-        for total, wrong_recovery, (blinding, choice) in islice(tries, TRIES):
-            in_time(until)
-            packed = (total - blinding) % p
-            if not fits(packed):
-                continue
-            wrong, sure = [], True
-            for cohort, subset, recovered in zip(cohorts, choice, wrong_recovery, strict=True):
-                blinded = _wrong_blinding(cohort.blinding, subset, p) if len(blindings) > 1 else set()
-                sure &= _few(blinded, cohort.blinding, cohort.threshold)
-                sure &= not recovered or _few(recovered, cohort.recovery, cohort.threshold)
-                wrong.append(sorted(blinded.union(recovered)))
-            yield packed, wrong, sure
-
-    return _settle(fitting())
+    return _Unit(parameters, product, cohorts, p, time.monotonic() + seconds).open(fits)
 
 
 def open_blinded(
     parameters: Parameters, product: int, cohorts: Sequence[Cohort], fits: Callable[[int], bool]
-) -> Opened:
+) -> Opening:
     """Like open_unit, for a unit whose blinding the caller knows: a block of a wide vector, blinded
     from seeds.
 
     `fits` is given the sum of the *blinded* plaintexts, below N, which is returned. The cohorts'
     `blinding` is not looked at.
     """
-
-    def fitting() -> Iterator[tuple[int, list[list[int]], bool]]:
-        for total, wrong in _totals(_Recovery(parameters, product, cohorts, math.inf)):
-            if fits(total):
-                pairs = zip(cohorts, wrong, strict=True)
-                yield total, wrong, all(not found or _few(found, c.recovery, c.threshold) for c, found in pairs)
-
-    return _settle(fitting())
+    return _Unit(parameters, product, cohorts, None, math.inf).open(fits)

@@ -1,0 +1,157 @@
+"""Which list to call when the boards have answered many close ones: the coordinator keeps the count
+that they keep (agent/protocols/base/closeness.py).
+
+A board that has answered as many close lists as its policy allows refuses the next one, and so do
+all others of its cohort: a member that dies just then would cost all their sums for up to 48 rounds.
+So, when the list of all contributors would not be answered by a threshold of those that can help,
+the last list is called once more, if all on it have contributed; or one or two more are left out, so
+that the list is close to none of the last eight. And the last close list that may still be called
+is not spent on somebody who came back.
+
+Policies are not told the coordinator: it takes them to be the default one, and those that did not
+answer, where there were too few to open the sum, to answer no close list for the next 48
+contributions. Bitmaps: bit i is the member i of the roster.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from itertools import combinations, islice
+
+from agent.protocols.base import Refused
+from agent.protocols.base.closeness import Lists
+from agent.protocols.base.identity import CLOSE_WINDOW, Policy
+from broker.coordinator.protocols.private_sum import roll_call
+from broker.coordinator.protocols.private_sum.roll_call import bitmap, members
+
+TRIED_MOST = 200  # lists with two left out
+
+# Its active members, how many of them recover, and all that the roster has in it.
+Cohort = tuple[Sequence[int], int, Sequence[int]]
+Pick = Callable[[Mapping[int, int]], tuple[int, list[set[int]]]]
+
+
+@dataclass
+class _Board:
+    """What is known of a board: `record`, that of its Lists, `before` the list called last; `total`
+    contributions; those up to number `wary` are taken to answer no close list."""
+
+    record: bytes = b""
+    before: bytes = b""
+    total: int = 0
+    wary: int = 0
+
+
+class CloseLists:
+    """What the boards with these `names` have answered, as far as the coordinator can tell. With
+    `together` one sum is over all cohorts. `called` are the lists of the epoch's last rounds, of a
+    coordinator that starts anew."""
+
+    def __init__(self, names: list[str], together: bool, called: Sequence[int]) -> None:
+        self._names = names
+        self._together = together
+        self._called = called  # until there are cohorts
+        self._boards = [_Board() for _ in names]
+        self._last = self._last_before = 0
+        self._awaited: list[Cohort] = []  # those that are listed
+
+    def choose(self, cohorts: Sequence[Cohort], contributed: Mapping[int, int], key_held: Mapping[int, int]) -> int:
+        """Return the bitmap to list; the arguments are those of roll_call.choose."""
+        for present in self._called:
+            self._count(members(present))
+            self._call(cohorts, present)
+        self._called = []
+        self._count(contributed)
+        least = min(3, len(self._names))
+        pick = partial(
+            roll_call.choose,
+            [one[:2] for one in cohorts],
+            key_held=key_held,
+            contributors_least=least,
+            together=self._together,
+        )
+        present = 0
+        for unit in [cohorts] if self._together else [[cohort] for cohort in cohorts]:
+            present |= self._of_unit(unit, contributed, pick)
+        self._call(cohorts, present)
+        return present
+
+    def over(self, answered: set[str]) -> None:
+        """The round is over, and the members with these names have answered. Others may have, too;
+        but not so many that there is a sum."""
+        for cohort, threshold, _ in self._awaited:
+            silent = [index for index in cohort if self._names[index] not in answered]
+            if len(cohort) - len(silent) >= threshold:
+                continue
+            for index in silent:
+                board = self._boards[index]
+                board.record, board.wary = board.before, board.total + CLOSE_WINDOW
+            self._last = self._last & ~bitmap(cohort) | self._last_before & bitmap(cohort)
+        self._awaited = []
+
+    def _count(self, contributors: Iterable[int]) -> None:
+        for index in contributors:
+            self._boards[index].total += 1
+
+    def _of_unit(self, unit: Sequence[Cohort], contributed: Mapping[int, int], pick: Pick) -> int:
+        everyone = bitmap(index for cohort, *_ in unit for index in cohort)
+        natural = 0
+        for some, spare in _candidates(everyone & bitmap(contributed), everyone & self._last):
+            present, helpers = pick({index: contributed[index] for index in members(some)})
+            natural = natural or present
+            if not natural or (present and self._is_answered(unit, present, set().union(*helpers), spare)):
+                return present
+        return natural
+
+    def _is_answered(self, unit: Sequence[Cohort], present: int, able: set[int], spare: int) -> bool:
+        """Tell whether of each cohort a threshold of those that are `able` to help would answer,
+        and could answer `spare` more close lists."""
+        for cohort, threshold, every in unit:
+            mine = able.intersection(cohort)
+            taking = [index for index in mine if self._after(index, every, present, spare) is not None]
+            if mine and len(taking) < threshold:
+                return False
+        return True
+
+    def _after(self, index: int, cohort: Sequence[int], present: int, spare: int = 0) -> bytes | None:
+        """Return the board's record once it has answered, None if it does not."""
+        board = self._boards[index]
+        most = 0 if board.total <= board.wary else Policy().close_most - spare
+        listed = present if self._together else present & bitmap(cohort)
+        own = tuple(self._names[peer] for peer in cohort) if self._together else None
+        return _answer(board.record, board.total, tuple(self._names[peer] for peer in members(listed)), own, most)
+
+    def _call(self, cohorts: Sequence[Cohort], present: int) -> None:
+        self._last_before, self._awaited = self._last, []
+        for cohort, threshold, every in cohorts:
+            listed = present & bitmap(cohort)
+            if listed:
+                self._awaited.append((cohort, threshold, every))
+                self._last = self._last & ~bitmap(cohort) | listed
+            for index in members(listed):
+                board = self._boards[index]
+                board.before = board.record
+                board.record = self._after(index, every, present) or board.record
+
+
+def _candidates(there: int, last: int) -> Iterator[tuple[int, int]]:
+    """Return whom to list, of those that are `there`, best first; and how many close lists may be
+    called after it, at least."""
+    grows = last and last != there and not last & ~there
+    yield there, 1 if grows else 0
+    if grows:
+        yield last, 0
+        yield there, 0
+    left_out = [(index,) for index in members(there)] + list(islice(combinations(members(there), 2), TRIED_MOST))
+    for indices in left_out:
+        yield there & ~bitmap(indices), 0
+
+
+@lru_cache(4096)
+def _answer(record: bytes, total: int, listed: tuple[str, ...], own: tuple[str, ...] | None, most: int) -> bytes | None:
+    lists = Lists(record)
+    try:
+        lists.answer(total, list(listed), list(own) if own else None, Policy(close_most=most))
+    except Refused:
+        return None
+    return lists.record()
