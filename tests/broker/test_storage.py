@@ -98,7 +98,9 @@ def test_saved_tells_what_a_machine_needs_at_each_stage(storage: Storage) -> Non
     storage.commit([first], {})
     assert storage.read(reading.saved, "main", 1) == replace(expected, open_contributions=[first])
     storage.commit([second, roll_call(0)], {})
-    expected = replace(expected, open_contributions=[first, second], roll_message=b"roll call 0")
+    expected = replace(
+        expected, open_contributions=[first, second], roll_message=b"roll call 0", called=[b"roll call 0"]
+    )
     assert storage.read(reading.saved, "main", 1) == expected
     given = [answer(0, "b0", bytes(512)), answer(0, "b1")]
     storage.commit([*given, masks_until("b0", 4)], {})
@@ -106,7 +108,11 @@ def test_saved_tells_what_a_machine_needs_at_each_stage(storage: Storage) -> Non
     assert storage.read(reading.saved, "main", 1) == expected
     storage.commit([closed(0, [7])], {})
     expected = Saved(
-        next_round=1, last_result=b"result 0", closed_contributions=[first, second], masks_until=expected.masks_until
+        next_round=1,
+        last_result=b"result 0",
+        called=expected.called,
+        closed_contributions=[first, second],
+        masks_until=expected.masks_until,
     )
     assert storage.read(reading.saved, "main", 1) == expected
     storage.commit([opened(1), contribution(1, "b0")], {})
@@ -116,6 +122,7 @@ def test_saved_tells_what_a_machine_needs_at_each_stage(storage: Storage) -> Non
     assert storage.read(reading.saved, "main", 1) == Saved(
         next_round=2,
         last_result=b"result 1",
+        called=expected.called,
         closed_contributions=[contribution(1, "b0")],
         masks_until=expected.masks_until,
     )

@@ -316,7 +316,7 @@ def _opening_values(group: _Group, number: int) -> Values:
     chosen, field, threshold = machine._layout.parameters, machine._layout.field, cohorts.threshold(len(MEMBERS))
     answers = {NAMES.index(a.device) + 1: a for a in group.of(Answer, number)}
     points = dict(sorted(answers.items())[:threshold])
-    (unit,) = machine._standing.sets.units({0}).values()
+    (unit,) = machine._sets.units({0}).values()
     exponent = unit.exponent
     factor = unmask_factor(chosen, (DEPLOYMENT, GROUP, EPOCH), number, exponent, group.set_digest)
     value = product(chosen, factor, [c.ciphertext for c in group.of(Contribution, number)])

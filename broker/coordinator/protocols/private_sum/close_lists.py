@@ -2,11 +2,11 @@
 that they keep (agent/protocols/base/closeness.py).
 
 A board that has answered as many close lists as its policy allows refuses the next one, and so do
-all others of its cohort: a member that dies just then would cost all their sums for up to 48 rounds.
-So, when the list of all contributors would not be answered by a threshold of those that can help,
-the last list is called once more, if all on it have contributed; or one or two more are left out, so
-that the list is close to none of the last eight. And the last close list that may still be called
-is not spent on somebody who came back.
+all others of its cohort: a member that dies just then would cost all their sums for up to 48
+rounds. So, when the list of all contributors would not be answered by a threshold of those that can
+help, one of the last lists is called once more, if all on it have contributed; or one or two more
+are left out, so that the list is close to none of the last eight. And the last close lists that may
+still be called are not spent on those who come back.
 
 Policies are not told the coordinator: it takes them to be the default one, and those that did not
 answer, where there were too few to open the sum, to answer no close list for the next 48
@@ -19,12 +19,15 @@ from functools import lru_cache, partial
 from itertools import combinations, islice
 
 from agent.protocols.base import Refused
-from agent.protocols.base.closeness import Lists
+from agent.protocols.base.closeness import LISTS_MOST, Lists
 from agent.protocols.base.identity import CLOSE_WINDOW, Policy
+from agent.wire import messages
+from agent.wire.envelope import Envelope
 from broker.coordinator.protocols.private_sum import roll_call
 from broker.coordinator.protocols.private_sum.roll_call import bitmap, members
 
 TRIED_MOST = 200  # lists with two left out
+FOR_LOSSES = 4  # close lists that are not spent on those who come back
 
 # Its active members, how many of them recover, and all that the roster has in it.
 Cohort = tuple[Sequence[int], int, Sequence[int]]
@@ -44,20 +47,21 @@ class _Board:
 
 class CloseLists:
     """What the boards with these `names` have answered, as far as the coordinator can tell. With
-    `together` one sum is over all cohorts. `called` are the lists of the epoch's last rounds, of a
-    coordinator that starts anew."""
+    `together` one sum is over all cohorts. `called` are the signed roll calls of the epoch's last
+    rounds, for a coordinator that starts anew."""
 
-    def __init__(self, names: list[str], together: bool, called: Sequence[int]) -> None:
+    def __init__(self, names: list[str], together: bool, called: Sequence[bytes]) -> None:
         self._names = names
         self._together = together
         self._called = called  # until there are cohorts
         self._boards = [_Board() for _ in names]
-        self._last = self._last_before = 0
-        self._awaited: list[Cohort] = []  # those that are listed
+        self._recent: list[int] = []  # lists called, the last one first
+        self._awaited: dict[int, Cohort] = {}  # boards that should answer, and their cohorts
 
     def choose(self, cohorts: Sequence[Cohort], contributed: Mapping[int, int], key_held: Mapping[int, int]) -> int:
         """Return the bitmap to list; the arguments are those of roll_call.choose."""
-        for present in self._called:
+        for roll in self._called:
+            _, present, _ = messages.read_roll(Envelope(roll).unverified())
             self._count(members(present))
             self._call(cohorts, present)
         self._called = []
@@ -79,15 +83,15 @@ class CloseLists:
     def over(self, answered: set[str]) -> None:
         """The round is over, and the members with these names have answered. Others may have, too;
         but not so many that there is a sum."""
-        for cohort, threshold, _ in self._awaited:
-            silent = [index for index in cohort if self._names[index] not in answered]
-            if len(cohort) - len(silent) >= threshold:
+        for index, (cohort, threshold, _) in self._awaited.items():
+            there = [peer for peer in cohort if self._names[peer] in answered]
+            if index in there or len(there) >= threshold:
                 continue
-            for index in silent:
-                board = self._boards[index]
-                board.record, board.wary = board.before, board.total + CLOSE_WINDOW
-            self._last = self._last & ~bitmap(cohort) | self._last_before & bitmap(cohort)
-        self._awaited = []
+            board = self._boards[index]
+            board.record = board.before
+            if len([peer for peer in cohort if peer in self._awaited and peer not in there]) > 1:
+                board.wary = board.total + CLOSE_WINDOW  # else it may just have died
+        self._awaited = {}
 
     def _count(self, contributors: Iterable[int]) -> None:
         for index in contributors:
@@ -96,7 +100,8 @@ class CloseLists:
     def _of_unit(self, unit: Sequence[Cohort], contributed: Mapping[int, int], pick: Pick) -> int:
         everyone = bitmap(index for cohort, *_ in unit for index in cohort)
         natural = 0
-        for some, spare in _candidates(everyone & bitmap(contributed), everyone & self._last):
+        recent = [listed & everyone for listed in self._recent]
+        for some, spare in _candidates(everyone & bitmap(contributed), recent):
             present, helpers = pick({index: contributed[index] for index in members(some)})
             natural = natural or present
             if not natural or (present and self._is_answered(unit, present, set().union(*helpers), spare)):
@@ -122,26 +127,26 @@ class CloseLists:
         return _answer(board.record, board.total, tuple(self._names[peer] for peer in members(listed)), own, most)
 
     def _call(self, cohorts: Sequence[Cohort], present: int) -> None:
-        self._last_before, self._awaited = self._last, []
-        for cohort, threshold, every in cohorts:
-            listed = present & bitmap(cohort)
-            if listed:
-                self._awaited.append((cohort, threshold, every))
-                self._last = self._last & ~bitmap(cohort) | listed
-            for index in members(listed):
-                board = self._boards[index]
-                board.before = board.record
-                board.record = self._after(index, every, present) or board.record
+        self._awaited = {}
+        self._recent = [present, *[each for each in self._recent if each != present][: LISTS_MOST - 1]]
+        for one in cohorts:
+            for index in members(present & bitmap(one[0])):
+                after = self._after(index, one[2], present)
+                if after is not None:
+                    board = self._boards[index]
+                    board.before, board.record = board.record, after
+                    self._awaited[index] = one
 
 
-def _candidates(there: int, last: int) -> Iterator[tuple[int, int]]:
+def _candidates(there: int, recent: list[int]) -> Iterator[tuple[int, int]]:
     """Return whom to list, of those that are `there`, best first; and how many close lists may be
     called after it, at least."""
-    grows = last and last != there and not last & ~there
-    yield there, 1 if grows else 0
-    if grows:
-        yield last, 0
-        yield there, 0
+    grows = recent and recent[0] and not recent[0] & ~there and recent[0] != there
+    yield there, FOR_LOSSES if grows else 0
+    for listed in recent:
+        if listed and not listed & ~there:
+            yield listed, 0
+    yield there, 0
     left_out = [(index,) for index in members(there)] + list(islice(combinations(members(there), 2), TRIED_MOST))
     for indices in left_out:
         yield there & ~bitmap(indices), 0

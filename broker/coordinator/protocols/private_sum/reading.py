@@ -9,8 +9,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, func, select
 
 from agent.protocols.base.identity import CLOSE_WINDOW
-from agent.wire import coordination, messages
-from agent.wire.envelope import Envelope
+from agent.wire import coordination
 from broker.coordinator.protocols.private_sum import tables
 from broker.coordinator.protocols.private_sum.records import (
     ActiveSet,
@@ -47,8 +46,7 @@ def saved(connection: Connection, group: str, epoch: int) -> Saved:
             found.next_round = max(found.next_round, row.round + 1)
             found.closed_contributions = contributions
     called = last.where(rounds.c.roll.is_not(None)).order_by(rounds.c.round.desc()).limit(CALLED)
-    rolls = [row.roll for row in connection.execute(called)]
-    found.called = [messages.read_roll(Envelope(roll).unverified())[1] for roll in reversed(rolls)]
+    found.called = [row.roll for row in connection.execute(called)][::-1]
     here = select(masks_until).where((masks_until.c.group == group) & (masks_until.c.epoch == epoch))
     found.masks_until = {row.device: MasksUntil(**row._mapping) for row in connection.execute(here)}
     of_group = select(counted).where(counted.c.group == group)

@@ -169,10 +169,10 @@ RoundRecord = (
 @dataclass
 class Saved:
     """What the storage holds of a group's epoch: the next round, the one in progress if any, the
-    last result, and the lists `called` in the last rounds, oldest first; of whom which reading was
-    counted last, in this epoch or an earlier one; the active sets in force by unit, when sets were
-    proposed lately (unit, Unix seconds), the greatest number of any set of the group, and who was
-    left out."""
+    last result, and the roll calls of the last rounds, `called`, oldest first; of whom which
+    reading was counted last, in this epoch or an earlier one; the active sets in force by unit,
+    when sets were proposed lately (unit, Unix seconds), the greatest number of any set of the
+    group, and who was left out."""
 
     next_round: int = 0
     open_message: bytes | None = None
@@ -181,7 +181,7 @@ class Saved:
     answers: list[Answer] = field(default_factory=list)
     closed_contributions: list[Contribution] = field(default_factory=list)
     last_result: bytes | None = None
-    called: list[int] = field(default_factory=list)
+    called: list[bytes] = field(default_factory=list)
     masks_until: dict[str, MasksUntil] = field(default_factory=dict)
     counted: dict[str, Counted] = field(default_factory=dict)
     sets: dict[int, ActiveSet] = field(default_factory=dict)
