@@ -121,7 +121,7 @@ class PrivateSum(Machine):
 
     def retry(self) -> "list[Action]":
         """Some seconds have passed: idle work goes on, and what has no receipt is resent."""
-        done = self._own.resend(self.member) + (self._resend_answer() if self._round_open else [])
+        done = self._own.resend(self.member, True) + (self._resend_answer() if self._round_open else [])
         self._round_open = False
         if self._sharing:
             self._sharing.again()
@@ -280,7 +280,7 @@ class PrivateSum(Machine):
         done: "list[Action]" = [actions.clock(time)]
         done += unmasking.begin_round(round)
         if again:
-            return done + own.resend(member)
+            return done + (own.resend(member) if unmasking.repeats.take() else [])
         counted = own.counted(self.identity.policy, self.epoch, round, said)
         return done + [actions.take(self.epoch, round, counted, member.slots)]
 
@@ -293,7 +293,7 @@ class PrivateSum(Machine):
         if not unmasking:
             raise Refused("not-ready")
         if not unmasking.hear(raw):
-            return self._resend_answer()
+            return self._resend_answer() if unmasking.repeats.take() else []
         if unmasking.absent:
             self._making = None  # a power for the answer needs the same buffers
         return []

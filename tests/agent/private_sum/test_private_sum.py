@@ -9,6 +9,7 @@ from agent.protocols.base import Refused
 from agent.protocols.base.identity import Policy
 from agent.protocols.private_sum.contributing import Contributing, nonce
 from agent.protocols.private_sum.membership import ROUND_MOST
+from agent.protocols.private_sum.unmasking import REPEATS_MOST
 from agent.wire import cbor, coordination, envelope, messages, topics
 from agent.wire.envelope import Envelope
 from tests.support.expect import raises
@@ -456,6 +457,42 @@ def test_receipts_that_are_wrong_or_forged_settle_nothing():
     settle(device, sent)
 
 
+def test_forged_receipts_cost_one_check_of_a_signature_between_retries():
+    device = ready_board(stock=(0, 1, 2, 3))
+    machine = device.machine
+    sent = contribute(device)
+    device.hear(ROLL, b"")
+    forged = receipt(sent, signer=ME)
+    for retries in range(1, 4):
+        for _ in range(10):
+            device.hear(MAIL, forged)
+            device.idle()
+        assert (machine.refused["bad-signature"], machine.refused["too-soon"]) == (retries, 9 * retries)
+        machine.retry()
+    settle(device, sent)  # the right one is taken all the same
+    next_sent = contribute(device, 1)
+    settle(device, next_sent, 1)  # and with no retry in between
+
+
+def test_a_receipt_that_was_forged_does_not_hold_back_the_next_rounds_receipt():
+    device = ready_board(stock=(0, 1, 2, 3))
+    device.hear(MAIL, receipt(contribute(device), signer=ME))
+    device.hear(ROLL, b"")
+    device.idle()
+    settle(device, contribute(device, 1), 1)
+
+
+def test_an_opening_that_comes_again_has_the_contribution_sent_again_a_bounded_number_of_times():
+    device = ready_board(stock=(0, 1, 2, 3))
+    sent = contribute(device)
+    for _ in range(2):
+        device.sent = []
+        for _ in range(5 * REPEATS_MOST):
+            device.hear(ROUND, street().opening(0))
+        assert device.take("contribution") == [sent] * REPEATS_MOST
+        device.machine.retry()
+
+
 def test_a_receipt_under_check_does_not_hold_back_the_next_rounds_contribution():
     device = ready_board(short=True)
     first = contribute(device)
@@ -552,6 +589,7 @@ def test_damaged_messages_on_any_topic_raise_nothing_and_change_nothing():
             count = sum(machine.refused.values())
             assert machine.message(topic, bytes(damaged)) == []
             assert device.idle() == []  # the signature of a receipt is checked here
+            machine._own._may_check = True
             assert everything(machine) == before and sum(machine.refused.values()) == count + 1
     assert machine.message(ROUND, opening(1, counted=(1, 0))) == takes(1)
 

@@ -8,6 +8,7 @@ from agent.protocols.base.policy import Policy
 from agent.protocols.private_sum import joining
 from agent.protocols.private_sum.answers import ROLL_MOST, RollCall
 from agent.protocols.private_sum.contributing import nonce
+from agent.protocols.private_sum.unmasking import REPEATS_MOST
 from agent.wire import coordination, envelope, topics
 from agent.wire.envelope import Envelope
 from tests.support.expect import raises
@@ -200,6 +201,11 @@ def test_a_roll_call_is_answered_once_and_the_same_list_again_gives_identical_by
     again = [("publish", up(ME, "answer"), answer(device, 0, WITHOUT_D), 1, False)]
     assert machine.message(ROLL, street().roll(0, WITHOUT_D)) == again
     assert again[0] in machine.link_up()
+    for _ in range(3 * REPEATS_MOST):  # whoever repeats it has this board say it a few times more
+        device.hear(ROLL, street().roll(0, WITHOUT_D))
+    assert len(device.take("answer")) == REPEATS_MOST - 1
+    machine.retry()
+    assert machine.message(ROLL, street().roll(0, WITHOUT_D)) == again
     for present in (ALL, WITHOUT_C):
         refuses(machine, "replayed", machine.message, ROLL, street().roll(0, present))
     rebooted = Device(ME, device.flash.copy()).machine
