@@ -7,6 +7,7 @@ from hashlib import sha256
 from agent.crypto.hmac import hkdf_sha256
 from agent.joye_libert import blinding, masks, pairs
 from agent.protocols.private_sum.membership import ROUND_MOST, nonce
+from agent.protocols.private_sum.unmasking import REPEATS_MOST
 from agent.wire import active_sets, cbor, coordination, envelope, messages, topics
 from agent.wire.envelope import Envelope
 from tests.support.street_of_boards import (
@@ -49,7 +50,7 @@ def ready_board(stock=(0, 1), mark=(0, 0), pending=None, short=False):
     """A board that has dealt all. `short`: with an exponent of 5, whose masks take a moment."""
     device = reboot(street(), ME)
     flash = device.flash
-    flash.masks = {round: ONE for round in stock}
+    flash.masks = dict.fromkeys(stock, ONE)
     flash.mark, flash.pending = mark, pending
     if short:
         key = flash.records["key"]
@@ -265,9 +266,7 @@ def test_each_member_looks_at_the_tag_in_its_own_place_and_at_no_other():
         rest = (0, [bytes(24)], TIME)
         assert machine.message(ROUND, coordination.opening(epoch, round, sets, [others], *rest)) == takes(0)
         without = tags[: 16 * i] + bytes(16) + tags[16 * i + 16 :]
-        refuses(
-            machine, "bad-tag", machine.message, ROUND, coordination.opening(epoch, round, sets, [without], *rest)
-        )
+        refuses(machine, "bad-tag", machine.message, ROUND, coordination.opening(epoch, round, sets, [without], *rest))
 
 
 def test_without_mask_or_reading_or_out_of_range_nothing_is_burnt():
@@ -429,6 +428,42 @@ def test_receipts_that_are_wrong_or_forged_settle_nothing():
     settle(device, sent)
 
 
+def test_forged_receipts_cost_one_check_of_a_signature_between_retries():
+    device = ready_board(stock=(0, 1, 2, 3))
+    machine = device.machine
+    sent = contribute(device)
+    device.hear(ROLL, b"")
+    forged = receipt(sent, signer=ME)
+    for retries in range(1, 4):
+        for _ in range(10):
+            device.hear(MAIL, forged)
+            device.idle()
+        assert (machine.refused["bad-signature"], machine.refused["too-soon"]) == (retries, 9 * retries)
+        machine.retry()
+    settle(device, sent)  # the right one is taken all the same
+    next_sent = contribute(device, 1)
+    settle(device, next_sent, 1)  # and with no retry in between
+
+
+def test_a_receipt_that_was_forged_does_not_hold_back_the_next_rounds_receipt():
+    device = ready_board(stock=(0, 1, 2, 3))
+    device.hear(MAIL, receipt(contribute(device), signer=ME))
+    device.hear(ROLL, b"")
+    device.idle()
+    settle(device, contribute(device, 1), 1)
+
+
+def test_an_opening_that_comes_again_has_the_contribution_sent_again_a_bounded_number_of_times():
+    device = ready_board(stock=(0, 1, 2, 3))
+    sent = contribute(device)
+    for _ in range(2):
+        device.sent = []
+        for _ in range(5 * REPEATS_MOST):
+            device.hear(ROUND, street().opening(0))
+        assert device.take("contribution") == [sent] * REPEATS_MOST
+        device.machine.retry()
+
+
 def test_a_receipt_under_check_does_not_hold_back_the_next_rounds_contribution():
     device = ready_board(short=True)
     first = contribute(device)
@@ -525,6 +560,7 @@ def test_damaged_messages_on_any_topic_raise_nothing_and_change_nothing():
             count = sum(machine.refused.values())
             assert machine.message(topic, bytes(damaged)) == []
             assert device.idle() == []  # the signature of a receipt is checked here
+            machine._own._may_check = True
             assert everything(machine) == before and sum(machine.refused.values()) == count + 1
     assert machine.message(ROUND, opening(1, counted=(1, 0))) == takes(1)
 

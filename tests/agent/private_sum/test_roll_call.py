@@ -8,6 +8,7 @@ from agent.protocols.base.policy import Policy
 from agent.protocols.private_sum import joining
 from agent.protocols.private_sum.answers import ROLL_MOST, RollCall
 from agent.protocols.private_sum.membership import nonce
+from agent.protocols.private_sum.unmasking import REPEATS_MOST
 from agent.wire import coordination, envelope, topics
 from agent.wire.envelope import Envelope
 from tests.support.expect import raises
@@ -47,7 +48,7 @@ def board(policy=None, rounds=(0, 1), few=True, name=ME):
     member."""
     device = reboot(street(), name, policy)
     one = device.flash.masks[0]
-    device.flash.masks = {round: one for round in rounds}
+    device.flash.masks = dict.fromkeys(rounds, one)
     size = device.machine._standing.sharing.share_bytes
     for peer in range(4):
         if few and (None, peer) in device.flash.shares:
@@ -143,7 +144,9 @@ def test_roll_calls_that_are_not_for_this_board_now_are_refused():
     without_tags = envelope.sign(
         private("coordinator"), calls.context("roll", 0, number=0), coordination.roll(calls.sets, 0b1111, [])
     )
-    sealed = envelope.seal(bytes(16), bytes(13), calls.context("roll", 0, number=0), coordination.roll(calls.sets, 15, []))
+    sealed = envelope.seal(
+        bytes(16), bytes(13), calls.context("roll", 0, number=0), coordination.roll(calls.sets, 15, [])
+    )
     for reason, raw in (
         ("malformed", b"\x00"),
         ("malformed", good[:-1]),
@@ -201,6 +204,11 @@ def test_a_roll_call_is_answered_once_and_the_same_list_again_gives_identical_by
     again = [("publish", up(ME, "answer"), answer(device, 0, WITHOUT_D), 1, False)]
     assert machine.message(ROLL, street().roll(0, WITHOUT_D)) == again
     assert again[0] in machine.link_up()
+    for _ in range(3 * REPEATS_MOST):  # whoever repeats it has this board say it a few times more
+        device.hear(ROLL, street().roll(0, WITHOUT_D))
+    assert len(device.take("answer")) == REPEATS_MOST - 1
+    machine.retry()
+    assert machine.message(ROLL, street().roll(0, WITHOUT_D)) == again
     for present in (ALL, WITHOUT_C):
         refuses(machine, "replayed", machine.message, ROLL, street().roll(0, present))
     rebooted = Device(ME, device.flash.copy()).machine

@@ -3,18 +3,20 @@ and the mail that is refused."""
 
 from agent.crypto.hmac import hkdf_sha256
 from agent.joye_libert import blinding, integer_shares
-from agent.protocols.private_sum.mail import BLINDING, HELD, KEY_SHARE, MAIL_MOST, mail_nonce
-from agent.protocols.private_sum.secret_sharing import BATCHES_AHEAD, RESEND_MOST
+from agent.protocols.private_sum.mail import ASK, BLINDING, HELD, KEY_SHARE, MAIL_MOST, mail_nonce
+from agent.protocols.private_sum.secret_sharing import ASK_AFTER, ASKED_LEAST, BATCHES_AHEAD, RESEND_MOST
 from agent.wire import cbor, envelope, messages, topics
 from agent.wire.envelope import Envelope
 from tests.support.street_of_boards import (
     CHOSEN,
+    ONE,
     ROSTER,
     ROUND,
     SCOPE,
     Device,
     Street,
     active,
+    carry,
     digest_of,
     mailbox,
     private,
@@ -55,7 +57,9 @@ def keys_of(name):
 
 def mail(kind, payload, number=None, round=0, sender=PEER, **changes):
     """Mail to this board as `sender` makes it, or makes it wrongly."""
-    nonce = changes.get("nonce", mail_nonce({"key-share": 4, "blinding": 5, "held": 6}[kind], number, round))
+    nonce = changes.get(
+        "nonce", mail_nonce({"key-share": 4, "blinding": 5, "held": 6, "ask": ASK}[kind], number, round)
+    )
     receiver, of_set = changes.get("receiver", ME), changes.get("set_number")
     context = street().context(kind, round, sender, receiver, changes.get("epoch", 1), of_set)
     return envelope.seal(changes.get("key", keys_of(ME)[(PEER, ME)]), nonce, context, payload)
@@ -72,6 +76,10 @@ def blind_share(batch=0, share=bytes(512), **changes):
 
 def held(number=KEY_SHARE, round=0, **changes):
     return mail("held", messages.nothing(), number, round, **changes)
+
+
+def ask(**changes):
+    return mail("ask", changes.pop("payload", messages.nothing()), ASK, **changes)
 
 
 def nonces(payloads):
@@ -130,6 +138,11 @@ def test_shares_are_the_same_bytes_however_often_they_are_made():
     board.machine.link_up()
     board.idle()
     assert board.sent == first
+    board.sent = []
+    for _ in range(5):  # links that come and go have nothing made again
+        board.machine.link_up()
+        board.idle()
+    assert board.sent == []
 
 
 def test_what_nobody_acknowledges_is_sent_again_at_growing_intervals():
@@ -217,6 +230,7 @@ def test_a_share_heard_twice_is_acknowledged_again_and_not_stored_again():
         first = board.take(PEER)
         kept = board.flash.shares[about]
         assert board.hear(mailbox(ME, PEER), raw) == ["publish"] and board.take(PEER) == first
+        board.machine.retry()
         assert board.hear(mailbox(ME, PEER), other) == ["publish"] and board.take(PEER) == first
         assert board.flash.shares[about] == kept
         rebooted = Device(ME, board.flash)
@@ -311,6 +325,150 @@ def test_acknowledgements_of_batches_that_are_far_away_are_refused():
     assert machine._standing.sharing.holders(BATCHES_AHEAD) == 0b011
 
 
+# -- work that others cause
+
+
+def test_a_share_that_comes_again_makes_no_share_due_and_is_acknowledged_once_a_retry():
+    board = device()
+    board.hear(mailbox(ME, PEER), key_share())
+    board.idle()
+    assert nonces(board.take(PEER)) == (mail_nonce(HELD, KEY_SHARE, 0),) + SHARES
+    for _ in range(3):
+        deeds = []
+        for _ in range(20):
+            deeds += board.hear(mailbox(ME, PEER), key_share()) + board.idle()
+        assert deeds == ["publish"]
+        assert nonces(board.take(PEER)) == (mail_nonce(HELD, KEY_SHARE, 0),)
+        board.machine._standing.sharing._repeated = {}
+    late = device()  # the control: what is new makes this board's own due, whenever it comes
+    late.idle()
+    late.sent = []
+    late.hear(mailbox(ME, PEER), key_share())
+    late.idle()
+    assert nonces(late.take(PEER)) == (mail_nonce(HELD, KEY_SHARE, 0), SHARES[0])
+
+
+def test_a_member_that_repeats_a_valid_letter_keeps_no_board_from_making_masks():
+    starved, quiet = masks_made(True), masks_made(False)
+    assert starved == quiet == 2
+
+
+def masks_made(attacked):
+    """How many masks a board has made after so many steps, if a member that acknowledges nothing
+    sends its key share again whenever it hears from the board."""
+    board = device()
+    board.flash.masks = {}
+    board = Device(ME, board.flash)
+    for name in (PEER, THIRD):
+        key = keys_of(ME)[(name, ME)]
+        for number in (KEY_SHARE, BLINDING):
+            if name == THIRD or not attacked:
+                board.hear(mailbox(ME, name), held(number, 0, sender=name, key=key))
+    sharing = board.machine._standing.sharing
+    sharing._member.threshold = 2  # two of three are enough, or the silent one would stop it anyhow
+    for _ in range(4000):
+        if not board.step():
+            break
+        if board.take(PEER) and attacked:
+            board.hear(mailbox(ME, PEER), key_share())
+    return sum(action[0] == "mask" for action in board.done)
+
+
+# -- shares that were lost
+
+
+def lost(street, name):
+    """A board of the street that has its key and what is retained, and nothing else."""
+    flash = street.devices[name].flash.copy()
+    for record in list(flash.records):
+        if record not in ("roster", "secrets", "active", "key"):
+            flash.records.pop(record)
+    for round in range(2):
+        flash.masks[round] = ONE
+    return Device(name, flash)
+
+
+def retry(devices, times=1):
+    for _ in range(times):
+        for board in devices.values():
+            board.perform(board.machine.retry())
+        carry(devices)
+
+
+def test_a_board_that_lost_its_flash_asks_for_its_shares_and_holds_them_again():
+    whole = Street(3)
+    whole.deliver()
+    devices = dict(whole.devices)
+    before = devices[PEER].flash.shares == {}
+    devices[PEER] = lost(whole, PEER)
+    retry(devices)
+    sharing = devices[PEER].machine._standing.sharing
+    assert not before and sharing.all_hold(None) and devices[PEER].flash.shares == {}
+    assert devices[ME].machine._standing.sharing.all_hold(None)  # the others think that it has what it had
+    retry(devices, ASK_AFTER)
+    assert devices[PEER].flash.held() == (0b101, {0: 0b101, 1: 0b101})
+    for name in (ME, THIRD):
+        assert devices[name].machine._standing.sharing.all_hold(None) and devices[
+            name
+        ].machine._standing.sharing.all_hold(0)
+        assert devices[name].flash.shares == whole.devices[name].flash.shares
+    seen = []
+    for board in devices.values():
+        board.sent = []
+    for _ in range(RESEND_MOST):
+        for board in devices.values():
+            board.perform(board.machine.retry())
+        carry(devices, lambda topic, payload: seen.append(payload))
+    assert seen == []  # and nobody has more to say
+
+
+def test_who_holds_all_and_who_was_dealt_nothing_yet_asks_for_nothing():
+    whole = Street(3)
+    whole.deliver()
+    seen = []
+    for _ in range(RESEND_MOST):
+        for board in whole.devices.values():
+            board.perform(board.machine.retry())
+        carry(whole.devices, lambda topic, payload: seen.append(payload))
+    assert seen == []
+    board = device()  # nobody has acknowledged: the others may have no keys yet
+    board.idle()
+    for _ in range(RESEND_MOST):
+        board.machine.retry()
+        board.idle()
+    assert ASK not in {nonce[0] for nonce in nonces(payload for _, payload in board.sent)}
+
+
+def test_who_asks_is_dealt_to_again_once_in_a_while_and_costs_no_flash():
+    board = device()
+    board.idle()
+    topics = ((PEER, KEY_SHARE, 0), (THIRD, KEY_SHARE, 0), (PEER, BLINDING, 0), (THIRD, BLINDING, 0))
+
+    def acknowledge():
+        return [
+            "put" in board.hear(mailbox(ME, name), held(number, round, sender=name, key=keys_of(ME)[(name, ME)]))
+            for name, number, round in topics
+        ]
+
+    assert acknowledge() == [False, True, False, True]
+    sharing = board.machine._standing.sharing
+    for _ in range(2):
+        board.idle()
+        board.sent = []
+        assert board.hear(mailbox(ME, PEER), ask()) == []
+        assert sharing.holders(None) == sharing.holders(0) == 0b101
+        board.idle()
+        assert nonces(board.take(PEER)) == SHARES and board.take(THIRD) == []
+        assert acknowledge() == [False] * 4 and sharing.holders(None) == sharing.holders(0) == 0b111
+        for _ in range(5):  # the same letter, replayed
+            board.hear(mailbox(ME, PEER), ask())
+            board.idle()
+        assert sharing.holders(None) == 0b111 and KEY_SHARE not in {nonce[0] for nonce in nonces(board.take(PEER))}
+        for _ in range(ASKED_LEAST):
+            board.machine.retry()
+    assert Device(ME, board.flash).machine._standing.sharing.holders(None) == 0b111
+
+
 # -- mail that is refused
 
 
@@ -344,7 +502,7 @@ def test_mail_that_is_not_for_this_board_now_is_refused_by_name():
         ("malformed", box, mail("key-share", messages.share(bytes(size)), 5)),  # a number that is not its kind's
         ("malformed", box, key_share(nonce=bytes(changed))),
         ("malformed", box, key_share(nonce=mail_nonce(0, 0, 0))),
-        ("malformed", box, key_share(nonce=mail_nonce(9, 9, 0))),
+        ("malformed", box, key_share(nonce=mail_nonce(11, 11, 0))),
         ("malformed", box, key_share(round=BATCH)),
         ("malformed", box, key_share(nonce=mail_nonce(KEY_SHARE, 4, 1))),
         ("malformed", box, key_share(size - 1)),
@@ -360,7 +518,11 @@ def test_mail_that_is_not_for_this_board_now_is_refused_by_name():
         ("wrong-batch", box, blind_share(BATCHES_AHEAD + 1)),
         ("wrong-batch", box, blind_share(0x7FFFFFF)),
         ("malformed", box, mail("held", messages.share(b""), 4)),
+        ("malformed", box, ask(payload=messages.share(b""))),
+        ("malformed", box, ask(round=BATCH)),
+        ("malformed", box, ask(nonce=mail_nonce(ASK, KEY_SHARE, 0))),
         ("malformed", box, held(HELD)),
+        ("malformed", box, held(ASK)),
         ("malformed", box, held(0)),
         ("malformed", box, held(KEY_SHARE, BATCH)),
         ("malformed", box, held(BLINDING, 1)),

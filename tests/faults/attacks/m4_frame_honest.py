@@ -82,6 +82,5 @@ def fault() -> list[Verdict]:
         "seven, not the framed": [2, 3, 4, 5, 8, 9, 10],
     }
     return [
-        Verdict(*found(attacked.open({x: attacked.answers[x] for x in among})), case)
-        for case, among in cases.items()
+        Verdict(*found(attacked.open({x: attacked.answers[x] for x in among})), case) for case, among in cases.items()
     ]
