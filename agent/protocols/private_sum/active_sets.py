@@ -1,6 +1,6 @@
-"""Active sets: a board takes part with those members of its cohort that the coordinator's signed set
-names, and with no others. A part of the machine in machine.py; entering.py has what is needed once
-a set.
+"""Active sets: a board takes part with those members of its cohort that the coordinator's signed
+set names, and with no others. A part of the machine in machine.py; entering.py has what is needed
+once a set.
 
 A set waits until no round is open and no answer is under way. What it costs, work and wear, a
 bucket of tokens limits: the highest number that has come is kept, and taken up when there is one.

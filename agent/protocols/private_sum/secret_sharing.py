@@ -25,13 +25,14 @@ if TYPE_CHECKING:
 
 BATCHES_AHEAD = 2  # how far from one's own batch another member's may be
 RESEND_MOST = 64  # retries between two times that a silent member is sent its shares
-ASK_AFTER = 4  # retries after which who holds shares and has dealt none is asked; then twice as many
+# Retries after which who holds shares and has dealt none is asked; then twice as many.
+ASK_AFTER = 4
 ASKED_LEAST = 256  # retries, some 21 minutes, after which members that asked may ask again
 
 
 class SecretSharing:
-    """The shares that `member`, a Membership with keys, has sent and holds under its active set. Bitmaps have bit i for
-    the member i of the roster.
+    """The shares that `member`, a Membership with keys, has sent and holds under its active set.
+    Bitmaps have bit i for the member i of the roster.
 
     A batch of None stands for the key: holders(None) hold this board's key shares, holders(batch)
     its blinding shares. `batch` is the first that is not forgotten.

@@ -36,7 +36,8 @@ class Layout:
         return cls(chosen, packing, blinding.field(packing.bits), names, read_part(roster.part))
 
 
-Sides = list[tuple[list[int], list[int]]]  # member indices: who agrees with each other, who does not
+# Member indices: who agrees with each other, who does not.
+Sides = list[tuple[list[int], list[int]]]
 
 
 @dataclass(frozen=True)

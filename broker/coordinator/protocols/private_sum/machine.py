@@ -28,7 +28,7 @@ from broker.coordinator.schedule import Schedule
 from broker.coordinator.scope import Scope
 from broker.coordinator.upload_filter import Refused, Upload, UploadFilter
 
-UPLOADS = {"here": 256, "ready": 2048, "contribution": 2048, "answer": 2048}  # the most bytes of each kind
+UPLOADS = {"here": 256, "ready": 2048, "contribution": 2048, "answer": 2048}  # bytes of each kind
 
 
 class PrivateSum:
@@ -236,9 +236,8 @@ class PrivateSum:
     def _may_open(self, number: int, now: float) -> bool:
         assert self._due_at is not None
         units = self._active.taken_up()
-        if not units or now < self._due_at:
-            return False
-        return now >= self._due_at + (self._schedule.patience if self._active.waits(units, number, now) else 0)
+        patience = self._schedule.patience if self._active.waits(units, number, now) else 0
+        return bool(units) and now >= self._due_at + patience
 
     def _next_is_due(self, now: float) -> bool:
         last = self._schedule.rounds is not None and self._round + 1 >= self._schedule.rounds
