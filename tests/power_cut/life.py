@@ -9,7 +9,9 @@ the same rounds than the life before it.
 from agent.runtime.flash.masks import MaskStock, Spent
 from agent.runtime.flash.store import Corrupt, Store, StoreError
 
-PREPARE = ((("put", "roster", 700), ("enter", 0, 1), ("save", 0, 9), ("round", 0, 9), ("settle", 0, 9), ("round", 0, 10)),)
+PREPARE = (
+    (("put", "roster", 700), ("enter", 0, 1), ("save", 0, 9), ("round", 0, 9), ("settle", 0, 9), ("round", 0, 10)),
+)
 SCRIPT = (
     (
         ("enter", 1, 1),

@@ -49,7 +49,7 @@ def ready_board(stock=(0, 1), mark=(0, 0), pending=None, short=False):
     """A board that has dealt all. `short`: with an exponent of 5, whose masks take a moment."""
     device = reboot(street(), ME)
     flash = device.flash
-    flash.masks = {round: ONE for round in stock}
+    flash.masks = dict.fromkeys(stock, ONE)
     flash.mark, flash.pending = mark, pending
     if short:
         key = flash.records["key"]
@@ -265,9 +265,7 @@ def test_each_member_looks_at_the_tag_in_its_own_place_and_at_no_other():
         rest = (0, [bytes(24)], TIME)
         assert machine.message(ROUND, coordination.opening(epoch, round, sets, [others], *rest)) == takes(0)
         without = tags[: 16 * i] + bytes(16) + tags[16 * i + 16 :]
-        refuses(
-            machine, "bad-tag", machine.message, ROUND, coordination.opening(epoch, round, sets, [without], *rest)
-        )
+        refuses(machine, "bad-tag", machine.message, ROUND, coordination.opening(epoch, round, sets, [without], *rest))
 
 
 def test_without_mask_or_reading_or_out_of_range_nothing_is_burnt():

@@ -47,7 +47,7 @@ def board(policy=None, rounds=(0, 1), few=True, name=ME):
     member."""
     device = reboot(street(), name, policy)
     one = device.flash.masks[0]
-    device.flash.masks = {round: one for round in rounds}
+    device.flash.masks = dict.fromkeys(rounds, one)
     size = device.machine._standing.sharing.share_bytes
     for peer in range(4):
         if few and (None, peer) in device.flash.shares:
@@ -143,7 +143,9 @@ def test_roll_calls_that_are_not_for_this_board_now_are_refused():
     without_tags = envelope.sign(
         private("coordinator"), calls.context("roll", 0, number=0), coordination.roll(calls.sets, 0b1111, [])
     )
-    sealed = envelope.seal(bytes(16), bytes(13), calls.context("roll", 0, number=0), coordination.roll(calls.sets, 15, []))
+    sealed = envelope.seal(
+        bytes(16), bytes(13), calls.context("roll", 0, number=0), coordination.roll(calls.sets, 15, [])
+    )
     for reason, raw in (
         ("malformed", b"\x00"),
         ("malformed", good[:-1]),

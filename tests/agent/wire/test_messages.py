@@ -307,7 +307,13 @@ def test_an_active_set_is_of_a_unit_that_there_can_be_and_has_a_member():
 
 
 def test_what_comes_next_is_of_an_epoch_and_has_a_tag():
-    for epoch, round, tag in ((0, 1, bytes(16)), (1, -1, bytes(16)), (1, 1, bytes(15)), (1, 1, bytes(17)), (1, 1, None)):
+    for epoch, round, tag in (
+        (0, 1, bytes(16)),
+        (1, -1, bytes(16)),
+        (1, 1, bytes(15)),
+        (1, 1, bytes(17)),
+        (1, 1, None),
+    ):
         refused(active_sets.read_coming, active_sets.coming(epoch, round, tag))
 
 
