@@ -66,7 +66,7 @@ def test_a_hostile_unit_opens_to_the_right_sum_as_a_long_job(monkeypatch: pytest
     closed, long = in_the_end(machine, machine.tick(0.05), 0.2)
     assert (closed.status, closed.sums, long) == (coordination.COMPLETE, [TOTAL], [False, True])
     assert machine.refused == {"answers-disagree": 1}
-    (cohort,) = machine._members.cohorts
+    (cohort,) = machine._sets.cohorts[0]
     named = [group.names[index] for index in cohort]
     assert (closed.disagree, closed.withstands) == ([[named[2:63], named[:2]]], 61 - 43)
 

@@ -156,7 +156,7 @@ class Answers:
     def disagree(self) -> list[list[list[str]]]:
         """Return the sides of each cohort whose answers disagree: the names of those who agree with
         each other, and of the others. Which of them are wrong nobody knows."""
-        outcomes = {**self.opened, **self.failed}
+        outcomes: dict[int, Opened | Unopened] = {**self.opened, **self.failed}
         sides = [one for at in sorted(outcomes) for one in outcomes[at].sides]
         return [[[self._layout.names[index] for index in side] for side in pair] for pair in sides]
 

@@ -86,6 +86,10 @@ class Members:
         since."""
         return self._online
 
+    def offline(self) -> int:
+        """Return the bitmap of those of whom it is known that they have left."""
+        return self._offline
+
     def closed(self, among: int, contributed: int) -> None:
         """A round of these members is over, and who sent no contribution is silent, until it is
         heard again, and late, until it contributes."""

@@ -16,6 +16,7 @@ from broker.coordinator.protocols.private_sum.sets.members import Members
 from broker.coordinator.schedule import Schedule
 
 MISSED_MOST = 16  # rounds: for so long a recovery power a round costs less than a set
+LOST_MOST = 2  # rounds, where they have no sum because of it
 WAIVED_S = 3600.0  # between two sets for which somebody is let in that still backs off
 # Boards take up so many sets at once, and one more after each such time (docs/protocol/sums.md).
 TOKENS, TOKEN_S = 4, 900.0
@@ -156,10 +157,14 @@ class Proposals:
             if not late and now < unit.all_ready + min(self._schedule.patience, self._schedule.interval):
                 return {}  # what holders say may be on its way
             return self._reasons(late, NOT_READY) | self._reasons(liars & ~late, FALSE_HELD)
-        gone = roll_call.bitmap(i for i in roll_call.members(found.members) if self._missed.get(i, 0) >= MISSED_MOST)
-        if unit.listless:
-            gone |= unit.idle & self._members.absent()
+        gone = self._missing(found, MISSED_MOST)
+        if unit.listless:  # a round that all missed was not theirs to miss
+            gone |= unit.idle & self._members.absent() & (self._members.offline() | self._missing(found, LOST_MOST))
         return self._reasons(gone, MISSING) | self._reasons(unit.liars, FALSE_HELD)
+
+    def _missing(self, found: InForce, rounds: int) -> int:
+        """Who of a set has missed so many rounds, and all after them."""
+        return roll_call.bitmap(i for i in roll_call.members(found.members) if self._missed.get(i, 0) >= rounds)
 
     def _growing(self, found: InForce, now: float) -> int:
         """Whom to let in because it has waited for an interval, or is needed."""
