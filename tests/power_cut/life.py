@@ -9,9 +9,12 @@ the same rounds than the life before it.
 from agent.runtime.flash.masks import MaskStock, Spent
 from agent.runtime.flash.store import Corrupt, Store, StoreError
 
-PREPARE = ((("put", "roster", 700), ("save", 0, 9), ("round", 0, 9), ("settle", 0, 9), ("round", 0, 10)),)
+PREPARE = (
+    (("put", "roster", 700), ("enter", 0, 1), ("save", 0, 9), ("round", 0, 9), ("settle", 0, 9), ("round", 0, 10)),
+)
 SCRIPT = (
     (
+        ("enter", 1, 1),
         ("save", 1, 1),
         ("save", 1, 2),
         ("put", "roster", 900),
@@ -23,6 +26,7 @@ SCRIPT = (
     ),
     (
         ("settle", 1, 2),
+        ("enter", 1, 2),  # what was made for rounds 3 and 4 is of the set before
         ("save", 1, 5),
         ("drop", 1, 3),
         ("round", 1, 3),
@@ -35,6 +39,7 @@ SCRIPT = (
     ),
     (
         ("put", "roster", 800),
+        ("enter", 2, 1),
         ("save", 2, 1),
         ("round", 2, 1),
         ("round", 2, 1),  # asked again before the receipt
@@ -137,6 +142,8 @@ class Board:
         self._store = Watched(store, history.may)
         self._stock = stock_class(self._store)
         self.check()
+        self._set = tuple((self._store.get("active") or bytes(2))[:2])  # its epoch, and which of that
+        self._stock.use(bytes(self._set) * 16)
 
     def check(self):
         self._store.check()
@@ -158,19 +165,29 @@ class Board:
     def _delete(self, name, _):
         self._store.delete(name)
 
+    def _enter(self, epoch, number):
+        """An earlier set is not taken up again."""
+        if (epoch, number) > self._set:
+            self._store.put("active", bytes([epoch, number]) * 16)
+            self._set = (epoch, number)
+            self._stock.use(bytes(self._set) * 16)
+
     def _save(self, epoch, round):
+        if epoch != self._set[0]:
+            return
         try:
-            self._stock.save(epoch, round, _mask(epoch, round))
+            self._stock.save(epoch, round, _mask(self._set, round))
         except Spent:
             if (epoch, round) > self._stock.high_water():
                 raise Violation(f"round {epoch}.{round} is refused as spent")
 
     def _drop(self, epoch, round):
-        self._stock.drop_before(epoch, round)
+        if epoch == self._set[0]:
+            self._stock.drop_before(round)
 
     def _round(self, epoch, round):
-        mask = self._stock.load(epoch, round)
-        if mask not in (None, _mask(epoch, round)):
+        mask = self._stock.load(epoch, round) if epoch == self._set[0] else None
+        if mask not in (None, _mask(self._set, round)):
             raise Violation(f"the mask of round {epoch}.{round} is another one")
         envelope = bytes([epoch, round, self._number, mask is None]) * 165
         if self.spend(epoch, round, envelope):
@@ -213,8 +230,8 @@ def live(script, new_store, history, number, board_class=Board):
     return failures
 
 
-def _mask(epoch, round):
-    return bytes([epoch, round]) * 256
+def _mask(active_set, round):
+    return bytes([active_set[0], active_set[1], round, 0]) * 128
 
 
 RIGHT = (Store, Board)
@@ -280,8 +297,21 @@ class Forgets(Board):
         Board.__init__(self, store, history, number, ForgetfulStock)
 
 
+class AnySetsStock(MaskStock):
+    """Takes the masks of one active set for those of the next."""
+
+    def use(self, set_digest):
+        MaskStock.use(self, b"")
+
+
+class MixesSets(Board):
+    def __init__(self, store, history, number):
+        Board.__init__(self, store, history, number, AnySetsStock)
+
+
 # name: (store class, board class)
 MUTANTS = {
+    "takes the masks of another set": (Store, MixesSets),
     "removes before it renames": (RemovesFirst, Board),
     "does not report a failure": (SaysNothing, Board),
     "sends before it burns": (Store, SendsFirst),

@@ -6,6 +6,7 @@ from agent.crypto.hmac import hkdf_sha256
 from agent.joye_libert import parameters, zero_sum
 from agent.protocols import UnknownProtocol, registry
 from agent.protocols.base.policy import Policy
+from agent.protocols.private_sum.active_sets import TOKENS_MOST
 from agent.protocols.private_sum.machine import PrivateSum
 from agent.wire import active_sets, cbor, coordination, envelope, topics
 from agent.wire.envelope import Context, Envelope
@@ -290,3 +291,36 @@ def test_key_making_begins_anew_when_memory_is_short():
     device.machine.rest()
     make_keys(device)
     assert device.machine.refused == {} and device.unloads
+
+
+def test_a_set_whose_check_is_given_up_halfway_is_taken_up_later():
+    """A roll call, or memory that runs short, takes the time or the room; the set is retained, and
+    would come again with the next link only."""
+    device = new_device()
+    device.hear(ROSTER, SIGNED)
+    while "secrets" not in device.flash.records:
+        device.step()
+    device.idle()
+    enter(device)
+    for _ in range(2 * TOKENS_MOST):
+        for _ in range(5):
+            assert device.step()
+        device.machine.rest()
+        assert "active" not in device.flash.records
+    make_keys(device)
+    assert device.machine.member.number == NUMBER and device.machine.refused == {}
+
+
+def test_a_set_that_is_not_signed_is_checked_once_and_the_next_is_taken_up():
+    device = new_device()
+    device.hear(ROSTER, SIGNED)
+    while "secrets" not in device.flash.records:
+        device.step()
+    topic = topics.active(SCOPE[0], SCOPE[1], 0)
+    device.hear(topic, active(SIGNED, 0b111, NUMBER + 9, signer="authority"))
+    device.idle()
+    device.machine.rest()
+    assert device.idle() == [] and device.machine.refused == {"bad-signature": 1}
+    enter(device)
+    make_keys(device)
+    assert device.machine.member.number == NUMBER
