@@ -6,6 +6,7 @@ start, one segment after the other with a planned reboot between, and makes *oth
 the same rounds than the life before it.
 """
 
+from agent.runtime.flash import masks
 from agent.runtime.flash.masks import MaskStock, Spent
 from agent.runtime.flash.store import Corrupt, Store, StoreError
 
@@ -63,6 +64,7 @@ class History:
         self.left = {}  # (epoch, round): the envelope that left
         self.high = (0, 0)  # the latest round of which one left
         self.settled = {}  # (epoch, round): True if settled, False if settling failed
+        self.resent = {}  # (epoch, round): whether it had energy that an earlier one had
         self.may = {}  # record name: the values it may have; None for absent
 
     def copy(self):
@@ -70,6 +72,7 @@ class History:
         other.left = dict(self.left)
         other.high = self.high
         other.settled = dict(self.settled)
+        other.resent = dict(self.resent)
         other.may = {name: list(values) for name, values in self.may.items()}
         return other
 
@@ -86,8 +89,12 @@ class History:
             raise Violation(f"the high-water mark went back to {mark}")
         if pending and self.left.get(pending[:2], pending[2]) != pending[2]:
             raise Violation(f"pending is not what left for round {pending[:2]}")
+        if stock.total() < len(self.left):
+            raise Violation(f"{stock.total()} contributions are counted of {len(self.left)}")
         if mark != self.high or mark not in self.left:
             return
+        if mark in self.resent and stock._counts[1] & 1 != self.resent[mark]:
+            raise Violation(f"the register does not fit round {mark}")
         if mark not in self.settled and pending is None:
             raise Violation(f"the contribution to round {mark} is gone")
         if self.settled.get(mark) and pending:
@@ -198,9 +205,10 @@ class Board:
     def spend(self, epoch, round, envelope):
         """True if the envelope may leave."""
         try:
-            self._stock.spend(epoch, round, envelope)
+            self._stock.spend(epoch, round, envelope, b"bookmark", bool(round & 1))
         except Spent:
             return False
+        self._history.resent[(epoch, round)] = round & 1
         return True
 
     def _settle(self, epoch, round):
@@ -292,6 +300,25 @@ class ForgetfulStock(MaskStock):
         return settled
 
 
+class CountsApartStock(MaskStock):
+    """Counts a contribution in a put of its own."""
+
+    def spend(self, epoch, round, envelope, bookmark=b"", resent=False):
+        total, resends = self._counts
+        self._counts = max(total - 1, 0), resends >> 1
+        try:
+            MaskStock.spend(self, epoch, round, envelope, bookmark, bool(resends & 1))
+        finally:
+            self._counts = total, resends
+        self._counts = total + 1, (resends << 1 | resent) & masks._RESENDS
+        self._store.put("spent", masks._spent(self._mark, self._sent, self._counts, bookmark, envelope))
+
+
+class CountsApart(Board):
+    def __init__(self, store, history, number):
+        Board.__init__(self, store, history, number, CountsApartStock)
+
+
 class Forgets(Board):
     def __init__(self, store, history, number):
         Board.__init__(self, store, history, number, ForgetfulStock)
@@ -316,4 +343,5 @@ MUTANTS = {
     "does not report a failure": (SaysNothing, Board),
     "sends before it burns": (Store, SendsFirst),
     "forgets the mark when settled": (Store, Forgets),
+    "counts apart from the burn": (Store, CountsApart),
 }

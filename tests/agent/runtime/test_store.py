@@ -2,6 +2,7 @@
 tests/power_cut."""
 
 import os
+import struct
 
 from agent.runtime.flash import store as store_module
 from agent.runtime.flash.masks import ENVELOPE_MAX, MASK_MAX, MaskStock, Spent
@@ -395,6 +396,63 @@ def test_a_number_is_burnt_once_and_the_bookmark_of_the_last_reading_stays():
         for one in (stock, again):
             assert one.high_water() == (2, 1) and one.pending() is None
             assert one.bookmark() == b"mark" and one.sent() == (1, 4)
+
+
+def test_what_a_board_has_spent_is_counted_whatever_the_numbers_and_over_reboots():
+    with Folder() as root:
+        stock = MaskStock(Store(root))
+        assert (stock.total(), stock.resends()) == (0, 0)
+        for number, (epoch, round, resent) in enumerate(((1, 5, False), (1, 500, True), (2, 0, True), (7, 9, False))):
+            stock.spend(epoch, round, b"envelope", b"mark", resent)
+            for boot in (stock, MaskStock(Store(root))):
+                assert boot.total() == number + 1 and boot.bookmark() == b"mark"
+                assert boot.resends() == (0, 1, 2, 2)[number]
+        stock.settle(7, 9)
+        stock.burn(8, 1)
+        assert (MaskStock(Store(root)).total(), MaskStock(Store(root)).resends()) == (5, 2)
+
+
+def test_resends_are_counted_in_the_47_contributions_before_the_next():
+    with Folder() as root:
+        stock = MaskStock(Store(root))
+        stock.spend(1, 1, b"envelope", b"", True)
+        for round in range(2, 48):
+            assert stock.resends() == 1
+            stock.spend(1, round, b"envelope")
+        assert stock.resends() == 1  # with the next one they would be 48
+        stock.spend(1, 48, b"envelope")
+        assert stock.resends() == MaskStock(Store(root)).resends() == 0 and stock.total() == 48
+
+
+def test_a_spend_that_fails_counts_nothing():
+    with Folder() as root:
+        store = FailingStore(root)
+        stock = MaskStock(store)
+        stock.spend(1, 1, b"one")
+        store.fail = ("put",)
+        raises(StoreError, stock.spend, 1, 2, b"two", b"", True)
+        raises(StoreError, stock.burn, 1, 3)
+        store.fail = ()
+        assert (stock.total(), stock.resends()) == (1, 0)
+        stock.spend(1, 4, b"four")
+        assert MaskStock(Store(root)).total() == 2
+
+
+def test_a_record_of_before_there_were_counts_is_read_as_it_is():
+    for bookmark in (b"", b"\x01" + bytes(32)):
+        for envelope in (b"", b"the envelope"):
+            with Folder() as root:
+                store = Store(root)
+                store.put("spent", struct.pack(">QQQQB", 3, 9, 3, 8, len(bookmark)) + bookmark + envelope)
+                stock = MaskStock(store)
+                assert (stock.high_water(), stock.sent(), stock.bookmark()) == ((3, 9), (3, 8), bookmark)
+                assert stock.pending() == ((3, 9, envelope) if envelope else None)
+                assert (stock.total(), stock.resends()) == (0, 0)
+                raises(Spent, stock.spend, 3, 9, b"another")
+                stock.spend(3, 10, b"next", bookmark, True)
+                again = MaskStock(Store(root))
+                assert (again.total(), again.resends(), again.bookmark()) == (1, 1, bookmark)
+                assert again.pending() == (3, 10, b"next")
 
 
 def test_a_spend_that_fails_burns_the_round_until_the_flash_has_told():
