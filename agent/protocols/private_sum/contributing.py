@@ -120,7 +120,7 @@ class Contributing:
         yield kept + self.announce(member, sharing)
 
     def unkept(self, round: int) -> None:
-        """The flash did not take the mask of `round`: make do with those before, until one is spent."""
+        """The flash did not take the mask of `round`: make do with those before, until a round."""
         self.stock = [r for r in self.stock if r != round]
         self.refilling = False
         self._announced = (-1, 0)

@@ -25,7 +25,7 @@ class Layout:
     names: list[str]
 
 
-Sides = list[tuple[list[int], list[int]]]  # member indices: who agrees with each other, who does not
+Sides = list[tuple[list[int], list[int]]]  # members by index: who agrees, who does not
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ class Answers:
     def disagree(self) -> list[list[list[str]]]:
         """Return the sides of each cohort whose answers disagree: the names of those who agree with
         each other, and of the others. Which of them are wrong nobody knows."""
-        outcomes = {**self.opened, **self.failed}
+        outcomes: dict[int, Opened | Unopened] = {**self.opened, **self.failed}
         sides = [one for at in sorted(outcomes) for one in outcomes[at].sides]
         return [[[self._layout.names[index] for index in side] for side in pair] for pair in sides]
 

@@ -273,19 +273,19 @@ class PrivateSum:
 
     def _close(self, now: float) -> list[Action]:
         answers = self._answers
-        status, sums, summed, disagree, withstands = coordination.INCOMPLETE, None, 0, [], None
+        status, sums, summed = coordination.INCOMPLETE, None, 0
         if answers is not None:
             if (at := self._jobs.searched(self._round)) is not None:
                 answers.take(at, OUT_OF_TIME)
             status, sums, summed = answers.status(), answers.total(), answers.summed()
-            disagree, withstands = answers.disagree(), answers.withstands()
             for reason in answers.reasons():
                 self._filter.refuse(reason)
         missing = [name for index, name in enumerate(self._members.names) if not summed >> index & 1]
         message = self._outgoing.result(self._round, status, missing, sums)
-        latency_ms = (now - self._opened_at) * 1000
         scope = (self.scope.group, self.scope.epoch, self._round)
-        closed = records.CloseRound(*scope, status, missing, sums, message, latency_ms, disagree, withstands)
+        latency_ms = (now - self._opened_at) * 1000
+        sides = (answers.disagree(), answers.withstands()) if answers else ()
+        closed = records.CloseRound(*scope, status, missing, sums, message, latency_ms, *sides)
         counted = [
             records.Counted(self.scope.group, name, self.scope.epoch, self._round)
             for index, name in enumerate(self._members.names)

@@ -96,7 +96,7 @@ class Exponents:
         sides = [mpz(1), mpz(1)]
         for power, (syndrome, coefficient) in enumerate(zip(syndromes, locator, strict=True)):
             sides[power % 2] = sides[power % 2] * powmod(syndrome, coefficient, self._modulus) % self._modulus
-        return sides[0] == sides[1]
+        return bool(sides[0] == sides[1])
 
 
 def stand_in(found: Sequence[tuple[mpz, int]], sizes: Sequence[int], product: int, modulus: mpz) -> tuple[mpz, int]:
