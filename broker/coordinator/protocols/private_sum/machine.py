@@ -283,9 +283,8 @@ class PrivateSum:
         missing = [name for index, name in enumerate(self._members.names) if not summed >> index & 1]
         message = self._outgoing.result(self._round, status, missing, sums)
         scope = (self.scope.group, self.scope.epoch, self._round)
-        latency_ms = (now - self._opened_at) * 1000
         sides = (answers.disagree(), answers.withstands()) if answers else ()
-        closed = records.CloseRound(*scope, status, missing, sums, message, latency_ms, *sides)
+        closed = records.CloseRound(*scope, status, missing, sums, message, (now - self._opened_at) * 1000, *sides)
         counted = [
             records.Counted(self.scope.group, name, self.scope.epoch, self._round)
             for index, name in enumerate(self._members.names)
