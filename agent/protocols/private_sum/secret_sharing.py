@@ -25,8 +25,7 @@ if TYPE_CHECKING:
 
 BATCHES_AHEAD = 2  # how far from one's own batch another member's may be
 RESEND_MOST = 64  # retries between two times that a silent member is sent its shares
-# Retries after which who holds shares and has dealt none is asked; then twice as many.
-ASK_AFTER = 4
+ASK_AFTER = 4  # retries after which who holds shares and dealt none is asked; then twice as many
 ASKED_LEAST = 256  # retries, some 21 minutes, after which members that asked may ask again
 
 

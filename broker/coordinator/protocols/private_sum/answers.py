@@ -36,8 +36,7 @@ class Layout:
         return cls(chosen, packing, blinding.field(packing.bits), names, read_part(roster.part))
 
 
-# Member indices: who agrees with each other, who does not.
-Sides = list[tuple[list[int], list[int]]]
+Sides = list[tuple[list[int], list[int]]]  # members by index: who agrees, who does not
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ class Jobs:
     def __init__(self, factors: Factors) -> None:
         self._factors = factors
         self._under_way: tuple[str, int, int] | None = None
-        # Long jobs of each (round, unit) that did not open in QUICK_S.
+        # How many long jobs each (round, unit) had that did not open in QUICK_S.
         self._hard: dict[tuple[int, int], int] = {}
 
     def searched(self, number: int) -> int | None:

@@ -273,21 +273,20 @@ class PrivateSum:
 
     def _close(self, now: float) -> list[Action]:
         answers = self._answers
-        status, sums, summed, disagree, withstands = coordination.INCOMPLETE, None, 0, [], None
+        status, sums, summed = coordination.INCOMPLETE, None, 0
         if answers is not None:
             if (at := self._jobs.searched(self._round)) is not None:
                 answers.take(at, OUT_OF_TIME)
             status, sums, summed = answers.status(), answers.total(), answers.summed()
-            disagree, withstands = answers.disagree(), answers.withstands()
             for reason in answers.reasons():
                 self._filter.refuse(reason)
             self._close_lists.over({name for name in self._members.names if answers.get(name)})
         named = [name for index, name in enumerate(self._members.names) if summed >> index & 1]
         missing = [name for name in self._members.names if name not in named]
         message = self._outgoing.result(self._round, self._units, status, missing, sums)
-        latency_ms = (now - self._opened_at) * 1000
         scope = (self.scope.group, self.scope.epoch, self._round)
-        closed = records.CloseRound(*scope, status, missing, sums, message, latency_ms, disagree, withstands)
+        sides = (answers.disagree(), answers.withstands()) if answers else ()
+        closed = records.CloseRound(*scope, status, missing, sums, message, (now - self._opened_at) * 1000, *sides)
         counted = [records.Counted(self.scope.group, name, self.scope.epoch, self._round) for name in named]
         self._counted.update({record.device: record for record in counted})
         self._active.closed(self._units, self._current, answers.present if answers else 0)

@@ -244,10 +244,7 @@ def _tell_sides(connection: Connection) -> None:
     columns = {column["name"] for column in inspect(connection).get_columns("rounds")}
     if "wrong" in columns:
         connection.exec_driver_sql("ALTER TABLE rounds RENAME COLUMN wrong TO disagree")
-        connection.exec_driver_sql(
-            "UPDATE rounds SET disagree = CASE disagree WHEN '[]' THEN '[]' ELSE '[[[], ' || disagree || ']]' END"
-            " WHERE disagree IS NOT NULL"
-        )
+        connection.exec_driver_sql("UPDATE rounds SET disagree = '[[[], ' || disagree || ']]' WHERE disagree != '[]'")
     if "withstands" not in columns:
         connection.exec_driver_sql("ALTER TABLE rounds ADD COLUMN withstands INTEGER")
 
