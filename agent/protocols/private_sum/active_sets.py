@@ -120,7 +120,8 @@ class ActiveSets:
         secrets, self.recalled = self.recalled, None
         if secrets and member.take_secrets(secrets):
             yield from keying.key_steps(member, secrets)
-            del keying, secrets
+            del keying
+            del secrets
             yield [actions.put("key", member.record()), actions.unload()]
 
     # -- words to and from the coordinator
