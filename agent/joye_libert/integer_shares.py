@@ -1,14 +1,14 @@
-"""Shares over the integers of a board's long-term exponent: t of a cohort's active members can raise
-to it, fewer learn nothing of it.
+"""Shares over the integers of a board's long-term exponent: t of a cohort's active members can
+raise to it, fewer learn nothing of it.
 
 f(x) = delta*secret + a_1*x + ... + a_(t-1)*x^(t-1) with delta = a!, and of a active members that at
-position x = 1..a holds f(x) (threshold-joye-libert paper, section 3.3, after Rabin, CRYPTO 1998). Where the
-paper draws a_k from either side of zero, here it is never negative: a share is a positive exponent,
-so nobody has to invert. The range is at least 2^128*delta^2 times the secret's, as in the paper,
-and that hides the secret: for any t-1 positions there is a polynomial h with integer coefficients
-that is zero at all of them and delta at zero, so f + (other - secret)*h gives the same t-1 shares
-for another secret. The coefficients of h but the first add up to at most (t-1)*delta in size: the
-chance that one of the new polynomial's is out of range is at most 2^-128.
+position x = 1..a holds f(x) (threshold-joye-libert paper, section 3.3, after Rabin, CRYPTO 1998).
+Where the paper draws a_k from either side of zero, here it is never negative: a share is a positive
+exponent, so nobody has to invert. The range is at least 2^128*delta^2 times the secret's, as in the
+paper, and that hides the secret: for any t-1 positions there is a polynomial h with integer
+coefficients that is zero at all of them and delta at zero, so f + (other - secret)*h gives the same
+t-1 shares for another secret. The coefficients of h but the first add up to at most (t-1)*delta in
+size: the chance that one of the new polynomial's is out of range is at most 2^-128.
 
 The coefficients come from a seed, so a share can be made again at any time and none is stored by
 its maker.
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 
 class Sharing:
-    """The sizes of a sharing among `active` members (2..64) of a cohort of whom `threshold` recover,
-    of a roster of `roster_size` (2..64) in all.
+    """The sizes of a sharing among `active` members (2..64) of a cohort of whom `threshold`
+    recover, of a roster of `roster_size` (2..64) in all.
 
     `members` is how many share; `delta` = members!; `coefficient_bytes` and `share_bytes` are sizes
     in bytes; a secret is of at most `secret_bits` bits: the offset of zero_sum.py and as many keys

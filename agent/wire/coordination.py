@@ -61,8 +61,8 @@ def opening(
 ) -> bytes:
     """Make the message that opens a round: `sets` are the digests of the units' active sets, 32
     bytes each, zeros for a unit without one; `tags` are the members' 16-byte tags in roster order,
-    zeros for who is in no set; `absent` is the bitmap of those that are known dead, `counted` the members' 8 bytes each in
-    roster order, `time` in Unix seconds."""
+    zeros for who is in no set; `absent` is the bitmap of those that are known dead, `counted` the
+    members' 8 bytes each in roster order, `time` in Unix seconds."""
     return cbor.encode({1: epoch, 2: round, 3: sets, 4: b"".join(tags), 5: absent, 6: b"".join(counted), 7: time})
 
 
@@ -81,8 +81,8 @@ def read_ready(payload: bytes) -> tuple[int, int]:
 
 
 def read_contribution(payload: bytes, size: int) -> tuple[bytes, int, int, int]:
-    """Return (ciphertext, masks_until, bitmap of the holders of the sender's blinding shares, bitmap
-    of the members whose blinding shares the sender holds); `size` is 2|N|/8."""
+    """Return (ciphertext, masks_until, bitmap of the holders of the sender's blinding shares,
+    bitmap of the members whose blinding shares the sender holds); `size` is 2|N|/8."""
     ciphertext, masks_until, held, holds = fields(payload, 4)
     check(is_bytes(ciphertext, size) and is_integer(masks_until, 0, 0xFFFFFFFF))
     check(is_integer(held, 0, EVERYONE) and is_integer(holds, 0, EVERYONE))

@@ -15,6 +15,7 @@ from broker.cli.options import MILLION, STATE, AsJson, StateFolder, millionths, 
 from broker.coordinator.home import Home
 from broker.coordinator.machine import Machine
 from broker.coordinator.protocols.gossip import queries
+from broker.coordinator.protocols.gossip.asking import HONEST_LEAST
 from broker.coordinator.protocols.gossip.records import COMPLETE, OVER, Request
 from broker.coordinator.schedule import Schedule
 from broker.errors import HumError
@@ -22,6 +23,10 @@ from broker.errors import HumError
 POLL_S = 0.05
 TAG = 16  # bytes, one a member
 NOISE_MOST = EPSILON_MOST / MILLION
+WHY = {
+    "too-few": ", fewer boards are ready and online than a query needs: as many as may fail or collude, and"
+    f" {HONEST_LEAST} besides"
+}
 FUNCTIONS = "sum, count, mean, variance, min, max, histogram, top-k"
 
 
@@ -151,7 +156,7 @@ def _answered(home: Home, request: Request, timeout: float) -> dict[str, Any]:
     finally:  # after Ctrl-C too: an answer that nobody awaits would cost the boards of their budget
         home.storage.write(queries.give_up, number)
     if row["status"] != COMPLETE:
-        raise QueryError(f"the query is {row['status']}: {row['reason']}")
+        raise QueryError(f"the query is {row['status']}: {row['reason']}{WHY.get(row['reason'], '')}")
     return row
 
 

@@ -121,3 +121,12 @@ def bench_overlay(as_json: OneObject = False) -> None:
     from host_sim.bench.overlay import measure, show
 
     tell(measure(say), as_json, show)
+
+
+@bench.command("verifiable")
+def bench_verifiable(as_json: OneObject = False) -> None:
+    """Compute what verifiable shares, which are not built, would cost a board: seconds of an
+    RP2040, bytes, heap."""
+    from host_sim.bench.threshold.verifiable import measure, show
+
+    tell(measure(), as_json, show)

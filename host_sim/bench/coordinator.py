@@ -146,7 +146,7 @@ class Street:
         try:
             async with asyncio.timeout(MOST_S):
                 await self._all.wait()
-            return self.searcher.phase == "roll"
+            return self.searcher._jobs.searched(0) is not None
         finally:
             running.cancel()
             await asyncio.wait([running], timeout=MOST_S)

@@ -77,7 +77,9 @@ def take_up(node: "Spoilt", habit: str) -> None:
         node._begin = lambda phase: _begin_and(node, begin, phase, _votes)
 
 
-def _falsified(action: "Partial | Result") -> "Partial | Result":
+def _falsified(action: "Partial | Result | None") -> "Partial | Result | None":
+    if action is None:
+        return None
     data = action[-1][:-1] + bytes((action[-1][-1] ^ 1,))
     if action[0] == node_actions.PARTIAL:
         return node_actions.partial(action[1], data)

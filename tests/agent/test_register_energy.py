@@ -1,20 +1,24 @@
 """Energy in is energy out, for every order of readings, failed spends, lost envelopes, resets and
 exchanged meters.
 
-The board's side is the real RegisterMeter and, where the source counts pulses, the real S0Pin with
-a real store. The rest is a model of what stands around them: the atomic record "spent" of
-mask_stock, the supervisor's order of calls, and a coordinator that counts an envelope or does not.
+The board's side is the real RegisterMeter, the real MaskStock with its record "spent" and, where
+the source counts pulses, the real S0Pin with a real store. The rest is a model of what stands
+around them: the order of calls in effects.py, and a coordinator that counts an envelope or not.
 """
 
 import tempfile
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.meters.register import RegisterMeter
 from agent.meters.s0_pin import S0Pin
-from agent.runtime.flash.store import Store
+from agent.protocols.base.identity import CLOSE_WINDOW
+from agent.runtime.flash.masks import MaskStock
+from agent.runtime.flash.store import Store, StoreError
 from agent.runtime.system.ticks import ticks_diff
+from host_sim.virtual.memory_store import MemoryStore
 
 HIGH = 50
 SLOTS = [("load", 0, HIGH)]
@@ -45,6 +49,15 @@ STEPS = st.lists(
 )
 
 
+def alive() -> None:
+    """The flash takes what is put."""
+
+
+def dead() -> None:
+    """It does not."""
+    raise StoreError("put", 5)
+
+
 class Meter:
     """A meter of the house, whose register no board can harm."""
 
@@ -60,26 +73,34 @@ class Meter:
 
 
 class House:
-    """One board and its coordinator. `flash` and `running` are (sent round, bookmark); `published`
-    is what the sums say."""
+    """One board and its coordinator. `store` is the flash, `stock` what the running board has of
+    it; `published` is what the sums say; `left` has for each contribution that left the board
+    whether it had energy that one before it had. `most`: of 48 contributions so many may."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int) -> None:
         self.source = Meter()
-        self.flash: tuple[int, bytes] = (-1, b"")
-        self.running = self.flash
+        self.store = MemoryStore()
+        self.most = most
         self.published: dict[int, int] = {}
         self.sent: dict[int, int] = {}
-        self.round = 0
+        self.resent: dict[int, bool] = {}
+        self.left: list[bool] = []
+        self.round = 1
+        self.stock = MaskStock(self.store)
         self.reset()
 
     def reset(self) -> None:
-        if self.flash != self.running and self.flash[0] % 2:
-            self.count(
-                self.flash[0]
-            )  # a half-failed spend: the restarted board sends its envelope, and every other is in time
-        self.running = self.flash
+        before = self.stock.sent()
+        self.stock = MaskStock(self.store)
+        last = self.stock.sent()[1]
+        if self.stock.sent() != before:
+            # A half-failed spend: the restarted board sends its envelope, and every other is in
+            # time.
+            self.left.append(self.resent[last])
+            if last % 2:
+                self.count(last)
         self.meter = RegisterMeter(self.source)
-        self.meter.restore(self.running[1])
+        self.meter.restore(self.stock.bookmark())
 
     def use(self, wh: int) -> None:
         self.source.wh += wh
@@ -93,8 +114,9 @@ class House:
         self.round += 1
         if fate == "no-link":
             return
-        last = self.running[0]
-        values = self.meter.read(round, last < 0 or last in self.published, True, SLOTS)
+        last = self.stock.sent()[1]
+        resend = self.stock.resends() < self.most
+        values = self.meter.read(round, last == 0 or last in self.published, resend, SLOTS)
         assert values is not None and 0 <= values[0] <= HIGH
         if fate == "refused":
             return
@@ -102,33 +124,47 @@ class House:
             self.meter.bookmark()
             self.reset()
             return
-        record = (round, self.meter.bookmark())
-        if fate in ("failed", "half-failed"):
-            self.meter.restore(self.running[1])
-            if fate == "half-failed":
-                self.flash = record
-                self.sent[round] = values[0]
+        bookmark, resent = self.meter.bookmark(), self.meter.resent()
+        self.sent[round], self.resent[round] = values[0], resent
+        self.store.fail = dead if fate == "failed" else alive
+        self.store.fail_late = dead if fate == "half-failed" else alive
+        try:
+            self.stock.spend(1, round, b"envelope", bookmark, resent)
+        except StoreError:
+            self.meter.restore(self.stock.bookmark())
             return
-        self.flash = self.running = record
-        self.sent[round] = values[0]
+        finally:
+            self.store.fail = self.store.fail_late = alive
+        self.left.append(resent)
         if fate.startswith("cut-after"):
             self.reset()
         if fate.endswith("counted"):
             self.count(round)
 
+    def owed(self) -> int:
+        """Return what was denied and waits, as the flash has it."""
+        meter = RegisterMeter(self.source)
+        meter.restore(MaskStock(self.store).bookmark())
+        return meter._owed
+
     def settle(self) -> int:
         """Let good rounds pass until nothing is left; return all energy that was ever published."""
-        for _ in range(1000):
+        for _ in range(5000):
             self.play("counted")
-            if self.sent[self.round - 1] == 0:
+            if self.sent[self.round - 1] == 0 and not (self.most and self.owed()):
                 return sum(self.published.values())
         raise AssertionError("the backlog does not end")
 
+    def check_resends(self) -> None:
+        """Of any 48 contributions at most so many had energy that had been sent before."""
+        for start in range(len(self.left)):
+            assert sum(self.left[start : start + CLOSE_WINDOW]) <= self.most
+
 
 @settings(max_examples=400, deadline=None)
-@given(STEPS)
-def test_energy_in_is_energy_out(steps: list[tuple[str, object]]) -> None:
-    house = House()
+@given(STEPS, st.sampled_from([0, 1, 2, 8, 48]))
+def test_energy_in_is_energy_out(steps: list[tuple[str, object]], most: int) -> None:
+    house = House(most)
     house.play("counted")  # the board is installed
     used = 0
     for kind, what in steps:
@@ -144,7 +180,36 @@ def test_energy_in_is_energy_out(steps: list[tuple[str, object]]) -> None:
             house.source.wh = what
             house.source.name += 1
             house.play("lost")  # and counting of the new one begins with a durable reading
-    assert house.settle() == used
+    assert house.settle() + house.owed() == used
+    assert most == 0 or house.owed() == 0
+    house.check_resends()
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.booleans(), min_size=60, max_size=200), st.sampled_from([1, 2, 8]))
+def test_a_long_denial_doubles_few_readings_and_loses_none(denied: list[bool], most: int) -> None:
+    house = House(most)
+    house.play("counted")
+    for number, lost in enumerate(denied):
+        house.use(7)
+        if number % 13 == 5:
+            house.reset()
+        house.play("lost" if lost else "counted")
+    assert house.settle() == 7 * len(denied)
+    house.check_resends()
+
+
+def test_whose_limit_a_reboot_resets_resends_more() -> None:
+    """The control: what the tests above hold against is seen."""
+    house = House(2)
+    house.play("counted")
+    for _ in range(20):
+        house.use(7)
+        house.reset()
+        house.stock._counts = (house.stock.total(), 0)
+        house.play("lost")
+    with pytest.raises(AssertionError):
+        house.check_resends()
 
 
 class Contact:
@@ -171,7 +236,7 @@ class PulseHouse(House):
     def __init__(self, folder: str, now: list[int]) -> None:
         self.folder = folder
         self.now = now
-        super().__init__()
+        super().__init__(8)
 
     def reset(self) -> None:
         self.contact = Contact()

@@ -195,7 +195,9 @@ def test_results_and_refusals_are_shown(hum: Hum) -> None:
     assert hum.call("result", "--json").stdout == ""
     storage = Storage(hum.folder / "coordinator" / "coordinator.db", registry.schemas())
     storage.commit([OpenRound("main", 1, 0, b"o"), OpenRound("main", 1, 1, b"o")], {"bad-tag": 2})
-    storage.commit([CloseRound("main", 1, 0, coordination.COMPLETE, [], [300, -20], b"r", 12.34, [[["b0", "b2"], ["b1"]]], 1)], {})
+    storage.commit(
+        [CloseRound("main", 1, 0, coordination.COMPLETE, [], [300, -20], b"r", 12.34, [[["b0", "b2"], ["b1"]]], 1)], {}
+    )
     storage.commit([CloseRound("main", 1, 1, coordination.INCOMPLETE, ["b2"], None, b"r", 5000.0)], {})
     storage.close()
     first, second = (json.loads(line) for line in hum.run("result", "--json").stdout.splitlines())

@@ -19,10 +19,12 @@ from agent.wire import answers
 from agent.wire.queries import Query
 from broker.authority.authority import Authority
 from broker.cli.options import MILLION
-from broker.cli.query import _noise, _parameters
+from broker.cli.query import QueryError, _noise, _parameters
 from broker.cli.query import query as command
+from broker.coordinator.actions import Record
 from broker.coordinator.home import Home, HomeError
 from broker.coordinator.protocols.gossip.queries import waiting
+from broker.coordinator.schedule import Schedule
 from host_sim.demo.query import Asked, is_exact, truth
 from host_sim.fleet.pace import pace
 from tests.support.processes import running
@@ -103,6 +105,26 @@ def test_a_query_that_is_broken_off_is_given_up(folder: Path, monkeypatch: pytes
         monkeypatch.setattr("broker.cli.query.time", SimpleNamespace(sleep=ctrl_c, monotonic=time.monotonic))
         command(group="street", function="sum", slot="load", state=folder)
     assert home.storage.read(waiting) == []
+    home.storage.close()
+
+
+def test_a_query_for_which_too_few_boards_are_there_says_so_in_one_line(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The coordinator's own machine answers, at once, while the command waits."""
+    home = Home(folder)
+    (machine,) = (one for one in home.machines(Schedule(1, 1, 0)) if one.scope.group == "street")
+    machine.link_up(0.0)
+
+    def coordinate(_seconds: float) -> None:
+        machine.ask(home.storage.read(waiting))
+        home.storage.commit([one for one in machine.tick(1.0) if isinstance(one, Record)], {})
+
+    with home.lock(), pytest.raises(QueryError) as refused:
+        monkeypatch.setattr("broker.cli.query.time", SimpleNamespace(sleep=coordinate, monotonic=time.monotonic))
+        command(group="street", function="sum", slot="load", state=folder)
+    said = str(refused.value)
+    assert said.startswith("the query is refused: too-few, fewer boards are ready and online than") and "\n" not in said
     home.storage.close()
 
 

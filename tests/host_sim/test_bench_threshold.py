@@ -5,13 +5,14 @@ import json
 import random
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from gmpy2 import powmod
 
 from agent.joye_libert import cohorts, parameters
 from host_sim.bench.threshold import compare as bench_threshold
-from host_sim.bench.threshold import paper_method
+from host_sim.bench.threshold import paper_method, verifiable
 from host_sim.bench.threshold import server as threshold_server
 from host_sim.bench.threshold.inputs import BenchError, HumInputs, Setting, evaluate, pack, powers_of, unpack
 from host_sim.bench.threshold.paper_inputs import PaperInputs
@@ -135,3 +136,23 @@ def test_packed_values_come_back_and_fast_powers_are_powers():
     with pytest.raises(BenchError, match="wider"):
         power(2**60)
     assert evaluate([1, 2, 3], 10) == 321
+
+
+def test_what_verifiable_shares_would_cost_follows_from_the_sizes_that_shares_have() -> None:
+    figures = verifiable.measure((8, 32))
+    small, large = figures["cohort of 8"], figures["cohort of 32"]
+    assert small.keys() == large.keys() and all(small[key] <= large[key] for key in small)
+    # A mask: an exponent of 4,101 bits, four squarings and a product in 80 ms, a window of five bits.
+    assert small["today, a round: mask, s"] == pytest.approx(4101 * 6 / 5 * 0.016, rel=0.01)
+    assert large["Chaum-Pedersen, a set: published, bytes"] == 22 * 512
+    assert large["Pedersen, a round: read, bytes"] == 31 * 22 * 33
+    member = 31 * large["today, a round with missing: recovery share, s"]
+    assert member < large["Chaum-Pedersen, a set: check all shares, s"] < 1.2 * member
+
+
+def test_the_figures_of_verifiable_shares_in_the_docs_are_those_that_are_computed() -> None:
+    page = (Path(__file__).parents[2] / "docs/security/verifiable-shares.md").read_text()
+    figures = verifiable.measure()
+    for key in figures["cohort of 8"]:
+        cells = " | ".join(f"{figures[size][key]:,.0f}" for size in figures)
+        assert f"| {key} | {cells} |" in page, key

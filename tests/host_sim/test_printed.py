@@ -160,7 +160,12 @@ def test_the_tables_of_the_status_are_whole(printed: Callable[..., str]) -> None
     assert text.count(NAMES[0]) == text.count("device") == 2
     assert text.count("12345678") == len(board) - 3
     group: dict[str, Any] = dict.fromkeys(coordinator_commands.GROUP_COLUMNS, 1234)
-    group |= {"group": "neighbourhood-north", "phase": "collecting", "disagree": sides([[NAMES, NAMES[:1]]]), "epsilon_spent": 0.123456}
+    group |= {
+        "group": "neighbourhood-north",
+        "phase": "collecting",
+        "disagree": sides([[NAMES, NAMES[:1]]]),
+        "epsilon_spent": 0.123456,
+    }
     assert "0.123456" in printed(show_table, "Groups", coordinator_commands.GROUP_COLUMNS, [group])
     assert printed(show_table, "Refused inputs", ["reason", "count"], []) == "Refused inputs: none\n"
     assert "Raspberry" in printed(list_boards)

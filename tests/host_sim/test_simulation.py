@@ -642,7 +642,7 @@ def test_a_coordinator_that_forgets_its_list_is_caught(monkeypatch: pytest.Monke
 
 
 def test_a_sum_with_the_blinding_in_it_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recovery, "interpolate", lambda *arguments: 0)
+    monkeypatch.setattr(recovery, "interpolate", lambda points, xs, at, p: 0)
     with pytest.raises(AssertionError, match="does not open"):
         carry_out(Plan())
 

@@ -47,7 +47,7 @@ def test_the_step_over_the_wire_is_one_module_on_both_sides() -> None:
     (making, make), (reading, read), topics = WIRE
     defined = {node.name for node in ast.parse((ROOT / topics).read_text()).body if isinstance(node, ast.FunctionDef)}
     assert {make, read} <= defined
-    board = ast.parse((ROOT / "agent/protocols/private_sum/contributing.py").read_text())
+    board = ast.parse((ROOT / "agent/protocols/private_sum/membership.py").read_text())
     publishing = next(node for node in board.body if isinstance(node, ast.FunctionDef) and node.name == making)
     assert {"topics", make} <= _names(publishing)
     assert {"topics", read} <= _names(_function("broker/coordinator/service.py", "Service", reading))

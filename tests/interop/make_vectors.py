@@ -289,10 +289,12 @@ def _share_values(group: _Group) -> Values:
             letters[f"{levels[-1]} to {levels[-2]}"] = sorted(payload.hex() for payload in dealt)
     example = {"meter-a to meter-b": letters["meter-a to meter-b"]}
     brief = {pair: [_brief(bytes.fromhex(one)) for one in every] for pair, every in letters.items()}
+    _, _, ask, *_ = mail.letter(group.boards["meter-a"].member, 1, mail.ASK, mail.ASK, 0, messages.nothing())
     return {
         "shares": dict(sorted(shares.items())),
         "mail": dict(sorted(brief.items())),
         "mail_in_full": example,
+        "ask_of_meter_a_to_meter_b": ask.hex(),
     }
 
 

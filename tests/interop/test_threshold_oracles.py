@@ -71,12 +71,14 @@ def lagrange_at_zero(positions: list[int]) -> dict[int, Fraction]:
 
 @st.composite
 def a_sharing(draw: st.DrawFn) -> tuple[Sharing, bytes, int, list[int]]:
-    """A sharing, its seed and secret, and an ordered subset of positions: a threshold of them."""
+    """A sharing among a cohort's active members, its seed and secret, and an ordered subset of
+    positions: a threshold of them."""
     size = draw(st.integers(2, 64))
     chosen = draw(st.sampled_from([TOY, HUM]))
-    sharing = Sharing(size, draw(st.integers(size, 64)), chosen)
+    active = draw(st.integers(cohorts.threshold(size), size))
+    sharing = Sharing(active, cohorts.threshold(size), draw(st.integers(size, 64)), chosen)
     secret = draw(st.integers(0, (1 << sharing.secret_bits) - 1))
-    positions = draw(st.permutations(range(1, size + 1)))[: sharing.threshold]
+    positions = draw(st.permutations(range(1, active + 1)))[: sharing.threshold]
     return sharing, draw(seeds), secret, positions
 
 
@@ -111,7 +113,7 @@ def test_one_share_less_interpolates_to_something_else(
 
 
 def test_coefficients_take_their_whole_range_evenly() -> None:
-    sharing = Sharing(12, 12, TOY)
+    sharing = Sharing(12, 9, 12, TOY)
     tops = [0] * 16
     for index in range(100):
         found = polynomial(dict(list(deal(sha256(bytes([index])).digest(), 5, sharing).items())[: sharing.threshold]))
@@ -125,7 +127,7 @@ def test_helpers_powers_recover_the_exponents_of_several_missing_members(size: i
     # On a toy modulus, as the coordinator does it: prod Y_j^(D lambda_j) = H^(D delta sum of
     # secrets) modulo N^2.
     n = TOY.n
-    sharing = Sharing(size, 64, TOY)
+    sharing = Sharing(size, cohorts.threshold(size), 64, TOY)
     base = int.from_bytes(sha256(b"base").digest() * 2, "big") % (n * n)
     missing = [sharing.members - gone for gone in range(max(1, size - sharing.threshold))]
     secrets = {v: int.from_bytes(sha256(bytes([v])).digest() * 2, "big") for v in missing}
@@ -220,13 +222,21 @@ def test_cohorts_partition_any_roster(names: list[str], digest: bytes, size: int
 
 
 @examples
-@given(member_lists, seeds, st.integers(4, 64), st.sampled_from([cohorts.SEAL_COHORT, cohorts.SEAL_FLEET]))
-def test_pairwise_keys_over_neighbours_cancel(names: list[str], digest: bytes, size: int, seal: int) -> None:
+@given(
+    member_lists,
+    seeds,
+    st.integers(4, 64),
+    st.sampled_from([cohorts.SEAL_COHORT, cohorts.SEAL_FLEET]),
+    st.integers(0, 2**64 - 1),
+)
+def test_pairwise_keys_over_neighbours_cancel_whoever_is_active(
+    names: list[str], digest: bytes, size: int, seal: int, active: int
+) -> None:
     def key(first: int, second: int) -> int:
         return int.from_bytes(sha256(bytes([first, second])).digest(), "big")
 
     total = 0
-    for own in range(len(names)):
-        for other in cohorts.neighbours(own, names, digest, size, seal):
+    for own in [index for index in range(len(names)) if active >> index & 1]:
+        for other in cohorts.neighbours(own, names, digest, size, seal, active):
             total += key(other, own) if own > other else -key(own, other)
     assert total == 0

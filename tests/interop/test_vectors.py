@@ -240,7 +240,7 @@ def share_payload(owner: str, batch: int | None, x: int) -> bytes:
 
 
 def letter(sender: str, receiver: str, kind: str, about: int, number: int, payload: Any) -> bytes:
-    first = {"key-share": 4, "blinding": 5, "held": 6, "vouch": 7, "split": 8}[kind]
+    first = {"key-share": 4, "blinding": 5, "held": 6, "vouch": 7, "split": 8, "ask": 10}[kind]
     nonce = bytes([first]) + bytes(7) + bytes([about]) + be32(number)
     context = aad(kind, number, sender, receiver, of_set=True)
     return encrypt0(mail_key(sender, receiver), nonce, context, number, encode(payload))
@@ -413,6 +413,7 @@ def test_mail_follows_from_the_description() -> None:
             if pair in given["mail_in_full"]:
                 assert given["mail_in_full"][pair] == sorted(one.hex() for one in letters)
     assert list(given["mail_in_full"]) == ["meter-a to meter-b"]
+    assert given["ask_of_meter_a_to_meter_b"] == letter("meter-a", "meter-b", "ask", 10, 0, {}).hex()
 
 
 @ROUNDS

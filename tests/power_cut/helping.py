@@ -10,28 +10,29 @@ from agent.runtime.flash.store import Store, StoreError
 
 from .life import RemovesFirst, SaysNothing, Violation, Watched
 
-PREPARE = ((("key", 0, 2), ("answer", 0, 9)),)
+PREPARE = ((("enter", 1, 0), ("key", 1, 2), ("answer", 0, 9)),)
 SCRIPT = (
     (
-        ("key", 1, 2),
-        ("key", 1, 3),
+        ("enter", 2, 0),
+        ("key", 2, 2),
+        ("key", 2, 3),
         ("blind", 0, 2),
         ("answer", 1, 1),
         ("answer", 1, 1),  # the retained roll call, heard once more
     ),
     (
-        ("key", 1, 2),  # the acknowledgement was lost
+        ("key", 2, 2),  # the acknowledgement was lost
         ("blind", 1, 2),
         ("blind", 1, 3),
         ("answer", 1, 1),
         ("answer", 1, 33),
-        ("discard", 1, 1),
+        ("discard", 1, 0),
         ("answer", 1, 32),  # an old one, replayed
     ),
     (
-        ("discard", 2, 0),
+        ("enter", 3, 0),
         ("answer", 1, 33),
-        ("key", 2, 2),
+        ("key", 3, 2),
         ("answer", 2, 1),
         ("answer", 1, 34),  # an epoch that is over
     ),
@@ -39,16 +40,18 @@ SCRIPT = (
 
 
 class History:
-    """What the world outside the board relies on. Outlives every reboot. Shares are named (epoch,
-    batch or None, member)."""
+    """What the world outside the board relies on. Outlives every reboot. Shares are named (active
+    set, batch or None, member)."""
 
     def __init__(self):
+        self.entered = 0
         self.acknowledged = set()
         self.left = {}  # (epoch, round): the answer that left
         self.may = {}  # record name: the values it may have; None for absent
 
     def copy(self):
         other = History()
+        other.entered = self.entered
         other.acknowledged = set(self.acknowledged)
         other.left = dict(self.left)
         other.may = {name: list(values) for name, values in self.may.items()}
@@ -59,15 +62,21 @@ class History:
         if self.left.setdefault((epoch, round), answer) != answer:
             raise Violation(f"two answers to round {epoch}.{round}")
 
-    def forget(self, epoch, batch):
-        """Nobody counts on shares of earlier epochs and batches any longer."""
-        self.acknowledged = {about for about in self.acknowledged if not _is_before(about, epoch, batch)}
+    def forget(self, batch):
+        """Nobody counts on shares of earlier batches any longer."""
+        self.acknowledged = {about for about in self.acknowledged if about[1] is None or about[1] >= batch}
 
-    def check(self, shares):
-        """After a boot: what was acknowledged is there, and no answer is forgotten."""
+    def check(self, shares, active_set):
+        """After a boot in this active set: what was acknowledged in it is there, nothing of another
+        is, and no answer is forgotten."""
+        if active_set < self.entered:
+            raise Violation(f"from set {self.entered} it went back to {active_set}")
         for about in self.acknowledged:
-            if shares.load(*about) != _share(about):
+            if about[0] == active_set and shares.load(about[1], about[2]) != _share(about):
                 raise Violation(f"share {about} is acknowledged and gone")
+        for batch, member in _in(shares):
+            if shares.load(batch, member) not in (None, _share((active_set, batch, member))):
+                raise Violation(f"the share of {member} is of another set than {active_set}")
         last = shares.answered()
         if self.left and (last is None or last[:2] < max(self.left)):
             raise Violation("the last answer is forgotten")
@@ -82,19 +91,18 @@ class Helper:
         self.failures = 0
         self._number = number
         self.history = history
-        self.shares = ShareStock(Watched(store, history.may))
-        Watched(store, history.may).check()
+        self.store = Watched(store, history.may)
+        self.shares = ShareStock(self.store)
+        self.store.check()
+        self.active_set = (self.store.get("active") or bytes(1))[0]
+        self.shares.use(bytes([self.active_set]) * 32)
         self.check()
         last = self.shares.answered()
         self._mark, self._answer_data = (last[:2], last[2]) if last else ((0, 0), None)
-        self._held = set()
-        for epoch in (0, 1, 2):
-            keys, batches = self.shares.held(epoch)
-            for batch, bits in [(None, keys)] + [(batch, batches[batch]) for batch in batches]:
-                self._held |= {(epoch, batch, member) for member in range(8) if bits >> member & 1}
+        self._held = {(self.active_set, batch, member) for batch, member in _in(self.shares)}
 
     def check(self):
-        self.history.check(self.shares)
+        self.history.check(self.shares, self.active_set)
 
     def run(self, segment):
         """A step whose flash fails is given up, and the next one tried; the last answer is sent
@@ -107,11 +115,23 @@ class Helper:
             except StoreError:
                 self.failures += 1
 
-    def _key(self, epoch, member):
-        self._hear((epoch, None, member))
+    def _enter(self, number, _):
+        """An earlier set is not taken up again."""
+        if number > self.active_set:
+            self.take_up(number)
+
+    def take_up(self, number):
+        self.store.put("active", bytes([number]) * 32)
+        self.active_set = self.history.entered = number
+        self._held = set()
+        self.shares.use(bytes([number]) * 32)
+
+    def _key(self, number, member):
+        if number == self.active_set:  # the mail of another does not open
+            self._hear((number, None, member))
 
     def _blind(self, batch, member):
-        self._hear((1, batch, member))
+        self._hear((self.active_set, batch, member))
 
     def _hear(self, about):
         if about not in self._held:
@@ -120,12 +140,12 @@ class Helper:
         self.history.acknowledged.add(about)
 
     def hold(self, about):
-        self.shares.keep(*about, _share(about))
+        self.shares.keep(about[1], about[2], _share(about))
 
-    def _discard(self, epoch, batch):
-        self.history.forget(epoch, batch)
-        self._held = {about for about in self._held if not _is_before(about, epoch, batch)}
-        self.shares.discard(epoch, batch)
+    def _discard(self, batch, _):
+        self.history.forget(batch)
+        self._held = {about for about in self._held if about[1] is None or about[1] >= batch}
+        self.shares.discard(batch)
 
     def _answer(self, epoch, round):
         data = bytes([epoch, round, self._number]) * 200
@@ -140,13 +160,16 @@ class Helper:
         self.shares.answer(epoch, round, data)
 
 
-def _is_before(about, epoch, batch):
-    return about[0] < epoch or (about[0] == epoch and about[1] is not None and about[1] < batch)
+def _in(shares):
+    """The (batch or None, member) of all that there are."""
+    keys, batches = shares.held()
+    found = [(None, keys)] + [(batch, batches[batch]) for batch in batches]
+    return [(batch, member) for batch, bits in found for member in range(8) if bits >> member & 1]
 
 
 def _share(about):
-    epoch, batch, member = about
-    return bytes([epoch, member, 7]) * 300 if batch is None else bytes([epoch, batch, member, 1]) * 128
+    number, batch, member = about
+    return bytes([number, member, 7]) * 300 if batch is None else bytes([number, batch, member, 1]) * 128
 
 
 RIGHT = (Store, Helper)
@@ -175,20 +198,28 @@ class AnswersFirst(Helper):
         Helper.record(self, epoch, round, data)
 
 
-class ForgetsWithTheEpoch(Helper):
-    """Takes the record of the answer for one of the epoch that is over."""
+class ForgetsWithTheSet(Helper):
+    """Takes the record of the answer for one of the set that is over."""
 
-    def _discard(self, epoch, batch):
-        Helper._discard(self, epoch, batch)
-        if epoch > self._mark[0]:
-            self._mark, self._answer_data = (0, 0), None
+    def take_up(self, number):
+        Helper.take_up(self, number)
+        self._mark, self._answer_data = (0, 0), None
+
+
+class ForgetsFirst(Helper):
+    """Forgets the shares of the set before, and makes the new one durable afterwards."""
+
+    def take_up(self, number):
+        self.shares.use(bytes([number]) * 32)
+        Helper.take_up(self, number)
 
 
 # name: (store class, board class)
 MUTANTS = {
     "acknowledges before it holds": (Store, AcknowledgesFirst),
     "answers before the record": (Store, AnswersFirst),
-    "forgets the answer with the epoch": (Store, ForgetsWithTheEpoch),
+    "forgets the answer with the set": (Store, ForgetsWithTheSet),
+    "forgets shares before the set is durable": (Store, ForgetsFirst),
     "removes a share's or an answer's record first": (RemovesFirst, Helper),
     "does not report that a share is not kept": (SaysNothing, Helper),
 }

@@ -6,12 +6,16 @@ start, one segment after the other with a planned reboot between, and makes *oth
 the same rounds than the life before it.
 """
 
+from agent.runtime.flash import masks
 from agent.runtime.flash.masks import MaskStock, Spent
 from agent.runtime.flash.store import Corrupt, Store, StoreError
 
-PREPARE = ((("put", "roster", 700), ("save", 0, 9), ("round", 0, 9), ("settle", 0, 9), ("round", 0, 10)),)
+PREPARE = (
+    (("put", "roster", 700), ("enter", 0, 1), ("save", 0, 9), ("round", 0, 9), ("settle", 0, 9), ("round", 0, 10)),
+)
 SCRIPT = (
     (
+        ("enter", 1, 1),
         ("save", 1, 1),
         ("save", 1, 2),
         ("put", "roster", 900),
@@ -23,6 +27,7 @@ SCRIPT = (
     ),
     (
         ("settle", 1, 2),
+        ("enter", 1, 2),  # what was made for rounds 3 and 4 is of the set before
         ("save", 1, 5),
         ("drop", 1, 3),
         ("round", 1, 3),
@@ -35,6 +40,7 @@ SCRIPT = (
     ),
     (
         ("put", "roster", 800),
+        ("enter", 2, 1),
         ("save", 2, 1),
         ("round", 2, 1),
         ("round", 2, 1),  # asked again before the receipt
@@ -58,6 +64,7 @@ class History:
         self.left = {}  # (epoch, round): the envelope that left
         self.high = (0, 0)  # the latest round of which one left
         self.settled = {}  # (epoch, round): True if settled, False if settling failed
+        self.resent = {}  # (epoch, round): whether it had energy that an earlier one had
         self.may = {}  # record name: the values it may have; None for absent
 
     def copy(self):
@@ -65,6 +72,7 @@ class History:
         other.left = dict(self.left)
         other.high = self.high
         other.settled = dict(self.settled)
+        other.resent = dict(self.resent)
         other.may = {name: list(values) for name, values in self.may.items()}
         return other
 
@@ -81,8 +89,12 @@ class History:
             raise Violation(f"the high-water mark went back to {mark}")
         if pending and self.left.get(pending[:2], pending[2]) != pending[2]:
             raise Violation(f"pending is not what left for round {pending[:2]}")
+        if stock.total() < len(self.left):
+            raise Violation(f"{stock.total()} contributions are counted of {len(self.left)}")
         if mark != self.high or mark not in self.left:
             return
+        if mark in self.resent and stock._counts[1] & 1 != self.resent[mark]:
+            raise Violation(f"the register does not fit round {mark}")
         if mark not in self.settled and pending is None:
             raise Violation(f"the contribution to round {mark} is gone")
         if self.settled.get(mark) and pending:
@@ -137,6 +149,8 @@ class Board:
         self._store = Watched(store, history.may)
         self._stock = stock_class(self._store)
         self.check()
+        self._set = tuple((self._store.get("active") or bytes(2))[:2])  # its epoch, and which of that
+        self._stock.use(bytes(self._set) * 16)
 
     def check(self):
         self._store.check()
@@ -158,19 +172,29 @@ class Board:
     def _delete(self, name, _):
         self._store.delete(name)
 
+    def _enter(self, epoch, number):
+        """An earlier set is not taken up again."""
+        if (epoch, number) > self._set:
+            self._store.put("active", bytes([epoch, number]) * 16)
+            self._set = (epoch, number)
+            self._stock.use(bytes(self._set) * 16)
+
     def _save(self, epoch, round):
+        if epoch != self._set[0]:
+            return
         try:
-            self._stock.save(epoch, round, _mask(epoch, round))
+            self._stock.save(epoch, round, _mask(self._set, round))
         except Spent:
             if (epoch, round) > self._stock.high_water():
                 raise Violation(f"round {epoch}.{round} is refused as spent")
 
     def _drop(self, epoch, round):
-        self._stock.drop_before(epoch, round)
+        if epoch == self._set[0]:
+            self._stock.drop_before(round)
 
     def _round(self, epoch, round):
-        mask = self._stock.load(epoch, round)
-        if mask not in (None, _mask(epoch, round)):
+        mask = self._stock.load(epoch, round) if epoch == self._set[0] else None
+        if mask not in (None, _mask(self._set, round)):
             raise Violation(f"the mask of round {epoch}.{round} is another one")
         envelope = bytes([epoch, round, self._number, mask is None]) * 165
         if self.spend(epoch, round, envelope):
@@ -181,9 +205,10 @@ class Board:
     def spend(self, epoch, round, envelope):
         """True if the envelope may leave."""
         try:
-            self._stock.spend(epoch, round, envelope)
+            self._stock.spend(epoch, round, envelope, b"bookmark", bool(round & 1))
         except Spent:
             return False
+        self._history.resent[(epoch, round)] = round & 1
         return True
 
     def _settle(self, epoch, round):
@@ -213,8 +238,8 @@ def live(script, new_store, history, number, board_class=Board):
     return failures
 
 
-def _mask(epoch, round):
-    return bytes([epoch, round]) * 256
+def _mask(active_set, round):
+    return bytes([active_set[0], active_set[1], round, 0]) * 128
 
 
 RIGHT = (Store, Board)
@@ -275,15 +300,48 @@ class ForgetfulStock(MaskStock):
         return settled
 
 
+class CountsApartStock(MaskStock):
+    """Counts a contribution in a put of its own."""
+
+    def spend(self, epoch, round, envelope, bookmark=b"", resent=False):
+        total, resends = self._counts
+        self._counts = max(total - 1, 0), resends >> 1
+        try:
+            MaskStock.spend(self, epoch, round, envelope, bookmark, bool(resends & 1))
+        finally:
+            self._counts = total, resends
+        self._counts = total + 1, (resends << 1 | resent) & masks._RESENDS
+        self._store.put("spent", masks._spent(self._mark, self._sent, self._counts, bookmark, envelope))
+
+
+class CountsApart(Board):
+    def __init__(self, store, history, number):
+        Board.__init__(self, store, history, number, CountsApartStock)
+
+
 class Forgets(Board):
     def __init__(self, store, history, number):
         Board.__init__(self, store, history, number, ForgetfulStock)
 
 
+class AnySetsStock(MaskStock):
+    """Takes the masks of one active set for those of the next."""
+
+    def use(self, set_digest):
+        MaskStock.use(self, b"")
+
+
+class MixesSets(Board):
+    def __init__(self, store, history, number):
+        Board.__init__(self, store, history, number, AnySetsStock)
+
+
 # name: (store class, board class)
 MUTANTS = {
+    "takes the masks of another set": (Store, MixesSets),
     "removes before it renames": (RemovesFirst, Board),
     "does not report a failure": (SaysNothing, Board),
     "sends before it burns": (Store, SendsFirst),
     "forgets the mark when settled": (Store, Forgets),
+    "counts apart from the burn": (Store, CountsApart),
 }

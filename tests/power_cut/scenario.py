@@ -158,12 +158,13 @@ def cost(geometry, rounds=64):
     vfs.VfsLfs2.mkfs(device, **geometry)
     with Mounted(device, geometry):
         stock = MaskStock(Store(ROOT))
+        stock.use(bytes(32))
         programs, erases, programmed = device.programs, device.erases, device.programmed
         for i in range(1, rounds + 1):
             stock.save(1, i, bytes(512))
             stock.spend(1, i, bytes(660))
             stock.settle(1, i)
-            stock.drop_before(1, i + 1)
+            stock.drop_before(i + 1)
     spent = (device.programs - programs, device.erases - erases, device.programmed - programmed)
     return [count / rounds for count in spent]
 

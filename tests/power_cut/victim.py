@@ -20,6 +20,7 @@ def main(folder: str, number: int) -> None:
     store = Store(folder)
     stock = MaskStock(store)
     shares = ShareStock(store)
+    stock.use(bytes(32))
     say("boot", *stock.high_water())
     pending = stock.pending()
     if pending:
@@ -38,7 +39,7 @@ def main(folder: str, number: int) -> None:
         say("answered", epoch, round, envelope[:100].hex())
         if round % 3 == 0:
             stock.settle(epoch, round)
-        stock.drop_before(epoch, round)
+        stock.drop_before(round)
 
 
 main(sys.argv[1], int(sys.argv[2]))

@@ -84,7 +84,7 @@ def digest_of(signed):
     return parsed.digest(Context(SCOPE[0], "roster", SCOPE[1], parsed.epoch, 0, "authority", ""))
 
 
-PARTS = ("member", "_own", "_standing", "sets", "sharing", "roll_call", "unmasking", "_check")
+PARTS = ("member", "_own", "_standing", "sets", "sharing", "_sharing", "roll_call", "unmasking", "_check")
 
 
 def everything(machine):
@@ -92,7 +92,10 @@ def everything(machine):
     known = {}
     for name in dir(machine):
         value = getattr(machine, name)
-        if name.startswith("__") or name in ("refused", "identity", "_member") or callable(value):
+        # How much others may still have it do is nothing that it knows.
+        if name in ("refused", "identity", "_member", "_may_check", "repeats"):
+            continue
+        if name.startswith("__") or callable(value):
             continue
         if isinstance(value, dict):
             value = dict(value)

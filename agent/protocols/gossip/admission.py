@@ -111,13 +111,14 @@ def hear(raw: bytes, group: "Group | None", keys: "PairKeys | None", burnt: tupl
 
 def admit(query: "Query", text: bytes, group: "Group", policy: "Policy", protocol: str, proof_bytes: int) -> Admitted:
     """Return the Query as Admitted by a board of `group` with this Policy. Raises Refused with the
-    reason for which it is not."""
+    reason for which it is not: "too-few", for one, where `tolerate` colluders would leave fewer
+    honest members than the policy wants: their values would show in the answer."""
     if query.absent >> len(group.names):
         raise Refused("unknown-member")
     if query.absent >> group.index & 1:
         raise Refused("listed-absent")
     living = len(group.names) - bin(query.absent).count("1")
-    if living < policy.contributors_least:
+    if living < group.living_least():
         raise Refused("too-few")
     slot = _slot_of(group, query.slot)
     if slot is None or not policy.allows([slot]):

@@ -59,6 +59,11 @@ class Group:
             [public for _, public in roster.members]
         )  # in one piece: 64 objects would scatter a small heap
 
+    def living_least(self) -> int:
+        """Return how few members may live in a query: as many as may fail or collude, and the
+        policy's fewest honest ones besides."""
+        return self.tolerate + self.identity.policy.contributors_least
+
     def member(self, node: int) -> int:
         """Return the index of the member that has the virtual id `node`."""
         return node if node < len(self.names) else node - len(self.names)

@@ -63,12 +63,13 @@ class Inquiry:
         signed), and what tells a genuine one.
         """
         clause, finish = self._admitted.clause, self._admitted.finish(layers.context)
+        least = self._group.living_least()
         for own_id in self._group.own_nodes(self.plan.n):
             secrets = Secrets(self._group, self._keys, layers, own_id, self.text)
             given, signed = (value, raw) if own_id == self._group.index else (None, None)
             draw = draws.get(own_id)
             self._nodes[own_id] = Node(
-                self.plan, own_id, given, secrets, random, absent, draw, signed, genuine, clause, finish
+                self.plan, own_id, given, secrets, random, absent, draw, signed, genuine, clause, finish, least
             )
         done = []
         for own_id, node in self._nodes.items():

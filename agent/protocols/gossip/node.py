@@ -10,8 +10,7 @@ Deadlines are a schedule: the runtime calls elapsed(r) at T0 + (r+1)*D, where T0
 got the query. Delays do not add up, and D >= latency + skew of T0 is enough for no message of a
 living node to be late: by elapsed(r-1) a node enters round r at T0 + r*D at the latest, its message
 is with its partner at T0 + r*D + latency, and the partner waits until T0' + (r+1)*D >= T0 - skew +
-(r+1)*D. By induction no round needs more than its own D, however many nodes are dead. Who is ahead
-of the schedule is bounded too: a message may come `plan.ahead` rounds early.
+(r+1)*D. By induction no round needs more than its own D, however many nodes are dead.
 
 Source: paper, sections 4.2 (one message in every round) and 4.3.
 """
@@ -33,10 +32,8 @@ if TYPE_CHECKING:
 
 class Node:
     """See the module. Events return a list of actions (agent/protocols/gossip/node_actions.py).
-
-    After start() and after every other event, idle() is to be called until it returns None: each
-    call is one short step. What remains to be done may hold up a message until then, or until its
-    deadline.
+    After each, idle() is to be called until it returns None: each call is one short step. What
+    remains to be done may hold up a message until then, or until its deadline.
 
     `round` is -1 before start, plan.rounds in the tree; `done` when nothing more comes; `sent`
     counts cells; `refused` is a dict, reason -> count; `missed` a dict of what could not be sent as
@@ -57,18 +54,18 @@ class Node:
         genuine: "Genuine | None" = None,
         clause: "Clause | None" = None,
         finish: "Finish | None" = None,
+        least: int = 0,
     ) -> None:
         """`own_id` is 0 to n-1. `value` is what plan.function.admit() returned for the board's
         reading, with noise added where there is noise; None for nothing to tell (a blank tuple is
         sent, and counts as left out). A second id's value is not looked at.
 
-        Types are in agent/protocols/gossip/ports.py. `absent` are ids announced dead with the
-        query. `draw` is given if layers were made ahead, and `raw`, this node's tuple to the
-        proxies of `draw`, if it had to be signed ahead: with `genuine`, a node without it has no
-        tuple. A value outside `clause` counts as left out in the tree, whatever its board says.
+        `absent` are ids announced dead. `draw` is given if layers were made ahead, and `raw`, this
+        node's tuple to its proxies, if it had to be signed ahead: with `genuine`, who lacks it has
+        none. A value outside `clause` counts as left out. With fewer than `least` members after a
+        survey or in a result it says no more.
         """
-        self.plan = plan
-        self.own_id = own_id
+        self.plan, self.own_id = plan, own_id
         self.secrets = secrets
         self.random = random
         self.absent = set(absent)
@@ -83,7 +80,8 @@ class Node:
         self._raw = raw
         self.genuine = genuine
         self._clause = clause
-        self._finish = finish
+        self._finish, self._least = finish, least
+        self._unheard: set[int] = set()  # predecessors, not announced dead, that were not heard
         self._phase: "Phase | None" = None
         self._running: "RunningPhase | None" = None
         self._tree: Tree | None = None
@@ -100,8 +98,7 @@ class Node:
         return self._go_on()
 
     def cells(self, r: int, cells: list[bytes]) -> "list[NodeAction]":
-        """The predecessor's message of round r came: the shell has checked who sent it and what it
-        says it is."""
+        """The predecessor's message of round r came: the shell has checked who sent it."""
         if r < self.round or self.round == self.plan.rounds:
             self.refuse("late")
         elif r == self.round and self._has_heard:
@@ -110,7 +107,7 @@ class Node:
             self.refuse("too-early")
         elif r in self._incoming:
             self.refuse("duplicate")
-        elif not self._well_formed(r, cells):
+        elif not self.plan.phase(r).fits(cells):
             self.refuse("malformed")
         else:
             self._incoming[r] = cells
@@ -120,11 +117,12 @@ class Node:
         """The deadline of round r passed, 0 to plan.deadlines-1, at T0 + (r+1)*D."""
         actions: "list[NodeAction]" = []
         self._passed = r
-        while 0 <= self.round <= r and self.round < self.plan.rounds:
+        while 0 <= self.round <= r and self.round < self.plan.rounds and not self.done:
             if not self._has_sent:
                 actions.append(self._send())
             self._hear()
-            self._leave()
+            if self._has_heard or not self._is_alone():
+                self._leave()
         return actions + self._go_on()
 
     def partial(self, sender: int, data: bytes) -> "list[NodeAction]":
@@ -165,20 +163,8 @@ class Node:
 
     def keep(self, raw: bytes, sender: int | None = None) -> str | None:
         """For the phases: keep a tuple that this node is a proxy of; `sender`, if known, must be
-        another. Returns the reason if it is refused.
-        """
-        reason = tuples.refusal(self.plan, self.own_id, raw)
-        if reason is None and sender is not None and sender not in tuples.proxies_of(self.plan, raw):
-            reason = "not-a-proxy"
-        key = tuples.key_of(self.plan, raw)
-        known = self.tuples.get(key)
-        if reason is None and known is None:
-            if len(self.tuples) >= self.plan.tuples_most:
-                reason = "too-many"
-            else:
-                self.tuples[key] = bytes(raw)
-        elif reason is None and known != raw:
-            reason = "conflicting"
+        another. Returns the reason if it is refused."""
+        reason = tuples.keep(self.plan, self.own_id, self.tuples, raw, sender)
         if reason:
             self.refuse(reason)
         return reason
@@ -190,6 +176,8 @@ class Node:
     def announce_dead(self, absent: set[int]) -> None:
         """For the phases: these ids, and no others, count as dead from now on."""
         self.absent = absent
+        if self.plan.living(absent) < self._least:
+            self._give_up("too-few")
 
     def own_tuple(self, proxies: list[int]) -> bytes:
         """For the phases: return this node's tuple."""
@@ -200,14 +188,9 @@ class Node:
         self.refused[reason] = self.refused.get(reason, 0) + 1
 
     def count_missed(self, reason: str, count: int) -> None:
-        """For the phases: count what this node could not do as it should ("no-route",
-        "shared-route")."""
+        """For the phases: count what could not be done as it should, as "no-route"."""
         if count:
             self.missed[reason] = self.missed.get(reason, 0) + count
-
-    def _well_formed(self, r: int, cells: list[bytes]) -> bool:
-        phase = self.plan.phase(r)
-        return len(cells) <= phase.capacity and all(len(cell) == phase.cell_size for cell in cells)
 
     def _in_tree(self) -> Tree:
         if self._tree is None:
@@ -218,10 +201,10 @@ class Node:
         """Call now, or after the work that is there already; what it returns is work."""
         if self._work:
             self._work.append((call, arguments))
-            return
-        work = call(*arguments)
-        if work is not None:
-            self._work.append(work)
+        elif not self.done:
+            work = call(*arguments)
+            if work is not None:
+                self._work.append(work)
 
     def _go_on(self) -> "list[NodeAction]":
         """Go as far as possible without further work or messages. Returns the actions."""
@@ -230,7 +213,8 @@ class Node:
             if self.round == self.plan.rounds:
                 tree = self._in_tree()
                 if tree.ready() or self._passed >= tree.deadline:
-                    actions.append(self._close(tree))
+                    last = self._close(tree)
+                    actions += [last] if last else []
                 break
             if not self._has_sent:
                 actions.append(self._send())
@@ -255,8 +239,7 @@ class Node:
         return True
 
     def _leave(self) -> None:
-        assert self._phase
-        if self.round + 1 == self._phase.end:
+        if self.round + 1 == self.plan.phase(self.round).end:
             self._do(self._end)
         self._enter()
 
@@ -291,10 +274,25 @@ class Node:
     def _count(self) -> None:
         self._in_tree().add(self.tuples.values(), self._clause)
 
-    def _close(self, tree: Tree) -> "Partial | Result":
+    def _close(self, tree: Tree) -> "Partial | Result | None":
+        last = tree.outcome(self._finish, self._least)
+        if last:
+            self.done = True
+        else:
+            self._give_up("too-few")
+        return last
+
+    def _is_alone(self) -> bool:
+        """This round's predecessor was not heard. Were there more of those than may fail? Then what
+        leaves is hardly mixed with others': fall silent, so that the successors miss this one."""
+        silent = self.plan.predecessor(self.own_id, self.round)
+        if silent not in self.absent:
+            self._unheard.add(silent)
+        if len(self._unheard) > self.plan.silent_most:
+            self._give_up("isolated")
+        return self.done
+
+    def _give_up(self, reason: str) -> None:
         self.done = True
-        data = tree.close(self._finish)
-        if tree.parent is not None:
-            return node_actions.partial(tree.parent, data)
-        expected = len([v for v in range(self.plan.members) if v not in self.absent])
-        return node_actions.result(expected.to_bytes(2, "big") + data)
+        self._work = []
+        self.refuse(reason)

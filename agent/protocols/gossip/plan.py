@@ -22,6 +22,8 @@ from agent.protocols.gossip.phases.catalogue import load
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from agent.protocols.gossip.functions import Function
 
 # The phases of each protocol, in order. "tree" follows them all, off the overlay.
@@ -52,6 +54,10 @@ class Phase:
         self.end = first + rounds
         self.capacity = _capacity(sixteenths)
 
+    def fits(self, cells: list[bytes]) -> bool:
+        """Tell whether a message of the phase can have these cells."""
+        return len(cells) <= self.capacity and all(len(cell) == self.cell_size for cell in cells)
+
 
 class Plan:
     """See the module. `function` is one of agent/protocols/gossip/functions.py.
@@ -60,6 +66,7 @@ class Plan:
     more): gossip has tolerate + 1 groups, gossip-bft 2 * tolerate + 1; for gossip-flood `tolerate`
     is how many may be dead before the survey ends, and `later` how many may fail after it: later +
     1 groups. `faults` is the same in virtual ids, since a member may have two; groups are by that.
+    `silent_most` is from how many ids nothing need be heard: all that may fail or be dead.
     `seed_bytes` in every tuple are joined by XOR on the way to the leaders (0: none); `proof_bytes`
     end a tuple (0: none; gossip-bft: a signature of what is before them).
     """
@@ -91,6 +98,9 @@ class Plan:
         # A member that fails may take its second id with it.
         failing = later if protocol == "gossip-flood" else tolerate
         self.faults = failing + min(failing, self.n - members)
+        self.silent_most = self.faults
+        if protocol == "gossip-flood":
+            self.silent_most += min(2 * tolerate, tolerate + self.n - members)
         self.groups = (2 if protocol == "gossip-bft" else 1) * self.faults + 1
         if tolerate < 0 or later < 0 or self.groups * 2 > self.n:
             raise PlanError("too-few")
@@ -155,6 +165,10 @@ class Plan:
     def group(self, index: int) -> range:
         """Return the virtual ids of a group, a range."""
         return range(index * self.n // self.groups, (index + 1) * self.n // self.groups)
+
+    def living(self, absent: "Collection[int]") -> int:
+        """Return how many members are not among the ids in `absent`."""
+        return self.members - len([v for v in absent if v < self.members])
 
     def pack(self, cells: list[bytes]) -> bytes:
         """Return the `message_size` bytes in which a node sends its cells."""

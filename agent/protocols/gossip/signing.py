@@ -4,8 +4,9 @@ query's round 0.
     blind -> ask (up/<device>/blind) -> answer (mail/<device>/coordinator) -> unblind -> T0: Inquiry
 
 T0 is a public number of periods after the query came, so that all boards begin round 0 as close to
-each other as they heard of the query. A board that has no signature by then takes part without a
-tuple of its own.
+each other as they heard of the query. A board that has no signature by then sits the query out, and
+counts as one that failed: were it to relay without a tuple of its own, who keeps the signatures of
+all others back would know that every tuple is the one board's.
 """
 
 from agent.crypto import CryptoError
@@ -174,10 +175,12 @@ class Signing:
             self._raw = self._content + made
 
     def _start(self) -> "list[Action]":
-        self._begun = True
         self._work = None
         if not self._raw:
             self._refuse("not-signed")
+            self.ended = True
+            return []
+        self._begun = True
         assert self._arguments
         value, random, absent, layers, draws = self._arguments
         done = self._inquiry.begin(value, random, absent, layers, draws, self._raw, self._genuine)

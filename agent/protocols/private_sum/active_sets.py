@@ -1,12 +1,13 @@
-"""Active sets: a board takes part with those members of its cohort that the coordinator's signed set
-names, and with no others. A part of the machine in machine.py; entering.py has what is needed once
-a set.
+"""Active sets: a board takes part with those members of its cohort that the coordinator's signed
+set names, and with no others. A part of the machine in machine.py; entering.py has what is needed
+once a set.
 
 A set waits until no round is open and no answer is under way. What it costs, work and wear, a
 bucket of tokens limits: the highest number that has come is kept, and taken up when there is one.
 """
 
 from agent.protocols.base import Refused, actions
+from agent.wire.envelope import EnvelopeError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,12 +67,9 @@ class ActiveSets:
         return raw
 
     def next(self) -> bytes | None:
-        """Return the signed set to be taken up, for a token; None if there is none of the two."""
-        if not self._waiting or not self._tokens:
-            return None
-        self._tokens -= 1
-        raw, self._waiting = self._waiting[1], None
-        return raw
+        """Return the signed set to be taken up, for a token; None if there is none of the two. It
+        is asked for again until enter_steps() is through with it: that may be given up halfway."""
+        return self._waiting[1] if self._waiting and self._tokens else None
 
     # -- taking one up
 
@@ -80,9 +78,19 @@ class ActiveSets:
         that makes it durable. `own` is the board's Contributing. Raises EnvelopeError."""
         from agent.protocols.private_sum import entering
 
-        self.entering = yield from entering.verify_steps(member, signed, own)
+        try:
+            self.entering = yield from entering.verify_steps(member, signed, own)
+        except EnvelopeError:
+            self._took(signed)
+            raise
+        self._took(signed)
         del entering  # or unload() would find it still in use here
         yield [actions.enter(self.entering)]
+
+    def _took(self, signed: bytes) -> None:
+        self._tokens -= 1
+        if self._waiting and self._waiting[1] == signed:
+            self._waiting = None
 
     def entered(self, member: "Membership", record: bytes | None) -> bool:
         """The set of this record is durable: `member` is in it from now on, if it is of its
@@ -114,7 +122,8 @@ class ActiveSets:
         secrets, self.recalled = self.recalled, None
         if secrets and member.take_secrets(secrets):
             yield from keying.key_steps(member, secrets)
-            del keying, secrets
+            del keying
+            del secrets
             yield [actions.put("key", member.record()), actions.unload()]
 
     # -- words to and from the coordinator

@@ -41,6 +41,7 @@ class Contributing:
         self._masks_target = masks_target
         self.receipt: "Steps | None" = None
         self.workspace: "list[bytearray] | None" = None
+        self._may_check = True
         self.forget()
 
     def restore(
@@ -53,8 +54,7 @@ class Contributing:
         """There is a new roster, or none: the masks are of no more use."""
         self.opened = -1
         self.stock: list[int] = []
-        self.refilling = True
-        self.receipt = self.workspace = None
+        self.refilling, self.receipt, self.workspace = True, None, None
         self._announced = (-1, 0)
 
     def enter_set(self) -> None:
@@ -103,8 +103,7 @@ class Contributing:
         self.workspace = None
 
     def buffers(self, parameters: "Parameters") -> list[bytearray]:
-        """Return the buffers for a power: there are those of one, which is all that a small heap
-        has room for."""
+        """Return the buffers for a power: those of one, for which a small heap has room."""
         if not self.workspace:
             from agent.joye_libert import masks  # not before there is a key
 
@@ -112,8 +111,7 @@ class Contributing:
         return self.workspace
 
     def refill(self, member: "Membership", sharing: "SecretSharing") -> "Steps | None":
-        """Return a generator that makes the next mask in short steps, and yields the actions that
-        keep it and say so; None if there are enough."""
+        """Return a generator that makes, keeps and announces a mask; None if there are enough."""
         round = max([self.last_round(member.epoch), self.opened] + self.stock) + 1
         return self._mask_steps(member, sharing, round) if self.refilling and round <= ROUND_MOST else None
 
@@ -133,8 +131,7 @@ class Contributing:
         yield kept + self.announce(member, sharing)
 
     def unkept(self, round: int) -> None:
-        """The flash has not taken the mask of `round`: make do with those before it, until a round
-        is spent."""
+        """The flash did not take the mask of `round`: make do with those before it."""
         self.stock = [r for r in self.stock if r != round]
         self.refilling = False
         self._announced = (-1, 0)
@@ -148,8 +145,7 @@ class Contributing:
     # -- ready
 
     def _masks_until(self, member: "Membership", sharing: "SecretSharing") -> int:
-        """Return the last round in which this board can take part, -1 if there is none: masks and
-        blinding reach that far."""
+        """Return the last round that masks and blinding reach, -1 if there is none."""
         last = (sharing.last_batch(self.batch(member)) + 1) * member.field.batch - 1
         return max([round for round in self.stock if round <= last] + [-1])
 
@@ -257,11 +253,12 @@ class Contributing:
         self.pending = (epoch, round, envelope)
         self.sent = (epoch, round)
         self.receipt = None  # the receipt of an earlier round must not hold this one back
-        return self.resend(member)
+        return self.resend(member, True)
 
-    def resend(self, member: "Membership | None") -> "list[Action]":
+    def resend(self, member: "Membership | None", passed: bool = False) -> "list[Action]":
         """Publish the contribution (again) that has no receipt, unless one is being checked:
-        identical bytes."""
+        identical bytes. `passed`: it is new, or some seconds have passed."""
+        self._may_check = self._may_check or passed
         if self.receipt or not member or not self.pending or self.pending[0] != member.epoch:
             return []
         return [publish_up(member, "contribution", self.pending[2], False)]
@@ -270,11 +267,14 @@ class Contributing:
 
     def hear_receipt(self, member: "Membership | None", raw: bytes) -> None:
         """Take a receipt: nothing waits for it, and a signature is dear, so it is checked in idle
-        time. Raises Refused("replayed")."""
+        time, and after a wrong one not at once. Raises Refused."""
         if self.receipt is None:
             envelope = Envelope(raw)
             if not member or not self.pending or self.pending[:2] != (envelope.epoch, envelope.round):
                 raise Refused("replayed")
+            if not self._may_check:
+                raise Refused("too-soon")
+            self._may_check = False
             self.receipt = self._check_receipt(member, envelope)
 
     def step_receipt(self, step: "Step") -> "list[Action]":

@@ -1,5 +1,5 @@
-"""Keying: the secrets that a board has under a roster, and from them the keys of an active set. Like
-joining.py, it is needed once an epoch, and once a set."""
+"""Keying: the secrets that a board has under a roster, and from them the keys of an active set.
+Like joining.py, it is needed once an epoch, and once a set."""
 
 from agent.crypto import p256
 from agent.crypto.hmac import hkdf_sha256

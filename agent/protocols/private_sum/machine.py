@@ -137,7 +137,7 @@ class PrivateSum(Machine):
     def retry(self) -> "list[Action]":
         """Some seconds have passed: idle work goes on, and what has no receipt is resent."""
         own, standing = self._own, self._standing
-        done = own.resend(self.member) + (standing.resend_answer() if self._round_open else [])
+        done = own.resend(self.member, True) + (standing.resend_answer() if self._round_open else [])
         self._round_open = False
         if standing.sharing:
             standing.sharing.again()
@@ -282,7 +282,7 @@ class PrivateSum(Machine):
         done: "list[Action]" = [actions.clock(time)]
         done += unmasking.begin_round(round)
         if again:
-            return done + own.resend(member)
+            return done + (own.resend(member) if unmasking.repeats.take() else [])
         return done + [actions.take(self.epoch, round, own.counted(said), member.slots)]
 
     def _on_roll(self, raw: bytes) -> "list[Action]":
@@ -294,7 +294,7 @@ class PrivateSum(Machine):
         if not unmasking or self._standing.sets.entering:
             raise Refused("not-ready")
         if not unmasking.hear(raw):
-            return self._standing.resend_answer()
+            return self._standing.resend_answer() if unmasking.repeats.take() else []
         if unmasking.absent:
             self._making = None  # a power for the answer needs the same buffers
         return []

@@ -15,7 +15,8 @@ BLINDING = 5
 HELD = 6
 VOUCH = 7
 SPLIT = 8
-KINDS = {KEY_SHARE: "key-share", BLINDING: "blinding", HELD: "held", VOUCH: "vouch", SPLIT: "split"}
+ASK = 10
+KINDS = {KEY_SHARE: "key-share", BLINDING: "blinding", HELD: "held", VOUCH: "vouch", SPLIT: "split", ASK: "ask"}
 MAIL_MOST = 1024  # bytes
 
 

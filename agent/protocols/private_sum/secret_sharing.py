@@ -3,15 +3,16 @@ shares of the others.
 
 A part of the machine in private_sum.py: it does no I/O, and its actions are that machine's. A share
 is made from a seed, so that it can be made again, the same, as often as it takes until the other
-board has acknowledged it; it acknowledges what its flash holds. Source: threshold Joye-Libert
-paper, section 6 and Figure 3; batches of blinding ahead of time are Hum's
+board has acknowledged it; it acknowledges what its flash holds. A board whose flash was lost asks
+for shares again. Only what is new makes a share due; what comes again has a budget. Source:
+threshold Joye-Libert paper, section 6 and Figure 3; batches of blinding ahead of time are Hum's
 (docs/security/reasoning.md).
 """
 
 from agent.crypto.hmac import hkdf_sha256
 from agent.joye_libert import blinding
 from agent.protocols.base import Refused, actions
-from agent.protocols.private_sum.mail import BLINDING, HELD, KEY_SHARE, letter
+from agent.protocols.private_sum.mail import ASK, BLINDING, HELD, KEY_SHARE, letter
 from agent.protocols.private_sum.membership import ROUND_MOST
 from agent.wire import cbor, messages
 
@@ -24,11 +25,13 @@ if TYPE_CHECKING:
 
 BATCHES_AHEAD = 2  # how far from one's own batch another member's may be
 RESEND_MOST = 64  # retries between two times that a silent member is sent its shares
+ASK_AFTER = 4  # retries after which who holds shares and dealt none is asked; then twice as many
+ASKED_LEAST = 256  # retries, some 21 minutes, after which members that asked may ask again
 
 
 class SecretSharing:
-    """The shares that `member`, a Membership with keys, has sent and holds under its active set. Bitmaps have bit i for
-    the member i of the roster.
+    """The shares that `member`, a Membership with keys, has sent and holds under its active set.
+    Bitmaps have bit i for the member i of the roster.
 
     A batch of None stands for the key: holders(None) hold this board's key shares, holders(batch)
     its blinding shares. `batch` is the first that is not forgotten.
@@ -49,14 +52,21 @@ class SecretSharing:
         self._others ^= self._own
         self._acknowledged: "dict[int | None, int]" = {}
         self._sent: "dict[int | None, int]" = {}
+        self._repeated: "dict[int | None, int]" = {}  # acknowledged again since the last retry
+        self._asking = 0  # whom to ask
+        self._asked = 0  # who has asked
         self.batch = 0
         self._retries = 0
         self._resend_at = 1
+        self._ask_in = self._ask_at = ASK_AFTER
+        self._asked_in = ASKED_LEAST
+        self._restart_in = 0
         identity = member.identity
         self._key_seed = hkdf_sha256(identity.private, member.set_digest, cbor.encode(["hum/v1/key-shares"]), 32)
         self.blinding_seed = hkdf_sha256(identity.private, member.set_digest, cbor.encode(["hum/v1/blinding"]), 32)
         self.share_bytes = self._sharing().share_bytes
         self._restore(acknowledged)
+        self._kept = self._acknowledged.copy()  # what the flash says
 
     # -- what has been acknowledged
 
@@ -117,7 +127,9 @@ class SecretSharing:
 
     def deal(self, batch: int) -> "Steps | None":
         """Return a generator that deals the next share of the key and then of `batch`, as steps()
-        does; None if all are dealt."""
+        does; None if all are dealt. First it asks whom it has to."""
+        if self._asking:
+            return self._ask_steps()
         for each in (None, batch) if batch * self._member.field.batch <= ROUND_MOST else (None,):
             peer = self._next(each)
             if peer is not None:
@@ -155,7 +167,13 @@ class SecretSharing:
 
     def again(self) -> None:
         """A while has passed: at growing intervals, shares that nobody has acknowledged are due
-        again."""
+        again, and members that could deal and have not are to be asked."""
+        self._repeated = {}
+        self._restart_in -= 1
+        self._asked_in -= 1
+        if not self._asked_in:
+            self._asked, self._asked_in = 0, ASKED_LEAST
+        self._look_for_lost()
         self._retries += 1
         if self._retries >= self._resend_at:
             self._retries = 0
@@ -163,9 +181,12 @@ class SecretSharing:
             self._sent = {}
 
     def restart(self) -> None:
-        """The link is new: whatever is not acknowledged is due at once."""
-        self._sent = {}
-        self._retries, self._resend_at = 0, 1
+        """The link is new: whatever is not acknowledged is due at once, unless links come and
+        go."""
+        if self._restart_in <= 0:
+            self._restart_in = RESEND_MOST
+            self._sent = {}
+            self._retries, self._resend_at = 0, 1
 
     def enter(self, batch: int) -> "Steps":
         """Generator: `batch` has come into use; yield the action that forgets those before it, as
@@ -182,6 +203,9 @@ class SecretSharing:
         """Take mail, as mail.read() returns it; `batch` is this board's own. Returns actions.
         Raises Refused with the named reason."""
         member = self._member
+        if kind == ASK:
+            messages.read_nothing(payload)
+            return self._on_ask(round, peer)
         about = self._batch_of(number, round)
         if about is not None and not batch <= about <= batch + BATCHES_AHEAD:
             raise Refused("wrong-batch")
@@ -189,7 +213,10 @@ class SecretSharing:
             messages.read_nothing(payload)
             return self._on_held(about, peer)
         if self._held.get(about, 0) >> peer & 1:
-            return self.held(about, peer)
+            if self._repeated.get(about, 0) >> peer & 1:
+                return []
+            self._repeated[about] = self._repeated.get(about, 0) | 1 << peer
+            return [self._acknowledgement(about, peer)]
         share = messages.read_share(
             payload, self.share_bytes if about is None else member.field.batch * member.field.size
         )
@@ -203,8 +230,11 @@ class SecretSharing:
         # A board that deals is one that can take: send it what it has not had.
         if not self._acknowledged.get(batch, 0) >> peer & 1:
             self._sent[batch] = self._sent.get(batch, 0) & ~(1 << peer)
+        return [self._acknowledgement(batch, peer)]
+
+    def _acknowledgement(self, batch: int | None, peer: int) -> "Action":
         kind, round = (KEY_SHARE, 0) if batch is None else (BLINDING, batch * self._member.field.batch)
-        return [letter(self._member, peer, HELD, kind, round, messages.nothing())]
+        return letter(self._member, peer, HELD, kind, round, messages.nothing())
 
     def _on_held(self, batch: int | None, peer: int) -> "list[Action]":
         before = self._acknowledged.get(batch, 0)
@@ -212,10 +242,43 @@ class SecretSharing:
         if after == before:
             return []
         self._acknowledged[batch] = after
-        # The flash is written when it matters: when there are enough, and when there are all.
-        if after == self._others or bin(after).count("1") + 1 == self._member.threshold:
-            return [actions.put("acks", self.acknowledgements())]
-        return []
+        # The flash is written when it matters: when there are enough, and when there are all; not
+        # when it says so already, because somebody has asked.
+        enough = after == self._others or bin(after).count("1") + 1 == self._member.threshold
+        if not enough or not after & ~self._kept.get(batch, 0):
+            return []
+        self._kept = self._acknowledged.copy()
+        return [actions.put("acks", self.acknowledgements())]
+
+    # -- shares that were lost
+
+    def _look_for_lost(self) -> None:
+        """Who holds this board's shares and has dealt it none may think that it has."""
+        lost = 0
+        for each in (None, self.batch):
+            lost |= self._acknowledged.get(each, 0) & ~self._held.get(each, 0)
+        self._ask_in -= 1
+        if not lost:
+            self._ask_in = self._ask_at = ASK_AFTER
+        elif self._ask_in <= 0:
+            self._ask_in = self._ask_at = min(2 * self._ask_at, RESEND_MOST)
+            self._asking = lost
+
+    def _ask_steps(self) -> "Steps":
+        for index in self._member.cohort:
+            if self._asking >> index & 1:
+                self._asking ^= 1 << index
+                yield [letter(self._member, index, ASK, ASK, 0, messages.nothing())]
+
+    def _on_ask(self, round: int, peer: int) -> "list[Action]":
+        """The member `peer` has lost this board's shares: it holds none, and is dealt to again."""
+        if round:
+            raise Refused("malformed")
+        for table in (self._sent, self._acknowledged) if not self._asked >> peer & 1 else ():
+            for batch in table:
+                table[batch] &= ~(1 << peer)
+        self._asked |= 1 << peer
+        return []  # the flash need not know: who lacks shares after a reboot asks again
 
     def _batch_of(self, kind: int, round: int) -> int | None:
         """Return the batch that mail is about, None for the key."""

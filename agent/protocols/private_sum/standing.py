@@ -35,6 +35,8 @@ class Standing:
         self.roll_call: "RollCall | None" = None
         self._own = own
         self._last_answer: "tuple[int, int, bytes] | None" = None  # until a RollCall takes it up
+        self._held: "Held" = (0, {})  # what the flash has of the set in force, until there are keys
+        self._acks: bytes | None = None
         self._total: "Callable[[], int]" = int  # contributions: 0 before the flash is read
 
     def progress(self) -> tuple[str, int, int]:
@@ -61,13 +63,18 @@ class Standing:
     def restore(self, saved: "Saved") -> None:
         """Take up what there is of the roster in force, if there is one. Raises StoreError."""
         member, own = self.member, self._own
-        if not member or not member.take_secrets(saved.secrets) or not self.sets.entered(member, saved.active):
+        if not member:
             return
-        stock, held = saved.of_set(member.epoch, member.set_digest)
+        member.take_secrets(saved.secrets)
+        # Whatever else is lost, the number in force is not: an earlier set does not come again.
+        if not self.sets.entered(member, saved.active):
+            return
+        stock, self._held = saved.of_set(member.epoch, member.set_digest)
+        self._acks = saved.acks
         own.restore_set(member, stock)
         member.restore(saved.key)
         if member.round_key:
-            self._start_sharing(member, held, saved.acks)
+            self._start_sharing(member)
 
     # -- the roster and the set
 
@@ -88,6 +95,7 @@ class Standing:
         if not member or not self.sets.entered(member, record):
             return []
         self.sharing = self.unmasking = None
+        self._held, self._acks = (0, {}), None
         self._own.enter_set()
         if self.roll_call:
             self.roll_call.enter_set()
@@ -117,15 +125,16 @@ class Standing:
     def _derive_keys(self, member: "Membership", lose: "Callable[[str], None]") -> "Steps":
         yield from self.sets.key_steps(member)
         if member.round_key:
-            self._start_sharing(member, (0, {}), None)
+            self._start_sharing(member)
         else:
             lose("secrets-lost")  # the roster comes again with the next link
 
-    def _start_sharing(self, member: "Membership", held: "Held", acks: bytes | None) -> None:
+    def _start_sharing(self, member: "Membership") -> None:
         # Not before joining, which needs the room.
         from agent.protocols.private_sum.secret_sharing import SecretSharing
 
-        self.sharing = SecretSharing(member, held, acks)
+        self.sharing = SecretSharing(member, self._held, self._acks)
+        self._held, self._acks = (0, {}), None
         self.unmasking = Unmasking(member, self.sharing, self._own, self.answers)
 
     # -- the answers

@@ -8,6 +8,7 @@ for members that are known to be absent is made ahead.
 """
 
 from agent.protocols.base import Refused, actions
+from agent.protocols.base.budget import Budget
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from agent.protocols.private_sum.secret_sharing import SecretSharing
     from agent.wire.envelope import Envelope
 
+REPEATS_MOST = 8  # openings and roll calls that come again, between retries, and are reacted to
+
 
 class Unmasking:
     """The roll calls under one roster, for `member`, a Membership with keys, its SecretSharing and
@@ -30,7 +33,7 @@ class Unmasking:
     `calls()` returns the board's RollCall. `absent` lists the members of the cohort that are not
     there, as the coordinator said last; `heard` is the (Envelope, bitmap of the members present) to
     be answered, or None; `roll` checks the signature of the roll call that was answered, idle work
-    under way, or None.
+    under way, or None; `repeats` the Budget for openings and roll calls that come again.
     """
 
     def __init__(
@@ -39,6 +42,7 @@ class Unmasking:
         self.absent: list[int] = []
         self.heard: "tuple[Envelope, int] | None" = None
         self.roll: "Steps | None" = None
+        self.repeats = Budget(REPEATS_MOST)
         self._check: "ConsistencyCheck | None" = None
         self._answer: "Steps | None" = None
         self._member = member
@@ -75,6 +79,7 @@ class Unmasking:
             raise Refused("replayed")
         self._answer = None  # an answer to an earlier round has come too late
         own.saw(envelope.round)
+        self.repeats.refill()
         self.absent = [peer for peer in member.cohort if not present >> peer & 1]
         self.heard = heard
         return True
@@ -152,6 +157,7 @@ class Unmasking:
 
     def again(self) -> None:
         """Some seconds have passed."""
+        self.repeats.refill()
         if self._check:
             self._check.again()
 

@@ -10,6 +10,8 @@ from broker.coordinator.protocols.gossip import results
 from tests.support.expect import raises
 from tests.support.overlay_at_hand import Drawn, Open, Street
 
+ALL_LIVE = [(0b1111111111111).to_bytes(2, "big")]
+
 
 def _accepted(street):
     return results.accept(street.plan, street.results)
@@ -115,7 +117,9 @@ def test_a_message_that_is_not_of_its_form_is_none():
 
 
 def _lone(own=3, protocol="gossip"):
+    """A node that hears nobody, and goes on all the same."""
     street = Street(protocol, 13, 2)
+    street.plan.silent_most = 13
     node = street.nodes[own]
     _idle(node, node.start())
     return street.plan, node
@@ -150,6 +154,61 @@ def test_a_deadline_ends_every_round_up_to_its_own_and_no_other():
     sent = _idle(node, node.elapsed(4))
     assert [action[1] for action in sent] == [1, 2, 3, 4, 5] and node.round == 5
     assert _idle(node, node.elapsed(2)) == [] and node.round == 5
+
+
+def test_a_node_that_misses_more_predecessors_than_may_fail_falls_silent_and_one_less_does_not():
+    for protocol, most in (("gossip", 2), ("gossip-bft", 2), ("gossip-flood", 4)):
+        for missed in (most, most + 1):
+            node = Street(protocol, 13, 2).nodes[3]
+            plan = node.plan
+            assert plan.silent_most == most
+            sent = _idle(node, node.start())
+            for r in range(plan.rounds):
+                if r >= missed:
+                    sent += _idle(node, node.cells(r, ALL_LIVE if plan.phase(r).name == "survey" else []))
+                sent += _idle(node, node.elapsed(r))
+            assert node.refused.get("isolated", 0) == (missed > most)
+            rounds = [action[1] for action in sent if action[0] == node_actions.SEND]
+            assert rounds == list(range(plan.rounds if missed == most else missed))
+            assert node.done or missed == most
+
+
+def test_one_silent_predecessor_is_missed_once_and_one_announced_dead_by_nobody():
+    node = Street("gossip", 13, 2).nodes[3]
+    plan = node.plan
+    silent = [plan.predecessor(3, r) for r in (0, 1)]  # in each of the circles of n - 1 rounds
+    for absent in ((), [plan.predecessor(3, r) for r in range(2, 5)]):
+        node = Street("gossip", 13, 2).nodes[3]
+        node.absent = set(absent)
+        _idle(node, node.start())
+        for r in range(plan.rounds):
+            if plan.predecessor(3, r) not in silent and plan.predecessor(3, r) not in absent:
+                _idle(node, node.cells(r, []))
+            _idle(node, node.elapsed(r))
+        assert plan.rounds > 12 and "isolated" not in node.refused and node.round == plan.rounds
+
+
+def test_after_a_survey_that_finds_too_few_a_node_says_no_more():
+    for least in (3, 4):
+        street = Street("gossip-flood", 13, 2)
+        node = street.nodes[3]
+        node._least = least
+        _idle(node, node.start())
+        survey = node.plan.phases[0]
+        for r in range(survey.end):
+            _idle(node, node.cells(r, [(0b11).to_bytes(survey.cell_size, "big")]))
+        assert node.refused == ({} if least == 3 else {"too-few": 1})
+        assert node.done == (least == 4) and len(node.absent) == 10
+
+
+def test_a_leader_says_nothing_of_fewer_tuples_than_the_least():
+    for least in (13, 14):
+        street = Street("gossip", 13, 2)
+        for node in street.nodes:
+            node._least = least
+        street.run()
+        assert len(street.results) == (3 if least == 13 else 0)
+        assert _refused(street) == ({} if least == 13 else {"too-few": 3})
 
 
 def test_cells_that_are_no_cells_change_nothing_and_are_counted():

@@ -22,8 +22,18 @@ def rank(index, members, digest):
     return len([name for name in members if sha256(digest + name.encode()).digest() < own])
 
 
-def graph(members, size, seal):
-    return [cohorts.neighbours(index, members, DIGEST, size, seal) for index in range(len(members))]
+def everyone(members):
+    return (1 << len(members)) - 1
+
+
+def graph(members, size, seal, active=None):
+    """The neighbours of each active member, none of the others; all are active unless told
+    otherwise."""
+    active = everyone(members) if active is None else active
+    return [
+        cohorts.neighbours(index, members, DIGEST, size, seal, active) if active >> index & 1 else []
+        for index in range(len(members))
+    ]
 
 
 def reached(edges):
@@ -67,8 +77,8 @@ def test_the_order_depends_on_the_roster_and_on_nothing_else():
     assert first == cohorts.assign(list(members), bytes(DIGEST), 10)
     assert first != cohorts.assign(members, OTHER, 10)
     assert first != [list(range(at, 40, 4)) for at in range(4)]
-    ring = cohorts.neighbours(0, members, DIGEST, 10, SEAL_FLEET)
-    assert ring != cohorts.neighbours(0, members, OTHER, 10, SEAL_FLEET)
+    ring = cohorts.neighbours(0, members, DIGEST, 10, SEAL_FLEET, everyone(members))
+    assert ring != cohorts.neighbours(0, members, OTHER, 10, SEAL_FLEET, everyone(members))
 
 
 def test_cohorts_do_not_move_with_a_members_place_in_the_roster():
@@ -132,11 +142,59 @@ def test_the_fleet_is_connected_and_stays_so_without_any_sixteen_members():
         assert len(reached(rest)) == 48
 
 
+def test_neighbours_under_the_cohort_seal_are_the_active_rest_of_the_cohort():
+    members = names(20)
+    for active in (0b10110111011101111011, 0b11111111111111111110):
+        edges = graph(members, 7, SEAL_COHORT, active)
+        for cohort in cohorts.assign(members, DIGEST, 7):
+            there = [index for index in cohort if active >> index & 1]
+            for index in there:
+                assert sorted(edges[index] + [index]) == there
+
+
+def test_neighbours_under_the_fleet_seal_are_on_the_ring_of_the_active_members():
+    members = names(64)
+    for gone in ((), (0, 5, 63), tuple(range(20)), tuple(range(1, 60, 2))):
+        active = everyone(members) - sum([1 << index for index in gone])
+        there = [index for index in range(64) if index not in gone]
+        order = sorted(there, key=lambda index: rank(index, members, DIGEST))
+        edges = graph(members, 32, SEAL_FLEET, active)
+        for index in there:
+            if len(there) <= 35:
+                assert sorted(edges[index] + [index]) == there
+                continue
+            at = order.index(index)
+            ring = [order[(at + step) % len(order)] for step in range(-17, 18) if step]
+            assert edges[index] == sorted(ring) and len(ring) == 34
+            for other in edges[index]:
+                assert index in edges[other]
+
+
+def test_twenty_inactive_and_fourteen_colluders_do_not_cut_a_board_off():
+    # On the ring of all members the 34 nearest of one board would be these very 34: 20 with whom it
+    # has no key, 14 whose keys the coordinator knows.
+    members = names(64)
+    order = sorted(range(64), key=lambda index: rank(index, members, DIGEST))
+    victim = order[30]
+    near = cohorts.neighbours(victim, members, DIGEST, 32, SEAL_FLEET, everyone(members))
+    inactive, colluders = near[:20], near[20:]
+    active = everyone(members) - sum([1 << index for index in inactive])
+    there = cohorts.neighbours(victim, members, DIGEST, 32, SEAL_FLEET, active)
+    assert len(near) == len(there) == 34
+    assert len([index for index in there if index not in colluders]) == 20
+
+
+def test_who_is_not_active_has_no_neighbours():
+    members = names(5)
+    raises(CryptoError, cohorts.neighbours, 2, members, DIGEST, 4, SEAL_FLEET, 0b11011)
+    raises(CryptoError, cohorts.neighbours, 2, members, DIGEST, 4, SEAL_COHORT, 0b11011)
+
+
 def test_what_is_out_of_range_is_refused():
     members = names(5)
     raises(CryptoError, cohorts.assign, members, DIGEST, 0)
     raises(CryptoError, cohorts.assign, [], DIGEST, 4)
     for index in (-1, 5):
-        raises(CryptoError, cohorts.neighbours, index, members, DIGEST, 4, SEAL_FLEET)
+        raises(CryptoError, cohorts.neighbours, index, members, DIGEST, 4, SEAL_FLEET, -1)
     for seal in (-1, 2, None):
-        raises(CryptoError, cohorts.neighbours, 0, members, DIGEST, 4, seal)
+        raises(CryptoError, cohorts.neighbours, 0, members, DIGEST, 4, seal, everyone(members))

@@ -6,12 +6,18 @@ from hashlib import sha256
 
 from agent.crypto import CryptoError
 from agent.joye_libert import integer_shares, parameters
+from agent.joye_libert.cohorts import threshold
 from agent.joye_libert.integer_shares import Sharing, share_steps
 from agent.joye_libert.parameters import Parameters
 from tests.support.expect import raises
 
 TOY = Parameters("toy", 64, str((2**32 - 5) * (2**32 - 17)))
 SEED = sha256(b"a seed of key shares").digest()
+
+
+def whole(size, roster_size, chosen):
+    """The sharing in a cohort of `size` whose members are all active."""
+    return Sharing(size, threshold(size), roster_size, chosen)
 
 
 def secret_of(sharing, seed=b"secret"):
@@ -101,32 +107,38 @@ def sweep(positions, sharing):
 
 def test_sizes_follow_the_formula():
     chosen = parameters.load("hum-2048")
-    sharing = Sharing(64, 64, chosen)
+    sharing = whole(64, 64, chosen)
     # 64! has 296 bits, 64 has 7, 43 has 6: 128 + 1 + 592 + 7 + 4096 = 4824 bits, and 42*7 + 6 = 300
     # more for a share.
     assert (sharing.members, sharing.threshold) == (64, 43)
     assert sharing.coefficient_bytes == 603 and sharing.share_bytes == 641
     # 12! has 29 bits, 12 and 9 have 4, 40 has 6: 128 + 1 + 58 + 6 + 4096 = 4289 bits, so 537 bytes;
     # and 8*4 + 4 = 36.
-    sharing = Sharing(12, 40, chosen)
+    sharing = whole(12, 40, chosen)
     assert sharing.threshold == 9 and sharing.delta == 479001600
     assert sharing.coefficient_bytes == 537 and sharing.share_bytes == 542
+    # Of the 12 only 10 are active: the threshold stays the cohort's. 10! has 22 bits, 10 and 9 have 4:
+    # 128 + 1 + 44 + 6 + 4096 = 4275 bits, so 535 bytes; and 8*4 + 4 = 36.
+    sharing = Sharing(10, 9, 40, chosen)
+    assert (sharing.members, sharing.threshold, sharing.delta) == (10, 9, 3628800)
+    assert sharing.coefficient_bytes == 535 and sharing.share_bytes == 540
 
 
 def test_the_widest_share_fits_whatever_the_cohort():
     chosen = parameters.load("hum-2048")
     for size in range(2, 65):
-        sharing = Sharing(size, 64, chosen)
-        value = (1 << sharing.secret_bits) - 1
-        assert value >= 2 * 64 << (2 * chosen.bits)  # the offset and as many keys
-        value *= sharing.delta
-        for k in range(1, sharing.threshold):
-            value += ((1 << 8 * sharing.coefficient_bytes) - 1) * size**k
-        assert value >> (8 * sharing.share_bytes) == 0
+        for active in {threshold(size), size}:
+            sharing = Sharing(active, threshold(size), 64, chosen)
+            value = (1 << sharing.secret_bits) - 1
+            assert value >= 2 * 64 << (2 * chosen.bits)  # the offset and as many keys
+            value *= sharing.delta
+            for k in range(1, sharing.threshold):
+                value += ((1 << 8 * sharing.coefficient_bytes) - 1) * active**k
+            assert value >> (8 * sharing.share_bytes) == 0
 
 
 def test_a_share_is_the_polynomial_at_the_members_position():
-    sharing = Sharing(12, 40, parameters.load("hum-2048"))
+    sharing = whole(12, 40, parameters.load("hum-2048"))
     secret = secret_of(sharing)
     shares = deal(sharing, secret)
     for x in shares:
@@ -136,7 +148,7 @@ def test_a_share_is_the_polynomial_at_the_members_position():
 
 def test_every_subset_of_a_threshold_recovers_and_none_of_one_less():
     for size in range(2, 8):
-        sharing = Sharing(size, 9, TOY)
+        sharing = whole(size, 9, TOY)
         for secret in (0, 1, secret_of(sharing), (1 << sharing.secret_bits) - 1):
             shares = deal(sharing, secret)
             for positions in subsets(list(range(1, size + 1)), sharing.threshold):
@@ -145,10 +157,24 @@ def test_every_subset_of_a_threshold_recovers_and_none_of_one_less():
                 assert not recovers(shares, positions, sharing, secret)
 
 
+def test_the_threshold_is_the_cohorts_however_few_of_it_are_active():
+    for size in range(4, 9):
+        least = threshold(size)
+        for active in range(least, size):
+            sharing = Sharing(active, least, 9, TOY)
+            secret = secret_of(sharing)
+            shares = deal(sharing, secret)
+            for positions in subsets(list(range(1, active + 1)), least):
+                assert recovers(shares, positions, sharing, secret)
+            for positions in subsets(list(range(1, active + 1)), least - 1):
+                assert not recovers(shares, positions, sharing, secret)
+            raises(CryptoError, next, share_steps(SEED, secret, active + 1, sharing))
+
+
 def test_any_threshold_of_a_cohort_of_real_size_recovers_and_one_less_does_not():
     random.seed(3)
     for size in (12, 32, 64):
-        sharing = Sharing(size, 64, parameters.load("hum-2048"))
+        sharing = whole(size, 64, parameters.load("hum-2048"))
         secret = secret_of(sharing)
         shares = deal(sharing, secret)
         count = sharing.threshold
@@ -165,7 +191,7 @@ def test_any_threshold_of_a_cohort_of_real_size_recovers_and_one_less_does_not()
 
 
 def test_shares_of_several_members_add_up_to_a_share_of_their_sum():
-    sharing = Sharing(6, 6, TOY)
+    sharing = whole(6, 6, TOY)
     secrets = [secret_of(sharing, bytes([who])) for who in range(3)]
     dealt = [deal(sharing, secret, sha256(bytes([who])).digest()) for who, secret in enumerate(secrets)]
     summed = {x: sum([shares[x] for shares in dealt]) for x in range(1, 7)}
@@ -175,7 +201,7 @@ def test_shares_of_several_members_add_up_to_a_share_of_their_sum():
 
 def test_no_number_below_the_threshold_recovers():
     for size in (3, 12, 31, 64):
-        sharing = Sharing(size, 64, TOY)
+        sharing = whole(size, 64, TOY)
         secret = secret_of(sharing)
         shares = deal(sharing, secret, most=sharing.threshold)
         assert least_that_recovers(shares, sharing, secret) == sharing.threshold
@@ -184,7 +210,7 @@ def test_no_number_below_the_threshold_recovers():
 def test_the_search_for_fewer_shares_finds_a_dealer_that_drops_coefficients():
     # A dealer of threshold 21 that leaves out a_7 to a_20: 7 shares recover, and the test above
     # would fail.
-    sharing = Sharing(31, 64, TOY)
+    sharing = whole(31, 64, TOY)
     assert sharing.threshold == 21
     secret = secret_of(sharing)
     dropped = [sha256(SEED + bytes([0, 0, 0, k])).digest() for k in range(7, 21)]
@@ -205,7 +231,7 @@ def test_every_coefficient_is_there_and_of_full_size():
     # Differences take the polynomial apart from the top: the k-th of a polynomial of degree k is
     # a_k * k!.
     for size in (4, 12, 31):
-        sharing = Sharing(size, 64, TOY)
+        sharing = whole(size, 64, TOY)
         shares = deal(sharing, secret_of(sharing))
         values = [shares[x] for x in range(1, sharing.threshold + 1)]
         for k in range(sharing.threshold - 1, 0, -1):
@@ -223,7 +249,7 @@ def test_every_coefficient_is_there_and_of_full_size():
 
 def test_one_share_short_every_other_secret_is_as_possible():
     for size in (2, 3, 5, 6):
-        sharing = Sharing(size, 9, TOY)
+        sharing = whole(size, 9, TOY)
         secret = secret_of(sharing)
         shares = deal(sharing, secret)
         for positions in subsets(list(range(1, size + 1)), sharing.threshold - 1):
@@ -232,7 +258,7 @@ def test_one_share_short_every_other_secret_is_as_possible():
 
 
 def test_one_share_short_every_other_secret_is_as_possible_at_full_size():
-    sharing = Sharing(64, 64, parameters.load("hum-2048"))
+    sharing = whole(64, 64, parameters.load("hum-2048"))
     secret = secret_of(sharing)
     shares = deal(sharing, secret)
     for positions in (list(range(1, 43)), list(range(23, 65)), list(range(1, 64, 2)) + list(range(2, 22, 2))):
@@ -257,16 +283,18 @@ def test_what_shares_say_about_a_secret_has_at_most_a_chance_of_two_to_the_minus
     # Of all coefficients, those that the change of secret moves out of range are at most this part.
     chosen = parameters.load("hum-2048")
     for size in range(2, 65):
-        sharing = Sharing(size, 64, chosen)
-        short = sharing.threshold - 1
-        for positions in (range(1, short + 1), range(size - short + 1, size + 1), range(1, 2 * short, 2)):
-            if max(positions) <= size:
+        for active in {threshold(size), size}:
+            sharing = Sharing(active, threshold(size), 64, chosen)
+            short = sharing.threshold - 1
+            for positions in (range(1, short + 1), range(active - short + 1, active + 1), range(1, 2 * short, 2)):
+                if max(positions) > active:
+                    continue
                 moved = sum([abs(value) for value in sweep(positions, sharing)[1:]]) << sharing.secret_bits
                 assert moved << 128 <= 1 << 8 * sharing.coefficient_bytes
 
 
 def test_another_seed_makes_other_shares_of_the_same_secret():
-    sharing = Sharing(5, 5, TOY)
+    sharing = whole(5, 5, TOY)
     secret = secret_of(sharing)
     first, second = deal(sharing, secret), deal(sharing, secret, sha256(b"another").digest())
     assert not any(first[x] == second[x] for x in first)
@@ -274,12 +302,12 @@ def test_another_seed_makes_other_shares_of_the_same_secret():
 
 
 def test_a_position_outside_the_cohort_is_refused_above_all_zero():
-    sharing = Sharing(5, 5, TOY)
+    sharing = whole(5, 5, TOY)
     for x in (-1, 0, 6, 64):
         raises(CryptoError, next, share_steps(SEED, 7, x, sharing))
 
 
 def test_a_secret_out_of_range_is_refused():
-    sharing = Sharing(5, 5, TOY)
+    sharing = whole(5, 5, TOY)
     for secret in (-1, 1 << sharing.secret_bits):
         raises(CryptoError, next, share_steps(SEED, secret, 1, sharing))

@@ -11,6 +11,7 @@ from agent.joye_libert.parameters import ParameterError, Parameters
 from tests.support.expect import raises
 
 TOY = Parameters("toy", 128, str((2**64 - 59) * (2**64 - 83)))
+SET = b"e" * 32
 N = TOY.n
 SQUARE = N * N
 
@@ -123,7 +124,7 @@ def test_a_step_is_four_squarings_and_one_product_at_most():
 
 
 def test_a_mask_is_the_power_of_the_base_with_and_without_an_installed_powmod():
-    base = masks.base(TOY, "d", "g", 1, 0, 0)
+    base = masks.base(TOY, "d", "g", 1, 0, 0, SET)
     exponent = number(264).to_bytes(33, "big")
     expected = pow(base[0] + N * base[1], int.from_bytes(exponent, "big"), SQUARE)
     accelerate.install()
@@ -175,7 +176,7 @@ def test_ciphertexts_of_all_members_open_to_the_sum_and_of_fewer_to_nothing():
     for members in (2, 3, 5, 9):
         exponents, together = group_exponents(members, b"r" * 32, TOY)
         assert sum(exponents) == together
-        b0, b1 = masks.base(TOY, "d", "g", 1, members, 0)
+        b0, b1 = masks.base(TOY, "d", "g", 1, members, 0, SET)
         product = total = 1
         for i, exponent in enumerate(exponents):
             assert 0 < exponent < 1 << 8 * TOY.exponent_bytes
@@ -216,18 +217,19 @@ def test_rosters_names_and_secrets_that_differ_share_no_key():
 
 def test_bases_are_separated_by_everything_that_names_a_round():
     other = Parameters("toy", 128, str((2**64 - 59) * (2**64 - 95)))
-    seen = [masks.base(TOY, "d", "g", 1, 0, 0)]
+    seen = [masks.base(TOY, "d", "g", 1, 0, 0, SET)]
     for scope in (
-        ("e", "g", 1, 0, 0),
-        ("d", "h", 1, 0, 0),
-        ("d", "g", 2, 0, 0),
-        ("d", "g", 1, 1, 0),
-        ("d", "g", 1, 0, 1),
+        ("e", "g", 1, 0, 0, SET),
+        ("d", "h", 1, 0, 0, SET),
+        ("d", "g", 2, 0, 0, SET),
+        ("d", "g", 1, 1, 0, SET),
+        ("d", "g", 1, 0, 1, SET),
+        ("d", "g", 1, 0, 0, b"f" * 32),
     ):
         seen.append(masks.base(TOY, *scope))
-    seen.append(masks.base(other, "d", "g", 1, 0, 0))
+    seen.append(masks.base(other, "d", "g", 1, 0, 0, SET))
     assert len(set(seen)) == len(seen)
-    assert masks.base(TOY, "d", "g", 1, 0, 0) == seen[0]
+    assert masks.base(TOY, "d", "g", 1, 0, 0, SET) == seen[0]
 
 
 def test_only_hum_2048_is_for_use():

@@ -1,6 +1,9 @@
 """Readings as differences of a register: what is counted once, what comes again, and what happens
 to the flash and the meter."""
 
+import struct
+from hashlib import sha256
+
 from agent.meters import played
 from agent.meters.played import PlayedError, PlayedRegister
 from agent.meters.register import JUMP_MOST, RegisterMeter
@@ -135,6 +138,61 @@ def test_a_reading_is_capped_and_the_rest_stays():
     assert meter.read(6, False, True, LOAD) == [1000]
     meter.bookmark()
     assert meter.read(7, True, True, LOAD) == [600]
+
+
+def test_what_was_denied_waits_until_it_may_come_again_and_comes_first():
+    source = Register()
+    meter = started(source)
+    for _ in range(3):
+        source.wh += 10
+        assert meter.read(1, False, False, LOAD) == [10] and not meter.resent()  # the fresh alone
+        meter = restarted(meter, source)
+    source.wh += 5
+    assert meter.read(4, False, True, LOAD) == [35] and meter.resent()
+    meter = restarted(meter, source)
+    assert meter.read(5, False, False, LOAD) == [0] and not meter.resent()
+    meter = restarted(meter, source)
+    source.wh += 990
+    assert meter.read(6, True, True, LOAD) == [1000] and meter.resent()  # as far as the slot holds it
+    meter = restarted(meter, source)
+    assert meter.read(7, True, True, LOAD) == [25] and not meter.resent()
+    meter.bookmark()
+    assert meter.read(8, True, True, LOAD) == [0] and not meter.resent()
+
+
+def test_more_than_the_slot_holds_is_resent_bit_by_bit():
+    source = Register()
+    meter = started(source)
+    source.wh = 2500
+    for owed in (1000, 2000, 2500):
+        assert meter.read(1, False, False, LOAD) == [500 if owed == 2500 else 1000]
+        meter = restarted(meter, source)
+        assert meter._owed + meter._carried == owed
+    counted = False
+    for value, resent in ((1000, True), (1000, True), (500, True), (0, False)):
+        assert meter.read(2, counted, True, LOAD) == [value] and meter.resent() == resent
+        counted = True
+        meter = restarted(meter, source)
+
+
+def test_a_denied_nothing_is_not_sent_again():
+    source = Register()
+    meter = started(source)
+    meter.read(1, True, True, LOAD)
+    meter.bookmark()
+    source.wh += 4
+    assert meter.read(2, False, True, LOAD) == [4] and not meter.resent()
+
+
+def test_a_bookmark_in_the_form_before_is_read_as_it_is():
+    for settled, spent, denied in ((100, 130, 40), (130, 130, 10)):
+        body = struct.pack(">Bqqq4s", 1, settled, spent, 135, bytes(4))
+        source = Register(140)
+        for counted in (True, False):
+            meter = RegisterMeter(source)
+            meter.restore(body + sha256(body).digest()[:4])
+            assert meter.read(1, counted, True, LOAD) == [10 if counted else denied] and meter.events == {}
+            assert len(meter.bookmark()) == 41
 
 
 def test_a_slot_whose_low_is_not_reached_has_no_reading():

@@ -366,6 +366,18 @@ def test_what_another_set_has_left_on_the_flash_counts_as_absent():
     assert store.names("mask-") == []
 
 
+def test_who_lost_only_its_keys_derives_them_and_holds_what_it_held():
+    device = board()
+    before = device.machine._standing.sharing
+    device.flash.records.pop("key")
+    again = Device(ME, device.flash.copy(), None, 2)
+    while not again.machine._standing.sharing:
+        assert again.step()
+    after = again.machine._standing.sharing
+    assert after.holds(None) == before.holds(None) == ALL and after.holders(None) == before.holders(None) == ALL
+    assert again.machine.member.record() == device.machine.member.record()
+
+
 # -- which round comes next
 
 

@@ -39,8 +39,8 @@ def board(name, audit=1):
     device = reboot(street(), name)
     size = device.machine._standing.sharing.share_bytes
     for key in device.flash.shares:
-        if key[1] is None:
-            device.flash.shares[key] = (5 + key[2]).to_bytes(size, "big")
+        if key[0] is None:
+            device.flash.shares[key] = (5 + key[1]).to_bytes(size, "big")
     device = reboot_of(device)
     device.machine.member.audit = audit
     return device
@@ -102,7 +102,7 @@ def mail_key(sender, receiver):
 def vouch(sender, receiver, present, round=0, kind=VOUCH, epoch=1, data=None, nonce=None, key=None, bound=None):
     """A letter that `sender` could write."""
     data = messages.share(street().bitmap(present).to_bytes(8, "big")) if data is None else data
-    context = Context(SCOPE[0], bound or mail.KINDS[kind], SCOPE[1], epoch, round, sender, receiver)
+    context = Context(SCOPE[0], bound or mail.KINDS[kind], SCOPE[1], epoch, round, sender, receiver, street().number)
     return seal(key or mail_key(sender, receiver), nonce or mail_nonce(kind, kind, round), context, data)
 
 
@@ -454,9 +454,9 @@ def test_letters_that_are_forged_replayed_or_malformed_change_nothing_and_are_co
         changed[at] ^= 1
         refuses(device.machine, "bad-tag", device.machine.message, box, bytes(changed))
         changed[at] ^= 1
-    before = everything(device.machine)["_unmasking"]["_check"]["_alike"]
+    before = everything(device.machine)["_standing"]["unmasking"]["_check"]["_alike"]
     assert device.machine.message(box, good) == []
-    assert everything(device.machine)["_unmasking"]["_check"]["_alike"] == before | 2
+    assert everything(device.machine)["_standing"]["unmasking"]["_check"]["_alike"] == before | 2
 
 
 def test_one_member_can_deny_the_sum_and_is_named():

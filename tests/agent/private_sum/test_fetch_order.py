@@ -20,9 +20,9 @@ def run(steps, roll_call, shares, until=None):
 
 def test_an_answer_in_the_middle_of_a_fetch_does_not_change_what_was_fetched():
     roll_call = RollCall(None, lambda: 1)
-    shares = {(1, None, 0): b"key of 0", (1, 0, 1): b"blinding of 1", (1, 0, 2): b"blinding of 2"}
-    foreseeing = roll_call._fetch(1, None, 0)
-    run(foreseeing, roll_call, shares, (1, None, 0))
+    shares = {(None, 0): b"key of 0", (0, 1): b"blinding of 1", (0, 2): b"blinding of 2"}
+    foreseeing = roll_call._fetch(None, 0)
+    run(foreseeing, roll_call, shares, (None, 0))
     for peer in (1, 2):
-        assert run(roll_call._fetch(1, 0, peer), roll_call, shares) == b"blinding of %d" % peer
+        assert run(roll_call._fetch(0, peer), roll_call, shares) == b"blinding of %d" % peer
     assert run(foreseeing, roll_call, shares) == b"key of 0"

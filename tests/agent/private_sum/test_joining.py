@@ -6,22 +6,26 @@ from agent.crypto.hmac import hkdf_sha256
 from agent.joye_libert import parameters, zero_sum
 from agent.protocols import UnknownProtocol, registry
 from agent.protocols.base.policy import Policy
+from agent.protocols.private_sum.active_sets import TOKENS_MOST
 from agent.protocols.private_sum.machine import PrivateSum
-from agent.wire import cbor, coordination, envelope
-from agent.wire.envelope import Context
+from agent.wire import active_sets, cbor, coordination, envelope, topics
+from agent.wire.envelope import Context, Envelope
 from tests.support.expect import raises
 from tests.support.street_of_boards import (
+    NUMBER,
     ROSTER,
     ROUND,
     SCOPE,
     Device,
     Flash,
+    active,
     digest_of,
     everything,
     private,
     public,
     refuses,
     roster,
+    set_digest_of,
 )
 
 ME = "meter-a"
@@ -47,7 +51,7 @@ def test_a_board_listens_to_its_group_and_to_its_own_mail():
     assert machine.progress() == ("waiting", 0, 0) and machine.idle() is None and machine.link_up() == []
 
 
-TOPICS = ("roster", "round", "roll", "mail/meter-a/+")
+TOPICS = ("roster", "round", "roll", "mail/meter-a/+", "active/+")
 
 
 def test_rosters_that_are_not_ours_or_not_right_are_refused():
@@ -87,8 +91,8 @@ def test_a_roster_is_kept_and_what_belongs_to_earlier_ones_forgotten():
     device = new_device()
     machine = device.machine
     device.hear(ROSTER, SIGNED)
-    assert device.done == [("put", "roster", SIGNED), ("drop", 1, 1), ("discard", 1, 0)]
-    assert machine.epoch == 1 and machine.progress() == ("keys", 0, 3) and machine.refused == {}
+    assert device.done == [("put", "roster", SIGNED), ("use", b"")]
+    assert machine.epoch == 1 and machine.progress() == ("keys", 0, 2) and machine.refused == {}
 
 
 def test_a_policy_decides_about_sizes_and_slots():
@@ -107,7 +111,7 @@ def test_an_epoch_is_never_taken_up_twice_nor_after_a_later_one():
     before = everything(machine)
     assert machine.message(ROSTER, SIGNED) == [] and machine.refused == {} and everything(machine) == before
     refuses(machine, "stale-roster", machine.message, ROSTER, roster(NAMES, slots=[("power", 0, 1)]))
-    assert machine.message(ROSTER, roster(NAMES, epoch=3))[1:3] == [("drop", 3, 1), ("discard", 3, 0)]
+    assert machine.message(ROSTER, roster(NAMES, epoch=3))[1:2] == [("use", b"")]
     refuses(machine, "stale-roster", machine.message, ROSTER, roster(NAMES, epoch=2))
     refuses(machine, "stale-roster", machine.message, ROSTER, SIGNED)
 
@@ -126,7 +130,7 @@ def test_an_epoch_before_the_last_burnt_or_answered_round_is_refused_even_if_the
 
 def test_a_member_whose_key_is_no_point_ends_the_epoch():
     device = new_device()
-    assert device.hear(ROSTER, roster([ME, ("meter-b", b"\x04" + bytes(64)), "meter-c"])) == ["put", "drop", "discard"]
+    assert device.hear(ROSTER, roster([ME, ("meter-b", b"\x04" + bytes(64)), "meter-c"])) == ["put", "use"]
     assert device.idle() == []
     assert device.machine.refused == {"bad-member-key": 1} and device.machine.progress() == ("waiting", 0, 0)
     refuses(
@@ -136,7 +140,7 @@ def test_a_member_whose_key_is_no_point_ends_the_epoch():
         ROUND,
         coordination.opening(1, 0, bytes(32), [], 0, [], 0),
     )
-    assert device.hear(ROSTER, roster(NAMES, epoch=2)) == ["put", "drop", "discard"]
+    assert device.hear(ROSTER, roster(NAMES, epoch=2)) == ["put", "use"]
 
 
 def test_a_damaged_roster_record_is_refused_and_the_next_roster_taken():
@@ -148,23 +152,85 @@ def test_a_damaged_roster_record_is_refused_and_the_next_roster_taken():
     assert machine.message(ROSTER, SIGNED)[0] == ("put", "roster", SIGNED)
 
 
-def test_the_key_record_is_what_the_published_rules_say():
-    """Of the middle one of three, so that it adds one key and subtracts the other; and a round or a
-    share waits for it."""
+def enter(device, number=NUMBER):
+    """The coordinator proposes the set of all three; return its digest."""
+    signed = active(SIGNED, 0b111, number)
+    device.hear(topics.active(SCOPE[0], SCOPE[1], 0), signed)
+    return set_digest_of(signed)
+
+
+def make_keys(device):
+    """Let the board make the keys of its set, in at most so many steps."""
+    for _ in range(10000):
+        if "key" in [action[1] for action in device.done if action[0] == "put"]:
+            return
+        device.step()
+    raise AssertionError("no keys")
+
+
+def secrets_of_b():
+    """What meter-b shares with each, by ECDH."""
+    return {other: p256.ecdh(private("meter-b"), public(other)) for other in ("meter-a", "meter-c", "coordinator")}
+
+
+def test_the_roster_alone_gives_secrets_and_the_key_of_here():
+    """A round, a roll call or a share waits for the keys of a set."""
     flash = Flash()
     flash.records.update({"roster": SIGNED})
     device = Device("meter-b", flash)
-    digest, chosen = digest_of(SIGNED), parameters.load("hum-2048")
+    digest = digest_of(SIGNED)
     opening = coordination.opening(1, 0, digest, [bytes(16)] * 3, 0, [bytes(8)] * 3, 0)
-    refuses(device.machine, "not-ready", device.machine.message, ROUND, opening)
-    refuses(device.machine, "not-ready", device.machine.message, ROUND.replace("round", "roll"), opening)
-    refuses(device.machine, "not-ready", device.machine.message, ROUND.replace("round", "mail/meter-b/meter-a"), b"")
+
+    def refuses_all():
+        refuses(device.machine, "not-ready", device.machine.message, ROUND, opening)
+        refuses(device.machine, "not-ready", device.machine.message, ROUND.replace("round", "roll"), opening)
+        mail = ROUND.replace("round", "mail/meter-b/")
+        refuses(device.machine, "not-ready", device.machine.message, mail + "meter-a", b"")
+        coming = active_sets.coming(1, 5, bytes(16))
+        refuses(device.machine, "not-ready", device.machine.message, mail + "coordinator", coming)
+
+    refuses_all()
     phases = []
-    while "key" not in flash.records:
+    while "secrets" not in flash.records:
         phases.append(device.machine.progress()[:2])
         device.step()
     assert phases[0] == ("keys", 0) and ("keys", 1) in phases and ("keys", 2) in phases
-    secrets = {other: p256.ecdh(private("meter-b"), public(other)) for other in ("meter-a", "meter-c", "coordinator")}
+    secrets = secrets_of_b()
+    info = cbor.encode(["hum/v1/round", "meter-b"])
+    here_key = hkdf_sha256(secrets["coordinator"], digest, info, 32)[:16]
+    record = digest + here_key + secrets["meter-a"] + secrets["meter-c"] + secrets["coordinator"]
+    assert flash.records["secrets"] == record and "key" not in flash.records
+    assert device.machine.member.members is None  # a tenth of a small heap
+    assert device.machine.progress() == ("set", 0, 0) and device.idle() == [] and device.unloads
+    refuses_all()
+    (here,) = device.take("here")
+    context = Context(SCOPE[0], "here", SCOPE[1], 1, 0, "meter-b", "coordinator")
+    assert Envelope(here).nonce == b"\x09" + bytes(12)
+    assert active_sets.read_here(Envelope(here).open(here_key, context)) == 0
+
+    rebooted = Device("meter-b", flash.copy())
+    assert rebooted.machine.progress()[0] == "set" and rebooted.done == []
+    for damaged in (None, b"", record[:-1], record + b"\x00", bytes(32) + record[32:]):
+        other = flash.copy()
+        other.records["secrets"] = damaged
+        device = Device("meter-b", other)
+        assert device.machine.progress() == ("keys", 0, 2)
+    while other.records["secrets"] != record:
+        assert other.records["secrets"] == damaged and device.step()
+
+
+def test_the_key_record_is_what_the_published_rules_say():
+    """Of the middle one of three, so that it adds one key and subtracts the other."""
+    flash = Flash()
+    flash.records.update({"roster": SIGNED})
+    device = Device("meter-b", flash)
+    while "secrets" not in flash.records:
+        device.step()
+    chosen = parameters.load("hum-2048")
+    digest = enter(device)
+    make_keys(device)
+    assert flash.records["active"][:32] == digest
+    secrets = secrets_of_b()
     keys = {
         other: zero_sum.pair_key(secrets[other], digest, min(other, "meter-b"), max(other, "meter-b"), chosen)
         for other in ("meter-a", "meter-c")
@@ -178,7 +244,6 @@ def test_the_key_record_is_what_the_published_rules_say():
             mail += bytes(16) if other == "meter-b" else hkdf_sha256(secrets[other], digest, info, 16)
     rounds = hkdf_sha256(secrets["coordinator"], digest, cbor.encode(["hum/v1/round", "meter-b"]), 32)
     assert flash.records["key"] == digest + rounds + exponent.to_bytes(513, "big") + mail
-    assert device.machine.member.members is None  # a tenth of a small heap
 
     rebooted = Device("meter-b", flash.copy())
     assert rebooted.machine.progress()[0] == "shares" and rebooted.done == []
@@ -186,12 +251,29 @@ def test_the_key_record_is_what_the_published_rules_say():
     for damaged in (None, b"", record[:-1], record + b"\x00", bytes(32) + record[32:]):
         other = flash.copy()
         other.records["key"] = damaged
-        assert Device("meter-b", other).machine.progress() == ("keys", 0, 3)
-    while other.records["key"] != record:
-        assert other.records["key"] == damaged
         device = Device("meter-b", other)
-        while "put" not in [action[0] for action in device.done]:
-            device.step()
+        assert device.machine.progress() == ("set", 0, 0)
+        make_keys(device)
+        assert other.records["key"] == record
+
+
+def test_who_lost_its_secrets_makes_them_again_and_stays_in_its_set():
+    flash = Flash()
+    flash.records.update({"roster": SIGNED})
+    device = Device("meter-b", flash)
+    while "secrets" not in flash.records:
+        device.step()
+    enter(device, NUMBER + 1)
+    make_keys(device)
+    records = dict(flash.records)
+    flash.records["secrets"] = None
+    device = Device("meter-b", flash)
+    topic = topics.active(SCOPE[0], SCOPE[1], 0)
+    refuses(device.machine, "stale-active", device.machine.message, topic, active(SIGNED, 0b111))
+    while device.machine.progress()[0] == "keys":
+        assert device.step()
+    assert flash.records == records and device.machine.member.number == NUMBER + 1
+    assert device.machine.progress()[0] == "shares"
 
 
 def test_key_making_begins_anew_when_memory_is_short():
@@ -200,7 +282,45 @@ def test_key_making_begins_anew_when_memory_is_short():
     while device.machine.progress()[1] < 2:
         device.step()
     device.machine.rest()
-    assert device.machine.progress() == ("keys", 0, 3)
-    while "key" not in device.flash.records:
+    assert device.machine.progress() == ("keys", 0, 2)
+    while "secrets" not in device.flash.records:
         device.step()
+    enter(device)
+    for _ in range(3):
+        device.step()
+    device.machine.rest()
+    make_keys(device)
     assert device.machine.refused == {} and device.unloads
+
+
+def test_a_set_whose_check_is_given_up_halfway_is_taken_up_later():
+    """A roll call, or memory that runs short, takes the time or the room; the set is retained, and
+    would come again with the next link only."""
+    device = new_device()
+    device.hear(ROSTER, SIGNED)
+    while "secrets" not in device.flash.records:
+        device.step()
+    device.idle()
+    enter(device)
+    for _ in range(2 * TOKENS_MOST):
+        for _ in range(5):
+            assert device.step()
+        device.machine.rest()
+        assert "active" not in device.flash.records
+    make_keys(device)
+    assert device.machine.member.number == NUMBER and device.machine.refused == {}
+
+
+def test_a_set_that_is_not_signed_is_checked_once_and_the_next_is_taken_up():
+    device = new_device()
+    device.hear(ROSTER, SIGNED)
+    while "secrets" not in device.flash.records:
+        device.step()
+    topic = topics.active(SCOPE[0], SCOPE[1], 0)
+    device.hear(topic, active(SIGNED, 0b111, NUMBER + 9, signer="authority"))
+    device.idle()
+    device.machine.rest()
+    assert device.idle() == [] and device.machine.refused == {"bad-signature": 1}
+    enter(device)
+    make_keys(device)
+    assert device.machine.member.number == NUMBER

@@ -265,7 +265,7 @@ def test_a_roster_whose_cohort_is_smaller_than_the_policy_allows_is_refused():
             if size < least:
                 assert refusal(raw, Policy(least)) == "cohort-too-small"
             else:
-                assert accept(raw, Policy(least)).cohort == list(range(size))
+                assert accept(raw, Policy(least)).every == [list(range(size))]
 
 
 def test_it_is_the_boards_own_cohort_that_counts_and_not_the_group():
@@ -273,16 +273,17 @@ def test_it_is_the_boards_own_cohort_that_counts_and_not_the_group():
     found = []
     for index in range(9):
         accepted = accept(raw, Policy(3), index)
-        assert index in accepted.cohort
+        (cohort,) = accepted.every
+        assert index in cohort
         assert refusal(raw, Policy(4), index) == "cohort-too-small"
-        if accepted.cohort not in found:
-            found.append(accepted.cohort)
+        if cohort not in found:
+            found.append(cohort)
     assert sorted(found) == sorted(cohorts.assign(accepted.names, accepted.digest, 4))
     raw = roster(5, cohort=4)  # a cohort of three and one of two
     refused = 0
     for index in range(5):
         try:
-            assert len(accept(raw, Policy(3), index).cohort) == 3
+            assert len(accept(raw, Policy(3), index).every[0]) == 3
         except Refused as error:
             assert error.args == ("cohort-too-small",)
             refused += 1

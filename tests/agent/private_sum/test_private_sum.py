@@ -2,11 +2,13 @@
 and its records in flash."""
 
 import random
+from hashlib import sha256
 
 from agent.crypto.hmac import hkdf_sha256
 from agent.joye_libert import blinding, masks, pairs
 from agent.protocols.private_sum.membership import ROUND_MOST, nonce
-from agent.wire import cbor, coordination, envelope, messages, topics
+from agent.protocols.private_sum.unmasking import REPEATS_MOST
+from agent.wire import active_sets, cbor, coordination, envelope, messages, topics
 from agent.wire.envelope import Envelope
 from tests.support.street_of_boards import (
     CHOSEN,
@@ -19,6 +21,7 @@ from tests.support.street_of_boards import (
     TIME,
     VALUES,
     Device,
+    active,
     dealt,
     digest_of,
     everything,
@@ -27,6 +30,7 @@ from tests.support.street_of_boards import (
     reboot,
     refuses,
     roster,
+    set_digest_of,
     up,
 )
 
@@ -34,6 +38,7 @@ ME = "meter-a"
 NAMES = ["meter-a", "meter-b", "meter-c"]
 MAIL = mailbox(ME, topics.COORDINATOR)
 UP = up(ME, "contribution")
+ACTIVE = topics.active(SCOPE[0], SCOPE[1], 0)
 BATCH = 32  # rounds, for the slots of the street
 
 
@@ -45,7 +50,7 @@ def ready_board(stock=(0, 1), mark=(0, 0), pending=None, short=False):
     """A board that has dealt all. `short`: with an exponent of 5, whose masks take a moment."""
     device = reboot(street(), ME)
     flash = device.flash
-    flash.masks = {(1, round): ONE for round in stock}
+    flash.masks = dict.fromkeys(stock, ONE)
     flash.mark, flash.pending = mark, pending
     if short:
         key = flash.records["key"]
@@ -58,10 +63,11 @@ def ready_board(stock=(0, 1), mark=(0, 0), pending=None, short=False):
 def opening(round, **changes):
     """An opening in which something may be another, with the tag that goes with it in this board's
     place."""
-    epoch, digest = changes.get("epoch", 1), changes.get("digest", street().digest)
+    epoch, digest = changes.get("epoch", 1), changes.get("digest", street().set_of(ME))
     key = changes.get("key", street().keys(ME)[1])
     absent = changes.get("absent", 0)
-    context = street().context("round", round, receiver=changes.get("receiver", ME), epoch=epoch)
+    number = changes.get("number")
+    context = street().context("round", round, receiver=changes.get("receiver", ME), epoch=epoch, number=number)
     counted = coordination.counted(*changes.get("counted", (0, 0)))
     tag = envelope.opening_tag(key, context, digest, absent, counted, TIME)
     tags = [tag, bytes(16), bytes(16)] if changes.get("own", True) else [bytes(16), tag, bytes(16)]
@@ -95,41 +101,43 @@ def settle(device, sent, round=0):
 # -- as it should be
 
 
-def test_nonces_name_kind_bitmap_and_round():
+def test_nonces_name_kind_payload_and_round():
     assert nonce(1, 0) == b"\x01" + bytes(12) and nonce(2, 0x01020304) == b"\x02" + bytes(8) + b"\x01\x02\x03\x04"
-    assert nonce(2, 5, (1 << 64) - 2) == b"\x02" + b"\xff" * 7 + b"\xfe\x00\x00\x00\x05"
+    assert nonce(2, 5, b"payload") == b"\x02" + sha256(b"payload").digest()[:8] + b"\x00\x00\x00\x05"
 
 
 def test_a_contribution_is_the_blinded_reading_under_the_mask_and_says_what_it_reaches():
     device = ready_board()
-    seed = hkdf_sha256(private(ME), street().digest, cbor.encode(["hum/v1/blinding"]), 32)
+    seed = hkdf_sha256(private(ME), street().set_of(ME), cbor.encode(["hum/v1/blinding"]), 32)
     field = blinding.field(device.machine.member.packing.bits)
     blinds = []
     for number in (0, 1):
         sent = contribute(device, number)
         assert Envelope(sent).nonce == nonce(1, number)
-        ciphertext, masks_until, held = street().contribution(ME, sent, number)
+        ciphertext, masks_until, held, holds = street().contribution(ME, sent, number)
         blinded, rest = divmod(int.from_bytes(ciphertext, "big") - 1, CHOSEN.n)  # the mask is 1
         blind = blinding.blind(seed, number, field)
         assert rest == 0 and (blinded - blind) % field.p == 21450 + (31000 << 17) and blinded < field.p
-        assert (masks_until, held) == (1, 0b111)
+        assert (masks_until, held, holds) == (1, 0b111, 0b111)
         blinds.append(blind)
     assert blinds[0] != blinds[1] and device.machine.refused == {}
 
 
-def test_masks_are_made_one_after_the_other_until_the_stock_is_full_and_then_announced():
+def test_masks_are_made_one_after_the_other_and_the_first_is_announced_and_then_the_full_stock():
     device = ready_board((), short=True)
     assert device.machine.progress() == ("masks", 0, 2)
-    assert device.idle() == ["mask", "mask", "publish"]
+    assert device.idle() == ["mask", "publish", "mask", "publish"]
     for round in (0, 1):
-        x0, x1 = masks.base(CHOSEN, SCOPE[0], SCOPE[1], 1, round, 0)
+        x0, x1 = masks.base(CHOSEN, SCOPE[0], SCOPE[1], 1, round, 0, street().set_of(ME))
         power = pow(x0 + CHOSEN.n * x1, 5, CHOSEN.n**2)
-        assert device.flash.masks[(1, round)] == pairs.to_bytes(power % CHOSEN.n, power // CHOSEN.n, 256)
+        assert device.flash.masks[round] == pairs.to_bytes(power % CHOSEN.n, power // CHOSEN.n, 256)
     assert device.machine.progress() == ("ready", 2, 2) and device.machine.masks() == 2
-    (topic, ready) = device.sent[0]
-    assert topic == up(ME, "ready") and Envelope(ready).nonce == nonce(2, 1, 0b111)
-    plain = Envelope(ready).open(street().keys(ME)[0], street().context("ready", 1, ME, topics.COORDINATOR))
-    assert coordination.read_ready(plain) == 0b111
+    assert len(device.sent) == 2
+    for until, (topic, ready) in enumerate(device.sent):
+        payload = messages.ready(0b111, 0b111)
+        assert topic == up(ME, "ready") and Envelope(ready).nonce == nonce(2, until, payload)
+        context = street().context("ready", until, ME, topics.COORDINATOR)
+        assert Envelope(ready).open(street().keys(ME)[0], context) == payload
 
 
 def test_no_idle_work_while_a_round_is_open():
@@ -158,27 +166,31 @@ def test_a_new_epoch_forgets_keys_masks_shares_and_openings():
     machine = device.machine
     sent = contribute(device)
     device.hear(ROSTER, roster(NAMES, epoch=2))
-    assert machine.epoch == 2 and machine.progress() == ("keys", 0, 3) and machine.masks() == 0
+    assert machine.epoch == 2 and machine.progress() == ("keys", 0, 2) and machine.masks() == 0
+    assert device.flash.store.names("mask-") == device.flash.store.names("share-") == []
     assert device.flash.masks == {} and device.flash.shares == {}
     refuses(machine, "wrong-epoch", machine.message, ROUND, opening(1))
-    later = digest_of(roster(NAMES, epoch=2))
-    refuses(machine, "not-ready", machine.message, ROUND, opening(0, epoch=2, digest=later))
+    refuses(machine, "not-ready", machine.message, ROUND, opening(0, epoch=2))
     refuses(machine, "replayed", machine.taken, 1, 1, ONE, VALUES)
-    assert machine.held(1, None, 1) == []
+    assert machine.held(None, 1) == []
     assert machine.retry() == machine.link_up() == []  # what belongs to the epoch before is not sent again
     assert machine._own.pending == (1, 0, sent)
 
 
 def test_what_waits_for_a_receipt_of_the_epoch_before_does_not_stand_in_for_a_round_of_this_one():
     signed = roster(NAMES, epoch=2)
-    flash = ready_board(mark=(1, 0), pending=(1, 0, b"sent")).flash
-    digest = digest_of(signed)
+    device = ready_board()
+    contribute(device)
+    flash = device.flash
+    set_digest = set_digest_of(active(signed, 0b111))
     flash.records["roster"] = signed
-    flash.records["key"] = digest + flash.records["key"][32:]
-    flash.records["acks"] = digest + flash.records["acks"][32:]
+    flash.records["secrets"] = digest_of(signed) + flash.records["secrets"][32:]
+    flash.records["active"] = set_digest + (2).to_bytes(4, "big") + flash.records["active"][36:]
+    for name in ("key", "acks"):
+        flash.records[name] = set_digest + flash.records[name][32:]
     device = Device(ME, flash)
-    assert device.machine.retry() == []
-    assert device.machine.message(ROUND, opening(0, epoch=2, digest=digest)) == takes(0, epoch=2, counted=False)
+    assert device.machine.epoch == 2 and device.machine.retry() == []
+    assert device.machine.message(ROUND, opening(0, epoch=2, digest=set_digest)) == takes(0, epoch=2, counted=False)
 
 
 # -- openings
@@ -191,16 +203,19 @@ def test_openings_that_are_not_for_this_board_now_are_refused():
         ("malformed", b"\x00"),
         ("malformed", good[:-1]),
         ("malformed", good + b"\x00"),
-        ("malformed", coordination.opening(0, 5, street().digest, [bytes(16)], 0, [bytes(8)], TIME)),
+        ("malformed", coordination.opening(0, 5, street().sets, [bytes(16)], 0, [bytes(8)], TIME)),
         ("wrong-epoch", opening(5, epoch=2)),
-        ("other-roster", opening(5, digest=bytes(32))),
+        ("other-active", opening(5, digest=bytes(32))),
+        ("other-active", opening(5, digest=street().digest)),
+        ("bad-tag", opening(5, number=street().number + 1)),
+        ("bad-tag", opening(5, number=0)),
         ("replayed", opening(4)),
         ("replayed", opening(0)),
         ("bad-tag", opening(5, key=street().keys(ME)[0])),
         ("bad-tag", opening(5, key=street().keys("meter-b")[1])),
         ("bad-tag", opening(5, receiver="meter-b")),
         ("bad-tag", opening(5, own=False)),
-        ("bad-tag", coordination.opening(1, 5, street().digest, [], 0, [], TIME)),
+        ("bad-tag", coordination.opening(1, 5, street().sets, [], 0, [], TIME)),
         ("bad-tag", good.replace(b"\x02\x05\x03", b"\x02\x06\x03")),
         ("bad-tag", good.replace(b"\x05\x00\x06", b"\x05\x02\x06")),  # another member is said to be dead
         ("bad-tag", good[:-1] + bytes([TIME + 1 & 255])),  # it is said to be later
@@ -243,17 +258,15 @@ def test_where_the_flash_has_no_room_for_a_mask_the_board_makes_do_with_those_be
 
 def test_each_member_looks_at_the_tag_in_its_own_place_and_at_no_other():
     published = street().opening(0)
-    epoch, round, digest, tags = messages.read_opening(published)[:4]
+    epoch, round, sets, tags = messages.read_opening(published)[:4]
     for i, name in enumerate(NAMES):
         machine = reboot(street(), name).machine
         assert machine.message(ROUND, published) == takes(0)
         others = bytes(16 * i) + tags[16 * i : 16 * i + 16] + bytes(32 - 16 * i)
         rest = (0, [bytes(24)], TIME)
-        assert machine.message(ROUND, coordination.opening(epoch, round, digest, [others], *rest)) == takes(0)
+        assert machine.message(ROUND, coordination.opening(epoch, round, sets, [others], *rest)) == takes(0)
         without = tags[: 16 * i] + bytes(16) + tags[16 * i + 16 :]
-        refuses(
-            machine, "bad-tag", machine.message, ROUND, coordination.opening(epoch, round, digest, [without], *rest)
-        )
+        refuses(machine, "bad-tag", machine.message, ROUND, coordination.opening(epoch, round, sets, [without], *rest))
 
 
 def test_without_mask_or_reading_or_out_of_range_nothing_is_burnt():
@@ -323,7 +336,7 @@ def test_nothing_is_published_before_the_burn_is_durable():
     machine = device.machine
     assert device.hear(ROUND, opening(0)) == ["take"] and device.sent == []
     assert machine.retry() == []
-    assert [action[1].split("/")[-1] for action in machine.link_up()] == ["ready"]
+    assert [action[1].split("/")[-1] for action in machine.link_up()] == ["here", "ready"]
     # The burn failed: the round is lost, and never tried again.
     refuses(machine, "replayed", machine.message, ROUND, opening(0))
     refuses(machine, "replayed", machine.taken, 1, 0, ONE, VALUES)
@@ -362,18 +375,18 @@ def test_two_messages_with_one_masks_until_that_say_something_else_have_differen
     blinds = bytes([0, 0, 0, 1]) + bytes(7) + b"\x06"
     sent = []
     for held in (0b110, 0b010):
-        device.flash.records["acks"] = street().digest + bytes(4) + held.to_bytes(8, "big") + blinds
+        device.flash.records["acks"] = street().set_of(ME) + bytes(4) + held.to_bytes(8, "big") + blinds
         machine = Device(ME, device.flash).machine
         machine._standing.sharing._member.threshold = 2  # two of three would do
-        sent += [Envelope(action[2]) for action in machine.link_up()]
+        sent += [Envelope(action[2]) for action in machine.link_up() if action[1] == up(ME, "ready")]
     context = street().context("ready", 1, ME, topics.COORDINATOR)
     said = [coordination.read_ready(parsed.open(street().keys(ME)[0], context)) for parsed in sent]
-    assert said == [0b111, 0b011] and sent[0].nonce != sent[1].nonce
+    assert said == [(0b111, 0b111), (0b011, 0b111)] and sent[0].nonce != sent[1].nonce
 
 
 def test_masks_until_does_not_reach_beyond_shared_blinding():
     device = ready_board(stock=(BATCH - 1, 2 * BATCH - 1, 2 * BATCH))  # blinding of two batches is shared
-    (ready,) = device.machine.link_up()
+    _, ready = device.machine.link_up()
     assert Envelope(ready[2]).round == 2 * BATCH - 1
 
 
@@ -413,6 +426,42 @@ def test_receipts_that_are_wrong_or_forged_settle_nothing():
         assert machine.refused[reason] == counted + 1 and everything(machine) == before, reason
         assert machine.retry() == [("publish", UP, sent, 1, False)]
     settle(device, sent)
+
+
+def test_forged_receipts_cost_one_check_of_a_signature_between_retries():
+    device = ready_board(stock=(0, 1, 2, 3))
+    machine = device.machine
+    sent = contribute(device)
+    device.hear(ROLL, b"")
+    forged = receipt(sent, signer=ME)
+    for retries in range(1, 4):
+        for _ in range(10):
+            device.hear(MAIL, forged)
+            device.idle()
+        assert (machine.refused["bad-signature"], machine.refused["too-soon"]) == (retries, 9 * retries)
+        machine.retry()
+    settle(device, sent)  # the right one is taken all the same
+    next_sent = contribute(device, 1)
+    settle(device, next_sent, 1)  # and with no retry in between
+
+
+def test_a_receipt_that_was_forged_does_not_hold_back_the_next_rounds_receipt():
+    device = ready_board(stock=(0, 1, 2, 3))
+    device.hear(MAIL, receipt(contribute(device), signer=ME))
+    device.hear(ROLL, b"")
+    device.idle()
+    settle(device, contribute(device, 1), 1)
+
+
+def test_an_opening_that_comes_again_has_the_contribution_sent_again_a_bounded_number_of_times():
+    device = ready_board(stock=(0, 1, 2, 3))
+    sent = contribute(device)
+    for _ in range(2):
+        device.sent = []
+        for _ in range(5 * REPEATS_MOST):
+            device.hear(ROUND, street().opening(0))
+        assert device.take("contribution") == [sent] * REPEATS_MOST
+        device.machine.retry()
 
 
 def test_a_receipt_under_check_does_not_hold_back_the_next_rounds_contribution():
@@ -481,7 +530,7 @@ def test_random_bytes_on_any_topic_raise_nothing_and_change_nothing():
     device = ready_board()
     contribute(device)
     machine = device.machine
-    for topic in (ROSTER, ROUND, ROLL, MAIL, mailbox(ME, "meter-b"), mailbox(ME, ""), UP):
+    for topic in (ROSTER, ROUND, ROLL, ACTIVE, MAIL, mailbox(ME, "meter-b"), mailbox(ME, ""), UP):
         for _ in range(25):
             noise = bytes([random.getrandbits(8) for _ in range(1 + random.getrandbits(6))])
             refuses(machine, "wrong-topic" if topic == UP else "malformed", machine.message, topic, noise)
@@ -511,8 +560,14 @@ def test_damaged_messages_on_any_topic_raise_nothing_and_change_nothing():
             count = sum(machine.refused.values())
             assert machine.message(topic, bytes(damaged)) == []
             assert device.idle() == []  # the signature of a receipt is checked here
+            machine._own._may_check = True
             assert everything(machine) == before and sum(machine.refused.values()) == count + 1
     assert machine.message(ROUND, opening(1, counted=(1, 0))) == takes(1)
+
+
+def said(kind):
+    """What this board has sent up last as `kind`."""
+    return [payload for topic, payload in street().devices[ME].sent if topic == up(ME, kind)][-1]
 
 
 def test_messages_of_one_topic_on_another_are_refused():
@@ -521,7 +576,8 @@ def test_messages_of_one_topic_on_another_are_refused():
     sent = contribute(device)
     device.hear(ROLL, b"")
     later = roster(NAMES, epoch=2)
-    ready = street().devices[ME].sent[0][1]
+    (ready, here) = [said(kind) for kind in ("ready", "here")]
+    later_set = active(street().signed, 0b111, street().number + 1)
     roll = street().roll(0, NAMES)
     peer = mailbox(ME, "meter-b")
     for topic, raw, reason in (
@@ -529,19 +585,30 @@ def test_messages_of_one_topic_on_another_are_refused():
         (ROSTER, receipt(sent, epoch=2), "bad-signature"),
         (ROSTER, sent, "stale-roster"),
         (ROSTER, roll, "stale-roster"),
+        (ROSTER, later_set, "stale-roster"),
         (ROUND, later, "malformed"),
         (ROUND, receipt(sent), "malformed"),
         (ROUND, sent, "malformed"),
         (ROUND, roll, "malformed"),
+        (ROUND, later_set, "malformed"),
         (ROLL, opening(1), "malformed"),
         (ROLL, later, "wrong-epoch"),
         (ROLL, receipt(sent), "malformed"),
         (ROLL, sent, "malformed"),
+        (ROLL, later_set, "malformed"),
+        (ACTIVE, opening(1), "malformed"),
+        (ACTIVE, later, "malformed"),
+        (ACTIVE, receipt(sent), "malformed"),
+        (ACTIVE, roll, "malformed"),
+        (ACTIVE, here, "malformed"),
+        (ACTIVE, active_sets.coming(1, 1, bytes(16)), "malformed"),
         (MAIL, later, "replayed"),
         (MAIL, opening(0), "malformed"),
         (MAIL, ready, "replayed"),
+        (MAIL, later_set, "replayed"),
+        (peer, later_set, "other-active"),
         (peer, receipt(sent), "malformed"),
         (peer, sent, "malformed"),
-        (peer, roll, "malformed"),
+        (peer, roll, "other-active"),
     ):
         refuses(machine, reason, machine.message, topic, raw)

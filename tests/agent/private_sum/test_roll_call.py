@@ -8,6 +8,7 @@ from agent.protocols.base.policy import Policy
 from agent.protocols.private_sum import joining
 from agent.protocols.private_sum.answers import ROLL_MOST, RollCall
 from agent.protocols.private_sum.membership import nonce
+from agent.protocols.private_sum.unmasking import REPEATS_MOST
 from agent.wire import coordination, envelope, topics
 from agent.wire.envelope import Envelope
 from tests.support.expect import raises
@@ -46,12 +47,12 @@ def board(policy=None, rounds=(0, 1), few=True, name=ME):
     """A board that has dealt all. `few`: the key shares that it holds are FEW, FEW + 1 ... by
     member."""
     device = reboot(street(), name, policy)
-    one = device.flash.masks[(1, 0)]
-    device.flash.masks = {(1, round): one for round in rounds}
+    one = device.flash.masks[0]
+    device.flash.masks = dict.fromkeys(rounds, one)
     size = device.machine._standing.sharing.share_bytes
     for peer in range(4):
-        if few and (1, None, peer) in device.flash.shares:
-            device.flash.shares[(1, None, peer)] = (FEW + peer).to_bytes(size, "big")
+        if few and (None, peer) in device.flash.shares:
+            device.flash.shares[(None, peer)] = (FEW + peer).to_bytes(size, "big")
     return Device(name, device.flash, policy)
 
 
@@ -73,7 +74,7 @@ def answer(device, round, present, **changes):
 
 
 def base(round):
-    x0, x1 = masks.base(CHOSEN, SCOPE[0], SCOPE[1], 1, round, 0)
+    x0, x1 = masks.base(CHOSEN, SCOPE[0], SCOPE[1], 1, round, 0, street().set_of(ME))
     return x0 + CHOSEN.n * x1
 
 
@@ -102,10 +103,10 @@ def test_the_members_who_are_missing_are_not_in_the_sum_and_their_key_share_is_t
     device = contributed(board(few=False))
     summed, recovery = street().answer(ME, answer(device, 0, WITHOUT_D), 0)
     shares = device.flash.shares
-    assert recovery == power(0, int.from_bytes(shares[(1, None, 3)], "big"))
+    assert recovery == power(0, int.from_bytes(shares[(None, 3)], "big"))
     field = device.machine.member.field
     own = blinding.share(device.machine._standing.sharing.blinding_seed, 0, 1, 3, field)
-    held = [int.from_bytes(shares[(1, 0, peer)][: field.size], "big") for peer in (1, 2)]
+    held = [int.from_bytes(shares[(0, peer)][: field.size], "big") for peer in (1, 2)]
     assert int.from_bytes(summed, "big") == (own + sum(held)) % field.p
 
 
@@ -113,7 +114,7 @@ def test_a_later_round_of_the_batch_takes_its_own_elements():
     device = contributed(board(rounds=(7, 8)), 7)
     field = device.machine.member.field
     summed, _ = street().answer(ME, answer(device, 7, ALL), 7)
-    held = [device.flash.shares[(1, 0, peer)][7 * 16 : 8 * 16] for peer in (1, 2, 3)]
+    held = [device.flash.shares[(0, peer)][7 * 16 : 8 * 16] for peer in (1, 2, 3)]
     own = blinding.share(device.machine._standing.sharing.blinding_seed, 7, 1, 3, field)
     assert int.from_bytes(summed, "big") == (own + sum([int.from_bytes(each, "big") for each in held])) % field.p
 
@@ -121,7 +122,7 @@ def test_a_later_round_of_the_batch_takes_its_own_elements():
 def test_shares_of_several_missing_members_are_added_before_the_power():
     device = board()
     machine = device.machine
-    calls = machine._answers()
+    calls = machine._standing.answers()
     for _ in play(device, calls.recovery_steps(machine.member, machine._standing.sharing, 0, [1, 3], machine._own)):
         continue
     assert calls._recovery[-1] == power(0, 2 * FEW + 4)
@@ -141,17 +142,20 @@ def test_roll_calls_that_are_not_for_this_board_now_are_refused():
     machine, calls = device.machine, street()
     good = calls.roll(0, ALL)
     without_tags = envelope.sign(
-        private("coordinator"), calls.context("roll", 0), coordination.roll(calls.digest, 0b1111, [])
+        private("coordinator"), calls.context("roll", 0, number=0), coordination.roll(calls.sets, 0b1111, [])
     )
-    sealed = envelope.seal(bytes(16), bytes(13), calls.context("roll", 0), coordination.roll(calls.digest, 15, []))
+    sealed = envelope.seal(
+        bytes(16), bytes(13), calls.context("roll", 0, number=0), coordination.roll(calls.sets, 15, [])
+    )
     for reason, raw in (
         ("malformed", b"\x00"),
         ("malformed", good[:-1]),
         ("malformed", sealed),
-        ("malformed", envelope.sign(private("coordinator"), calls.context("roll", 0), b"\xa0")),
+        ("malformed", envelope.sign(private("coordinator"), calls.context("roll", 0, number=0), b"\xa0")),
         ("oversized", bytes(ROLL_MOST + 1)),
         ("wrong-epoch", calls.roll(0, ALL, epoch=2)),
-        ("other-roster", calls.roll(0, ALL, digest=bytes(32))),
+        ("other-active", calls.roll(0, ALL, sets=bytes(32))),
+        ("other-active", calls.roll(0, ALL, sets=calls.digest)),
         ("bad-tag", calls.roll(0, ALL, wrong_tags=True)),
         ("bad-tag", without_tags),
         ("bad-tag", good.replace(b"\x02\x0f\x03", b"\x02\x07\x03")),  # another list under the same tags
@@ -182,12 +186,12 @@ def test_a_policy_may_ask_for_more_contributors_than_it_takes():
 
 
 def test_without_a_share_that_it_needs_a_board_does_not_answer():
-    for about, present in (((1, 0, 1), ALL), ((1, None, 3), WITHOUT_D)):
+    for about, present in (((0, 1), ALL), ((None, 3), WITHOUT_D)):
         device = contributed(board())
         kept = device.flash.shares.pop(about)
         assert answer(device, 0, present) is None
         assert device.machine.refused == {"no-share": 1} and device.flash.answer is None
-        device.effects.shares.keep(about[0], about[1], about[2], kept)
+        device.effects.shares.keep(about[0], about[1], kept)
         assert answer(device, 0, present)  # the round is not lost for that
 
 
@@ -200,6 +204,11 @@ def test_a_roll_call_is_answered_once_and_the_same_list_again_gives_identical_by
     again = [("publish", up(ME, "answer"), answer(device, 0, WITHOUT_D), 1, False)]
     assert machine.message(ROLL, street().roll(0, WITHOUT_D)) == again
     assert again[0] in machine.link_up()
+    for _ in range(3 * REPEATS_MOST):  # whoever repeats it has this board say it a few times more
+        device.hear(ROLL, street().roll(0, WITHOUT_D))
+    assert len(device.take("answer")) == REPEATS_MOST - 1
+    machine.retry()
+    assert machine.message(ROLL, street().roll(0, WITHOUT_D)) == again
     for present in (ALL, WITHOUT_C):
         refuses(machine, "replayed", machine.message, ROLL, street().roll(0, present))
     rebooted = Device(ME, device.flash.copy()).machine
@@ -317,7 +326,8 @@ def membership(seal):
     names = [name_of(index) for index in range(8)]
     identity = Identity(SCOPE[0], SCOPE[1], ME, private(ME), public(ME), public("authority"), Policy(3, 4, None, 2, 0))
     member = joining.accept(identity, roster(NAMES_AND_KEYS, cohort=4, seal=seal), 1)
-    member.restore(member.digest + bytes(16) + b"k" * 16 + bytes(513) + bytes(128))
+    member.enter(9, b"e" * 32, 0xFF, (0, 0))
+    member.restore(member.set_digest + bytes(16) + b"k" * 16 + bytes(513) + bytes(128))
     assert member.names == names and len(member.cohort) == 4
     return member
 
@@ -330,9 +340,10 @@ def hear_of_eight(member, calls, round, absent):
     bitmap heard."""
     present = 0xFF & ~sum([1 << index for index in absent])
     context = member.context("roll", round, topics.COORDINATOR, ME)
-    tag = envelope.roll_tag(b"k" * 16, context, member.digest, present)
-    payload = coordination.roll(member.digest, present, [tag] + [bytes(16)] * 7)
-    raw = envelope.sign(private("coordinator"), member.context("roll", round, "coordinator", ""), payload)
+    tag = envelope.roll_tag(b"k" * 16, context, member.set_digest, present)
+    sets = bytes(32 * member.unit) + member.set_digest
+    payload = coordination.roll(sets, present, [tag] + [bytes(16)] * 7)
+    raw = envelope.sign(private("coordinator"), member.context_of_all("roll", round), payload)
     return calls.hear(member, raw, (1, round))[1]
 
 
@@ -374,13 +385,13 @@ def test_the_recovery_share_for_those_known_dead_is_made_ahead_and_is_the_one_th
     assert device.machine.idle() is None  # while the round is open the time is the round's
     device.hear(ROLL, b"")
     assert device.idle()[:1] == ["fetch"]
-    assert device.machine._answers().has_recovery(device.machine.member, 0, [3])
+    assert device.machine._standing.answers().has_recovery(device.machine.member, 0, [3])
     first = answer(device, 0, WITHOUT_D)
     device.hear(ROLL, b"")
     device.idle()
     contributed(device, 1, ["meter-d"])
-    assert device.machine._answers().has_recovery(device.machine.member, 1, [3])
-    device.flash.shares.pop((1, None, 3))  # it is not needed any more
+    assert device.machine._standing.answers().has_recovery(device.machine.member, 1, [3])
+    device.flash.shares.pop((None, 3))  # it is not needed any more
     start = len(device.done)
     second = answer(device, 1, WITHOUT_D)
     assert [action[0] for action in device.done[start:]] == ["fetch", "fetch", "answer", "publish"]
@@ -406,14 +417,14 @@ def test_what_was_made_ahead_in_one_epoch_is_not_sent_in_the_next():
     device.hear(ROLL, b"")
     device.idle()
     machine = device.machine
-    assert machine._answers().has_recovery(machine.member, 0, [3])
+    assert machine._standing.answers().has_recovery(machine.member, 0, [3])
     device.hear(ROSTER, roster(ALL, epoch=2))
-    assert machine.epoch == 2 and not machine._answers().has_recovery(machine.member, 0, [3])
+    assert machine.epoch == 2 and not machine._standing.answers().has_recovery(machine.member, 0, [3])
 
 
 def test_a_share_that_is_missing_for_work_ahead_is_noted_once():
     device = contributed(board(), 0, ["meter-d"])
-    device.flash.shares.pop((1, None, 3))
+    device.flash.shares.pop((None, 3))
     device.hear(ROLL, b"")
     device.idle()
     device.idle()
@@ -448,7 +459,7 @@ def test_a_mask_given_up_for_an_answer_is_made_again_and_right():
     device.idle()
     for round in (1, 2):
         mask = pow(base(round), exponent, CHOSEN.n**2)
-        assert device.flash.masks[(1, round)] == pairs.to_bytes(mask % CHOSEN.n, mask // CHOSEN.n, 256)
+        assert device.flash.masks[round] == pairs.to_bytes(mask % CHOSEN.n, mask // CHOSEN.n, 256)
 
 
 def test_the_policy_that_allows_all_still_wants_a_threshold():

@@ -3,21 +3,26 @@ and the mail that is refused."""
 
 from agent.crypto.hmac import hkdf_sha256
 from agent.joye_libert import blinding, integer_shares
-from agent.protocols.private_sum.mail import BLINDING, HELD, KEY_SHARE, MAIL_MOST, mail_nonce
-from agent.protocols.private_sum.secret_sharing import BATCHES_AHEAD, RESEND_MOST
-from agent.wire import cbor, envelope, messages
+from agent.protocols.private_sum.mail import ASK, BLINDING, HELD, KEY_SHARE, MAIL_MOST, mail_nonce
+from agent.protocols.private_sum.secret_sharing import ASK_AFTER, ASKED_LEAST, BATCHES_AHEAD, RESEND_MOST
+from agent.wire import cbor, envelope, messages, topics
 from agent.wire.envelope import Envelope
 from tests.support.street_of_boards import (
     CHOSEN,
+    ONE,
     ROSTER,
     ROUND,
+    SCOPE,
     Device,
     Street,
+    active,
+    carry,
     digest_of,
     mailbox,
     private,
     refuses,
     roster,
+    set_digest_of,
 )
 
 ME = "meter-a"
@@ -52,8 +57,11 @@ def keys_of(name):
 
 def mail(kind, payload, number=None, round=0, sender=PEER, **changes):
     """Mail to this board as `sender` makes it, or makes it wrongly."""
-    nonce = changes.get("nonce", mail_nonce({"key-share": 4, "blinding": 5, "held": 6}[kind], number, round))
-    context = street().context(kind, round, sender, changes.get("receiver", ME), changes.get("epoch", 1))
+    nonce = changes.get(
+        "nonce", mail_nonce({"key-share": 4, "blinding": 5, "held": 6, "ask": ASK}[kind], number, round)
+    )
+    receiver, of_set = changes.get("receiver", ME), changes.get("set_number")
+    context = street().context(kind, round, sender, receiver, changes.get("epoch", 1), of_set)
     return envelope.seal(changes.get("key", keys_of(ME)[(PEER, ME)]), nonce, context, payload)
 
 
@@ -70,6 +78,10 @@ def held(number=KEY_SHARE, round=0, **changes):
     return mail("held", messages.nothing(), number, round, **changes)
 
 
+def ask(**changes):
+    return mail("ask", changes.pop("payload", messages.nothing()), ASK, **changes)
+
+
 def nonces(payloads):
     return tuple(Envelope(payload).nonce for payload in payloads)
 
@@ -82,11 +94,11 @@ def test_each_of_the_cohort_is_sent_its_share_of_the_key_and_of_two_batches_of_b
     deeds = board.idle()
     assert deeds == ["publish"] * 6 and board.unloads
     seeds = [
-        hkdf_sha256(private(ME), street().digest, cbor.encode(["hum/v1/" + use]), 32)
+        hkdf_sha256(private(ME), street().set_of(ME), cbor.encode(["hum/v1/" + use]), 32)
         for use in ("key-shares", "blinding")
     ]
     record = board.flash.records["key"]
-    sharing = integer_shares.Sharing(3, 3, CHOSEN)
+    sharing = integer_shares.Sharing(3, 3, 3, CHOSEN)
     field = board.machine.member.field
     for x, name in ((2, PEER), (3, THIRD)):
         sent = board.take(name)
@@ -126,6 +138,11 @@ def test_shares_are_the_same_bytes_however_often_they_are_made():
     board.machine.link_up()
     board.idle()
     assert board.sent == first
+    board.sent = []
+    for _ in range(5):  # links that come and go have nothing made again
+        board.machine.link_up()
+        board.idle()
+    assert board.sent == []
 
 
 def test_what_nobody_acknowledges_is_sent_again_at_growing_intervals():
@@ -179,9 +196,9 @@ def test_three_boards_have_dealt_when_nobody_has_more_to_say_and_say_so():
         board = whole.devices[name]
         others = 0b111 & ~(1 << index)
         assert board.machine.refused == {} and board.machine.progress()[0] == "ready"
-        assert board.flash.held(1) == (others, {0: others, 1: others})
+        assert board.flash.held() == (others, {0: others, 1: others})
         readies = board.take("ready")
-        assert Envelope(readies[-1]).round == 1 and board.sent == []
+        assert Envelope(readies[-1]).round == 1 and len(board.take("here")) == 2 and board.sent == []
         assert Device(name, board.flash.copy()).machine.progress()[0] == "ready"
 
 
@@ -195,7 +212,7 @@ def test_a_share_is_acknowledged_when_it_is_durable_and_not_before():
         assert board.hear(mailbox(ME, PEER), raw) == [] and board.sent == [] and board.flash.shares == {}
     board.failing = ()
     assert board.hear(mailbox(ME, PEER), key_share()) == ["hold", "publish"]
-    assert board.flash.shares == {(1, None, 1): bytes(board.machine._standing.sharing.share_bytes)}
+    assert board.flash.shares == {(None, 1): bytes(board.machine._standing.sharing.share_bytes)}
     ((topic, payload),) = board.sent
     assert topic == mailbox(PEER, ME)
     context = street().context("held", 0, ME, PEER)
@@ -206,22 +223,44 @@ def test_a_share_is_acknowledged_when_it_is_durable_and_not_before():
 def test_a_share_heard_twice_is_acknowledged_again_and_not_stored_again():
     board = device()
     for raw, other, about in (
-        (key_share(), mail("key-share", messages.share(b"\x01" * 600), 4), (1, None, 1)),
-        (blind_share(1), blind_share(1, b"\x01" * 512), (1, 1, 1)),
+        (key_share(), mail("key-share", messages.share(b"\x01" * 600), 4), (None, 1)),
+        (blind_share(1), blind_share(1, b"\x01" * 512), (1, 1)),
     ):
         board.hear(mailbox(ME, PEER), raw)
         first = board.take(PEER)
         kept = board.flash.shares[about]
         assert board.hear(mailbox(ME, PEER), raw) == ["publish"] and board.take(PEER) == first
+        board.machine.retry()
         assert board.hear(mailbox(ME, PEER), other) == ["publish"] and board.take(PEER) == first
         assert board.flash.shares[about] == kept
         rebooted = Device(ME, board.flash)
         assert rebooted.hear(mailbox(ME, PEER), raw) == ["publish"] and rebooted.take(PEER) == first
 
 
-def test_a_share_of_the_epoch_before_is_not_acknowledged_in_this_one():
+def entered(board, number):
+    """Let the board enter the set of all three with this number; return the board."""
+    board.hear(topics.active(SCOPE[0], SCOPE[1], 0), active(street().signed, 0b111, number))
+    while board.machine.member.number != number or not board.machine._standing.sharing:
+        assert board.step()
+    return board
+
+
+def test_a_share_of_the_set_before_is_not_held_in_this_one():
     board = device()
-    assert board.machine.held(2, None, 1) == [] and board.machine.held(0, 0, 1) == []
+    for raw in (key_share(), blind_share()):
+        board.hear(mailbox(ME, PEER), raw)
+    assert board.machine._standing.sharing.holds(None) == board.machine._standing.sharing.holds(0) == 0b011
+    board.hear(mailbox(ME, PEER), held())
+    assert board.machine._standing.sharing.holders(None) == 0b011
+    board.hear(topics.active(SCOPE[0], SCOPE[1], 0), active(street().signed, 0b111, street().number + 1))
+    while board.machine.progress()[0] != "set":
+        assert board.step()
+    assert board.machine.held(None, 1) == board.machine.held(0, 1) == []  # nothing is acknowledged without keys
+    assert board.flash.store.names("share-") == board.flash.store.names("blind-") == []
+    entered(board, street().number + 1)
+    for each in (board, Device(ME, board.flash.copy())):
+        sharing = each.machine._standing.sharing
+        assert sharing.holds(None) == sharing.holds(0) == sharing.holders(None) == 0b001
 
 
 def test_batches_that_are_over_are_forgotten():
@@ -233,7 +272,7 @@ def test_batches_that_are_over_are_forgotten():
     board.hear(ROUND, street().opening(2 * BATCH))  # too few hold its shares: it does not take part
     assert board.machine.refused == {"not-shared": 1}
     assert "discard" in board.idle()
-    assert sorted([(batch or 0) for _, batch, _ in board.flash.shares]) == [0, 2]
+    assert sorted([(batch or 0) for batch, _ in board.flash.shares]) == [0, 2]
     sharing = board.machine._standing.sharing
     assert sharing.holders(0) == sharing.holders(1) == 0b001 and sharing.holders(2) == 0b011
     refuses(board.machine, "wrong-batch", board.machine.message, mailbox(ME, PEER), blind_share(1))
@@ -244,11 +283,11 @@ def test_batches_that_are_over_are_forgotten():
 
 def test_acknowledgements_are_kept_when_there_are_enough_and_outlive_a_reboot():
     board = device()
-    topics = {PEER: 0b010, THIRD: 0b100}
+    others = (PEER, THIRD)
     assert board.machine.progress() == ("shares", 1, 3)
     for number, round in ((KEY_SHARE, 0), (BLINDING, 0)):
         deeds = []
-        for name in topics:
+        for name in others:
             key = keys_of(ME)[(name, ME)]
             deeds.append(board.hear(mailbox(ME, name), held(number, round, sender=name, key=key))[:1])
             assert board.hear(mailbox(ME, name), held(number, round, sender=name, key=key)) == []
@@ -286,6 +325,150 @@ def test_acknowledgements_of_batches_that_are_far_away_are_refused():
     assert machine._standing.sharing.holders(BATCHES_AHEAD) == 0b011
 
 
+# -- work that others cause
+
+
+def test_a_share_that_comes_again_makes_no_share_due_and_is_acknowledged_once_a_retry():
+    board = device()
+    board.hear(mailbox(ME, PEER), key_share())
+    board.idle()
+    assert nonces(board.take(PEER)) == (mail_nonce(HELD, KEY_SHARE, 0),) + SHARES
+    for _ in range(3):
+        deeds = []
+        for _ in range(20):
+            deeds += board.hear(mailbox(ME, PEER), key_share()) + board.idle()
+        assert deeds == ["publish"]
+        assert nonces(board.take(PEER)) == (mail_nonce(HELD, KEY_SHARE, 0),)
+        board.machine._standing.sharing._repeated = {}
+    late = device()  # the control: what is new makes this board's own due, whenever it comes
+    late.idle()
+    late.sent = []
+    late.hear(mailbox(ME, PEER), key_share())
+    late.idle()
+    assert nonces(late.take(PEER)) == (mail_nonce(HELD, KEY_SHARE, 0), SHARES[0])
+
+
+def test_a_member_that_repeats_a_valid_letter_keeps_no_board_from_making_masks():
+    starved, quiet = masks_made(True), masks_made(False)
+    assert starved == quiet == 2
+
+
+def masks_made(attacked):
+    """How many masks a board has made after so many steps, if a member that acknowledges nothing
+    sends its key share again whenever it hears from the board."""
+    board = device()
+    board.flash.masks = {}
+    board = Device(ME, board.flash)
+    for name in (PEER, THIRD):
+        key = keys_of(ME)[(name, ME)]
+        for number in (KEY_SHARE, BLINDING):
+            if name == THIRD or not attacked:
+                board.hear(mailbox(ME, name), held(number, 0, sender=name, key=key))
+    sharing = board.machine._standing.sharing
+    sharing._member.threshold = 2  # two of three are enough, or the silent one would stop it anyhow
+    for _ in range(4000):
+        if not board.step():
+            break
+        if board.take(PEER) and attacked:
+            board.hear(mailbox(ME, PEER), key_share())
+    return sum(action[0] == "mask" for action in board.done)
+
+
+# -- shares that were lost
+
+
+def lost(street, name):
+    """A board of the street that has its key and what is retained, and nothing else."""
+    flash = street.devices[name].flash.copy()
+    for record in list(flash.records):
+        if record not in ("roster", "secrets", "active", "key"):
+            flash.records.pop(record)
+    for round in range(2):
+        flash.masks[round] = ONE
+    return Device(name, flash)
+
+
+def retry(devices, times=1):
+    for _ in range(times):
+        for board in devices.values():
+            board.perform(board.machine.retry())
+        carry(devices)
+
+
+def test_a_board_that_lost_its_flash_asks_for_its_shares_and_holds_them_again():
+    whole = Street(3)
+    whole.deliver()
+    devices = dict(whole.devices)
+    before = devices[PEER].flash.shares == {}
+    devices[PEER] = lost(whole, PEER)
+    retry(devices)
+    sharing = devices[PEER].machine._standing.sharing
+    assert not before and sharing.all_hold(None) and devices[PEER].flash.shares == {}
+    assert devices[ME].machine._standing.sharing.all_hold(None)  # the others think that it has what it had
+    retry(devices, ASK_AFTER)
+    assert devices[PEER].flash.held() == (0b101, {0: 0b101, 1: 0b101})
+    for name in (ME, THIRD):
+        assert devices[name].machine._standing.sharing.all_hold(None) and devices[
+            name
+        ].machine._standing.sharing.all_hold(0)
+        assert devices[name].flash.shares == whole.devices[name].flash.shares
+    seen = []
+    for board in devices.values():
+        board.sent = []
+    for _ in range(RESEND_MOST):
+        for board in devices.values():
+            board.perform(board.machine.retry())
+        carry(devices, lambda topic, payload: seen.append(payload))
+    assert seen == []  # and nobody has more to say
+
+
+def test_who_holds_all_and_who_was_dealt_nothing_yet_asks_for_nothing():
+    whole = Street(3)
+    whole.deliver()
+    seen = []
+    for _ in range(RESEND_MOST):
+        for board in whole.devices.values():
+            board.perform(board.machine.retry())
+        carry(whole.devices, lambda topic, payload: seen.append(payload))
+    assert seen == []
+    board = device()  # nobody has acknowledged: the others may have no keys yet
+    board.idle()
+    for _ in range(RESEND_MOST):
+        board.machine.retry()
+        board.idle()
+    assert ASK not in {nonce[0] for nonce in nonces(payload for _, payload in board.sent)}
+
+
+def test_who_asks_is_dealt_to_again_once_in_a_while_and_costs_no_flash():
+    board = device()
+    board.idle()
+    topics = ((PEER, KEY_SHARE, 0), (THIRD, KEY_SHARE, 0), (PEER, BLINDING, 0), (THIRD, BLINDING, 0))
+
+    def acknowledge():
+        return [
+            "put" in board.hear(mailbox(ME, name), held(number, round, sender=name, key=keys_of(ME)[(name, ME)]))
+            for name, number, round in topics
+        ]
+
+    assert acknowledge() == [False, True, False, True]
+    sharing = board.machine._standing.sharing
+    for _ in range(2):
+        board.idle()
+        board.sent = []
+        assert board.hear(mailbox(ME, PEER), ask()) == []
+        assert sharing.holders(None) == sharing.holders(0) == 0b101
+        board.idle()
+        assert nonces(board.take(PEER)) == SHARES and board.take(THIRD) == []
+        assert acknowledge() == [False] * 4 and sharing.holders(None) == sharing.holders(0) == 0b111
+        for _ in range(5):  # the same letter, replayed
+            board.hear(mailbox(ME, PEER), ask())
+            board.idle()
+        assert sharing.holders(None) == 0b111 and KEY_SHARE not in {nonce[0] for nonce in nonces(board.take(PEER))}
+        for _ in range(ASKED_LEAST):
+            board.machine.retry()
+    assert Device(ME, board.flash).machine._standing.sharing.holders(None) == 0b111
+
+
 # -- mail that is refused
 
 
@@ -319,7 +502,7 @@ def test_mail_that_is_not_for_this_board_now_is_refused_by_name():
         ("malformed", box, mail("key-share", messages.share(bytes(size)), 5)),  # a number that is not its kind's
         ("malformed", box, key_share(nonce=bytes(changed))),
         ("malformed", box, key_share(nonce=mail_nonce(0, 0, 0))),
-        ("malformed", box, key_share(nonce=mail_nonce(9, 9, 0))),
+        ("malformed", box, key_share(nonce=mail_nonce(11, 11, 0))),
         ("malformed", box, key_share(round=BATCH)),
         ("malformed", box, key_share(nonce=mail_nonce(KEY_SHARE, 4, 1))),
         ("malformed", box, key_share(size - 1)),
@@ -335,7 +518,11 @@ def test_mail_that_is_not_for_this_board_now_is_refused_by_name():
         ("wrong-batch", box, blind_share(BATCHES_AHEAD + 1)),
         ("wrong-batch", box, blind_share(0x7FFFFFF)),
         ("malformed", box, mail("held", messages.share(b""), 4)),
+        ("malformed", box, ask(payload=messages.share(b""))),
+        ("malformed", box, ask(round=BATCH)),
+        ("malformed", box, ask(nonce=mail_nonce(ASK, KEY_SHARE, 0))),
         ("malformed", box, held(HELD)),
+        ("malformed", box, held(ASK)),
         ("malformed", box, held(0)),
         ("malformed", box, held(KEY_SHARE, BATCH)),
         ("malformed", box, held(BLINDING, 1)),
@@ -362,9 +549,29 @@ def test_mail_of_an_earlier_epoch_does_not_open_in_a_later_one():
     epoch on it."""
     board = device()
     signed = roster(street().names, epoch=2)
-    board.flash.records["roster"] = signed
-    board.flash.records["key"] = digest_of(signed) + bytes(16) + board.flash.records["key"][48:577] + bytes(96)
+    records = board.flash.records
+    set_digest = set_digest_of(active(signed, 0b111))
+    records["roster"] = signed
+    records["secrets"] = digest_of(signed) + records["secrets"][32:]
+    records["active"] = set_digest + (2).to_bytes(4, "big") + records["active"][36:]
+    records["key"] = set_digest + bytes(16) + records["key"][48:577] + bytes(96)
     later = Device(ME, board.flash)
     assert later.machine.epoch == 2 and later.machine.progress()[0] == "shares"
     refuses(later.machine, "wrong-epoch", later.machine.message, mailbox(ME, PEER), key_share())
     refuses(later.machine, "bad-tag", later.machine.message, mailbox(ME, PEER), key_share(epoch=2))
+
+
+def test_mail_of_an_earlier_set_does_not_open_in_a_later_one():
+    """Its keys are of one set, and so is its header: neither what was recorded nor the same under
+    the next number is of use; and shares are others."""
+    before = device()
+    before.idle()
+    board = entered(device(), street().number + 1)
+    board.idle()
+    recorded, made = before.take(PEER), board.take(PEER)
+    assert nonces(recorded) == nonces(made) == SHARES and not set(recorded) & set(made)
+    for raw in (key_share(), blind_share(), held(), recorded[0]):
+        refuses(board.machine, "other-active", board.machine.message, mailbox(ME, PEER), raw)
+    for raw in (key_share(set_number=street().number + 1), held(set_number=street().number + 1)):
+        refuses(board.machine, "bad-tag", board.machine.message, mailbox(ME, PEER), raw)
+    assert board.flash.shares == {}

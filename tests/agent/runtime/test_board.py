@@ -53,13 +53,15 @@ def board_in(folder, meter=None, short=False, shares=True):
     store = FailingStore(folder)
     flash = street().devices[ME].flash if shares else Flash()
     stock, held = MaskStock(store), ShareStock(store)
-    for name in ("roster", "key", "acks"):
+    stock.use(street().set_of(ME))
+    held.use(street().set_of(ME))
+    for name in ("roster", "secrets", "active", "key", "acks"):
         value = street().devices[ME].flash.records[name]
         if short and name == "key":
             value = value[:64] + (5).to_bytes(513, "big") + value[577:]
         store.put(name, value)
-    for epoch, batch, peer in flash.shares:
-        held.keep(epoch, batch, peer, flash.shares[(epoch, batch, peer)])
+    for batch, peer in flash.shares:
+        held.keep(batch, peer, flash.shares[(batch, peer)])
     for number in (0, 1):
         stock.save(1, number, ONE)
     place = Identity(SCOPE[0], SCOPE[1], ME, private(ME), public(ME), public("authority"), None, 2)
@@ -122,7 +124,7 @@ def test_masks_given_up_for_memory_are_made_again_the_same():
         assert board.effects.masks.rounds(1) == [2, 3] and board.machine.refused == {"memory": 1}
         parameters = board.machine.member.parameters
         for round in (2, 3):
-            x0, x1 = masks.base(parameters, SCOPE[0], SCOPE[1], 1, round, 0)
+            x0, x1 = masks.base(parameters, SCOPE[0], SCOPE[1], 1, round, 0, street().set_of(ME))
             power = pow(x0 + parameters.n * x1, 5, parameters.n**2)
             assert board.effects.masks.load(1, round) == pairs.to_bytes(
                 power % parameters.n, power // parameters.n, 256
@@ -188,9 +190,10 @@ def test_a_share_is_on_the_flash_when_it_is_acknowledged():
             board._on_message(mailbox(ME, PEER), mail, False)
         assert len(sent(board, mailbox(PEER, ME))) == 2
         other = ShareStock(Store(folder))
-        assert other.held(1) == (0b10, {0: 0b10})
+        other.use(street().set_of(ME))
+        assert other.held() == (0b10, {0: 0b10})
         held = street().devices[ME].flash.shares
-        assert other.load(1, None, 1) == held[(1, None, 1)] and other.load(1, 0, 1) == held[(1, 0, 1)]
+        assert other.load(None, 1) == held[(None, 1)] and other.load(0, 1) == held[(0, 1)]
 
 
 def test_a_roll_call_is_answered_when_the_answer_is_on_the_flash():
@@ -235,8 +238,8 @@ def test_a_board_out_of_memory_begins_the_answer_anew():
 def test_shares_of_batches_that_are_over_leave_the_flash():
     with Folder() as folder:
         board = board_in(folder)
-        assert sorted(board.effects.shares.held(1)[1]) == [0, 1]
+        assert sorted(board.effects.shares.held()[1]) == [0, 1]
         board._on_message(ROUND, street().opening(32), True)  # the first of the next batch: it has no mask for it
         board._on_message(ROUND, b"", True)
         board.perform(board.machine.idle())
-        assert sorted(board.effects.shares.held(1)[1]) == [1] and board.machine.refused == {"no-mask": 1}
+        assert sorted(board.effects.shares.held()[1]) == [1] and board.machine.refused == {"no-mask": 1}

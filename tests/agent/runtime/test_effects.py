@@ -60,7 +60,7 @@ def test_a_mask_that_the_flash_does_not_take_is_told_the_machine_and_ends_the_li
 def test_a_settled_round_takes_the_masks_up_to_it_along():
     device = board()
     device.perform([take(1)])
-    assert [round for _, round in device.flash.masks] == [0]  # that of round 1 went with its spend
+    assert list(device.flash.masks) == [0]  # that of round 1 went with its spend
     device.perform([actions.settle(1, 1)])
     assert list(device.flash.masks) == [] and device.flash.pending is None
 

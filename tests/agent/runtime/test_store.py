@@ -2,12 +2,15 @@
 tests/power_cut."""
 
 import os
+import struct
 
 from agent.runtime.flash import store as store_module
 from agent.runtime.flash.masks import ENVELOPE_MAX, MASK_MAX, MaskStock, Spent
 from agent.runtime.flash.store import MARGIN, VALUE_MAX, Corrupt, Full, Store, StoreError
 from tests.support.expect import raises
 from tests.support.files_at_hand import Folder, read, remove, write
+
+ONE_SET, OTHER_SET = bytes(range(32)), bytes(range(1, 33))  # digests of active sets
 
 
 def flip(path, position):
@@ -266,26 +269,63 @@ def test_what_a_board_can_do_without_leaves_a_margin_to_the_rest():
         assert raises(StoreError, store.reserve, 1).args[0] == "reserve"
 
 
-def test_masks_are_kept_listed_in_order_and_dropped_by_epoch_and_round():
+def of_set(store, set_digest=ONE_SET):
+    """The masks of an active set."""
+    stock = MaskStock(store)
+    stock.use(set_digest)
+    return stock
+
+
+def test_masks_are_kept_listed_in_order_and_dropped_by_round():
     with Folder() as root:
-        stock = MaskStock(Store(root))
-        for epoch, round in ((1, 2), (1, 16), (1, 9), (2, 1), (3, 2**64 - 1)):
-            stock.save(epoch, round, b"mask %d %d" % (epoch, round))
-        stock = MaskStock(Store(root))
-        assert stock.rounds(1) == [2, 9, 16] and stock.rounds(2) == [1] and stock.rounds(4) == []
-        assert stock.load(1, 9) == b"mask 1 9" and stock.load(1, 3) is None and stock.load(9, 1) is None
-        stock.drop_before(1, 9)
-        assert stock.rounds(1) == [9, 16] and stock.load(1, 2) is None
-        stock.drop_before(2, 1)
-        assert stock.rounds(1) == [] and stock.rounds(2) == [1] and stock.rounds(3) == [2**64 - 1]
+        stock = of_set(Store(root))
+        for round in (2, 16, 9, 2**64 - 1):
+            stock.save(1, round, b"mask %d" % round)
+        stock = of_set(Store(root))
+        assert stock.rounds(1) == [2, 9, 16, 2**64 - 1]
+        assert stock.load(1, 9) == b"mask 9" and stock.load(1, 3) is None
+        stock.drop_before(9)
+        assert stock.rounds(1) == [9, 16, 2**64 - 1] and stock.load(1, 2) is None
+        stock.drop_before(17)
+        assert stock.rounds(1) == [2**64 - 1]
+
+
+def test_masks_are_of_one_active_set_and_those_of_others_are_forgotten():
+    alike = ONE_SET[:7] + b"\xff" * 25  # the names differ in the last byte
+    for other in (OTHER_SET, alike, bytes(32), b""):
+        with Folder() as root:
+            store = Store(root)
+            store.put("roster", b"r")
+            stock = of_set(store)
+            stock.save(1, 5, b"mask")
+            assert store.names("mask-") == ["mask-" + ONE_SET[:8].hex() + "-5"]
+            unused = MaskStock(store)
+            assert unused.rounds(1) == [] and unused.load(1, 5) is None
+            stock.use(other)
+            assert stock.rounds(1) == [] and stock.load(1, 5) is None and store.names("mask-") == []
+            stock.save(1, 6, b"another")
+            stock.use(other)  # the same again
+            assert stock.load(1, 6) == b"another" and stock.rounds(1) == [6]
+            again = of_set(store)
+            assert again.rounds(1) == [] and again.load(1, 6) is None and store.names("") == ["roster"]
+
+
+def test_a_mask_of_another_set_that_cannot_be_deleted_is_not_used():
+    with Folder() as root:
+        store = FailingStore(root)
+        of_set(store).save(1, 5, b"mask")
+        store.fail = ("delete",)
+        stock = MaskStock(store)
+        raises(StoreError, stock.use, OTHER_SET)
+        assert stock.rounds(1) == [] and stock.load(1, 5) is None
 
 
 def test_a_corrupt_mask_is_no_mask():
     with Folder() as root:
         store = Store(root)
-        stock = MaskStock(store)
+        stock = of_set(store)
         stock.save(1, 255, b"mask")
-        flip(root + "/mask-1-ff", 10)
+        flip(root + "/mask-" + ONE_SET[:8].hex() + "-ff", 10)
         assert stock.load(1, 255) is None and stock.rounds(1) == [] and store.corrupt == 1
 
 
@@ -358,6 +398,63 @@ def test_a_number_is_burnt_once_and_the_bookmark_of_the_last_reading_stays():
             assert one.bookmark() == b"mark" and one.sent() == (1, 4)
 
 
+def test_what_a_board_has_spent_is_counted_whatever_the_numbers_and_over_reboots():
+    with Folder() as root:
+        stock = MaskStock(Store(root))
+        assert (stock.total(), stock.resends()) == (0, 0)
+        for number, (epoch, round, resent) in enumerate(((1, 5, False), (1, 500, True), (2, 0, True), (7, 9, False))):
+            stock.spend(epoch, round, b"envelope", b"mark", resent)
+            for boot in (stock, MaskStock(Store(root))):
+                assert boot.total() == number + 1 and boot.bookmark() == b"mark"
+                assert boot.resends() == (0, 1, 2, 2)[number]
+        stock.settle(7, 9)
+        stock.burn(8, 1)
+        assert (MaskStock(Store(root)).total(), MaskStock(Store(root)).resends()) == (5, 2)
+
+
+def test_resends_are_counted_in_the_47_contributions_before_the_next():
+    with Folder() as root:
+        stock = MaskStock(Store(root))
+        stock.spend(1, 1, b"envelope", b"", True)
+        for round in range(2, 48):
+            assert stock.resends() == 1
+            stock.spend(1, round, b"envelope")
+        assert stock.resends() == 1  # with the next one they would be 48
+        stock.spend(1, 48, b"envelope")
+        assert stock.resends() == MaskStock(Store(root)).resends() == 0 and stock.total() == 48
+
+
+def test_a_spend_that_fails_counts_nothing():
+    with Folder() as root:
+        store = FailingStore(root)
+        stock = MaskStock(store)
+        stock.spend(1, 1, b"one")
+        store.fail = ("put",)
+        raises(StoreError, stock.spend, 1, 2, b"two", b"", True)
+        raises(StoreError, stock.burn, 1, 3)
+        store.fail = ()
+        assert (stock.total(), stock.resends()) == (1, 0)
+        stock.spend(1, 4, b"four")
+        assert MaskStock(Store(root)).total() == 2
+
+
+def test_a_record_of_before_there_were_counts_is_read_as_it_is():
+    for bookmark in (b"", b"\x01" + bytes(32)):
+        for envelope in (b"", b"the envelope"):
+            with Folder() as root:
+                store = Store(root)
+                store.put("spent", struct.pack(">QQQQB", 3, 9, 3, 8, len(bookmark)) + bookmark + envelope)
+                stock = MaskStock(store)
+                assert (stock.high_water(), stock.sent(), stock.bookmark()) == ((3, 9), (3, 8), bookmark)
+                assert stock.pending() == ((3, 9, envelope) if envelope else None)
+                assert (stock.total(), stock.resends()) == (0, 0)
+                raises(Spent, stock.spend, 3, 9, b"another")
+                stock.spend(3, 10, b"next", bookmark, True)
+                again = MaskStock(Store(root))
+                assert (again.total(), again.resends(), again.bookmark()) == (1, 1, bookmark)
+                assert again.pending() == (3, 10, b"next")
+
+
 def test_a_spend_that_fails_burns_the_round_until_the_flash_has_told():
     with Folder() as root:
         store = FailingStore(root)
@@ -390,15 +487,15 @@ def test_a_settle_that_fails_leaves_the_contribution_pending():
 def test_a_mask_that_cannot_be_deleted_is_counted_not_used_and_dropped_later():
     with Folder() as root:
         store = FailingStore(root)
-        stock = MaskStock(store)
+        stock = of_set(store)
         stock.save(1, 1, b"mask")
         store.fail = ("delete",)
         stock.spend(1, 1, b"one")
-        stock.drop_before(1, 1)
+        stock.drop_before(2)
         assert stock.undeleted == 2 and stock.load(1, 1) is None and stock.rounds(1) == []
-        assert store.names("mask-") == ["mask-1-1"]
+        assert store.names("mask-") == ["mask-" + ONE_SET[:8].hex() + "-1"]
         store.fail = ()
-        stock.drop_before(1, 1)
+        stock.drop_before(2)
         assert store.names("mask-") == [] and stock.undeleted == 2
 
 

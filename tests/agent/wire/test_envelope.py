@@ -15,6 +15,7 @@ NONCE = bytes(range(13))
 FIELDS = ("street", "contribution", "north", 3, 7, "meter-a", "coordinator")
 OTHERS = ("road", "ready", "south", 4, 8, "meter-b", "meter-a")
 CONTEXT = Context(*FIELDS)
+OF_A_SET = Context(*FIELDS, 9)  # the number of an active set
 SIGNED = envelope.sign(PRIVATE, CONTEXT, b"hi")
 SEALED = envelope.seal(KEY, NONCE, CONTEXT, b"hi")
 
@@ -37,6 +38,41 @@ def test_what_was_signed_or_sealed_opens_in_its_context():
     assert (parsed.signed, parsed.epoch, parsed.round, parsed.nonce) == (False, 3, 7, NONCE)
     parsed = Envelope(SIGNED)
     assert (parsed.signed, parsed.epoch, parsed.round, parsed.nonce) == (True, 3, 7, None)
+    assert Envelope(SEALED).number == Envelope(SIGNED).number == 0
+
+
+def test_a_message_of_an_active_set_has_the_sets_number_in_its_header():
+    signed, sealed = envelope.sign(PRIVATE, OF_A_SET, b"hi"), envelope.seal(KEY, NONCE, OF_A_SET, b"hi")
+    assert verify(signed, OF_A_SET) == unseal(sealed, OF_A_SET) == b"hi"
+    for data in (signed, sealed):
+        parsed = Envelope(data)
+        assert (parsed.epoch, parsed.round, parsed.number) == (3, 7, 9)
+        assert cbor.encode([3, 7, 9]) in data
+    top = Context(*FIELDS, 0xFFFFFFFF)
+    assert unseal(envelope.seal(KEY, NONCE, top, b"hi"), top) == b"hi"
+
+
+def test_a_message_of_one_set_is_none_of_another_and_none_of_no_set():
+    other = Context(*FIELDS, 10)
+    for made in (CONTEXT, OF_A_SET, other):
+        signed, sealed = envelope.sign(PRIVATE, made, b"hi"), envelope.seal(KEY, NONCE, made, b"hi")
+        for read in (CONTEXT, OF_A_SET, other):
+            if read is not made:
+                assert read.external_aad() != made.external_aad()
+                assert reason(verify, signed, read) == ("bad-signature",)
+                assert reason(unseal, sealed, read) == ("bad-tag",)
+                assert Envelope(signed).digest(made) != Envelope(signed).digest(read)
+                for tag_of, rest in TAGS:
+                    assert tag_of(KEY, made, bytes(32), *rest) != tag_of(KEY, read, bytes(32), *rest)
+
+
+def test_a_header_that_claims_another_set_is_refused_even_where_the_reader_expects_the_signed_one():
+    signed = envelope.sign(PRIVATE, OF_A_SET, b"hi")
+    header = cbor.encode([3, 7, 9])
+    at = signed.index(header)
+    moved = signed[:at] + cbor.encode([3, 7, 8]) + signed[at + len(header) :]
+    assert Envelope(moved).number == 8
+    assert reason(verify, moved, OF_A_SET) == ("bad-signature",)
 
 
 def test_empty_and_long_payloads_and_the_largest_numbers_pass():
@@ -157,6 +193,10 @@ def test_a_digest_is_of_payload_and_context_and_not_of_the_signature():
 def test_every_other_form_is_malformed():
     header = cbor.encode({1: -7, -65537: [3, 7]})
     sealed_header = cbor.encode({1: 30, -65537: [3, 7]})
+    for bad in HEADERS:
+        if isinstance(bad, dict) and bad.get(1) == -7 and len(bad) == 2:  # sealed, with what else is wrong
+            raw = cbor.encode(cbor.Tag(16, [cbor.encode({1: 30, -65537: bad[-65537]}), {5: NONCE}, bytes(18)]))
+            assert reason(Envelope, raw) == ("malformed",)
     headers = [cbor.encode(value) for value in HEADERS] + [b"", b"\xa0\x00", 7, None, "text", [], {}]
     for bad in headers:
         assert reason(Envelope, cbor.encode(cbor.Tag(18, [bad, {}, b"hi", bytes(64)]))) == ("malformed",)
@@ -206,7 +246,12 @@ HEADERS = (
     {1: None, -65537: [3, 7]},
     {1: -7, 30: 30, -65537: [3, 7]},
     {1: -7, -65537: [3]},
-    {1: -7, -65537: [3, 7, 1]},
+    {1: -7, -65537: [3, 7, 0]},  # no set: then there is no number
+    {1: -7, -65537: [3, 7, -1]},
+    {1: -7, -65537: [3, 7, 1 << 32]},
+    {1: -7, -65537: [3, 7, True]},
+    {1: -7, -65537: [3, 7, None]},
+    {1: -7, -65537: [3, 7, 1, 1]},
     {1: -7, -65537: [-1, 7]},
     {1: -7, -65537: [3, 1 << 32]},
     {1: -7, -65537: [True, 7]},

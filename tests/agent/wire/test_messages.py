@@ -7,24 +7,26 @@ from agent.protocols.gossip.roster_part import query_part
 from agent.protocols.gossip.roster_part import read_part as read_query_part
 from agent.protocols.private_sum.roster_part import SumPart
 from agent.protocols.private_sum.roster_part import read_part as read_sum_part
-from agent.wire import cbor, coordination, messages, rosters
-from agent.wire.messages import EVERYONE, MessageError
+from agent.wire import active_sets, cbor, coordination, messages, rosters
+from agent.wire.envelope import Context
+from agent.wire.messages import EVERYONE, UNITS_MOST, MessageError
 from agent.wire.rosters import Roster
 from tests.support.expect import raises
 
 PUBLIC = b"\x04" + bytes(64)
 DIGEST = bytes(range(32))
+SETS = DIGEST + bytes(32)  # the second unit has none
 MEMBERS = [("meter-a", PUBLIC), ("meter-b", PUBLIC)]
 ROSTER = Roster(
     "private-sum", "hum-2048", [("power", -5, 5), ("energy", 0, 9)], PUBLIC, MEMBERS, SumPart(8, 1, 1).fields()
 ).encode()
-OPENING = coordination.opening(1, 0, DIGEST, [b"t" * 16, b"u" * 16], 2, [bytes(8), coordination.counted(1, 9)], 1234)
-ROLL_CALL = coordination.roll(DIGEST, 3, [b"t" * 16, b"u" * 16])
-CONTRIBUTION = messages.contribution(bytes(512), 9, 3)
+OPENING = coordination.opening(1, 0, SETS, [b"t" * 16, b"u" * 16], 2, [bytes(8), coordination.counted(1, 9)], 1234)
+ROLL_CALL = coordination.roll(SETS, 3, [b"t" * 16, b"u" * 16])
+CONTRIBUTION = messages.contribution(bytes(512), 9, 3, 5)
 ANSWER = messages.answer(bytes(16), bytes(512))
 SHARE = messages.share(bytes(40))
-COMPLETE = coordination.result(DIGEST, coordination.COMPLETE, [], b"sealed")
-INCOMPLETE = coordination.result(DIGEST, coordination.INCOMPLETE, ["meter-b"], None)
+COMPLETE = coordination.result(DIGEST, coordination.COMPLETE, [], b"sealed", SETS)
+INCOMPLETE = coordination.result(DIGEST, coordination.INCOMPLETE, ["meter-b"], None, SETS)
 DIAGNOSTICS = messages.diagnostics("keys", 1, 3, 0, 50000, {"replayed": 2})
 
 
@@ -54,13 +56,16 @@ READERS = (
     (read_sum_roster, ROSTER, ((), (), (), (), (), (), (), (), (b"",))),
     (messages.read_opening, OPENING, ((), (), (), (), BITMAPS, (), (1 << 31,))),
     (messages.read_roll, ROLL_CALL, ((), BITMAPS, (b"",))),
-    (read_contribution, CONTRIBUTION, ((), (), BITMAPS)),
-    (coordination.read_ready, messages.ready(3), (BITMAPS,)),
+    (read_contribution, CONTRIBUTION, ((), (), BITMAPS, BITMAPS)),
+    (coordination.read_ready, messages.ready(3, 5), (BITMAPS, BITMAPS)),
+    (active_sets.read_active, active_sets.active(DIGEST, 0, 7), ((), (), BITMAPS)),
+    (active_sets.read_here, active_sets.here(9), ((),)),
+    (active_sets.read_coming, active_sets.coming(1, 9, bytes(16)), ((), (), ())),
     (read_answer, ANSWER, ((), (None,))),
     (read_share, SHARE, ((),)),
     (messages.read_receipt, coordination.receipt(DIGEST), ((),)),
-    (coordination.read_result, COMPLETE, ((), (), ([],), BYTES)),
-    (coordination.read_result, INCOMPLETE, ((), (), (), (None,))),
+    (coordination.read_result, COMPLETE, ((), (), ([],), BYTES, ())),
+    (coordination.read_result, INCOMPLETE, ((), (), (), (None,), ())),
     (coordination.read_sums, coordination.sums([1, -2]), ((),)),
     (messages.read_nothing, messages.nothing(), ()),
     (coordination.read_diagnostics, DIAGNOSTICS, ((), (), (), (), (), ({},))),
@@ -107,21 +112,25 @@ def test_what_is_made_is_read_back():
     assert roster.names() == ["meter-a", "meter-b"] and roster.encode() == ROSTER
     assert roster.part == {6: 8, 7: 1, 8: 1, 9: b""}
     counted = bytes(8) + b"\x00\x00\x00\x01\x00\x00\x00\x09"
-    assert messages.read_opening(OPENING) == (1, 0, DIGEST, b"t" * 16 + b"u" * 16, 2, counted, 1234)
-    assert messages.read_roll(ROLL_CALL) == (DIGEST, 3, b"t" * 16 + b"u" * 16)
-    assert coordination.read_contribution(CONTRIBUTION, 512) == (bytes(512), 9, 3)
-    assert coordination.read_ready(messages.ready(EVERYONE)) == EVERYONE
+    assert messages.read_opening(OPENING) == (1, 0, SETS, b"t" * 16 + b"u" * 16, 2, counted, 1234)
+    assert messages.read_roll(ROLL_CALL) == (SETS, 3, b"t" * 16 + b"u" * 16)
+    assert coordination.read_contribution(CONTRIBUTION, 512) == (bytes(512), 9, 3, 5)
+    assert coordination.read_ready(messages.ready(EVERYONE, 2)) == (EVERYONE, 2)
+    assert coordination.read_ready(messages.ready(0, EVERYONE)) == (0, EVERYONE)
     assert coordination.read_answer(ANSWER, 16, 512) == (bytes(16), bytes(512))
     assert coordination.read_answer(messages.answer(bytes(248), None), 248, 512) == (bytes(248), None)
     assert messages.read_share(SHARE, 40) == bytes(40)
     assert messages.read_receipt(coordination.receipt(DIGEST)) == DIGEST
-    assert coordination.read_result(COMPLETE) == (DIGEST, coordination.COMPLETE, [], b"sealed")
-    assert coordination.read_result(INCOMPLETE) == (DIGEST, coordination.INCOMPLETE, ["meter-b"], None)
+    assert coordination.read_result(COMPLETE) == (DIGEST, coordination.COMPLETE, [], b"sealed", SETS)
+    assert coordination.read_result(INCOMPLETE) == (DIGEST, coordination.INCOMPLETE, ["meter-b"], None, SETS)
     assert coordination.read_sums(coordination.sums([0, -(1 << 63), (1 << 63) - 1])) == [0, -(1 << 63), (1 << 63) - 1]
     assert messages.read_nothing(messages.nothing()) is None
     assert coordination.read_diagnostics(DIAGNOSTICS) == ("keys", 1, 3, 0, 50000, {"replayed": 2}, {})
     assert coordination.read_presence(messages.presence(True)) is True
     assert coordination.read_presence(messages.presence(False)) is False
+    assert active_sets.read_active(active_sets.active(DIGEST, UNITS_MOST - 1, EVERYONE)) == (DIGEST, 15, EVERYONE)
+    assert [active_sets.read_here(active_sets.here(number)) for number in (0, 0xFFFFFFFF)] == [0, 0xFFFFFFFF]
+    assert active_sets.read_coming(active_sets.coming(1, 9, b"t" * 16)) == (1, 9, b"t" * 16)
 
 
 def test_every_field_with_a_hostile_value_is_refused():
@@ -255,11 +264,65 @@ def test_a_bitmap_names_64_members_at_most():
     for reader, good, at in (
         (messages.read_roll, coordination.roll(DIGEST, EVERYONE, []), b"\x02\x1b"),
         (messages.read_opening, coordination.opening(1, 0, DIGEST, [], EVERYONE, [], 0), b"\x05\x1b"),
-        (coordination.read_ready, messages.ready(EVERYONE), b"\x01\x1b"),
-        (read_contribution, messages.contribution(bytes(512), 9, EVERYONE), b"\x03\x1b"),
+        (coordination.read_ready, messages.ready(EVERYONE, 0), b"\x01\x1b"),
+        (coordination.read_ready, messages.ready(0, EVERYONE), b"\x02\x1b"),
+        (read_contribution, messages.contribution(bytes(512), 9, EVERYONE, 0), b"\x03\x1b"),
+        (read_contribution, messages.contribution(bytes(512), 9, 0, EVERYONE), b"\x04\x1b"),
+        (active_sets.read_active, active_sets.active(DIGEST, 0, EVERYONE), b"\x03\x1b"),
     ):
         reader(good)
         refused(reader, good.replace(at + b"\xff" * 8, at[:1] + beyond))
+
+
+def with_sets(sets):
+    """A message of each kind that carries the digests of the units' active sets, with its reader."""
+    return (
+        (messages.read_opening, coordination.opening(1, 0, sets, [], 0, [], 0), 2),
+        (messages.read_roll, coordination.roll(sets, 3, []), 0),
+        (coordination.read_result, coordination.result(DIGEST, coordination.INVALID, [], None, sets), 4),
+    )
+
+
+def test_there_is_a_digest_of_32_bytes_for_each_of_1_to_16_units():
+    for count in (1, 2, UNITS_MOST):
+        for reader, raw, place in with_sets(DIGEST * count):
+            assert reader(raw)[place] == DIGEST * count
+    for sets in (b"", DIGEST[:31], DIGEST + b"x", DIGEST * 17, None, "x" * 32, [DIGEST]):
+        for reader, raw, _ in with_sets(sets):
+            refused(reader, raw)
+
+
+def test_each_unit_finds_the_digest_of_its_own_set():
+    sets = b"".join([bytes([unit]) * 32 for unit in range(UNITS_MOST)])
+    for unit in range(UNITS_MOST):
+        assert messages.digest_of(sets, unit) == bytes([unit]) * 32
+    assert messages.digest_of(sets, UNITS_MOST) == b""
+
+
+def test_an_active_set_is_of_a_unit_that_there_can_be_and_has_a_member():
+    for unit, members in ((UNITS_MOST, 1), (-1, 1), (0, 0), (0, -1), (None, 1), (0, None), (True, 1), (0, True)):
+        refused(active_sets.read_active, active_sets.active(DIGEST, unit, members))
+    for digest in (DIGEST[:31], DIGEST + b"x", None, 7):
+        refused(active_sets.read_active, active_sets.active(digest, 0, 1))
+
+
+def test_what_comes_next_is_of_an_epoch_and_has_a_tag():
+    for epoch, round, tag in (
+        (0, 1, bytes(16)),
+        (1, -1, bytes(16)),
+        (1, 1, bytes(15)),
+        (1, 1, bytes(17)),
+        (1, 1, None),
+    ):
+        refused(active_sets.read_coming, active_sets.coming(epoch, round, tag))
+
+
+def test_the_tag_of_what_comes_next_depends_on_key_and_context():
+    fields = ["street", "coming", "north", 3, 7, "coordinator", "meter-a", 9]
+    tags = {active_sets.coming_tag(bytes(16), Context(*fields)), active_sets.coming_tag(b"k" * 16, Context(*fields))}
+    for place, other in enumerate(("road", "round", "south", 4, 8, "client", "meter-b", 10)):
+        tags.add(active_sets.coming_tag(bytes(16), Context(*(fields[:place] + [other] + fields[place + 1 :]))))
+    assert len(tags) == 10 and all(len(tag) == 16 for tag in tags)
 
 
 def test_roll_calls_bound_their_tags():
@@ -270,7 +333,7 @@ def test_roll_calls_bound_their_tags():
 
 def test_a_ciphertext_of_another_size_is_refused():
     for size in (0, 511, 513):
-        refused(read_contribution, messages.contribution(bytes(size), 9, 3))
+        refused(read_contribution, messages.contribution(bytes(size), 9, 3, 3))
 
 
 def test_an_answer_or_a_share_of_another_size_is_refused():
@@ -332,10 +395,10 @@ def test_a_roster_has_as_many_fields_of_its_protocol_as_there_may_be_and_no_gap(
 
 def test_a_result_has_sums_only_when_complete_and_names_somebody_when_incomplete():
     for missing in ([], ["a"], ["m%02d" % i for i in range(64)]):
-        made = coordination.result(DIGEST, coordination.COMPLETE, missing, b"sealed")
+        made = coordination.result(DIGEST, coordination.COMPLETE, missing, b"sealed", SETS)
         assert coordination.read_result(made)[2] == missing
-        made = coordination.result(DIGEST, coordination.INVALID, missing, None)
-        assert coordination.read_result(made) == (DIGEST, coordination.INVALID, missing, None)
+        made = coordination.result(DIGEST, coordination.INVALID, missing, None, SETS)
+        assert coordination.read_result(made) == (DIGEST, coordination.INVALID, missing, None, SETS)
     for status, missing, sealed in (
         (coordination.COMPLETE, [], None),
         (coordination.INCOMPLETE, [], None),
@@ -345,7 +408,7 @@ def test_a_result_has_sums_only_when_complete_and_names_somebody_when_incomplete
         (3, [], None),
         (-1, [], None),
     ):
-        refused(coordination.read_result, coordination.result(DIGEST, status, missing, sealed))
+        refused(coordination.read_result, coordination.result(DIGEST, status, missing, sealed, SETS))
 
 
 def test_sums_are_1_to_48_integers_of_64_bits():

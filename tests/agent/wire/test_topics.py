@@ -20,12 +20,14 @@ def test_topics_are_the_documented_ones():
     assert topics.coordinator_state("d") == "hum/v1/d/coord/state"
     assert topics.device("d", "m", "state") == "hum/v1/d/dev/m/state"
     assert topics.group("d", "g", "round") == "hum/v1/d/g/g/round"
+    assert topics.active("d", "g", 15) == "hum/v1/d/g/g/active/15"
     assert topics.up("d", "g", "m", "ready") == "hum/v1/d/g/g/up/m/ready"
     assert topics.mail("d", "g", "m", topics.COORDINATOR) == "hum/v1/d/g/g/mail/m/coordinator"
 
 
 def test_splitting_gives_the_levels_back():
     assert topics.split(topics.coordinator_state("d")) == ["d", "coord", "state"]
+    assert topics.split(topics.active("d", "g", 0)) == ["d", "g", "g", "active", "0"]
     assert topics.split(topics.up("d", "g", "m", "ready")) == ["d", "g", "g", "up", "m", "ready"]
     assert topics.split(topics.mail("d", "g", "m", "coordinator")) == ["d", "g", "g", "mail", "m", "coordinator"]
 

@@ -6,7 +6,9 @@ all honest positions h but one: they need to know no honest share, and the hones
 of the product is the one that is named.
 
 What must hold: (answers - threshold) / 2 liars are found out; where there may be more, no sum is
-reported as sure and nobody is named.
+reported as sure and nobody is named. To whoever sees the ten answers this round is one in which the
+honest member alone lies, so a sum says how many liars it withstands, and the sides are told with no
+word on which of them lie: it is sure if it withstands as many as there may be, here three.
 """
 
 import math
@@ -82,6 +84,5 @@ def fault() -> list[Verdict]:
         "seven, not the framed": [2, 3, 4, 5, 8, 9, 10],
     }
     return [
-        Verdict(*found(attacked.open({x: attacked.answers[x] for x in among})), case)
-        for case, among in cases.items()
+        Verdict(*found(attacked.open({x: attacked.answers[x] for x in among})), case) for case, among in cases.items()
     ]

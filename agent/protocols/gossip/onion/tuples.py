@@ -73,3 +73,20 @@ def refusal(plan: "Plan", own_id: int, raw: bytes) -> str | None:
         if proxy != NOBODY and (proxy >= plan.n or plan.group_of(proxy) != index):
             return "bad-proxies"
     return None if proxies[plan.group_of(own_id)] == own_id else "not-mine"
+
+
+def keep(plan: "Plan", own_id: int, kept: dict[bytes, bytes], raw: bytes, sender: int | None) -> str | None:
+    """Put a tuple among those that the node `own_id` has `kept`, by key_of(); `sender`, if known,
+    must be another proxy of it. Return the reason if it is refused.
+    """
+    reason = refusal(plan, own_id, raw)
+    if reason:
+        return reason
+    if sender is not None and sender not in proxies_of(plan, raw):
+        return "not-a-proxy"
+    known = kept.get(key_of(plan, raw))
+    if known is None:
+        if len(kept) >= plan.tuples_most:
+            return "too-many"
+        kept[key_of(plan, raw)] = bytes(raw)
+    return None if known is None or known == raw else "conflicting"

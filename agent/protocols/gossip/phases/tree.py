@@ -10,6 +10,7 @@ groups must be without dead nodes.
 Source: paper, section 4.3 (Aggregate).
 """
 
+from agent.protocols.gossip import node_actions
 from agent.protocols.gossip.functions import FunctionError
 from agent.protocols.gossip.onion import tuples
 from agent.protocols.gossip.overlay.sizes import NODES_MOST
@@ -18,6 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from agent.protocols.gossip.node_actions import Partial, Result
     from agent.protocols.gossip.plan import Plan
     from agent.protocols.gossip.ports import Clause, Finish
 
@@ -39,6 +41,7 @@ class Tree:
         if not self._children:
             self.deadline = plan.rounds - 1
         self.done = False
+        self._expected = plan.living(absent)
         self._count = 0
         self._seed = bytes(plan.seed_bytes)
         self._state = plan.function.empty()
@@ -80,6 +83,15 @@ class Tree:
     def ready(self) -> bool:
         """Tell whether every child was heard."""
         return not self._waiting
+
+    def outcome(self, finish: "Finish | None", least: int) -> "Partial | Result | None":
+        """Close it, once. Return what is to be sent: a partial result to the parent; of a leader
+        the group's result, or None if it has fewer than `least` tuples, since it would tell too
+        much of each."""
+        data = self.close(finish)
+        if self.parent is not None:
+            return node_actions.partial(self.parent, data)
+        return node_actions.result(self._expected.to_bytes(2, "big") + data) if self._count >= least else None
 
     def close(self, finish: "Finish | None") -> bytes:
         """Return the partial result; of a leader what `finish` (or None: nothing) makes of it.

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
+from agent.protocols.base.identity import Policy
 from agent.protocols.gossip.admission import PACKET_MOST
 from agent.protocols.gossip.functions import FunctionError
 from agent.protocols.gossip.onion import proof
@@ -16,7 +17,7 @@ from broker.coordinator.protocols.gossip.leaders import BYZANTINE
 from broker.coordinator.protocols.gossip.records import Request
 from broker.coordinator.scope import Scope
 
-MEMBERS_LEAST = 3
+HONEST_LEAST = Policy().contributors_least  # of boards whose authority signed them no other
 
 
 class NotAsked(Exception):
@@ -44,7 +45,7 @@ def asked(
     """Make the query `number` of what is requested, with the bitmap of the `absent` members and a
     `challenge` drawn for it. Raises NotAsked."""
     living = len(scope.roster.members) - absent.bit_count()
-    if living < MEMBERS_LEAST:
+    if living < tolerate + HONEST_LEAST:
         raise NotAsked("too-few")
     slot = next((slot for slot in scope.roster.slots if slot[0] == request.slot), None)
     if slot is None:

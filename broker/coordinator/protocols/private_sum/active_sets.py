@@ -36,8 +36,8 @@ NOT_HERE, OFFLINE, WAITING = "not-here", "offline", "waiting"
 
 
 class ActiveSets:
-    """The sets of one roster. `sets` are those in force, `next_round` tells the round that is opened
-    next. Times are seconds of the monotonic clock, but for those in records."""
+    """The sets of one roster. `sets` are those in force, `next_round` tells the round that is
+    opened next. Times are seconds of the monotonic clock, but for those in records."""
 
     def __init__(
         self,

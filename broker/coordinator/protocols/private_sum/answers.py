@@ -36,7 +36,7 @@ class Layout:
         return cls(chosen, packing, blinding.field(packing.bits), names, read_part(roster.part))
 
 
-Sides = list[tuple[list[int], list[int]]]  # member indices: who agrees with each other, who does not
+Sides = list[tuple[list[int], list[int]]]  # members by index: who agrees, who does not
 
 
 @dataclass(frozen=True)

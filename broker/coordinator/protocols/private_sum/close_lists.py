@@ -36,11 +36,13 @@ Pick = Callable[[Mapping[int, int]], tuple[int, list[set[int]]]]
 
 @dataclass
 class _Board:
-    """What is known of a board: `record`, that of its Lists, `before` the list called last; `total`
-    contributions; those up to number `wary` are taken to answer no close list."""
+    """What is known of a board: `record`, that of its Lists, `before` the list called last, which
+    was `close` to it; `total` contributions; up to number `wary` it is taken to answer no close
+    list."""
 
     record: bytes = b""
     before: bytes = b""
+    close: bool = False
     total: int = 0
     wary: int = 0
 
@@ -89,8 +91,9 @@ class CloseLists:
                 continue
             board = self._boards[index]
             board.record = board.before
-            if len([peer for peer in cohort if peer in self._awaited and peer not in there]) > 1:
-                board.wary = board.total + CLOSE_WINDOW  # else it may just have died
+            # One that is alone with that may just have died.
+            if board.close and len([peer for peer in cohort if peer in self._awaited and peer not in there]) > 1:
+                board.wary = board.total + CLOSE_WINDOW
         self._awaited = {}
 
     def _count(self, contributors: Iterable[int]) -> None:
@@ -131,9 +134,9 @@ class CloseLists:
         self._recent = [present, *[each for each in self._recent if each != present][: LISTS_MOST - 1]]
         for one in cohorts:
             for index in members(present & bitmap(one[0])):
-                after = self._after(index, one[2], present)
+                board, after = self._boards[index], self._after(index, one[2], present)
+                board.close = self._after(index, one[2], present, Policy().close_most) is None
                 if after is not None:
-                    board = self._boards[index]
                     board.before, board.record = board.record, after
                     self._awaited[index] = one
 

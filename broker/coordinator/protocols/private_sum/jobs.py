@@ -24,7 +24,8 @@ class Jobs:
     def __init__(self, factors: Factors) -> None:
         self._factors = factors
         self._under_way: tuple[str, int, int] | None = None
-        self._hard: dict[tuple[int, int], int] = {}  # long jobs of each (round, unit) not open in QUICK_S
+        # How many long jobs each (round, unit) had that did not open in QUICK_S.
+        self._hard: dict[tuple[int, int], int] = {}
 
     def searched(self, number: int) -> int | None:
         """Return the unit of a round that is being opened, if any is."""

@@ -28,7 +28,7 @@ from broker.coordinator.schedule import Schedule
 from broker.coordinator.scope import Scope
 from broker.coordinator.upload_filter import Refused, Upload, UploadFilter
 
-UPLOADS = {"here": 256, "ready": 2048, "contribution": 2048, "answer": 2048}  # the most bytes of each kind
+UPLOADS = {"here": 256, "ready": 2048, "contribution": 2048, "answer": 2048}  # bytes of each kind
 
 
 class PrivateSum:
@@ -236,9 +236,8 @@ class PrivateSum:
     def _may_open(self, number: int, now: float) -> bool:
         assert self._due_at is not None
         units = self._active.taken_up()
-        if not units or now < self._due_at:
-            return False
-        return now >= self._due_at + (self._schedule.patience if self._active.waits(units, number, now) else 0)
+        patience = self._schedule.patience if self._active.waits(units, number, now) else 0
+        return bool(units) and now >= self._due_at + patience
 
     def _next_is_due(self, now: float) -> bool:
         last = self._schedule.rounds is not None and self._round + 1 >= self._schedule.rounds
@@ -274,21 +273,20 @@ class PrivateSum:
 
     def _close(self, now: float) -> list[Action]:
         answers = self._answers
-        status, sums, summed, disagree, withstands = coordination.INCOMPLETE, None, 0, [], None
+        status, sums, summed = coordination.INCOMPLETE, None, 0
         if answers is not None:
             if (at := self._jobs.searched(self._round)) is not None:
                 answers.take(at, OUT_OF_TIME)
             status, sums, summed = answers.status(), answers.total(), answers.summed()
-            disagree, withstands = answers.disagree(), answers.withstands()
             for reason in answers.reasons():
                 self._filter.refuse(reason)
             self._close_lists.over({name for name in self._members.names if answers.get(name)})
         named = [name for index, name in enumerate(self._members.names) if summed >> index & 1]
         missing = [name for name in self._members.names if name not in named]
         message = self._outgoing.result(self._round, self._units, status, missing, sums)
-        latency_ms = (now - self._opened_at) * 1000
         scope = (self.scope.group, self.scope.epoch, self._round)
-        closed = records.CloseRound(*scope, status, missing, sums, message, latency_ms, disagree, withstands)
+        sides = (answers.disagree(), answers.withstands()) if answers else ()
+        closed = records.CloseRound(*scope, status, missing, sums, message, (now - self._opened_at) * 1000, *sides)
         counted = [records.Counted(self.scope.group, name, self.scope.epoch, self._round) for name in named]
         self._counted.update({record.device: record for record in counted})
         self._active.closed(self._units, self._current, answers.present if answers else 0)

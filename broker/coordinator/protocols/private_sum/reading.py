@@ -109,8 +109,8 @@ def status(connection: Connection, group: str) -> dict[str, Any]:
 def _standing(connection: Connection, group: str) -> list[dict[str, Any]]:
     """Return for each unit what its newest roster has: "unit", "number" (0 for no set), "taken_up",
     "active" and "of" how many, "needed" in each cohort, "left_out": why each other member is not in
-    sums, with "until" in Unix seconds where it backs off; "sets_today" in the last 24 hours; what a new one costs a board
-    (sets/cost.py)."""
+    sums, with "until" in Unix seconds where it backs off; "sets_today" in the last 24 hours; what a
+    new one costs a board (sets/cost.py)."""
     standing, sets, left_out = tables.standing.c, tables.active_sets.c, tables.left_out.c
     rows = connection.execute(select(tables.standing).where(standing.group == group).order_by(standing.unit)).all()
     epoch = max((row.epoch for row in rows), default=0)

@@ -244,8 +244,7 @@ def _tell_sides(connection: Connection) -> None:
     columns = {column["name"] for column in inspect(connection).get_columns("rounds")}
     if "wrong" in columns:
         connection.exec_driver_sql("ALTER TABLE rounds RENAME COLUMN wrong TO disagree")
-        sides = "CASE disagree WHEN '[]' THEN '[]' ELSE '[[[], ' || disagree || ']]' END"
-        connection.exec_driver_sql(f"UPDATE rounds SET disagree = {sides} WHERE disagree IS NOT NULL")
+        connection.exec_driver_sql("UPDATE rounds SET disagree = '[[[], ' || disagree || ']]' WHERE disagree != '[]'")
     if "withstands" not in columns:
         connection.exec_driver_sql("ALTER TABLE rounds ADD COLUMN withstands INTEGER")
 

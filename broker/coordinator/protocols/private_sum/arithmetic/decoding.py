@@ -1,5 +1,4 @@
-"""Which blinding shares are off: Reed and Solomon's code, for shares of one polynomial are a word of
-it.
+"""Which blinding shares are off: shares of one polynomial are a word of Reed and Solomon's code.
 
 Of m shares, of which t make the polynomial, up to (m - t) / 2 wrong ones are found, for no other
 polynomial agrees with as many; with more than that nothing says which are the wrong ones. Source:

@@ -180,15 +180,13 @@ class _Unit:
         return [(exponents, xs, cohort) for exponents, xs, cohort in parts if exponents]
 
     def open(self, fits: Callable[[int], bool]) -> Opening:
+        """Return what the unit opens to. Raises WrongShares."""
         wrong = self.wrong()
-        if any(off is None for off in wrong):
-            if all(
-                len(xs) == c.threshold
-                for xs, c, off in zip(self._given, self._cohorts, wrong, strict=True)
-                if off is None
-            ):
-                raise WrongShares("wrong-sum")  # with none to spare nobody disagrees
+        unclear = [at for at, off in enumerate(wrong) if off is None]
+        if any(len(self._given[at]) > self._cohorts[at].threshold for at in unclear):
             raise WrongShares("answers-disagree", self.sides(wrong, fits))
+        if unclear:
+            raise WrongShares("wrong-sum")  # with none to spare nobody disagrees
         total = self.total([self.lowest(at, off or set()) for at, off in enumerate(wrong)])
         if total is None or not fits(total):
             raise WrongShares("wrong-sum")

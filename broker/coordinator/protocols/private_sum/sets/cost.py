@@ -20,7 +20,8 @@ STEP_S, STEP_BYTES = 0.0092, 576
 @dataclass(frozen=True)
 class Cost:
     """Of one board: `bytes` that it sends for key shares, `blinding_bytes` for a batch of blinding
-    shares, `flash_bytes` that key shares take, in whole blocks, `seconds` that an RP2040 computes key shares for."""
+    shares, `flash_bytes` that key shares take, in whole blocks, `seconds` that an RP2040 computes
+    key shares for."""
 
     bytes: int
     blinding_bytes: int

@@ -32,7 +32,7 @@ def believed_least(harmed: Iterable[int], among: int, held: Mapping[int, int], h
     liars = 0
     while disputes:
         involved = [index for dispute in disputes for index in dispute]
-        # Of two with as many disputes it is the dealer: that nobody can take its place is its doing.
+        # Of two with as many disputes it is the dealer: nobody can take its place, by its doing.
         dealers = {dealer for dealer, _ in disputes}
         worst = max(sorted(set(involved)), key=lambda index: (involved.count(index), index in dealers))
         liars |= 1 << worst
