@@ -164,8 +164,10 @@ class Effects:
             self.store.put("active", action[1])
             self.do_all(machine.entered(action[1]))
         else:
-            masks.use(action[1])
-            shares.use(action[1])
+            try:
+                masks.use(action[1])
+            finally:  # whatever becomes of old masks, no old share is taken for a new one
+                shares.use(action[1])
 
     def _keep_mask(self, epoch: int, round: int, mask: bytes) -> None:
         try:
