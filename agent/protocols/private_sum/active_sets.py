@@ -106,10 +106,12 @@ class ActiveSets:
         from agent.protocols.private_sum import keying
 
         secrets = yield from keying.secret_steps(member)
-        member.take_secrets(secrets)
         del keying
-        kept: "list[Action]" = [actions.put("secrets", secrets)]
-        yield kept + self.here(member) + [actions.unload()]
+        yield [actions.put("secrets", secrets), actions.recall("secrets")]
+        kept, self.recalled = self.recalled, None
+        if kept == secrets:  # else the flash has not taken it, and this begins anew
+            member.take_secrets(secrets)
+            yield self.here(member) + [actions.unload()]
 
     def key_steps(self, member: "Membership") -> "Steps":
         """Generator: derive the keys of the set in force, and yield the action that keeps them;
@@ -120,7 +122,8 @@ class ActiveSets:
         secrets, self.recalled = self.recalled, None
         if secrets and member.take_secrets(secrets):
             yield from keying.key_steps(member, secrets)
-            del keying, secrets
+            del keying
+            del secrets
             yield [actions.put("key", member.record()), actions.unload()]
 
     # -- words to and from the coordinator

@@ -166,6 +166,7 @@ class PrivateSum(Machine):
     def _lose_roster(self, reason: str) -> None:
         self._standing.forget()
         self._making = self._raw_digest = None
+        self.epoch -= 1  # or the same roster would be refused when it comes again
         self.refuse(reason)
 
     def _on_active(self, unit: str, raw: bytes) -> "list[Action]":

@@ -25,7 +25,8 @@ agent.runtime.flash.store agent.runtime.system.ticks agent.runtime.system.clock 
     agent.wire.messages agent.wire.envelope agent.crypto agent.crypto.octets \
     agent.crypto.hmac agent.crypto.aes_ccm agent.crypto.accelerate \
     agent.crypto.p256_table agent.protocols agent.protocols.base \
-    agent.protocols.base.actions agent.protocols.base.identity agent.protocols.base.machine
+    agent.protocols.base.actions agent.protocols.base.budget agent.protocols.base.identity \
+    agent.protocols.base.machine
 agent.runtime.supervisor agent.runtime.effects agent.runtime.schedule agent.runtime.upkeep \
     agent.runtime.net.mqtt agent.runtime.net.mqtt_packets agent.runtime.net.mqtt_incoming agent.runtime.net.mqtt_socket \
     agent.runtime.net.mqtt_link
@@ -33,7 +34,8 @@ agent.runtime.main agent.runtime.update.updater agent.runtime.update.versions \
     agent.runtime.system.watchdog agent.runtime.net.reach
 agent.meters.p1_port agent.meters.dsmr
 agent.meters.s0_pin agent.meters.pulse
-agent.protocols.private_sum.machine agent.protocols.private_sum.contributing \
+agent.protocols.private_sum.machine agent.protocols.private_sum.standing \
+    agent.protocols.private_sum.contributing agent.protocols.private_sum.active_sets \
     agent.protocols.private_sum.unmasking agent.protocols.private_sum.membership \
     agent.crypto.residue agent.joye_libert.parameters agent.joye_libert.packing \
     agent.joye_libert.blinding agent.joye_libert.pairs agent.joye_libert.masks
