@@ -185,7 +185,8 @@ class Peer(Quiet):
         self._store = MemoryStore()
         self._store.records["roster"] = group.signed
         self._boot()
-        self._work_until("secrets")
+        while self.machine.progress()[0] == "keys":
+            self._effects.perform(self.machine.idle() or [])
 
     def _boot(self) -> None:
         """Switch on with what is in the flash."""
@@ -193,10 +194,6 @@ class Peer(Quiet):
         self.machine = PrivateSum(self._identity)
         self._effects = Effects(self.machine, store, MaskStock(store), _Shares(store, self), self, self, self)
         self._effects.restore()
-
-    def _work_until(self, record: str) -> None:
-        while record not in self._store.records:
-            self._effects.perform(self.machine.idle() or [])
 
     def hear(self, topic: str, payload: bytes, round_number: int) -> None:
         """Take a message, and do all the work that there is."""
@@ -215,7 +212,8 @@ class Peer(Quiet):
         for name in ("key", "acks"):
             records.pop(name, None)
         self._effects.perform(self.machine.message(topic, signed))
-        self._work_until("key")
+        while "key" not in records:
+            self._effects.perform(self.machine.idle() or [])
         numbers = range(self.batches + 1)
         acked = [number.to_bytes(4, "big") + self.others.to_bytes(8, "big") for number in numbers]
         records["acks"] = records["key"][:32] + b"".join(acked)
