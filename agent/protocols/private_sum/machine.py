@@ -280,7 +280,7 @@ class PrivateSum(Machine):
         done: "list[Action]" = [actions.clock(time)]
         done += unmasking.begin_round(round)
         if again:
-            return done + (own.resend(member) if unmasking.repeats.take() else [])
+            return done + (own.resend(member) if unmasking.may_repeat() else [])
         counted = own.counted(self.identity.policy, self.epoch, round, said)
         return done + [actions.take(self.epoch, round, counted, member.slots)]
 
@@ -293,7 +293,7 @@ class PrivateSum(Machine):
         if not unmasking:
             raise Refused("not-ready")
         if not unmasking.hear(raw):
-            return self._resend_answer() if unmasking.repeats.take() else []
+            return self._resend_answer() if unmasking.may_repeat() else []
         if unmasking.absent:
             self._making = None  # a power for the answer needs the same buffers
         return []
