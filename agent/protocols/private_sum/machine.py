@@ -282,14 +282,8 @@ class PrivateSum(Machine):
         done: "list[Action]" = [actions.clock(time)]
         done += unmasking.begin_round(round)
         if again:
-<<<<<<< HEAD
-            return done + (own.resend(member) if unmasking.repeats.take() else [])
-        return done + [actions.take(self.epoch, round, own.counted(said), member.slots)]
-=======
             return done + (own.resend(member) if unmasking.may_repeat() else [])
-        counted = own.counted(self.identity.policy, self.epoch, round, said)
-        return done + [actions.take(self.epoch, round, counted, member.slots)]
->>>>>>> wt-liars
+        return done + [actions.take(self.epoch, round, own.counted(said), member.slots)]
 
     def _on_roll(self, raw: bytes) -> "list[Action]":
         unmasking = self._standing.unmasking
@@ -300,11 +294,7 @@ class PrivateSum(Machine):
         if not unmasking or self._standing.sets.entering:
             raise Refused("not-ready")
         if not unmasking.hear(raw):
-<<<<<<< HEAD
-            return self._standing.resend_answer() if unmasking.repeats.take() else []
-=======
-            return self._resend_answer() if unmasking.may_repeat() else []
->>>>>>> wt-liars
+            return self._standing.resend_answer() if unmasking.may_repeat() else []
         if unmasking.absent:
             self._making = None  # a power for the answer needs the same buffers
         return []

@@ -8,11 +8,6 @@ for members that are known to be absent is made ahead.
 """
 
 from agent.protocols.base import Refused, actions
-<<<<<<< HEAD
-from agent.protocols.base.budget import Budget
-=======
-from agent.wire import topics
->>>>>>> wt-liars
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
