@@ -191,7 +191,7 @@ class Gossip:
             if upload.device in waiting:
                 raise Refused("duplicate" if waiting[upload.device] == request else "second")
         if (done := self._signed.get(upload.device)) and done[0] == request:
-            return [self._outgoing.signature(number, upload.device, done[1])]  # no power for what comes again
+            return [self._outgoing.signature(number, upload.device, done[1])]
         self._to_sign[upload.device] = request
         return self._sign()
 
