@@ -6,7 +6,7 @@ from typing import Any
 
 from agent.crypto import p256
 from agent.protocols.private_sum.roster_part import SumPart
-from agent.wire import rosters
+from agent.wire import active_sets, rosters, topics
 from agent.wire.envelope import Context, Envelope, sign
 from broker.coordinator.scope import Scope
 
@@ -35,6 +35,12 @@ class Group:
         digest = Envelope(self.signed).digest(context)
         self.scope = Scope(DEPLOYMENT, GROUP, EPOCH, digest, self.signed, roster)
 
+    def active(self, number: int) -> bytes:
+        """Return the coordinator's signed set of all members with this number."""
+        context = Context(DEPLOYMENT, "active", GROUP, EPOCH, number, topics.COORDINATOR, "")
+        payload = active_sets.active(self.scope.digest, 0, (1 << len(self.names)) - 1)
+        return bytes(sign(self.coordinator, context, payload))
+
     def settings(self, **more: Any) -> dict[str, Any]:
         """Return what the board under test is started with, for a JSON file."""
         device = self.names[0]
@@ -46,6 +52,7 @@ class Group:
             "public": self.publics[device].hex(),
             "authority": self.authority.hex(),
             "roster": self.signed.hex(),
+            "active": self.active(1).hex(),
             "values": self.values,
             **more,
         }

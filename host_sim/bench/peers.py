@@ -27,6 +27,7 @@ from agent.runtime.flash.masks import MaskStock
 from agent.runtime.flash.shares import ShareStock
 from agent.runtime.net import mqtt_packets as packets
 from agent.wire import cbor
+from agent.wire.envelope import Envelope
 from host_sim.bench.group import DEPLOYMENT, GROUP, Group
 from host_sim.bench.onboard.cohort import PACKET_MOST, REPORT
 from host_sim.virtual.memory_store import MemoryStore
@@ -154,9 +155,14 @@ class _Shares(ShareStock):
         super().__init__(store)
         self._peer = peer
 
-    def load(self, epoch: int, batch: int | None, member: int) -> bytes | None:
+    def load(self, batch: int | None, member: int) -> bytes | None:
         dealer = self._peer.peers[member]
-        return super().load(epoch, batch, member) if dealer is None else dealer.deal_to(self._peer, batch)
+        return super().load(batch, member) if dealer is None else dealer.deal_to(self._peer, batch)
+
+    def held(self) -> tuple[int, dict[int, int]]:
+        keys, batches = super().held()
+        others = self._peer.others
+        return keys | others, {batch: batches.get(batch, 0) | others for batch in range(self._peer.batches)}
 
 
 class Peer(Quiet):
@@ -170,33 +176,48 @@ class Peer(Quiet):
         self.sent: list[Message] = []
         self.values = group.values
         self.peers: list[Peer | None] = [None] * len(group.names)
+        # All peers but this one, and not the board.
+        self.others = sum(1 << index for index in range(1, len(group.names)) if group.names[index] != name)
+        self.batches = batches
+        self._identity = identity
         self._private = group.privates[name]
         self._round = 0
-        self.key = self._boot(identity, {"roster": group.signed})
-        # As if all peers, but not the board, had acknowledged this one's shares (the record of
-        # agent/protocols/private_sum/secret_sharing.py).
-        others = sum(1 << index for index in range(1, len(group.names)) if group.names[index] != name)
-        numbers = range(batches + 1)
-        acks = self.key[:32] + b"".join(n.to_bytes(4, "big") + others.to_bytes(8, "big") for n in numbers)
-        self._boot(identity, {"roster": group.signed, "key": self.key, "acks": acks})
+        self._store = MemoryStore()
+        self._store.records["roster"] = group.signed
+        self._boot()
+        while self.machine.progress()[0] == "keys":
+            self._effects.perform(self.machine.idle() or [])
 
-    def _boot(self, identity: Identity, records: dict[str, bytes]) -> bytes:
-        """Switch on with these records in the flash; return that of the keys, which are made now if
-        need be."""
-        store = MemoryStore()
-        store.records.update(records)
-        self.machine = PrivateSum(identity)
+    def _boot(self) -> None:
+        """Switch on with what is in the flash."""
+        store = self._store
+        self.machine = PrivateSum(self._identity)
         self._effects = Effects(self.machine, store, MaskStock(store), _Shares(store, self), self, self, self)
         self._effects.restore()
-        while "key" not in store.records:
-            self._effects.perform(self.machine.idle() or [])
-        return store.records["key"]
 
     def hear(self, topic: str, payload: bytes, round_number: int) -> None:
         """Take a message, and do all the work that there is."""
         self._round = round_number
         self._effects.perform(self.machine.message(topic, payload))
         self.work()
+
+    def enter(self, topic: str, signed: bytes) -> None:
+        """Take up an active set, if it is another than the one in force: as if all peers, but not
+        the board, had acknowledged this one's shares (the record of
+        agent/protocols/private_sum/secret_sharing.py)."""
+        member = self.machine.member
+        if member and member.number == Envelope(signed).round:
+            return
+        records = self._store.records
+        for name in ("key", "acks"):
+            records.pop(name, None)
+        self._effects.perform(self.machine.message(topic, signed))
+        while "key" not in records:
+            self._effects.perform(self.machine.idle() or [])
+        numbers = range(self.batches + 1)
+        acked = [number.to_bytes(4, "big") + self.others.to_bytes(8, "big") for number in numbers]
+        records["acks"] = records["key"][:32] + b"".join(acked)
+        self._boot()
 
     def work(self) -> None:
         """Do all idle work."""
@@ -216,9 +237,11 @@ class Peer(Quiet):
         member = self.machine.member
         assert member
         use = "key-shares" if batch is None else "blinding"
-        seed = hkdf_sha256(self._private, member.digest, cbor.encode([f"hum/v1/{use}"]), 32)
+        seed = hkdf_sha256(self._private, member.set_digest, cbor.encode([f"hum/v1/{use}"]), 32)
         if batch is None:
-            sharing = integer_shares.Sharing(len(member.cohort), len(member.names), member.parameters)
+            sharing = integer_shares.Sharing(
+                len(member.cohort), member.threshold, len(member.names), member.parameters
+            )
             return run(integer_shares.share_steps(seed, int.from_bytes(member.exponent, "big"), x, sharing))
         field = member.field
         element = blinding.share(seed, round_number, x, member.threshold, field).to_bytes(field.size, "big")
