@@ -14,9 +14,9 @@ from agent.wire import topics
 from agent.wire.envelope import Envelope
 from broker.coordinator.actions import Publish
 from broker.coordinator.protocols.private_sum.machine import PrivateSum
-from broker.coordinator.protocols.private_sum.records import CloseRound, Saved
+from broker.coordinator.protocols.private_sum.records import CloseRound
 from broker.coordinator.schedule import Schedule
-from host_sim.bench.group import Group
+from host_sim.bench.group import DEPLOYMENT, GROUP, Group
 from host_sim.bench.peers import BATCHES, PAUSE_S, BoardLost, BoardProcess, make_peers, report
 from host_sim.virtual.at_once import at_once
 
@@ -53,7 +53,7 @@ class Bytes:
         kind = levels[-1] if "mail" not in levels else "mail"
         if levels[1:2] != ["g"]:
             return "other"
-        if kind == "roster":
+        if kind in ("roster", "here") or "active" in levels:
             return "setup"
         if kind == "ready":
             return "ready"
@@ -77,7 +77,7 @@ class Street:
         self.group = group
         say("peers")
         schedule = replace(SCHEDULE, rounds=rounds)
-        self.coordinator = PrivateSum(group.scope, group.coordinator, os.urandom(16), schedule, Saved())
+        self.coordinator = PrivateSum(group.scope, group.coordinator, os.urandom(16), schedule, group.saved)
         self.packing = Packing(group.scope.roster.slots, len(group.names), 2048)
         self.field = blinding.field(self.packing.bits)
         self.peers = make_peers(group, rounds // self.field.batch + BATCHES)
@@ -163,6 +163,8 @@ class Street:
                 kind = action.topic.rsplit("/", 1)[1]
                 if kind in ("roster", "round", "roll"):
                     self._publish(kind, action)
+                elif action.topic == topics.active(DEPLOYMENT, GROUP, 0):
+                    self._deliver(self.group.names[0], action.topic, action.payload, action.retain)
                 elif kind == topics.COORDINATOR:
                     self._deliver(action.topic.split("/")[-2], action.topic, action.payload, False)
 

@@ -26,7 +26,7 @@ from agent.runtime.effects import Effects
 from agent.runtime.flash.masks import MaskStock
 from agent.runtime.flash.shares import ShareStock
 from agent.runtime.net import mqtt_packets as packets
-from agent.wire import cbor
+from agent.wire import cbor, topics
 from host_sim.bench.group import DEPLOYMENT, GROUP, Group
 from host_sim.bench.onboard.cohort import PACKET_MOST, REPORT
 from host_sim.virtual.memory_store import MemoryStore
@@ -154,9 +154,15 @@ class _Shares(ShareStock):
         super().__init__(store)
         self._peer = peer
 
-    def load(self, epoch: int, batch: int | None, member: int) -> bytes | None:
+    def load(self, batch: int | None, member: int) -> bytes | None:
         dealer = self._peer.peers[member]
-        return super().load(epoch, batch, member) if dealer is None else dealer.deal_to(self._peer, batch)
+        return super().load(batch, member) if dealer is None else dealer.deal_to(self._peer, batch)
+
+    def held(self) -> tuple[int, dict[int, int]]:
+        """Tell that those of all other peers are here."""
+        keys, batches = super().held()
+        others, numbers = self._peer.others, range(self._peer.batches)
+        return keys | others, {number: batches.get(number, 0) | others for number in numbers}
 
 
 class Peer(Quiet):
@@ -172,25 +178,30 @@ class Peer(Quiet):
         self.peers: list[Peer | None] = [None] * len(group.names)
         self._private = group.privates[name]
         self._round = 0
-        self.key = self._boot(identity, {"roster": group.signed})
+        self.others = sum(1 << index for index in range(1, len(group.names)) if group.names[index] != name)
+        self.batches = batches
+        records = self._boot(identity, {"roster": group.signed}, group.active)
         # As if all peers, but not the board, had acknowledged this one's shares (the record of
         # agent/protocols/private_sum/secret_sharing.py).
-        others = sum(1 << index for index in range(1, len(group.names)) if group.names[index] != name)
+        self.key = records["key"]
         numbers = range(batches + 1)
-        acks = self.key[:32] + b"".join(n.to_bytes(4, "big") + others.to_bytes(8, "big") for n in numbers)
-        self._boot(identity, {"roster": group.signed, "key": self.key, "acks": acks})
+        acks = self.key[:32] + b"".join(n.to_bytes(4, "big") + self.others.to_bytes(8, "big") for n in numbers)
+        self.sent = []
+        self._boot(identity, {**records, "acks": acks}, b"")
 
-    def _boot(self, identity: Identity, records: dict[str, bytes]) -> bytes:
-        """Switch on with these records in the flash; return that of the keys, which are made now if
-        need be."""
+    def _boot(self, identity: Identity, records: dict[str, bytes], active: bytes) -> dict[str, bytes]:
+        """Switch on with these records in the flash, and hear the set `active`, if any; return the
+        records of the roster, the set and the keys, which are made now if need be."""
         store = MemoryStore()
         store.records.update(records)
         self.machine = PrivateSum(identity)
         self._effects = Effects(self.machine, store, MaskStock(store), _Shares(store, self), self, self, self)
         self._effects.restore()
+        if active:
+            self._effects.perform(self.machine.message(topics.active(DEPLOYMENT, GROUP, 0), active))
         while "key" not in store.records:
             self._effects.perform(self.machine.idle() or [])
-        return store.records["key"]
+        return {name: store.records[name] for name in ("roster", "secrets", "active", "key")}
 
     def hear(self, topic: str, payload: bytes, round_number: int) -> None:
         """Take a message, and do all the work that there is."""
@@ -216,9 +227,11 @@ class Peer(Quiet):
         member = self.machine.member
         assert member
         use = "key-shares" if batch is None else "blinding"
-        seed = hkdf_sha256(self._private, member.digest, cbor.encode([f"hum/v1/{use}"]), 32)
+        seed = hkdf_sha256(self._private, member.set_digest, cbor.encode([f"hum/v1/{use}"]), 32)
         if batch is None:
-            sharing = integer_shares.Sharing(len(member.cohort), len(member.names), member.parameters)
+            # Its roster is one cohort, and all of it are in the set.
+            size = len(member.names)
+            sharing = integer_shares.Sharing(len(member.cohort), member.threshold, size, member.parameters)
             return run(integer_shares.share_steps(seed, int.from_bytes(member.exponent, "big"), x, sharing))
         field = member.field
         element = blinding.share(seed, round_number, x, member.threshold, field).to_bytes(field.size, "big")

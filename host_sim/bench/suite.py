@@ -87,7 +87,7 @@ def coordinator(members: int) -> dict[str, Any]:
     exponent = int.from_bytes(os.urandom(chosen.residue_bytes), "big")
     ciphertexts = [os.urandom(chosen.residue_bytes - 1) for _ in range(members)]
     scope = ("bench", "main", 1)
-    base_pair = masks.base(chosen, *scope, 0, 0)
+    base_pair = masks.base(chosen, *scope, 0, 0, bytes(32))
     base = base_pair[0] + chosen.n * base_pair[1]
 
     def product() -> None:
@@ -96,7 +96,7 @@ def coordinator(members: int) -> dict[str, Any]:
     def with_pow() -> int:
         return int(pow(pow(base, exponent, modulus), -1, modulus))
 
-    ahead = _best(lambda: aggregation.unmask_factor(chosen, scope, 0, exponent))
+    ahead = _best(lambda: aggregation.unmask_factor(chosen, scope, 0, exponent, bytes(32)))
     baseline = _best(with_pow)
     return {
         "members": members,

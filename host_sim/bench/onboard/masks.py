@@ -50,16 +50,16 @@ def timed(function: "Callable[..., object]", *arguments: object) -> float:
     return round(min(spent), 3)
 
 
-def make_board(path: str) -> tuple[Supervisor, Timed, bytes]:
-    """Return (board, its machine, signed roster) of the settings in the file at `path`
-    (host_sim/bench/group.py)."""
+def make_board(path: str) -> tuple[Supervisor, Timed, bytes, bytes]:
+    """Return (board, its machine, signed roster, signed active set) of the settings in the file at
+    `path` (host_sim/bench/group.py)."""
     with open(path) as file:
         settings = json.load(file)
     machine = Timed(identity_of(settings, 1))
     store, meter = MemoryStore(), SimulatedMeter([[value] for value in settings["values"]])
     stocks = MaskStock(store), ShareStock(store)
     board = Unlinked(Pipes(machine), store, stocks[0], stocks[1], machine, meter, machine.log)
-    return board, machine, bytes.fromhex(settings["roster"])
+    return board, machine, bytes.fromhex(settings["roster"]), bytes.fromhex(settings["active"])
 
 
 def make_mask(board: Supervisor) -> tuple[bytes, float]:
@@ -85,7 +85,7 @@ def compare(member: "Membership", mask: bytes) -> "dict[str, float]":
     turn, the shortest of three."""
     parameters = member.parameters
     buffers = masks.workspace(parameters)
-    x0, x1 = masks.base(parameters, "bench", "main", 1, 0, 0)
+    x0, x1 = masks.base(parameters, "bench", "main", 1, 0, 0, member.set_digest)
     exponent = int.from_bytes(member.exponent, "big")
     modulus = parameters.n * parameters.n
     size = parameters.modulus_bytes
@@ -112,7 +112,7 @@ def compare(member: "Membership", mask: bytes) -> "dict[str, float]":
 
 def measure(path: str) -> "dict[str, float]":
     """Return the figures of the board whose settings are in the file at `path`."""
-    board, machine, signed = make_board(path)
+    board, machine, signed, active = make_board(path)
     gc.collect()
     start = ticks_us()
     board.perform(machine.message(topics.group("bench", "main", "roster"), signed))
@@ -120,6 +120,7 @@ def measure(path: str) -> "dict[str, float]":
     member = machine.member
     if not member:
         raise ValueError("the roster was refused", machine.refused)
+    board.perform(machine.message(topics.active("bench", "main", 0), active))
     figures: "dict[str, float]" = {
         "members": len(member.names),
         "roster_ms": round(roster_ms, 2),

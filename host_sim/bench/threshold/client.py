@@ -45,7 +45,8 @@ def hum_client(setting: Setting, inputs: HumInputs) -> Figures:
     exponent = inputs.keys[index].to_bytes(setting.parameters.residue_bytes + 2, "big")
 
     def mask(number: int, power: bytes) -> bytes:
-        return run(masks.steps(masks.base(chosen, "bench", "main", 1, ROUND, number), power, chosen, buffers))
+        base = masks.base(chosen, "bench", "main", 1, ROUND, number, setting.digest)
+        return run(masks.steps(base, power, chosen, buffers))
 
     ahead = milliseconds(lambda: [mask(number, exponent) for number in range(sample)]) * blocks / sample
     hidden = setting.seed(index, b"blinding")

@@ -140,7 +140,8 @@ class Setting:
         """Return the clients with whom client `index` shares a zero-sum key."""
         if not self.cohort_size:
             return [other for other in range(self.clients) if other != index]
-        return list(cohorts.neighbours(index, self.names, self.digest, self.cohort_size, cohorts.SEAL_FLEET))
+        everyone = (1 << self.clients) - 1
+        return list(cohorts.neighbours(index, self.names, self.digest, self.cohort_size, cohorts.SEAL_FLEET, everyone))
 
     def pair_key(self, first: int, second: int) -> int:
         """Return k_uv of two indices in roster order; `second` is the number of clients for the
@@ -171,7 +172,9 @@ class HumInputs:
                     self.keys[index] -= key
                     self.keys[other] += key
         sizes = [len(members) for members in setting.cohorts]
-        self.sharings = [integer_shares.Sharing(size, setting.clients, setting.parameters) for size in sizes]
+        self.sharings = [
+            integer_shares.Sharing(size, cohorts.threshold(size), setting.clients, setting.parameters) for size in sizes
+        ]
         say("Hum: shares of the missing clients' keys")
         # Client -> its shares of its cohort's missing keys, added up.
         self.exponents: dict[int, int] = {}
@@ -241,7 +244,7 @@ class HumInputs:
 
     def _protect(self) -> None:
         setting = self.setting
-        base = masks.base(setting.parameters, "bench", "main", 1, ROUND, 0)
+        base = masks.base(setting.parameters, "bench", "main", 1, ROUND, 0, setting.digest)
         self.base = mpz(base[0] + setting.n * base[1])
         widest = max([*self.keys, *self.exponents.values(), self.coordinator_exponent]).bit_length()
         power = powers_of(self.base, widest, setting.modulus)

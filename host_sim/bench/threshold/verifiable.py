@@ -59,7 +59,7 @@ class Cohort:
 
     def sharing(self) -> Sharing:
         """Return the sizes of its key shares."""
-        return Sharing(self.size, self.size, CHOSEN)
+        return Sharing(self.size, self.threshold, self.size, CHOSEN)
 
     def mask(self) -> float:
         """Return the seconds of what a board makes for every round today."""
