@@ -29,6 +29,7 @@ from host_sim.options import OptionError, say
 ROUNDS = 35_010  # a year of quarter hours, but the last half-day
 SEEDS = range(1, 11)
 NODES = 1019
+QUERIES = 1000  # a step; two steps a protocol
 COMMIT_DIGITS = 12
 STEP_S = 6 * 3600.0  # what has not ended by then will not
 GIT_S = 60.0
@@ -95,6 +96,21 @@ def _cut_figures(output: str) -> Figures:
     return {"cuts": int(closing[1]), "checks": int(closing[2])}
 
 
+def queries(count: int, seeds: range) -> Part:
+    """Return so many queries a step under attack by coordinator, broker and colluders, a step a
+    protocol and seed; and what is not promised, to tell how much it is."""
+
+    def step(name: str, *arguments: object) -> Step:
+        return Step(name, (sys.executable, "-m", "tests.support.besieged", *map(str, arguments)))
+
+    protocols = ("gossip", "gossip-flood", "gossip-bft")
+    steps = [step(f"{name}, seed {seed}", name, count, 1, seed) for name in protocols for seed in seeds]
+    steps.append(step("limit: gossip, results apart", "gossip", count // 2, 1, 1, "apart"))
+    steps.append(step("limit: gossip, two colluders", "gossip", count // 2, 2, 1, "nothing", "hard_of_hearing"))
+    columns = ("queries", "right", "blind", "chance", "informed", "informed right", "informed chance", "seconds")
+    return Part(tuple(steps), json.loads, columns)
+
+
 def parts() -> dict[str, Part]:
     """Return all parts by name."""
     return {
@@ -102,6 +118,7 @@ def parts() -> dict[str, Part]:
         "overlay": overlay(NODES, SEEDS),
         "power-cut": cuts("scenario", "2M", "contributions", "shares"),
         "updates": cuts("update", "4M", ""),
+        "queries": queries(QUERIES, range(1, 3)),
     }
 
 
@@ -212,7 +229,7 @@ def commit(root: Path) -> str:
 
 
 def soak(
-    part: Annotated[str, typer.Argument(help="years, overlay, power-cut or updates.")],
+    part: Annotated[str, typer.Argument(help="years, overlay, power-cut, updates or queries.")],
     steps: Annotated[int | None, typer.Option(help="So many steps now; default: all that are left.", min=1)] = None,
 ) -> None:
     """Run what is left of a part; each step adds a row of figures to its page in docs/measured."""

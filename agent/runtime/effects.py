@@ -82,9 +82,12 @@ class Effects:
         self._clock = clock
         self._around = around
         self._budget: "Budget | None" = None
+        self._started = 0  # on the clock, where there is a budget
 
     def restore(self) -> None:
         """Give the machine and the meter what the flash holds. Raises StoreError."""
+        if self.machine.identity.policy.epsilon is not None:
+            self._started = self._clock.uptime()
         self.perform(self.machine.restore(self.store, self.masks, self.shares))
         self.meter.restore(self.masks.bookmark())
 
@@ -161,8 +164,10 @@ class Effects:
             self.store.put("active", action[1])
             self.do_all(machine.entered(action[1]))
         else:
-            masks.use(action[1])
-            shares.use(action[1])
+            try:
+                masks.use(action[1])
+            finally:  # whatever becomes of old masks, no old share is taken for a new one
+                shares.use(action[1])
 
     def _keep_mask(self, epoch: int, round: int, mask: bytes) -> None:
         try:
@@ -215,9 +220,13 @@ class Effects:
         now = self._clock.uptime()
         try:
             if self._budget is None:
-                self._budget = Budget(policy.epsilon, policy.epsilon_period, now, self.store.read("budget"))
+                last = self.store.read("budget")
+                self._budget = Budget(policy.epsilon, policy.epsilon_period, self._started, last)
             self.store.put("budget", self._budget.spend(epoch, number, cost, now))
         except BudgetError as error:
+            noted = self._budget.note(now) if self._budget and error.args[0] == "budget" else None
+            if noted:
+                self.store.put("budget", noted)
             return str(error.args[0])
         except Corrupt:
             return "corrupt"

@@ -130,7 +130,8 @@ def authority_policy(
     ] = None,
     close: Annotated[int, typer.Option(help="Lists of boards that differ by fewer are close.", min=1, max=64)] = 2,
     close_most: Annotated[
-        int, typer.Option(help=f"How many close lists to answer in {CLOSE_WINDOW} rounds.", min=0, max=CLOSE_WINDOW)
+        int,
+        typer.Option(help=f"How many close lists to answer in {CLOSE_WINDOW} contributions.", min=0, max=CLOSE_WINDOW),
     ] = 8,
     epsilon: Annotated[
         float | None,

@@ -93,7 +93,7 @@ def everything(machine):
     for name in dir(machine):
         value = getattr(machine, name)
         # How much others may still have it do is nothing that it knows.
-        if name in ("refused", "identity", "_member", "_may_check", "repeats"):
+        if name in ("refused", "identity", "_member", "_may_check", "_repeats"):
             continue
         if name.startswith("__") or callable(value):
             continue

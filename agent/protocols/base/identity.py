@@ -1,7 +1,7 @@
 """A board's identity and policy: its names, its key pair and the authority's public key, all given
 before it joins."""
 
-CLOSE_WINDOW = 48  # rounds over which close lists are counted
+CLOSE_WINDOW = 48  # contributions of a board over which its close lists are counted
 EPSILON_PERIOD = 86400  # seconds
 
 
@@ -17,12 +17,13 @@ class Policy:
     `members_least`: the smallest cohort that it takes part in, 2 to 64. `contributors_least`: the
     fewest listed members with which it answers a roll call, 2 to 64. `slots`: None for any, or a
     list of 1 to 48 (name, low, high), what a roster may ask for. `close`, 1 to 64, and
-    `close_most`, 0 to 48: a list that differs from the last one answered by at least one and fewer
-    than `close` members is answered at most `close_most` times in CLOSE_WINDOW rounds: the
-    difference of two sums is the sum over the members that are in one list only. With `close` 1 no
-    list is close. `epsilon`: millionths that anonymous queries may take from its budget in
-    `epsilon_period` seconds (agent/protocols/gossip/privacy/budget.py); None for no budget, so
-    queries without noise, too.
+    `close_most`, 0 to 48: a list other than the last one answered, that differs by fewer than
+    `close` members from one of the last eight (agent/protocols/base/closeness.py), is answered at
+    most `close_most` times in any CLOSE_WINDOW contributions of this board: the difference of two
+    sums is the sum over the members that are in one list only. With `close` 1 no list is close. As
+    many contributions have energy that an earlier one had, at most. `epsilon`: millionths that
+    anonymous queries may take from its budget in `epsilon_period` seconds
+    (agent/protocols/gossip/privacy/budget.py); None for no budget, so queries without noise, too.
     """
 
     def __init__(

@@ -283,12 +283,13 @@ class Node:
         return last
 
     def _is_alone(self) -> bool:
-        """This round's predecessor was not heard. Were there more of those than may fail? Then what
-        leaves is hardly mixed with others': fall silent, so that the successors miss this one."""
+        """Its predecessor was not heard. Were more of them missed than may fail, or are too few
+        left? Then what leaves is hardly mixed: fall silent, so that successors miss it, too."""
         silent = self.plan.predecessor(self.own_id, self.round)
         if silent not in self.absent:
             self._unheard.add(silent)
-        if len(self._unheard) > self.plan.silent_most:
+        heard = self.plan.living(self.absent | self._unheard)
+        if len(self._unheard) > self.plan.silent_most or heard < self._least:
             self._give_up("isolated")
         return self.done
 

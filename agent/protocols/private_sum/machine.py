@@ -282,7 +282,7 @@ class PrivateSum(Machine):
         done: "list[Action]" = [actions.clock(time)]
         done += unmasking.begin_round(round)
         if again:
-            return done + (own.resend(member) if unmasking.repeats.take() else [])
+            return done + (own.resend(member) if unmasking.may_repeat() else [])
         return done + [actions.take(self.epoch, round, own.counted(said), member.slots)]
 
     def _on_roll(self, raw: bytes) -> "list[Action]":
@@ -294,7 +294,7 @@ class PrivateSum(Machine):
         if not unmasking or self._standing.sets.entering:
             raise Refused("not-ready")
         if not unmasking.hear(raw):
-            return self._standing.resend_answer() if unmasking.repeats.take() else []
+            return self._standing.resend_answer() if unmasking.may_repeat() else []
         if unmasking.absent:
             self._making = None  # a power for the answer needs the same buffers
         return []

@@ -25,8 +25,7 @@ if TYPE_CHECKING:
 
 BATCHES_AHEAD = 2  # how far from one's own batch another member's may be
 RESEND_MOST = 64  # retries between two times that a silent member is sent its shares
-ASK_AFTER = 4  # retries after which who holds shares and dealt none is asked; then twice as many
-ASKED_LEAST = 256  # retries, some 21 minutes, after which members that asked may ask again
+ASK_FROM = 8  # of these intervals: at its end who holds shares and has dealt none is asked for them
 
 
 class SecretSharing:
@@ -58,9 +57,6 @@ class SecretSharing:
         self.batch = 0
         self._retries = 0
         self._resend_at = 1
-        self._ask_in = self._ask_at = ASK_AFTER
-        self._asked_in = ASKED_LEAST
-        self._restart_in = 0
         identity = member.identity
         self._key_seed = hkdf_sha256(identity.private, member.set_digest, cbor.encode(["hum/v1/key-shares"]), 32)
         self.blinding_seed = hkdf_sha256(identity.private, member.set_digest, cbor.encode(["hum/v1/blinding"]), 32)
@@ -169,22 +165,20 @@ class SecretSharing:
         """A while has passed: at growing intervals, shares that nobody has acknowledged are due
         again, and members that could deal and have not are to be asked."""
         self._repeated = {}
-        self._restart_in -= 1
-        self._asked_in -= 1
-        if not self._asked_in:
-            self._asked, self._asked_in = 0, ASKED_LEAST
-        self._look_for_lost()
         self._retries += 1
         if self._retries >= self._resend_at:
             self._retries = 0
+            if self._resend_at >= ASK_FROM:
+                self._look_for_lost()
+            if self._resend_at == RESEND_MOST:
+                self._asked = 0  # who asks costs no more than who is silent
             self._resend_at = min(2 * self._resend_at, RESEND_MOST)
             self._sent = {}
 
     def restart(self) -> None:
-        """The link is new: whatever is not acknowledged is due at once, unless links come and
-        go."""
-        if self._restart_in <= 0:
-            self._restart_in = RESEND_MOST
+        """The link is new: whatever is not acknowledged is due at once, unless it soon is anyhow:
+        links may come and go."""
+        if self._resend_at == RESEND_MOST:
             self._sent = {}
             self._retries, self._resend_at = 0, 1
 
@@ -216,7 +210,7 @@ class SecretSharing:
             if self._repeated.get(about, 0) >> peer & 1:
                 return []
             self._repeated[about] = self._repeated.get(about, 0) | 1 << peer
-            return [self._acknowledgement(about, peer)]
+            return self.held(about, peer, False)
         share = messages.read_share(
             payload, self.share_bytes if about is None else member.field.batch * member.field.size
         )
@@ -224,17 +218,14 @@ class SecretSharing:
             self._check_elements(share)
         return [actions.hold(about, peer, share)]
 
-    def held(self, batch: int | None, peer: int) -> "list[Action]":
+    def held(self, batch: int | None, peer: int, new: bool = True) -> "list[Action]":
         """The action hold() was done, the share is durable: now it is acknowledged."""
         self._held[batch] = self._held.get(batch, 0) | 1 << peer
         # A board that deals is one that can take: send it what it has not had.
-        if not self._acknowledged.get(batch, 0) >> peer & 1:
+        if new and not self._acknowledged.get(batch, 0) >> peer & 1:
             self._sent[batch] = self._sent.get(batch, 0) & ~(1 << peer)
-        return [self._acknowledgement(batch, peer)]
-
-    def _acknowledgement(self, batch: int | None, peer: int) -> "Action":
         kind, round = (KEY_SHARE, 0) if batch is None else (BLINDING, batch * self._member.field.batch)
-        return letter(self._member, peer, HELD, kind, round, messages.nothing())
+        return [letter(self._member, peer, HELD, kind, round, messages.nothing())]
 
     def _on_held(self, batch: int | None, peer: int) -> "list[Action]":
         before = self._acknowledged.get(batch, 0)
@@ -254,15 +245,8 @@ class SecretSharing:
 
     def _look_for_lost(self) -> None:
         """Who holds this board's shares and has dealt it none may think that it has."""
-        lost = 0
         for each in (None, self.batch):
-            lost |= self._acknowledged.get(each, 0) & ~self._held.get(each, 0)
-        self._ask_in -= 1
-        if not lost:
-            self._ask_in = self._ask_at = ASK_AFTER
-        elif self._ask_in <= 0:
-            self._ask_in = self._ask_at = min(2 * self._ask_at, RESEND_MOST)
-            self._asking = lost
+            self._asking |= self._acknowledged.get(each, 0) & ~self._held.get(each, 0)
 
     def _ask_steps(self) -> "Steps":
         for index in self._member.cohort:

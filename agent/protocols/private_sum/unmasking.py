@@ -8,7 +8,6 @@ for members that are known to be absent is made ahead.
 """
 
 from agent.protocols.base import Refused, actions
-from agent.protocols.base.budget import Budget
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ class Unmasking:
     `calls()` returns the board's RollCall. `absent` lists the members of the cohort that are not
     there, as the coordinator said last; `heard` is the (Envelope, bitmap of the members present) to
     be answered, or None; `roll` checks the signature of the roll call that was answered, idle work
-    under way, or None; `repeats` the Budget for openings and roll calls that come again.
+    under way, or None.
     """
 
     def __init__(
@@ -42,7 +41,7 @@ class Unmasking:
         self.absent: list[int] = []
         self.heard: "tuple[Envelope, int] | None" = None
         self.roll: "Steps | None" = None
-        self.repeats = Budget(REPEATS_MOST)
+        self._repeats = REPEATS_MOST
         self._check: "ConsistencyCheck | None" = None
         self._answer: "Steps | None" = None
         self._member = member
@@ -64,6 +63,11 @@ class Unmasking:
         """A round is open: an earlier one's comparison is over."""
         return self.over() if self._check and self._check.round < round else []
 
+    def may_repeat(self) -> bool:
+        """Tell whether what comes again is to be reacted to again: that has a budget."""
+        self._repeats -= 1
+        return self._repeats >= 0
+
     def hear(self, raw: bytes) -> bool:
         """Take a roll call. Return whether it is to be answered: False if it was already. Raises
         Refused with the reason."""
@@ -79,7 +83,7 @@ class Unmasking:
             raise Refused("replayed")
         self._answer = None  # an answer to an earlier round has come too late
         own.saw(envelope.round)
-        self.repeats.refill()
+        self._repeats = REPEATS_MOST
         self.absent = [peer for peer in member.cohort if not present >> peer & 1]
         self.heard = heard
         return True
@@ -157,7 +161,7 @@ class Unmasking:
 
     def again(self) -> None:
         """Some seconds have passed."""
-        self.repeats.refill()
+        self._repeats = REPEATS_MOST
         if self._check:
             self._check.again()
 

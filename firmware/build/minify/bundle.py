@@ -25,7 +25,7 @@ agent.runtime.flash.store agent.runtime.system.ticks agent.runtime.system.clock 
     agent.wire.messages agent.wire.envelope agent.crypto agent.crypto.octets \
     agent.crypto.hmac agent.crypto.aes_ccm agent.crypto.accelerate \
     agent.crypto.p256_table agent.protocols agent.protocols.base \
-    agent.protocols.base.actions agent.protocols.base.budget agent.protocols.base.identity \
+    agent.protocols.base.actions agent.protocols.base.identity \
     agent.protocols.base.machine
 agent.runtime.supervisor agent.runtime.effects agent.runtime.schedule agent.runtime.upkeep \
     agent.runtime.net.mqtt agent.runtime.net.mqtt_packets agent.runtime.net.mqtt_incoming agent.runtime.net.mqtt_socket \

@@ -1,7 +1,7 @@
 """The board's budget: what it refuses, what a restart or a power cut leaves, and that only the
 board's own clock renews it."""
 
-from agent.protocols.gossip.privacy.budget import NUMBER_MOST, PERIOD_MOST, TOTAL_MOST, Budget, BudgetError
+from agent.protocols.gossip.privacy.budget import NOTES, NUMBER_MOST, PERIOD_MOST, TOTAL_MOST, Budget, BudgetError
 from tests.support.expect import raises
 
 DAY = 86400
@@ -71,6 +71,34 @@ def test_resetting_a_board_again_and_again_never_shortens_a_period():
         budget = Budget(5, DAY, 0, record)
         assert refusal(budget, 1, 2, 1, DAY - 1) == "budget"
     assert Budget(5, DAY, 0, record).left(DAY) == 5
+
+
+def test_a_board_that_is_switched_off_every_night_sees_the_end_of_a_period():
+    for noting in (True, False):  # and the control
+        record = Budget(5, DAY, 0).spend(1, 1, 5, 0)
+        days = 0
+        while Budget(5, DAY, 0, record).left(6 * 3600) == 0 and days < 30:
+            days += 1
+            budget = Budget(5, DAY, 0, record)
+            notes = 0
+            for hour in range(24):  # a query every quarter of an hour
+                now = 900 * hour
+                assert refusal(budget, 1, 2, 1, now) == "budget"
+                noted = budget.note(now)
+                notes += noted is not None
+                record = noted if noting and noted else record
+            assert notes <= NOTES
+        assert days == (4 if noting else 30)
+
+
+def test_a_note_never_shortens_a_period_and_forgets_nothing():
+    budget = Budget(5, DAY, 100)
+    budget.spend(2, 7, 4, 200)
+    assert budget.note(200 + DAY // NOTES - 1) is None
+    again = Budget(5, DAY, 50, budget.note(200 + DAY // NOTES))
+    assert again.left(50) == again.left(50 + DAY - DAY // NOTES - 101) == 1
+    assert again.left(50 + DAY - DAY // NOTES - 100) == 5 and refusal(again, 2, 7, 1, 50) == "spent"
+    assert Budget(5, DAY, 0, again.note(9 * DAY)).left(0) == 5
 
 
 def test_a_power_cut_at_any_moment_tells_nothing_that_was_not_paid():

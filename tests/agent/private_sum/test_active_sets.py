@@ -366,6 +366,23 @@ def test_what_another_set_has_left_on_the_flash_counts_as_absent():
     assert store.names("mask-") == []
 
 
+def test_old_masks_that_the_flash_does_not_let_go_of_keep_no_old_share_in_use():
+    device = board()
+    store, failures = device.flash.store, [1]
+
+    def fail_once():
+        if device.flash.records["active"][:32] != street().set_of(ME) and failures:
+            failures.pop()
+            raise StoreError("delete")
+
+    store.fail = fail_once
+    enter(device, proposed())
+    assert failures == [] and device.machine.refused == {"flash": 1}
+    assert device.effects.shares.held() == (0, {}) and device.effects.shares.load(None, 1) is None
+    assert device.effects.masks.rounds(1) == []
+    refuses(device.machine, "other-active", device.machine.message, ROUND, street().opening(0))
+
+
 def test_who_lost_only_its_keys_derives_them_and_holds_what_it_held():
     device = board()
     before = device.machine._standing.sharing

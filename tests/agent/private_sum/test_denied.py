@@ -61,7 +61,7 @@ def contributes(device, round, counted):
     blinded = (int.from_bytes(ciphertext, "big") - 1) // CHOSEN.n  # the mask is 1
     member = device.machine.member
     field = blinding.field(member.packing.bits)
-    return (blinded - blinding.blind(device.machine._sharing.blinding_seed, round, field)) % field.p >> 17
+    return (blinded - blinding.blind(device.machine._standing.sharing.blinding_seed, round, field)) % field.p >> 17
 
 
 def denied(policy, boots):

@@ -111,6 +111,28 @@ def test_what_was_spent_is_spent_after_a_power_cut_and_a_period_later_it_is_not(
         assert ask(board, 3, epsilon=MILLION) > 0
 
 
+def test_the_time_before_the_first_query_after_a_start_counts():
+    with Folder() as folder:
+        policy = Policy(epsilon=2 * MILLION, epsilon_period=1000)
+        assert ask(board_in(folder, policy), 1, epsilon=MILLION) > 0
+        for passed, answered in ((990, False), (1000, True)):
+            board = board_in(folder, policy)
+            now = board.clock.uptime() + passed
+            board.clock.uptime = lambda now=now: now
+            assert (ask(board, 2, epsilon=MILLION) > 0) == answered
+
+
+def test_a_refused_query_notes_how_much_of_the_period_is_over():
+    with Folder() as folder:
+        policy = Policy(epsilon=2 * MILLION, epsilon_period=1000)
+        assert ask(board_in(folder, policy), 1, epsilon=MILLION) > 0
+        for number in range(2, 5):
+            board = board_in(folder, policy)
+            now = board.clock.uptime() + 400
+            board.clock.uptime = lambda now=now: now
+            assert (ask(board, number, epsilon=MILLION) > 0) == (number == 4)
+
+
 def test_a_damaged_record_is_no_new_budget():
     with Folder() as folder:
         policy = Policy(epsilon=100 * MILLION)

@@ -12,14 +12,17 @@ answered. No number comes twice: its noise would be the same again, and its reco
 exact.
 
 A period ends when the board itself has counted its seconds, and not when the coordinator, who sets
-boards' clocks, says so. What ran between the last spending and a reset is not counted: periods can
-get longer, never shorter. The next begins with the next spending, so in any stretch of time as long
-as k periods at most k + 1 budgets are spent.
+boards' clocks, says so. What ran between the last record and a reset is not counted: periods can
+get longer, never shorter. A query that is refused notes the time in a record of its own, 24 times a
+period at most, or a board that is switched off every night might never see the end of one. The next
+period begins with the next spending, so in any stretch of time as long as k periods at most k + 1
+budgets are spent.
 """
 
 import struct
 
 TOTAL_MOST = 1 << 40  # millionths
+NOTES = 24  # records a period, at most, of the time alone
 PERIOD_MOST = 0xFFFFFFFF  # seconds
 NUMBER_MOST = 0xFFFFFFFF  # of epochs and queries
 
@@ -33,8 +36,8 @@ class BudgetError(Exception):
 
 
 class Budget:
-    """`total`: millionths of epsilon in a period of `period` seconds. `now`: seconds on a clock
-    that only the board moves, and never back, such as its uptime; it may start anew with the board.
+    """`total`: millionths of epsilon in a period of `period` seconds. `now`: seconds, when the
+    board started, on a clock that only the board moves, and never back, such as its uptime.
     `record`: what spend() returned last, None for a new board.
     """
 
@@ -44,7 +47,7 @@ class Budget:
         self._total = total
         self._period = period
         self._last = (0, 0)
-        self._spent = 0
+        self._spent = self._noted = 0
         self._began = now
         if record is not None:
             self._load(record, now)
@@ -52,9 +55,9 @@ class Budget:
     def _load(self, record: bytes, now: int) -> None:
         if len(record) != struct.calcsize(_RECORD):
             raise BudgetError("corrupt")
-        epoch, query, self._spent, passed = struct.unpack(_RECORD, record)
+        epoch, query, self._spent, self._noted = struct.unpack(_RECORD, record)
         self._last = (epoch, query)
-        self._began = now - passed
+        self._began = now - self._noted
 
     def left(self, now: int) -> int:
         """Return how many millionths can still be spent in this period."""
@@ -83,7 +86,20 @@ class Budget:
             passed = 0
         self._spent = spent + cost
         self._last = (epoch, query)
-        return struct.pack(_RECORD, epoch, query, self._spent, passed)
+        self._noted = passed
+        return self._record()
+
+    def note(self, now: int) -> bytes | None:
+        """Return a record of what has passed of the period, to be stored; None if it is little more
+        than the last one has."""
+        passed = min(self._passed(now), self._period)
+        if passed - self._noted < max(self._period // NOTES, 1):
+            return None
+        self._noted = passed
+        return self._record()
+
+    def _record(self) -> bytes:
+        return struct.pack(_RECORD, self._last[0], self._last[1], self._spent, self._noted)
 
     def _passed(self, now: int) -> int:
         if now < self._began:
