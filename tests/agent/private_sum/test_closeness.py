@@ -148,7 +148,8 @@ def member_of(epoch, names, policy=NEVER):
     identity = Identity(SCOPE[0], SCOPE[1], NAMES[0], private(NAMES[0]), public(NAMES[0]), public("authority"), policy)
     pairs = [(name, public(NAMES[0]) if name == NAMES[0] else b"\x04" + name.encode() * 9) for name in names]
     member = joining.accept(identity, roster([(name, key[:65]) for name, key in pairs], epoch=epoch), 1)
-    member.restore(member.digest + bytes(16) + b"k" * 16 + bytes(513) + bytes(32 * len(names)))
+    member.enter(9, b"e" * 32, (1 << len(names)) - 1, (0, 0))
+    member.restore(member.set_digest + bytes(16) + b"k" * 16 + bytes(513) + bytes(32 * len(names)))
     return member
 
 
@@ -158,9 +159,9 @@ def hear(member, calls, round, listed):
     me = member.names.index(NAMES[0])
     context = member.context("roll", round, topics.COORDINATOR, NAMES[0])
     tags = [bytes(16)] * len(member.names)
-    tags[me] = envelope.roll_tag(b"k" * 16, context, member.digest, present)
-    payload = coordination.roll(member.digest, present, tags)
-    raw = envelope.sign(private("coordinator"), member.context("roll", round, "coordinator", ""), payload)
+    tags[me] = envelope.roll_tag(b"k" * 16, context, member.set_digest, present)
+    payload = coordination.roll(member.set_digest, present, tags)
+    raw = envelope.sign(private("coordinator"), member.context_of_all("roll", round), payload)
     return calls.hear(member, raw, (member.epoch, round))
 
 

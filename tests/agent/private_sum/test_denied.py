@@ -40,7 +40,7 @@ class Board(Device):
 
 def board(policy):
     flash = reboot(dealt(3), ME).flash
-    flash.masks = {(1, round): ONE for round in range(ROUNDS)}
+    flash.masks = {round: ONE for round in range(ROUNDS)}
     flash.wh = 500
     return Board(flash, policy)
 
@@ -57,7 +57,7 @@ def contributes(device, round, counted):
     device.hear(ROUND, dealt(3).opening(round, (), (1, counted)))
     (sent,) = device.take("contribution")
     device.hear(ROUND, b"")
-    ciphertext, _, _ = dealt(3).contribution(ME, sent, round)
+    ciphertext, _, _, _ = dealt(3).contribution(ME, sent, round)
     blinded = (int.from_bytes(ciphertext, "big") - 1) // CHOSEN.n  # the mask is 1
     member = device.machine.member
     field = blinding.field(member.packing.bits)

@@ -200,6 +200,7 @@ def test_the_roster_alone_gives_secrets_and_the_key_of_here():
     here_key = hkdf_sha256(secrets["coordinator"], digest, info, 32)[:16]
     record = digest + here_key + secrets["meter-a"] + secrets["meter-c"] + secrets["coordinator"]
     assert flash.records["secrets"] == record and "key" not in flash.records
+    device.step()  # what the flash has is loaded, and compared
     assert device.machine.member.members is None  # a tenth of a small heap
     assert device.machine.progress() == ("set", 0, 0) and device.idle() == [] and device.unloads
     refuses_all()
