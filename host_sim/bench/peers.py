@@ -239,9 +239,7 @@ class Peer(Quiet):
         use = "key-shares" if batch is None else "blinding"
         seed = hkdf_sha256(self._private, member.set_digest, cbor.encode([f"hum/v1/{use}"]), 32)
         if batch is None:
-            sharing = integer_shares.Sharing(
-                len(member.cohort), member.threshold, len(member.names), member.parameters
-            )
+            sharing = integer_shares.Sharing(len(member.cohort), member.threshold, len(member.names), member.parameters)
             return run(integer_shares.share_steps(seed, int.from_bytes(member.exponent, "big"), x, sharing))
         field = member.field
         element = blinding.share(seed, round_number, x, member.threshold, field).to_bytes(field.size, "big")

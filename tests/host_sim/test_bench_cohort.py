@@ -57,7 +57,7 @@ def test_what_a_board_deals_its_peers_deal_to_it(figures):
 
 @pytest.mark.proof
 def test_the_flash_holds_a_key_share_and_two_batches_of_each_peer(figures):
-    others = ["roster", "key", "acks", "mask", "mask"]
+    others = ["roster", "secrets", "active", "key", "acks", "mask", "mask"]
     assert figures["flash records"] == 1 + 2 + len(others)  # what the three peers dealt is in one record each
     assert figures["flash blocks of 4096"] >= figures["flash records"]
 
