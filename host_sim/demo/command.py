@@ -12,6 +12,7 @@ from typing import Annotated, Any, TextIO
 
 import typer
 
+from agent.joye_libert.cohorts import threshold
 from agent.wire.messages import MEMBERS_MOST
 from broker.cli.authority import Seal
 from broker.coordinator.protocols.private_sum.roster import CONSISTENCY_CHECK_FROM
@@ -35,6 +36,11 @@ LEAST_S = 3.0
 BOARD_S = {"micropython": 0.12, "cpython": 0.03}
 RECOVERY_S = {"micropython": 0.45, "cpython": 0.05}
 RECOVERY_LEAST_S = {"micropython": 3.0, "cpython": 0.5}
+# From switching a board on to where it says that it is here; so long is a round, if one comes back.
+JOIN_LEAST_S = {"micropython": 3.0, "cpython": 1.0}
+JOIN_S = {"micropython": 0.25, "cpython": 0.02}
+# So long the others wait for boards that are absent, before they sum without them.
+PATIENCE_LEAST_S, PATIENCE_S = 15.0, 1.5
 # So long the others may wait for a vouch of one that was listed and killed.
 CONSISTENCY_CHECK_S = 5.0
 
@@ -51,6 +57,13 @@ Late = Annotated[
         help="So many boards are too late for every round from the second on; each such round lasts its whole window.",
         min=0,
     ),
+]
+Absent = Annotated[
+    int,
+    typer.Option(help="So many boards are never started: the others sum without them from the first round on.", min=0),
+]
+Return = Annotated[
+    int | None, typer.Option("--return", help="In this round one of the absent boards is switched on.", min=1)
 ]
 Interval = Annotated[
     float | None,
@@ -73,6 +86,8 @@ def demo(
     heap: Heap = "192k",
     kill: Kill = 0,
     late: Late = 0,
+    absent: Absent = 0,
+    back: Return = None,
     cohort: Annotated[int, typer.Option(help="The most boards that share keys with each other.", min=4, max=64)] = 32,
     seal: Annotated[Seal, typer.Option(help="What opens: each cohort's sum, or only the whole fleet's.")] = Seal.COHORT,
     interval: Interval = None,
@@ -87,9 +102,12 @@ def demo(
     Exit status 0 only if every published sum was exact over the boards that it names, and every
     round published one; with --kill or --late, if any round did.
     """
-    _check(boards, runtime, heap, cohort, (kill, late))
+    _check(boards, runtime, heap, cohort, (kill, late, absent))
     rounds = rounds or (5 if kill or late else 10)
+    _check_return(boards, cohort, rounds, absent, back)
     seconds_apart, seconds_open = _timing(boards, runtime, kill, late, interval, window)
+    if back is not None and interval is None:
+        seconds_apart = max(seconds_apart, pace() * (JOIN_LEAST_S[runtime] + JOIN_S[runtime] * boards))
     started = time.monotonic()
     fleet = households.load(data, boards)
     folder = new_folder(output, "demo")
@@ -103,12 +121,15 @@ def demo(
         "cohort": cohort,
         "seal": list(Seal).index(seal),
     }
-    rows, ok = _run(folder, fleet, options, Faults(kill, late, seconds_open + LATE_BY_S), as_json)
+    if absent:
+        options["patience"] = pace() * (PATIENCE_LEAST_S + PATIENCE_S * boards)
+    faults = Faults(kill, late, seconds_open + LATE_BY_S, absent, back)
+    rows, ok = _run(folder, fleet, options, faults, as_json)
     _sum_up(rows, ok, _picture(folder, rows, fleet), started, {"boards": boards, "runtime": runtime}, as_json)
     raise typer.Exit(0 if ok else 1)
 
 
-def _check(boards: int, runtime: str, heap: str, cohort: int, faults: tuple[int, int]) -> None:
+def _check(boards: int, runtime: str, heap: str, cohort: int, faults: tuple[int, int, int]) -> None:
     if not 2 <= boards <= MEMBERS_MOST:
         raise OptionError(f"--boards {boards}: a group has 2 to {MEMBERS_MOST} boards")
     if runtime not in ("micropython", "cpython"):
@@ -119,7 +140,19 @@ def _check(boards: int, runtime: str, heap: str, cohort: int, faults: tuple[int,
     if smallest < min(3, boards):
         raise OptionError(f"--cohort {cohort}: of {boards} boards one cohort would have {smallest}, too few to hide in")
     if sum(faults) >= boards:
-        raise OptionError(f"--kill {faults[0]} --late {faults[1]}: of {boards} boards one at least must be left")
+        told = " ".join(
+            f"--{name} {count}" for name, count in zip(("kill", "late", "absent"), faults, strict=True) if count
+        )
+        raise OptionError(f"{told}: of {boards} boards one at least must be left")
+
+
+def _check_return(boards: int, cohort: int, rounds: int, absent: int, back: int | None) -> None:
+    smallest = boards // math.ceil(boards / cohort)
+    if absent > smallest - threshold(smallest):
+        least = threshold(smallest)
+        raise OptionError(f"--absent {absent}: of a cohort of {smallest} boards {least} at least must be there")
+    if back is not None and not (absent and back < rounds):
+        raise OptionError(f"--return {back}: a round before the last, with --absent 1 or more")
 
 
 def _timing(

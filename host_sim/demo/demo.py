@@ -127,7 +127,8 @@ class Demo:
         self.slots = ["load", "shiftable"][: len(readings)]
         ranges = [(name, *_range(table)) for name, table in zip(self.slots, readings, strict=True)]
         self._disturbance = Disturbance(faults, self.names, plan_options["rounds"], say)
-        plan = Plan(columns=columns, slots=ranges, late=tuple(self._disturbance.late), **plan_options)
+        late, absent = tuple(self._disturbance.late), tuple(self._disturbance.absent)
+        plan = Plan(columns=columns, slots=ranges, late=late, absent=absent, **plan_options)
         self.fleet = self._disturbance.fleet = Fleet(folder, plan, self._hear)
         self._results = Results(self.fleet)
         # By round, as it was at its end: a row may have to wait for what boards say of it.
@@ -147,7 +148,7 @@ class Demo:
             observer = asyncio.create_task(watcher.run(broker_process.HOST, fleet.broker.port, password))
             for _ in range(fleet.plan.rounds):
                 row = await self._row(await self._results.next(observer))
-                if not self.rows and not row.missing:
+                if not self.rows and len(row.missing) == len(fleet.plan.absent):
                     self._prepared()
                 self.rows.append(row)
                 self._on_row(row)
@@ -194,10 +195,16 @@ class Demo:
             latency_ms=round(result.latency_ms, 1) if result.latency_ms is not None else None,
             bytes_per_board=max(settled.values()) if settled else None,
             online_ms=round(online[len(online) // 2] / 1000, 2) if online else None,
-            recovered=recovered(self.fleet.enrolled.cohorts, contributors, together=self.fleet.plan.seal == SEAL_FLEET),
+            recovered=recovered(self._in_sets(), contributors, together=self.fleet.plan.seal == SEAL_FLEET),
             killed=killed if self._disturbance.faults.kill else None,
             late=late if self._disturbance.late else None,
         )
+
+    def _in_sets(self) -> list[list[str]]:
+        """Return of each cohort those that have been in a set: only they have keys to recover."""
+        return [
+            [device for device in cohort if device in self._console.taken] for cohort in self.fleet.enrolled.cohorts
+        ]
 
     def _named(self, devices: set[str]) -> list[str]:
         return [name for device, name in self.names.items() if device in devices]
@@ -233,13 +240,15 @@ class Demo:
             for at in PREPARATIONS[: PREPARATIONS.index(now) + 1] if now in PREPARATIONS else ():
                 done[at] += min(count, self._work(name, at)) if at == now else self._work(name, at)
         for phase in PREPARATIONS:
-            self._on_progress(phase, done[phase], sum(self._work(name, phase) for name in self.names))
+            self._on_progress(phase, done[phase], self._all_work(phase))
 
     def _prepared(self) -> None:
         """The first round is over: all was prepared, whatever the last diagnostics said."""
         for phase in PREPARATIONS:
-            total = sum(self._work(device, phase) for device in self.names)
-            self._on_progress(phase, total, total)
+            self._on_progress(phase, self._all_work(phase), self._all_work(phase))
+
+    def _all_work(self, phase: str) -> int:
+        return sum(self._work(device, phase) for device in self.names if device not in self.fleet.plan.absent)
 
     def _work(self, device: str, phase: str) -> int:
         """How much a board has to do in a phase: keys with all, shares to be acknowledged by as

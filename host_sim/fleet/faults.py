@@ -1,5 +1,5 @@
-"""What goes wrong in a demo, on purpose: boards that are killed in the middle of a round, and
-boards that are late."""
+"""What goes wrong in a demo, on purpose: boards that never start, or not with the others; boards that
+are killed in the middle of a round; and boards that are late."""
 
 import asyncio
 from collections.abc import Callable
@@ -17,11 +17,14 @@ LEAVING_S = 0.05
 class Faults:
     """How many boards are killed in the middle of the second round (the first, if it is the only
     one), and stay dead; how many have a slow link from then on: what they send takes `delay`
-    seconds."""
+    seconds; how many are absent from the beginning, and in which round one of them is switched on,
+    if any is."""
 
     kill: int = 0
     late: int = 0
     delay: float = 0.0
+    absent: int = 0
+    back: int | None = None
 
 
 NO_FAULTS = Faults()
@@ -39,13 +42,20 @@ class Disturbance:
         self.faults = faults
         self.doomed = devices[len(devices) - faults.kill :]
         self.late = devices[len(devices) - faults.kill - faults.late : len(devices) - faults.kill]
+        self.absent = devices[: faults.absent]
         self.slow = False
+        self._switching: asyncio.Task[None] | None = None
         self._early = self.doomed[: (faults.kill + 1) // 2]
         self._names = names
         self._say = say
 
     def hear(self, device: str, event: str, fields: dict[str, Any]) -> None:
         """Take one console event."""
+        back = self.faults.back
+        if event == "taken" and back is not None and fields["round"] >= back and not self._switching:
+            device = self.absent[0]
+            self._say(f"round {back}: {self._names[device]} is switched on")
+            self._switching = asyncio.create_task(self.fleet.start_board(device))
         if event not in ("taken", "online", "answered") or fields["round"] < self.round:
             return
         self.slow_down()

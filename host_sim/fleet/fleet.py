@@ -47,6 +47,8 @@ class Fleet:
         await self._boards.prepare(progress)
         self.enrolled = enrol(self.folder, self.plan, await self._boards.make_identities())
         for device in self.plan.columns:
+            if device in self.plan.absent:
+                continue
             await self.start_board(device)
             await asyncio.sleep(0)  # consoles and signals are heard meanwhile
             if self.failed.done():

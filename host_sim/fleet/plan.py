@@ -39,6 +39,8 @@ class Plan:
     seal: int = 0
     # Devices whose link goes through a relay that hold_back() turns slow.
     late: tuple[str, ...] = ()
+    # Devices that are not started with the others.
+    absent: tuple[str, ...] = ()
     # What the group runs, and the roster's parameters.
     protocol: str = "private-sum"
     parameters: str = "hum-2048"

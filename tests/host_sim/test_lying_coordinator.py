@@ -35,8 +35,9 @@ from broker.coordinator.protocols.private_sum.answers import Answers, Layout
 from broker.coordinator.protocols.private_sum.arithmetic import aggregation, recovery
 from broker.coordinator.protocols.private_sum.arithmetic.recovery import WrongShares
 from broker.coordinator.protocols.private_sum.outgoing import SumOutgoing
-from broker.coordinator.protocols.private_sum.records import Answer, Contribution, Counted
+from broker.coordinator.protocols.private_sum.records import ActiveSet, Answer, Contribution, Counted
 from broker.coordinator.protocols.private_sum.roll_call import bitmap, members
+from broker.coordinator.protocols.private_sum.sets.in_force import InForce, Sets
 from broker.coordinator.protocols.private_sum.uploads import Uploads
 from broker.coordinator.schedule import Schedule
 from broker.coordinator.scope import Scope
@@ -59,8 +60,9 @@ def arithmetic_is_quick() -> Iterator[None]:
 
 
 @lru_cache(64)
-def unmask_factor(bits: int, number: int, exponent: int) -> int:
-    return aggregation.unmask_factor(parameters.load(f"hum-{bits}"), ("sim", "main", 1), number, exponent)
+def unmask_factor(bits: int, number: int, exponent: int, set_digest: bytes) -> int:
+    scope = ("sim", "main", 1)
+    return aggregation.unmask_factor(parameters.load(f"hum-{bits}"), scope, number, exponent, set_digest)
 
 
 # -- what anybody could know
@@ -171,6 +173,7 @@ class World:
             board.start()
         self.say(self.outgoing.retained("roster", self.scope.signed_roster))
         self.clock.run(5)
+        self.enter((1 << size) - 1)
 
     def _take_the_coordinator(self, folder: Path) -> None:
         from broker.coordinator.home import Home
@@ -185,13 +188,14 @@ class World:
         self.private = (folder / "coordinator.key").read_bytes()
         self.parameters = parameters.load(roster.parameters)
         self._n = self.parameters.n
-        self.keys = aggregation.Keys(self.private, self.scope, read_part(roster.part), self.parameters)
-        self.outgoing = SumOutgoing(self.scope, self.private, home.result_key, self.keys.opening_keys)
+        secrets = aggregation.Secrets(self.private, self.scope, read_part(roster.part), self.parameters)
+        self.sets = Sets(self.scope, secrets, {})
+        self.outgoing = SumOutgoing(self.scope, self.private, home.result_key, self.sets)
         self.names = roster.names()
         self.packing = Packing(roster.slots, len(self.names), self.parameters.bits)
         self.field = blinding.field(self.packing.bits)
         everyone = (1 << len(self.names)) - 1
-        self.uploads = Uploads(self.scope, self.keys.round_keys, self.parameters, self.field, everyone)
+        self.uploads = Uploads(self.scope, secrets.here_keys, self.sets, self.parameters, self.field, everyone)
 
     # -- what it says
 
@@ -199,22 +203,39 @@ class World:
         self.network.publish(topics.COORDINATOR, action.topic, action.payload, action.retain)
         self.clock.run(self.clock.now + 1)
 
+    def enter(self, active: int, number: int = 1, to: Iterable[int] | None = None) -> InForce:
+        """Sign a set, say it to all boards, or to those in `to` alone, and give them time to take it
+        up. What is said and computed from now on is under this one, until use()."""
+        message = self.outgoing.active(0, number, active)
+        if to is None:
+            self.say(self.outgoing.retained_active(0, message))
+        for index in to or ():
+            self.boards[index]._receive(topics.active("sim", "main", 0), message)
+        self.clock.run(self.clock.now + 5)
+        self.current = self.sets.put(ActiveSet("main", 1, 0, number, active, message, 0.0))
+        return self.current
+
+    def use(self, earlier: InForce) -> None:
+        """Say and compute under an earlier set again."""
+        self.current = self.sets.put(earlier.record)
+
     def open(self, number: int, absent: int = 0) -> None:
         """Open a round; all boards take part in it. Each is told that its last reading was
         counted."""
         counted = {name: Counted("main", name, 1, number - 1) for name in self.names if number}
-        self.say(self.outgoing.retained("round", self.outgoing.opening(number, absent, counted, 0)))
+        self.say(self.outgoing.retained("round", self.outgoing.opening(number, {0}, absent, counted, 0)))
         self.say(self.outgoing.retained("round", b""))
 
     def roll(self, number: int, present: int, to: Iterable[int] | None = None, digest: bytes | None = None) -> bytes:
         """Make a roll call that is right for the members `to` (all), and has wrong tags for the
         others."""
-        digest = digest or self.scope.digest
+        digest = digest or self.current.digest
         tags = []
-        for index, (name, key) in enumerate(self.keys.opening_keys.items()):
-            context = self.scope.down("roll", number, name)
-            right = to is None or index in to
-            tags.append(envelope.roll_tag(key, context, digest, present) if right else bytes(16))
+        for index, name in enumerate(self.names):
+            context = self.scope.down("roll", number, name, self.current.number)
+            key = self.current.keys.opening_keys.get(name)
+            right = key and (to is None or index in to)
+            tags.append(envelope.roll_tag(key, context, digest, present) if key and right else bytes(16))
         payload = coordination.roll(digest, present, tags)
         return bytes(envelope.sign(self.private, self.scope.down("roll", number, ""), payload))
 
@@ -238,7 +259,8 @@ class World:
 
     def ciphertexts(self, number: int) -> dict[str, int]:
         sent = self._uploaded(number, "contribution")
-        read = {name: self.uploads.contribution(name, Envelope(raw))[0] for name, raw in sent.items()}
+        own = {name: raw for name, raw in sent.items() if Envelope(raw).number == self.current.number}
+        read = {n: self.uploads.contribution(n, self.names.index(n), Envelope(raw))[0] for n, raw in own.items()}
         return {name: int.from_bytes(ciphertext, "big") for name, ciphertext in read.items()}
 
     def answers(self, number: int) -> dict[str, bytes]:
@@ -250,18 +272,26 @@ class World:
         board, field = self.boards[index], self.field
         batch, at = number // field.batch, number % field.batch * field.size
         seed = board.machine._standing.sharing.blinding_seed
-        total = blinding.share(seed, number, index + 1, self.threshold, field) if present >> index & 1 else 0
+        x = self.position(index)
+        total = blinding.share(seed, number, x, self.threshold, field) if present >> index & 1 else 0
         exponent = 0
-        for peer in range(len(self.boards)):
+        for peer in self.active():
             if peer != index and present >> peer & 1:
-                share = board.shares.load(1, batch, peer)
+                share = board.shares.load(batch, peer)
                 total += int.from_bytes(share[at : at + field.size], "big")
             elif peer != index:
-                exponent += int.from_bytes(board.shares.load(1, None, peer), "big")
+                exponent += int.from_bytes(board.shares.load(None, peer), "big")
         return total % field.p, int(powmod(self.base(number), exponent, self._n**2))
 
+    def active(self) -> list[int]:
+        return members(self.current.members)
+
+    def position(self, index: int) -> int:
+        """Return where a member's shares are, under the set in use."""
+        return 1 + self.active().index(index)
+
     def base(self, number: int) -> int:
-        x0, x1 = masks.base(self.parameters, "sim", "main", 1, number, 0)
+        x0, x1 = masks.base(self.parameters, "sim", "main", 1, number, 0, self.current.digest)
         return int(x0 + self._n * x1)
 
     def points(self, number: int, present: int) -> tuple[dict[int, int], dict[int, int]]:
@@ -269,12 +299,13 @@ class World:
         included."""
         blinded, recovered = {}, {}
         for index in self.colluders:
-            blinded[index + 1], recovered[index + 1] = self.own_answer(index, number, present)
+            x = self.position(index)
+            blinded[x], recovered[x] = self.own_answer(index, number, present)
         for name, raw in self.answers(number).items():
             if self.told[number, name] == present and self.names.index(name) not in self.colluders:
-                missing = present.bit_count() < len(self.names)
-                parts = self.uploads.answer(name, Envelope(raw), missing)
-                x = self.names.index(name) + 1
+                missing = present.bit_count() < len(self.active())
+                parts = self.uploads.answer(name, self.names.index(name), Envelope(raw), missing)
+                x = self.position(self.names.index(name))
                 blinded[x] = int.from_bytes(parts[0], "big")
                 if parts[1] is not None:
                     recovered[x] = int.from_bytes(parts[1], "big")
@@ -285,12 +316,12 @@ class World:
     def total(self, number: int, present: int, points: tuple[dict[int, int], dict[int, int]] | None = None) -> int:
         """Return the sum of the readings on the list. Raises WrongShares."""
         blinded, recovered = points or self.points(number, present)
-        missing = present.bit_count() < len(self.names)
+        missing = present.bit_count() < len(self.active())
         ciphertexts = self.ciphertexts(number)
-        product = unmask_factor(self.parameters.bits, number, self.keys.units[0].exponent)
+        product = unmask_factor(self.parameters.bits, number, self.current.unit.exponent, self.current.digest)
         for index in members(present):
             product = product * ciphertexts[self.names[index]] % self._n**2
-        cohort = recovery.Cohort(len(self.names), self.threshold, missing, blinded, recovered if missing else {})
+        cohort = recovery.Cohort(len(self.active()), self.threshold, missing, blinded, recovered if missing else {})
         fits: Callable[[int], bool] = lambda packed: packed <= 100_000 * present.bit_count()  # noqa: E731
         return recovery.open_unit(self.parameters, product, [cohort], self.field.p, fits).total
 
@@ -308,7 +339,7 @@ class World:
         power = 1
         for x, weight in zip(xs, weights, strict=True):
             power = power * powmod(recovered[x], weight, self._n**2) % self._n**2
-        delta = integer_shares.Sharing(C, C, self.parameters).delta
+        delta = integer_shares.Sharing(C, self.threshold, C, self.parameters).delta
         factor = scale * delta
         square = self._n**2
         opened = powmod(self.ciphertexts(number)[self.names[VICTIM]], factor, square) * invert(power, square) % square
@@ -408,10 +439,7 @@ def test_answers_to_one_list_do_not_stand_in_for_the_other(world: World) -> None
 def test_with_half_instead_of_two_thirds_the_same_lie_would_succeed(tmp_path: Path) -> None:
     """The control: with a threshold of c // 2 + 1 and the same two colluders, two answers to each
     list are enough."""
-    with (
-        mock.patch.object(cohorts, "threshold", lambda size: size // 2 + 1),
-        mock.patch.object(integer_shares, "threshold", lambda size: size // 2 + 1),
-    ):
+    with mock.patch.object(cohorts, "threshold", lambda size: size // 2 + 1):
         world = World(tmp_path, colluders=2)
         assert world.threshold == 4
         split(world, 0, [1, 2])
@@ -460,18 +488,19 @@ def test_no_lists_whatever_give_one_reading() -> None:
 def sealed_total(world: World, number: int, shown: dict[int, int]) -> int:
     """Return the sum over the fleet from the answers of cohorts that were shown different lists;
     `shown` is by member."""
-    layout = Layout(world.parameters, world.packing, world.field, world.names)
+    layout = Layout.of(world.scope.roster)
     present = bitmap(index for index, listed in shown.items() if listed >> index & 1)
-    answers = Answers(layout, world.keys.units, b"", present)
+    answers = Answers(layout, {0: world.current.unit}, b"", present)
     contributions = {}
     for name, ciphertext in world.ciphertexts(number).items():
         place = ("main", 1, number, name, b"")
-        contributions[name] = Contribution(*place, ciphertext.to_bytes(512, "big"), 0, b"")
+        contributions[name] = Contribution(*place, ciphertext.to_bytes(512, "big"), 0, 0, b"")
         if name in world.answers(number):
             index = world.names.index(name)
-            parts = world.uploads.answer(name, Envelope(world.answers(number)[name]), answers.has_missing(index))
+            missing = answers.has_missing(index)
+            parts = world.uploads.answer(name, index, Envelope(world.answers(number)[name]), missing)
             answers.add(Answer(*place, *parts))
-    factor = partial(unmask_factor, 2048, number, world.keys.units[0].exponent)
+    factor = partial(unmask_factor, 2048, number, world.current.unit.exponent, world.current.digest)
     answers.take(0, answers.opening(0, factor, contributions, 60)())
     assert not answers.failed
     return answers.total()[0]
@@ -529,7 +558,7 @@ def test_a_roll_call_under_another_round_epoch_or_roster_is_refused_by_name(worl
     for raw, reason in (
         (forged(asked, number=1), "bad-tag"),
         (forged(asked, epoch=2), "wrong-epoch"),
-        (world.roll(0, EVERYONE, digest=bytes(32)), "other-roster"),
+        (world.roll(0, EVERYONE, digest=bytes(32)), "other-active"),
         (world.roll(1, EVERYONE), "not-contributed"),
         (world.roll(0xFFFFFFFF, EVERYONE), "not-contributed"),
     ):
@@ -659,7 +688,7 @@ def test_a_cohort_below_the_policy_gets_no_key_no_share_and_no_ciphertext(tmp_pa
     world.open(0)
     assert world.ciphertexts(0) == {}
     assert not [topic for sender, topic, _ in world.network.log if sender != "coordinator" and "/g/" in topic]
-    assert [world.refused(index) for index in range(C)] == [{"cohort-too-small": 1, "wrong-epoch": 1}] * C
+    assert [world.refused(index) for index in range(C)] == [{"cohort-too-small": 1, "not-ready": 1, "wrong-epoch": 1}] * C
 
 
 # -- a live board marked dead
@@ -694,7 +723,7 @@ def test_a_live_board_marked_dead_is_told_by_its_own_blinding_shares_alone_from_
     known, hidden = world.knowledge(0), world.without_mask(0)
     shares = {}
     for count, index in enumerate([5, 6, 1, 2, 3], 1):  # the colluders' first
-        share = world.boards[index].shares.load(1, 0, VICTIM)
+        share = world.boards[index].shares.load(0, VICTIM)
         shares[index + 1] = int.from_bytes(share[: world.field.size], "big")
         known.blinding_share(index, VICTIM)
         assert known.tells(VICTIM) == (count == world.threshold)
@@ -722,7 +751,8 @@ def forged(raw: bytes, epoch: int | None = None, number: int | None = None, nonc
     tag = cbor.decode(raw)
     header = cbor.decode(tag.value[0])
     (binding,) = [key for key, value in header.items() if isinstance(value, list)]
-    header[binding] = [epoch or header[binding][0], header[binding][1] if number is None else number]
+    rest = header[binding][2:]
+    header[binding] = [epoch or header[binding][0], header[binding][1] if number is None else number, *rest]
     parts = [cbor.encode(header), *tag.value[1:]]
     if nonce is not None:
         parts[1] = {5: nonce}

@@ -158,8 +158,10 @@ class Proposals:
                 return {}  # what holders say may be on its way
             return self._reasons(late, NOT_READY) | self._reasons(liars & ~late, FALSE_HELD)
         gone = self._missing(found, MISSED_MOST)
-        if unit.listless:  # a round that all missed was not theirs to miss
-            gone |= unit.idle & self._members.absent() & (self._members.offline() | self._missing(found, LOST_MOST))
+        offline = self._members.offline() & found.members
+        if unit.listless or not self._enough(found.record.unit, found.members & ~offline):
+            # A round that all missed was not theirs to miss.
+            gone |= offline | unit.idle & self._members.absent() & self._missing(found, LOST_MOST)
         return self._reasons(gone, MISSING) | self._reasons(unit.liars, FALSE_HELD)
 
     def _missing(self, found: InForce, rounds: int) -> int:
