@@ -124,9 +124,9 @@ class Effects:
         elif action[0] == a.SCHEDULE:
             self.around.schedule(action[1], action[2])
         elif action[0] == a.BURN:
-            from agent.runtime import burning  # not before the first query
+            from agent.runtime.burning import burn  # not before the first query
 
-            burning.burn(self, action[1], action[2], action[3], action[4])
+            burn(self, action[1], action[2], action[3], action[4])
         elif action[0] == a.READ:
             self.do_all(self.queries.have_read(action[1], self.meter.present(action[1], action[2])))
         elif action[0] == a.OVER:
