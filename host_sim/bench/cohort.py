@@ -17,7 +17,7 @@ from agent.joye_libert import cohorts
 from firmware.build.compile import tool
 from host_sim.bench.cohort_street import Street
 from host_sim.bench.group import Group
-from host_sim.bench.peers import BATCHES, BoardProcess
+from host_sim.bench.peers import BATCHES, BoardProcess, report
 
 SIZES = (8, 16, 32, 64)
 HEAP = "400k"  # for measuring
@@ -71,7 +71,7 @@ def measure(
         command = [tool("micropython"), "-X", f"heapsize={heap}", "-m", "host_sim.bench.onboard.cohort"]
         board = BoardProcess([*command, str(folder / "board.json")], firmware, folder / "errors")
         try:
-            street = Street(group, board, heap == HEAP, say)
+            street = Street(group, board, heap == HEAP, say, 3)
             say("keys, shares, masks")
             joined = street.set_up()
             held = _flash(flash)
@@ -80,9 +80,14 @@ def measure(
             threshold = cohorts.threshold(size)
             say("a round with members missing")
             hard = street.round(1, set(group.names[threshold:]))
+            say("a new set, and a round in it")
+            before = report(board, [], b"plain")
+            renewed = street.renew()
+            street.round(2, set())
         finally:
             board.stop()
-    return _figures(street, joined, calm, hard, held, size - threshold)
+    figures = _figures(street, joined, calm, hard, held, size - threshold)
+    return figures | _of_set(street, before, renewed)
 
 
 def _figures(
@@ -98,11 +103,14 @@ def _figures(
     figures: dict[str, Any] = {"members": len(street.group.names), "threshold": len(street.group.names) - missing}
     figures |= {"missing": missing, "blinding bits": street.field.bits, "rounds a batch": batch}
     for direction in ("sent", "received"):
-        setup, share = totals[f"setup {direction}"], totals[f"batch 1 {direction}"] / batch
-        ready = totals.get(f"ready {direction}", 0) / street.bytes.messages.get(f"ready {direction}", 1) / announced
+        first = f"of set {street.numbers[0]} {direction}"
+        setup = totals[f"setup {direction}"] + totals[f"set {street.numbers[0]} {direction}"]
+        dealt = totals[f"batch 1 {first}"]
+        share = dealt / batch
+        ready = totals.get(f"ready {first}", 0) / street.bytes.messages.get(f"ready {first}", 1) / announced
         figures |= {
             f"set-up {direction}, B": setup,
-            f"batch {direction}, B": totals[f"batch 1 {direction}"],
+            f"batch {direction}, B": dealt,
             f"batch {direction} a round, B": round(share, 1),
         }
         for name, number in (("", 0), (", some missing", 1)):
@@ -118,7 +126,7 @@ def _figures(
         "flash records": held["records"],
         "flash bytes": held["bytes"],
         "flash blocks of 4096": held["blocks"],
-        "keys, ms": round(work["keys"]),
+        "keys, ms": round(work["secrets"] + work["key"]),
         "key shares, ms": round(work["key-share"]),
         "a batch of blinding, ms": round(work["batch"] / times["batch"] * (len(street.group.names) - 1)),
         "a mask, ms": round(work["mask"] / times["mask"]),
@@ -129,3 +137,21 @@ def _figures(
         "refused": {name: count for name, count in hard["refused"].items() if name != "link-lost"},
     }
     return figures
+
+
+def _of_set(street: Street, before: dict[str, Any], renewed: dict[str, Any]) -> dict[str, Any]:
+    """Return what the second set has cost the board, of which these are the reports before it and
+    after it."""
+    totals, number = street.bytes.totals, street.numbers[1]
+    figures: dict[str, Any] = {}
+    for direction in ("sent", "received"):
+        of_set = {name: size for name, size in totals.items() if name.endswith(f"set {number} {direction}")}
+        figures[f"a set: key shares {direction}, B"] = of_set[f"set {number} {direction}"]
+        batches = [size for name, size in of_set.items() if name.startswith("batch")]
+        figures[f"a set: {len(batches)} batches {direction}, B"] = sum(batches)
+        figures[f"a set: all {direction}, B"] = sum(of_set.values())
+    return figures | {
+        "a set: records written": renewed["puts"] - before["puts"],
+        "a set: bytes written": renewed["written"] - before["written"],
+        "work": renewed["work"],
+    }

@@ -6,20 +6,18 @@ from typing import Any
 
 from agent.crypto import p256
 from agent.protocols.private_sum.roster_part import SumPart
-from agent.wire import active_sets, rosters
+from agent.wire import active_sets, rosters, topics
 from agent.wire.envelope import Context, Envelope, sign
-from broker.coordinator.protocols.private_sum.records import ActiveSet, Saved
 from broker.coordinator.scope import Scope
 
 DEPLOYMENT, GROUP, EPOCH = "bench", "main", 1
-NUMBER = 1  # of the active set
 SLOTS = [("load", 0, 1 << 14), ("shiftable", 0, 1 << 14)]
 WIDE = [(f"bin-{number:02d}", 0, 1 << 40) for number in range(40)]  # near what one ciphertext holds
 
 
 class Group:
-    """`count` members in one cohort, of whom the first is the board under test, all in one active
-    set; `values` are everybody's readings; a coordinator's machine starts with `saved`."""
+    """`count` members in one cohort, of whom the first is the board under test; `values` are
+    everybody's readings."""
 
     def __init__(self, count: int, slots: list[tuple[str, int, int]]) -> None:
         self.names = [f"b{index:03d}" for index in range(count)]
@@ -36,10 +34,12 @@ class Group:
         self.signed = sign(authority, context, roster.encode())
         digest = Envelope(self.signed).digest(context)
         self.scope = Scope(DEPLOYMENT, GROUP, EPOCH, digest, self.signed, roster)
-        everyone = (1 << count) - 1
-        payload = active_sets.active(digest, 0, everyone)
-        self.active = sign(self.coordinator, self.scope.down("active", NUMBER), payload)
-        self.saved = Saved(sets={0: ActiveSet(GROUP, EPOCH, 0, NUMBER, everyone, self.active, 0.0)})
+
+    def active(self, number: int) -> bytes:
+        """Return the coordinator's signed set of all members with this number."""
+        context = Context(DEPLOYMENT, "active", GROUP, EPOCH, number, topics.COORDINATOR, "")
+        payload = active_sets.active(self.scope.digest, 0, (1 << len(self.names)) - 1)
+        return bytes(sign(self.coordinator, context, payload))
 
     def settings(self, **more: Any) -> dict[str, Any]:
         """Return what the board under test is started with, for a JSON file."""
@@ -52,7 +52,7 @@ class Group:
             "public": self.publics[device].hex(),
             "authority": self.authority.hex(),
             "roster": self.signed.hex(),
-            "active": self.active.hex(),
+            "active": self.active(1).hex(),
             "values": self.values,
             **more,
         }

@@ -26,7 +26,8 @@ from agent.runtime.effects import Effects
 from agent.runtime.flash.masks import MaskStock
 from agent.runtime.flash.shares import ShareStock
 from agent.runtime.net import mqtt_packets as packets
-from agent.wire import cbor, topics
+from agent.wire import cbor
+from agent.wire.envelope import Envelope
 from host_sim.bench.group import DEPLOYMENT, GROUP, Group
 from host_sim.bench.onboard.cohort import PACKET_MOST, REPORT
 from host_sim.virtual.memory_store import MemoryStore
@@ -159,10 +160,9 @@ class _Shares(ShareStock):
         return super().load(batch, member) if dealer is None else dealer.deal_to(self._peer, batch)
 
     def held(self) -> tuple[int, dict[int, int]]:
-        """Tell that those of all other peers are here."""
         keys, batches = super().held()
-        others, numbers = self._peer.others, range(self._peer.batches)
-        return keys | others, {number: batches.get(number, 0) | others for number in numbers}
+        others = self._peer.others
+        return keys | others, {batch: batches.get(batch, 0) | others for batch in range(self._peer.batches)}
 
 
 class Peer(Quiet):
@@ -176,38 +176,48 @@ class Peer(Quiet):
         self.sent: list[Message] = []
         self.values = group.values
         self.peers: list[Peer | None] = [None] * len(group.names)
-        self._private = group.privates[name]
-        self._round = 0
+        # All peers but this one, and not the board.
         self.others = sum(1 << index for index in range(1, len(group.names)) if group.names[index] != name)
         self.batches = batches
-        records = self._boot(identity, {"roster": group.signed}, group.active)
-        # As if all peers, but not the board, had acknowledged this one's shares (the record of
-        # agent/protocols/private_sum/secret_sharing.py).
-        self.key = records["key"]
-        numbers = range(batches + 1)
-        acks = self.key[:32] + b"".join(n.to_bytes(4, "big") + self.others.to_bytes(8, "big") for n in numbers)
-        self.sent = []
-        self._boot(identity, {**records, "acks": acks}, b"")
+        self._identity = identity
+        self._private = group.privates[name]
+        self._round = 0
+        self._store = MemoryStore()
+        self._store.records["roster"] = group.signed
+        self._boot()
+        while self.machine.progress()[0] == "keys":
+            self._effects.perform(self.machine.idle() or [])
 
-    def _boot(self, identity: Identity, records: dict[str, bytes], active: bytes) -> dict[str, bytes]:
-        """Switch on with these records in the flash, and hear the set `active`, if any; return the
-        records of the roster, the set and the keys, which are made now if need be."""
-        store = MemoryStore()
-        store.records.update(records)
-        self.machine = PrivateSum(identity)
+    def _boot(self) -> None:
+        """Switch on with what is in the flash."""
+        store = self._store
+        self.machine = PrivateSum(self._identity)
         self._effects = Effects(self.machine, store, MaskStock(store), _Shares(store, self), self, self, self)
         self._effects.restore()
-        if active:
-            self._effects.perform(self.machine.message(topics.active(DEPLOYMENT, GROUP, 0), active))
-        while "key" not in store.records:
-            self._effects.perform(self.machine.idle() or [])
-        return {name: store.records[name] for name in ("roster", "secrets", "active", "key")}
 
     def hear(self, topic: str, payload: bytes, round_number: int) -> None:
         """Take a message, and do all the work that there is."""
         self._round = round_number
         self._effects.perform(self.machine.message(topic, payload))
         self.work()
+
+    def enter(self, topic: str, signed: bytes) -> None:
+        """Take up an active set, if it is another than the one in force: as if all peers, but not
+        the board, had acknowledged this one's shares (the record of
+        agent/protocols/private_sum/secret_sharing.py)."""
+        member = self.machine.member
+        if member and member.number == Envelope(signed).round:
+            return
+        records = self._store.records
+        for name in ("key", "acks"):
+            records.pop(name, None)
+        self._effects.perform(self.machine.message(topic, signed))
+        while "key" not in records:
+            self._effects.perform(self.machine.idle() or [])
+        numbers = range(self.batches + 1)
+        acked = [number.to_bytes(4, "big") + self.others.to_bytes(8, "big") for number in numbers]
+        records["acks"] = records["key"][:32] + b"".join(acked)
+        self._boot()
 
     def work(self) -> None:
         """Do all idle work."""
@@ -229,9 +239,7 @@ class Peer(Quiet):
         use = "key-shares" if batch is None else "blinding"
         seed = hkdf_sha256(self._private, member.set_digest, cbor.encode([f"hum/v1/{use}"]), 32)
         if batch is None:
-            # Its roster is one cohort, and all of it are in the set.
-            size = len(member.names)
-            sharing = integer_shares.Sharing(len(member.cohort), member.threshold, size, member.parameters)
+            sharing = integer_shares.Sharing(len(member.cohort), member.threshold, len(member.names), member.parameters)
             return run(integer_shares.share_steps(seed, int.from_bytes(member.exponent, "big"), x, sharing))
         field = member.field
         element = blinding.share(seed, round_number, x, member.threshold, field).to_bytes(field.size, "big")

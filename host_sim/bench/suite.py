@@ -86,8 +86,8 @@ def coordinator(members: int) -> dict[str, Any]:
     modulus = chosen.n**2
     exponent = int.from_bytes(os.urandom(chosen.residue_bytes), "big")
     ciphertexts = [os.urandom(chosen.residue_bytes - 1) for _ in range(members)]
-    scope = ("bench", "main", 1)
-    base_pair = masks.base(chosen, *scope, 0, 0, bytes(32))
+    scope, digest = ("bench", "main", 1), bytes(32)
+    base_pair = masks.base(chosen, *scope, 0, 0, digest)
     base = base_pair[0] + chosen.n * base_pair[1]
 
     def product() -> None:
@@ -96,7 +96,7 @@ def coordinator(members: int) -> dict[str, Any]:
     def with_pow() -> int:
         return int(pow(pow(base, exponent, modulus), -1, modulus))
 
-    ahead = _best(lambda: aggregation.unmask_factor(chosen, scope, 0, exponent, bytes(32)))
+    ahead = _best(lambda: aggregation.unmask_factor(chosen, scope, 0, exponent, digest))
     baseline = _best(with_pow)
     return {
         "members": members,

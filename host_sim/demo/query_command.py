@@ -14,6 +14,7 @@ from agent.protocols import QUERIES
 from agent.wire.messages import MEMBERS_MOST
 from agent.wire.queries import PERIOD_LEAST, PERIOD_MOST
 from broker.cli.tables import some, told
+from broker.coordinator.protocols.gossip.asking import HONEST_LEAST
 from host_sim import ending
 from host_sim.data import households
 from host_sim.demo.query import Asked, QueryDemo, Row
@@ -68,6 +69,10 @@ def query(
     that it counts), but for the noise asked for.
     """
     _check(protocol, kill, tolerate, byzantine, runtime)
+    if boards - kill < tolerate + HONEST_LEAST:
+        raise OptionError(
+            f"--boards {boards}: with --tolerate {tolerate} boards answer if {tolerate + HONEST_LEAST} live"
+        )
     fleet = households.load(data, boards)
     wanted = _wanted(queries or ["sum"], fleet, (epsilon, record_epsilon), bool(byzantine))
     folder = new_folder(output, "query")

@@ -11,12 +11,14 @@ import math
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator
+from itertools import combinations
 
+from agent.protocols.base.identity import Policy
 from agent.protocols.gossip.privacy.laplace import BLOCKS_MOST, TERM_MOST, Bits, discrete_laplace, truncated_laplace
 from agent.protocols.gossip.privacy.paired_noise import pair_noise, partners, reach_of, record_noise
 from agent.protocols.gossip.privacy.terms import FOLDS, MILLION, Terms
 
-ERROR = 2e-8  # for each comparison; there are fewer than 20
+ERROR = 2e-8  # for each comparison; there are fewer than 30
 EVENTS = 1000  # more than are looked at, and than are frequent enough to count against anything
 MEMBERS, NODES, START = 12, 13, 2
 
@@ -336,6 +338,65 @@ def test_with_a_reach_of_two_the_same_two_find_nothing() -> None:
     # The two noises that remain cancel with a probability of 1/4000: 4 times in 60 with one below
     # 1e-8.
     assert found < 4
+
+
+# -- the smallest query that is answered: the colluders to be borne, and the policy's honest members
+
+
+def smallest(tolerate: int) -> tuple[int, list[int]]:
+    """Return (n, the ids called absent), of so many members that all but the fewest are absent."""
+    living = tolerate + Policy().contributors_least
+    n = next(n for n in (11, 13, 19, 29) if n >= 2 * living)
+    return n, list(range(living, n))
+
+
+def test_whoever_colludes_each_honest_record_keeps_a_noise_that_none_of_them_knows() -> None:
+    for tolerate in range(1, 7):
+        n, absent = smallest(tolerate)
+        living = n - len(absent)
+        for start in range(n - 1):
+            pairs = [partners(own, start, n, n, reach_of(tolerate), absent) for own in range(living)]
+            for colluders in combinations(range(living), tolerate):
+                for own in set(range(living)) - set(colluders):
+                    others = pairs[own][0] + pairs[own][1]
+                    assert len(set(others)) == len(others) > tolerate
+                    assert not set(others) <= set(colluders), (tolerate, start, colluders)
+    # With one pair less a member's others may all collude: the control.
+    n, absent = smallest(3)
+    assert sum(map(len, partners(0, 0, n, n, 1, absent))) < 3
+
+
+def test_colluders_who_reveal_their_noise_and_leave_out_their_records_leave_a_record_private() -> None:
+    # Two of five that are called alive. They hold a record, know whose it is, and take off the
+    # noises that they share; theirs, which would take back some of it in the sum, they leave out.
+    tolerate = 2
+    n, absent = smallest(tolerate)
+    terms = Terms("sum", 0, 4, MILLION, MILLION, 1, 1, reach_of(tolerate))
+    receivers, senders = partners(0, START, n, n, reach_of(tolerate), absent)
+    colluders = (receivers + senders)[:tolerate]
+
+    def run(side: bool, source: random.Random) -> int:
+        drawn = {pair: source.randbytes(32) for pair in [(0, peer) for peer in receivers] + [(p, 0) for p in senders]}
+        noise = record_noise(keys_between(0, drawn), (receivers, senders), 0, b"query", terms.scale, terms.bound)
+        return int(terms.contribution(4 if side else 0)) + noise - known_noise(terms, drawn, 0, colluders)
+
+    outputs = neighbours(8000, "smallest", run)
+    # Two noises are left: the loss is less than by one.
+    assert is_private(outputs, 1.0) and not is_private(outputs, 0.3)
+
+
+def test_colluders_whose_seeds_are_known_or_left_out_leave_the_whole_noise_of_a_result() -> None:
+    terms = Terms("sum", 0, 4, MILLION)
+    for left_out in (False, True):
+        own = [] if left_out else [1, 2]
+
+        def run(side: bool, source: random.Random, own: list[int] = own) -> int:
+            # Three honest tuples, of which the colluders hold two: they know those seeds as well.
+            seeds = [source.randbytes(16), b"held by a proxy.", b"held by another."]
+            return result(terms, [4 if side else 0, 3, 3, *own], seeds + [bytes(16)] * len(own))
+
+        outputs = neighbours(12000, f"seeds {left_out}", run)
+        assert is_private(outputs, 1.0) and not is_private(outputs, 0.7)
 
 
 def test_every_honest_record_passes_the_widened_clause_and_few_pass_the_narrow_one() -> None:

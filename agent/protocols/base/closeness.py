@@ -83,7 +83,7 @@ class Lists:
         now = self._bitmap(listed, True)
         self._lists = ([now] + [each for each in self._lists if each != now])[:LISTS_MOST]
 
-    def answer(self, total: int, listed: list[str], own: list[str] | None, policy: "Policy") -> None:
+    def answer(self, total: int, listed: "Iterable[str]", own: "Iterable[str] | None", policy: "Policy") -> None:
         """Take up that a list is answered, by a board with `total` contributions: the names
         `listed`, and under one seal `own`, those of the board's cohort, which are looked at besides
         all: the others may be shown another list.

@@ -13,7 +13,7 @@ import json
 import sys
 
 import agent.runtime  # noqa: F401  before all else, as on a board: it sets a piece of the heap aside
-from agent.protocols.base.actions import ANSWER, MASK, PUBLISH, PUT, SETTLE, UNLOAD
+from agent.protocols.base.actions import ANSWER, ENTER, MASK, PUBLISH, PUT, SETTLE, UNLOAD
 from agent.protocols.private_sum.machine import PrivateSum
 from agent.runtime.net import mqtt_packets as packets
 from agent.runtime.system.ticks import ticks_diff, ticks_us
@@ -26,17 +26,18 @@ if TYPE_CHECKING:
 
     from agent.protocols.base.actions import Action
     from agent.protocols.base.identity import Identity
+    from agent.runtime.flash.store import Store
     from agent.runtime.net.mqtt_packets import Publish
     from agent.runtime.supervisor import Supervisor
 
 REPORT = "bench/report"
 PACKET_MOST = 8192  # bytes, as a board's client has it
-MADE = {PUT: "keys", MASK: "mask", ANSWER: "answer", SETTLE: "receipt"}
+MADE = {ENTER: "set", MASK: "mask", ANSWER: "answer", SETTLE: "receipt"}
 MAIL = {
     4: "key-share",
     5: "batch",
-    # The nonce's first byte: agent/protocols/private_sum/secret_sharing.py, which is loaded only
-    # when it is needed.
+    # The nonce's first byte: agent/protocols/private_sum/mail.py, which is loaded only when it is
+    # needed.
 }
 
 
@@ -46,17 +47,20 @@ def made_by(actions: "list[Action]") -> str | None:
         if action[0] == PUBLISH:
             nonce = Envelope(action[2]).nonce
             return MAIL.get(nonce[0]) if nonce else None
+        if action[0] == PUT:
+            return str(action[1])
         if action[0] in MADE:
             return MADE[action[0]]
     return "signature" if actions and actions[0][0] == UNLOAD else None
 
 
 class Timed(PrivateSum):
-    """A board's machine that keeps account: `work` maps what idle work made to [how often,
-    microseconds].
+    """A board's machine that keeps account: `work` maps what idle work made (a record by its name)
+    to [how often, microseconds].
 
     While `watch` is set the heap is collected at every step, and `most` is the most that was live,
-    in bytes. `quiet` tells whether there was nothing to do at the last step.
+    in bytes. `quiet` tells whether there was nothing to do at the last step. `store` is the
+    board's flash, if what is written to it is to be told.
     """
 
     def __init__(self, identity: "Identity") -> None:
@@ -66,6 +70,7 @@ class Timed(PrivateSum):
         self.most = 0
         self.online_us = 0
         self.quiet = False
+        self.store: Store | None = None
         self._since = 0
 
     def message(self, topic: str, payload: bytes) -> "list[Action]":
@@ -116,6 +121,8 @@ class Timed(PrivateSum):
             "work": work,
             "online_us": self.online_us,
             "refused": self.refused,
+            "puts": self.store.puts if self.store else 0,
+            "written": self.store.written if self.store else 0,
             "modules": [name for name in sys.modules if name.startswith("agent.")] if how == b"collect" else [],
         }
 
@@ -207,7 +214,7 @@ def assemble(path: str) -> "Supervisor":
     with open(path) as file:
         settings = json.load(file)
     machine = Timed(identity_of(settings, settings["masks_target"]))
-    store = Store(settings["flash"])
+    machine.store = store = Store(settings["flash"])
     meter = SimulatedMeter([[value] for value in settings["values"]])
     return Supervisor(Pipes(machine), store, MaskStock(store), ShareStock(store), machine, meter, machine.log, 86400)
 

@@ -78,8 +78,8 @@ def measure(setting: Setting, workers: int, scale: int, say: Callable[[str], Non
     say("Hum: client")
     hum_times = hum_client(setting, hum)
     say("paper: client")
-    scope = ("bench", "main", 1)
-    pairs = [masks.base(setting.parameters, *scope, ROUND, number, setting.digest) for number in range(blocks)]
+    scope = (setting.parameters, "bench", "main", 1)
+    pairs = [masks.base(*scope, ROUND, number, setting.digest) for number in range(blocks)]
     paper_times = paper_client(setting, paper, [x0 + setting.n * x1 for x0, x1 in pairs])
     say("Hum: server")
     hum_sum = hum_server(setting, hum, workers)

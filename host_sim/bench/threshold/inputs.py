@@ -140,8 +140,8 @@ class Setting:
         """Return the clients with whom client `index` shares a zero-sum key."""
         if not self.cohort_size:
             return [other for other in range(self.clients) if other != index]
-        everyone = (1 << self.clients) - 1
-        return list(cohorts.neighbours(index, self.names, self.digest, self.cohort_size, cohorts.SEAL_FLEET, everyone))
+        active = (1 << self.clients) - 1
+        return list(cohorts.neighbours(index, self.names, self.digest, self.cohort_size, cohorts.SEAL_FLEET, active))
 
     def pair_key(self, first: int, second: int) -> int:
         """Return k_uv of two indices in roster order; `second` is the number of clients for the

@@ -87,6 +87,7 @@ class Gossip:
         self.signs_in: Path | None = None  # the folder of what signs tuples, in gossip-bft
         self._to_sign: dict[str, bytes] = {}  # by device: what waits to be signed
         self._being_signed: dict[str, bytes] = {}
+        self._signed: dict[str, tuple[bytes, bytes]] = {}  # of the open query: request, signature
         # Requests that were begun or refused, and may still be read as waiting.
         self._taken: set[int] = set()
         self._open: Open | None = None
@@ -162,12 +163,14 @@ class Gossip:
 
     def computed(self, key: tuple[str, int, int], outcome: Any, now: float) -> list[Action]:
         """Requests were signed, or refused, or LOST: a board asks again."""
-        self._being_signed = {}
+        requests, self._being_signed = self._being_signed, {}
         actions: list[Action] = []
         for device, signature in [] if outcome is LOST else outcome:
             if isinstance(signature, str):
                 self._filter.refuse(signature)
             else:
+                if key[1] == self._number:
+                    self._signed[device] = (requests[device], signature)
                 actions.append(self._outgoing.signature(key[1], device, signature))
         return [*actions, *self._sign(), *self.tick(now)]
 
@@ -192,6 +195,8 @@ class Gossip:
         for waiting in (self._to_sign, self._being_signed):
             if upload.device in waiting:
                 raise Refused("duplicate" if waiting[upload.device] == request else "second")
+        if (done := self._signed.get(upload.device)) and done[0] == request:
+            return [self._outgoing.signature(number, upload.device, done[1])]
         self._to_sign[upload.device] = request
         return self._sign()
 
@@ -237,7 +242,7 @@ class Gossip:
         except NotAsked as error:
             return [CloseQuery(request.id, records.REFUSED, error.args[0])]
         self._number += 1
-        self._to_sign = {}
+        self._to_sign, self._signed = {}, {}
         periods = chosen.plan.deadlines + (signing.periods(request.period) if chosen.plan.proof_bytes else 0)
         ends_at = now + request.period * periods / 1000 + GRACE_S
         leaders = Leaders(chosen.plan, self._names, absent, self._tolerate)

@@ -4,7 +4,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from agent.protocols.gossip.group import tolerated
 from agent.protocols.gossip.roster_part import query_part, read_part
+from agent.wire.messages import MEMBERS_LEAST as HONEST
 from agent.wire.rosters import Roster
 from broker.coordinator.protocols.base import RosterError, RosterRules
 from broker.coordinator.protocols.gossip.leaders import BYZANTINE
@@ -18,9 +20,10 @@ def make(_protocol: str, _members: int, options: Mapping[str, Any]) -> dict[int,
 def check(roster: Roster) -> None:
     """Raise RosterError or MessageError unless queries can be answered under a roster."""
     signer = read_part(roster.part)
-    if not re.fullmatch("t[1-9]", roster.parameters) or int(roster.parameters[1:]) >= len(roster.members):
+    if not re.fullmatch("t[1-9]", roster.parameters) or tolerated(roster.parameters) + HONEST > len(roster.members):
         raise RosterError(
-            f"parameters {roster.parameters!r}: t1 to t9 are wanted, how many members may fail, fewer than there are"
+            f"parameters {roster.parameters!r}: t1 to t9 are wanted, how many members may fail or collude,"
+            f" at least {HONEST} fewer than there are"
         )
     if bool(signer) != (roster.protocol == BYZANTINE):
         raise RosterError(f"{BYZANTINE} needs the modulus of the coordinator's blind signatures, and nothing else does")

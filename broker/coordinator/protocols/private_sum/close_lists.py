@@ -26,9 +26,10 @@ from agent.wire.envelope import Envelope
 from broker.coordinator.protocols.private_sum import roll_call
 from broker.coordinator.protocols.private_sum.roll_call import bitmap, members
 
-TRIED_MOST = 200  # lists with two left out
+TRIED_MOST = 16  # lists with one left out, and as many with two
 FOR_LOSSES = 4  # close lists that are not spent on those who come back
 
+Names = tuple[str, ...]
 # Its active members, how many of them recover, and all that the roster has in it.
 Cohort = tuple[Sequence[int], int, Sequence[int]]
 Pick = Callable[[Mapping[int, int]], tuple[int, list[set[int]]]]
@@ -57,6 +58,7 @@ class CloseLists:
         self._together = together
         self._called = called  # until there are cohorts
         self._boards = [_Board() for _ in names]
+        self._turn = 0  # whose turn it is to be left out
         self._recent: list[int] = []  # lists called, the last one first
         self._awaited: dict[int, Cohort] = {}  # boards that should answer, and their cohorts
 
@@ -104,7 +106,7 @@ class CloseLists:
         everyone = bitmap(index for cohort, *_ in unit for index in cohort)
         natural = 0
         recent = [listed & everyone for listed in self._recent]
-        for some, spare in _candidates(everyone & bitmap(contributed), recent):
+        for some, spare in _candidates(everyone & bitmap(contributed), recent, self._turn):
             present, helpers = pick({index: contributed[index] for index in members(some)})
             natural = natural or present
             if not natural or (present and self._is_answered(unit, present, set().union(*helpers), spare)):
@@ -116,32 +118,41 @@ class CloseLists:
         and could answer `spare` more close lists."""
         for cohort, threshold, every in unit:
             mine = able.intersection(cohort)
-            taking = [index for index in mine if self._after(index, every, present, spare) is not None]
+            compared = self._compared(every, present)
+            taking = [index for index in mine if _takes(*self._record(index), *compared, self._most(index) - spare)]
             if mine and len(taking) < threshold:
                 return False
         return True
 
-    def _after(self, index: int, cohort: Sequence[int], present: int, spare: int = 0) -> bytes | None:
-        """Return the board's record once it has answered, None if it does not."""
-        board = self._boards[index]
-        most = 0 if board.total <= board.wary else Policy().close_most - spare
+    def _compared(self, cohort: Sequence[int], present: int) -> tuple[Names, Names | None]:
+        """Return the names that the boards of a cohort compare: those listed, and their own."""
         listed = present if self._together else present & bitmap(cohort)
-        own = tuple(self._names[peer] for peer in cohort) if self._together else None
-        return _answer(board.record, board.total, tuple(self._names[peer] for peer in members(listed)), own, most)
+        own = tuple(self._names[index] for index in cohort) if self._together else None
+        return tuple(self._names[index] for index in members(listed)), own
+
+    def _record(self, index: int) -> tuple[bytes, int]:
+        return self._boards[index].record, self._boards[index].total
+
+    def _most(self, index: int) -> int:
+        """How many close lists of 48 the board answers."""
+        board = self._boards[index]
+        return 0 if board.total <= board.wary else Policy().close_most
 
     def _call(self, cohorts: Sequence[Cohort], present: int) -> None:
         self._awaited = {}
+        self._turn += TRIED_MOST
         self._recent = [present, *[each for each in self._recent if each != present][: LISTS_MOST - 1]]
         for one in cohorts:
+            compared = self._compared(one[2], present)
             for index in members(present & bitmap(one[0])):
-                board, after = self._boards[index], self._after(index, one[2], present)
-                board.close = self._after(index, one[2], present, Policy().close_most) is None
-                if after is not None:
-                    board.before, board.record = board.record, after
+                board, known = self._boards[index], self._record(index)
+                if _takes(*known, *compared, self._most(index)):
+                    board.close = not _takes(*known, *compared, 0)
+                    board.before, board.record = board.record, _record(*known, *compared)
                     self._awaited[index] = one
 
 
-def _candidates(there: int, recent: list[int]) -> Iterator[tuple[int, int]]:
+def _candidates(there: int, recent: list[int], turn: int) -> Iterator[tuple[int, int]]:
     """Return whom to list, of those that are `there`, best first; and how many close lists may be
     called after it, at least."""
     grows = recent and recent[0] and not recent[0] & ~there and recent[0] != there
@@ -150,16 +161,26 @@ def _candidates(there: int, recent: list[int]) -> Iterator[tuple[int, int]]:
         if listed and not listed & ~there:
             yield listed, 0
     yield there, 0
-    left_out = [(index,) for index in members(there)] + list(islice(combinations(members(there), 2), TRIED_MOST))
-    for indices in left_out:
-        yield there & ~bitmap(indices), 0
+    some = members(there)
+    some = some[turn % len(some) :] + some[: turn % len(some)] if some else []
+    for number in (1, 2):
+        for indices in islice(combinations(some, number), TRIED_MOST):
+            yield there & ~bitmap(indices), 0
 
 
 @lru_cache(4096)
-def _answer(record: bytes, total: int, listed: tuple[str, ...], own: tuple[str, ...] | None, most: int) -> bytes | None:
-    lists = Lists(record)
+def _takes(record: bytes, total: int, listed: Names, own: Names | None, most: int) -> bool:
+    """Whether a board with this record answers, if of 48 lists it answers `most` close ones."""
     try:
-        lists.answer(total, list(listed), list(own) if own else None, Policy(close_most=most))
+        Lists(record).answer(total, listed, own, Policy(close_most=most))
     except Refused:
-        return None
+        return False
+    return True
+
+
+@lru_cache(1024)
+def _record(record: bytes, total: int, listed: Names, own: Names | None) -> bytes:
+    """Return its record once it has answered."""
+    lists = Lists(record)
+    lists.answer(total, listed, own, Policy(close_most=CLOSE_WINDOW))
     return lists.record()
