@@ -111,6 +111,7 @@ def test_only_who_has_a_password_may_enter(broker: MosquittoBroker) -> None:
     ("topic", "reader"),
     [
         (f"{ROOT}/g/main/up/b0/contribution", "coordinator"),
+        (f"{ROOT}/g/main/up/b0/here", "coordinator"),
         (f"{ROOT}/g/main/up/b0/ready", "coordinator"),
         (f"{ROOT}/g/main/up/b0/answer", "coordinator"),
         (f"{ROOT}/dev/b0/state", "coordinator"),
@@ -135,6 +136,7 @@ def test_a_board_writes_its_own_topics(broker: MosquittoBroker, topic: str, read
         (f"{ROOT}/g/main/mail/b1/b1", "b1"),
         (f"{ROOT}/g/main/round", "b1"),
         (f"{ROOT}/g/main/roll", "b1"),
+        (f"{ROOT}/g/main/active/0", "b1"),
         (f"{ROOT}/g/main/result", "client"),
         (f"{ROOT}/g/main/roster", "b1"),
         (f"{ROOT}/coord/state", "b1"),
@@ -150,7 +152,7 @@ def test_a_board_writes_nothing_else(broker: MosquittoBroker, topic: str, reader
 
 
 @pytest.mark.parametrize("reader", ["b0", "client"])
-@pytest.mark.parametrize("kind", ["round", "roll", "result", "roster"])
+@pytest.mark.parametrize("kind", ["round", "roll", "result", "roster", "active/0", "active/15"])
 def test_the_coordinator_speaks_to_all(broker: MosquittoBroker, kind: str, reader: str) -> None:
     assert asyncio.run(arrives(broker, "coordinator", f"{ROOT}/g/main/{kind}", reader))
 
@@ -195,6 +197,7 @@ def test_a_board_hears_no_other_boards_diagnostics(broker: MosquittoBroker) -> N
     [
         (f"{ROOT}/g/main/round", "b0"),
         (f"{ROOT}/g/main/roll", "b0"),
+        (f"{ROOT}/g/main/active/0", "b0"),
         (f"{ROOT}/g/main/result", "b0"),
         (f"{ROOT}/g/main/roster", "b0"),
         (f"{ROOT}/coord/state", "b0"),

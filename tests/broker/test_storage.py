@@ -17,6 +17,7 @@ from agent.wire import coordination
 from broker.coordinator.protocols import registry
 from broker.coordinator.protocols.private_sum import reading
 from broker.coordinator.protocols.private_sum.records import (
+    ActiveSet,
     Answer,
     CloseRound,
     Contribution,
@@ -284,6 +285,53 @@ def test_a_database_of_an_old_form_keeps_what_is_in_it_and_gets_a_version_for_ea
     assert (storage.rosters(), storage.refusals()) == ([("main", 1, b"roster")], {"late": 1})
     storage.close()
     assert versions(path) == current
+
+
+OLD = """
+CREATE TABLE contributions ("group" VARCHAR, epoch INTEGER, round INTEGER, device VARCHAR, digest BLOB NOT NULL,
+    ciphertext BLOB NOT NULL, held BLOB NOT NULL, receipt BLOB NOT NULL, PRIMARY KEY ("group", epoch, round, device));
+CREATE TABLE horizons ("group" VARCHAR, epoch INTEGER, device VARCHAR, round INTEGER NOT NULL,
+    announced INTEGER NOT NULL, held BLOB NOT NULL, PRIMARY KEY ("group", epoch, device));
+INSERT INTO contributions VALUES ('main', 1, 0, 'b0', x'01', x'02', x'0000000000000003', x'04');
+INSERT INTO horizons VALUES ('main', 1, 'b0', 9, 8, x'0000000000000007');
+"""
+
+
+def test_tables_from_before_there_were_sets_are_brought_up_and_count_for_no_set(tmp_path: Path) -> None:
+    path = tmp_path / "coordinator.db"
+    Storage(path, registry.schemas()).close()
+    with sqlite3.connect(path) as database:
+        for table in ("contributions", "horizons", "active_sets", "left_out", "standing"):
+            database.execute(f"DROP TABLE {table}")
+        database.executescript(OLD)
+        database.execute("UPDATE versions SET version = 1 WHERE schema = 'private-sum'")
+    database.close()
+    storage = Storage(path, registry.schemas())
+    storage.commit([opened(0)], {})
+    found = storage.read(reading.saved, "main", 1)
+    assert found.masks_until == {"b0": MasksUntil("main", 1, "b0", 0, 9, 8, 7, 0)}
+    assert found.open_contributions == [Contribution("main", 1, 0, "b0", b"\1", b"\2", 3, 0, b"\4")]
+    assert (found.sets, found.last_number, found.left_out) == ({}, 0, {})
+    record = ActiveSet("main", 1, 0, 17, EVERYONE, b"signed", time.time())
+    storage.commit([record, record], {})
+    assert storage.read(reading.saved, "main", 1).sets == {0: record}
+    storage.close()
+
+
+def active_set(epoch: int, unit: int, number: int, at: float) -> ActiveSet:
+    return ActiveSet("main", epoch, unit, number, 7, b"set %d" % number, at)
+
+
+def test_of_sets_the_newest_of_each_unit_stay_and_numbers_outlive_the_epoch(storage: Storage) -> None:
+    now = time.time()
+    records = [active_set(1, 0, 1, now - 30 * 86_400), active_set(1, 1, 2, now - 20 * 86_400)]
+    storage.commit([*records, active_set(1, 0, 3, now - 86_000), active_set(1, 0, 4, now)], {})
+    found = storage.read(reading.saved, "main", 1)
+    assert {unit: record.number for unit, record in found.sets.items()} == {0: 4, 1: 2}
+    assert [unit for unit, _ in found.proposed] == [1, 0, 0]
+    assert storage.read(reading.saved, "main", 2).last_number == 4
+    assert storage.read(reading.saved, "main", 2).sets == {}
+    assert storage.read(reading.saved, "side", 1).last_number == 0
 
 
 def test_tables_of_a_version_that_is_not_known_yet_are_refused_and_left_as_they_are(tmp_path: Path) -> None:

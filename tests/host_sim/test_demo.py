@@ -326,6 +326,36 @@ def test_killed_and_late_boards_cost_no_sum(tmp_path: Path) -> None:
 
 
 @pytest.mark.proof
+def test_boards_that_never_start_are_missing_from_exact_sums_and_one_that_is_switched_on_is_let_in(
+    tmp_path: Path,
+) -> None:
+    arguments = ("--boards", 6, "--absent", 1, "--return", 2, "--rounds", 6, "--runtime", "cpython", "--json")
+    run = demo(tmp_path, *arguments)
+    assert run.returncode == 0, run.stderr
+    *rows, last = [json.loads(line) for line in run.stdout.splitlines()]
+    assert last["ok"] is True and all(row["exact"] for row in rows)
+    absent = rows[0]["missing"]
+    assert [len(row["missing"]) for row in rows[:3]] == [1, 1, 1]
+    assert all(row["missing"] in ([], absent) and row["recovered"] == 0 for row in rows)
+    assert rows[4]["missing"] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--boards", 12, "--absent", 4), "--absent 4: of a cohort of 12 boards 9 at least must be there"),
+        (("--boards", 24, "--cohort", 12, "--absent", 4), "of a cohort of 12 boards 9 at least"),
+        (("--boards", 12, "--absent", 3, "--rounds", 5, "--return", 5), "--return 5: a round before the last"),
+        (("--boards", 12, "--return", 5), "--return 5: a round before the last, with --absent 1 or more"),
+    ],
+)
+def test_more_than_may_be_absent_and_a_return_of_nobody_are_refused(
+    tmp_path: Path, arguments: tuple[object, ...], words: str
+) -> None:
+    run = demo(tmp_path, *arguments)
+    assert run.returncode != 0 and words in " ".join(run.stderr.split())
+
+
 def test_with_too_few_left_there_is_no_sum_and_the_demo_goes_on(tmp_path: Path) -> None:
     arguments = ("--boards", 4, "--rounds", 4, "--kill", 2, "--runtime", "cpython", "--json", "--seal", "fleet")
     run = demo(tmp_path, *arguments)

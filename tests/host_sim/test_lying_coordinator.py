@@ -277,11 +277,18 @@ class World:
         exponent = 0
         for peer in self.active():
             if peer != index and present >> peer & 1:
-                share = board.shares.load(batch, peer)
+                share = self._share(board, batch, peer)
                 total += int.from_bytes(share[at : at + field.size], "big")
             elif peer != index:
-                exponent += int.from_bytes(board.shares.load(None, peer), "big")
+                exponent += int.from_bytes(self._share(board, None, peer), "big")
         return total % field.p, int(powmod(self.base(number), exponent, self._n**2))
+
+    @staticmethod
+    def _share(board: SimulatedBoard, batch: int | None, peer: int) -> bytes:
+        share = board.shares.load(batch, peer)
+        if share is None:
+            raise WrongShares("never dealt")
+        return bytes(share)
 
     def active(self) -> list[int]:
         return members(self.current.members)
@@ -688,7 +695,9 @@ def test_a_cohort_below_the_policy_gets_no_key_no_share_and_no_ciphertext(tmp_pa
     world.open(0)
     assert world.ciphertexts(0) == {}
     assert not [topic for sender, topic, _ in world.network.log if sender != "coordinator" and "/g/" in topic]
-    assert [world.refused(index) for index in range(C)] == [{"cohort-too-small": 1, "not-ready": 1, "wrong-epoch": 1}] * C
+    assert [world.refused(index) for index in range(C)] == [
+        {"cohort-too-small": 1, "not-ready": 1, "wrong-epoch": 1}
+    ] * C
 
 
 # -- a live board marked dead

@@ -24,6 +24,7 @@ import pytest
 from gmpy2 import invert
 from hypothesis import HealthCheck, Phase, event, example, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import select
 
 from agent.crypto import accelerate
 from agent.joye_libert import blinding, masks
@@ -40,19 +41,21 @@ from broker.coordinator.protocols.private_sum import reading, roll_call
 from broker.coordinator.protocols.private_sum.answers import Answers
 from broker.coordinator.protocols.private_sum.arithmetic import aggregation, recovery
 from broker.coordinator.protocols.private_sum.machine import PrivateSum
-from broker.coordinator.protocols.private_sum.records import RollCall
+from broker.coordinator.protocols.private_sum.records import ActiveSet, RollCall
+from broker.coordinator.protocols.private_sum.sets.proposals import TOKEN_S, TOKENS
+from broker.coordinator.protocols.private_sum.tables import active_sets
 from broker.coordinator.schedule import Schedule
 from host_sim.virtual import board as simulated_board
 from host_sim.virtual.board import SimulatedBoard
 from host_sim.virtual.network import Network, VirtualClock, matches
-from host_sim.virtual.street import TICK_S, SimulatedCoordinator, Street
+from host_sim.virtual.street import BEGIN_UNIX, TICK_S, SimulatedCoordinator, Street
 from tests.support.quick_arithmetic import remembered, small_modulus
 
 ROUNDS = 9
 SCHEDULE = Schedule(interval=10, window=6, patience=12, rounds=ROUNDS, answers=30)
 FAULTS_END_S = 45.0
 SETTLED_S = FAULTS_END_S + 22.0  # a round may have to wait, once, until all have masks and shares again
-END_S = 300.0
+END_S = 300.0 + 2 * 900.0  # a board takes up four sets, and one more in each 900 s
 MEMORY = (
     "/dev/shm" if Path("/dev/shm").is_dir() else None
 )  # processes die here, and no disk: what a sync costs is spared
@@ -123,7 +126,9 @@ class Plan:
     `outages`: (second, who, length in seconds) with who a board's index (modulo the members),
     "coordinator" or "broker". `flash`: for each put or delete of all boards, in order, "", "early"
     or "late". `cuts`, `kills`: at which actions of all boards the power goes, at which commits and
-    publications the coordinator is killed, counted from the start.
+    publications the coordinator is killed, counted from the start. `late`: (a board's index, the
+    second in which it is switched on first); `flapping`: (a board's index, so many seconds it is on,
+    and off, in turn).
     """
 
     shape: Shape = FOUR
@@ -132,6 +137,8 @@ class Plan:
     flash: list[str] = field(default_factory=list)
     cuts: set[int] = field(default_factory=set)
     kills: set[int] = field(default_factory=set)
+    late: list[tuple[int, float]] = field(default_factory=list)
+    flapping: tuple[int, float] | None = None
 
 
 delays = st.sampled_from([0.0, 0.001, 0.02, 0.3, 3.0, 5.9, 6.1, 15.0])
@@ -150,6 +157,8 @@ plans = st.builds(
     flash=st.lists(st.sampled_from(["", "", "", "early", "late"]), max_size=120),
     cuts=st.sets(st.integers(0, 300), max_size=6),
     kills=st.sets(st.integers(0, 90), max_size=5),
+    late=st.lists(st.tuples(st.integers(0, 5), st.floats(0.5, FAULTS_END_S)), max_size=2),
+    flapping=st.none() | st.tuples(st.integers(0, 5), st.sampled_from([0.5, 3.0, 11.0])),
 )
 
 
@@ -177,6 +186,7 @@ class Run:
         self.linked: list[float] = []
         self.lists: dict[tuple[str, int], set[int]] = {}
         self.keys: dict[tuple[str, int], tuple[bytes, bytes]] = {}
+        self.proposed: list[int] = []
         self.outcome: dict[int, dict[str, Any]] = {}
         self._faults = True
         self._fates = iter(plan.fates)
@@ -188,12 +198,20 @@ class Run:
             self._hook_board(board)
         self.coordinator.kill = self._kill
         self._watch_coordinator()
+        for index, second in plan.late:
+            self.clock.after(second, lambda index=index: self._start(self.boards[index % len(self.boards)]))
+        if plan.flapping:
+            self.clock.after(plan.flapping[1], self._flap)
         for second, who, length in plan.outages:
             self.clock.after(second, lambda who=who, length=length: self._outage(who, length))
 
     def go(self) -> None:
         """Carry the plan out, end all faults, and let the rounds come to their end."""
-        self.street.start()
+        late = {index % len(self.boards) for index, _ in self._plan.late}
+        self.coordinator.start()
+        for index, board in enumerate(self.boards):
+            if index not in late:
+                board.start()
         self.clock.run(FAULTS_END_S)
         self._faults = False
         self._restart_all()
@@ -278,6 +296,17 @@ class Run:
         if not part.running:
             part.start()
 
+    def _flap(self) -> None:
+        assert self._plan.flapping
+        index, seconds = self._plan.flapping
+        board = self.boards[index % len(self.boards)]
+        if self._faults:
+            if board.running:
+                board.crash()
+            else:
+                board.start()
+            self.clock.after(seconds, self._flap)
+
     def _outage(self, who: int | str, length: float) -> None:
         if who == "broker":
             self.network.forget()
@@ -311,9 +340,28 @@ class Run:
         database.close()
         return found, lists
 
+    def sets(self) -> list[ActiveSet]:
+        """Return the active sets, in the order of their numbers."""
+        with self.coordinator.home.storage._engine.connect() as connection:
+            rows = connection.execute(select(active_sets).order_by(active_sets.c.number)).all()
+        return [ActiveSet(**row._mapping) for row in rows]
+
+    def in_sets(self, number: int) -> set[str]:
+        """Return who was in a set when a round was opened."""
+        bits: dict[int, int] = {}
+        for record in self.sets():
+            if record.at - BEGIN_UNIX <= self.openings[number]:
+                bits[record.unit] = record.members
+        return {name for index, name in enumerate(self.names) if any(set_ >> index & 1 for set_ in bits.values())}
+
     def complete(self) -> list[int]:
-        """Return the rounds whose sum is over all members."""
-        return [n for n, row in self.rows().items() if row["status"] == coordination.COMPLETE and not row["missing"]]
+        """Return the rounds whose sum is over all that are in sets."""
+        summed = {
+            number: set(self.names) - set(row["missing"])
+            for number, row in self.rows().items()
+            if row["status"] == coordination.COMPLETE and number in self.openings
+        }
+        return [number for number, names in summed.items() if names == self.in_sets(number)]
 
     def check(self) -> None:
         """Assert everything that must hold whatever happened."""
@@ -403,12 +451,33 @@ class Run:
         for earlier, number in itertools.pairwise(seen):
             before, at = self.openings[earlier], self.openings[number]
             since = max([before, *(second for second in self.linked if second <= at)])
-            latest = since + SCHEDULE.interval + SCHEDULE.patience
-            assert at <= latest + slack, f"round {number} did not open in time"
-            if before >= SETTLED_S:
+            # A set is proposed when a round is over, and one more where somebody is not ready in it.
+            proposed = [record.at - BEGIN_UNIX for record in self.sets() if before < record.at - BEGIN_UNIX <= at]
+            latest = max([since + SCHEDULE.interval, *proposed]) + SCHEDULE.patience
+            assert self._short_of_tokens(at) or at <= latest + slack, f"round {number} did not open in time"
+            if before >= SETTLED_S and not proposed:
                 assert at <= before + SCHEDULE.interval + slack, f"round {number} waited, with nobody to wait for"
         settled = [number for number, second in self.openings.items() if second >= SETTLED_S]
         assert set(settled) <= set(self.complete()), "the faults are long over, and a sum is not over all members"
+        self._check_left_out()
+
+    def _short_of_tokens(self, at: float) -> bool:
+        """Whether so many sets were proposed before that boards take up no more for a while."""
+        return len([record for record in self.sets() if at - TOKEN_S < record.at - BEGIN_UNIX <= at]) >= TOKENS
+
+    def _check_left_out(self) -> None:
+        """Who is in no set in the end has a reason, which is told; and no set is smaller than it
+        may be."""
+        told = self.coordinator.home.storage.read(reading.status, "main")["sets"]
+        reasons = {one["device"]: one["reason"] for unit in told for one in unit["left_out"]}
+        last = self.in_sets(ROUNDS - 1) if ROUNDS - 1 in self.openings else set(self.names)
+        assert set(self.names) - last <= reasons.keys()
+        cohorts = self.coordinator.machines["main"]._sets
+        for record in self.sets():
+            for cohort, least in zip(cohorts.cohorts[record.unit], cohorts.thresholds(record.unit), strict=True):
+                assert sum(record.members >> index & 1 for index in cohort) >= least
+        numbers = [record.number for record in self.sets()]
+        assert len(set(numbers)) == len(numbers)
 
 
 @lru_cache(8192)
@@ -434,6 +503,7 @@ def carry_out(plan: Plan, *answerless: int) -> Run:
             run.go()
             run.check()
             run.outcome = run.rows()
+            run.proposed = [record.members for record in run.sets()]
         finally:
             run.coordinator.crash()  # closes the database
     return run
@@ -466,12 +536,16 @@ A_MASK_LOST_LATE = Plan(
     phases=set(Phase) - {Phase.explain},
 )
 @example(A_MASK_LOST_LATE)
+@example(Plan(SIX, late=[(2, 33.0)]))
+@example(Plan(SEALED_PAIR, flapping=(3, 3.0)))
+@example(Plan(CHECKED, late=[(0, 20.0)], flapping=(4, 11.0), outages=[(28.0, "coordinator", 4.0)]))
 @given(plans)
 def test_no_schedule_of_faults_breaks_a_promise(plan: Plan) -> None:
     run = carry_out(plan)
     event(f"complete rounds: {len(complete_rounds(run))}")
     event(f"rounds without some member: {len(partial_rounds(run))}")
     event(f"boards restarted: {sum(board._life > 1 for board in run.boards)}")
+    event(f"sets: {len(run.proposed)}")
 
 
 @pytest.mark.parametrize("shape", [FOUR, FIVE, SIX, PAIR, SEALED_PAIR, SEALED_EIGHT, CHECKED, SEALED_CHECKED])
@@ -512,6 +586,13 @@ def test_too_few_answers_is_no_sum_and_the_next_round_starts_on_time() -> None:
     run = carry_out(Plan(SIX), 1, 2)
     assert (run.outcome[1]["status"], run.outcome[1]["sums"]) == (coordination.INCOMPLETE, None)
     assert run.openings[2] - run.openings[1] <= SCHEDULE.interval + 2 * TICK_S
+
+
+def test_a_board_that_is_switched_on_late_is_let_in_and_one_that_flaps_costs_no_sum_but_its_own() -> None:
+    run = carry_out(Plan(SIX, late=[(2, 33.0)], flapping=(4, 11.0)))
+    assert len(run.proposed) >= 2 and run.proposed[0] == 0b111011
+    assert run.proposed[-1] >> 2 & 1
+    assert all(row["status"] == coordination.COMPLETE for number, row in run.outcome.items() if number > 5)
 
 
 def first_cohort(shape: Shape) -> list[int]:
