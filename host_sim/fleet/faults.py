@@ -1,4 +1,4 @@
-"""What goes wrong in a demo, on purpose: boards that never start, or not with the others; boards that
+"""What goes wrong in a demo, on purpose: boards that never start, or later than others; boards that
 are killed in the middle of a round; and boards that are late."""
 
 import asyncio

@@ -68,19 +68,17 @@ class PrivateSum(Machine):
         """Take up what the flash holds. Raises StoreError."""
         from agent.protocols.private_sum import saved  # once a start
 
-        own, standing = self._own, self._standing
-        own.high_water, own.pending, own.sent = masks.high_water(), masks.pending(), masks.sent()
-        standing.last_answer, standing.total = shares.answered(), masks.total
+        saved.restore_rounds(self._standing, self._own, masks, shares)
         roster = store.get("roster")
         if roster:
             self._guard(self._take_roster, roster)
-        saved.restore(standing, own, store, masks, shares)
+        saved.restore(self._standing, self._own, store, masks, shares)
         return []
 
     def message(self, topic: str, payload: bytes) -> "list[Action]":
         """Take a message from the broker."""
         if topic.startswith(self._of_sets):
-            return self._guard(self._on_active, topic[len(self._of_sets) :], payload)
+            return self._guard(self._standing.hear, topic[len(self._of_sets) :], payload, self.in_round())
         return super().message(topic, payload)
 
     def entered(self, record: bytes) -> "list[Action]":
@@ -130,11 +128,7 @@ class PrivateSum(Machine):
         own, standing, member = self._own, self._standing, self.member
         if standing.sharing:
             standing.sharing.restart()
-        said = []
-        if member and member.here_key:
-            from agent.protocols.private_sum import entering
-
-            said.append(entering.here(member))
+        said = standing.here()
         return said + own.announce(member, standing.sharing, True) + own.resend(member) + standing.resend_answer()
 
     def passed(self) -> None:
@@ -166,9 +160,8 @@ class PrivateSum(Machine):
         standing.member = member
         self._making = None
         self.epoch = member.epoch
-        early, standing.sets.early = standing.sets.early, None
-        if early:
-            self._guard(self._on_active, str(member.unit), early)
+        if standing.sets.early:
+            self._guard(standing.hear, str(member.unit), standing.sets.early, False)
         return [actions.use(b"")]
 
     def _lose_roster(self, reason: str) -> None:
@@ -176,10 +169,6 @@ class PrivateSum(Machine):
         self._making = self._raw_digest = None
         self.epoch -= 1  # or the same roster would be refused when it comes again
         self.refuse(reason)
-
-    def _on_active(self, unit: str, raw: bytes) -> "list[Action]":
-        self._standing.sets.hear(self.member, unit, raw, self.in_round())
-        return []
 
     # -- idle time
 

@@ -60,6 +60,20 @@ class Standing:
         self.sets.entering = self.sets.waiting = None
         self._own.forget()
 
+    def hear(self, unit: str, raw: bytes, busy: bool) -> "list[Action]":
+        """Take a signed set from the topic of `unit`, as ActiveSets.hear()."""
+        self.sets.early = None
+        self.sets.hear(self.member, unit, raw, busy)
+        return []
+
+    def here(self) -> "list[Action]":
+        """Return the action that says that this board is here, if it has the key for it."""
+        if not self.member or not self.member.here_key:
+            return []
+        from agent.protocols.private_sum.entering import here
+
+        return [here(self.member)]
+
     def job(self, lose: "Callable[[str], None]") -> "Steps | None":
         """Return a generator that does what comes before all else: derive the roster's secrets,
         enter a set, derive its keys; None if there is nothing of it. It calls `lose` with the
