@@ -154,9 +154,7 @@ def _sets(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for group in groups:
         for one in group["sets"]:
             cost = one["cost"]
-            costs = (
-                f"{cost['bytes'] / 1000:.1f} kB sent, {cost['flash_bytes'] / 1000:.0f} kB flash, {cost['seconds']:g} s"
-            )
+            costs = f"{cost['bytes'] / 1000:.1f} kB sent, {cost['flash_bytes'] / 1000:.0f} kB written, {cost['seconds']:g} s"
             rows.append({**one, "group": group["group"], "left_out": _why(one["left_out"]), "a_set_costs": costs})
     return rows
 

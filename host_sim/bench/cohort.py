@@ -2,22 +2,27 @@
 
 A real board on MicroPython (host_sim/bench/onboard/cohort.py) joins a group, shares with its
 cohort, and takes part in two rounds: one in which nobody is missing, and one in which as many are
-as the threshold allows. Every sum is checked. Bytes are MQTT PUBLISH packets with topic, header and
-payload as on the wire, each counted once, without the acknowledgements of MQTT and TCP.
+as the threshold allows. Then there is a new active set, and a round in it. Every sum is checked.
+Bytes are MQTT PUBLISH packets with topic, header and payload as on the wire, each counted once,
+without the acknowledgements of MQTT and TCP.
 """
 
 import json
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from agent.crypto import accelerate
-from agent.joye_libert import cohorts
+from agent.joye_libert import blinding, cohorts, parameters
+from agent.wire import topics
+from broker.cli.tables import show_figures
+from broker.coordinator.protocols.private_sum.sets import cost
 from firmware.build.compile import tool
 from host_sim.bench.cohort_street import Street
-from host_sim.bench.group import Group
+from host_sim.bench.group import DEPLOYMENT, GROUP, SLOTS, Group
 from host_sim.bench.peers import BATCHES, BoardProcess, report
+from host_sim.fleet.programs import compile_boards
 
 SIZES = (8, 16, 32, 64)
 HEAP = "400k"  # for measuring
@@ -25,6 +30,7 @@ SMALL_HEAP = "192k"
 SMALL_HEAP_SIZES = (32,)
 BLOCK = 4096  # bytes of flash, the least that a file of littlefs takes unless it is tiny
 MASKS_TARGET = 8  # a board's own: it announces itself once for three quarters of them
+TITLE = "Board in a cohort, by its size; everything but milliseconds is for any board"
 PAPER_TITLE = "Beside it: data transfer per client in the threshold Joye-Libert paper (table 5, appendix C), in its kB"
 # clients, failed -> registration and key setup; encryption and aggregation. Their m = 10,000 values
 # a client, N of 1024 bits.
@@ -45,6 +51,8 @@ NOTES = (
     "heap most in a round: the signature of a receipt is checked and masks are made in it; seen between steps, not inside them",
     "flash: with two rounds' masks and two batches of everybody's blinding; a mask more is a record of 520 bytes; blocks of 4096"
     " bytes if each file takes whole ones",
+    "a set: all that a new active set of the whole cohort makes the board send, receive and write, two masks included; as told: what"
+    " hum coordinator status says; seconds of an RP2040 are computed: a signature, keys, key shares, a batch, a mask",
     "milliseconds: MicroPython on this machine, sliced work without the flash's; key shares and batches are for all the cohort",
 )
 
@@ -88,6 +96,13 @@ def measure(
             board.stop()
     figures = _figures(street, joined, calm, hard, held, size - threshold)
     return figures | _of_set(street, before, renewed)
+
+
+def measure_all(sizes: Sequence[int], say: Callable[[str], None]) -> dict[str, dict[str, Any]]:
+    """Return measure()'s figures by size of the cohort. Raises BoardLost, WrongRound."""
+    with tempfile.TemporaryDirectory() as temporary:
+        firmware = compile_boards(Path(temporary))
+        return {str(size): measure(firmware, size, SLOTS, say) for size in sizes}
 
 
 def _figures(
@@ -143,15 +158,39 @@ def _of_set(street: Street, before: dict[str, Any], renewed: dict[str, Any]) -> 
     """Return what the second set has cost the board, of which these are the reports before it and
     after it."""
     totals, number = street.bytes.totals, street.numbers[1]
+    told = of_set(len(street.group.names), street.field)
+    work = {name: spent / 1000 / times for name, (times, spent) in renewed["work"].items()}
     figures: dict[str, Any] = {}
     for direction in ("sent", "received"):
-        of_set = {name: size for name, size in totals.items() if name.endswith(f"set {number} {direction}")}
-        figures[f"a set: key shares {direction}, B"] = of_set[f"set {number} {direction}"]
-        batches = [size for name, size in of_set.items() if name.startswith("batch")]
-        figures[f"a set: {len(batches)} batches {direction}, B"] = sum(batches)
-        figures[f"a set: all {direction}, B"] = sum(of_set.values())
+        parts = {name: size for name, size in totals.items() if name.endswith(f"set {number} {direction}")}
+        figures[f"a set: key shares {direction}, B"] = parts[f"set {number} {direction}"]
+        figures[f"a set: batches {direction}, B"] = sum(
+            size for name, size in parts.items() if name.startswith("batch")
+        )
+        figures[f"a set: all {direction}, B"] = sum(parts.values())
+    others = len(street.group.names) - 1
     return figures | {
+        "a set: all sent, as told, B": told.bytes,
         "a set: records written": renewed["puts"] - before["puts"],
         "a set: bytes written": renewed["written"] - before["written"],
-        "work": renewed["work"],
+        "a set: bytes written, as told": told.flash_bytes,
+        "a set: signature, ms": round(work["set"], 1),
+        "a set: its keys, ms": round(work["key"], 1),
+        "a set: key shares, ms": round(work["key-share"] * others, 1),
+        "a set: a batch, ms": round(work["batch"] * others, 1),
+        "a set: a mask, ms": round(work["mask"]),
+        "a set: RP2040 until the first mask, s": told.seconds,
+        "a set: of it for the mask, s": told.mask_seconds,
     }
+
+
+def of_set(size: int, field: blinding.Field) -> cost.Cost:
+    """Return what `hum coordinator status` tells that a new set costs each board of such a
+    cohort."""
+    topic = topics.mail(DEPLOYMENT, GROUP, "b000", "b001")
+    return cost.of_cohort(size, len(topic), parameters.load("hum-2048"), field)
+
+
+def show(figures: dict[str, dict[str, Any]]) -> None:
+    """Print measure()'s figures, by case, as a table."""
+    show_figures(TITLE, figures, NOTES)

@@ -75,6 +75,28 @@ def bench_footprint(
     tell(figures, as_json, show)
 
 
+@bench.command("cohort")
+def bench_cohort(
+    members: Annotated[list[int] | None, typer.Option(help="Size of the cohort, repeatable; 64 takes minutes.")] = None,
+    as_json: OneObject = False,
+) -> None:
+    """Measure what a board in a cohort sends, holds, writes and computes: to join, in a round, and
+    for a new active set."""
+    from host_sim.bench.cohort import SIZES, measure_all, show
+    from host_sim.bench.cohort_street import WrongRound
+    from host_sim.bench.peers import BoardLost
+
+    sizes = members or list(SIZES)
+    for size in sizes:
+        if not 4 <= size <= MEMBERS_MOST:
+            raise OptionError(f"--members {size}: 4 to {MEMBERS_MOST}")
+    try:
+        figures = measure_all(sizes, say)
+    except (BoardLost, WrongRound) as error:
+        raise OptionError(f"bench cohort: {error}") from None
+    tell(figures, as_json, show)
+
+
 @bench.command("audit")
 def consistency_check(
     members: Annotated[list[int] | None, typer.Option(help="Size of the cohort, repeatable; 32 takes minutes.")] = None,

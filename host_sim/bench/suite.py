@@ -213,8 +213,7 @@ def _parts(folder: Path, quick: bool) -> Iterator[tuple[str, Any, Callable[[Any]
     count = bench_footprint.ROUNDS_QUICK if quick else bench_footprint.ROUNDS
     yield "footprint", bench_footprint.measure(count, _phase("footprint")), bench_footprint.show
     sizes = bench_cohort.SIZES[:1] if quick else bench_cohort.SIZES
-    title = "Board in a cohort, by its size; everything but milliseconds is for any board"
-    yield "cohorts", cohort_sizes(folder / "firmware", sizes), shown(title)
+    yield "cohorts", cohort_sizes(folder / "firmware", sizes), shown(bench_cohort.TITLE)
     yield "paper_table_5_kB", bench_cohort.PAPER, shown(bench_cohort.PAPER_TITLE, bench_cohort.NOTES)
     checked = consistency_check.SIZES_QUICK if quick else consistency_check.SIZES
     yield "audit", consistency_check.measure(checked, _phase("audit")), consistency_check.show

@@ -12,8 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.crypto import accelerate
-from agent.wire import active_sets, coordination, messages
-from agent.wire.envelope import Context, Envelope
+from agent.joye_libert import blinding, cohorts
+from agent.joye_libert.integer_shares import Sharing
+from agent.runtime.net import mqtt_packets as packets
+from agent.wire import active_sets, coordination, messages, topics
+from agent.wire.envelope import Context, Envelope, seal
 from broker.coordinator.actions import Publish
 from broker.coordinator.protocols.private_sum import reading
 from broker.coordinator.protocols.private_sum.records import (
@@ -26,7 +29,7 @@ from broker.coordinator.protocols.private_sum.records import (
 )
 from broker.coordinator.protocols.private_sum.sets import proposals, words
 from broker.coordinator.protocols.private_sum.sets.backing_off import DAY_S, FIRST_S
-from broker.coordinator.protocols.private_sum.sets.cost import of_cohort
+from broker.coordinator.protocols.private_sum.sets.cost import LETTER_BYTES, of_cohort
 from tests.support.hand_made import ACTIVE, CHOSEN, ROLL, ROUND, SCHEDULE, World, assert_refused, of_kind, published
 
 PATIENCE, INTERVAL = SCHEDULE.patience, SCHEDULE.interval
@@ -621,10 +624,30 @@ def test_boards_are_proposed_no_more_sets_than_they_take_up(six: World) -> None:
 
 
 def test_what_a_new_set_costs_is_what_the_specification_says_of_32(six: World) -> None:
-    cost = of_cohort(32, CHOSEN, six.members["b0"].field)
-    assert 19_000 < cost.bytes < 21_000 and 5.5 < cost.seconds < 6.5 and 24_000 < cost.flash_bytes < 25_000
-    small = of_cohort(4, CHOSEN, six.members["b0"].field)
-    assert small.bytes < cost.bytes and small.seconds < cost.seconds
+    field = six.members["b0"].field
+    cost = of_cohort(32, 34, CHOSEN, field)
+    shares = cost.bytes - 31 * 2 * (field.batch * field.size + 2 * (LETTER_BYTES + 34))  # without the batches
+    assert 19_000 < shares < 24_500 and 78 < cost.mask_seconds < 80 < cost.seconds < 125
+    small = of_cohort(4, 34, CHOSEN, field)
+    assert small.bytes < cost.bytes and small.seconds < cost.seconds and small.flash_bytes < cost.flash_bytes
+
+
+@given(st.integers(2, 64), st.sampled_from([40, 200, 440]))
+def test_what_a_set_costs_is_told_as_its_letters_have_it(members: int, bits: int) -> None:
+    field = blinding.field(bits)
+    threshold = cohorts.threshold(members)
+    topic = topics.mail("north", "street", "meter-1", "meter-2")
+
+    def on_the_wire(kind: str, round: int, payload: bytes) -> int:
+        context = Context("north", kind, "street", 1, round, "meter-1", "meter-2", 1_800_000_000)
+        return len(packets.publish(topic, seal(bytes(16), bytes(13), context, payload), 1, False, 1))
+
+    acknowledged = on_the_wire("held", 0, messages.nothing())
+    share = bytes(Sharing(members, threshold, members, CHOSEN).share_bytes)
+    dealt = on_the_wire("key-share", 0, messages.share(share)) + acknowledged
+    batch = on_the_wire("blinding", 64, messages.share(bytes(field.batch * field.size))) + acknowledged
+    sent = (members - 1) * (dealt + 2 * batch)
+    assert abs(of_cohort(members, len(topic), CHOSEN, field).bytes - sent) < 0.03 * sent
 
 
 def test_standing_is_recorded_when_it_changes_and_not_else(six: World) -> None:

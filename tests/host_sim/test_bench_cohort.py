@@ -68,6 +68,16 @@ def test_the_heap_in_a_round_is_at_least_what_is_live_before(figures):
     assert figures["heap most, some missing, B"] <= 400 * 1024
 
 
+@pytest.mark.proof
+def test_what_a_new_set_costs_is_what_the_coordinator_tells(figures):
+    sent, written = figures["a set: all sent, B"], figures["a set: bytes written"]
+    assert abs(figures["a set: all sent, as told, B"] - sent) < 0.1 * sent
+    assert abs(figures["a set: bytes written, as told"] - written) < 0.1 * written
+    assert abs(figures["a set: all received, B"] - sent) < 0.1 * sent  # what it deals it is dealt
+    # A key share and two batches of each peer, who holds this board's, the set, its keys, two masks.
+    assert figures["a set: records written"] == 3 * 3 + 3 * 2 + 2 + 2
+
+
 def test_a_heap_that_is_too_small_is_an_error_and_no_figure(firmware):
     with pytest.raises(BoardLost, match="MemoryError"):
         bench_cohort.measure(firmware, 4, SLOTS, quiet, "60k")

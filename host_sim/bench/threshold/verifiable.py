@@ -11,14 +11,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from agent.joye_libert import blinding, cohorts, pairs, parameters
+from agent.joye_libert import blinding, cohorts, parameters
 from agent.joye_libert.integer_shares import Sharing
 from agent.joye_libert.zero_sum import offset
 from broker.cli.tables import show_figures
+from broker.coordinator.protocols.private_sum.sets.cost import PRODUCT_S, SIGNATURE_S, power_s
 
 SIZES = (8, 16, 32, 64)
-PRODUCT_S = 0.08 / 5  # four squarings and a product take 80 ms: agent/joye_libert/pairs.py
-DOUBLE_S = 1.25  # u*G + v*Q on P-256, a check of a signature: agent/runtime/system/watchdog.py
+DOUBLE_S = SIGNATURE_S  # u*G + v*Q on P-256
 POINT_OPERATIONS = 400  # of these: some 256 doublings and 150 additions
 POINT_BYTES = 33
 SCALAR_BYTES = 32  # P-256's order in the place of p
@@ -30,12 +30,6 @@ NOTES = (
     "a set: once for every roster or active set, before the first round; a round: for each round, in idle time or not",
     "who deals publishes the commitments once, over the coordinator; each of its cohort reads them",
 )
-
-
-def power_s(bits: int) -> float:
-    """Return the seconds of a power modulo N^2 whose exponent has so many bits: a squaring a bit, a
-    product a window, and the table."""
-    return PRODUCT_S * (bits + bits / (pairs.WINDOW + 1) + pairs.ODD_POWERS)
 
 
 CHOSEN = parameters.load("hum-2048")

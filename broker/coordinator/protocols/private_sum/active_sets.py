@@ -15,6 +15,7 @@ there (docs/operate/sets.md).
 
 from collections.abc import Callable, Iterable, Mapping
 
+from agent.wire import topics
 from agent.wire.messages import UNITS_MOST
 from broker.coordinator.actions import Action
 from broker.coordinator.protocols.private_sum import records, roll_call
@@ -62,6 +63,8 @@ class ActiveSets:
         self._last_number = saved.last_number
         self._backing_off = BackingOff(scope, saved.left_out, unix_time)
         self._proposals = Proposals(sets, members, self._backing_off, schedule)
+        longest = max(members.names, key=len)
+        self._topic_bytes = len(topics.mail(scope.deployment, scope.group, longest, longest))
         self._begun = False
         self._standing: dict[int, Standing] = {}
         self._standing_due = 0.0
@@ -208,7 +211,9 @@ class ActiveSets:
             [names[i] for i in everyone if active >> i & 1],
             others,
             self.sets.thresholds(at),
-            cost.of_cohort(max(map(len, self.sets.cohorts[at])), self._uploads.parameters, self._uploads.field).told(),
+            cost.of_cohort(
+                max(map(len, self.sets.cohorts[at])), self._topic_bytes, self._uploads.parameters, self._uploads.field
+            ).told(),
         )
 
     def _why(self, index: int, at: int, now: float) -> str:
