@@ -7,7 +7,7 @@ schedule. Who injects faults wraps a port.
 
 from agent.protocols.base import actions as a
 from agent.runtime.flash.masks import Spent
-from agent.runtime.flash.store import Corrupt, Full, StoreError
+from agent.runtime.flash.store import Full, StoreError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -79,15 +79,15 @@ class Effects:
         # Only a machine of sums asks for the actions of sums, and only one of queries for theirs.
         self.sums: "PrivateSum" = machine  # type: ignore[assignment]  # see above
         self.queries: "Gossip" = machine  # type: ignore[assignment]  # see above
-        self._clock = clock
-        self._around = around
-        self._budget: "Budget | None" = None
-        self._started = 0  # on the clock, where there is a budget
+        self.clock = clock
+        self.around = around
+        self.budget: "Budget | None" = None  # made when the first query has to be paid for
+        self.started = 0  # on the clock, where there is a budget
 
     def restore(self) -> None:
         """Give the machine and the meter what the flash holds. Raises StoreError."""
         if self.machine.identity.policy.epsilon is not None:
-            self._started = self._clock.uptime()
+            self.started = self.clock.uptime()
         self.perform(self.machine.restore(self.store, self.masks, self.shares))
         self.meter.restore(self.masks.bookmark())
 
@@ -98,7 +98,7 @@ class Effects:
             self.do_all(actions)
         except (StoreError, Spent) as error:
             self.machine.refuse("flash" if isinstance(error, StoreError) else "spent")
-            self._around.note("flash", {"error": str(error)})
+            self.around.note("flash", {"error": str(error)})
         except Full:
             # A mask or a share less: what is vital still has room.
             self.machine.refuse("flash-full")
@@ -112,23 +112,25 @@ class Effects:
     def do(self, action: "Action") -> None:
         """Do one action of every protocol, or of one. Raises as do_all."""
         if action[0] == a.PUBLISH:
-            self._around.post(action[1], action[2], action[3], action[4])
+            self.around.post(action[1], action[2], action[3], action[4])
         elif action[0] == a.PUT:
             self.store.put(action[1], action[2])
-            self._around.note(action[1], {"bytes": len(action[2])})
+            self.around.note(action[1], {"bytes": len(action[2])})
         elif action[0] == a.CLOCK:
-            if not self._clock.set(self.machine.epoch, action[1]):
+            if not self.clock.set(self.machine.epoch, action[1]):
                 self.machine.refuse("clock")
         elif action[0] == a.UNLOAD:
-            self._around.make_room()
+            self.around.make_room()
         elif action[0] == a.SCHEDULE:
-            self._around.schedule(action[1], action[2])
+            self.around.schedule(action[1], action[2])
         elif action[0] == a.BURN:
-            self._burn(action[1], action[2], action[3], action[4])
+            from agent.runtime.burning import burn  # not before the first query
+
+            burn(self, action[1], action[2], action[3], action[4])
         elif action[0] == a.READ:
             self.do_all(self.queries.have_read(action[1], self.meter.present(action[1], action[2])))
         elif action[0] == a.OVER:
-            self._around.over("over", dict(action[2], number=action[1]))
+            self.around.over("over", dict(action[2], number=action[1]))
         else:
             self._do_of_sums(action)
 
@@ -142,7 +144,7 @@ class Effects:
         elif action[0] == a.MASK:
             self._keep_mask(action[1], action[2], action[3])
         elif action[0] == a.TAKE:
-            self._around.taken(action[2])
+            self.around.taken(action[2])
             resend = masks.resends() < machine.identity.policy.close_most
             values = self.meter.read(action[2], action[3], resend, action[4])
             self.do_all(machine.taken(action[1], action[2], masks.load(action[1], action[2]), values))
@@ -151,11 +153,11 @@ class Effects:
         elif action[0] == a.SETTLE:
             masks.settle(action[1], action[2])
             masks.drop_before(action[2] + 1)
-            self._around.over("settled", {"round": action[2]})
+            self.around.over("settled", {"round": action[2]})
         elif action[0] == a.ANSWER:
             shares.answer(action[1], action[2], action[3] + action[4])
             self.do_all(machine.answered(action[1], action[2], action[4]))
-            self._around.note("answered", {"round": action[2], "bytes": len(action[4])})
+            self.around.note("answered", {"round": action[2], "bytes": len(action[4])})
         elif action[0] == a.DISCARD:
             shares.discard(action[1])
         elif action[0] == a.RECALL:
@@ -183,51 +185,4 @@ class Effects:
             self.meter.restore(self.masks.bookmark())  # this reading does not leave the board
             raise
         self.do_all(self.sums.spent(epoch, round, envelope))
-        self._around.online(round)
-
-    def _burn(self, epoch: int, number: int, cost: int | None, listed: list[str]) -> None:
-        from agent.protocols.base import Refused, closeness  # not before the first query
-
-        reason: str | None
-        try:
-            last = self.shares.answered()
-            lists = closeness.Lists(closeness.unpack(last[2])[1] if last else b"")
-            lists.answer(self.masks.total() + 1, listed, None, self.machine.identity.policy)
-            reason = self._pay(epoch, number, cost)
-            if not reason:
-                self.masks.burn(epoch, number)
-                self.shares.answer(epoch, number, closeness.pack(0, lists.record()))
-        except (StoreError, Full):
-            reason = "flash"
-        except Spent:
-            reason = "spent"
-        except Refused as error:
-            reason = error.args[0]
-        if reason:
-            self.do_all(self.queries.declined(epoch, number, reason))
-            return
-        self._around.note("query", {"number": number})
-        self.do_all(self.queries.burnt(epoch, number))
-
-    def _pay(self, epoch: int, number: int, cost: int | None) -> str | None:
-        """Take a query's cost from the budget, durably; return why that is not possible, or
-        None."""
-        policy = self.machine.identity.policy
-        if policy.epsilon is None:
-            return None
-        from agent.protocols.gossip.privacy.budget import Budget, BudgetError
-
-        now = self._clock.uptime()
-        try:
-            if self._budget is None:
-                last = self.store.read("budget")
-                self._budget = Budget(policy.epsilon, policy.epsilon_period, self._started, last)
-            self.store.put("budget", self._budget.spend(epoch, number, cost, now))
-        except BudgetError as error:
-            noted = self._budget.note(now) if self._budget and error.args[0] == "budget" else None
-            if noted:
-                self.store.put("budget", noted)
-            return str(error.args[0])
-        except Corrupt:
-            return "corrupt"
-        return None
+        self.around.online(round)

@@ -38,6 +38,7 @@ GROUP = 32
 NOT_CORE = (
     "agent/crypto/aes.py",
     "agent/protocols/gossip/machine.py",
+    "agent/runtime/burning.py",
     "agent/meters/dsmr.py",
     "agent/meters/played.py",
     "agent/meters/simulated.py",

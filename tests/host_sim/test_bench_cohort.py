@@ -7,7 +7,7 @@ import pytest
 
 from agent.joye_libert import blinding, cohorts
 from agent.runtime.net import mqtt_packets as packets
-from agent.wire import messages, topics
+from agent.wire import active_sets, messages, topics
 from agent.wire.envelope import Context, Envelope, seal
 from host_sim.bench import cohort as bench_cohort
 from host_sim.bench import cohort_street
@@ -76,11 +76,27 @@ def test_a_heap_that_is_too_small_is_an_error_and_no_figure(firmware):
 def test_a_message_sent_again_is_counted_once_and_each_under_its_purpose():
     bytes_of = cohort_street.Bytes(32)
     mail = topics.mail("bench", "main", "b000", "b001")
-    context = Context("bench", "blinding", "main", 1, 64, "b001", "b000")
+    context = Context("bench", "blinding", "main", 1, 64, "b001", "b000", 9)
     batch = seal(bytes(16), bytes([5, *bytes(7), 5]) + (64).to_bytes(4, "big"), context, b"x")
     acknowledged = seal(bytes(16), bytes([6, *bytes(7), 5]) + (64).to_bytes(4, "big"), context, b"")
-    key = seal(bytes(16), bytes([6, *bytes(7), 4]) + bytes(4), Context("bench", "held", "main", 1, 0, "", ""), b"")
+    key = seal(bytes(16), bytes([6, *bytes(7), 4]) + bytes(4), Context("bench", "held", "main", 1, 0, "", "", 9), b"")
+    ready = seal(bytes(16), bytes([2, *bytes(12)]), Context("bench", "ready", "main", 1, 7, "b000", "", 9), b"")
+    here = [
+        seal(
+            bytes(16),
+            bytes([9]) + number.to_bytes(4, "big") + bytes(8),
+            Context("bench", "here", "main", 1, 0, "", ""),
+            b"",
+        )
+        for number in (0, 9)
+    ]
+    group = Group(4, SLOTS)
     for topic, payload in (
+        (topics.up("bench", "main", "b000", "here"), here[0]),
+        (topics.active("bench", "main", 0), group.active(9)),
+        (topics.up("bench", "main", "b000", "here"), here[1]),
+        (topics.mail("bench", "main", "b000", "coordinator"), active_sets.coming(1, 7, bytes(16))),
+        (topics.up("bench", "main", "b000", "ready"), ready),
         (mail, batch),
         (mail, batch),
         (mail, acknowledged),
@@ -90,13 +106,22 @@ def test_a_message_sent_again_is_counted_once_and_each_under_its_purpose():
         (topics.device("bench", "b000", "diag"), b"d"),
     ):
         bytes_of.count("sent", topic, payload, 10, 7)
-    assert bytes_of.totals == {"batch 2 sent": 20, "setup sent": 20, "round 7 sent": 10, "other sent": 10}
+    assert bytes_of.totals == {
+        "setup sent": 20,
+        "set 9 sent": 40,
+        "ready of set 9 sent": 10,
+        "batch 2 of set 9 sent": 20,
+        "round 7 sent": 10,
+        "other sent": 10,
+    }
 
 
 def test_a_peer_deals_on_demand_what_the_agent_would_have_dealt():
     group = Group(4, SLOTS)
     peers = make_peers(group)
     peer = peers[1]
+    for each in peers[1:]:
+        each.enter(topics.active("bench", "main", 0), group.active(9))
     member = peer.machine.member
     sharing = peer.machine._standing.sharing
     field = member.field

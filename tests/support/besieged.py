@@ -189,6 +189,10 @@ class Besieged(Street):
                     return total - rest, "two results"
         seen = sorted(sight for sight in self.watch.sights if sight[2] in values)
         own = [sight for sight in seen if sight[1] == self.victim or sight[0] < 0]
+        if self.protocol == "gossip-flood" and own:
+            # Neither relays nor who carries a cell on from there are its source: that rules it out.
+            others = values - {value for _, _, value in own}
+            return self.drawn.choice(sorted(others)), "not its cell"
         if own:
             return own[0][2], "its cell"
         certain = {value for r, sender, value in seen if r == 0 and sender != self.victim}

@@ -114,7 +114,7 @@ def refuses(machine, reason, event, *arguments):
     after = everything(machine)
     if before["_standing"]["roll_call"] is None:  # it is read when a roll call is heard
         for known in (before, after):
-            known["_standing"]["roll_call"] = known["_standing"]["_last_answer"] = None
+            known["_standing"]["roll_call"] = known["_standing"]["last_answer"] = None
     for name in before:
         assert after[name] == before[name], (reason, name)
     counted[reason] = counted.get(reason, 0) + 1

@@ -109,7 +109,7 @@ class RollCall:
         lists = closeness.Lists(self._lists)
         if lists.empty and self._present and self.epoch == member.epoch:
             lists.add(_listed(member, self._present))  # of a record in the form before
-        own = [member.names[index] for index in member.own_cohort()] if member.seal else None
+        own = [member.names[index] for index in member.own_cohort] if member.seal else None
         lists.answer(total, _listed(member, present), own, member.identity.policy)
         return lists.record()
 

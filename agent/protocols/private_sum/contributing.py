@@ -44,40 +44,12 @@ class Contributing:
         self._may_check = True
         self.forget()
 
-    def restore(
-        self, high_water: "tuple[int, int]", pending: "tuple[int, int, bytes] | None", sent: "tuple[int, int]"
-    ) -> None:
-        """Take up what the flash holds."""
-        self.high_water, self.pending, self.sent = high_water, pending, sent
-
     def forget(self) -> None:
         """There is a new roster, or none: the masks are of no more use."""
         self.opened = -1
         self.stock: list[int] = []
         self.refilling, self.receipt, self.workspace = True, None, None
         self._announced = (-1, 0)
-
-    def enter_set(self) -> None:
-        """There is another active set: what was made under the one before is of no more use."""
-        opened = self.opened
-        self.forget()
-        self.opened = opened
-        self.pending = None
-
-    def restore_set(self, member: "Membership", stock: list[int]) -> None:
-        """Take up what the flash holds of the active set of `member`: the rounds that there are
-        masks for."""
-        self.take_stock([round for round in stock if round > self.last_round(member.epoch)])
-        if self.pending and Envelope(self.pending[2]).number != member.number:
-            self.pending = None
-
-    def skip_to(self, round: int) -> bool:
-        """This round comes next: what is before it is over. Return whether that is news."""
-        if round <= self.opened + 1:
-            return False
-        self.saw(round - 1)
-        self._spend_stock(round - 1)
-        return True
 
     def take_stock(self, rounds: list[int]) -> None:
         """Take up the rounds that the flash has masks for."""
@@ -97,10 +69,6 @@ class Contributing:
         self.opened = max(self.opened, round)
 
     # -- masks
-
-    def clear_workspace(self) -> None:
-        """Nothing is made in the buffers any more."""
-        self.workspace = None
 
     def buffers(self, parameters: "Parameters") -> list[bytearray]:
         """Return the buffers for a power: those of one, for which a small heap has room."""
@@ -136,7 +104,7 @@ class Contributing:
         self.refilling = False
         self._announced = (-1, 0)
 
-    def _spend_stock(self, round: int) -> None:
+    def spend_stock(self, round: int) -> None:
         """Masks up to `round` are of no more use; refill when a quarter of the target is left."""
         self.stock = [r for r in self.stock if r > round]
         if len(self.stock) * 4 <= self._masks_target:
@@ -227,7 +195,7 @@ class Contributing:
         if not member or not sharing or epoch != member.epoch or round <= self.last_round(epoch):
             raise Refused("replayed")
         if mask is None or len(mask) != member.parameters.residue_bytes:
-            self._spend_stock(round)
+            self.spend_stock(round)
             raise Refused("no-mask")
         if values is None:
             raise Refused("no-reading")
@@ -245,7 +213,7 @@ class Contributing:
         # From here on the round is burnt, whatever becomes of the burn; before, running out of
         # memory has changed nothing.
         self.high_water = (member.epoch, round)
-        self._spend_stock(round)
+        self.spend_stock(round)
         return [actions.spend(member.epoch, round, envelope)]
 
     def spent(self, member: "Membership | None", epoch: int, round: int, envelope: bytes) -> "list[Action]":

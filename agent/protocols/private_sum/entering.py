@@ -8,25 +8,42 @@ were shown different sets share none, and the sum of a split set does not open
 
 import struct
 
-from agent.protocols.base import Refused, check_tag
+from agent.protocols.base import Refused, actions, check_tag
 from agent.protocols.private_sum.membership import publish_up
 from agent.wire import active_sets, topics
-from agent.wire.envelope import Context, Envelope, seal
+from agent.wire.envelope import Context, Envelope, EnvelopeError, seal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     from agent.protocols.base.actions import Action
+    from agent.protocols.base.machine import Steps
+    from agent.protocols.private_sum.active_sets import ActiveSets
     from agent.protocols.private_sum.contributing import Contributing
     from agent.protocols.private_sum.membership import Membership
+    from agent.protocols.private_sum.standing import Standing
 
 ACTIVE_MOST = 512  # bytes
 HERE_NONCE = 9
 _RECORD = ">32sIIQQQ"
 
 
-def hear(member: "Membership", raw: bytes) -> int:
+def hear(sets: "ActiveSets", member: "Membership | None", raw: bytes, busy: bool) -> None:
+    """Take a signed set of the unit of `member`, None before there is a roster; with `busy` nothing
+    can be taken up now. Raises Refused, EnvelopeError or MessageError with the named reason."""
+    if not member:
+        # Retained messages come in any order: the roster may be the next.
+        sets.early = raw if len(raw) <= ACTIVE_MOST else None
+        raise Refused("not-ready")
+    number = check(member, raw)
+    if number and (not sets.waiting or number > sets.waiting[0]):
+        sets.waiting = number, raw
+        if busy or not sets.tokens:
+            raise Refused("too-soon")
+
+
+def check(member: "Membership", raw: bytes) -> int:
     """Check all of a signed set but its signature. Return its number, or 0 if it is the set in
     force. Raises Refused, EnvelopeError or MessageError with the named reason."""
     if len(raw) > ACTIVE_MOST:
@@ -70,10 +87,26 @@ def _context(member: "Membership", number: int) -> Context:
     return member.context_of_all("active", number)
 
 
-def verify_steps(member: "Membership", raw: bytes, own: "Contributing") -> "Generator[None, None, bytes]":
-    """Generator: check the signature of a set that hear() has let pass, in short steps; return the
-    record of it, with what `own`, the board's Contributing, has spent by then. Raises
-    EnvelopeError."""
+def enter_steps(sets: "ActiveSets", member: "Membership", signed: bytes, own: "Contributing") -> "Steps":
+    """Generator: check the signature of a set that hear() has let pass, in short steps, and yield
+    the action that makes it durable, with what `own`, the board's Contributing, has spent by then.
+    Raises EnvelopeError."""
+    try:
+        sets.entering = yield from _verify_steps(member, signed, own)
+    except EnvelopeError:
+        _took(sets, signed)
+        raise
+    _took(sets, signed)
+    yield [actions.enter(sets.entering)]
+
+
+def _took(sets: "ActiveSets", signed: bytes) -> None:
+    sets.tokens -= 1
+    if sets.waiting and sets.waiting[1] == signed:
+        sets.waiting = None
+
+
+def _verify_steps(member: "Membership", raw: bytes, own: "Contributing") -> "Generator[None, None, bytes]":
     envelope = Envelope(raw)
     context = _context(member, envelope.round)
     _, _, active = active_sets.read_active((yield from envelope.verify_steps(member.coordinator, context)))
@@ -81,9 +114,25 @@ def verify_steps(member: "Membership", raw: bytes, own: "Contributing") -> "Gene
     return struct.pack(_RECORD, envelope.digest(context), member.epoch, envelope.round, active, epoch, round)
 
 
+def entered(standing: "Standing", own: "Contributing", record: bytes) -> "list[Action]":
+    """The set of this record is durable: it is in force from now on, and what was made under the
+    one before is of no more use."""
+    member = standing.member
+    standing.sets.entering = None
+    if not member or not restore(member, record):
+        return []
+    standing.sharing = standing.unmasking = None
+    standing.held, standing.acks = (0, {}), None
+    opened = own.opened
+    own.forget()
+    own.opened, own.pending = opened, None
+    if standing.roll_call:
+        standing.roll_call.enter_set()
+    return [actions.use(member.set_digest), here(member), actions.unload()]
+
+
 def restore(member: "Membership", record: bytes | None) -> bool:
-    """Let `member` be in the set of a record() that is of its epoch; return whether there is
-    one."""
+    """Let `member` be in the set of this record, if it is of its epoch; return whether it is."""
     if not record or len(record) != struct.calcsize(_RECORD):
         return False
     digest, epoch, number, active, floor_epoch, floor_round = struct.unpack(_RECORD, record)
@@ -91,6 +140,26 @@ def restore(member: "Membership", record: bytes | None) -> bool:
         return False
     member.enter(number, digest, active, (floor_epoch, floor_round))
     return True
+
+
+def take_secrets(member: "Membership", record: bytes | None) -> bool:
+    """Take up what the roster alone gives, if `record` is of it (keying.py): roster digest, key of
+    "here", then 32 bytes for each of peers() and for the coordinator. The members' public keys are
+    not needed again. Return whether it is."""
+    if not record or record[:32] != member.digest or len(record) != 48 + 32 * (len(member.peers()) + 1):
+        return False
+    member.here_key = record[32:48]
+    member.members = None
+    return True
+
+
+def take_keys(member: "Membership", record: bytes | None) -> None:
+    """Take up the keys of the set, if `record` is of it (keying.py): its digest, round key, opening
+    key, exponent, mail keys."""
+    at = 64 + member.parameters.exponent_bytes
+    if member.number and record and record[:32] == member.set_digest and len(record) == at + 32 * len(member.cohort):
+        member.round_key, member.opening_key = record[32:48], record[48:64]
+        member.exponent, member.mail_keys = record[64:at], record[at:]
 
 
 def here(member: "Membership") -> "Action":
@@ -101,9 +170,9 @@ def here(member: "Membership") -> "Action":
     return publish_up(member, "here", seal(member.here_key, nonce, context, active_sets.here(member.number)), True)
 
 
-def coming(member: "Membership", raw: bytes) -> int:
-    """Return the round that comes next, as the coordinator says to this board. Raises Refused or
-    MessageError."""
+def coming(member: "Membership", raw: bytes, own: "Contributing") -> bool:
+    """Take the coordinator's word to this board which round comes next: what is before it is over.
+    Return whether that is news. Raises Refused or MessageError."""
     epoch, round, tag = active_sets.read_coming(raw)
     if epoch != member.epoch:
         raise Refused("wrong-epoch")
@@ -111,4 +180,8 @@ def coming(member: "Membership", raw: bytes) -> int:
         raise Refused("not-ready")
     context = member.context("coming", round, topics.COORDINATOR, member.identity.device)
     check_tag(tag, 0, active_sets.coming_tag(member.opening_key, context))
-    return round
+    if round <= own.opened + 1:
+        return False
+    own.saw(round - 1)
+    own.spend_stock(round - 1)
+    return True

@@ -66,14 +66,15 @@ class PrivateSum(Machine):
 
     def restore(self, store: "Records", masks: "Masks", shares: "Shares") -> "list[Action]":
         """Take up what the flash holds. Raises StoreError."""
-        from agent.protocols.private_sum.saved import Saved  # once a start
+        from agent.protocols.private_sum import saved  # once a start
 
-        saved = Saved(store, masks, shares)
-        self._own.restore(saved.high_water, saved.pending, saved.sent)
-        self._standing.take_answer(saved)
-        if saved.roster:
-            self._guard(self._take_roster, saved.roster)
-        self._standing.restore(saved)
+        own, standing = self._own, self._standing
+        own.high_water, own.pending, own.sent = masks.high_water(), masks.pending(), masks.sent()
+        standing.last_answer, standing.total = shares.answered(), masks.total
+        roster = store.get("roster")
+        if roster:
+            self._guard(self._take_roster, roster)
+        saved.restore(standing, own, store, masks, shares)
         return []
 
     def message(self, topic: str, payload: bytes) -> "list[Action]":
@@ -86,7 +87,9 @@ class PrivateSum(Machine):
         """The action enter() was done, the set is durable: only now what was made under another is
         forgotten, and this one is in force."""
         self._making = None
-        return self._standing.entered(record)
+        from agent.protocols.private_sum import entering
+
+        return entering.entered(self._standing, self._own, record)
 
     def recalled(self, value: bytes | None) -> None:
         """The action recall() was done: the record's value, or None."""
@@ -127,7 +130,11 @@ class PrivateSum(Machine):
         own, standing, member = self._own, self._standing, self.member
         if standing.sharing:
             standing.sharing.restart()
-        said = standing.sets.here(member) if member and member.here_key else []
+        said = []
+        if member and member.here_key:
+            from agent.protocols.private_sum import entering
+
+            said.append(entering.here(member))
         return said + own.announce(member, standing.sharing, True) + own.resend(member) + standing.resend_answer()
 
     def passed(self) -> None:
@@ -155,10 +162,11 @@ class PrivateSum(Machine):
         from agent.protocols.private_sum import joining  # once an epoch: see the action unload()
 
         member = joining.accept(self.identity, raw, least)
-        standing.join(member)
+        standing.forget()
+        standing.member = member
         self._making = None
         self.epoch = member.epoch
-        early = standing.sets.early()
+        early, standing.sets.early = standing.sets.early, None
         if early:
             self._guard(self._on_active, str(member.unit), early)
         return [actions.use(b"")]
@@ -195,7 +203,7 @@ class PrivateSum(Machine):
         if self._round_open or self._standing.sets.entering:
             return None
         if not self._making:
-            own.clear_workspace()
+            own.workspace = None
             self._making = self._next_job()
         # Its buffers and the code that checks signatures are never in a small heap at once.
         if not own.workspace:
@@ -213,17 +221,17 @@ class PrivateSum(Machine):
     def rest(self) -> None:
         """Memory is short: give up what is under way, and its buffers; idle() begins anew."""
         self._making = None
-        self._own.clear_workspace()
+        self._own.workspace = None
         if self.member:
-            self.member.begin_keys()
+            self.member.keys_done = 0
         if self._standing.unmasking:
             self._standing.unmasking.rest()
 
     def _next_job(self) -> "Steps | None":
         """Return a generator, or None: each part says what is to be made next."""
         own, standing = self._own, self._standing
-        member, sharing, unmasking = standing.member, standing.sharing, standing.unmasking
         job = standing.job(self._lose_roster)
+        member, sharing, unmasking = standing.member, standing.sharing, standing.unmasking
         if job or not member or not sharing or not unmasking:
             return job
         batch = own.batch(member)
@@ -259,7 +267,9 @@ class PrivateSum(Machine):
         if not member or raw[:1] >= _TAG:
             own.hear_receipt(member, raw)
             return []
-        if own.skip_to(self._standing.sets.coming(member, raw)):
+        from agent.protocols.private_sum import entering
+
+        if entering.coming(member, raw, own):
             self._making = None  # it was for a round that is over
         return []
 

@@ -27,8 +27,8 @@ class Membership:
 
     Of the roster: `index` is its own in `names`, the members' in roster order; `unit` is the number
     of what opens together, `every` lists its cohorts as lists of indices, `thresholds` how many of
-    each recover what is shared in it; `threshold` is that of the board's own cohort, those of the
-    others add up to `elsewhere`. `members` are the pairs of name and public key, None once
+    each recover what is shared in it; `own_cohort` and `threshold` are those of the board itself,
+    the thresholds of the others add up to `elsewhere`. `members` are the pairs of name and public key, None once
     `here_key` (16 bytes) is made: 64 keys are a tenth of a Pico's heap; `keys_done` counts those
     that this board has gone through.
 
@@ -66,7 +66,9 @@ class Membership:
         self.unit = unit
         self.every = every
         self.thresholds = thresholds
-        self.threshold = next(t for cohort, t in zip(every, thresholds) if self.index in cohort)
+        for cohort, threshold in zip(every, thresholds):
+            if self.index in cohort:
+                self.own_cohort, self.threshold = cohort, threshold
         self.elsewhere = sum(thresholds) - self.threshold
         self.parameters = parameters
         self.packing = packing
@@ -81,24 +83,12 @@ class Membership:
         self.set_digest = set_digest
         self.active = active
         self.floor = floor
-        self.cohort = [index for index in self.own_cohort() if active >> index & 1]
-        self.round_key = self.opening_key = self.exponent = self._mail_keys = b""
-
-    def own_cohort(self) -> list[int]:
-        """Return the indices of the roster's members of the board's own cohort."""
-        return next(cohort for cohort in self.every if self.index in cohort)
+        self.cohort = [index for index in self.own_cohort if active >> index & 1]
+        self.round_key = self.opening_key = self.exponent = self.mail_keys = b""
 
     def peers(self) -> list[int]:
         """Return the indices of the members with whom this board may come to share keys."""
         return [index for cohort in self.every for index in cohort if index != self.index]
-
-    def begin_keys(self) -> None:
-        """Making the keys begins (anew)."""
-        self.keys_done = 0
-
-    def count_key(self) -> None:
-        """The keys with one more member are made."""
-        self.keys_done += 1
 
     def context(self, kind: str, round: int, sender: str | None = None, receiver: str = topics.COORDINATOR) -> Context:
         """Return the Context of a message of this epoch and set; from this board to the coordinator
@@ -116,29 +106,7 @@ class Membership:
         """Return the 16-byte key of the mail to, or from, the member of the cohort with index
         `peer`."""
         at = 32 * self.cohort.index(peer) + (0 if outgoing else 16)
-        return self._mail_keys[at : at + 16]
-
-    def take_secrets(self, record: bytes | None) -> bool:
-        """Take up what the roster alone gives, if `record` is of it (keying.py): roster digest, key
-        of "here", then 32 bytes for each of peers() and for the coordinator. The members' public
-        keys are not needed again. Return whether it is."""
-        if not record or record[:32] != self.digest or len(record) != 48 + 32 * (len(self.peers()) + 1):
-            return False
-        self.here_key = record[32:48]
-        self.members = None
-        return True
-
-    def record(self) -> bytes:
-        """Return the record of the set's keys: its digest, round key, opening key, exponent, mail
-        keys."""
-        return self.set_digest + self.round_key + self.opening_key + self.exponent + self._mail_keys
-
-    def restore(self, record: bytes | None) -> None:
-        """Take up the keys in a record(), if it is one of this set."""
-        at = 64 + self.parameters.exponent_bytes
-        if self.number and record and record[:32] == self.set_digest and len(record) == at + 32 * len(self.cohort):
-            self.round_key, self.opening_key = record[32:48], record[48:64]
-            self.exponent, self._mail_keys = record[64:at], record[at:]
+        return self.mail_keys[at : at + 16]
 
 
 def nonce(kind: int, round: int, payload: bytes | None = None) -> bytes:

@@ -50,6 +50,7 @@ agent.protocols.gossip.machine agent.wire.queries agent.protocols.gossip.group \
     agent.protocols.gossip.phases.routed_cells agent.protocols.gossip.phases.echo \
     agent.protocols.gossip.node_actions agent.protocols.gossip.node agent.protocols.gossip.inquiry \
     agent.protocols.gossip.admission
+agent.runtime.burning agent.protocols.gossip.privacy.budget
 agent.protocols.gossip.privacy.terms agent.protocols.gossip.privacy.laplace \
     agent.protocols.gossip.privacy.paired_noise
 agent.protocols.private_sum.secret_sharing agent.protocols.private_sum.mail

@@ -5,7 +5,7 @@ import struct
 from agent.protocols.base import Refused, closeness
 from agent.protocols.base.closeness import LISTS_MOST, Lists, pack, unpack
 from agent.protocols.base.identity import CLOSE_WINDOW, Identity, Policy
-from agent.protocols.private_sum import joining
+from agent.protocols.private_sum import entering, joining
 from agent.protocols.private_sum.answers import RollCall
 from agent.runtime.flash.shares import ShareStock
 from agent.wire import coordination, envelope, topics
@@ -149,7 +149,7 @@ def member_of(epoch, names, policy=NEVER):
     pairs = [(name, public(NAMES[0]) if name == NAMES[0] else b"\x04" + name.encode() * 9) for name in names]
     member = joining.accept(identity, roster([(name, key[:65]) for name, key in pairs], epoch=epoch), 1)
     member.enter(9, b"e" * 32, (1 << len(names)) - 1, (0, 0))
-    member.restore(member.set_digest + bytes(16) + b"k" * 16 + bytes(513) + bytes(32 * len(names)))
+    entering.take_keys(member, member.set_digest + bytes(16) + b"k" * 16 + bytes(513) + bytes(32 * len(names)))
     return member
 
 

@@ -5,7 +5,7 @@ from agent.joye_libert import blinding, masks, pairs
 from agent.protocols.base import Refused
 from agent.protocols.base.identity import CLOSE_WINDOW, Identity
 from agent.protocols.base.policy import Policy
-from agent.protocols.private_sum import joining
+from agent.protocols.private_sum import entering, joining
 from agent.protocols.private_sum.answers import ROLL_MOST, RollCall
 from agent.protocols.private_sum.membership import nonce
 from agent.protocols.private_sum.unmasking import REPEATS_MOST
@@ -327,7 +327,7 @@ def membership(seal):
     identity = Identity(SCOPE[0], SCOPE[1], ME, private(ME), public(ME), public("authority"), Policy(3, 4, None, 2, 0))
     member = joining.accept(identity, roster(NAMES_AND_KEYS, cohort=4, seal=seal), 1)
     member.enter(9, b"e" * 32, 0xFF, (0, 0))
-    member.restore(member.set_digest + bytes(16) + b"k" * 16 + bytes(513) + bytes(128))
+    entering.take_keys(member, member.set_digest + bytes(16) + b"k" * 16 + bytes(513) + bytes(128))
     assert member.names == names and len(member.cohort) == 4
     return member
 
