@@ -130,12 +130,7 @@ class PrivateSum(Machine):
         own, standing, member = self._own, self._standing, self.member
         if standing.sharing:
             standing.sharing.restart()
-        said = []
-        if member and member.here_key:
-            from agent.protocols.private_sum import entering
-
-            said.append(entering.here(member))
-        return said + own.announce(member, standing.sharing, True) + own.resend(member) + standing.resend_answer()
+        return standing.here() + own.announce(member, standing.sharing, True) + own.resend(member) + standing.resend_answer()
 
     def passed(self) -> None:
         """A minute has passed."""
@@ -152,6 +147,8 @@ class PrivateSum(Machine):
             standing.unmasking.again()
         if standing.sets.entering:
             done.append(actions.enter(standing.sets.entering))  # the flash did not take it
+        if standing.sets.unsaid and not standing.sharing:
+            done += standing.here()  # what was said may be lost
         return done
 
     # -- the roster

@@ -52,6 +52,16 @@ class Standing:
                 return "shares", bin(sharing.holders(batch)).count("1"), member.threshold
         return "", 0, 0
 
+    def here(self) -> "list[Action]":
+        """Return the action that says that this board is here, if it can."""
+        member = self.member
+        self.sets.unsaid = False
+        if not member or not member.here_key:
+            return []
+        from agent.protocols.private_sum import entering
+
+        return [entering.here(member)]
+
     # -- the roster and the set
 
     def forget(self) -> None:
