@@ -40,7 +40,7 @@ class Board(Device):
 
 def board(policy):
     flash = reboot(dealt(3), ME).flash
-    flash.masks = {round: ONE for round in range(ROUNDS)}
+    flash.masks = dict.fromkeys(range(ROUNDS), ONE)
     flash.wh = 500
     return Board(flash, policy)
 
