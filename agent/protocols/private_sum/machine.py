@@ -146,6 +146,8 @@ class PrivateSum(Machine):
             standing.unmasking.again()
         if standing.sets.entering:
             done.append(actions.enter(standing.sets.entering))  # the flash did not take it
+        if standing.sets.unsaid and not standing.sharing:
+            done += standing.here()  # what was said may be lost
         return done
 
     # -- the roster

@@ -52,6 +52,16 @@ class Standing:
                 return "shares", bin(sharing.holders(batch)).count("1"), member.threshold
         return "", 0, 0
 
+    def here(self) -> "list[Action]":
+        """Return the action that says that this board is here, if it can."""
+        member = self.member
+        self.sets.unsaid = False
+        if not member or not member.here_key:
+            return []
+        from agent.protocols.private_sum import entering
+
+        return [entering.here(member)]
+
     # -- the roster and the set
 
     def forget(self) -> None:
@@ -65,14 +75,6 @@ class Standing:
         self.sets.early = None
         self.sets.hear(self.member, unit, raw, busy)
         return []
-
-    def here(self) -> "list[Action]":
-        """Return the action that says that this board is here, if it has the key for it."""
-        if not self.member or not self.member.here_key:
-            return []
-        from agent.protocols.private_sum.entering import here
-
-        return [here(self.member)]
 
     def job(self, lose: "Callable[[str], None]") -> "Steps | None":
         """Return a generator that does what comes before all else: derive the roster's secrets,
