@@ -123,8 +123,7 @@ class PrivateSum(Machine):
         return self._standing.resend_answer()
 
     def link_up(self) -> "list[Action]":
-        """The link to the broker is there: say who is here and ready, and resend what has no
-        receipt."""
+        """The link is there: say who is here and ready, and resend what has no receipt."""
         own, standing, member = self._own, self._standing, self.member
         if standing.sharing:
             standing.sharing.restart()
