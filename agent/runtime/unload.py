@@ -19,7 +19,7 @@ agent.protocols.base.policy
 agent.protocols.base.roster agent.wire.rosters
 agent.protocols.base.overlay
 agent.protocols.private_sum.joining agent.protocols.private_sum.roster_part agent.joye_libert.moduli
-agent.protocols.private_sum.entering agent.protocols.private_sum.saved agent.wire.active_sets
+agent.protocols.private_sum.entering agent.protocols.private_sum.saved agent.wire.active_sets agent.runtime.flash.found
 agent.protocols.private_sum.keying agent.joye_libert.zero_sum agent.joye_libert.cohorts agent.joye_libert.integer_shares
 agent.protocols.private_sum.consistency_check
 agent.protocols.gossip.roster_part

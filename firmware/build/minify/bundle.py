@@ -20,7 +20,8 @@ from firmware.build.minify.rewriting import Rewrite
 # (firmware/build/keep.py) must come first. What a board lets go of is in agent/runtime/unload.py,
 # with what is let go of together in a line: those are bundles, too.
 STAY = """
-agent.runtime.flash.store agent.runtime.system.ticks agent.runtime.system.clock agent.runtime.flash.masks agent.runtime.flash.shares \
+agent.runtime.flash.store agent.runtime.system.ticks agent.runtime.system.clock agent.runtime.flash.masks \
+    agent.runtime.flash.shares agent.runtime.flash.slots \
     agent.runtime.system.diagnostics agent.runtime.unload agent.wire.cbor agent.wire.topics \
     agent.wire.messages agent.wire.envelope agent.crypto agent.crypto.octets \
     agent.crypto.hmac agent.crypto.aes_ccm agent.crypto.accelerate \

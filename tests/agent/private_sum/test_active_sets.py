@@ -358,12 +358,12 @@ def test_what_another_set_has_left_on_the_flash_counts_as_absent():
     assert device.flash.stock(1) and device.flash.held() != (0, {})
     store.records["active"] = other.flash.records["active"]
     masks_of, shares_of = MaskStock(store), ShareStock(store)
-    masks_of._set = shares_of._set = other.machine.member.set_digest[:8].hex()
-    shares_of._look()
+    masks_of._set = other.machine.member.set_digest[:8].hex()
+    shares_of.use(other.machine.member.set_digest)
     assert masks_of.rounds(1) == [] and masks_of.load(1, 0) is None
     assert shares_of.held() == (0, {}) and shares_of.load(None, 1) is None
     masks_of.use(other.machine.member.set_digest)
-    assert store.names("mask-") == []
+    assert store.names("mask-") == store.names("share-") == store.names("blind-") == []
 
 
 def test_old_masks_that_the_flash_does_not_let_go_of_keep_no_old_share_in_use():

@@ -3,7 +3,8 @@ tests/power_cut."""
 
 import os
 
-from agent.runtime.flash.shares import BLINDINGS_EACH, KEYS_EACH, ShareStock
+from agent.runtime.flash.shares import ShareStock
+from agent.runtime.flash.slots import BLINDINGS_EACH, KEYS_EACH
 from agent.runtime.flash.store import Full, Store, StoreError
 from tests.agent.runtime.test_store import ONE_SET, OTHER_SET, FailingStore, flip
 from tests.support.expect import raises

@@ -12,7 +12,7 @@ from agent.joye_libert.blinding import Field
 from agent.joye_libert.integer_shares import Sharing
 from agent.joye_libert.parameters import Parameters
 from agent.joye_libert.zero_sum import offset
-from agent.runtime.flash.shares import BLINDINGS_EACH, KEYS_EACH
+from agent.runtime.flash.slots import BLINDINGS_EACH, KEYS_EACH
 
 # Of a letter, besides its topic and what it carries: MQTT's PUBLISH and the envelope.
 LETTER_BYTES = 64
