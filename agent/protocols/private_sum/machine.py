@@ -130,7 +130,12 @@ class PrivateSum(Machine):
         own, standing, member = self._own, self._standing, self.member
         if standing.sharing:
             standing.sharing.restart()
-        return standing.here() + own.announce(member, standing.sharing, True) + own.resend(member) + standing.resend_answer()
+        return (
+            standing.here()
+            + own.announce(member, standing.sharing, True)
+            + own.resend(member)
+            + standing.resend_answer()
+        )
 
     def passed(self) -> None:
         """A minute has passed."""
