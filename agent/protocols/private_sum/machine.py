@@ -1,11 +1,8 @@
 """The board's side of a private sum: a sans-IO machine (docs/develop/architecture.md).
 
 What it hears goes to its parts, each with a state of its own: standing (which roster and which
-active set are in force, with membership and active_sets; and what lives under them: secret_sharing,
-unmasking with consistency_check, answers) and contributing (masks, a round's ciphertext, its
-receipt). Here is whose turn it is in idle time. Events: restore(), message(), entered(),
-recalled(), taken(), unkept(), spent(), held(), fetched(), answered(), idle(), rest(), link_up(),
-retry(), passed().
+active set are in force, with active_sets; what lives under them: secret_sharing, unmasking with
+consistency_check, answers), contributing (masks, ciphertext, receipt). Here is whose turn it is.
 """
 
 from agent.protocols.base import Refused, actions
@@ -68,13 +65,10 @@ class PrivateSum(Machine):
         """Take up what the flash holds. Raises StoreError."""
         from agent.protocols.private_sum import saved  # once a start
 
-        own, standing = self._own, self._standing
-        own.high_water, own.pending, own.sent = masks.high_water(), masks.pending(), masks.sent()
-        standing.last_answer, standing.total = shares.answered(), masks.total
-        roster = store.get("roster")
+        roster = saved.restore(self._standing, self._own, store, masks, shares)
         if roster:
             self._guard(self._take_roster, roster)
-        saved.restore(standing, own, store, masks, shares)
+        saved.restore_set(self._standing, self._own, store, masks, shares)
         return []
 
     def message(self, topic: str, payload: bytes) -> "list[Action]":
@@ -86,9 +80,9 @@ class PrivateSum(Machine):
     def entered(self, record: bytes) -> "list[Action]":
         """The action enter() was done, the set is durable: only now what was made under another is
         forgotten, and this one is in force."""
-        self._making = None
         from agent.protocols.private_sum import entering
 
+        self._making = None
         return entering.entered(self._standing, self._own, record)
 
     def recalled(self, value: bytes | None) -> None:
@@ -130,11 +124,9 @@ class PrivateSum(Machine):
         own, standing, member = self._own, self._standing, self.member
         if standing.sharing:
             standing.sharing.restart()
-        said = []
-        if member and member.here_key:
-            from agent.protocols.private_sum import entering
+        from agent.protocols.private_sum.entering import here
 
-            said.append(entering.here(member))
+        said = [here(member)] if member and member.here_key else []
         return said + own.announce(member, standing.sharing, True) + own.resend(member) + standing.resend_answer()
 
     def passed(self) -> None:
@@ -162,8 +154,7 @@ class PrivateSum(Machine):
         from agent.protocols.private_sum import joining  # once an epoch: see the action unload()
 
         member = joining.accept(self.identity, raw, least)
-        standing.forget()
-        standing.member = member
+        standing.forget(member)
         self._making = None
         self.epoch = member.epoch
         early, standing.sets.early = standing.sets.early, None
@@ -230,8 +221,8 @@ class PrivateSum(Machine):
     def _next_job(self) -> "Steps | None":
         """Return a generator, or None: each part says what is to be made next."""
         own, standing = self._own, self._standing
-        job = standing.job(self._lose_roster)
-        member, sharing, unmasking = standing.member, standing.sharing, standing.unmasking
+        job, member = standing.job(self._lose_roster), standing.member
+        sharing, unmasking = standing.sharing, standing.unmasking
         if job or not member or not sharing or not unmasking:
             return job
         batch = own.batch(member)
@@ -289,8 +280,7 @@ class PrivateSum(Machine):
         if not again and not (sharing.enough(None) and sharing.enough(round // member.field.batch)):
             raise Refused("not-shared")
         self._round_open = True
-        done: "list[Action]" = [actions.clock(time)]
-        done += unmasking.begin_round(round)
+        done = [actions.clock(time)] + unmasking.begin_round(round)
         if again:
             return done + (own.resend(member) if unmasking.may_repeat() else [])
         return done + [actions.take(self.epoch, round, own.counted(said), member.slots)]

@@ -28,9 +28,9 @@ class Membership:
     Of the roster: `index` is its own in `names`, the members' in roster order; `unit` is the number
     of what opens together, `every` lists its cohorts as lists of indices, `thresholds` how many of
     each recover what is shared in it; `own_cohort` and `threshold` are those of the board itself,
-    the thresholds of the others add up to `elsewhere`. `members` are the pairs of name and public key, None once
-    `here_key` (16 bytes) is made: 64 keys are a tenth of a Pico's heap; `keys_done` counts those
-    that this board has gone through.
+    the thresholds of the others add up to `elsewhere`. `members` are the pairs of name and public
+    key, None once `here_key` (16 bytes) is made: 64 keys are a tenth of a Pico's heap; `keys_done`
+    counts those that this board has gone through.
 
     Of the set: its `number`, 0 before there is one, `set_digest` (32 bytes), the bitmap `active`;
     `cohort` lists the indices of the members among whom this board shares, itself included; `floor`

@@ -54,9 +54,9 @@ class Standing:
 
     # -- the roster and the set
 
-    def forget(self) -> None:
-        """There is another roster, or none."""
-        self.member = self.sharing = self.unmasking = None
+    def forget(self, member: "Membership | None" = None) -> None:
+        """There is another roster, that of `member`, or none."""
+        self.member, self.sharing, self.unmasking = member, None, None
         self.sets.entering = self.sets.waiting = None
         self._own.forget()
 

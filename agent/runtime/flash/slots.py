@@ -1,5 +1,5 @@
-"""Records of shares on the flash: some shares each, one a slot, each with a check of its own and its
-member's index, behind two bytes with the length of all of them."""
+"""Records of shares on the flash: some shares each, one a slot, each with a check of its own and
+its member's index, behind two bytes with the length of all of them."""
 
 import hashlib
 
