@@ -106,6 +106,7 @@ def queries(count: int, seeds: range) -> Part:
     protocols = ("gossip", "gossip-flood", "gossip-bft")
     steps = [step(f"{name}, seed {seed}", name, count, 1, seed) for name in protocols for seed in seeds]
     steps.append(step("limit: gossip, results apart", "gossip", count // 2, 1, 1, "apart"))
+    steps.append(step("limit: gossip-bft, the fewest", "gossip-bft", count // 5, 1, 1, "isolated"))
     steps.append(step("limit: gossip, two colluders", "gossip", count // 2, 2, 1, "nothing", "hard_of_hearing"))
     columns = ("queries", "right", "blind", "chance", "informed", "informed right", "informed chance", "seconds")
     return Part(tuple(steps), json.loads, columns)

@@ -1,5 +1,5 @@
-"""What goes wrong in a demo, on purpose: boards that never start, or not with the others; boards that
-are killed in the middle of a round; and boards that are late."""
+"""What goes wrong in a demo, on purpose: boards that never start, or not with the others; boards
+that are killed in the middle of a round; and boards that are late."""
 
 import asyncio
 from collections.abc import Callable

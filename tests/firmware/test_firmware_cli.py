@@ -39,9 +39,9 @@ from firmware.device.session import Device
 from firmware.device.settings import Broker, Meter, Reading, compose
 from firmware.errors import FirmwareError
 from tests.agent.test_mqtt_client import make_certificates
-from tests.support import firmware_street as street
-from tests.support.firmware_device import FlashedDevice
-from tests.support.firmware_tool import Tool, files, provision
+from tests.support.firmware import street
+from tests.support.firmware.device import FlashedDevice
+from tests.support.firmware.tool import Tool, files, provision
 from tests.support.mosquitto_process import Mosquitto
 
 PROJECT = Path(__file__).parents[2]

@@ -17,9 +17,9 @@ from broker.authority.authority import Authority
 from broker.authority.releases import ReleaseError
 from firmware.device.port import DeviceError, PortError
 from firmware.errors import FirmwareError
-from tests.support import firmware_street as street
-from tests.support.firmware_device import FlashedDevice, interrupted, tree
-from tests.support.firmware_tool import Tool
+from tests.support.firmware import street
+from tests.support.firmware.device import FlashedDevice, interrupted, tree
+from tests.support.firmware.tool import Tool
 
 
 @dataclass

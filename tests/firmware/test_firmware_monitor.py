@@ -14,7 +14,7 @@ import pytest
 from firmware.build.compile import ROOT, compile_agent
 from firmware.device import traceback
 from firmware.errors import FirmwareError
-from tests.support.firmware_device import FlashedDevice
+from tests.support.firmware.device import FlashedDevice
 
 MAIN = """
 import sys, time

@@ -22,9 +22,9 @@ from broker.authority.authority import Authority
 from firmware.build.compile import tool as program
 from firmware.build.version import MAIN
 from tests.agent.test_mqtt_client import make_certificates
-from tests.support import firmware_street as street
-from tests.support.firmware_device import FlashedDevice, interrupted, tree
-from tests.support.firmware_tool import Tool, files, provision
+from tests.support.firmware import street
+from tests.support.firmware.device import FlashedDevice, interrupted, tree
+from tests.support.firmware.tool import Tool, files, provision
 
 PROJECT = Path(__file__).parents[2]
 # Of the application what makes a key pair.

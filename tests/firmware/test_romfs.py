@@ -7,8 +7,8 @@ from pathlib import Path
 
 from broker.authority.authority import Authority
 from firmware.build.compile import tool as program
-from tests.support.firmware_device import FlashedDevice
-from tests.support.firmware_tool import Tool, provision
+from tests.support.firmware.device import FlashedDevice
+from tests.support.firmware.tool import Tool, provision
 from tests.support.mosquitto_process import Mosquitto
 
 LIST = """import vfs

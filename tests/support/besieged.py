@@ -345,11 +345,11 @@ def apart_with_noise(street: Besieged) -> list[int]:
 
 Attack = Callable[..., list[int]]
 ATTACKS: tuple[Attack, ...] = (
-    nothing, turned_tag, other_text, two_halves, isolated, isolated_and_deaf, deaf, hard_of_hearing, flushed,
+    nothing, turned_tag, other_text, two_halves, isolated_and_deaf, deaf, hard_of_hearing, flushed,
     late_for_the_survey, unsigned, replayed, apart_with_noise,
 )  # fmt: skip
 # What is not promised (docs/security/threat-model.md), to tell how much it is.
-LIMITS: tuple[Attack, ...] = (apart,)
+LIMITS: tuple[Attack, ...] = (apart, isolated)
 
 
 @contextmanager

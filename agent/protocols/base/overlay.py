@@ -84,7 +84,7 @@ def flood_rounds(n: int, failed: int) -> int:
     twice, where the flood begins and where it ends (n = 11, nodes 1 and 2, source 0, round 0: 7
     rounds, not 6). Hence two rounds for each. That this is enough is measured, not proved: over all
     sets of failed nodes for n <= 13, the sets of up to 5 for n = 19, and the worst that a search
-    finds for greater n (tests/host_sim/test_overlay_exhaustive.py). n-1 rounds are always enough:
-    in them the source itself sends to all.
+    finds for greater n (tests/host_sim/gossip/test_overlay_exhaustive.py). n-1 rounds are always
+    enough: in them the source itself sends to all.
     """
     return min(n - 1, log2_ceil(n) + 2 * failed)

@@ -170,6 +170,12 @@ class Plan:
         """Return how many members are not among the ids in `absent`."""
         return self.members - len([v for v in absent if v < self.members])
 
+    def mixed(self, node: int, r: int, absent: "Collection[int]") -> bool:
+        """Tell whether more ids than may fail or collude were to write to `node` before round r,
+        `absent` ones apart: then what it sends may be another's. An epidemic cycle is enough."""
+        due = {self.predecessor(node, before) for before in range(r)}
+        return len([v for v in due if v not in absent]) > min(self.faults, self.bits)
+
     def pack(self, cells: list[bytes]) -> bytes:
         """Return the `message_size` bytes in which a node sends its cells."""
         body = b"".join(cells)

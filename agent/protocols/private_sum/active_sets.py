@@ -16,7 +16,8 @@ TOKEN_MINUTES = 15  # of a board's own uptime
 
 class ActiveSets:
     """The sets that are proposed to one board. `entering` is the record of one that is being made
-    durable, None before and after: nothing else may be done. `recalled` is the record that the
+    durable, None before and after: nothing else may be done. `unsaid` tells that a minute has
+    passed since this board has said that it is here. `recalled` is the record that the
     action recall() has loaded last, or None. `waiting` is the (number, signed set) to be taken up
     when there is one of the `tokens`, or None; `early` a signed set that came before the roster."""
 
@@ -27,9 +28,11 @@ class ActiveSets:
         self.early: bytes | None = None
         self.tokens = TOKENS_MOST
         self._minutes = 0
+        self.unsaid = False
 
     def passed(self) -> None:
         """A minute has passed."""
+        self.unsaid = True
         self._minutes += 1
         if self._minutes >= TOKEN_MINUTES:
             self._minutes = 0

@@ -1,8 +1,11 @@
 """The board's side of a private sum: a sans-IO machine (docs/develop/architecture.md).
 
 What it hears goes to its parts, each with a state of its own: standing (which roster and which
-active set are in force, with active_sets; what lives under them: secret_sharing, unmasking with
-consistency_check, answers), contributing (masks, ciphertext, receipt). Here is whose turn it is.
+active set are in force, with membership and active_sets; and what lives under them: secret_sharing,
+unmasking with consistency_check, answers) and contributing (masks, a round's ciphertext, its
+receipt). Here is whose turn it is in idle time. Events: restore(), message(), entered(),
+recalled(), taken(), unkept(), spent(), held(), fetched(), answered(), idle(), rest(), link_up(),
+retry(), passed().
 """
 
 from agent.protocols.base import Refused, actions
@@ -65,24 +68,25 @@ class PrivateSum(Machine):
         """Take up what the flash holds. Raises StoreError."""
         from agent.protocols.private_sum import saved  # once a start
 
-        roster = saved.restore(self._standing, self._own, store, masks, shares)
+        saved.restore_rounds(self._standing, self._own, masks, shares)
+        roster = store.get("roster")
         if roster:
             self._guard(self._take_roster, roster)
-        saved.restore_set(self._standing, self._own, store, masks, shares)
+        saved.restore(self._standing, self._own, store, masks, shares)
         return []
 
     def message(self, topic: str, payload: bytes) -> "list[Action]":
         """Take a message from the broker."""
         if topic.startswith(self._of_sets):
-            return self._guard(self._on_active, topic[len(self._of_sets) :], payload)
+            return self._guard(self._standing.hear, topic[len(self._of_sets) :], payload, self.in_round())
         return super().message(topic, payload)
 
     def entered(self, record: bytes) -> "list[Action]":
         """The action enter() was done, the set is durable: only now what was made under another is
         forgotten, and this one is in force."""
+        self._making = None
         from agent.protocols.private_sum import entering
 
-        self._making = None
         return entering.entered(self._standing, self._own, record)
 
     def recalled(self, value: bytes | None) -> None:
@@ -119,14 +123,11 @@ class PrivateSum(Machine):
         return self._standing.resend_answer()
 
     def link_up(self) -> "list[Action]":
-        """The link to the broker is there: say who is here and ready, and resend what has no
-        receipt."""
+        """The link is there: say who is here and ready, and resend what has no receipt."""
         own, standing, member = self._own, self._standing, self.member
         if standing.sharing:
             standing.sharing.restart()
-        from agent.protocols.private_sum.entering import here
-
-        said = [here(member)] if member and member.here_key else []
+        said = standing.here()
         return said + own.announce(member, standing.sharing, True) + own.resend(member) + standing.resend_answer()
 
     def passed(self) -> None:
@@ -144,6 +145,8 @@ class PrivateSum(Machine):
             standing.unmasking.again()
         if standing.sets.entering:
             done.append(actions.enter(standing.sets.entering))  # the flash did not take it
+        if standing.sets.unsaid and not standing.sharing:
+            done += standing.here()  # what was said may be lost
         return done
 
     # -- the roster
@@ -154,12 +157,12 @@ class PrivateSum(Machine):
         from agent.protocols.private_sum import joining  # once an epoch: see the action unload()
 
         member = joining.accept(self.identity, raw, least)
-        standing.forget(member)
+        standing.forget()
+        standing.member = member
         self._making = None
         self.epoch = member.epoch
-        early, standing.sets.early = standing.sets.early, None
-        if early:
-            self._guard(self._on_active, str(member.unit), early)
+        if standing.sets.early:
+            self._guard(standing.hear, str(member.unit), standing.sets.early, False)
         return [actions.use(b"")]
 
     def _lose_roster(self, reason: str) -> None:
@@ -167,10 +170,6 @@ class PrivateSum(Machine):
         self._making = self._raw_digest = None
         self.epoch -= 1  # or the same roster would be refused when it comes again
         self.refuse(reason)
-
-    def _on_active(self, unit: str, raw: bytes) -> "list[Action]":
-        self._standing.sets.hear(self.member, unit, raw, self.in_round())
-        return []
 
     # -- idle time
 
@@ -221,8 +220,8 @@ class PrivateSum(Machine):
     def _next_job(self) -> "Steps | None":
         """Return a generator, or None: each part says what is to be made next."""
         own, standing = self._own, self._standing
-        job, member = standing.job(self._lose_roster), standing.member
-        sharing, unmasking = standing.sharing, standing.unmasking
+        job = standing.job(self._lose_roster)
+        member, sharing, unmasking = standing.member, standing.sharing, standing.unmasking
         if job or not member or not sharing or not unmasking:
             return job
         batch = own.batch(member)
@@ -280,7 +279,8 @@ class PrivateSum(Machine):
         if not again and not (sharing.enough(None) and sharing.enough(round // member.field.batch)):
             raise Refused("not-shared")
         self._round_open = True
-        done = [actions.clock(time)] + unmasking.begin_round(round)
+        done: "list[Action]" = [actions.clock(time)]
+        done += unmasking.begin_round(round)
         if again:
             return done + (own.resend(member) if unmasking.may_repeat() else [])
         return done + [actions.take(self.epoch, round, own.counted(said), member.slots)]

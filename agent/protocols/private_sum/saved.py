@@ -10,16 +10,13 @@ if TYPE_CHECKING:
     from agent.protocols.private_sum.standing import Standing
 
 
-def restore(
-    standing: "Standing", own: "Contributing", store: "Records", masks: "Masks", shares: "Shares"
-) -> bytes | None:
-    """Take up what holds under all rosters; return the last roster. Raises StoreError."""
+def restore_rounds(standing: "Standing", own: "Contributing", masks: "Masks", shares: "Shares") -> None:
+    """Take up what was spent and answered last, under whatever roster. Raises StoreError."""
     own.high_water, own.pending, own.sent = masks.high_water(), masks.pending(), masks.sent()
     standing.last_answer, standing.total = shares.answered(), masks.total
-    return store.get("roster")
 
 
-def restore_set(standing: "Standing", own: "Contributing", store: "Records", masks: "Masks", shares: "Shares") -> None:
+def restore(standing: "Standing", own: "Contributing", store: "Records", masks: "Masks", shares: "Shares") -> None:
     """Take up what there is of the roster in force, if there is one. Raises StoreError."""
     member = standing.member
     if not member:

@@ -52,13 +52,29 @@ class Standing:
                 return "shares", bin(sharing.holders(batch)).count("1"), member.threshold
         return "", 0, 0
 
+    def here(self) -> "list[Action]":
+        """Return the action that says that this board is here, if it can."""
+        member = self.member
+        self.sets.unsaid = False
+        if not member or not member.here_key:
+            return []
+        from agent.protocols.private_sum import entering
+
+        return [entering.here(member)]
+
     # -- the roster and the set
 
-    def forget(self, member: "Membership | None" = None) -> None:
-        """There is another roster, that of `member`, or none."""
-        self.member, self.sharing, self.unmasking = member, None, None
+    def forget(self) -> None:
+        """There is another roster, or none."""
+        self.member = self.sharing = self.unmasking = None
         self.sets.entering = self.sets.waiting = None
         self._own.forget()
+
+    def hear(self, unit: str, raw: bytes, busy: bool) -> "list[Action]":
+        """Take a signed set from the topic of `unit`, as ActiveSets.hear()."""
+        self.sets.early = None
+        self.sets.hear(self.member, unit, raw, busy)
+        return []
 
     def job(self, lose: "Callable[[str], None]") -> "Steps | None":
         """Return a generator that does what comes before all else: derive the roster's secrets,

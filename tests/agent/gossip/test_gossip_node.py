@@ -188,6 +188,25 @@ def test_one_silent_predecessor_is_missed_once_and_one_announced_dead_by_nobody(
         assert plan.rounds > 12 and "isolated" not in node.refused and node.round == plan.rounds
 
 
+def test_an_onion_for_a_proxy_without_a_relay_waits_for_more_writers_than_may_collude():
+    plan = Street("gossip", 13, 2).plan
+    last = plan.phases[0].end - 1
+    to = plan.partner(3, last)
+    for living, mixed in ((13, True), (4, True), (3, False), (1, False)):
+        writers = []
+        for r in range(last):
+            if plan.predecessor(3, r) not in writers:
+                writers.append(plan.predecessor(3, r))
+        node = Street("gossip", 13, 2).nodes[3]
+        # Of those who write before the last round, fewer than `living` are alive.
+        node.absent = set(writers[living - 1 :]) if living < 13 else set()
+        assert plan.mixed(3, last, node.absent) == mixed
+        node.draw = ([to] * 3, [([to], [last])], 0)
+        _idle(node, node.start())
+        assert (len(node._outgoing.get(last, [])) == 1) == mixed
+        assert node.missed.get("unmixed", 0) == (not mixed)
+
+
 def test_after_a_survey_that_finds_too_few_a_node_says_no_more():
     for least in (3, 4):
         street = Street("gossip-flood", 13, 2)

@@ -1,5 +1,5 @@
 """The overlay's arithmetic and its routes, on both interpreters. Exhaustive:
-tests/host_sim/test_overlay_exhaustive.py."""
+tests/host_sim/gossip/test_overlay_exhaustive.py."""
 
 from agent.protocols.base import overlay
 from agent.protocols.gossip.overlay import routes

@@ -100,7 +100,7 @@ def difference(world: World, left: set[str]) -> int | None:
     sent = [entry for entry in world.network.log[mark:] if entry[0] == victim.name]
     for _, topic, payload in sent:
         if topic.endswith("/contribution"):
-            second = int.from_bytes(world.uploads.contribution(victim.name, Envelope(payload))[0], "big")
+            second = int.from_bytes(world.uploads.contribution(victim.name, VICTIM, Envelope(payload))[0], "big")
             n = world.parameters.n
             told, rest = divmod(int(first * invert(second, n * n) % (n * n)) - 1, n)
             if second != first and rest == 0:

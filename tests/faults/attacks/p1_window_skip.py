@@ -30,7 +30,7 @@ def attack(world: World) -> list[int]:
         late = CLOSE_WINDOW * k
         world.open(late)
         world.clock.run(world.clock.now + 60)
-        world.say(world.outgoing.retained("round", world.outgoing.opening(late, 0, {}, 0)))
+        world.say(world.outgoing.retained("round", world.outgoing.opening(late, {0}, 0, {}, 0)))
         world.say(world.outgoing.retained("round", b""))
         world.clock.run(world.clock.now + 30)
         world.open(late + 1)

@@ -18,8 +18,8 @@ then chooses among the routes that arrive in j, as fewest moves, the round has t
 for every origin, and with it the node from which b gets the tuple: b - 2^(start+j), whoever sent
 it. The paper's shortest paths have not this property: what arrives after r < L rounds can have but
 2^r origins. Routes that visit a node twice are not taken here; without them one origin has no route
-for j = L, and all have routes for each j > L (tests/host_sim/test_overlay_exhaustive.py). Hence
-routes() draws from L+1 on, if there are so many.
+for j = L, and all have routes for each j > L (tests/host_sim/gossip/test_overlay_exhaustive.py).
+Hence routes() draws from L+1 on, if there are so many.
 
 What this does not hide. A relay that receives a tuple in the i-th round, i < L, knows that it is
 from one of at most 2^i origins; it has an onion, and neither the value nor the target. And

@@ -51,6 +51,9 @@ class Shuffle:
         proxies, paths, shared = node.draw or draw(plan, node.own_id, node.random, node.absent)
         raw = node.own_tuple(proxies)
         for path, moves in paths:
+            if len(path) == 1 and not plan.mixed(node.own_id, moves[0], node.absent):
+                node.count_missed("unmixed", 1)  # the proxy would know whose it is; echo tells it
+                continue
             cell = yield from node.secrets.onion(path, moves[1:], raw, plan.hops_most)
             node.post(moves[0], cell)
         node.count_missed("no-route", len([p for p in proxies if p != tuples.NOBODY]) - len(paths))

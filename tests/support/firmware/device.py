@@ -25,7 +25,7 @@ import psutil
 from littlefs import LittleFS, UserContext
 from littlefs.lfs import LFSConfig
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 # What .venv/bin/micropython does, without all that Python looks for when it starts: that took more
 # time than the boards do.
 RUN = "import sys; sys.path.append(sys.argv.pop(1)); from micropython_run import run_main; run_main(sys.argv)"

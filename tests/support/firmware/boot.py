@@ -1,4 +1,4 @@
-"""What the unix port runs to be a board (tests/support/firmware_device.py): a littlefs in a file
+"""What the unix port runs to be a board (tests/support/firmware/device.py): a littlefs in a file
 becomes the root, then /main.py runs.
 
 Arguments: the file, its number of blocks, "main" or "raw" (as after a soft reset from the raw

@@ -9,7 +9,7 @@ from typing import Any
 
 from firmware.cli import main
 from tests.support.called import called
-from tests.support.firmware_device import FlashedDevice
+from tests.support.firmware.device import FlashedDevice
 
 
 @dataclass

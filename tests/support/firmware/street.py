@@ -14,7 +14,7 @@ from firmware.device import flash as flashing
 from firmware.device.flash import Flashed
 from firmware.device.session import Session
 from firmware.onboard import main
-from tests.support.firmware_device import FlashedDevice
+from tests.support.firmware.device import FlashedDevice
 
 UNIX = boards.load("unix")
 IDENTITY = bytes(range(105))
