@@ -17,7 +17,7 @@ from agent.runtime.flash.slots import BLINDINGS_EACH, KEYS_EACH
 # Of a letter, besides its topic and what it carries: MQTT's PUBLISH and the envelope.
 LETTER_BYTES = 64
 BATCHES = 2  # the one in use and the next
-# Written besides: the set, the first half of its keys, a few times who holds shares.
+# Written besides, but for keys and a mask: the set, and a few times who holds shares.
 SMALL_BYTES = 620
 SLOT_BYTES, HEAD_BYTES = 9, 10  # with each share on the flash, and with each record of shares
 # An RP2040 at 125 MHz. Computed from its rate of 32-bit multiplications and hashes: one step of
