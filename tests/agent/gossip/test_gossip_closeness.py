@@ -12,14 +12,14 @@ from tests.support.expect import raises
 from tests.support.street_of_askers import Board, Street
 
 QUERY = "hum/v1/test/g/street/query"
-PROTOCOLS = (("gossip", 5), ("gossip-flood", 11), ("gossip-bft", 7))
+PROTOCOLS = (("gossip", 6), ("gossip-flood", 11), ("gossip-bft", 7))
 _joined = {}
 
 
 class Asked:
     """One board of a group of `count` that runs `protocol`, and that has made its keys."""
 
-    def __init__(self, protocol="gossip", count=5, policy=NEVER):
+    def __init__(self, protocol="gossip", count=6, policy=NEVER):
         if protocol not in _joined:
             one = Street(count, 1, protocol=protocol)
             one.deliver(one.boards[0], "hum/v1/test/g/street/roster", one.signed)
@@ -116,7 +116,7 @@ def test_sums_and_queries_have_one_record():
     asked = Asked()
     lists = Lists(b"")
     lists.add(asked.street.roster.names())
-    asked.board.effects.shares.answer(0, 7, pack(0b11111, lists.record()) + b"the answer to a roll call")
+    asked.board.effects.shares.answer(0, 7, pack(0b111111, lists.record()) + b"the answer to a roll call")
     assert asked.asks(1) == "differencing" and asked.asks(1, 2) is None
     lists = Lists(b"")
     lists.answer(1, without(), None, NEVER)
