@@ -70,6 +70,9 @@ class Machine:
         """Count refusals."""
         self.refused[reason] = self.refused.get(reason, 0) + count
 
+    def passed(self) -> None:
+        """A minute has passed: who counts them has a method of its own."""
+
     # What a protocol has of its own; a board asks every machine for it.
 
     if TYPE_CHECKING:
@@ -97,9 +100,6 @@ class Machine:
 
         def retry(self) -> list[Action]:
             """Some seconds have passed without a round."""
-
-        def passed(self) -> None:
-            """A minute has passed."""
 
     def _guard(self, handler: "Callable[..., list[Action]]", *arguments: object) -> "list[Action]":
         """Return what the handler of an event returns; if it refuses the event, count that."""

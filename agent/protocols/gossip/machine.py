@@ -133,9 +133,6 @@ class Gossip(Machine):
         """Some seconds have passed. A query waits for nobody: there is nothing to repeat."""
         return []
 
-    def passed(self) -> None:
-        """A minute has passed: nothing here counts them."""
-
     # -- the roster
 
     def _obey(self, raw: bytes) -> "list[Action]":

@@ -44,4 +44,4 @@ def attack(protocol: str, members: int) -> Verdict:
 
 
 def fault() -> list[Verdict]:
-    return [attack("gossip", 5), attack("gossip-flood", 11)]
+    return [attack("gossip", 6), attack("gossip-flood", 11)]

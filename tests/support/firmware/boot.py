@@ -2,7 +2,7 @@
 becomes the root, then /main.py runs.
 
 Arguments: the file, its number of blocks, "main" or "raw" (as after a soft reset from the raw
-REPL), and a file that each operation on the flash is added to (firmware_device.py reads it), or "".
+REPL), and a file that each operation on the flash is added to (device.py reads it), or "".
 """
 
 import os

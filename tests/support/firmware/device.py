@@ -30,11 +30,11 @@ ROOT = Path(__file__).parents[3]
 # time than the boards do.
 RUN = "import sys; sys.path.append(sys.argv.pop(1)); from micropython_run import run_main; run_main(sys.argv)"
 MICROPYTHON = [sys.executable, "-I", "-S", "-c", RUN, str(Path(micropython_run.__file__).parent)]
-BOOT = ROOT / "tests" / "support" / "firmware_boot.py"
+BOOT = ROOT / "tests" / "support" / "firmware" / "boot.py"
 BLOCK = 4096
 WAIT_S = 60
 SLEEP_S = 2  # an application that makes masks does not sleep
-STARTED = b"started\n"  # firmware_boot.py
+STARTED = b"started\n"  # boot.py
 
 
 class _Flash(UserContext):
