@@ -28,6 +28,7 @@ from tests.support.quick_arithmetic import remembered
 # -- the scripts that showed the faults
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("by_number", [False, True])
 def test_numbers_that_are_skipped_free_nobody(monkeypatch: pytest.MonkeyPatch, by_number: bool) -> None:
     if by_number:
@@ -35,6 +36,7 @@ def test_numbers_that_are_skipped_free_nobody(monkeypatch: pytest.MonkeyPatch, b
     assert p1_window_skip.fault().present == by_number
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("refusing", [False, True])
 def test_after_rounds_without_a_sum_there_are_sums_again(monkeypatch: pytest.MonkeyPatch, refusing: bool) -> None:
     counted = Contributing.counted
@@ -52,6 +54,7 @@ def test_after_rounds_without_a_sum_there_are_sums_again(monkeypatch: pytest.Mon
     assert m3_uncounted_amplify.fault().present == refusing
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("without", [False, True])
 def test_queries_that_differ_by_one_tell_nothing(monkeypatch: pytest.MonkeyPatch, without: bool) -> None:
     if without:
