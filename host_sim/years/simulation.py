@@ -35,6 +35,7 @@ from host_sim.years.flash import FAULTS, PICO_W_BLOCKS, Flashes, Volume, wear
 
 ROUNDS_A_YEAR = 35_040
 ROUND_S = 20.0
+Progress = Callable[[int], None]
 STEP_S = 2.0
 WARM_UP = 3  # rounds before any energy flows: counting begins with the first reading that is kept
 CALM = 300  # rounds at the end, at most: nothing goes wrong, no energy flows, until
@@ -96,12 +97,12 @@ class Years:
 
     # -- the run
 
-    def run(self, rounds: int, rates: Rates, progress: Callable[[int], None]) -> None:
+    def run(self, rounds: int, rates: Rates, progress: Progress) -> None:
         """Let so many rounds pass, then all come to rest. Raises Violation."""
         self._do(self._machine.link_up(self.clock.now))
         for board in self.boards.values():
             board.start()
-        self.pass_rounds(WARM_UP, progress)
+        self.pass_rounds(WARM_UP, progress, 2 * 3600.0)
         if self.published < WARM_UP - 1:
             raise Violation(f"no sum though nothing is wrong; refused: {self._all_refused()}")
         self._rates, self._flowing = rates, True
@@ -122,10 +123,10 @@ class Years:
         """Return the Wh in published sums."""
         return sum(board.published for board in self.boards.values())
 
-    def pass_rounds(self, rounds: int, progress: Callable[[int], None] = lambda done: None) -> None:
-        """Let so many rounds pass."""
-        until = self.rounds + rounds
-        while self.rounds < until:
+    def pass_rounds(self, rounds: int, progress: Progress = lambda done: None, seconds: float = 1e12) -> None:
+        """Let so many rounds pass, or so many seconds: without an active set there is no round."""
+        until, end = self.rounds + rounds, self.clock.now + seconds
+        while self.rounds < until and self.clock.now < end:
             if self._machine.next_round >= self._epoch_rounds and self._machine.phase == "idle":
                 self._machine = self._new_epoch()
                 self._do(self._machine.link_up(self.clock.now))
@@ -237,8 +238,6 @@ class Years:
         self._do(self._machine.link_up(self.clock.now))
         for board in self.boards.values():
             board.link_again()
-
-    # -- the report
 
     def _all_refused(self) -> dict[str, int]:
         total: Counter[str] = Counter()

@@ -198,8 +198,8 @@ def sealed(
     site: Site, name: str, number: int, plain: bytes, kind: str = "contribution", nonce_of: bytes = b""
 ) -> bytes:
     """An upload of `name` in good form, made with its round key."""
-    key = site.boards[name].machine.member.round_key
-    context = Context("test", kind, "main", 1, number, name, "coordinator")
+    member = site.boards[name].machine.member
+    key, context = member.round_key, Context("test", kind, "main", 1, number, name, "coordinator", member.number)
     number_of = CONTRIBUTION_NONCE if kind == "contribution" else ANSWER_NONCE
     return bytes(seal(key, nonce_of or nonce(number_of, number), context, plain))
 
@@ -250,7 +250,7 @@ def test_hostile_input_is_counted_and_changes_nothing_and_the_next_round_is_exac
         honest = site.boards["b0"].sent[0]
         before = site.query("SELECT * FROM contributions ORDER BY round, device"), site.query("SELECT * FROM rounds")
         up = f"{ROOT}/up/b2/contribution"
-        good = sealed(site, "b2", 1, messages.contribution(bytes(511) + b"\x05", 5, 7))
+        good = sealed(site, "b2", 1, messages.contribution(bytes(511) + b"\x05", 5, 7, 7))
         flipped = bytearray(good)
         flipped[-1] ^= 1
         long_head = b"\xd0\x98" + good[1:]  # the tag's number is in a byte of its own, and the rest moved
@@ -274,15 +274,15 @@ def test_hostile_input_is_counted_and_changes_nothing_and_the_next_round_is_exac
             (up, "oversized", bytes(16000)),
             (up, "bad-tag", site.boards["b1"].sent[1]),
             (up, "bad-tag", honest),
-            (up, "late", sealed(site, "b2", 0, messages.contribution(b"\x01" * 512, 5, 7))),
-            (up, "malformed", sealed(site, "b2", 1, messages.contribution(b"\x01" * 512, 5, 8))),
+            (up, "late", sealed(site, "b2", 0, messages.contribution(b"\x01" * 512, 5, 7, 7))),
+            (up, "malformed", sealed(site, "b2", 1, messages.contribution(b"\x01" * 512, 5, 8, 7))),
             (f"{ROOT}/up/b2/answer", "malformed", b"\x00"),
             (f"{ROOT}/up/b2/answer", "early", sealed(site, "b2", 1, messages.answer(bytes(16), None), "answer")),
-            (up, "early", sealed(site, "b2", 2, messages.contribution(bytes(511) + b"\x05", 5, 7))),
-            (up, "malformed", sealed(site, "b2", 1, messages.contribution(bytes(512), 5, 7))),
-            (up, "malformed", sealed(site, "b2", 1, messages.contribution(b"\xff" * 512, 5, 7))),
+            (up, "early", sealed(site, "b2", 2, messages.contribution(bytes(511) + b"\x05", 5, 7, 7))),
+            (up, "malformed", sealed(site, "b2", 1, messages.contribution(bytes(512), 5, 7, 7))),
+            (up, "malformed", sealed(site, "b2", 1, messages.contribution(b"\xff" * 512, 5, 7, 7))),
             (up, "malformed", sealed(site, "b2", 1, b"\xa0")),
-            (up, "malformed", sealed(site, "b2", 1, messages.contribution(b"\x01" * 512, 5, 7), nonce_of=bytes(13))),
+            (up, "malformed", sealed(site, "b2", 1, messages.contribution(b"\x01" * 512, 5, 7, 7), nonce_of=bytes(13))),
             (f"{ROOT}/up/b2/ready", "malformed", good),
             ("hum/v1/test/g/other/up/b2/contribution", "unknown-group", good),
             ("hum/v1/test/g/OTHER/up/b2/contribution", "wrong-topic", good),
@@ -391,7 +391,7 @@ def test_a_member_that_sends_garbage_in_good_form_spoils_the_sum_and_is_counted(
     async def body(site: Site) -> None:
         number = await reopen(site, "--answers", 2)
         async with site.as_user("b2", f"{ROOT}/roll") as client:
-            payload = sealed(site, "b2", number, messages.contribution(bytes(256) + os.urandom(256), 9, 7))
+            payload = sealed(site, "b2", number, messages.contribution(bytes(256) + os.urandom(256), 9, 7, 7))
             await client.publish(f"{ROOT}/up/b2/contribution", payload, qos=1)
             async with asyncio.timeout(WAIT_S):
                 async for message in client.messages:

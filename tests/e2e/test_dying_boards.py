@@ -258,7 +258,7 @@ def test_boards_that_say_nothing_more_end_the_demo_by_its_own_schedule(
 COMMANDS = {
     "years": ["years", "--rounds", 35010],
     "bench sizes": ["bench", "sizes", "--most", 200_000_000],
-    "query": ["query", "--boards", 4, "--output"],
+    "query": ["query", "--boards", 7, "--output"],
 }
 
 

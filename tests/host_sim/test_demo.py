@@ -65,8 +65,9 @@ def check(run: "subprocess.CompletedProcess[str]", readings: list[list[Decimal]]
         assert len(set(row["contributors"])) == len(readings)
         assert row["missing"] == []
         assert row["latency_ms"] > 0
-        # A batch of shares, which may be dealt in any round, has half a kilobyte for each other board.
-        assert 400 < row["bytes_per_board"] < 3072 + 512 * len(readings)
+        # Shares, of keys or of a batch, may be dealt in any round: two letters of each kind and their
+        # acknowledgements for each other board.
+        assert 400 < row["bytes_per_board"] < 3072 + 2048 * len(readings)
     assert last["ok"] is True
     assert last["rounds"] == rounds
     assert Path(last["picture"]).read_bytes()[:4] == b"\x89PNG"

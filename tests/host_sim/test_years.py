@@ -139,7 +139,7 @@ def test_a_full_flash_stops_shares_and_masks_never_a_vital_record_and_room_is_al
         street = years.Years(flashes, 3, 1, REAL)
         with pytest.raises(Violation, match="no sum though nothing is wrong"):
             street.run(1, years.NOTHING_WRONG, lambda done: None)
-        refused = street.report()["refused by boards"]
+        refused = street._all_refused()
         assert refused["flash-full"] and "flash" not in refused
         for name in flashes.volumes:
             flashes.remove(f"/{name}/firmware")
