@@ -114,6 +114,8 @@ class Link:
                 timeout=timeout_s,
                 max_queued_incoming_messages=QUEUED_MOST,
             )
+            # A coordinator says all that is retained at once: aiomqtt would warn of ten already.
+            client.pending_calls_threshold = QUEUED_MOST
             _heed(client)
             ended: BaseException | None = None
             try:

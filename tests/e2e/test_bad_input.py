@@ -362,8 +362,8 @@ def recording(body: Callable[[Site], Awaitable[None]]) -> Callable[[Site], Await
 def record(board: Any) -> None:
     spend, board.sent = board.effects.masks.spend, {}
 
-    def spend_and_keep(epoch: int, number: int, envelope: bytes, bookmark: bytes) -> None:
-        spend(epoch, number, envelope, bookmark)
+    def spend_and_keep(epoch: int, number: int, envelope: bytes, bookmark: bytes, resent: bool) -> None:
+        spend(epoch, number, envelope, bookmark, resent)
         board.sent[number] = envelope
 
     board.effects.masks.spend = spend_and_keep
