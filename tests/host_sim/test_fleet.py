@@ -48,10 +48,8 @@ def truth(round_number: int, missing: Collection[str] = ()) -> int:
 def plan(**changes: Any) -> Plan:
     """Return a fleet's plan; its times are of an idle machine, and made longer on one that is not."""
     options = {"rounds": 4, "interval": 6.0, "window": 4.8, "runtime": "micropython", "heap": "192k", **changes}
-    # All masks are there before the first round: no round waits for one, however slow the machine
-    # is.
     options |= {name: options[name] * pace() for name in ("interval", "window")}
-    return Plan(columns=COLUMNS, slots=SLOTS, masks_target=options["rounds"], **options)
+    return Plan(columns=COLUMNS, slots=SLOTS, masks_target=2, **options)
 
 
 class Scene:
@@ -69,12 +67,18 @@ class Scene:
         self.on_roll: Callable[[int], None] = lambda round_number: None
         # Boards with a link since restart() began.
         self.up: set[str] = set()
+        # Boards that have had all their masks, and have said so.
+        self.prepared: set[str] = set()
 
     def _hear(self, device: str, event: str, fields: dict[str, Any]) -> None:
         if event == "settled":
             self.settled.add((device, fields["round"]))
         elif event == "link" and fields["up"]:
             self.up.add(device)
+
+    def _hear_of_health(self, device: str, progress: tuple[str, int, int]) -> None:
+        if progress[0] == "ready":
+            self.prepared.add(device)
 
     def _take_result(self, result: RoundResult) -> None:
         self.results[result.round] = result
@@ -112,7 +116,7 @@ class Scene:
         fleet = self.fleet
         enrolled = fleet.enrolled
         access = Access(DEPLOYMENT, bytes.fromhex(enrolled.authority), enrolled.result_key)
-        observer = Observer(Reader(access, GROUP), self._take_result, lambda device, progress: None)
+        observer = Observer(Reader(access, GROUP), self._take_result, self._hear_of_health)
         return asyncio.create_task(observer.run(HOST, fleet.broker.port, fleet.broker.credentials["client"]))
 
     async def until(self, condition: Callable[[], Any], what: str, seconds: float = 200.0) -> None:
@@ -138,6 +142,12 @@ class Scene:
     async def contributed(self, round_number: int, devices: list[str]) -> None:
         everyone = lambda: all(self.contributions.get((device, round_number)) for device in devices)  # noqa: E731
         await self.until(everyone, f"contributions of {devices} to round {round_number}")
+
+    async def kill_prepared(self, *devices: str) -> None:
+        """Kill boards once all can take part in rounds 0 and 1: round 1 will not wait for masks."""
+        await self.until(lambda: set(BOARDS) <= self.prepared, "masks of all")
+        for device in devices:
+            self.fleet.kill_board(device)
 
     async def restart(self, *devices: str) -> None:
         """Start killed boards and wait for their links."""
@@ -204,8 +214,7 @@ def test_a_coordinator_killed_in_a_round_finishes_it_after_its_restart(tmp_path:
             await it.exact(0)
             # Two of four cannot be recovered: the round waits; the other two have their receipts
             # when the coordinator dies.
-            it.fleet.kill_board("b003")
-            it.fleet.kill_board("b004")
+            await it.kill_prepared("b003", "b004")
             both = {("b001", 1), ("b002", 1)}
             await it.contributed(1, ["b001", "b002"])
             await it.until(lambda: both <= it.settled, "receipts of round 1")
@@ -255,8 +264,7 @@ def test_boards_and_coordinator_come_back_after_the_broker_was_killed(tmp_path: 
             broker = it.fleet.broker
             assert isinstance(broker, MosquittoBroker)
             await it.exact(0)
-            it.fleet.kill_board("b003")
-            it.fleet.kill_board("b004")
+            await it.kill_prepared("b003", "b004")
             await it.contributed(1, ["b001", "b002"])
             broker.kill()
             await it.fleet.start_board("b003")

@@ -1,13 +1,15 @@
 """The supervisor at its edges: what it does with a machine's actions when the flash or the memory
 fails."""
 
+import asyncio
+
 from agent.joye_libert import masks, pairs
 from agent.protocols.base.identity import Identity
 from agent.protocols.private_sum.machine import PrivateSum
 from agent.runtime.flash.masks import MaskStock
 from agent.runtime.flash.shares import ShareStock
 from agent.runtime.flash.store import Store
-from agent.runtime.net.mqtt import Client
+from agent.runtime.net.mqtt import Client, QueueFull
 from agent.runtime.supervisor import OUTBOX_MOST, Supervisor
 from agent.wire import topics
 from tests.agent.runtime.test_store import FailingStore
@@ -165,6 +167,32 @@ def test_the_outbox_is_bounded_and_says_so():
 
 
 # -- shares and answers
+
+
+def test_a_message_waits_until_the_link_has_room_for_it():
+    said = []
+
+    async def scenario(board):
+        room = []
+
+        async def publish(topic, payload, qos, retain):
+            if not room:
+                raise QueueFull("of acknowledgements")
+            said.append(topic)
+
+        board.client.publish = publish
+        task = asyncio.create_task(board._outbox_loop())
+        board.post("first", b"", 1, True)
+        board.post("second", b"", 1, True)
+        await asyncio.sleep(0.12)
+        room.append(True)
+        await asyncio.sleep(0.2)
+        task.cancel()
+
+    with Folder() as folder:
+        board = board_in(folder)
+        asyncio.run(scenario(board))
+        assert said == ["first", "second"] and board.machine.refused == {}
 
 
 def dealt_mail():

@@ -70,14 +70,16 @@ class ActiveSets:
         self._standing_due = 0.0
 
     def link_up(self, now: float) -> list[Action]:
-        """Publish the set of each unit, and take back those of units that an earlier roster had."""
+        """Publish the set of each unit; as long as there is none, take back those of an earlier
+        roster, which may have had more units."""
         if not self._begun:
             self._begun = True
             self._backing_off.begin(now)
             self._proposals.begin(now, [(at, self._unix_time() - then) for at, then in self._saved_proposed])
         self._proposals.wait_anew(now)
         found = {one.record.unit: one.record.message for one in self.sets.all()}
-        return [self._outgoing.retained_active(at, found.get(at, b"")) for at in range(UNITS_MOST)]
+        units = range(len(self.sets.cohorts) if found else UNITS_MOST)
+        return [self._outgoing.retained_active(at, found.get(at, b"")) for at in units]
 
     # -- what boards say
 
