@@ -55,6 +55,25 @@ def unpack(data: bytes) -> "tuple[int, bytes, bytes]":
     return present, data[start : start + length], data[start + length :]
 
 
+def again(record: bytes, total: int) -> bytes:
+    """Return the `record` of a Lists with at least one list after answer() of its last list once
+    more, which is never close, by a board with `total` contributions. Most answers are of this
+    kind: nothing is hashed or compared for them."""
+    start = struct.calcsize(_HEAD)
+    at, register, lists, names = struct.unpack(_HEAD, record[:start])
+    return struct.pack(_HEAD, total, _moved(register, at, total), lists, names) + record[start:]
+
+
+def has_lists(record: bytes) -> bool:
+    """Tell whether there is a list in the `record` of a Lists."""
+    return len(record) > struct.calcsize(_HEAD)
+
+
+def _moved(register: int, at: int, total: int) -> int:
+    """Return the register of a board that had `at` contributions, and now has `total`."""
+    return register << min(max(total - at, 0), CLOSE_WINDOW) & _REGISTER
+
+
 class Lists:
     """The lists in `record`, b"" for none; record() gives it back. `empty` tells that there is
     none."""
@@ -93,7 +112,7 @@ class Lists:
         close = self._is_close(now, policy.close)
         if own is not None and not close:
             close = self._is_close(now, policy.close, self._bitmap(own, False))
-        register = self._register << min(max(total - self._at, 0), CLOSE_WINDOW) & _REGISTER
+        register = _moved(self._register, self._at, total)
         if close and bin(register).count("1") >= policy.close_most:
             raise Refused("differencing")
         self._at, self._register = total, register | close

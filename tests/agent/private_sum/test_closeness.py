@@ -130,6 +130,22 @@ def test_under_one_seal_the_own_cohort_is_looked_at_besides_all():
     assert alone.answers(without()) and alone.answers(without(3, 9))  # the control: as one cohort
 
 
+def test_the_last_list_once_more_leaves_the_record_that_a_comparison_leaves():
+    policy = Policy(close_most=8)
+    record = b""
+    assert not closeness.has_lists(record) and not closeness.has_lists(unpack(struct.pack(">QIBH", 7, 3, 1, 0))[1])
+    for total, names in ((1, NAMES), (2, NAMES[:8]), (3, NAMES), (4, NAMES[1:]), (9, NAMES[:9]), (70, NAMES)):
+        lists = Lists(record)
+        lists.answer(total, names, None, policy)
+        record = lists.record()
+        assert closeness.has_lists(record)
+        for later in (total, total + 1, total + 47, total + 48, total + 1000, max(total - 1, 0)):
+            for own in (None, names[:3]):
+                lists = Lists(record)
+                lists.answer(later, names, own, policy)
+                assert closeness.again(record, later) == lists.record()
+
+
 def test_a_state_is_told_from_the_form_before_it():
     record = Lists(b"").record()
     assert unpack(pack(0x8001, record) + b"envelope") == (0x8001, record, b"envelope")
