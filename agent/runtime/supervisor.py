@@ -247,23 +247,16 @@ class Supervisor:
                 self._mail.clear()
                 await self._mail.wait()
                 self._upkeep.alive("outbox")
-            topic, payload, qos, retain = self._outbox.pop(0)
+            message = self._outbox.pop(0)
             try:
-                await self._deliver(topic, payload, qos, retain)
+                await self.client.publish(*message)
+            except QueueFull:  # of acknowledgements: much has come at once
+                self._outbox.insert(0, message)
+                await asyncio.sleep(0.05)
             except LinkLost:
                 # Nothing is lost: the machine repeats what has no receipt when the link is back,
                 # and by retry().
                 self.machine.refuse("link-lost")
-
-    async def _deliver(self, topic: str, payload: bytes, qos: int, retain: bool) -> None:
-        """Send a message. Raises LinkLost."""
-        while True:
-            try:
-                await self.client.publish(topic, payload, qos, retain)
-                return
-            except QueueFull:  # of acknowledgements: much has come at once
-                await asyncio.sleep(0.05)
-                self._upkeep.alive("outbox")
 
     async def _idle_loop(self) -> None:
         failures = 0
