@@ -16,7 +16,7 @@ HEAP = "768k"
 @pytest.mark.parametrize("path", sorted((ROOT / "tests/agent").glob("*/test_*.py")), ids=lambda p: p.stem)
 def test_shared_suite_passes_on_micropython(path: Path) -> None:
     command = [str(MICROPYTHON), "-X", f"heapsize={HEAP}", "tests/support/run_shared.py", str(path.relative_to(ROOT))]
-    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=250, check=False)
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=800, check=False)
     print(run.stdout, run.stderr)
     closing = re.search(r"^(\d+) passed, (\d+) failed$", run.stdout, re.M)
     assert run.returncode == 0, run.stdout + run.stderr
