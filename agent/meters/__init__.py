@@ -45,11 +45,39 @@ if TYPE_CHECKING:
             What read() and bookmark() give afterwards is the same as without it.
             """
 
-    class Register(Protocol):
-        """What RegisterMeter wants of its source; what a source may have besides it looks for."""
+        def counters(self) -> dict[str, int]:
+            """Return all that ever happened to it and to its source, by name."""
 
-        def total(self) -> int | None:
-            """Return the register in Wh, 0 to 2^62, or None if it cannot be read now."""
+        def trouble(self) -> str:
+            """Return why there is no reading now, or one that lacks something: a word or several
+            with dashes; "" if all is well."""
+
+    class Register(Protocol):
+        """What RegisterMeter wants of its source. A source that counts by itself has besides
+
+            resume(slot, total): the highest total that a spent reading had seen; never be below it.
+        """
+
+        def total(self, slot: str) -> int | None:
+            """Return the register behind the roster's slot `slot`, or None if it cannot be read now
+            or the meter has none such.
+
+            In the slot's unit: Wh for "load" (all that was taken), "load-t1", "load-t2" (of one
+            tariff), "export" (fed in) and "heat"; litres for "gas" and "water". 0 to 2^62.
+            """
+
+        def power(self, slot: str) -> int | None:
+            """Return what flows now, in W, for "power" (taken) and "export-power" (fed in); None as
+            in total()."""
+
+        def identity(self, slot: str) -> bytes:
+            """Return what tells the meter behind `slot` from another, b"" if it is not known."""
+
+        def counters(self) -> dict[str, int]:
+            """Return all that ever happened to it, by name."""
+
+        def trouble(self) -> str:
+            """Return why there is no reading now, a word or several with dashes; "" if all is well."""
 
     class Records(Protocol):
         """The board's flash, as far as a source keeps a count there."""
