@@ -1,8 +1,8 @@
-"""Readings. A meter is an object with the four methods of Meter; the board's side calls them.
+"""Readings. A meter is an object with the methods of Meter; the board's side calls them.
 
-simulated.SimulatedMeter plays columns back. register.RegisterMeter makes differences of a register
-that only rises: of a P1 port (dsmr, p1_port), of counted pulses (pulse, s0_pin), of a file
-(played). What these need of the board, its clock and its flash, they are given.
+simulated.SimulatedMeter plays columns back. register.RegisterMeter makes differences of registers
+that only rise (account, bookmark): of a P1 port (dsmr, p1_port), of counted pulses (pulse, s0_pin),
+of a file (played). What these need of the board, its clock and its flash, they are given.
 """
 
 TYPE_CHECKING = False
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
             """Return whether the reading that read() gave last has such."""
 
         def bookmark(self) -> bytes:
-            """Return at most 64 bytes that become durable together with the spend of the reading
+            """Return at most 240 bytes that become durable together with the spend of the reading
             that read() gave last."""
 
         def present(self, number: int, slots: list[Slot]) -> list[int | None]:
@@ -63,7 +63,7 @@ if TYPE_CHECKING:
             or the meter has none such.
 
             In the slot's unit: Wh for "load" (all that was taken), "load-t1", "load-t2" (of one
-            tariff), "export" (fed in) and "heat"; litres for "gas" and "water". 0 to 2^62.
+            tariff), "export" (fed in) and "heat"; litres for "gas" and "water". 0 to 2^48 - 1.
             """
 
         def power(self, slot: str) -> int | None:

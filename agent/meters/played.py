@@ -29,17 +29,36 @@ class PlayedRegister:
         self._whole = sum(values)
         self._start = 0
 
-    def resume(self, total: int) -> None:
+    def resume(self, slot: str, total: int) -> None:
         """Never be below `total` again."""
-        self._start += max(0, total - self.total())
+        if slot == "load":
+            self._start += max(0, total - self._now())
 
-    def total(self) -> int:
-        """The register in Wh."""
+    def total(self, slot: str) -> int | None:
+        """Return the register in Wh, None but for "load"."""
+        return self._now() if slot == "load" else None
+
+    def _now(self) -> int:
         times, rest = divmod(self._steps(), len(self._values))
         part = 0
         for at in range(rest):  # no slice: it would copy up to a year
             part += self._values[at]
         return self._start + times * self._whole + part
+
+    def power(self, slot: str) -> None:
+        """A list of energies tells no power."""
+
+    def identity(self, slot: str) -> bytes:
+        """Return b"": it is nobody's."""
+        return b""
+
+    def counters(self) -> dict[str, int]:
+        """Return nothing."""
+        return {}
+
+    def trouble(self) -> str:
+        """Return "": a list is always there."""
+        return ""
 
 
 def read(path: str) -> list[int]:

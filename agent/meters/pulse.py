@@ -7,7 +7,7 @@ of energy and is open for at least 30 ms in between; so many of them are a kWh.
 import struct
 
 ON_MS = 30
-OFF_MS = 10  # contacts bounce for less, and no pulse is as near to the next
+OFF_MS = 10  # most contacts bounce for less, and few pulses are as near to the next
 
 IMPULSES_MOST = 100000  # a kWh
 _RECORD = ">BIQI"
@@ -17,32 +17,41 @@ _MASK = 0x3FFFFFFF
 
 
 class Pulses:
-    """The state of one input: a pulse is an `on` of at least `on_ms` after an `off` of at least 10
-    ms.
+    """The state of one input: a pulse is an `on` of at least `on_ms` after an `off` of at least
+    `off_ms`.
 
     Times are ticks_ms() values. edge() may be called in an interrupt: it allocates nothing. It must
     be called once in a few days at least, or the ticks' turn would hide how long a level has
-    lasted. `count` turns at 2^30, `glitches` counts what was too short.
+    lasted. All counts turn at 2^30: `count`; `glitches`, what was closed for too short a time;
+    `missed`, when an interrupt came so late that a pulse, or what separates two, was over. Such a
+    pulse is not in `count`.
     """
 
-    def __init__(self, now: int, on: bool, on_ms: int = ON_MS) -> None:
+    def __init__(self, now: int, on: bool, on_ms: int = ON_MS, off_ms: int = OFF_MS) -> None:
         self.count = 0
         self.glitches = 0
+        self.missed = 0
         self._on_ms = on_ms
+        self._off_ms = off_ms
         self._on = on
         self._since = now
+        self._at = now  # of the last call
         self._armed = not on  # a pulse under way at the start may have been counted before it
 
-    def edge(self, now: int, on: bool) -> None:
-        """The level is `on` at `now`: after a change, or at any other time."""
+    def edge(self, now: int, on: bool, called: bool = False) -> None:
+        """The level is `on` at `now`: after a change, of which an interrupt `called`, or at any
+        other time."""
         lasted = (now - self._since) & _MASK
+        if called and on == self._on and (now - self._at) & _MASK >= (self._off_ms if on else self._on_ms):
+            self.missed = (self.missed + 1) & _MASK  # less than that is a bounce
+        self._at = now
         if self._on:
             if self._armed and lasted >= self._on_ms:
                 self._armed = False
                 self.count = (self.count + 1) & _MASK
             elif self._armed and not on:
                 self.glitches = (self.glitches + 1) & _MASK
-        elif lasted >= OFF_MS:
+        elif lasted >= self._off_ms:
             self._armed = True
         if on != self._on:
             self._on = on

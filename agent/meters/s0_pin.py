@@ -8,15 +8,16 @@ both: at most a quarter of an hour. Pulses that come while the board is off are 
 
 On an RP2040 the interrupt is a hard one: it runs at once, except while the flash is written, which
 delays it by some 50 ms a block. An ESP32 has only scheduled ones, which wait for the garbage
-collector and for long arithmetic: a pulse of no more than 30 ms can then seem to be shorter, and is
-not counted. Set the meter to longer pulses (100 ms), or `on_ms` to less.
+collector and for long arithmetic: a pulse of no more than 30 ms can then seem to be shorter, or is
+over when the interrupt comes. It is not counted as energy, but among the glitches. Set the meter to
+longer pulses (100 ms), or `on_ms` to less.
 
 Untested: a real pin. The tests give the class one of their own.
 """
 
 import asyncio
 
-from agent.meters.pulse import ON_MS, PulseRegister, Pulses, pulses_since
+from agent.meters.pulse import OFF_MS, ON_MS, PulseRegister, Pulses, pulses_since
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ _RECORD = "pulses"
 
 class S0Pin:
     """Pulses at `pin`, a machine.Pin that is an input, `impulses` a kWh; the contact closed is
-    level `closed`; `store` keeps the count, `ticks_ms` and `ticks_diff` are the board's clock
+    level `closed`, for `on_ms` at least and open for `off_ms` at least; `store` keeps the count, `ticks_ms` and `ticks_diff` are the board's clock
     (runtime/system/ticks.py).
 
     `unsaved` counts the saves of tend() that failed. Raises ValueError for impulses out of
@@ -66,6 +67,7 @@ class S0Pin:
         impulses: int,
         closed: int = 0,
         on_ms: int = ON_MS,
+        off_ms: int = OFF_MS,
     ) -> None:
         self.unsaved = 0
         self._pin = pin
@@ -76,7 +78,7 @@ class S0Pin:
         self._register = PulseRegister(impulses, store.get(_RECORD))
         self._saved = self._register.pack()
         self._saved_at = ticks_ms()
-        self._pulses = Pulses(ticks_ms(), pin.value() == closed, on_ms)
+        self._pulses = Pulses(ticks_ms(), pin.value() == closed, on_ms, off_ms)
         self._collected = self._pulses.count
         self._looking = False
         self._changed = False
@@ -88,7 +90,7 @@ class S0Pin:
         if self._looking:
             self._changed = True
         else:
-            self._pulses.edge(self._ticks_ms(), pin.value() == self._closed)
+            self._pulses.edge(self._ticks_ms(), pin.value() == self._closed, True)
 
     def _look(self) -> None:
         """Take the level as it is, without an edge: one may have been lost, and ticks turn."""
@@ -100,25 +102,50 @@ class S0Pin:
             if not self._changed:
                 return
 
-    def total(self) -> int:
-        """Energy in Wh since the first start of this board, or more: see resume()."""
+    def total(self, slot: str) -> int | None:
+        """Return the energy in Wh since the first start of this board, or more: see resume(). None
+        but for "load"."""
+        return self._count() if slot == "load" else None
+
+    def _count(self) -> int:
         self._look()
         count = self._pulses.count
         self._register.add(pulses_since(count, self._collected))
         self._collected = count
         return self._register.wh
 
-    def resume(self, total: int) -> None:
+    def resume(self, slot: str, total: int) -> None:
         """The last reading that left the board had seen `total` Wh: never be below it."""
-        self._register.resume(total)
+        if slot == "load":
+            self._register.resume(total)
+
+    def power(self, slot: str) -> None:
+        """Pulses tell no power."""
+
+    def identity(self, slot: str) -> bytes:
+        """Return b"": pulses do not tell whose they are."""
+        return b""
 
     def glitches(self) -> int:
-        """How many times the contact was closed for too short a time."""
-        return self._pulses.glitches
+        """How many times the contact was closed for too short a time, or a pulse was over before
+        the interrupt came."""
+        return self._pulses.glitches + self._pulses.missed
+
+    def counters(self) -> dict[str, int]:
+        """Return "pulses" since the start, "too-short" and "too-late", which together are the
+        glitches, and "unsaved"."""
+        pulses = self._pulses
+        counters = {"pulses": pulses.count, "too-short": pulses.glitches, "too-late": pulses.missed}
+        counters["unsaved"] = self.unsaved
+        return counters
+
+    def trouble(self) -> str:
+        """Return "": no pulse may be no energy."""
+        return ""
 
     def save(self) -> None:
         """Keep the count. Raises store.failure."""
-        self.total()
+        self._count()
         record = self._register.pack()
         if record != self._saved:
             self._store.put(_RECORD, record)
@@ -135,7 +162,7 @@ class S0Pin:
 
     def tend(self) -> None:
         """What run() does each time."""
-        self.total()
+        self._count()
         if self._ticks_diff(self._ticks_ms(), self._saved_at) >= SAVE_S * 1000:
             try:
                 self.save()

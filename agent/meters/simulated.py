@@ -30,3 +30,11 @@ class SimulatedMeter:
     def bookmark(self) -> bytes:
         """Return nothing."""
         return b""
+
+    def counters(self) -> dict[str, int]:
+        """Return nothing."""
+        return {}
+
+    def trouble(self) -> str:
+        """Return "": a day that is played back is always there."""
+        return ""

@@ -31,7 +31,8 @@ cut off.
                                 and 3 (9600 baud), `inverted` where no transistor turns the line
                                 over
                                 {"kind": "s0", "pin": pin, "impulses": a kWh, 1 to 100000,
-                                "on_ms": least time of a pulse, 1 to 500}
+                                "on_ms", "off_ms": the least times of a pulse and of a pause, in ms, 1 to 500;
+                                30 and 10 if absent}
                                 {"kind": "played", "path": a list of Wh, "step_s": seconds, 1 to
                                 86400}: for demonstrations
                                 {"kind": "simulated", "columns": [[integers], ...]}, one list a
@@ -119,8 +120,9 @@ def _check_meter(meter: object) -> None:
         _optional(meter, "meter.", "inverted", _boolean)
     elif kind == "s0":
         needed = {"pin": (0, PINS_MOST), "impulses": (1, 100000)}
-        _only(meter, "kind pin impulses on_ms", "meter.")
-        _optional(meter, "meter.", "on_ms", lambda value: _integer(value, 1, 500))
+        _only(meter, "kind pin impulses on_ms off_ms", "meter.")
+        for field in ("on_ms", "off_ms"):
+            _optional(meter, "meter.", field, lambda value: _integer(value, 1, 500))
     elif kind == "played":
         needed = {"step_s": (1, 86400)}
         _only(meter, "kind path step_s", "meter.")

@@ -212,11 +212,12 @@ def _source(meter: "Settings", store: Store, clock: Clock) -> "tuple[Register, T
         port = P1Port(uart, ticks_ms, ticks_diff)
         return port, port.run, None
     if meter["kind"] == "s0":
-        from agent.meters.pulse import ON_MS
+        from agent.meters.pulse import OFF_MS, ON_MS
         from agent.meters.s0_pin import S0Pin, open_pin
 
         pin = open_pin(meter["pin"])
-        pulses = S0Pin(pin, store, ticks_ms, ticks_diff, meter["impulses"], on_ms=meter.get("on_ms") or ON_MS)
+        on_ms, off_ms = meter.get("on_ms") or ON_MS, meter.get("off_ms") or OFF_MS
+        pulses = S0Pin(pin, store, ticks_ms, ticks_diff, meter["impulses"], on_ms=on_ms, off_ms=off_ms)
         return pulses, pulses.run, pulses.save
     from agent.meters import played
 

@@ -47,6 +47,10 @@ Country = Annotated[str | None, typer.Option(help="The country whose radio rules
 SignedPolicy = Annotated[Path | None, typer.Option(help="What `hum authority policy` signed for this board.")]
 MeterKind = Annotated[Meter, typer.Option(help="What the board reads.")]
 Impulses = Annotated[int, typer.Option(help="S0: impulses per kWh.", min=1, max=100_000)]
+OnMs = Annotated[int | None, typer.Option(help="S0: the shortest pulse in ms; 30 if not given.", min=1, max=500)]
+OffMs = Annotated[
+    int | None, typer.Option(help="S0: the shortest pause between two in ms; 10 if not given.", min=1, max=500)
+]
 Pin = Annotated[
     int | None, typer.Option(help="The pin that receives, or counts, if not the board's own.", min=0, max=48)
 ]
@@ -80,6 +84,8 @@ def provision_board(
     policy: SignedPolicy = None,
     meter: MeterKind = Meter.P1,
     impulses: Impulses = 1000,
+    on_ms: OnMs = None,
+    off_ms: OffMs = None,
     pin: Pin = None,
     uart: Uart = None,
     old: Old = False,
@@ -98,7 +104,7 @@ def provision_board(
     network = Wifi(wifi, _wifi_password(wifi, wifi_password), country) if wifi else None
     secret, known = provision.password(credentials, device) if credentials else (None, True)
     where = Broker(host, broker_port, secret, bool(ca), server_name)
-    reading = Reading(meter, impulses, pin, uart, old, inverted)
+    reading = Reading(meter, impulses, pin, uart, old, inverted, on_ms, off_ms)
     settings = compose(kind, authority, group, device, where, network, signed, reading, masks, protocol)
     with devices.Session(port, kind.watchdog_off) as connected:
         public = _enrolled(connected, kind, authority, group, device, target or BUILDS / board)

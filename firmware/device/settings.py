@@ -28,7 +28,8 @@ class Meter(StrEnum):
 
 @dataclass(frozen=True)
 class Reading:
-    """How the meter is read. `pin` and `uart` are None for the board's own."""
+    """How the meter is read. `pin` and `uart` are None for the board's own, `on_ms` and `off_ms`
+    for the board's standard."""
 
     kind: Meter
     impulses: int = 1000
@@ -36,6 +37,8 @@ class Reading:
     uart: int | None = None
     old: bool = False
     inverted: bool = False
+    on_ms: int | None = None
+    off_ms: int | None = None
 
 
 @dataclass(frozen=True)
@@ -110,7 +113,8 @@ def _meter(board: Board, reading: Reading) -> dict[str, Any]:
         raise FirmwareError(f"{board.title} has no pins; --meter simulated is for it")
     if reading.kind == Meter.S0:
         pin = board.s0_pin if reading.pin is None else reading.pin
-        return {"kind": "s0", "pin": pin, "impulses": reading.impulses}
+        times = {"on_ms": reading.on_ms, "off_ms": reading.off_ms}
+        return _present({"kind": "s0", "pin": pin, "impulses": reading.impulses, **times})
     uart = board.p1_uart if reading.uart is None else reading.uart
     rx = board.p1_rx if reading.pin is None else reading.pin
     return {"kind": "p1", "uart": uart, "rx": rx, "old": reading.old, "inverted": reading.inverted}

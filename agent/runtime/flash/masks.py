@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     Counts = tuple[int, int]  # total, resends
 
 MASK_MAX = 1024
-BOOKMARK_MAX = 64
+BOOKMARK_MAX = 240  # its byte of length has the counts besides
 ENVELOPE_MAX = VALUE_MAX - BOOKMARK_MAX - 46
 
 _SPENT = "spent"
@@ -99,10 +99,10 @@ class MaskStock:
                 self._drop(stocked)
 
     def spend(self, epoch: int, round: int, envelope: bytes, bookmark: bytes = b"", resent: bool = False) -> None:
-        """Burn the round. Only after this has returned may `envelope` (1 to 16274 bytes) leave the
+        """Burn the round. Only after this has returned may `envelope` (1 to 16098 bytes) leave the
         board.
 
-        `bookmark`, at most 64 bytes, is what the meter must know if this reading is the last that
+        `bookmark`, at most 240 bytes, is what the meter must know if this reading is the last that
         was spent; `resent` tells whether it has energy that an earlier one had. Raises Spent if the
         round is at or below the high-water mark. Raises StoreError if the flash failed: the record
         may have reached it or not, so the round counts as burnt until a reboot, and the envelope

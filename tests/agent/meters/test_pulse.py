@@ -210,12 +210,12 @@ def test_pulses_at_a_pin_become_energy():
             for _ in range(7):
                 clock.pulse(contact)
             clock.pulse(contact, on=5)
-            assert source.total() == 7 * 1000 // 800
+            assert source.total("load") == 7 * 1000 // 800
             assert source.glitches() == 1
         contact = Contact(level=0)
         source = clock.source(contact, Store(path), 1000, closed=1, on_ms=10)
         clock.pulse(contact, on=12, closed=1)
-        assert source.total() == 1
+        assert source.total("load") == 1
 
 
 def test_a_level_that_changes_while_the_task_looks_is_not_missed():
@@ -225,11 +225,11 @@ def test_a_level_that_changes_while_the_task_looks_is_not_missed():
         source = clock.source(contact, Store(path), 1000)
         clock.now += 100
         contact.at_value = lambda: contact.turn(0)  # the interrupt comes when the level has just been read
-        assert source.total() == 0
+        assert source.total("load") == 0
         clock.now += 40
         contact.at_value = lambda: contact.turn(1)
-        source.total()
-        assert source.total() == 1
+        source.total("load")
+        assert source.total("load") == 1
 
 
 def test_an_edge_without_an_interrupt_is_seen_at_the_next_look():
@@ -243,10 +243,10 @@ def test_an_edge_without_an_interrupt_is_seen_at_the_next_look():
         clock.now += 50
         contact._level = 1  # and nobody was told
         clock.now += 500
-        assert source.total() == 2
+        assert source.total("load") == 2
         clock.now += 500
         clock.pulse(contact)
-        assert source.total() == 3
+        assert source.total("load") == 3
 
 
 def test_what_was_saved_is_there_after_a_reset_and_no_more():
@@ -258,12 +258,12 @@ def test_what_was_saved_is_there_after_a_reset_and_no_more():
             clock.pulse(contact)
         source.save()
         clock.pulse(contact)
-        assert source.total() == 11000 // 3
+        assert source.total("load") == 11000 // 3
         source = clock.source(Contact(), Store(path), 3)  # the power was cut
-        assert source.total() == 10000 // 3
-        source.resume(3600)
-        source.resume(100)
-        assert source.total() == 3600
+        assert source.total("load") == 10000 // 3
+        source.resume("load", 3600)
+        source.resume("load", 100)
+        assert source.total("load") == 3600
 
 
 def test_the_task_saves_every_quarter_of_an_hour_and_only_what_is_new():
@@ -274,7 +274,7 @@ def test_the_task_saves_every_quarter_of_an_hour_and_only_what_is_new():
         source = clock.source(contact, store, 1000)
 
         def saved():
-            return clock.source(Contact(), Store(path), 1000).total()
+            return clock.source(Contact(), Store(path), 1000).total("load")
 
         clock.pulse(contact)
         source.tend()
@@ -307,7 +307,7 @@ def test_a_damaged_record_is_no_record():
         clock.pulse(contact)
         source.save()
         flip(path + "/pulses", 12)
-        assert clock.source(Contact(), Store(path), 1000).total() == 0
+        assert clock.source(Contact(), Store(path), 1000).total("load") == 0
 
 
 def test_the_handler_takes_no_memory():
@@ -321,7 +321,7 @@ def test_the_handler_takes_no_memory():
             contact._handler(contact)
         finally:
             heap_unlock()
-        assert source.total() == 0
+        assert source.total("load") == 0
 
 
 def test_the_task_says_that_it_is_alive():

@@ -20,10 +20,10 @@ class Source:
 
     value = 0
 
-    def total(self) -> int:
+    def total(self, slot: str) -> int:
         return self.value
 
-    def identity(self) -> bytes:
+    def identity(self, slot: str) -> bytes:
         return b"M1"
 
 

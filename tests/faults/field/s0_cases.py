@@ -59,9 +59,9 @@ def drive(edges: Edges, blocked: Spans = (), impulses: int = 1000, **settings: i
                 waiting = False
                 contact._handler(contact)
             elif kind == "look" and not held_up:
-                source.total()
+                source.total("load")
         clock.now += 500
-        return source.total(), source.glitches()
+        return source.total("load"), source.glitches()
 
 
 def pulses(count: int, period: int, on: int, jitter: int = 0) -> Edges:
