@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     class Register(Protocol):
         """What RegisterMeter wants of its source. A source that counts by itself has besides
 
-            resume(slot, total): the highest total that a spent reading had seen; never be below it.
+        resume(slot, total): the highest total that a spent reading had seen; never be below it.
         """
 
         def total(self, slot: str) -> int | None:

@@ -54,6 +54,10 @@ class Account:
         """What was seen and never sent; never negative."""
         return max(0, self.seen - (self.base or 0))
 
+    def latest(self) -> int:
+        """The total that was met last, believed or not; never less than what was believed."""
+        return max(self.seen, self.doubt[1]) if self.doubt else self.seen
+
     def origin(self, total: int, identity: bytes, high: int) -> int | None:
         """Return from where on a register at `total` counts if it is believed at once: from `seen`,
         or from where the old one would be. None if it is doubted."""

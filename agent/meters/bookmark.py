@@ -70,6 +70,8 @@ def unpack(bookmark: bytes) -> "dict[str, Account]":
             accounts[name], at = _unpack_account(body, at, identities)
     except IndexError:
         raise BookmarkError("form") from None
+    if not accounts:
+        raise BookmarkError("form")
     return accounts
 
 

@@ -69,7 +69,7 @@ class RegisterMeter:
             self._count("bookmark-damaged")
         if hasattr(self._source, "resume"):
             for slot in self._accounts:
-                self._source.resume(slot, self._accounts[slot].seen)
+                self._source.resume(slot, self._accounts[slot].latest())
 
     def bookmark(self) -> bytes:
         """Return the bookmark of the reading that read() gave last, see bookmark.py."""
@@ -109,7 +109,7 @@ class RegisterMeter:
                     resent = resent or again > 0
             else:
                 value = self._now(slot)
-            if value is None or slot in REGISTERS and value < max(low, 0):
+            if value is None or (slot in REGISTERS and value < max(low, 0)):
                 return None
             values.append(value)
         self._offered, self._resent = offered, resent
@@ -144,7 +144,7 @@ class RegisterMeter:
 
     def trouble(self) -> str:
         """Return the source's, else "register-doubted" if nothing of a register counts just now."""
-        doubted = any([account.doubt for account in self._accounts.values()])
+        doubted = any(account.doubt for account in self._accounts.values())
         return self._source.trouble() or ("register-doubted" if doubted else "")
 
     def _follow(self, slot: str, high: int, again: bool, away: bool) -> Account | None:

@@ -51,8 +51,8 @@ _RECORD = "pulses"
 
 class S0Pin:
     """Pulses at `pin`, a machine.Pin that is an input, `impulses` a kWh; the contact closed is
-    level `closed`, for `on_ms` at least and open for `off_ms` at least; `store` keeps the count, `ticks_ms` and `ticks_diff` are the board's clock
-    (runtime/system/ticks.py).
+    level `closed`. It is closed for `on_ms` at least, and open for `off_ms` at least. `store` keeps
+    the count, `ticks_ms` and `ticks_diff` are the board's clock (runtime/system/ticks.py).
 
     `unsaved` counts the saves of tend() that failed. Raises ValueError for impulses out of
     1..100,000, and store.failure.
