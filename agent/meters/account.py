@@ -15,13 +15,14 @@ STAYS readings in a row, each of another round, each no lower than the one befor
 the slot's high above it:
 
 - it fell: a new register. It counts from where it was met first; what had been seen of the old one
-  and is in no sum stays owed. How far above it the old one was is remembered (`gap`): if it comes
-  back, it counts what it has gained and the other has not.
+  and is in no sum stays owed. Where the old one would be by now is remembered (`gap`, above the new
+  one): if it comes back, only what it has gained and the new one has not counts.
 - it fell, but not below the reading before the last: the last was too high. Nothing counts until
   the register has passed it.
-- it leapt: what it gained while nobody looked, unless that is more than JUMP_MOST, or LEAP_MOST if
-  the round before was read, or a register that had fallen rises to less than it was. Then it counts
-  from where it was met first.
+- it leapt: what it gained while nobody looked counts, as far as that can be: no more than the slot's
+  high for each round since the last that was believed, or LEAP_MOST of a register that is known for
+  AGED readings, for rounds may pause; and no more than JUMP_MOST. Of more, and of a register that had
+  fallen and rises to less than it was, nothing counts but what is above where it was met first.
 - another meter: it counts from where it was met first.
 
 What was doubted and does not stay changes nothing: the register goes on where it was. Of a register
@@ -30,25 +31,28 @@ that was met at one reading only nothing is known: if the next does not fit, it 
 
 STAYS = 4  # readings: three quarters of an hour, where a round is a quarter
 KNOWN = 2  # readings
+AGED = 24  # readings: six hours
 JUMP_MOST = 20000000  # Wh or litres: more than a large household uses in a year
 LEAP_MOST = 1000000  # the same in a month
+NEAR = 4  # readings: a register that has fallen by no more comes back by steps, perhaps
 
 
 class Account:
     """One register. `base` is None before it was met. Fields, all ints of the slot's unit: `base`,
     up to where its energy has been in a spent reading; `seen`, the last total that was believed;
-    `sure`, the one before that; `carried`, `owed`, `gap`. `age`: readings that were believed, up to
-    KNOWN. `identity`: 4 bytes, zeros if unknown.
+    `sure`, the one before that; `carried`, `owed`; `gap`, how far above `seen` the one would be
+    that has fallen, 0 if none has; `risen`, what was gained since then. `age`: readings that were
+    believed, up to AGED. `identity`: 4 bytes, zeros if unknown.
 
-    `doubt` is None or what stands against `seen`: (first total, last total, readings, whether
-    nobody looked before the first, identity).
+    `doubt` is None or what stands against `seen`: (first total, last total, readings, rounds since
+    the last that was believed, identity).
     """
 
     def __init__(self) -> None:
         self.base: int | None = None
-        self.seen = self.sure = self.carried = self.owed = self.gap = self.age = 0
+        self.seen = self.sure = self.carried = self.owed = self.gap = self.risen = self.age = 0
         self.identity = bytes(4)
-        self.doubt: tuple[int, int, int, bool, bytes] | None = None
+        self.doubt: tuple[int, int, int, int, bytes] | None = None
 
     def fresh(self) -> int:
         """What was seen and never sent; never negative."""
@@ -60,70 +64,81 @@ class Account:
 
     def origin(self, total: int, identity: bytes, high: int) -> int | None:
         """Return from where on a register at `total` counts if it is believed at once: from `seen`,
-        or from where the old one would be. None if it is doubted."""
+        or from where the old one would be, which may be more than `total`. None if it is doubted.
+        """
         if self._exchanged(identity):
             return None
-        for start in (self.seen + self.gap, self.seen):
-            if start <= total <= start + high:
-                return start
-        return None
+        old, rises = self.seen + self.gap, self.seen <= total <= self.seen + high
+        if self.gap and old - self.risen <= total <= old + high and (self.gap <= NEAR * high or not rises):
+            return old
+        return self.seen if rises else None
 
-    def follow(self, total: int, identity: bytes, high: int, again: bool, away: bool) -> str:
-        """Take note of the register as it is; return the name of what happened, "" for nothing.
-
-        `again`: the same round was read before. `away`: the round before it was not.
-        """
+    def follow(self, total: int, identity: bytes, high: int, rounds: int) -> str:
+        """Take note of the register as it is, `rounds` after it was read last, 0 in the same one;
+        return the name of what happened, "" for nothing."""
         if self.base is None:
             self.base = self.seen = total
         start = self.origin(total, identity, high)
         event = ""
         if start is None and self.age < KNOWN:
-            start, event, self.age, self.gap = total, "register-unsteady", 0, 0
+            start, event, self.age = total, "register-unsteady", 0
+            self.gap = self.risen = 0
         elif start is None:
-            return self._doubt(total, identity, high, again, away)
+            return self._doubt(total, identity, high, rounds)
         elif start != self.seen:
-            event, self.gap = "register-back", 0
+            event = "register-back"
+        if start != self.seen or self.seen < self.seen + self.gap - self.risen <= total:
+            self.gap = self.risen = 0  # back, or passed
         self._go_on(start, total, identity)
-        if not again:
-            self.age = min(self.age + 1, KNOWN)
+        if rounds:
+            self.age = min(self.age + 1, AGED)
         return event
 
     def _exchanged(self, identity: bytes) -> bool:
         return identity != self.identity and any(identity) and any(self.identity)
 
-    def _doubt(self, total: int, identity: bytes, high: int, again: bool, away: bool) -> str:
+    def _doubt(self, total: int, identity: bytes, high: int, rounds: int) -> str:
         if self.doubt:
-            first, last, readings, absent, other = self.doubt
+            first, last, readings, since, other = self.doubt
+            rounds += since
             if other == identity and last <= total <= last + high:
-                self.doubt = first, total, readings + (not again), absent, identity
-                return self._believe(first, total, absent, identity) if self.doubt[2] >= STAYS else ""
-        self.doubt = total, total, 1, away, identity
+                readings += rounds > since
+                self.doubt = first, total, readings, rounds, identity
+                return self._believe(first, total, high * rounds, identity) if readings >= STAYS else ""
+        self.doubt = total, total, 1, rounds, identity
         return "register-doubted"
 
     def _go_on(self, start: int, total: int, identity: bytes) -> None:
         """The register is at `total`, of which all above `start` is gained."""
         self.base = (self.base or 0) + start - self.seen
-        self.sure, self.seen, self.doubt = start, total, None
+        self.sure, self.seen, self.doubt = min(start, total), total, None
+        if self.gap:
+            self.risen += total - start
         if any(identity):
             self.identity = identity
 
-    def _believe(self, first: int, total: int, absent: bool, identity: bytes) -> str:
-        """What was doubted has stayed."""
-        old = self.seen + self.gap  # where the register would be that has fallen, if any has
+    def _believe(self, first: int, total: int, most: int, identity: bytes) -> str:
+        """What was doubted has stayed; `most` may have flowed in so many rounds."""
+        old = self.seen + self.gap
+        if self.age == AGED:
+            most = max(most, LEAP_MOST)
         if self._exchanged(identity):
-            event, self.gap = "meter-exchanged", 0
-        elif first < self.sure:
-            event, self.gap = "register-fell", old - first
-        elif first < self.seen:
-            if self.gap:
-                self.gap = old - total
+            event, gap = "meter-exchanged", 0
+        elif self.sure <= first < self.seen:
+            self.gap = old - total if self.gap else 0
             self.seen = self.sure = total
             self.doubt = None
             return "register-too-high"
-        elif first >= old and first - old <= (JUMP_MOST if absent else LEAP_MOST):
-            event, self.gap = "register-leapt", 0
-            first = old
+        elif first < self.seen:
+            event, gap = "register-fell", old - first
+        elif first >= old and total - old <= min(most, JUMP_MOST):
+            event, gap, first = "register-leapt", 0, old
         else:
-            event, self.gap = "register-jumped", max(0, old - first) if self.gap else 0
+            event, gap = "register-jumped", max(0, old - first) if self.gap else 0
+        self.gap = gap
+        if not gap:
+            self.risen = 0
+        if event != "register-leapt":
+            self.age = STAYS
         self._go_on(first, total, identity)
         return event

@@ -1,21 +1,21 @@
 """What a RegisterMeter must know after a reset, in a few bytes that go into the flash with each
 spend.
 
-    3, how many identities, 4 bytes of each; then of each register
-        slot (3 bits), age (3), whether there is a gap, whether there is a doubt (1 each)
+    3, the round that was read last, how many identities, 4 bytes of each; then of each register
+        slot (3 bits), 3 bits of 0, whether there is a gap, whether there is a doubt (1 each)
         number of its identity in the list, from 1, 0 for none; of the doubt's (4 bits each)
-        base, seen - base (signed), seen - sure, carried, owed
-        the gap
-        the doubt: first total, last - first, readings and 128 if nobody looked before
+        age; base, seen - base (signed), seen - sure, carried, owed
+        the gap, what was gained since
+        the doubt: first total, last - first, readings, rounds
     the first 4 bytes of SHA-256 of all that
 
 Numbers are LEB128: 7 bits a byte, the low ones first; signed ones are turned to 2n, or to -2n - 1
-below 0. A household's register takes some 16 bytes, seven of them some 90.
+below 0. A household's register takes some 18 bytes, seven of them some 100.
 """
 
 from hashlib import sha256
 
-from agent.meters.account import KNOWN, Account
+from agent.meters.account import AGED, Account
 
 BOOKMARK_MAX = 240
 REGISTERS = ("load", "export", "load-t1", "load-t2", "gas", "water", "heat")
@@ -29,28 +29,32 @@ class BookmarkError(Exception):
     """A bookmark is damaged, or of a version to come."""
 
 
-def pack(accounts: "dict[str, Account]") -> bytes:
-    """Return the bookmark of accounts by slot; they are of REGISTERS, and have been met.
+def pack(round: int, accounts: "dict[str, Account]") -> bytes:
+    """Return the bookmark of the round that was read last and of accounts by slot; they are of
+    REGISTERS, and have been met.
 
     A register that does not fit into 240 bytes any more is left out: seven of them of 10^12 each
     might not.
     """
     identities: list[bytes] = []
     registers = b""
+    head = bytearray([_VERSION])
+    _put(head, round)
     for name in REGISTERS:
         if name in accounts:
             known = len(identities)
             record = _pack_account(REGISTERS.index(name), accounts[name], identities)
-            if 2 + 4 * len(identities) + len(registers) + len(record) + _CHECK <= BOOKMARK_MAX:
+            if len(head) + 1 + 4 * len(identities) + len(registers) + len(record) + _CHECK <= BOOKMARK_MAX:
                 registers += record
             else:
                 del identities[known:]
-    body = bytes([_VERSION, len(identities)]) + b"".join(identities) + registers
+    body = bytes(head) + bytes([len(identities)]) + b"".join(identities) + registers
     return body + sha256(body).digest()[:_CHECK]
 
 
-def unpack(bookmark: bytes) -> "dict[str, Account]":
-    """Return the accounts of a bookmark, of this version or one before. Raises BookmarkError."""
+def unpack(bookmark: bytes) -> "tuple[int | None, dict[str, Account]]":
+    """Return (the round that was read last, accounts by slot) of a bookmark, of this version or one
+    before, which had no round. Raises BookmarkError."""
     body = bookmark[:-_CHECK]
     if len(body) < 2 or bookmark[-_CHECK:] != sha256(body).digest()[:_CHECK]:
         raise BookmarkError("check")
@@ -60,11 +64,13 @@ def unpack(bookmark: bytes) -> "dict[str, Account]":
         account = bookmark_before.unpack(body)
         if not account:
             raise BookmarkError("version")
-        return {"load": account}
-    identities = [bytes(4)] + [body[at : at + 4] for at in range(2, 2 + 4 * body[1], 4)]
-    accounts: dict[str, Account] = {}
+        return None, {"load": account}
+    identities, accounts = [bytes(4)], {}
     try:
-        at = 2 + 4 * body[1]
+        round, at = _get(body, 1)
+        end = at + 1 + 4 * body[at]
+        identities += [body[start : start + 4] for start in range(at + 1, end, 4)]
+        at = end
         while at < len(body):
             name = REGISTERS[body[at] >> 5]
             accounts[name], at = _unpack_account(body, at, identities)
@@ -72,7 +78,7 @@ def unpack(bookmark: bytes) -> "dict[str, Account]":
         raise BookmarkError("form") from None
     if not accounts:
         raise BookmarkError("form")
-    return accounts
+    return round, accounts
 
 
 def _pack_account(slot: int, account: Account, identities: list[bytes]) -> bytes:
@@ -80,7 +86,7 @@ def _pack_account(slot: int, account: Account, identities: list[bytes]) -> bytes
     of = _place(account.identity, identities) << 4
     if doubt:
         of |= _place(doubt[4], identities)
-    record = bytearray([slot << 5 | account.age << 2 | (account.gap > 0) << 1 | (doubt is not None), of])
+    record = bytearray([slot << 5 | (account.gap > 0) << 1 | (doubt is not None), of, account.age])
     ahead = account.seen - base
     _put(record, _signed(base))
     _put(record, _signed(ahead))
@@ -88,20 +94,21 @@ def _pack_account(slot: int, account: Account, identities: list[bytes]) -> bytes
         _put(record, number)
     if account.gap:
         _put(record, account.gap)
+        _put(record, account.risen)
     if doubt:
         _put(record, doubt[0])
         _put(record, doubt[1] - doubt[0])
-        record.append(doubt[2] | doubt[3] << 7)
+        record.append(doubt[2])
+        _put(record, doubt[3])
     return bytes(record)
 
 
 def _unpack_account(body: bytes, at: int, identities: list[bytes]) -> tuple[Account, int]:
     """Return the account at `at`, and where the next begins. Raises IndexError, BookmarkError."""
     account = Account()
-    head, of = body[at], body[at + 1]
-    account.age = head >> 2 & 7
+    head, of, account.age = body[at], body[at + 1], body[at + 2]
     account.identity = identities[of >> 4]
-    base, at = _get(body, at + 2)
+    base, at = _get(body, at + 3)
     ahead, at = _get(body, at)
     account.base = _unsigned(base)
     account.seen = account.base + _unsigned(ahead)
@@ -111,12 +118,14 @@ def _unpack_account(body: bytes, at: int, identities: list[bytes]) -> tuple[Acco
     account.owed, at = _get(body, at)
     if head & 2:
         account.gap, at = _get(body, at)
+        account.risen, at = _get(body, at)
     if head & 1:
         first, at = _get(body, at)
         gained, at = _get(body, at)
-        account.doubt = first, first + gained, body[at] & 127, body[at] > 127, identities[of & 15]
-        at += 1
-    if account.age > KNOWN:
+        rounds, end = _get(body, at + 1)
+        account.doubt = first, first + gained, body[at], rounds, identities[of & 15]
+        at = end
+    if account.age > AGED:
         raise BookmarkError("form")
     return account, at
 

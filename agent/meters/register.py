@@ -64,7 +64,7 @@ class RegisterMeter:
         if not bookmark:
             return
         try:
-            self._accounts = unpack(bookmark)
+            self._round, self._accounts = unpack(bookmark)
         except BookmarkError:
             self._count("bookmark-damaged")
         if hasattr(self._source, "resume"):
@@ -80,7 +80,7 @@ class RegisterMeter:
                     account.base, account.carried, account.owed = self._offered[slot]
                 else:
                     del self._accounts[slot]
-        return pack(self._accounts) if self._accounts else b""
+        return pack(self._round or 0, self._accounts) if self._accounts else b""
 
     def resent(self) -> bool:
         """Whether the last reading had energy that one spent before it had."""
@@ -93,13 +93,15 @@ class RegisterMeter:
         if counted:
             for account in self._accounts.values():
                 account.carried = 0
-        last, self._round = self._round, round
+        # A new roster may begin with an earlier round: then nobody knows how many have passed.
+        rounds = 1 if self._round is None or round < self._round else round - self._round
+        self._round = round
         offered: "Offered" = {}
         values, resent = [], False
         for slot, low, high in slots:
             value = None
             if slot in REGISTERS:
-                account = self._follow(slot, high, round == last, last is None or round - last not in (0, 1))
+                account = self._follow(slot, high, rounds)
                 if account and account.base is not None:
                     waiting = account.owed + account.carried
                     again = min(waiting, high) if resend else 0
@@ -147,7 +149,7 @@ class RegisterMeter:
         doubted = any(account.doubt for account in self._accounts.values())
         return self._source.trouble() or ("register-doubted" if doubted else "")
 
-    def _follow(self, slot: str, high: int, again: bool, away: bool) -> Account | None:
+    def _follow(self, slot: str, high: int, rounds: int) -> Account | None:
         """Take note of the register as it is now; return its account, None if it has no total."""
         total = self._total(slot)
         if total is None:
@@ -155,7 +157,7 @@ class RegisterMeter:
         account = self._accounts.get(slot)
         if not account:
             account = self._accounts[slot] = Account()
-        event = account.follow(total, self._identity(slot), high, again, away)
+        event = account.follow(total, self._identity(slot), high, rounds)
         if event:
             self._count(event)
         return account

@@ -1,6 +1,6 @@
 """Which readings of a register are believed: falls, leaps, other meters, and what comes back."""
 
-from agent.meters.account import JUMP_MOST, LEAP_MOST, STAYS
+from agent.meters.account import AGED, JUMP_MOST, LEAP_MOST, NEAR, STAYS
 from agent.meters.register import REGISTER_MOST, RegisterMeter
 from tests.agent.meters.test_register import Register, restarted
 
@@ -105,6 +105,21 @@ def test_a_register_that_had_fallen_and_rises_to_less_than_it_was_invents_nothin
     assert events["register-jumped"] == events["register-back"] == 1
 
 
+def test_a_register_that_had_fallen_and_comes_back_by_steps_is_waited_for():
+    for part in (HIGH // 2, HIGH * 3 // 4, HIGH):
+        true = rising(5000000, 900)
+        values = true[:6] + [value - 2 * part for value in true[6:12]] + [value - part for value in true[12:18]]
+        published, _ = play(values + true[18:], (13, 19))
+        assert sum(published) <= true[-1] - true[0]
+    assert NEAR >= 2
+
+
+def test_a_register_that_has_passed_where_the_old_one_was_goes_on():
+    values = rising(900000, 8) + list(range(0, 2000000, HIGH // 2))
+    published, events = play(values)
+    assert sum(published[8:]) == values[-1] and "register-back" not in events
+
+
 def test_a_reading_that_was_too_high_is_waited_for():
     for reboots in ((), range(3, 40)):
         true = rising(5000000, 40)
@@ -123,33 +138,35 @@ def test_a_leap_that_does_not_stay_is_none():
         assert play(values) == ([0] + [STEP] * 5 + [0, 2 * STEP] + [STEP] * 12, {"register-doubted": 1})
 
 
-def test_a_leap_that_stays_counts_if_nobody_looked():
+def leap(known, missed, rise):
+    """A register that was believed `known` times rises by `rise` while so many rounds are missed;
+    return (what is published of it, events)."""
     source = Register(5000000)
-    for away, leap, counts in (
-        (False, LEAP_MOST, True),
-        (False, LEAP_MOST + 1, False),
-        (True, JUMP_MOST, True),
-        (True, JUMP_MOST + 1, False),
+    meter = RegisterMeter(source)
+    for number in range(known):
+        meter.read(number, True, True, LOAD)
+        meter.bookmark()
+    source.wh += rise
+    published, number = 0, known + missed
+    for _ in range(STAYS + rise // HIGH + 3):
+        published += meter.read(number, True, True, LOAD)[0]
+        meter = restarted(meter, source)
+        number += 1
+    return published, meter.events
+
+
+def test_a_leap_that_stays_counts_as_far_as_it_can_be():
+    for known, missed, rise, counts in (
+        (AGED, 0, LEAP_MOST, True),
+        (AGED, 0, LEAP_MOST + 1, False),
+        (AGED - 1, 0, (STAYS + 0) * HIGH, True),
+        (AGED - 1, 0, (STAYS + 0) * HIGH + 1, False),
+        (AGED - 1, 50, (STAYS + 50) * HIGH, True),
+        (AGED - 1, 50, (STAYS + 50) * HIGH + 1, False),
+        (AGED, 10000, JUMP_MOST, True),
+        (AGED, 10000, JUMP_MOST + 1, False),
     ):
-        source.wh = 5000000
-        meter = RegisterMeter(source)
-        for number in (1, 2, 3):
-            meter.read(number, True, True, LOAD)
-            meter.bookmark()
-        source.wh += leap
-        first = 9 if away else 4
-        for number in range(first, first + STAYS - 1):
-            assert meter.read(number, True, True, LOAD) == [0]
-            meter.bookmark()
-        published, number = 0, first + STAYS
-        while True:
-            values = meter.read(number, True, True, LOAD)
-            if not values[0]:
-                break
-            meter.bookmark()
-            published, number = published + values[0], number + 1
-        assert published == (leap if counts else 0)
-        assert meter.events == {"register-doubted": 1, "register-leapt" if counts else "register-jumped": 1}
+        assert leap(known, missed, rise)[0] == (rise if counts else 0), (known, missed, rise)
 
 
 def test_another_meter_counts_from_where_it_was_met():
