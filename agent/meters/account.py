@@ -10,9 +10,9 @@ which of its readings are believed.
 So energy is in one place always: settled, carried, owed or fresh.
 
 A register is believed at once if its meter is the same and it has gained no more than a reading may
-be (the slot's high). Anything else is doubted, and nothing of it counts, until it has stayed for
-STAYS readings in a row, each of another round, each no lower than the one before and no more than
-the slot's high above it:
+be (the slot's high), for each of up to STAYS rounds since the last that was believed. Anything else
+is doubted, and nothing of it counts, until it has stayed for STAYS readings in a row, each of
+another round, each no lower than the one before and no more than the slot's high a round above it:
 
 - it fell: a new register. It counts from where it was met first; what had been seen of the old one
   and is in no sum stays owed. Where the old one would be by now is remembered (`gap`, above the new
@@ -62,12 +62,14 @@ class Account:
         """The total that was met last, believed or not; never less than what was believed."""
         return max(self.seen, self.doubt[1]) if self.doubt else self.seen
 
-    def origin(self, total: int, identity: bytes, high: int) -> int | None:
+    def origin(self, total: int, identity: bytes, high: int, rounds: int) -> int | None:
         """Return from where on a register at `total` counts if it is believed at once: from `seen`,
         or from where the old one would be, which may be more than `total`. None if it is doubted.
         """
         if self._exchanged(identity):
             return None
+        since = self.doubt[3] if self.doubt else 0
+        high *= max(1, min(since + rounds, STAYS))
         old, rises = self.seen + self.gap, self.seen <= total <= self.seen + high
         if self.gap and old - self.risen <= total <= old + high and (self.gap <= NEAR * high or not rises):
             return old
@@ -78,7 +80,7 @@ class Account:
         return the name of what happened, "" for nothing."""
         if self.base is None:
             self.base = self.seen = total
-        start = self.origin(total, identity, high)
+        start = self.origin(total, identity, high, rounds)
         event = ""
         if start is None and self.age < KNOWN:
             start, event, self.age = total, "register-unsteady", 0
@@ -100,8 +102,9 @@ class Account:
     def _doubt(self, total: int, identity: bytes, high: int, rounds: int) -> str:
         if self.doubt:
             first, last, readings, since, other = self.doubt
+            follows = other == identity and last <= total <= last + high * max(1, rounds)
             rounds += since
-            if other == identity and last <= total <= last + high:
+            if follows:
                 readings += rounds > since
                 self.doubt = first, total, readings, rounds, identity
                 return self._believe(first, total, high * rounds, identity) if readings >= STAYS else ""

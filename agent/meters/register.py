@@ -95,7 +95,6 @@ class RegisterMeter:
                 account.carried = 0
         # A new roster may begin with an earlier round: then nobody knows how many have passed.
         rounds = 1 if self._round is None or round < self._round else round - self._round
-        self._round = round
         offered: "Offered" = {}
         values, resent = [], False
         for slot, low, high in slots:
@@ -114,7 +113,7 @@ class RegisterMeter:
             if value is None or (slot in REGISTERS and value < max(low, 0)):
                 return None
             values.append(value)
-        self._offered, self._resent = offered, resent
+        self._offered, self._resent, self._round = offered, resent, round
         return values
 
     def present(self, number: int, slots: "list[Slot]") -> list[int | None]:
@@ -131,7 +130,7 @@ class RegisterMeter:
                 value = self._now(slot)
             elif slot in self._accounts:
                 account, total = self._accounts[slot], self._total(slot)
-                start = None if total is None else account.origin(total, self._identity(slot), high)
+                start = None if total is None else account.origin(total, self._identity(slot), high, 1)
                 if total is not None and start is not None:
                     value = min(max(0, account.seen - (account.base or 0) + total - start), high)
                     value = value if value >= low else None

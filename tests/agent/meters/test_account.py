@@ -159,8 +159,8 @@ def test_a_leap_that_stays_counts_as_far_as_it_can_be():
     for known, missed, rise, counts in (
         (AGED, 0, LEAP_MOST, True),
         (AGED, 0, LEAP_MOST + 1, False),
-        (AGED - 1, 0, (STAYS + 0) * HIGH, True),
-        (AGED - 1, 0, (STAYS + 0) * HIGH + 1, False),
+        (AGED - 1, 0, STAYS * HIGH, True),
+        (AGED - 1, 0, STAYS * HIGH + 1, False),
         (AGED - 1, 50, (STAYS + 50) * HIGH, True),
         (AGED - 1, 50, (STAYS + 50) * HIGH + 1, False),
         (AGED, 10000, JUMP_MOST, True),
