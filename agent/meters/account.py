@@ -10,15 +10,15 @@ which of its readings are believed.
 So energy is in one place always: settled, carried, owed or fresh.
 
 A register is believed at once if its meter is the same and it has gained no more than a reading may
-be (the slot's high), for each of up to STAYS rounds since the last that was believed. Anything else
-is doubted, and nothing of it counts, until it has stayed for STAYS readings in a row, each of
-another round, each no lower than the one before and no more than the slot's high a round above it:
+be (the slot's high), for each of up to STAYS rounds since it was read last. Anything else is
+doubted, and nothing of it counts, until it has stayed for STAYS readings in a row, each of another
+round, each no lower than the one before and no more than the slot's high a round above it:
 
 - it fell: a new register. It counts from where it was met first; what had been seen of the old one
   and is in no sum stays owed. Where the old one would be by now is remembered (`gap`, above the new
-  one): if it comes back, only what it has gained and the new one has not counts.
-- it fell, but not below the reading before the last: the last was too high. Nothing counts until
-  the register has passed it.
+  one), for a month, or for as long as the new one stands still: if it comes back, only what it has gained and the new one has not counts.
+- it fell, but not below the reading before the last, or by no more than could be back at once: what
+  was read before was too high, or is missing. Nothing counts until the register has passed it.
 - it leapt: what it gained while nobody looked counts, as far as that can be: no more than the slot's
   high for each round since the last that was believed, or LEAP_MOST of a register that is known for
   AGED readings, for rounds may pause; and no more than JUMP_MOST. Of more, and of a register that had
@@ -32,9 +32,9 @@ that was met at one reading only nothing is known: if the next does not fit, it 
 STAYS = 4  # readings: three quarters of an hour, where a round is a quarter
 KNOWN = 2  # readings
 AGED = 24  # readings: six hours
+GONE = 2880  # readings: a month
 JUMP_MOST = 20000000  # Wh or litres: more than a large household uses in a year
 LEAP_MOST = 1000000  # the same in a month
-NEAR = 4  # readings: a register that has fallen by no more comes back by steps, perhaps
 
 
 class Account:
@@ -42,7 +42,7 @@ class Account:
     up to where its energy has been in a spent reading; `seen`, the last total that was believed;
     `sure`, the one before that; `carried`, `owed`; `gap`, how far above `seen` the one would be
     that has fallen, 0 if none has; `risen`, what was gained since then. `age`: readings that were
-    believed, up to AGED. `identity`: 4 bytes, zeros if unknown.
+    believed, up to GONE. `identity`: 4 bytes, zeros if unknown.
 
     `doubt` is None or what stands against `seen`: (first total, last total, readings, rounds since
     the last that was believed, identity).
@@ -68,10 +68,9 @@ class Account:
         """
         if self._exchanged(identity):
             return None
-        since = self.doubt[3] if self.doubt else 0
-        high *= max(1, min(since + rounds, STAYS))
+        high *= max(1, min(rounds, STAYS))
         old, rises = self.seen + self.gap, self.seen <= total <= self.seen + high
-        if self.gap and old - self.risen <= total <= old + high and (self.gap <= NEAR * high or not rises):
+        if self.gap and old - self.risen <= total <= old + high and not rises:
             return old
         return self.seen if rises else None
 
@@ -93,7 +92,9 @@ class Account:
             self.gap = self.risen = 0  # back, or passed
         self._go_on(start, total, identity)
         if rounds:
-            self.age = min(self.age + 1, AGED)
+            self.age = min(self.age + 1, GONE)
+            if self.age == GONE and self.risen:
+                self.gap = self.risen = 0
         return event
 
     def _exchanged(self, identity: bytes) -> bool:
@@ -107,7 +108,7 @@ class Account:
             if follows:
                 readings += rounds > since
                 self.doubt = first, total, readings, rounds, identity
-                return self._believe(first, total, high * rounds, identity) if readings >= STAYS else ""
+                return self._believe(first, total, high, identity) if readings >= STAYS else ""
         self.doubt = total, total, 1, rounds, identity
         return "register-doubted"
 
@@ -120,14 +121,14 @@ class Account:
         if any(identity):
             self.identity = identity
 
-    def _believe(self, first: int, total: int, most: int, identity: bytes) -> str:
-        """What was doubted has stayed; `most` may have flowed in so many rounds."""
-        old = self.seen + self.gap
-        if self.age == AGED:
+    def _believe(self, first: int, total: int, high: int, identity: bytes) -> str:
+        """What was doubted has stayed."""
+        old, most = self.seen + self.gap, high * (self.doubt[3] if self.doubt else 1)
+        if self.age >= AGED:
             most = max(most, LEAP_MOST)
         if self._exchanged(identity):
             event, gap = "meter-exchanged", 0
-        elif self.sure <= first < self.seen:
+        elif min(self.sure, self.seen - STAYS * high) <= first < self.seen:
             self.gap = old - total if self.gap else 0
             self.seen = self.sure = total
             self.doubt = None

@@ -10,12 +10,12 @@ spend.
     the first 4 bytes of SHA-256 of all that
 
 Numbers are LEB128: 7 bits a byte, the low ones first; signed ones are turned to 2n, or to -2n - 1
-below 0. A household's register takes some 18 bytes, seven of them some 100.
+below 0. A household's register takes some 20 bytes, seven of them some 110.
 """
 
 from hashlib import sha256
 
-from agent.meters.account import AGED, Account
+from agent.meters.account import GONE, Account
 
 BOOKMARK_MAX = 240
 REGISTERS = ("load", "export", "load-t1", "load-t2", "gas", "water", "heat")
@@ -86,7 +86,8 @@ def _pack_account(slot: int, account: Account, identities: list[bytes]) -> bytes
     of = _place(account.identity, identities) << 4
     if doubt:
         of |= _place(doubt[4], identities)
-    record = bytearray([slot << 5 | (account.gap > 0) << 1 | (doubt is not None), of, account.age])
+    record = bytearray([slot << 5 | (account.gap > 0) << 1 | (doubt is not None), of])
+    _put(record, account.age)
     ahead = account.seen - base
     _put(record, _signed(base))
     _put(record, _signed(ahead))
@@ -106,9 +107,10 @@ def _pack_account(slot: int, account: Account, identities: list[bytes]) -> bytes
 def _unpack_account(body: bytes, at: int, identities: list[bytes]) -> tuple[Account, int]:
     """Return the account at `at`, and where the next begins. Raises IndexError, BookmarkError."""
     account = Account()
-    head, of, account.age = body[at], body[at + 1], body[at + 2]
+    head, of = body[at], body[at + 1]
+    account.age, at = _get(body, at + 2)
     account.identity = identities[of >> 4]
-    base, at = _get(body, at + 3)
+    base, at = _get(body, at)
     ahead, at = _get(body, at)
     account.base = _unsigned(base)
     account.seen = account.base + _unsigned(ahead)
@@ -125,7 +127,7 @@ def _unpack_account(body: bytes, at: int, identities: list[bytes]) -> tuple[Acco
         rounds, end = _get(body, at + 1)
         account.doubt = first, first + gained, body[at], rounds, identities[of & 15]
         at = end
-    if account.age > AGED:
+    if account.age > GONE:
         raise BookmarkError("form")
     return account, at
 

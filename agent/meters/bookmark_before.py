@@ -4,7 +4,7 @@ hash); numbers of 64 bits, signed."""
 
 import struct
 
-from agent.meters.account import AGED, Account
+from agent.meters.account import GONE, Account
 
 _HEADS = {1: ">Bqqq4s", 2: ">Bqqqq4s"}
 
@@ -15,7 +15,7 @@ def unpack(body: bytes) -> Account | None:
     if not head or len(body) != struct.calcsize(head):
         return None
     account = Account()
-    account.age = AGED
+    account.age = GONE
     if body[0] == 2:
         _, account.base, account.seen, account.carried, account.owed, account.identity = struct.unpack(head, body)
     else:

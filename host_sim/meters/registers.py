@@ -102,7 +102,7 @@ class Household:
         if chance < 0.4 * RATE:
             return self._dip(slot, true)
         if chance < 0.6 * RATE:
-            self.wrong[slot] = self.random.randint(1, STAYS - 1), true + HIGH + self.random.randrange(1, 10**8)
+            self.wrong[slot] = self.random.randint(1, STAYS - 1), true + STAYS * HIGH + self.random.randrange(1, 10**8)
             return "leap that does not stay"
         if chance < 0.8 * RATE:
             self.silent = self.random.randint(1, 3)

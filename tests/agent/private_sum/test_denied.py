@@ -21,8 +21,11 @@ class Board(Device):
         self.wh = flash.wh
         Device.__init__(self, ME, flash, policy)
 
-    def total(self):
+    def total(self, slot):
         return self.wh
+
+    def identity(self, slot):
+        return b""
 
     def restore(self, bookmark):
         self.meter.restore(bookmark)
