@@ -15,14 +15,15 @@ doubted, and nothing of it counts, until it has stayed for STAYS readings in a r
 round, each no lower than the one before and no more than the slot's high a round above it:
 
 - it fell: a new register. It counts from where it was met first; what had been seen of the old one
-  and is in no sum stays owed. Where the old one would be by now is remembered (`gap`, above the new
-  one), for a month, or for as long as the new one stands still: if it comes back, only what it has gained and the new one has not counts.
+  and is in no sum stays owed. Where the old one would be by now (`gap` above the new one) is
+  remembered for a month, or for as long as the new one stands still: if the old one comes back, only
+  what it has gained and the new one has not counts.
 - it fell, but not below the reading before the last, or by no more than could be back at once: what
   was read before was too high, or is missing. Nothing counts until the register has passed it.
 - it leapt: what it gained while nobody looked counts, as far as that can be: no more than the slot's
   high for each round since the last that was believed, or LEAP_MOST of a register that is known for
   AGED readings, for rounds may pause; and no more than JUMP_MOST. Of more, and of a register that had
-  fallen and rises to less than it was, nothing counts but what is above where it was met first.
+  fallen, nothing counts but what is above where it was met first.
 - another meter: it counts from where it was met first.
 
 What was doubted and does not stay changes nothing: the register goes on where it was. Of a register
@@ -124,7 +125,7 @@ class Account:
     def _believe(self, first: int, total: int, high: int, identity: bytes) -> str:
         """What was doubted has stayed."""
         old, most = self.seen + self.gap, high * (self.doubt[3] if self.doubt else 1)
-        if self.age >= AGED:
+        if self.age >= AGED:  # rounds may pause
             most = max(most, LEAP_MOST)
         if self._exchanged(identity):
             event, gap = "meter-exchanged", 0
@@ -135,7 +136,7 @@ class Account:
             return "register-too-high"
         elif first < self.seen:
             event, gap = "register-fell", old - first
-        elif first >= old and total - old <= min(most, JUMP_MOST):
+        elif not self.gap and total - old <= min(most, JUMP_MOST):
             event, gap, first = "register-leapt", 0, old
         else:
             event, gap = "register-jumped", max(0, old - first) if self.gap else 0

@@ -17,6 +17,7 @@ from agent.wire.envelope import Envelope
 from host_sim.virtual.board import SimulatedBoard
 from host_sim.virtual.network import Network
 from host_sim.years.flash import PowerLost, Volume
+from host_sim.years.home import SLOTS, Home
 
 if TYPE_CHECKING:
     from agent.protocols.base.actions import Action, Slots
@@ -55,23 +56,6 @@ class Parts:
 REAL = Parts()
 
 
-class Register:
-    """The register of a household's meter, which goes on whatever the board does. `energy` is what
-    went through since `start`."""
-
-    def __init__(self, start: int = 1_234_567) -> None:
-        self.energy = 0
-        self.silent = False
-        self._start = start
-
-    def add(self, energy: int) -> None:
-        self.energy += energy
-
-    def total(self) -> int | None:
-        """What the meter says, in Wh; None if it says nothing just now."""
-        return None if self.silent else self._start + self.energy
-
-
 class WatchedMeter:
     """A meter, and the values that it read last."""
 
@@ -96,20 +80,33 @@ class WatchedMeter:
         present: list[int | None] = self._meter.present(number, slots)
         return present
 
+    def counters(self) -> dict[str, int]:
+        return dict(self._meter.counters())
+
+    def trouble(self) -> str:
+        return str(self._meter.trouble())
+
 
 class Board(SimulatedBoard):
-    """A board on `volume`. `published` are the Wh of its readings in published sums; of what left
-    the board the digest is kept, by epoch and round."""
+    """A board on `volume`, in `home`. `published` are the Wh of its readings in published sums, by
+    slot; of what left the board the digest is kept, by epoch and round."""
 
     def __init__(
-        self, network: Network, identity: Identity, volume: Volume, parts: Parts, reboot_s: Callable[[], float]
+        self,
+        network: Network,
+        identity: Identity,
+        volume: Volume,
+        home: Home,
+        parts: Parts,
+        reboot_s: Callable[[], float],
     ) -> None:
-        self.register = Register()
-        self._watched = WatchedMeter(parts.meter(self.register))
+        self.home = home
+        self._watched = WatchedMeter(parts.meter(home))
         super().__init__(network, identity, self._watched)
         self.volume = volume
         self.public = identity.public
-        self.published = self.boots = 0
+        self.published: Counter[str] = Counter(dict.fromkeys(SLOTS, 0))
+        self.boots = 0
         self.free_least = volume.free()
         self._parts = parts
         self._reboot_s = reboot_s
@@ -117,7 +114,7 @@ class Board(SimulatedBoard):
         self._puts = 0
         self._refused: Counter[str] = Counter()
         self._made: dict[bytes, list[int]] = {}
-        self._read: dict[tuple[int, int], int] = {}
+        self._read: dict[tuple[int, int], list[int]] = {}
         self._left: dict[tuple[str, int, int], bytes] = {}
         self.store = None
 
@@ -147,7 +144,7 @@ class Board(SimulatedBoard):
         parts = self._parts
         self.volume.mount()
         self.store = parts.store(f"/{self.name}/state")
-        self.meter = self._watched = WatchedMeter(parts.meter(self.register))
+        self.meter = self._watched = WatchedMeter(parts.meter(self.home))
         self.assemble(parts.stock(self.store), parts.shares(self.store))
         self.link()
 
@@ -210,7 +207,7 @@ class Board(SimulatedBoard):
         if self._left.setdefault((kind, epoch, round_number), digest) != digest:
             raise Violation(f"{self.name} sent two {kind}s for round {epoch}.{round_number}")
         if kind == "contribution" and (epoch, round_number) not in self._read:
-            self._read[epoch, round_number] = self._made[digest][0]
+            self._read[epoch, round_number] = self._made[digest]
 
     def count_left(self, kind: str) -> int:
         """Return how many contributions, or answers, left the board."""
@@ -218,20 +215,23 @@ class Board(SimulatedBoard):
 
     # -- what must hold
 
-    def count(self, epoch: int, round_number: int) -> int:
-        """A sum with this board's reading of the round was published: return the Wh."""
-        value = self._read.get((epoch, round_number))
-        if value is None:
+    def count(self, epoch: int, round_number: int) -> list[int]:
+        """A sum with this board's reading of the round was published: return the Wh, in the order of
+        SLOTS."""
+        values = self._read.get((epoch, round_number))
+        if values is None:
             raise Violation(f"a sum of round {epoch}.{round_number} names {self.name}, which sent nothing")
-        self.published += value
-        if self.published > self.register.energy:
-            raise Violation(f"{self.name}'s energy was published twice")
-        return value
+        self.published.update(dict(zip(SLOTS, values, strict=True)))
+        for slot in SLOTS:
+            if self.published[slot] > self.home.energy[slot]:
+                raise Violation(f"{self.name}'s energy of {slot} was published twice")
+        return values
 
     def check_rest(self) -> None:
         """All is calm: all energy is in published sums."""
-        if self.published != self.register.energy:
-            raise Violation(f"{self.name} lost {self.register.energy - self.published} Wh")
+        for slot in SLOTS:
+            if self.published[slot] != self.home.energy[slot]:
+                raise Violation(f"{self.name} lost {self.home.energy[slot] - self.published[slot]} Wh of {slot}")
         if self.volume.flash.overprogrammed:
             raise Violation("littlefs programmed what was not erased")
 

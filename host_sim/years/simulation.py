@@ -7,7 +7,8 @@ an hour.
 What must hold, or Violation is raised: each published sum is exact over those that it names; never
 two contributions or two answers for one round; never more energy in published sums than went
 through a register; no record is torn; and when all is calm at the end, exactly as much energy is in
-published sums as went through the registers.
+published sums as went through the registers. Homes have a roof: energy taken, fed in, and taken at
+each of two tariffs have a register and a slot each.
 """
 
 import random
@@ -18,6 +19,7 @@ from functools import partial
 from typing import Any
 
 from agent.crypto import p256
+from agent.meters.account import AGED
 from agent.protocols.base.identity import CLOSE_WINDOW, Identity
 from agent.protocols.private_sum.roster_part import SumPart
 from agent.wire import coordination, rosters, topics
@@ -32,12 +34,13 @@ from host_sim.virtual.network import Network, VirtualClock
 from host_sim.years.board import REAL, Board, Parts, Violation
 from host_sim.years.crypto import TOY, toy_arithmetic
 from host_sim.years.flash import FAULTS, PICO_W_BLOCKS, Flashes, Volume, wear
+from host_sim.years.home import SLOTS, Home, days
 
 ROUNDS_A_YEAR = 35_040
 ROUND_S = 20.0
 Progress = Callable[[int], None]
 STEP_S = 2.0
-WARM_UP = 3  # rounds before any energy flows: counting begins with the first reading that is kept
+WARM_UP = AGED + 4  # rounds before any energy flows: until the boards know their registers
 CALM = 300  # rounds at the end, at most: nothing goes wrong, no energy flows, until
 REST = CLOSE_WINDOW + 2  # sums in a row have everybody, and nothing in them: what is owed has come
 HIGH = 3000  # Wh, the most that a reading may be
@@ -81,6 +84,7 @@ class Years:
         self._authority = p256.generate(self._random.randbytes)
         self._coordinator = p256.generate(self._random.randbytes)
         self.boards: dict[str, Board] = {}
+        real = days()
         for index in range(boards):
             name = f"b{index:03d}"
             private = p256.generate(self._random.randbytes)
@@ -89,7 +93,8 @@ class Years:
             flashes.volumes[name] = Volume(PICO_W_BLOCKS)
             flashes.volumes[name].fill("/firmware", FIRMWARE_BLOCKS)
             flashes.volumes[name].flash.erases = [0] * PICO_W_BLOCKS
-            self.boards[name] = Board(self.network, identity, flashes.volumes[name], parts, self._reboot_s)
+            home = Home(self._random, real)
+            self.boards[name] = Board(self.network, identity, flashes.volumes[name], home, parts, self._reboot_s)
         self._counted: dict[str, Counted] = {}
         self._epoch = self.rounds = self.published = self.pending = 0
         self._at_rest = 0
@@ -107,7 +112,7 @@ class Years:
             raise Violation(f"no sum though nothing is wrong; refused: {self._all_refused()}")
         self._rates, self._flowing = rates, True
         self.pass_rounds(rounds, progress)
-        self.pending = self.energy_in() - self.energy_out()
+        self.pending = (self.energy_in() - self.energy_out()).total()
         self._rates, self._flowing = NOTHING_WRONG, False
         until = self.rounds + CALM
         while self._at_rest < REST and self.rounds < until:
@@ -115,13 +120,13 @@ class Years:
         for board in self.boards.values():
             board.check_rest()
 
-    def energy_in(self) -> int:
-        """Return the Wh that went through all registers."""
-        return sum(board.register.energy for board in self.boards.values())
+    def energy_in(self) -> Counter[str]:
+        """Return the Wh that went through all registers, by slot."""
+        return sum((board.home.energy for board in self.boards.values()), Counter())
 
-    def energy_out(self) -> int:
-        """Return the Wh in published sums."""
-        return sum(board.published for board in self.boards.values())
+    def energy_out(self) -> Counter[str]:
+        """Return the Wh in published sums, by slot."""
+        return sum((board.published for board in self.boards.values()), Counter())
 
     def pass_rounds(self, rounds: int, progress: Progress = lambda done: None, seconds: float = 1e12) -> None:
         """Let so many rounds pass, or so many seconds: without an active set there is no round."""
@@ -142,7 +147,8 @@ class Years:
         self._epoch += 1
         members = [(name, board.public) for name, board in self.boards.items()]
         coordinator = p256.public_key(self._coordinator)
-        roster = rosters.Roster("private-sum", TOY, [("load", 0, HIGH)], coordinator, members, SumPart().fields())
+        slots = [(slot, 0, HIGH) for slot in SLOTS]
+        roster = rosters.Roster("private-sum", TOY, slots, coordinator, members, SumPart().fields())
         context = Context(DEPLOYMENT, "roster", GROUP, self._epoch, 0, "authority", "")
         signed = sign(self._authority, context, roster.encode())
         scope = Scope(DEPLOYMENT, GROUP, self._epoch, Envelope(signed).digest(context), signed, roster)
@@ -186,7 +192,8 @@ class Years:
         self._at_rest = 0 if closed.missing or self._flowing or any(closed.sums) else self._at_rest + 1
         summed = [board for name, board in self.boards.items() if name not in closed.missing]
         self.happened["missing members"] += len(closed.missing)
-        if closed.sums != [sum(board.count(closed.epoch, closed.round) for board in summed)]:
+        readings = [board.count(closed.epoch, closed.round) for board in summed]
+        if closed.sums != [sum(values) for values in zip(*readings, strict=True)]:
             raise Violation(f"the sum of round {closed.epoch}.{closed.round} is wrong")
 
     # -- what goes wrong
@@ -206,10 +213,10 @@ class Years:
         if chance() < rates.broker:
             soon("broker restarts", self._restart_broker)
         for board in self.boards.values():
-            board.register.silent = chance() < rates.reading
-            self.happened["silent meters"] += board.register.silent
+            board.home.silent = chance() < rates.reading
+            self.happened["silent meters"] += board.home.silent
             if self._flowing:
-                self.clock.after(ROUND_S * chance(), partial(board.register.add, self._energy()))
+                self.clock.after(ROUND_S * chance(), partial(board.home.add, board.home.next_quarter()))
             if chance() < rates.link:
                 soon("links lost", lambda board=board: board.lose_link(1 + 39 * chance()))
             if chance() < rates.reboot:
@@ -225,11 +232,6 @@ class Years:
     def _soon(self, what: str, call: Callable[..., None]) -> None:
         self.happened[what] += 1
         self.clock.after(ROUND_S * self._random.random(), call)
-
-    def _energy(self) -> int:
-        """Return the Wh of a quarter of an hour: often 0, at times more than a reading may be."""
-        kind = self._random.random()
-        return 0 if kind < 0.1 else 5000 if kind > 0.998 else self._random.randrange(800)
 
     def _restart_broker(self) -> None:
         self.network.forget()
@@ -257,8 +259,9 @@ class Years:
             "published": self.published,
             "epochs": self._epoch,
             "boards": len(boards),
-            "energy in, Wh": self.energy_in(),
-            "energy out, Wh": self.energy_out(),
+            "energy in, Wh": self.energy_in().total(),
+            "energy out, Wh": self.energy_out().total(),
+            "energy by slot, Wh": dict(self.energy_in()),
             "pending when the faults ended, Wh": self.pending,
             "contributions": sum(board.count_left("contribution") for board in boards),
             "answers": sum(board.count_left("answer") for board in boards),

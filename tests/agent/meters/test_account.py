@@ -131,7 +131,7 @@ def test_a_register_that_has_fallen_is_expected_back_for_a_month_or_while_the_ot
                 assert "register-back" not in events
 
 
-def test_a_reading_that_was_too_highdef test_a_reading_that_was_too_high_is_waited_for():
+def test_a_reading_that_was_too_high_is_waited_for():
     for reboots in ((), range(3, 40)):
         true = rising(5000000, 40)
         values = list(true)
