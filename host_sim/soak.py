@@ -29,6 +29,7 @@ from host_sim.options import OptionError, say
 ROUNDS = 35_010  # a year of quarter hours, but the last half-day
 SEEDS = range(1, 11)
 NODES = 1019
+REGISTERS = 20_000  # a step
 QUERIES = 1000  # a step; two steps a protocol
 COMMIT_DIGITS = 12
 STEP_S = 6 * 3600.0  # what has not ended by then will not
@@ -112,6 +113,13 @@ def queries(count: int, seeds: range) -> Part:
     return Part(tuple(steps), json.loads, columns)
 
 
+def meters(count: int, seeds: range) -> Part:
+    """Return meters that are wrong at random: so many registers a step and seed."""
+    command = (sys.executable, "-m", "host_sim.meters.registers", "--count", str(count), "--seed")
+    steps = tuple(Step(f"registers, seed {seed}", (*command, str(seed))) for seed in seeds)
+    return Part(steps, json.loads, ("tried", "flowed", "published", "told", "seconds"))
+
+
 def parts() -> dict[str, Part]:
     """Return all parts by name."""
     return {
@@ -119,6 +127,7 @@ def parts() -> dict[str, Part]:
         "overlay": overlay(NODES, SEEDS),
         "power-cut": cuts("scenario", "2M", "contributions", "shares"),
         "updates": cuts("update", "4M", ""),
+        "meters": meters(REGISTERS, SEEDS),
         "queries": queries(QUERIES, range(1, 3)),
     }
 
@@ -230,7 +239,7 @@ def commit(root: Path) -> str:
 
 
 def soak(
-    part: Annotated[str, typer.Argument(help="years, overlay, power-cut, updates or queries.")],
+    part: Annotated[str, typer.Argument(help="years, overlay, power-cut, updates, meters or queries.")],
     steps: Annotated[int | None, typer.Option(help="So many steps now; default: all that are left.", min=1)] = None,
 ) -> None:
     """Run what is left of a part; each step adds a row of figures to its page in docs/measured."""

@@ -59,6 +59,14 @@ class Account:
         """What was seen and never sent; never negative."""
         return max(0, self.seen - (self.base or 0))
 
+    def offer(self, high: int, resend: bool) -> tuple[int, int, int]:
+        """Return base, carried and owed as they become if a reading of at most `high` is spent now.
+        What is carried then is the reading; with `resend` it has what was sent before."""
+        waiting = self.owed + self.carried
+        again = min(waiting, high) if resend else 0
+        fresh = min(self.fresh(), high - again)
+        return (self.base or 0) + fresh, again + fresh, waiting - again
+
     def latest(self) -> int:
         """The total that was met last, believed or not; never less than what was believed."""
         return max(self.seen, self.doubt[1]) if self.doubt else self.seen
@@ -104,7 +112,7 @@ class Account:
     def _doubt(self, total: int, identity: bytes, high: int, rounds: int) -> str:
         if self.doubt:
             first, last, readings, since, other = self.doubt
-            follows = other == identity and last <= total <= last + high * max(1, rounds)
+            follows = other == identity and last <= total <= last + high * max(1, min(rounds, STAYS))
             rounds += since
             if follows:
                 readings += rounds > since

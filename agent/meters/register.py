@@ -98,20 +98,20 @@ class RegisterMeter:
         offered: "Offered" = {}
         values, resent = [], False
         for slot, low, high in slots:
-            value = None
             if slot in REGISTERS:
-                account = self._follow(slot, high, rounds)
-                if account and account.base is not None:
-                    waiting = account.owed + account.carried
-                    again = min(waiting, high) if resend else 0
-                    fresh = min(account.fresh(), high - again)
-                    value = again + fresh
-                    offered[slot] = account.base + fresh, value, waiting - again
-                    resent = resent or again > 0
+                register = self._follow(slot, high, rounds)
+                if not register:
+                    return None
+                offered[slot] = register.offer(high, resend)
+                _, value, owed = offered[slot]
+                resent = resent or owed < register.owed + register.carried
+                if value < max(low, 0):
+                    return None
             else:
-                value = self._now(slot)
-            if value is None or (slot in REGISTERS and value < max(low, 0)):
-                return None
+                now = self._now(slot)
+                if now is None:
+                    return None
+                value = now
             values.append(value)
         self._offered, self._resent, self._round = offered, resent, round
         return values
@@ -156,7 +156,7 @@ class RegisterMeter:
         account = self._accounts.get(slot)
         if not account:
             account = self._accounts[slot] = Account()
-        event = account.follow(total, self._identity(slot), high, rounds)
+        event = account.follow(total, self._identity(slot), max(high, 0), rounds)
         if event:
             self._count(event)
         return account

@@ -28,7 +28,7 @@ from agent.meters.register import RegisterMeter
 HIGH = 20_000  # of each slot, and never more flows in a round
 ROUNDS = 60
 INSTALLED = 8  # rounds without faults, until the registers are known
-RATE = 0.15  # of faults, a round
+RATE = 0.3  # of faults, a round
 CALM = 3 * STAYS  # and at the end, before and while nothing flows
 LONG = 1000  # rounds at the end, at most, until nothing is left
 LEAPT = 10**8  # and more: it lands where no register was before
@@ -46,7 +46,7 @@ class Household:
     """The truth: what flowed by slot, and what its meter shows.
 
     `offset` is what the register shows above what flowed; `wrong` has how many rounds it shows
-    something else, and what.
+    something else, and what; `kept`, in how many spent readings its truth is since.
     """
 
     slots: list[str]
@@ -54,6 +54,7 @@ class Household:
     flowed: Counter[str] = field(default_factory=Counter)
     offset: dict[str, int] = field(default_factory=dict)
     wrong: dict[str, tuple[int, int]] = field(default_factory=dict)
+    kept: Counter[str] = field(default_factory=Counter)
     serial: int = 0
     silent: int = 0
 
@@ -78,6 +79,10 @@ class Household:
     def trouble(self) -> str:
         return "silent" if self.silent else ""
 
+    def keep(self) -> None:
+        """A reading was spent."""
+        self.kept.update(slot for slot in self.slots if not self.wrong.get(slot, (0, 0))[0])
+
     def flow(self) -> None:
         """A round's energy."""
         for slot in self.slots:
@@ -92,8 +97,9 @@ class Household:
         if chance > RATE:
             return ""
         slot = self.random.choice(self.slots)
-        if self.wrong.get(slot, (0, 0))[0]:
+        if self.kept[slot] <= STAYS:
             return ""
+        self.kept[slot] = 0
         true = self.offset[slot] + self.flowed[slot]
         if chance < 0.4 * RATE:
             return self._dip(slot, true)
@@ -121,6 +127,7 @@ class Household:
                 return ""
             self.serial += 1
             for each in self.slots:
+                self.kept[each] = 0
                 self.offset[each] = self.random.randrange(30_000_000) - self.flowed[each]
         elif kind == "reset":
             self.offset[slot] = -self.flowed[slot]
@@ -163,6 +170,7 @@ class Board:
             return values
         if fate != "cut-before":
             self._flash, self._sent = bookmark, (self._round, values)
+            self._home.keep()
         if fate.startswith("cut"):
             self._notice()
             self._start()

@@ -40,7 +40,7 @@ ROUNDS_A_YEAR = 35_040
 ROUND_S = 20.0
 Progress = Callable[[int], None]
 STEP_S = 2.0
-WARM_UP = AGED + 4  # rounds before any energy flows: until the boards know their registers
+WARM_UP = AGED + 4  # rounds before energy flows: until boards know their registers
 CALM = 300  # rounds at the end, at most: nothing goes wrong, no energy flows, until
 REST = CLOSE_WINDOW + 2  # sums in a row have everybody, and nothing in them: what is owed has come
 HIGH = 3000  # Wh, the most that a reading may be
@@ -81,8 +81,7 @@ class Years:
         self.refused: Counter[str] = Counter()
         self.clock = VirtualClock()
         self.network = Network(self.clock, self._fate)
-        self._authority = p256.generate(self._random.randbytes)
-        self._coordinator = p256.generate(self._random.randbytes)
+        self._authority, self._coordinator = (p256.generate(self._random.randbytes) for _ in range(2))
         self.boards: dict[str, Board] = {}
         real = days()
         for index in range(boards):
@@ -93,8 +92,9 @@ class Years:
             flashes.volumes[name] = Volume(PICO_W_BLOCKS)
             flashes.volumes[name].fill("/firmware", FIRMWARE_BLOCKS)
             flashes.volumes[name].flash.erases = [0] * PICO_W_BLOCKS
-            home = Home(self._random, real)
-            self.boards[name] = Board(self.network, identity, flashes.volumes[name], home, parts, self._reboot_s)
+            self.boards[name] = Board(
+                self.network, identity, flashes.volumes[name], Home(self._random, real), parts, self._reboot_s
+            )
         self._counted: dict[str, Counted] = {}
         self._epoch = self.rounds = self.published = self.pending = 0
         self._at_rest = 0
@@ -146,9 +146,8 @@ class Years:
     def _new_epoch(self) -> PrivateSum:
         self._epoch += 1
         members = [(name, board.public) for name, board in self.boards.items()]
-        coordinator = p256.public_key(self._coordinator)
-        slots = [(slot, 0, HIGH) for slot in SLOTS]
-        roster = rosters.Roster("private-sum", TOY, slots, coordinator, members, SumPart().fields())
+        slots, part = [(slot, 0, HIGH) for slot in SLOTS], SumPart().fields()
+        roster = rosters.Roster("private-sum", TOY, slots, p256.public_key(self._coordinator), members, part)
         context = Context(DEPLOYMENT, "roster", GROUP, self._epoch, 0, "authority", "")
         signed = sign(self._authority, context, roster.encode())
         scope = Scope(DEPLOYMENT, GROUP, self._epoch, Envelope(signed).digest(context), signed, roster)
@@ -190,8 +189,8 @@ class Years:
             return
         self.published += 1
         self._at_rest = 0 if closed.missing or self._flowing or any(closed.sums) else self._at_rest + 1
-        summed = [board for name, board in self.boards.items() if name not in closed.missing]
         self.happened["missing members"] += len(closed.missing)
+        summed = [board for name, board in self.boards.items() if name not in closed.missing]
         readings = [board.count(closed.epoch, closed.round) for board in summed]
         if closed.sums != [sum(values) for values in zip(*readings, strict=True)]:
             raise Violation(f"the sum of round {closed.epoch}.{closed.round} is wrong")
