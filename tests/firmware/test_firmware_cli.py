@@ -223,6 +223,16 @@ def test_a_board_is_told_which_protocol_its_group_runs(tmp_path: Path) -> None:
         compose(*place, Reading(Meter.SIMULATED), 8, "gosip")
 
 
+def test_the_least_times_of_pulses_are_set_by_provisioning(tmp_path: Path) -> None:
+    authority = Authority.init(tmp_path / "authority", "test")
+    place = (boards.load("pico-w"), authority, "street", "kitchen-12", Broker("h", None, None, False), None, None)
+    settings = compose(*place, Reading(Meter.S0, on_ms=8, off_ms=5), 8)
+    assert settings["meter"]["on_ms"] == 8 and settings["meter"]["off_ms"] == 5
+    assert "on_ms" not in compose(*place, Reading(Meter.S0), 8)["meter"]
+    with pytest.raises(FirmwareError, match=r"meter\.off_ms"):
+        compose(*place, Reading(Meter.S0, off_ms=0), 8)
+
+
 def test_the_certificate_goes_to_the_board_in_its_own_form(tmp_path: Path) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "broker")])

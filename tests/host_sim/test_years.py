@@ -27,7 +27,7 @@ RATES = years.Rates(
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_energy_in_is_energy_out_whatever_goes_wrong(seed: int) -> None:
-    report = years.simulate(76, seed, rates=RATES, epoch_rounds=60)
+    report = years.simulate(90, seed, rates=RATES, epoch_rounds=60)
     print(report)
     assert report["energy in, Wh"] == report["energy out, Wh"] > 30_000
     assert report["epochs"] > 1 and report["published"] > report["rounds"] // 2

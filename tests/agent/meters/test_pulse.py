@@ -96,6 +96,32 @@ def test_the_count_turns_and_differences_do_not_mind():
     assert pulses_since(0, TURN - 1) == 1 and pulses_since(7, 7) == 0 and pulses_since(3, TURN - 2) == 5
 
 
+def test_the_shortest_pause_can_be_set():
+    for off_ms, gap, count in ((10, 9, 1), (10, 10, 2), (5, 5, 2), (40, 30, 1)):
+        pulses = Pulses(0, False, 30, off_ms)
+        now = 5000
+        for on, span in ((True, 30), (False, gap), (True, 30), (False, 5000)):
+            pulses.edge(now, on, True)
+            now += span
+        assert pulses.count == count, (off_ms, gap)
+
+
+def test_a_pulse_that_is_over_when_the_interrupt_comes_is_counted_as_missed():
+    pulses = Pulses(0, False)
+    pulses.edge(5000, False, True)  # it came and went
+    assert (pulses.count, pulses.missed) == (0, 1)
+    pulses.edge(5001, False, True)  # and bounces
+    pulses.edge(5020, False)  # nobody called
+    assert pulses.missed == 1
+    pulses.edge(6000, True, True)
+    pulses.edge(6040, True)
+    pulses.edge(6100, True, True)  # open and closed again: two pulses in one
+    pulses.edge(6200, False, True)
+    assert (pulses.count, pulses.glitches, pulses.missed) == (1, 0, 2)
+    pulses.edge(6202, False, True)
+    assert pulses.missed == 2
+
+
 def test_an_edge_takes_no_memory():
     pulses = Pulses(0, False)
     heap_lock()
@@ -212,6 +238,9 @@ def test_pulses_at_a_pin_become_energy():
             clock.pulse(contact, on=5)
             assert source.total("load") == 7 * 1000 // 800
             assert source.glitches() == 1
+            assert source.counters() == {"pulses": 7, "too-short": 1, "too-late": 0, "unsaved": 0}
+            assert source.total("export") is None and source.power("power") is None
+            assert source.identity("load") == b"" and source.trouble() == ""
         contact = Contact(level=0)
         source = clock.source(contact, Store(path), 1000, closed=1, on_ms=10)
         clock.pulse(contact, on=12, closed=1)

@@ -28,7 +28,7 @@ ANYTHING = (None, True, 1.5, -1, 0, 1 << 32, 1 << 70, "", "\x00", "x" * 5000, "\
 METERS = (
     {"kind": "p1", "uart": 0, "rx": 48},
     {"kind": "s0", "pin": 15, "impulses": 1000},
-    {"kind": "s0", "pin": 0, "impulses": 100000, "on_ms": 1},
+    {"kind": "s0", "pin": 0, "impulses": 100000, "on_ms": 1, "off_ms": 500},
     {"kind": "played", "path": "/day.txt", "step_s": 1800},
     {"kind": "simulated", "columns": [[1, -2, 3], [0]]},
 )
@@ -158,6 +158,7 @@ def test_the_meter_is_checked():
     for columns in ([], [[]], [[1], "x"], [[True]], [[1.5]], [[1 << 49]], [[0] * 1001], [[0]] * 49):
         refused("meter.columns", changed("meter", {"kind": "simulated", "columns": columns}))
     for value in (0, 501, True, "30"):
-        refused("meter.on_ms", changed("meter", dict(METERS[2], on_ms=value)))
+        for name in ("on_ms", "off_ms"):
+            refused("meter." + name, changed("meter", dict(METERS[2], **{name: value})))
     for name in ("old", "inverted"):
         refused("meter." + name, changed("meter", dict(METERS[0], **{name: 1})))

@@ -204,10 +204,12 @@ def test_the_meters_task_is_one_of_the_boards():
 
 
 def test_pulses_are_saved_when_the_run_ends():
-    meter = {"kind": "s0", "pin": 15, "impulses": 1000, "on_ms": 20}
+    meter = {"kind": "s0", "pin": 15, "impulses": 1000, "on_ms": 20, "off_ms": 5}
     with Folder() as folder, Hardware() as at:
         board = assemble_board(settings(folder, meter=meter), silent)
         assert at.machine.pins == [15]
+        pulses = board.effects.meter._source._pulses
+        assert (pulses._on_ms, pulses._off_ms) == (20, 5)
         saved = []
         board.at_end = lambda save=board.at_end: saved.append(save())
         run(board, lambda: at.machine.meals)
