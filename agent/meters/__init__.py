@@ -77,7 +77,8 @@ if TYPE_CHECKING:
             """Return all that ever happened to it, by name."""
 
         def trouble(self) -> str:
-            """Return why there is no reading now, a word or several with dashes; "" if all is well."""
+            """Return why there is no reading now, a word or several with dashes; "" if all is
+            well."""
 
     class Records(Protocol):
         """The board's flash, as far as a source keeps a count there."""

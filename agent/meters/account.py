@@ -16,14 +16,14 @@ round, each no lower than the one before and no more than the slot's high a roun
 
 - it fell: a new register. It counts from where it was met first; what had been seen of the old one
   and is in no sum stays owed. Where the old one would be by now (`gap` above the new one) is
-  remembered for a month, or for as long as the new one stands still: if the old one comes back, only
-  what it has gained and the new one has not counts.
+  remembered for a month, or for as long as the new one stands still: if the old one comes back,
+  only what it has gained and the new one has not counts.
 - it fell, but not below the reading before the last, or by no more than could be back at once: what
   was read before was too high, or is missing. Nothing counts until the register has passed it.
-- it leapt: what it gained while nobody looked counts, as far as that can be: no more than the slot's
-  high for each round since the last that was believed, or LEAP_MOST of a register that is known for
-  AGED readings, for rounds may pause; and no more than JUMP_MOST. Of more, and of a register that had
-  fallen, nothing counts but what is above where it was met first.
+- it leapt: what it gained while nobody looked counts, as far as that can be: no more than the
+  slot's high for each round since the last that was believed, or LEAP_MOST of a register that is
+  known for AGED readings, for rounds may pause; and no more than JUMP_MOST. Of more, and of a
+  register that had fallen, nothing counts but what is above where it was met first.
 - another meter: it counts from where it was met first.
 
 What was doubted and does not stay changes nothing: the register goes on where it was. Of a register

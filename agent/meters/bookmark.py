@@ -133,7 +133,8 @@ def _unpack_account(body: bytes, at: int, identities: list[bytes]) -> tuple[Acco
 
 
 def _place(identity: bytes, identities: list[bytes]) -> int:
-    """Return the number of `identity` in the list, from 1; 0 if it is unknown. Adds it if need be."""
+    """Return the number of `identity` in the list, from 1, and add it if need be; 0 if it is
+    unknown."""
     if not any(identity):
         return 0
     if identity not in identities:

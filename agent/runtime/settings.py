@@ -31,7 +31,7 @@ cut off.
                                 and 3 (9600 baud), `inverted` where no transistor turns the line
                                 over
                                 {"kind": "s0", "pin": pin, "impulses": a kWh, 1 to 100000,
-                                "on_ms", "off_ms": the least times of a pulse and of a pause, in ms, 1 to 500;
+                                "on_ms", "off_ms": the least ms of a pulse and of a pause, 1 to 500;
                                 30 and 10 if absent}
                                 {"kind": "played", "path": a list of Wh, "step_s": seconds, 1 to
                                 86400}: for demonstrations

@@ -64,6 +64,8 @@ RosterFile = Annotated[
 CoordinatorKey = Annotated[str | None, typer.Option(help="The coordinator's public key, for the roster.")]
 Slots = Annotated[list[str] | None, typer.Option("--slot", help="NAME:LOW:HIGH, a reading of the roster; repeatable.")]
 
+RUN_BROKER = "run `hum broker` again: the board has a password that the broker does not know yet"
+
 
 def provision_board(
     board: BoardName,
@@ -111,12 +113,8 @@ def provision_board(
         provision.write(connected, settings, certificate)
         connected.reset()
     answer: dict[str, Any] = {"device": device, "group": group, "public": public}
-    if roster:
-        epoch = provision.renew_roster(authority, roster, group, coordinator or "", readings)
-        answer |= {"epoch": epoch, "roster": str(roster)}
-    if not known:
-        answer["next"] = "run `hum broker` again: the board has a password that the broker does not know yet"
-    show(as_json, answer)
+    answer |= _renewed(authority, roster, group, coordinator or "", readings) if roster else {}
+    show(as_json, answer if known else answer | {"next": RUN_BROKER})
 
 
 def _readings(
@@ -131,6 +129,13 @@ def _readings(
             f"--roster signs one of {SUMS}; sign this group's with hum authority roster --protocol {protocol}"
         )
     return [provision.slot(text) for text in slots]
+
+
+def _renewed(
+    authority: Authority, roster: Path, group: str, coordinator: str, readings: list[tuple[str, int, int]]
+) -> dict[str, Any]:
+    """Sign the group's next roster; return what there is to tell of it."""
+    return {"epoch": provision.renew_roster(authority, roster, group, coordinator, readings), "roster": str(roster)}
 
 
 def _enrolled(

@@ -216,8 +216,8 @@ class Board(SimulatedBoard):
     # -- what must hold
 
     def count(self, epoch: int, round_number: int) -> list[int]:
-        """A sum with this board's reading of the round was published: return the Wh, in the order of
-        SLOTS."""
+        """A sum with this board's reading of the round was published: return the Wh, in the order
+        of SLOTS."""
         values = self._read.get((epoch, round_number))
         if values is None:
             raise Violation(f"a sum of round {epoch}.{round_number} names {self.name}, which sent nothing")

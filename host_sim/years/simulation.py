@@ -92,9 +92,8 @@ class Years:
             flashes.volumes[name] = Volume(PICO_W_BLOCKS)
             flashes.volumes[name].fill("/firmware", FIRMWARE_BLOCKS)
             flashes.volumes[name].flash.erases = [0] * PICO_W_BLOCKS
-            self.boards[name] = Board(
-                self.network, identity, flashes.volumes[name], Home(self._random, real), parts, self._reboot_s
-            )
+            home, volume = Home(self._random, real), flashes.volumes[name]
+            self.boards[name] = Board(self.network, identity, volume, home, parts, self._reboot_s)
         self._counted: dict[str, Counted] = {}
         self._epoch = self.rounds = self.published = self.pending = 0
         self._at_rest = 0
