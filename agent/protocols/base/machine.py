@@ -43,6 +43,7 @@ class Machine:
         self.identity = identity
         self.refused: dict[str, int] = {}
         self.epoch = 0
+        self.mail_most = 8192  # bytes of a letter
         self._adopt = adopt
         self._take_mail = take_mail
         self._handlers = (("roster", self._take_roster),) + handlers
@@ -54,10 +55,16 @@ class Machine:
         group = [topics.group(own.deployment, own.group, kind) for kind, _ in self._handlers]
         return group + [topics.mail(own.deployment, own.group, own.device, "+")]
 
+    def letters(self) -> tuple[str, int]:
+        """Return how the topics of this machine's mail begin, which other members write, and the
+        most bytes of a letter."""
+        own = self.identity
+        return topics.mail(own.deployment, own.group, own.device, ""), self.mail_most
+
     def message(self, topic: str, payload: bytes) -> "list[Action]":
         """Take a message from the broker."""
         own = self.identity
-        own_mail = topics.mail(own.deployment, own.group, own.device, "")
+        own_mail, _ = self.letters()
         if topic.startswith(own_mail):
             return self._guard(self._take_mail, topic[len(own_mail) :], payload)
         for kind, handler in self._handlers:

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 BYZANTINE = "gossip-bft"  # its tuples are signed by the coordinator
 PROOF = 288  # agent/protocols/gossip/onion/proof.py, which other protocols need not load
-MAIL_MOST = 8192  # bytes
 AHEAD_MOST = 4  # messages of a query kept that this board has not heard of yet
 
 
@@ -266,7 +265,7 @@ class Gossip(Machine):
         return admitted.contribution(value)
 
     def _on_mail(self, sender: str, raw: bytes) -> "list[Action]":
-        if len(raw) > MAIL_MOST:
+        if len(raw) > self.mail_most:
             raise Refused("oversized")
         inquiry = self.inquiry
         if sender == topics.COORDINATOR and self._protocol == BYZANTINE and inquiry:

@@ -11,6 +11,7 @@ retry(), passed().
 from agent.protocols.base import Refused, actions
 from agent.protocols.base.machine import Machine
 from agent.protocols.private_sum.contributing import Contributing
+from agent.protocols.private_sum.membership import MAIL_MOST
 from agent.protocols.private_sum.standing import Standing
 from agent.wire import topics
 
@@ -30,6 +31,7 @@ class PrivateSum(Machine):
 
     def __init__(self, identity: "Identity") -> None:
         super().__init__(identity, self._obey, self._on_mail, (("round", self._on_round), ("roll", self._on_roll)))
+        self.mail_most = MAIL_MOST
         self._own = Contributing(identity.masks_target)
         self._standing = Standing(self._own)
         self._making: "Steps | None" = None
