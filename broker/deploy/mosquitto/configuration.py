@@ -26,7 +26,7 @@ PAYLOAD_MOST = PACKET_LIMIT - TOPIC_LIMIT - 4  # bytes: what every board takes
 PACKET_MOST = PACKET_LIMIT + 5  # with the fixed header
 QUEUED_MOST = 4 << 20  # bytes that wait for one user
 MEMORY = 32 << 20  # bytes of the broker's heap, and
-MEMORY_A_USER = 512 << 10  # for each user: more than all that it can have the broker keep
+MEMORY_A_USER = 640 << 10  # for each user: more than all that it can have the broker keep
 HASH_S = 60.0  # for all passwords
 
 

@@ -206,9 +206,7 @@ def test_the_coordinator_answers_in_a_boards_mailbox_and_nobody_else_hears_it(br
 
 
 @pytest.mark.parametrize("topic", [f"{ROOT}/release/pico-w", f"{ROOT}/chunk/00ff/12"])
-def test_releases_are_published_by_their_own_user_and_all_boards_hear_them(
-    broker: MosquittoBroker, topic: str
-) -> None:
+def test_releases_are_published_by_their_own_user_and_all_boards_hear_them(broker: MosquittoBroker, topic: str) -> None:
     for reader in ("b0", "c0"):
         assert asyncio.run(arrives(broker, "tool.releases", topic, reader))
         assert not asyncio.run(arrives(broker, "coordinator", topic, reader))
