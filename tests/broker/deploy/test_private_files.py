@@ -38,14 +38,30 @@ def open_to_others(folder: Path) -> dict[str, str]:
     return found
 
 
-def hum(folder: Path, *arguments: object) -> dict[str, object]:
-    command = [sys.executable, "-m", "broker", *map(str, arguments), "--json"]
+# Commands from standard input, a list of arguments a line, as `hum` runs each.
+MANY = """
+import json, sys
+from broker.cli.main import main
+for line in sys.stdin:
+    sys.argv = ["hum", *json.loads(line), "--json"]
+    try:
+        main()
+    except SystemExit as end:
+        if end.code:
+            raise
+"""
+
+
+def hum(folder: Path, *commands: list[str]) -> list[dict[str, object]]:
+    """Run commands, with one start of the interpreter for all, and return what they print."""
     environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
+    text = "".join(json.dumps(command) + "\n" for command in commands)
     run = subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=WAIT_S, check=False
-    )
+        [sys.executable, "-c", MANY], cwd=folder, env=environment, input=text, capture_output=True, text=True,
+        timeout=WAIT_S, check=False,
+    )  # fmt: skip
     assert run.returncode == 0, run.stderr
-    return dict(json.loads(run.stdout))
+    return [dict(json.loads(line)) for line in run.stdout.splitlines()]
 
 
 def key() -> str:
@@ -59,24 +75,26 @@ def test_all_that_the_commands_and_the_service_write_is_private(tmp_path: Path) 
     for name in ("authority", "coordinator", "mosquitto"):
         (folder / name).mkdir(mode=0o755)
     made_by_hand = set(folder.iterdir())
-    hum(folder, "authority", "init", "test")
+    hum(folder, ["authority", "init", "test"])
     public = (folder / "authority" / "authority.pub").read_text().strip()
-    for name in ("b0", "b1", "b2"):
-        hum(folder, "authority", "enrol", name, key())
-    hum(folder, "authority", "policy", "b0", "--output", "b0.policy")
-    coordinator = hum(folder, "coordinator", "init", "test", "--authority", public)["coordinator"]
-    roster = ["authority", "roster", "--slot", "load:0:1000", "--output", "roster.cose", "--coordinator", coordinator]
-    hum(folder, *roster)
-    hum(folder, "coordinator", "signer", "--output", "signer.txt")
-    hum(folder, "broker", "mosquitto", "--reader", "grafana")
-    hum(folder, "broker", "new/deep/mosquitto")
+    (made,) = hum(folder, ["coordinator", "init", "test", "--authority", public])
+    roster = ["authority", "roster", "--slot", "load:0:1000", "--output", "roster.cose"]
     build = folder / "build" / "pico-w"
     (build / "agent").mkdir(parents=True, mode=0o700)
     build.parent.chmod(0o700)
     build.chmod(0o700)
     (build / "agent" / "main.mpy").write_bytes(b"code")
     (build / "agent" / "main.mpy").chmod(0o600)
-    hum(folder, "authority", "release", build)
+    hum(
+        folder,
+        *(["authority", "enrol", name, key()] for name in ("b0", "b1", "b2")),
+        ["authority", "policy", "b0", "--output", "b0.policy"],
+        [*roster, "--coordinator", str(made["coordinator"])],
+        ["authority", "release", str(build)],
+        ["coordinator", "signer", "--output", "signer.txt"],
+        ["broker", "mosquitto", "--reader", "grafana"],
+        ["broker", "new/deep/mosquitto"],
+    )
     command = [sys.executable, "-m", "broker", "coordinator", "--roster", "main=roster.cose", "--port", "1"]
     with (tmp_path / "log").open("wb") as log:
         service = subprocess.Popen(
