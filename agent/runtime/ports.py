@@ -11,7 +11,6 @@ if TYPE_CHECKING:
         on_message: "Callable[[str, bytes, bool], None] | None"
         on_link: "Callable[[bool], None] | None"
         alive: "Callable[[], None]"
-        letters: "tuple[str, int] | None"
         links: int
         counters: dict[str, int]
         bytes_sent: int

@@ -102,7 +102,6 @@ class Supervisor:
             self.client.subscribe(topic_filter)
         self.client.on_message = self._on_message
         self.client.on_link = self._on_link
-        self.client.letters = self.machine.letters()
         unload()  # before a roster is taken up again, which needs the room
         self.effects.restore()
         unload()

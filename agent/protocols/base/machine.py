@@ -36,14 +36,16 @@ class Machine:
         adopt: "Callable[[bytes], list[Action]]",
         take_mail: "Callable[[str, bytes], list[Action]]",
         handlers: "tuple[tuple[str, Callable[[bytes], list[Action]]], ...]",
+        mail_most: int = 8192,
     ) -> None:
         """What a protocol has of its own: `adopt(roster)` obeys a roster, and returns actions that
         forget what was of another epoch; `take_mail(sender, payload)` takes a letter; `handlers`
-        are pairs of a kind of group topic and what takes its payload."""
+        are pairs of a kind of group topic and what takes its payload; `mail_most` are a letter's
+        bytes."""
         self.identity = identity
         self.refused: dict[str, int] = {}
         self.epoch = 0
-        self.mail_most = 8192  # bytes of a letter
+        self.mail_most = mail_most
         self._adopt = adopt
         self._take_mail = take_mail
         self._handlers = (("roster", self._take_roster),) + handlers

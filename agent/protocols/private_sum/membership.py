@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from agent.wire.rosters import Roster
 
 ROUND_MOST = 0xFFFFFFFF
-MAIL_MOST = 1024  # bytes of a letter
 CONTRIBUTION_NONCE = 1
 READY_NONCE = 2
 

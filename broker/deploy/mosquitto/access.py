@@ -47,7 +47,8 @@ def _coordinator(root: str, groups: Groups, told: Sequence[str]) -> list[str]:
     may = [f"read {root}/g/+/up/+/+", f"read {root}/dev/+/+", f"write {root}/coord/state"]
     for group in groups:
         may += [f"write {root}/g/{group}/{kind}" for kind in told]
-        may.append(f"write {root}/g/{group}/mail/+/+")  # its own answers, and to clear what was left there
+        # Its own answers, and to clear what others left there.
+        may.append(f"write {root}/g/{group}/mail/+/+")
     return may
 
 

@@ -136,7 +136,6 @@ class Pipes:
         self.on_message: Callable[[str, bytes, bool], None] | None = None
         self.on_link: Callable[[bool], None] | None = None
         self.alive: Callable[[], None] = lambda: None
-        self.letters: tuple[str, int] | None = None
         self._machine = machine
         self._task: asyncio.Task[None] | None = None
 
