@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     Steps: TypeAlias = Generator[list[Action] | None, None, None]  # idle work, a yield a short step
 
+MAIL_MOST = 1024  # bytes of a letter, where a protocol has no larger ones
 _REFUSALS = (Refused, EnvelopeError, messages.MessageError)
 
 
@@ -36,7 +37,7 @@ class Machine:
         adopt: "Callable[[bytes], list[Action]]",
         take_mail: "Callable[[str, bytes], list[Action]]",
         handlers: "tuple[tuple[str, Callable[[bytes], list[Action]]], ...]",
-        mail_most: int = 8192,
+        mail_most: int = MAIL_MOST,
     ) -> None:
         """What a protocol has of its own: `adopt(roster)` obeys a roster, and returns actions that
         forget what was of another epoch; `take_mail(sender, payload)` takes a letter; `handlers`

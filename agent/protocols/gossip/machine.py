@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 BYZANTINE = "gossip-bft"  # its tuples are signed by the coordinator
 PROOF = 288  # agent/protocols/gossip/onion/proof.py, which other protocols need not load
+MAIL_MOST = 8192  # bytes
 AHEAD_MOST = 4  # messages of a query kept that this board has not heard of yet
 
 
@@ -34,7 +35,7 @@ class Gossip(Machine):
     """One board in one group: `group` under the roster in force, `inquiry` the query under way."""
 
     def __init__(self, identity: "Identity", protocol: str = "gossip") -> None:
-        super().__init__(identity, self._obey, self._on_mail, (("query", self._on_query),))
+        super().__init__(identity, self._obey, self._on_mail, (("query", self._on_query),), MAIL_MOST)
         self.group: "Group | None" = None
         self.inquiry: "Inquiry | Signing | None" = None
         self.keys_done = 0

@@ -11,7 +11,7 @@ retry(), passed().
 from agent.protocols.base import Refused, actions
 from agent.protocols.base.machine import Machine
 from agent.protocols.private_sum.contributing import Contributing
-from agent.protocols.private_sum.standing import MAIL_MOST, Standing
+from agent.protocols.private_sum.standing import Standing
 from agent.wire import topics
 
 TYPE_CHECKING = False
@@ -29,9 +29,7 @@ class PrivateSum(Machine):
     """One board in one group. `member` is the Membership under the roster in force, or None."""
 
     def __init__(self, identity: "Identity") -> None:
-        super().__init__(
-            identity, self._obey, self._on_mail, (("round", self._on_round), ("roll", self._on_roll)), MAIL_MOST
-        )
+        super().__init__(identity, self._obey, self._on_mail, (("round", self._on_round), ("roll", self._on_roll)))
         self._own = Contributing(identity.masks_target)
         self._standing = Standing(self._own)
         self._making: "Steps | None" = None

@@ -2,7 +2,7 @@
 under the active set."""
 
 from agent.protocols.base import Refused, actions
-from agent.protocols.private_sum.standing import MAIL_MOST
+from agent.protocols.base.machine import MAIL_MOST
 from agent.wire import topics
 from agent.wire.envelope import Envelope, seal
 

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     Held = tuple[int, dict[int, int]]  # as ShareStock.held() tells
 
-MAIL_MOST = 1024  # bytes of a letter
-
 
 class Standing:
     """`member` is the Membership under the roster in force, or None; `sets` are the ActiveSets to

@@ -1,5 +1,5 @@
-"""Write what a Mosquitto needs to relay one deployment: mosquitto.conf, passwords, access rules, and
-for each user that is no board a file with its password alone.
+"""Write what a Mosquitto needs to relay one deployment: mosquitto.conf, passwords, access rules,
+and for each user that is no board a file with its password alone.
 
 Every user has one connection: Mosquitto takes the user's name for the client identifier, so that
 nobody ends another's connection by calling itself the same. The broker is trusted for none of this:
