@@ -26,6 +26,39 @@ def write_private(path: Path, data: bytes) -> None:
         raise
 
 
+def private_folder(path: Path) -> None:
+    """Make a folder, and those above it that are missing, for its owner alone. One that is there
+    stays as it is: what is in it is private file by file."""
+    for each in (*reversed(path.parents), path):
+        if not each.is_dir():
+            each.mkdir(mode=0o700)
+
+
+def make_private(path: Path) -> None:
+    """Make an empty file if there is none, and let nobody but its owner read it, whoever could
+    before. One that is there is not opened: to close it would undo SQLite's locks on it."""
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    except FileExistsError:
+        if path.stat().st_mode & 0o077:
+            path.chmod(0o600)
+
+
+def make_database_private(path: Path) -> None:
+    """As make_private, for what SQLite keeps at `path`: it gives the files that it makes beside it
+    the same mode."""
+    make_private(path)
+    for suffix in ("-wal", "-shm", "-journal"):  # of before
+        beside = path.with_name(path.name + suffix)
+        if beside.exists():
+            make_private(beside)
+
+
+def begin_private() -> None:
+    """Let whatever this process writes, also by a library, be its owner's alone."""
+    os.umask(0o077)
+
+
 def replace(path: Path, data: bytes) -> None:
     """Replace a file's content at once or not at all."""
     temporary = path.with_name(path.name + ".tmp")

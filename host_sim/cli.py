@@ -4,6 +4,7 @@ import typer
 
 from broker.cli.help import WholeHelp
 from broker.deploy.mosquitto.configuration import BrokerError
+from broker.files import begin_private
 from firmware.errors import CompileError
 from host_sim import ending
 from host_sim.bench.commands import bench
@@ -33,6 +34,7 @@ app.add_typer(figures, name="figures")
 
 def main() -> None:
     """Run the command line; a known error is one line on standard error and exit status 1."""
+    begin_private()
     try:
         with ending.heeding_signals():
             app()

@@ -131,6 +131,7 @@ def _board(
     if registry.sends_kilobytes(protocol):
         _collect_often()
     machine = registry.make(protocol, identity)
+    client.letters = machine.letters()
     diagnostics_s = settings.get("diagnostics_s") or 60
     masks, shares = MaskStock(store), ShareStock(store)
     return Supervisor(client, store, masks, shares, machine, meter, log, diagnostics_s, clock, health)

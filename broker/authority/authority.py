@@ -21,7 +21,7 @@ from broker.authority import members as membership
 from broker.coordinator.protocols import registry
 from broker.coordinator.protocols.base import Declaration, RosterError
 from broker.errors import HumError
-from broker.files import alone_in, replace, write_private
+from broker.files import alone_in, private_folder, replace, write_private
 
 ENVELOPE_MOST = 128  # what a COSE_Sign1 adds to its payload, and more
 
@@ -93,9 +93,9 @@ class Authority:
             raise AuthorityError("a deployment's name is 1 to 32 of a-z, 0-9 and -")
         if (folder / "authority.key").exists():
             raise AuthorityError(f"{folder} has an authority already")
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        private_folder(folder)
         private = p256.generate(os.urandom)
-        (folder / "authority.pub").write_text(p256.public_key(private).hex() + "\n")
+        replace(folder / "authority.pub", (p256.public_key(private).hex() + "\n").encode())
         replace(folder / "deployment.json", membership.encode({"deployment": deployment, "groups": {}}))
         write_private(folder / "authority.key", private)
         return Authority(folder)
@@ -104,6 +104,10 @@ class Authority:
         """Return the names of all enrolled devices, or of one group's."""
         groups = self._state["groups"]
         return sorted(name for g in groups if group in (None, g) for name in groups[g]["members"])
+
+    def groups(self) -> dict[str, list[str]]:
+        """Return the names of the enrolled devices of each group."""
+        return {group: self.devices(group) for group in sorted(self._state["groups"])}
 
     def enrol(self, group: str, device: str, public: str) -> None:
         """Add `device` with its public key (hexadecimal) to `group`. The same again changes

@@ -21,6 +21,7 @@ from broker.authority.authority import Authority
 from broker.errors import HumError
 from broker.files import replace
 from broker.transport.link import Connection, Link, LinkError
+from broker.transport.users import RELEASES
 
 WAIT_S = 20.0
 
@@ -192,7 +193,7 @@ async def _kept(connection: Connection, deployment: str, authority: str) -> dict
     try:
         return await _retained(connection, deployment, bytes.fromhex(authority))
     except TimeoutError:
-        raise ReleaseError("the broker does not let this user publish releases; the coordinator's is wanted") from None
+        raise ReleaseError(f"the broker does not let this user publish releases; {RELEASES} may") from None
 
 
 async def _forget(connection: Connection, deployment: str, former: Release, others: list[Release]) -> None:

@@ -15,6 +15,7 @@ from broker.cli.help import WholeHelp
 from broker.cli.options import AUTHORITY, MILLION, AsJson, AuthorityFolder, BoardName, millionths, show
 from broker.cli.signer import modulus
 from broker.coordinator.protocols.private_sum.roster import COHORT, CONSISTENCY_CHECK_FROM
+from broker.files import replace
 
 authority_app = typer.Typer(cls=WholeHelp, help="The offline authority: who is a member, signed.", no_args_is_help=True)
 
@@ -113,7 +114,7 @@ def authority_roster(
         "signer": modulus(statement) if statement else None,
     }
     epoch, signed = authority.sign_roster(group, coordinator, chosen, protocol, parameters, **options)
-    output.write_bytes(signed)
+    replace(output, signed)
     show(as_json, {"group": group, "epoch": epoch, "members": len(authority.devices(group)), "roster": str(output)})
 
 
@@ -152,7 +153,7 @@ def authority_policy(
     budget = None if epsilon is None else millionths(epsilon)
     policy = Policy(members_least, contributors_least, allowed, close, close_most, budget, epsilon_period)
     serial, signed = authority.sign_policy(group, device, policy)
-    output.write_text(signed.hex() + "\n")
+    replace(output, (signed.hex() + "\n").encode())
     show(as_json, {"group": group, "device": device, "serial": serial, "policy": str(output)})
 
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from agent.wire import topics
 from broker.authority.authority import read_public
 from broker.cli.help import WholeHelp
 from broker.cli.options import (
@@ -25,12 +26,13 @@ from broker.cli.options import (
 )
 from broker.cli.signer import signer
 from broker.cli.tables import show_table, sides
+from broker.coordinator import clearing
 from broker.coordinator.home import Home, HomeError
 from broker.coordinator.machine import Machine
 from broker.coordinator.protocols import registry
 from broker.coordinator.schedule import Schedule
 from broker.coordinator.service import Service
-from broker.transport.link import Link
+from broker.transport.link import Link, LinkError
 
 GROUP_COLUMNS = ["group", "epoch", "members", "next_round", "phase", "ready", "disagree", "epsilon_spent"]
 SET_COLUMNS = ["group", "unit", "number", "taken_up", "active", "of", "left_out", "sets_today", "a_set_costs"]
@@ -108,6 +110,33 @@ def _adopt(home: Home, rosters: list[str]) -> None:
         if not path or not Path(path).is_file():
             raise HomeError(f"--roster {entry}: GROUP=FILE with a signed roster is wanted")
         home.adopt(group, Path(path).read_bytes())
+
+
+@coordinator_app.command("clear-mail")
+def coordinator_clear_mail(
+    group: Annotated[str, typer.Argument(help="The group.")],
+    state: StateFolder = STATE,
+    senders: Annotated[
+        list[str] | None, typer.Option("--from", help="Only what this device wrote, also a former member; repeatable.")
+    ] = None,
+    host: Host = "127.0.0.1",
+    port: Port = 8883,
+    credentials: Credentials = None,
+    ca: CertificateAuthority = None,
+    as_json: AsJson = False,
+) -> None:
+    """Clear what the broker keeps in the mailboxes of a group: honest boards have nothing kept
+    there. Stop the coordinator first: its user has one connection."""
+    link = link_to(host, port, credentials, ca)
+    home = Home(state)
+    members = home.members(group)
+    with home.lock():
+        mail = clearing.mailboxes(home.deployment, group, members, senders or [*members, topics.COORDINATOR])
+        try:
+            cleared = asyncio.run(clearing.clear(link, mail))
+        except LinkError as error:
+            raise HomeError(f"the broker at {host}:{port}: {error}") from None
+    show(as_json, {"group": group, "cleared": cleared})
 
 
 @coordinator_app.command("status")

@@ -11,6 +11,7 @@ from agent.crypto import accelerate
 from broker.cli.commands import Commands
 from broker.cli.options import one_line
 from broker.errors import HumError
+from broker.files import begin_private
 
 app = typer.Typer(cls=Commands, rich_markup_mode=None, no_args_is_help=True, add_completion=False)
 
@@ -22,6 +23,7 @@ def hum() -> None:
 
 def main() -> None:
     """Run the command line; a known error is one line on standard error and exit status 1."""
+    begin_private()
     accelerate.use_host_libraries()
     try:
         app()

@@ -20,7 +20,8 @@ BoardName = Annotated[
 Host = Annotated[str, typer.Option(help="The broker's address.")]
 Port = Annotated[int, typer.Option(help="The broker's port.", min=1, max=65535)]
 Credentials = Annotated[
-    Path | None, typer.Option(help="credentials.json of `hum broker`, or of it what this user needs: a JSON object.")
+    Path | None,
+    typer.Option(help="credentials.json of `hum broker`, or of its folder `users` the file of this command's user."),
 ]
 CertificateAuthority = Annotated[Path | None, typer.Option(help="Certificate authority of the broker; turns TLS on.")]
 
@@ -50,7 +51,7 @@ def show(as_json: bool, fields: dict[str, Any]) -> None:
 
 
 def link_to(host: str, port: int, credentials: Path | None, ca: Path | None, user: str = topics.COORDINATOR) -> Link:
-    """Return where `user` goes, the coordinator's or the clients'."""
+    """Return where `user` goes, a user of broker/deploy/users.py."""
     if ca:
         # One that cannot be read is an error now, not a link that never comes.
         ssl.create_default_context(cafile=ca)

@@ -12,6 +12,7 @@ from broker.authority import releases
 from broker.authority.authority import read_public
 from broker.cli.help import WholeHelp
 from broker.cli.options import AsJson, BoardName, CertificateAuthority, Credentials, Host, Port, link_to, show
+from broker.transport.users import RELEASES
 
 release_app = typer.Typer(cls=WholeHelp, help="The boards' application, updated over the air.", no_args_is_help=True)
 
@@ -38,7 +39,7 @@ def release_publish(
         TextColumn("publishing"), BarColumn(), MofNCompleteColumn(), console=Console(stderr=True), disable=as_json
     ) as bar:
         task = bar.add_task("")
-        link = link_to(host, port, credentials, ca)
+        link = link_to(host, port, credentials, ca, RELEASES)
         work = releases.publish(
             link, deployment, authority, build, found, lambda done, total: bar.update(task, completed=done, total=total)
         )
@@ -60,5 +61,7 @@ def release_retract(
     """Take a published version back. Boards that run it already keep it; only a later version
     replaces it."""
     read_public(authority)
-    version = asyncio.run(releases.retract(link_to(host, port, credentials, ca), deployment, authority, board))
+    version = asyncio.run(
+        releases.retract(link_to(host, port, credentials, ca, RELEASES), deployment, authority, board)
+    )
     show(as_json, {"board": board, "retracted": version})

@@ -18,6 +18,7 @@ from agent.wire.topics import CLIENT
 from broker.cli.options import STATE, AsJson, CertificateAuthority, Credentials, Host, Port, link_to
 from broker.cli.tables import NAMED_MOST, show_table, sides, some
 from broker.client import Access, ClientError, Reader, Result, RoundResult, follow, latest
+from broker.deploy.mosquitto import configuration
 from broker.transport.link import Link, LinkError
 
 LAST = 10
@@ -37,6 +38,13 @@ Deployment = Annotated[str | None, typer.Option(help="With --key: the deployment
 Authority = Annotated[
     str | None, typer.Option(help="With --key: the authority's public key (hexadecimal), which rosters are signed by.")
 ]
+User = Annotated[
+    str | None,
+    typer.Option(
+        help=f"With --key: the broker's user; {CLIENT}, or the only reader in the credentials. A user has one connection.",
+        show_default=False,
+    ),
+]
 Follow = Annotated[bool, typer.Option("--follow", help="With --key: go on, and show results as they come.")]
 
 
@@ -51,6 +59,7 @@ def result(
     port: Port = 8883,
     credentials: Credentials = None,
     ca: CertificateAuthority = None,
+    user: User = None,
     going_on: Follow = False,
     as_json: AsJson = False,
 ) -> None:
@@ -69,7 +78,9 @@ def result(
     if not (deployment and authority):
         raise ClientError("--key wants --deployment NAME and --authority KEY, too")
     reader = Reader(Access.load(key, deployment, authority), group)
-    link = link_to(host, port, credentials, ca, CLIENT)
+    if user is None:
+        user = configuration.reader_in(credentials) if credentials else CLIENT
+    link = link_to(host, port, credentials, ca, user)
     try:
         if going_on:
             logging.basicConfig(level=logging.WARNING, format="hum: %(message)s")

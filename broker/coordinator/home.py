@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 from agent.crypto import CryptoError, p256
 from agent.protocols import UnknownProtocol
@@ -19,7 +20,7 @@ from broker.coordinator.protocols.base import Declaration, RosterError, Workplac
 from broker.coordinator.schedule import Schedule
 from broker.coordinator.scope import Scope
 from broker.errors import HumError
-from broker.files import locked, replace, write_private
+from broker.files import locked, make_private, private_folder, replace, write_private
 from broker.storage.migrations import StorageError
 from broker.storage.storage import Storage
 
@@ -65,7 +66,7 @@ class Home:
         Raises HomeError if another does already. kill -9 leaves nothing locked.
         """
         deadline = time.monotonic() + LOCK_S
-        with (self.folder / "coordinator.lock").open("w") as file:
+        with self._lock_file() as file:
             while not locked(file.fileno(), fcntl.LOCK_EX):
                 if time.monotonic() >= deadline:
                     raise HomeError(f"another process runs the coordinator in {self.folder}")
@@ -74,8 +75,13 @@ class Home:
 
     def is_running(self) -> bool:
         """Tell whether a process runs this coordinator."""
-        with (self.folder / "coordinator.lock").open("w") as file:
+        with self._lock_file() as file:
             return not locked(file.fileno(), fcntl.LOCK_SH)
+
+    def _lock_file(self) -> TextIO:
+        path = self.folder / "coordinator.lock"
+        make_private(path)
+        return path.open("w")
 
     @staticmethod
     def init(folder: Path, deployment: str, authority: bytes) -> "Home":
@@ -85,7 +91,7 @@ class Home:
             raise HomeError("a deployment's name is 1 to 32 of a-z, 0-9 and -")
         if (folder / "coordinator.key").exists():
             raise HomeError(f"{folder} has a coordinator already")
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        private_folder(folder)
         replace(folder / "result.key", (os.urandom(16).hex() + "\n").encode())
         settings = {"deployment": deployment, "authority": authority.hex()}
         replace(folder / "coordinator.json", (json.dumps(settings) + "\n").encode())
@@ -102,6 +108,13 @@ class Home:
         self._machine(scope, Schedule(1, 1, 0))
         self.storage.keep_roster(group, scope.epoch, signed)
         return scope.epoch
+
+    def members(self, group: str) -> list[str]:
+        """Return the names of a group's members, by its latest roster. Raises HomeError."""
+        for known, _, signed in self.storage.rosters():
+            if known == group:
+                return self._scope(group, signed).roster.names()
+        raise HomeError(f"no roster of {group} is known here")
 
     def machines(self, schedule: Schedule) -> list[Machine]:
         """Return a machine for the latest roster of each group, restored from the database. Raises

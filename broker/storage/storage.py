@@ -10,6 +10,7 @@ from urllib.parse import quote
 from sqlalchemy import Connection, Engine, create_engine, event, func, select
 from sqlalchemy.dialects.sqlite import insert
 
+from broker.files import make_database_private
 from broker.storage import tables
 from broker.storage.migrations import bring_up, check
 from broker.storage.schema import Schema
@@ -39,6 +40,8 @@ class Storage:
     """
 
     def __init__(self, path: Path, schemas: Sequence[Schema], read_only: bool = False) -> None:
+        if not read_only:
+            make_database_private(path)
         address = f"file:{quote(str(path.absolute()))}?mode=ro&uri=true" if read_only else path
         self._engine: Engine = create_engine(f"sqlite:///{address}")
         event.listen(self._engine, "connect", _wait if read_only else _pragmas)

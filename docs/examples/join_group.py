@@ -10,6 +10,7 @@ counters stay in the folder "flash".
 
 import asyncio
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -26,6 +27,7 @@ def log(event: str, fields: dict[str, object]) -> None:
 def main(settings_path: str, credentials_path: str | None = None) -> None:
     """Run the board whose settings are in the first file; without the second it only makes its key
     pair."""
+    os.umask(0o077)  # what is written below "flash" is this user's alone
     accelerate.use_host_libraries()  # gmpy2 and pycryptodome in the place of a board's own arithmetic
     settings = json.loads(Path(settings_path).read_text())
     if credentials_path:

@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
-from agent.wire.topics import CLIENT
 from broker.cli.options import show
 from broker.deploy.mosquitto.configuration import read_password
 from broker.transport.link import Link
+from broker.transport.users import INSTALLER
 from firmware import boards
 from firmware.cli.options import BUILDS, AsJson, BoardName, BuildFolder, Credentials, PortName, progress
 from firmware.device import birth
@@ -40,8 +40,8 @@ def flash(
     if ca:
         # One that cannot be read is an error before the board is touched.
         ssl.create_default_context(cafile=ca)
-    secret = read_password(credentials, CLIENT) if credentials else None
-    link = Link(host, broker_port, CLIENT if secret else None, secret, str(ca) if ca else None) if host else None
+    secret = read_password(credentials, INSTALLER) if credentials else None
+    link = Link(host, broker_port, INSTALLER if secret else None, secret, str(ca) if ca else None) if host else None
     with devices.Session(port, kind.watchdog_off) as connected:
         done = flashing.flash(connected, kind, target or BUILDS / board, older, progress("copied"))
         place = done.place

@@ -12,6 +12,7 @@ from broker.authority.releases import ReleaseError
 from broker.cli.help import WholeHelp
 from broker.cli.options import one_line
 from broker.deploy.mosquitto.configuration import BrokerError
+from broker.files import begin_private
 from firmware.cli.boards import list_boards
 from firmware.cli.build import build
 from firmware.cli.erase import erase
@@ -37,6 +38,7 @@ app.command("erase")(erase)
 
 def main() -> None:
     """Run the command line; a known error is one line on standard error and exit status 2."""
+    begin_private()
     accelerate.use_host_libraries()
     try:
         app()

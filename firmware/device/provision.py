@@ -240,7 +240,7 @@ def renew_roster(
     if not path.parent.is_dir():
         raise FirmwareError(f"{path.parent} is no folder")
     epoch, signed = authority.sign_roster(group, coordinator, slots, "private-sum", "hum-2048")
-    path.write_bytes(signed)
+    replace(path, signed)
     return epoch
 
 

@@ -26,10 +26,11 @@ from agent.runtime.effects import Effects
 from agent.runtime.flash.masks import MaskStock
 from agent.runtime.flash.shares import ShareStock
 from agent.runtime.net import mqtt_packets as packets
+from agent.runtime.net.mqtt_decoder import incoming
 from agent.wire import cbor
 from agent.wire.envelope import Envelope
 from host_sim.bench.group import DEPLOYMENT, GROUP, Group
-from host_sim.bench.onboard.cohort import PACKET_MOST, REPORT
+from host_sim.bench.onboard.cohort import REPORT
 from host_sim.virtual.memory_store import MemoryStore
 from host_sim.virtual.quiet import Quiet
 
@@ -82,7 +83,7 @@ class BoardProcess:
 
     def _read(self, output: IO[bytes], found: queue.Queue[tuple[str, bytes, int] | None]) -> None:
         while True:
-            decoder = packets.incoming(PACKET_MOST)
+            decoder = incoming(packets.PACKET_LIMIT)
             size, length = next(decoder), 0
             while True:
                 data = b""

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from broker.deploy.mosquitto import configuration
+from broker.deploy.mosquitto.access import Groups
 from broker.deploy.mosquitto.configuration import BrokerError
+from broker.transport import users
 from host_sim.fleet.child import Child
 
 HOST = "127.0.0.1"
@@ -35,12 +37,15 @@ def answers(port: int) -> bool:
 
 
 class MosquittoBroker:
-    """Mosquitto with generated configuration in `folder`; `credentials` maps users to passwords."""
+    """Mosquitto with generated configuration in `folder` for the members of `groups`, and `readers`
+    by name; `credentials` maps users to passwords."""
 
-    def __init__(self, folder: Path, deployment: str, devices: Iterable[str]) -> None:
+    def __init__(self, folder: Path, deployment: str, groups: Groups, readers: Iterable[str] = ()) -> None:
         self.program = configuration.find()
         self.port = free_port()
-        self.credentials: dict[str, str] = configuration.write(folder, deployment, devices, HOST, self.port, None)
+        self.credentials: dict[str, str] = configuration.write(
+            folder, deployment, groups, HOST, self.port, None, [users.reader(name) for name in readers]
+        )
         self._folder = folder
         self._process: Child | None = None
 
@@ -108,13 +113,13 @@ class EmbeddedBroker:
 Broker = MosquittoBroker | EmbeddedBroker
 
 
-def choose(folder: Path, deployment: str, devices: Iterable[str]) -> Broker:
+def choose(folder: Path, deployment: str, groups: Groups) -> Broker:
     """Return a broker that is not started yet: Mosquitto, or, with a line that says so, the
     embedded one."""
     try:
         if os.environ.get("HUM_EMBEDDED_BROKER"):
             raise BrokerError("HUM_EMBEDDED_BROKER is set")
-        return MosquittoBroker(folder, deployment, devices)
+        return MosquittoBroker(folder, deployment, groups)
     except BrokerError as error:
         line = f"no Mosquitto ({error}): using the embedded aMQTT, without access control, for this demo only"
         print(line, file=sys.stderr)

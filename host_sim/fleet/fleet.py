@@ -39,7 +39,7 @@ class Fleet:
     async def start(self, progress: Callable[[int, int], None]) -> None:
         """Bring everything up, to the point where boards make their keys. Raises FleetError,
         BrokerError, CompileError."""
-        self.broker = broker_process.choose(self.folder / "broker", DEPLOYMENT, self.plan.columns)
+        self.broker = broker_process.choose(self.folder / "broker", DEPLOYMENT, {GROUP: list(self.plan.columns)})
         await self.broker.start()
         if self.plan.late:
             self._relay = Delay(broker_process.HOST, self.broker.port)

@@ -40,6 +40,7 @@ COMMANDS = [
     ["authority", "release"],
     ["broker"],
     ["coordinator"],
+    ["coordinator", "clear-mail"],
     ["coordinator", "init"],
     ["coordinator", "status"],
     ["coordinator", "signer"],
@@ -284,9 +285,15 @@ def test_a_roster_takes_the_audit_and_the_signer_of_blind_signatures(hum: Hum) -
 
 def test_the_brokers_files_are_written_for_all_enrolled(hum: Hum) -> None:
     answer = hum.json("broker", "mosquitto", "--port", "18883")
-    assert answer == {"configuration": "mosquitto/mosquitto.conf", "users": 5}
+    tools = ["client", "coordinator", "tool.installer", "tool.releases"]
+    told = {"configuration": "mosquitto/mosquitto.conf", "users": 7, "credentials": "mosquitto/users"}
+    assert answer == told
     credentials = json.loads((hum.folder / "mosquitto" / "credentials.json").read_text())
-    assert sorted(credentials) == ["b0", "b1", "b2", "client", "coordinator"]
+    assert sorted(credentials) == ["b0", "b1", "b2", *tools]
+    assert hum.json("broker", "mosquitto", "--reader", "grafana", "--port", "18883") == told | {"users": 8}
+    users = hum.folder / "mosquitto" / "users"
+    assert sorted(path.stem for path in users.iterdir()) == ["client", "coordinator", "reader.grafana", *tools[2:]]
+    assert hum.json("broker", "mosquitto", "--no-reader", "grafana", "--port", "18883") == told
     assert "listener 18883 127.0.0.1" in (hum.folder / "mosquitto" / "mosquitto.conf").read_text()
 
 
@@ -354,6 +361,7 @@ def test_broker_errors_are_one_line(hum: Hum) -> None:
     (hum.folder / "damaged").mkdir()
     (hum.folder / "damaged" / "credentials.json").write_text("[1")
     assert "is damaged" in hum.fails("broker", "damaged")
+    assert "a reader's name" in hum.fails("broker", "mosquitto", "--reader", "No.Name")
     (hum.folder / "file").write_text("")
     assert "file" in hum.fails("broker", "file")
 
@@ -471,9 +479,9 @@ def test_a_password_file_is_replaced_once_its_passwords_are_hashed(hum: Hum, mon
         assert hum.fails("broker", "mosquitto") == "hum: mosquitto_passwd failed: broken"
     assert (hum.folder / "mosquitto" / "passwords").read_bytes() == former
     assert not (hum.folder / "mosquitto" / "passwords.new").exists()
-    assert hum.json("broker", "mosquitto")["users"] == 6
+    assert hum.json("broker", "mosquitto")["users"] == 8
     known = (hum.folder / "mosquitto" / "passwords").read_text().splitlines()
-    assert len(known) == 6 and all(line.split(":")[1].startswith("$") for line in known)
+    assert len(known) == 8 and all(line.split(":")[1].startswith("$") for line in known)
 
 
 def test_a_database_of_an_older_version_is_one_line(hum: Hum) -> None:

@@ -17,6 +17,7 @@ from agent.wire import release, topics
 from broker.authority import releases
 from broker.authority.authority import Authority, AuthorityError
 from broker.transport.link import Link
+from broker.transport.users import RELEASES
 from host_sim.fleet.broker_process import HOST, MosquittoBroker
 
 pytestmark = pytest.mark.alone
@@ -27,7 +28,7 @@ WAIT_S = 200.0
 
 @pytest.fixture(scope="module")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MosquittoBroker]:
-    broker = MosquittoBroker(tmp_path_factory.mktemp("broker"), "town", ["b0"])
+    broker = MosquittoBroker(tmp_path_factory.mktemp("broker"), "town", {"street": ["b0"]})
     asyncio.run(broker.start())
     yield broker
     asyncio.run(broker.stop())
@@ -46,14 +47,14 @@ def built(folder: Path, **files: bytes) -> Path:
     return folder
 
 
-def as_coordinator(broker: MosquittoBroker) -> Link:
-    return Link(HOST, broker.port, "coordinator", broker.credentials["coordinator"], None)
+def as_publisher(broker: MosquittoBroker) -> Link:
+    return Link(HOST, broker.port, RELEASES, broker.credentials[RELEASES], None)
 
 
 def hand_out(broker: MosquittoBroker, authority: Authority, build: Path, board: str = "pico-w") -> releases.Release:
     found = releases.read(build, authority.public, "town", board)
     seen: list[tuple[int, int]] = []
-    link = as_coordinator(broker)
+    link = as_publisher(broker)
     pieces = asyncio.run(
         releases.publish(link, "town", authority.public, build, found, lambda done, total: seen.append((done, total)))
     )
@@ -64,7 +65,7 @@ def hand_out(broker: MosquittoBroker, authority: Authority, build: Path, board: 
 def retained(broker: MosquittoBroker) -> dict[str, bytes]:
     async def main() -> dict[str, bytes]:
         found = {}
-        user, password = "coordinator", broker.credentials["coordinator"]
+        user, password = RELEASES, broker.credentials[RELEASES]
         async with aiomqtt.Client(HOST, broker.port, username=user, password=password) as client:
             for levels in ("release/+", "chunk/+/+"):
                 await client.subscribe(f"hum/v1/town/{levels}", qos=1)
@@ -179,14 +180,14 @@ def test_the_broker_keeps_just_what_boards_need_of_the_newest_version(
 
     with pytest.raises(releases.ReleaseError, match="version 2 for pico-w is published"):
         asyncio.run(
-            releases.publish(as_coordinator(broker), "town", authority.public, build, first, lambda done, total: None)
+            releases.publish(as_publisher(broker), "town", authority.public, build, first, lambda done, total: None)
         )
-    assert asyncio.run(releases.retract(as_coordinator(broker), "town", authority.public, "pico-w")) == 2
+    assert asyncio.run(releases.retract(as_publisher(broker), "town", authority.public, "pico-w")) == 2
     assert set(retained(broker)) == {*there.chunks("town"), topics.release("town", "esp32")}
-    assert asyncio.run(releases.retract(as_coordinator(broker), "town", authority.public, "esp32")) == 1
+    assert asyncio.run(releases.retract(as_publisher(broker), "town", authority.public, "esp32")) == 1
     assert retained(broker) == {}
     with pytest.raises(releases.ReleaseError, match="no release for esp32"):
-        asyncio.run(releases.retract(as_coordinator(broker), "town", authority.public, "esp32"))
+        asyncio.run(releases.retract(as_publisher(broker), "town", authority.public, "esp32"))
 
 
 def test_garbage_at_the_broker_does_not_stop_a_release(
@@ -196,15 +197,15 @@ def test_garbage_at_the_broker_does_not_stop_a_release(
     releases.sign(authority, build, "pico-w")
 
     async def put(payload: bytes) -> None:
-        password = broker.credentials["coordinator"]
-        async with aiomqtt.Client(HOST, broker.port, username="coordinator", password=password) as client:
+        password = broker.credentials[RELEASES]
+        async with aiomqtt.Client(HOST, broker.port, username=RELEASES, password=password) as client:
             await client.publish(topics.release("town", "pico-w"), payload, qos=1, retain=True)
 
     for payload in (b"\xff", release.notice(99, b"nothing that is there")):
         asyncio.run(put(payload))
         found = hand_out(broker, authority, build)
         assert retained(broker)[topics.release("town", "pico-w")] == release.notice(1, found.signed)
-    asyncio.run(releases.retract(as_coordinator(broker), "town", authority.public, "pico-w"))
+    asyncio.run(releases.retract(as_publisher(broker), "town", authority.public, "pico-w"))
 
 
 def test_who_may_not_publish_or_is_not_there_is_one_line(
@@ -212,7 +213,7 @@ def test_who_may_not_publish_or_is_not_there_is_one_line(
 ) -> None:
     monkeypatch.setattr(releases, "WAIT_S", 5.0)
     as_board = Link(HOST, broker.port, "b0", broker.credentials["b0"], None)
-    with pytest.raises(releases.ReleaseError, match="the coordinator's is wanted"):
+    with pytest.raises(releases.ReleaseError, match=r"does not let this user publish releases; tool\.releases may"):
         asyncio.run(releases.retract(as_board, "town", authority.public, "pico-w"))
     nowhere = Link(HOST, 1, None, None, None)
     with pytest.raises(releases.ReleaseError, match="the broker at"):

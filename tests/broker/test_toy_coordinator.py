@@ -203,7 +203,7 @@ def test_its_table_is_brought_from_version_1_to_2_beside_those_of_other_protocol
 @pytest.mark.alone
 def test_the_service_runs_it_on_a_real_broker(tmp_path: Path) -> None:
     world = World(tmp_path / "world")
-    broker = MosquittoBroker(tmp_path / "broker", "test", NAMES)
+    broker = MosquittoBroker(tmp_path / "broker", "test", {"main": NAMES})
 
     async def board(name: str) -> None:
         up = str(topics.up("test", "main", name, ""))

@@ -77,7 +77,7 @@ class Site:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.broker = MosquittoBroker(folder / "broker", "test", NAMES)
+        self.broker = MosquittoBroker(folder / "broker", "test", {"main": NAMES})
         self.authority = Authority.init(folder / "authority", "test")
         home = Home.init(folder / "coordinator", "test", bytes.fromhex(self.authority.public))
         self.coordinator_public = home.public
@@ -271,7 +271,7 @@ def test_hostile_input_is_counted_and_changes_nothing_and_the_next_round_is_exac
             (up, "malformed", b"\x81" * 2000),
             (up, "malformed", cbor.encode(cbor.Tag(16, [b"", {}, b""]))),
             (up, "oversized", bytes(2049)),
-            (up, "oversized", bytes(16000)),
+            (up, "oversized", bytes(8192)),
             (up, "bad-tag", site.boards["b1"].sent[1]),
             (up, "bad-tag", honest),
             (up, "late", sealed(site, "b2", 0, messages.contribution(b"\x01" * 512, 5, 7, 7))),
@@ -284,8 +284,6 @@ def test_hostile_input_is_counted_and_changes_nothing_and_the_next_round_is_exac
             (up, "malformed", sealed(site, "b2", 1, b"\xa0")),
             (up, "malformed", sealed(site, "b2", 1, messages.contribution(b"\x01" * 512, 5, 7, 7), nonce_of=bytes(13))),
             (f"{ROOT}/up/b2/ready", "malformed", good),
-            ("hum/v1/test/g/other/up/b2/contribution", "unknown-group", good),
-            ("hum/v1/test/g/OTHER/up/b2/contribution", "wrong-topic", good),
         ]
         await attack(site, "b2", inputs)
         assert (
@@ -296,6 +294,8 @@ def test_hostile_input_is_counted_and_changes_nothing_and_the_next_round_is_exac
         # What the access rules drop is not even seen: another's topics, the coordinator's.
         async with site.as_user("b2") as client:
             for topic in (
+                "hum/v1/test/g/other/up/b2/contribution",
+                "hum/v1/test/g/OTHER/up/b2/contribution",
                 f"{ROOT}/up/b0/contribution",
                 f"{ROOT}/round",
                 f"{ROOT}/result",

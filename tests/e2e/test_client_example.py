@@ -33,7 +33,7 @@ def fast() -> Iterator[None]:
 
 def test_the_example_prints_a_sum_as_it_comes_and_the_last_one_when_it_comes_late(tmp_path: Path) -> None:
     world = World(tmp_path / "world", 4, PATIENT)
-    broker = MosquittoBroker(tmp_path / "broker", "test", world.names)
+    broker = MosquittoBroker(tmp_path / "broker", "test", {"main": world.names})
     reader = tmp_path / "reader"
     reader.mkdir()
     shutil.copy(world.home.folder / "result.key", reader)

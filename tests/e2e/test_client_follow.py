@@ -39,7 +39,9 @@ class Scene:
 
     def __init__(self, folder: Path) -> None:
         self.town = Town(folder / "town")
-        self.broker = MosquittoBroker(folder / "broker", DEPLOYMENT, NAMES)
+        self.broker = MosquittoBroker(
+            folder / "broker", DEPLOYMENT, {"street": NAMES, "lane": [f"lane-{name}" for name in NAMES]}
+        )
         self.folder = folder / "reader"
         self.folder.mkdir()
         (self.folder / "result.key").write_text(self.town.result_key.hex() + "\n")

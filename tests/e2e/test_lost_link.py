@@ -45,7 +45,7 @@ def test_a_link_that_is_cancelled_while_it_comes_up_is_no_exception_in_a_callbac
 
 
 def test_why_a_link_was_lost_is_no_exception_that_nobody_retrieves(tmp_path: Path) -> None:
-    broker = MosquittoBroker(tmp_path / "broker", "test", ["b0"])
+    broker = MosquittoBroker(tmp_path / "broker", "test", {"main": ["b0"]})
     complaints: list[dict[str, Any]] = []
 
     async def idle(link: Link) -> None:

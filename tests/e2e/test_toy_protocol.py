@@ -139,7 +139,7 @@ def test_micropython_boards_run_it_on_a_real_broker(tmp_path: Path) -> None:
     publics = {name: bytes(load_or_make(Store(str(tmp_path / name)))[1]) for name in names}
     authority = signed_for(tmp_path / "operator", publics, 3)
     home = Home(tmp_path / "operator" / "coordinator")
-    broker = MosquittoBroker(tmp_path / "broker", "test", names)
+    broker = MosquittoBroker(tmp_path / "broker", "test", {"main": names})
     boards: list[subprocess.Popen[bytes]] = []
 
     async def main() -> None:

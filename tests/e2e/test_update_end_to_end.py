@@ -16,6 +16,7 @@ from agent.wire import topics
 from broker.authority import releases
 from broker.authority.authority import Authority
 from broker.transport.link import Link
+from broker.transport.users import RELEASES
 from firmware.build import compile as compiled
 from firmware.build.compile import ROOT, tool
 from host_sim.fleet.broker_process import HOST, MosquittoBroker
@@ -137,7 +138,7 @@ def provision(root: Path, authority: Authority, broker: MosquittoBroker, build: 
 async def retained(broker: MosquittoBroker) -> set[str]:
     """The topics of all that the broker keeps of releases."""
     found = set()
-    async with aiomqtt.Client(HOST, broker.port, username="b0", password=broker.credentials["b0"]) as client:
+    async with aiomqtt.Client(HOST, broker.port, username=RELEASES, password=broker.credentials[RELEASES]) as client:
         await client.subscribe(topics.chunk(DEPLOYMENT, b"", 0).replace("//0", "/+/+"), qos=1)
         await client.subscribe(topics.release(DEPLOYMENT, "+"), qos=1)
         async with asyncio.timeout(WAIT_S):
@@ -162,9 +163,9 @@ def test_a_board_gets_a_version_keeps_it_and_goes_back_from_a_broken_one(tmp_pat
         return found
 
     async def main() -> None:
-        broker = MosquittoBroker(tmp_path / "broker", DEPLOYMENT, ["b0"])
+        broker = MosquittoBroker(tmp_path / "broker", DEPLOYMENT, {"street": ["b0"]})
         await broker.start()
-        link = Link(HOST, broker.port, "coordinator", broker.credentials["coordinator"], None)
+        link = Link(HOST, broker.port, RELEASES, broker.credentials[RELEASES], None)
         root = tmp_path / "board"
         root.mkdir()
         releases.sign(authority, base, BOARD)

@@ -128,7 +128,7 @@ def test_a_board_is_provisioned_flashed_heard_of_and_erased(made: Path, tmp_path
     assert password not in json.dumps(first)
     assert "/version" not in there and "/main.py" not in there
 
-    configuration.write(made / "mosquitto", "test", authority.devices(), "127.0.0.1", broker.port, None)
+    configuration.write(made / "mosquitto", "test", authority.groups(), "127.0.0.1", broker.port, None)
     config = (made / "mosquitto/mosquitto.conf").read_text().splitlines()
     broker._config = "\n".join(line for line in config if not line.startswith(("listener", "user")))
     make_certificates(tmp_path)

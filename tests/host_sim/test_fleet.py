@@ -22,12 +22,14 @@ from broker.coordinator.protocols import registry
 from broker.coordinator.protocols.private_sum import reading
 from broker.storage.storage import Storage
 from firmware.errors import CompileError
+from host_sim.fleet import broker_process
 from host_sim.fleet.broker_process import HOST, MosquittoBroker
 from host_sim.fleet.fleet import Fleet
 from host_sim.fleet.observer import Observer
 from host_sim.fleet.pace import pace
 from host_sim.fleet.plan import DEPLOYMENT, GROUP, FleetError, Plan
 from tests.support.processes import running
+from tests.support.witness import WITNESS, with_witness
 
 pytestmark = pytest.mark.alone
 
@@ -39,6 +41,11 @@ COLUMNS = {
     "b004": [[60, 5, -4, 333, 2222]],
 }
 SLOTS = [("load", -4096, 8192)]
+
+
+@pytest.fixture(autouse=True)
+def witness(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(broker_process, "choose", with_witness)
 
 
 def truth(round_number: int, missing: Collection[str] = ()) -> int:
@@ -84,13 +91,11 @@ class Scene:
         self.results[result.round] = result
 
     async def watch(self) -> None:
-        """Follow openings and contributions as a second client with the coordinator's password."""
-        password = self.fleet.broker.credentials[topics.COORDINATOR]
+        """Follow openings and contributions."""
+        password = self.fleet.broker.credentials[WITNESS]
         while True:
             with suppress(aiomqtt.MqttError):
-                link = aiomqtt.Client(
-                    HOST, self.fleet.broker.port, username=topics.COORDINATOR, password=password, identifier="watcher"
-                )
+                link = aiomqtt.Client(HOST, self.fleet.broker.port, username=WITNESS, password=password)
                 async with link as client:
                     await client.subscribe(topics.up(DEPLOYMENT, GROUP, "+", "contribution"), qos=1)
                     for kind in ("round", "roll"):

@@ -79,6 +79,10 @@ REVIEWED: dict[tuple[str, str], tuple[tuple[str, ...], str]] = {
         ("async with turn",),
         "those before it have IDENTITY_S each",
     ),
+    ("broker/coordinator/clearing.py", "clear"): (
+        ("await asyncio.gather",),
+        "messages to a broker: a connection gives each of its calls its timeout",
+    ),
     ("host_sim/fleet/child.py", "Child.follow"): (("await loop.connect_read_pipe",), "two turns of the event loop"),
     ("host_sim/fleet/child.py", "_read_lines"): (
         ("await reader.read",),

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     Steps: TypeAlias = Generator[list[Action] | None, None, None]  # idle work, a yield a short step
 
+MAIL_MOST = 1024  # bytes of a letter, where a protocol has no larger ones
 _REFUSALS = (Refused, EnvelopeError, messages.MessageError)
 
 
@@ -36,13 +37,16 @@ class Machine:
         adopt: "Callable[[bytes], list[Action]]",
         take_mail: "Callable[[str, bytes], list[Action]]",
         handlers: "tuple[tuple[str, Callable[[bytes], list[Action]]], ...]",
+        mail_most: int = MAIL_MOST,
     ) -> None:
         """What a protocol has of its own: `adopt(roster)` obeys a roster, and returns actions that
         forget what was of another epoch; `take_mail(sender, payload)` takes a letter; `handlers`
-        are pairs of a kind of group topic and what takes its payload."""
+        are pairs of a kind of group topic and what takes its payload; `mail_most` are a letter's
+        bytes."""
         self.identity = identity
         self.refused: dict[str, int] = {}
         self.epoch = 0
+        self.mail_most = mail_most
         self._adopt = adopt
         self._take_mail = take_mail
         self._handlers = (("roster", self._take_roster),) + handlers
@@ -54,10 +58,16 @@ class Machine:
         group = [topics.group(own.deployment, own.group, kind) for kind, _ in self._handlers]
         return group + [topics.mail(own.deployment, own.group, own.device, "+")]
 
+    def letters(self) -> tuple[str, int]:
+        """Return how the topics of this machine's mail begin, which other members write, and the
+        most bytes of a letter."""
+        own = self.identity
+        return topics.mail(own.deployment, own.group, own.device, ""), self.mail_most
+
     def message(self, topic: str, payload: bytes) -> "list[Action]":
         """Take a message from the broker."""
         own = self.identity
-        own_mail = topics.mail(own.deployment, own.group, own.device, "")
+        own_mail, _ = self.letters()
         if topic.startswith(own_mail):
             return self._guard(self._take_mail, topic[len(own_mail) :], payload)
         for kind, handler in self._handlers:

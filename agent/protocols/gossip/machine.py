@@ -35,7 +35,7 @@ class Gossip(Machine):
     """One board in one group: `group` under the roster in force, `inquiry` the query under way."""
 
     def __init__(self, identity: "Identity", protocol: str = "gossip") -> None:
-        super().__init__(identity, self._obey, self._on_mail, (("query", self._on_query),))
+        super().__init__(identity, self._obey, self._on_mail, (("query", self._on_query),), MAIL_MOST)
         self.group: "Group | None" = None
         self.inquiry: "Inquiry | Signing | None" = None
         self.keys_done = 0
@@ -266,7 +266,7 @@ class Gossip(Machine):
         return admitted.contribution(value)
 
     def _on_mail(self, sender: str, raw: bytes) -> "list[Action]":
-        if len(raw) > MAIL_MOST:
+        if len(raw) > self.mail_most:
             raise Refused("oversized")
         inquiry = self.inquiry
         if sender == topics.COORDINATOR and self._protocol == BYZANTINE and inquiry:

@@ -2,6 +2,7 @@
 under the active set."""
 
 from agent.protocols.base import Refused, actions
+from agent.protocols.base.machine import MAIL_MOST
 from agent.wire import topics
 from agent.wire.envelope import Envelope, seal
 
@@ -17,7 +18,6 @@ VOUCH = 7
 SPLIT = 8
 ASK = 10
 KINDS = {KEY_SHARE: "key-share", BLINDING: "blinding", HELD: "held", VOUCH: "vouch", SPLIT: "split", ASK: "ask"}
-MAIL_MOST = 1024  # bytes
 
 
 def mail_nonce(kind: int, number: int, round: int) -> bytes:

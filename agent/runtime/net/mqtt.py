@@ -4,14 +4,16 @@ anything goes wrong.
 `Client.run` holds one `mqtt_link.Link` after the other, with back-off in between. Why each of them
 ended goes into `Client.counters`: connect-failed, connect-timeout, untrusted, not-yet-valid (the
 broker's certificate), refused-1 to refused-5, link-lost, ping-timeout, ack-timeout, write-timeout,
-malformed, oversized, memory, internal-error, dropped; no-address where none could be begun. Counted
-without ending the link: handler-error, subscribe-refused, unknown-ack.
+malformed, memory, internal-error, dropped; no-address where none could be begun. Counted without
+ending the link: handler-error, subscribe-refused, unknown-ack, and, of messages that were received
+and thrown away, oversized, bad-topic and no-room. So nobody but the broker itself ends a link.
 """
 
 import asyncio
 
 from agent.runtime.net import mqtt_packets as packets
-from agent.runtime.net.mqtt_link import Link, LinkLost, QueueFull, later
+from agent.runtime.net.mqtt_link import Link, later
+from agent.runtime.net.mqtt_receipt import LinkLost, QueueFull
 from agent.runtime.net.mqtt_socket import print_exception
 
 TYPE_CHECKING = False
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from ssl import SSLContext
     from typing import Any
 
+    from agent.runtime.net.mqtt_decoder import Letters
     from agent.runtime.net.mqtt_packets import Filters, Octets, Will
     from agent.runtime.net.mqtt_socket import Address
 
@@ -34,7 +37,9 @@ class Client:
 
     `keepalive` in seconds, 1 to 65535. `will` is (topic, payload, qos, retain). `ssl` is an
     SSLContext: the certificate is checked against `server_name`, or `host` if there is none.
-    `max_packet` bounds an incoming packet's remaining length in bytes. `random()` returns a float
+    `max_packet` bounds an incoming packet's remaining length in bytes: what is longer is skipped,
+    and so is a message below `letters[0]` with more than `letters[1]` bytes, or one that there is
+    no room for: other users write those. `random()` returns a float
     in [0, 1) for the back-off. Raises ValueError for what no CONNECT can carry. `on_message(topic,
     payload, retain)` and `on_link(up)` are plain functions; what they raise is counted and printed.
     Messages that the broker kept can arrive before `on_link(True)`. `prepare()`, if set, is awaited
@@ -54,7 +59,7 @@ class Client:
         keepalive: int = 60,
         will: "Will | None" = None,
         ssl: "SSLContext | None" = None,
-        max_packet: int = 8192,
+        max_packet: int = packets.PACKET_LIMIT,
         clean: bool = True,
         random: "Callable[[], float] | None" = None,
         server_name: str | None = None,
@@ -67,9 +72,11 @@ class Client:
         self.hello = packets.connect(client_id, keepalive, clean, user=user, password=password, will=will)
         self.clean = clean
         self.max_packet = max_packet
+        self.letters: "Letters" = None
         self.keepalive = keepalive
         self.ping_timeout = min(10, keepalive / 2)
-        # Until on_link(True); a link alive this long after its start resets the back-off.
+        # Until on_link(True), or between two messages before it; a link alive this long after its
+        # start resets the back-off.
         self.connect_timeout = 30
         self.backoff_first = 1
         self.backoff_cap = 60

@@ -14,6 +14,7 @@ import asyncio
 from agent.runtime.net import mqtt_packets as packets
 from agent.runtime.net import mqtt_socket
 from agent.runtime.net.mqtt_incoming import Incoming
+from agent.runtime.net.mqtt_receipt import QueueFull, Receipt
 from agent.runtime.system.ticks import ticks_diff, ticks_ms
 
 TYPE_CHECKING = False
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from agent.runtime.net.mqtt import Client
-    from agent.runtime.net.mqtt_packets import Filters, Octets, Packet, Publish
+    from agent.runtime.net.mqtt_packets import Filters, Octets, Packet
 
     Work = Callable[..., Coroutine[Any, Any, None]]  # a task's function
 
@@ -31,32 +32,6 @@ QUEUE_MOST = 16  # packets waiting for the socket
 IN_FLIGHT_MOST = 8  # QoS 1 messages waiting for their PUBACK
 FAREWELL_S = 1
 ACKNOWLEDGE_S = 30  # for a PUBACK; looked at every 0.4 keepalive
-
-
-class LinkLost(Exception):
-    """The link is down, or went down before the message was through."""
-
-
-class QueueFull(Exception):
-    """Too many messages wait for the socket or for their PUBACK; nothing was sent."""
-
-
-class _Receipt:
-    """What a publisher waits on."""
-
-    def __init__(self) -> None:
-        self.since = ticks_ms()
-        self._settled = asyncio.Event()
-        self._good = False
-
-    def settle(self, good: bool) -> None:
-        self._good = good
-        self._settled.set()
-
-    async def wait(self) -> None:
-        await self._settled.wait()
-        if not self._good:
-            raise LinkLost("link went down")
 
 
 class Link:
@@ -69,12 +44,13 @@ class Link:
         self.greeted = False  # a CONNACK came
         self.up = False  # and the SUBACK for all remembered filters
         self.lasted = False
-        # By packet identifier: the publisher's _Receipt; the filters asked for, 0 to UNSUBSCRIBE.
-        self.unacknowledged: dict[int, _Receipt] = {}
+        # By packet identifier: the publisher's Receipt; the filters asked for, 0 to UNSUBSCRIBE.
+        self.unacknowledged: dict[int, Receipt] = {}
         self._subscribing: dict[int, int] = {}
         self._first_subscribe = 0
         self._identifier = 0
-        self._queue: list[tuple[bytes, _Receipt | None]] = []  # packets, kept until written
+        self._incoming: Incoming | None = None
+        self._queue: list[tuple[bytes, Receipt | None]] = []  # packets, kept until written
         self._mail = asyncio.Event()
         self._begun = False
         self._closed = asyncio.Event()
@@ -126,11 +102,11 @@ class Link:
         self._subscribing[identifier] = 0
         self._send(packets.unsubscribe(identifier, topic_filter))
 
-    def publish(self, topic: str, payload: "Octets", qos: int, retain: bool) -> tuple[int, _Receipt]:
-        """Queue a PUBLISH: (packet identifier, _Receipt). Raises QueueFull, ValueError."""
+    def publish(self, topic: str, payload: "Octets", qos: int, retain: bool) -> tuple[int, Receipt]:
+        """Queue a PUBLISH: (packet identifier, Receipt). Raises QueueFull, ValueError."""
         if len(self._queue) >= QUEUE_MOST or (qos and len(self.unacknowledged) >= IN_FLIGHT_MOST):
             raise QueueFull("too many messages wait")
-        receipt = _Receipt()
+        receipt = Receipt()
         identifier = self._new_identifier() if qos else 0
         packet = packets.publish(topic, payload, qos, retain, identifier)
         if qos:
@@ -144,7 +120,7 @@ class Link:
             if self._identifier not in self.unacknowledged and self._identifier not in self._subscribing:
                 return self._identifier
 
-    def _send(self, packet: bytes, receipt: _Receipt | None = None) -> None:
+    def _send(self, packet: bytes, receipt: Receipt | None = None) -> None:
         self._queue.append((packet, receipt))
         self._mail.set()
 
@@ -182,7 +158,7 @@ class Link:
 
     async def _converse(self, reader: "StreamReader", writer: "StreamWriter") -> None:
         client = self.client
-        incoming = Incoming(reader, client)
+        incoming = self._incoming = Incoming(reader, client)
         packet = await incoming.packet()
         if packet[0] != packets.CONNACK or (packet[1] and client.clean):
             raise packets.PacketError("malformed", "first packet")  # [MQTT-3.2.0-1], [MQTT-3.2.2-1]
@@ -201,7 +177,11 @@ class Link:
 
     async def _handle(self, packet: "Packet") -> None:
         if packet[0] == packets.PUBLISH:
-            await self._handle_publish(packet)
+            self.client.call(self.client.on_message, packet[1], packet[2], packet[4])
+            await self._acknowledge(packet[5])
+        elif packet[0] == packets.SKIPPED:
+            self.client.count(packet[1])
+            await self._acknowledge(packet[2])  # or it would come again
         elif packet[0] == packets.PUBACK:
             receipt = self.unacknowledged.pop(packet[1], None)
             if receipt is None:
@@ -216,11 +196,10 @@ class Link:
         elif packet[0] == packets.CONNACK:
             raise packets.PacketError("malformed", "second connack")
 
-    async def _handle_publish(self, packet: "Publish") -> None:
-        _, topic, payload, qos, retain, identifier = packet
-        self.client.call(self.client.on_message, topic, payload, retain)
-        if qos:
-            receipt = _Receipt() if len(self._queue) >= QUEUE_MOST else None
+    async def _acknowledge(self, identifier: int) -> None:
+        """Send a PUBACK, unless `identifier` is 0."""
+        if identifier:
+            receipt = Receipt() if len(self._queue) >= QUEUE_MOST else None
             self._send(packets.puback(identifier), receipt)
             if receipt is not None:
                 await receipt.wait()  # a broker that does not read is not read from either
@@ -287,11 +266,16 @@ class Link:
         return any(ticks_diff(now, r.since) > ACKNOWLEDGE_S * 1000 for r in self.unacknowledged.values())
 
     async def _deadline(self) -> None:
-        await asyncio.sleep(self.client.connect_timeout)
-        if self.up:
-            self.lasted = True
-        else:
-            self.end("connect-timeout")
+        """End a link that does not come up in time: the time begins again while messages come,
+        for a broker hands out what it kept before it answers a SUBSCRIBE."""
+        heard = -1
+        while not self.up:
+            messages = self._incoming.messages if self._incoming else 0
+            if messages == heard:
+                self.end("connect-timeout")
+            heard = messages
+            await asyncio.sleep(self.client.connect_timeout)
+        self.lasted = True
 
 
 async def later(seconds: float, function: "Callable[..., None]", *arguments: "Any") -> None:

@@ -1,9 +1,9 @@
-"""Write what a Mosquitto needs to relay one deployment: mosquitto.conf, passwords, access rules.
+"""Write what a Mosquitto needs to relay one deployment: mosquitto.conf, passwords, access rules,
+and for each user that is no board a file with its password alone.
 
-A board's user name is its device name, so that Mosquitto's %u patterns confine it: it writes only
-below its own name and reads only its own mailboxes and what the coordinator says to all. A client
-may read results, which are sealed for those who hold the result key. The broker is trusted for none
-of this: the envelopes are (docs/security/threat-model.md).
+Every user has one connection: Mosquitto takes the user's name for the client identifier, so that
+nobody ends another's connection by calling itself the same. The broker is trusted for none of this:
+the envelopes are (docs/security/threat-model.md).
 """
 
 import json
@@ -14,13 +14,19 @@ import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
-from agent.wire import topics
+from agent.runtime.net.mqtt_packets import PACKET_LIMIT, TOPIC_LIMIT
 from agent.wire.topics import CLIENT
-from broker.coordinator.protocols import registry
+from broker.deploy.mosquitto import access
+from broker.deploy.mosquitto.access import Groups
 from broker.errors import HumError
-from broker.files import alone_in, replace
+from broker.files import alone_in, private_folder, replace
+from broker.transport import users
 
-PACKET_MOST = 16384
+PAYLOAD_MOST = PACKET_LIMIT - TOPIC_LIMIT - 4  # bytes: what every board takes
+PACKET_MOST = PACKET_LIMIT + 5  # with the fixed header
+QUEUED_MOST = 4 << 20  # bytes that wait for one user
+MEMORY = 32 << 20  # bytes of the broker's heap, and
+MEMORY_A_USER = 640 << 10  # for each user: more than all that it can have the broker keep
 HASH_S = 60.0  # for all passwords
 
 
@@ -34,38 +40,6 @@ def find(program: str = "mosquitto") -> str:
     if path is None:
         raise BrokerError(f"{program} is not installed; `make setup` installs it, or use your package manager")
     return path
-
-
-def access_rules(deployment: str) -> str:
-    """Return the access control list. Patterns hold for every user: %u is the user's name."""
-    root = f"hum/v1/{deployment}"
-    kinds = _kinds()
-    to_all = [f"read {root}/g/+/{kind}" for kind in kinds]
-    releases = [f"{root}/release/+", f"{root}/chunk/+/+"]
-    to_all += [f"read {topic}" for topic in releases]
-    own = [
-        f"write {root}/dev/%u/+",
-        f"write {root}/g/+/up/%u/+",
-        f"write {root}/g/+/mail/+/%u",
-        f"read {root}/g/+/mail/%u/+",
-    ]
-    coordinator = [f"topic read {root}/g/+/up/+/+", f"topic read {root}/dev/+/+", f"topic write {root}/coord/state"]
-    coordinator += [f"topic write {root}/g/+/{kind}" for kind in kinds]
-    # The operator publishes them as the coordinator.
-    coordinator += [f"topic write {topic}" for topic in releases]
-    client = [f"topic read {root}/dev/+/+"]
-    # The patterns hold for the client too, and would let it write as if it were a board of its
-    # name.
-    client += [f"topic deny {root}/{own}" for own in (f"dev/{CLIENT}/+", f"g/+/up/{CLIENT}/+", f"g/+/mail/+/{CLIENT}")]
-    lines = [f"pattern {rule}" for rule in [*to_all, f"read {root}/coord/state", *own]]
-    lines += ["", f"user {topics.COORDINATOR}", *coordinator, "", f"user {CLIENT}", *client]
-    return "\n".join(lines) + "\n"
-
-
-def _kinds() -> list[str]:
-    """Return the kinds of what a coordinator says to all of a group, whatever protocol it runs."""
-    said = [kind for declaration in registry.declarations() for kind in declaration.says]
-    return list(dict.fromkeys(["roster", *said]))
 
 
 def _known(path: Path) -> dict[str, str]:
@@ -84,8 +58,19 @@ def read_password(path: Path, user: str) -> str:
         return _known(path)[user]
     except (OSError, ValueError, KeyError):
         raise BrokerError(
-            f"{path} holds no password of {user}; the credentials.json that `hum broker` wrote is wanted"
+            f"{path} holds no password of {user}; the credentials.json that `hum broker` wrote is wanted, "
+            f"or users/{user}.json beside it"
         ) from None
+
+
+def reader_in(path: Path) -> str:
+    """Return the reader whose password is in a credentials.json: CLIENT, or the only one that there
+    is."""
+    try:
+        readers = [user for user in _known(path) if users.is_reader(user)]
+    except (OSError, ValueError):
+        readers = []
+    return readers[0] if len(readers) == 1 else CLIENT
 
 
 def _write_hashed(path: Path, credentials: dict[str, str]) -> None:
@@ -104,48 +89,88 @@ def _write_hashed(path: Path, credentials: dict[str, str]) -> None:
         plain.unlink(missing_ok=True)
 
 
-def _with_new_users(path: Path, users: list[str]) -> dict[str, str]:
-    """Write the credentials of `users` to a credentials.json, those that are in it unchanged, and
-    return them. Raises BrokerError."""
+def _with_new_users(path: Path, devices: list[str], add: list[str], remove: list[str]) -> dict[str, str]:
+    """Write the credentials of `devices`, the tools and the readers to a credentials.json, those
+    that are in it unchanged, and return them: readers stay until they are removed. Raises
+    BrokerError."""
     try:
         known = _known(path)
     except ValueError:
         raise BrokerError(f"{path} is damaged; restore it, or remove it and give every board a new password") from None
-    credentials = {user: known.get(user) or secrets.token_urlsafe(18) for user in users}
-    replace(path, (json.dumps(credentials, indent=1) + "\n").encode())
+    readers = [user for user in known if user.startswith(users.READER) and user not in remove]
+    wanted = [*users.TOOLS, *dict.fromkeys([*readers, *add]), *devices]
+    if len(set(wanted)) != len(wanted):
+        raise BrokerError(f"two users of one name; no device can be called {' or '.join(users.TOOLS)}, or be two")
+    credentials = {user: known.get(user) or secrets.token_urlsafe(18) for user in wanted}
+    replace(path, _as_text(credentials))
     return credentials
 
 
+def _as_text(credentials: dict[str, str]) -> bytes:
+    return (json.dumps(credentials, indent=1) + "\n").encode()
+
+
+def _hand_out(folder: Path, credentials: dict[str, str]) -> None:
+    """Write a file of its own for each of `credentials`, and remove those of users that are
+    gone."""
+    private_folder(folder)
+    for user, password in credentials.items():
+        replace(folder / f"{user}.json", _as_text({user: password}))
+    for path in folder.glob("*.json"):
+        if path.stem not in credentials:
+            path.unlink()
+
+
 def write(
-    folder: Path, deployment: str, devices: Iterable[str], address: str, port: int, tls: Path | None
+    folder: Path,
+    deployment: str,
+    groups: Groups,
+    address: str,
+    port: int,
+    tls: Path | None,
+    add: Iterable[str] = (),
+    remove: Iterable[str] = (),
 ) -> dict[str, str]:
-    """Write the files into `folder` and return {user: password} for all devices, the coordinator
-    and the client.
+    """Write the files into `folder` and return {user: password} for all members of `groups`, the
+    coordinator, the tools and the readers.
 
     Passwords of an earlier call are kept (credentials.json), so adding a board changes no other
-    board. `tls` is a folder with server.crt and server.key; without it the listener is plain TCP,
-    which is for a loopback or a closed network only.
+    board; and so are readers, but for those in `remove`. `add` and `remove` are users (users.py).
+    `tls` is a folder with server.crt and server.key; without it the listener is plain TCP, which is
+    for a loopback or a closed network only.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    users = [topics.COORDINATOR, CLIENT, *devices]
-    if len(set(users)) != len(users):
-        raise BrokerError(f"two users of one name; no device can be called {CLIENT} or {topics.COORDINATOR}")
+    private_folder(folder)
     for name in ("server.crt", "server.key"):
         if tls and not (tls / name).is_file():
             raise BrokerError(f"no {name} in {tls}")
-    passwords = folder / "passwords"
+    devices = [device for members in groups.values() for device in members]
     with alone_in(folder):  # `make provision` adds passwords to the same file
-        credentials = _with_new_users(folder / "credentials.json", users)
-        _write_hashed(passwords, credentials)
-    rules = folder / "access"
-    replace(rules, access_rules(deployment).encode())
+        credentials = _with_new_users(folder / "credentials.json", devices, list(add), list(remove))
+        _write_hashed(folder / "passwords", credentials)
+    others = {user: password for user, password in credentials.items() if user not in devices}
+    _hand_out(folder / "users", others)
+    readers = [user for user in others if users.is_reader(user)]
+    replace(folder / "access", access.rules(deployment, groups, readers).encode())
+    lines = _settings(folder, address, port, len(credentials))
+    if tls:
+        lines += [f"certfile {(tls / 'server.crt').resolve()}", f"keyfile {(tls / 'server.key').resolve()}"]
+    replace(folder / "mosquitto.conf", ("\n".join(lines) + "\n").encode())
+    return credentials
+
+
+def _settings(folder: Path, address: str, port: int, number: int) -> list[str]:
+    """Return the lines of mosquitto.conf, for so many users."""
     lines = [
         f"listener {port} {address}",
+        "use_username_as_clientid true",
         "allow_anonymous false",
-        f"password_file {passwords.resolve()}",
-        f"acl_file {rules.resolve()}",
-        f"message_size_limit {PACKET_MOST}",
+        f"password_file {(folder / 'passwords').resolve()}",
+        f"acl_file {(folder / 'access').resolve()}",
+        f"message_size_limit {PAYLOAD_MOST}",
+        f"max_packet_size {PACKET_MOST}",
         "max_queued_messages 1000",
+        f"max_queued_bytes {QUEUED_MOST}",
+        f"memory_limit {MEMORY + number * MEMORY_A_USER}",
         "persistence false",
         "set_tcp_nodelay true",
         "log_dest stderr",
@@ -155,7 +180,4 @@ def write(
     if os.geteuid() == 0:
         # Started by root, it would else drop to a user who cannot read these files.
         lines.append("user root")
-    if tls:
-        lines += [f"certfile {(tls / 'server.crt').resolve()}", f"keyfile {(tls / 'server.key').resolve()}"]
-    (folder / "mosquitto.conf").write_text("\n".join(lines) + "\n")
-    return credentials
+    return lines

@@ -29,8 +29,8 @@ agent.runtime.flash.store agent.runtime.system.ticks agent.runtime.system.clock 
     agent.protocols.base.actions agent.protocols.base.identity \
     agent.protocols.base.machine
 agent.runtime.supervisor agent.runtime.effects agent.runtime.schedule agent.runtime.upkeep \
-    agent.runtime.net.mqtt agent.runtime.net.mqtt_packets agent.runtime.net.mqtt_incoming agent.runtime.net.mqtt_socket \
-    agent.runtime.net.mqtt_link
+    agent.runtime.net.mqtt agent.runtime.net.mqtt_packets agent.runtime.net.mqtt_decoder agent.runtime.net.mqtt_incoming \
+    agent.runtime.net.mqtt_socket agent.runtime.net.mqtt_receipt agent.runtime.net.mqtt_link
 agent.runtime.main agent.runtime.update.updater agent.runtime.update.versions \
     agent.runtime.system.watchdog agent.runtime.net.reach
 agent.meters.p1_port agent.meters.dsmr

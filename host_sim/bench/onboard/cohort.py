@@ -16,6 +16,7 @@ import agent.runtime  # noqa: F401  before all else, as on a board: it sets a pi
 from agent.protocols.base.actions import ANSWER, ENTER, MASK, PUBLISH, PUT, SETTLE, UNLOAD
 from agent.protocols.private_sum.machine import PrivateSum
 from agent.runtime.net import mqtt_packets as packets
+from agent.runtime.net.mqtt_decoder import incoming
 from agent.runtime.system.ticks import ticks_diff, ticks_us
 from agent.wire.envelope import Envelope
 
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from agent.runtime.supervisor import Supervisor
 
 REPORT = "bench/report"
-PACKET_MOST = 8192  # bytes, as a board's client has it
 MADE = {ENTER: "set", MASK: "mask", ANSWER: "answer", SETTLE: "receipt"}
 MAIL = {
     4: "key-share",
@@ -183,14 +183,14 @@ class Pipes:
 
 async def _packet(reader: asyncio.StreamReader) -> "Publish":
     """Return the next packet: the host sends messages alone. Raises EOFError."""
-    decoder = packets.incoming(PACKET_MOST)
+    decoder = incoming(packets.PACKET_LIMIT)
     size = next(decoder)
     while True:
         data = await reader.readexactly(size)
         try:
             size = decoder.send(data)
         except StopIteration as done:
-            packet: Publish = done.value
+            packet: Publish = done.value  # the host sends nothing that is skipped
             return packet
 
 

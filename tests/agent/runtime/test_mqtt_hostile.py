@@ -5,6 +5,7 @@ import asyncio
 import os
 
 from agent.runtime.net import mqtt, mqtt_link, mqtt_packets
+from agent.runtime.net.mqtt_incoming import Incoming
 from tests.support.expect import raises
 
 CONNACK = b"\x20\x02\x00\x00"
@@ -197,9 +198,103 @@ def test_an_old_session_is_welcome_without_clean_start():
     play([saying(b"\x20\x02\x01\x00")], scenario, clean=False)
 
 
-def test_an_oversized_publish_ends_the_link_before_it_is_received():
-    play([saying(CONNACK + b"\x30\x81\x40\x00\x01a")], counted("oversized"))
-    play([saying(CONNACK + b"\x30\x41\x00\x01a")], counted("oversized"), max_packet=64)
+def surviving(hostile, reason, letters=None, **options):
+    """`hostile`, packets with the identifiers 1, 2, ... at QoS 1, is counted under `reason` and
+    acknowledged, and the link lives: what comes after it arrives."""
+
+    async def script(link):
+        await link.packet()
+        await link.send(CONNACK)
+        for octets in hostile:
+            await link.send(octets)
+        for number in range(len(hostile)):
+            assert await link.packet() == b"\x40\x02\x00" + bytes([number + 1])
+        await link.send(mqtt_packets.publish("good", b"still here"))
+        await link.silence()
+
+    async def scenario(client, broker):
+        got = []
+        client.letters = letters
+        client.on_message = lambda *message: got.append(message)
+        await until(lambda: got)
+        assert got == [("good", b"still here", False)] and client.states == [True]
+        assert client.counters == {reason: len(hostile)} and broker.connections == 1
+
+    play([script], scenario, **options)
+
+
+def test_an_oversized_message_is_counted_and_acknowledged_and_the_link_lives():
+    packets = [mqtt_packets.publish("a", bytes(size), 1, True, n + 1) for n, size in enumerate((8448, 9000, 70000))]
+    surviving(packets, "oversized")
+    surviving([mqtt_packets.publish("a", bytes(64), 1, False, 1)], "oversized", max_packet=64)
+    letter = mqtt_packets.publish("mail/me/evil", bytes(1025), 1, True, 1)
+    surviving([letter], "oversized", letters=("mail/me/", 1024))
+    topic = b"t" * 300
+    surviving([b"\x32\xb3\x02\x01\x2c" + topic + b"\x00\x01abc"], "oversized")
+
+
+def test_a_bad_topic_is_counted_and_acknowledged_and_the_link_lives():
+    topics = (b"", b"a\x00b", b"a/+", b"\xff", b"\xed\xa0\x80", b"\xc0\x80")
+    packets = [b"\x32" + bytes([len(t) + 7, 0, len(t)]) + t + bytes([0, n + 1]) + b"abc" for n, t in enumerate(topics)]
+    surviving(packets, "bad-topic")
+
+
+def test_a_letter_without_room_is_counted_and_acknowledged_and_the_link_lives():
+    async def ends_for_memory(client, broker):
+        client.backoff_first = client.backoff_cap = 30
+        await until(lambda: client.counters)
+        assert client.counters == {"memory": 1} and client.states == [True, False]
+
+    class Short(Incoming):
+        """A heap without a piece of 3000 bytes."""
+
+        async def _take(self, size):
+            if size != 3000:
+                return await super()._take(size)
+            self._missing = size
+            if self._place == len(self._buffer):
+                await self._refill()
+            self._piece()
+            raise MemoryError
+
+    saved, mqtt_link.Incoming = mqtt_link.Incoming, Short
+    try:
+        letter = mqtt_packets.publish("mail/me/b", bytes(3000), 1, False, 1)
+        surviving([letter], "no-room", letters=("mail/me/", 8192))
+        roster = saying(CONNACK + mqtt_packets.publish("roster", bytes(3000)))
+        play([roster], ends_for_memory)  # what is no letter comes again with another link
+    finally:
+        mqtt_link.Incoming = saved
+
+
+def test_what_nobody_asked_for_is_counted_and_the_link_lives():
+    unasked = b"\x90\x03\x00\x07\x01" + b"\x40\x02\x00\x07" + b"\xb0\x02\x00\x07" + PINGRESP
+
+    async def scenario(client, broker):
+        await until(lambda: client.counters.get("unknown-ack") == 3)
+        assert client.states == [True] and broker.connections == 1
+
+    play([saying(CONNACK + unasked)], scenario)
+
+
+def test_a_flood_of_what_was_kept_does_not_use_up_the_time_to_come_up():
+    async def script(link):
+        await link.packet()
+        await link.send(CONNACK)
+        request = await link.packet()
+        for _ in range(12):  # longer together than the client waits
+            await asyncio.sleep(0.1)
+            await link.send(mqtt_packets.publish("mail/me/evil", bytes(500)))
+        await link.send(b"\x90\x03" + request[2:4] + b"\x01")
+        await link.silence()
+
+    async def scenario(client, broker):
+        client.connect_timeout = 0.6
+        client.subscribe("mail/me/+")
+        await until(lambda: client.states)
+        assert not client.counters and broker.connections == 1
+
+    play([script], scenario)
 
 
 def test_refusals_are_counted_by_code():

@@ -1,5 +1,6 @@
 """MQTT packets against bytes worked out by hand from the OASIS MQTT 3.1.1 standard."""
 
+from agent.runtime.net import mqtt_decoder
 from agent.runtime.net import mqtt_packets as packets
 from tests.support.expect import raises
 
@@ -9,10 +10,10 @@ PUBLISH_1 = b"\x32\x09\x00\x03a/b\x12\x34hi"
 VALID = [b"\x20\x02\x01\x00", b"\x20\x02\x00\x05", SUBACK, PUBLISH_0, PUBLISH_1, b"\x40\x02\xff\xff", b"\xd0\x00"]
 
 
-def decode(octets, limit=8192):
+def decode(octets, limit=8192, letters=None):
     """Feed `octets` to the decoder: the packet, or the number of bytes it still wants when they run
     out."""
-    parser = packets.incoming(limit)
+    parser = mqtt_decoder.incoming(limit, letters)
     wanted = next(parser)
     place = 0
     while place + wanted <= len(octets):
@@ -124,7 +125,7 @@ def test_a_length_cut_short_is_refused_or_gives_a_shorter_payload():
 def test_every_first_byte_is_accepted_or_malformed_as_the_standard_has_it():
     good = [0x20, 0x40, 0x90, 0xB0, 0xD0, 0x30, 0x31, 0x32, 0x33, 0x3A, 0x3B]
     for first in range(256):
-        parser = packets.incoming(8192)
+        parser = mqtt_decoder.incoming(8192)
         next(parser)
         if first in good:
             size = {0x20: 2, 0x40: 2, 0x90: 3, 0xB0: 2, 0xD0: 0}.get(first, 5)
@@ -141,11 +142,56 @@ def test_a_fifth_length_byte_is_malformed():
     assert refusal(b"\x30\xff\xff\xff\xff\x01") == "malformed"
 
 
-def test_an_oversized_packet_is_refused_before_its_body():
-    assert refusal(b"\x30\xff\xff\xff\x7f") == "oversized"
-    assert refusal(b"\x30\x81\x40") == "oversized"
+def skipped(octets, limit=8192, letters=None):
+    """What is skipped, piece by piece: no wish of the decoder is larger than a topic."""
+    parser = mqtt_decoder.incoming(limit, letters)
+    wanted, place = next(parser), 0
+    while True:
+        assert 1 <= wanted <= packets.TOPIC_LIMIT
+        place += wanted
+        assert place <= len(octets)
+        try:
+            wanted = parser.send(octets[place - wanted : place])
+        except StopIteration as done:
+            assert place == len(octets) and done.value[0] == packets.SKIPPED
+            return done.value[1:]
+
+
+def test_an_oversized_packet_is_received_to_its_end_and_never_kept():
+    for size in (8190, 9000, 70000):
+        assert skipped(packets.publish("a", bytes(size))) == ("oversized", 0)
+        assert skipped(packets.publish("a", bytes(size), 1, True, 7)) == ("oversized", 7)
+    assert skipped(b"\x90\x81\x40" + bytes(8193)) == ("oversized", 0)
+    assert decode(b"\x30\xff\xff\xff\x7f") == 2
+    assert decode(b"\x30\x81\x40") == 2
+
+
+def test_a_letter_is_no_larger_than_letters_are():
+    letters = ("mail/me/", 100)
+    assert decode(packets.publish("mail/me/b", bytes(100)), letters=letters)[0] == packets.PUBLISH
+    assert skipped(packets.publish("mail/me/b", bytes(101), 1, True, 9), letters=letters) == ("oversized", 9)
+    assert decode(packets.publish("mail/you/b", bytes(101)), letters=letters)[0] == packets.PUBLISH
+
+
+def test_who_has_no_room_for_a_letter_skips_it_and_for_the_rest_it_is_an_error():
+    for topic, letters in (("mail/me/b", ("mail/me/", 100)), ("roster", ("mail/me/", 100)), ("roster", None)):
+        packet = packets.publish(topic, bytes(90), 1, False, 5)
+        parser = mqtt_decoder.incoming(8192, letters)
+        wanted, place = next(parser), 0
+        while wanted != 90:
+            place += wanted
+            wanted = parser.send(packet[place - wanted : place])
+        if topic == "roster":
+            raises(MemoryError, parser.send, b"")
+        else:
+            done = raises(StopIteration, parser.send, b"")
+            assert done.value == (packets.SKIPPED, "no-room", 5)
+
+
+def test_large_lengths_of_other_packets_are_malformed_before_their_body():
     assert decode(b"\x30\x80\x40") == 2
-    assert refusal(b"\x90\x81\x40") == "oversized"
+    for kind in (0x20, 0x40, 0xB0, 0xD0):
+        assert refusal(bytes([kind]) + b"\x81\x40") == "malformed"
 
 
 def test_wrong_lengths_are_malformed():
@@ -157,10 +203,10 @@ def test_wrong_lengths_are_malformed():
         b"\x40\x03",
         b"\x90\x02",
         b"\xd0\x01",
-        b"\x30\x02",
+        b"\x30\x01",
     ):
         assert refusal(head) == "malformed"
-    assert refusal(b"\x32\x04") == "malformed"
+    assert refusal(b"\x32\x03") == "malformed"
     assert refusal(b"\x30\x05\x00\x04") == "malformed"
     assert refusal(b"\x32\x06\x00\x03") == "malformed"
 
@@ -173,15 +219,14 @@ def test_bad_fields_are_malformed():
     assert refusal(b"\x90\x03\x00\x00\x01") == "malformed"
     assert refusal(b"\x90\x03\x00\x01\x03") == "malformed"
     assert refusal(b"\x32\x05\x00\x01a\x00\x00") == "malformed"
-    assert refusal(b"\x30\x03\x00\x00a") == "malformed"
 
 
 def publish_to(topic):
     return b"\x30" + bytes([len(topic) + 2, 0, len(topic)]) + topic
 
 
-def test_topics_that_are_no_topic_names_are_malformed():
-    bad = [b"a\x00b", b"a/+", b"#", b"\xff", b"\xc3", b"\x80", b"\xc0\x80", b"\xc1\xa1", b"\xe0\x80\xaf"]
+def test_topics_that_are_no_topic_names_are_skipped():
+    bad = [b"", b"a\x00b", b"a/+", b"#", b"\xff", b"\xc3", b"\x80", b"\xc0\x80", b"\xc1\xa1", b"\xe0\x80\xaf"]
     bad += [
         b"\xed\xa0\x80",
         b"\xed\xbf\xbf",
@@ -191,7 +236,9 @@ def test_topics_that_are_no_topic_names_are_malformed():
         b"\xe2\x82",
     ]
     for topic in bad:
-        assert refusal(publish_to(topic)) == "malformed", topic
+        assert decode(publish_to(topic)) == (packets.SKIPPED, "bad-topic", 0), topic
+        at_1 = b"\x32" + bytes([len(topic) + 7, 0, len(topic)]) + topic + b"\x01\x02abc"
+        assert decode(at_1) == (packets.SKIPPED, "bad-topic", 0x102), topic
 
 
 def test_topics_of_every_utf8_length_are_taken():
@@ -201,4 +248,5 @@ def test_topics_of_every_utf8_length_are_taken():
 
 def test_a_topic_beyond_its_bound_is_oversized():
     assert decode(packets.publish("a" * 256, b""))[1] == "a" * 256
-    assert refusal(b"\x30\x83\x02\x01\x01" + b"a" * 257) == "oversized"
+    assert skipped(b"\x30\x83\x02\x01\x01" + b"a" * 257) == ("oversized", 0)
+    assert skipped(b"\x32\x88\x02\x01\x01" + b"a" * 257 + b"\x00\x09abc") == ("oversized", 9)

@@ -70,7 +70,7 @@ async def attack(broker: MosquittoBroker) -> None:
 
 
 async def fault() -> list[Verdict]:
-    broker = MosquittoBroker(Path(mkdtemp()), "test", ["b0", "b1", "evil"])
+    broker = MosquittoBroker(Path(mkdtemp()), "test", {"north": ["b0", "b1", "evil"]})
     await broker.start()
     victims = {user: Victim(user, broker) for user in VICTIMS}
     tasks = [asyncio.create_task(victim.run()) for victim in victims.values()]

@@ -69,7 +69,7 @@ async def size_retained(broker: MosquittoBroker, author: str) -> int:
 
 
 async def fault() -> list[Verdict]:
-    broker = MosquittoBroker(Path(mkdtemp()), "test", ["b0", "b1", "evil"])
+    broker = MosquittoBroker(Path(mkdtemp()), "test", {"north": ["b0", "b1", "evil"]})
     await broker.start()
     victim = board(broker)
     running = asyncio.create_task(victim.run())

@@ -16,7 +16,7 @@ from gmpy2 import gcd, invert, mpz, powmod, powmod_sec
 
 from agent.crypto.blind_rsa import EXPONENT, LEAST
 from agent.crypto.residue import full_domain
-from broker.files import replace
+from broker.files import make_database_private, replace
 
 KEY_FILE = "signer.pem"
 SIGNED_FILE = "signed.db"
@@ -135,6 +135,7 @@ def _signed(signer: BlindSigner, group: str, epoch: int, query: int, device: str
 
 
 def _record(path: Path) -> sqlite3.Connection:
+    make_database_private(path)
     signed = sqlite3.connect(path, isolation_level=None)
     try:
         for statement in ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL", "PRAGMA busy_timeout=5000", _TABLE):

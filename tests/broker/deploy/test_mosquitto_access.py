@@ -19,19 +19,22 @@ import aiomqtt
 import pytest
 
 from agent.runtime.net import mqtt_packets
+from agent.wire.topics import valid_device
 from broker.deploy.mosquitto import configuration
+from broker.transport.users import READER, TOOLS
 from host_sim.fleet.broker_process import HOST, MosquittoBroker
 
 pytestmark = pytest.mark.alone
 
-DEVICES = ["b0", "b1"]
+GROUPS = {"main": ["b0", "b1", "b9"], "other": ["c0", "c9"]}
+DEVICES = [device for members in GROUPS.values() for device in members]
 ROOT = "hum/v1/test"
 WAIT_S = 120.0
 
 
 @pytest.fixture(scope="module")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MosquittoBroker]:
-    broker = MosquittoBroker(tmp_path_factory.mktemp("broker"), "test", DEVICES)
+    broker = MosquittoBroker(tmp_path_factory.mktemp("broker"), "test", GROUPS, ["grafana"])
     asyncio.run(broker.start())
     yield broker
     asyncio.run(broker.stop())
@@ -62,20 +65,29 @@ async def enter(stack: AsyncExitStack, broker: MosquittoBroker, user: str, *filt
     return Ear(client)
 
 
+def mark(reader: str) -> tuple[str, str]:
+    """Return (user, topic) of a message that `reader` may hear; its user has no other part here."""
+    for group, members in GROUPS.items():
+        if reader in members:
+            return members[-1], f"{ROOT}/g/{group}/mail/{reader}/{members[-1]}"
+    return "b9", f"{ROOT}/dev/b9/state"
+
+
 async def arrives(broker: MosquittoBroker, writer: str, topic: str, reader: str) -> bool:
     """Tell whether what `writer` publishes to `topic`, once plain and once retained, reaches
     `reader`, who subscribes to all."""
     async with AsyncExitStack() as stack:
         ear = await enter(stack, broker, reader, "#")
-        mouth = await enter(stack, broker, writer)
-        signal = await enter(stack, broker, "coordinator")
+        mouth = ear if reader == writer else await enter(stack, broker, writer)
+        user, end = mark(reader)
+        signal = await enter(stack, broker, user)
         for retain in (False, True):
             await mouth.client.publish(topic, b"said", qos=1, retain=retain)
         await mouth.client.publish(topic, b"", qos=1, retain=True)
         # The publications above are acknowledged, so they have been routed, or dropped, before this
         # one is.
-        await signal.client.publish(f"{ROOT}/g/end/result", b"end", qos=1)
-        await ear.until(f"{ROOT}/g/end/result", b"end")
+        await signal.client.publish(end, b"end", qos=1)
+        await ear.until(end, b"end")
     return (topic, b"said") in ear.heard
 
 
@@ -134,6 +146,12 @@ def test_a_board_writes_its_own_topics(broker: MosquittoBroker, topic: str, read
         (f"{ROOT}/dev/b1/diag", "client"),
         (f"{ROOT}/g/main/mail/b1/coordinator", "b1"),
         (f"{ROOT}/g/main/mail/b1/b1", "b1"),
+        (f"{ROOT}/g/main/mail/b0/b0", "b0"),
+        (f"{ROOT}/g/other/mail/c0/b0", "c0"),
+        (f"{ROOT}/g/other/up/b0/contribution", "coordinator"),
+        (f"{ROOT}/g/invented/up/b0/contribution", "coordinator"),
+        (f"{ROOT}/g/main/up/b0/invented", "coordinator"),
+        (f"{ROOT}/dev/b0/invented", "coordinator"),
         (f"{ROOT}/g/main/round", "b1"),
         (f"{ROOT}/g/main/roll", "b1"),
         (f"{ROOT}/g/main/active/0", "b1"),
@@ -151,10 +169,33 @@ def test_a_board_writes_nothing_else(broker: MosquittoBroker, topic: str, reader
     assert not asyncio.run(arrives(broker, "b0", topic, reader))
 
 
-@pytest.mark.parametrize("reader", ["b0", "client"])
-@pytest.mark.parametrize("kind", ["round", "roll", "result", "roster", "active/0", "active/15"])
-def test_the_coordinator_speaks_to_all(broker: MosquittoBroker, kind: str, reader: str) -> None:
-    assert asyncio.run(arrives(broker, "coordinator", f"{ROOT}/g/main/{kind}", reader))
+@pytest.mark.parametrize("kind", ["round", "roll", "result", "roster", "active/0", "active/15", "query"])
+def test_the_coordinator_speaks_to_a_group(broker: MosquittoBroker, kind: str) -> None:
+    assert asyncio.run(arrives(broker, "coordinator", f"{ROOT}/g/main/{kind}", "b0"))
+    assert not asyncio.run(arrives(broker, "coordinator", f"{ROOT}/g/main/{kind}", "c0"))
+    assert not asyncio.run(arrives(broker, "coordinator", f"{ROOT}/g/invented/{kind}", "client"))
+
+
+@pytest.mark.parametrize("reader", ["client", "reader.grafana"])
+def test_readers_hear_what_a_result_takes_and_no_more(broker: MosquittoBroker, reader: str) -> None:
+    for kind in ("round", "result", "roster"):
+        assert asyncio.run(arrives(broker, "coordinator", f"{ROOT}/g/main/{kind}", reader))
+    for kind in ("roll", "active/0", "query"):
+        assert not asyncio.run(arrives(broker, "coordinator", f"{ROOT}/g/main/{kind}", reader))
+    assert asyncio.run(arrives(broker, "b0", f"{ROOT}/dev/b0/diag", reader))
+    assert not asyncio.run(arrives(broker, "tool.releases", f"{ROOT}/release/pico-w", reader))
+
+
+def test_a_group_hears_nothing_of_another(broker: MosquittoBroker) -> None:
+    for topic in (f"{ROOT}/g/main/mail/b1/b0", f"{ROOT}/g/other/mail/c0/b0", f"{ROOT}/g/main/up/b0/ready"):
+        assert not asyncio.run(arrives(broker, "b0", topic, "c0"))
+
+
+def test_the_installer_sees_who_is_there_and_no_more(broker: MosquittoBroker) -> None:
+    assert asyncio.run(arrives(broker, "b0", f"{ROOT}/dev/b0/state", "tool.installer"))
+    for topic in (f"{ROOT}/dev/b0/diag", f"{ROOT}/g/main/up/b0/ready", f"{ROOT}/g/main/mail/b1/b0"):
+        assert not asyncio.run(arrives(broker, "b0", topic, "tool.installer"))
+    assert not asyncio.run(arrives(broker, "coordinator", f"{ROOT}/g/main/result", "tool.installer"))
 
 
 def test_the_coordinator_answers_in_a_boards_mailbox_and_nobody_else_hears_it(broker: MosquittoBroker) -> None:
@@ -165,11 +206,16 @@ def test_the_coordinator_answers_in_a_boards_mailbox_and_nobody_else_hears_it(br
 
 
 @pytest.mark.parametrize("topic", [f"{ROOT}/release/pico-w", f"{ROOT}/chunk/00ff/12"])
-def test_releases_are_published_as_the_coordinator_and_all_boards_hear_them(
-    broker: MosquittoBroker, topic: str
-) -> None:
-    assert asyncio.run(arrives(broker, "coordinator", topic, "b0"))
-    assert asyncio.run(arrives(broker, "coordinator", topic, "coordinator"))
+def test_releases_are_published_by_their_own_user_and_all_boards_hear_them(broker: MosquittoBroker, topic: str) -> None:
+    for reader in ("b0", "c0"):
+        assert asyncio.run(arrives(broker, "tool.releases", topic, reader))
+        assert not asyncio.run(arrives(broker, "coordinator", topic, reader))
+
+
+def test_who_publishes_releases_publishes_nothing_else(broker: MosquittoBroker) -> None:
+    for kind in ("roster", "round", "result", "mail/b0/coordinator", "mail/b0/b1"):
+        assert not asyncio.run(arrives(broker, "tool.releases", f"{ROOT}/g/main/{kind}", "b0"))
+    assert not asyncio.run(arrives(broker, "tool.releases", f"{ROOT}/dev/b0/state", "coordinator"))
 
 
 def test_the_coordinators_presence_is_heard(broker: MosquittoBroker) -> None:
@@ -184,7 +230,7 @@ def test_what_a_board_sends_up_only_the_coordinator_hears(broker: MosquittoBroke
 
 
 def test_mail_between_boards_is_for_its_receiver_only(broker: MosquittoBroker) -> None:
-    for reader in ("client", "coordinator", "b0"):
+    for reader in ("client", "coordinator", "b0", "c0", "tool.installer"):
         assert not asyncio.run(arrives(broker, "b0", f"{ROOT}/g/main/mail/b1/b0", reader))
 
 
@@ -212,8 +258,9 @@ def test_a_board_hears_no_other_boards_diagnostics(broker: MosquittoBroker) -> N
         (f"{ROOT}/chunk/00ff/0", "b0"),
     ],
 )
-def test_the_client_writes_nothing(broker: MosquittoBroker, topic: str, reader: str) -> None:
-    assert not asyncio.run(arrives(broker, "client", topic, reader))
+def test_readers_and_the_installer_write_nothing(broker: MosquittoBroker, topic: str, reader: str) -> None:
+    for writer in ("client", "reader.grafana", "tool.installer"):
+        assert not asyncio.run(arrives(broker, writer, topic, reader))
 
 
 def test_a_retained_message_is_kept_from_who_may_not_read_it(broker: MosquittoBroker) -> None:
@@ -249,29 +296,61 @@ def test_a_boards_last_will_cannot_speak_for_another(broker: MosquittoBroker) ->
 
 
 def test_the_files_with_secrets_are_their_owners_alone_and_hold_no_plain_password(tmp_path: Path) -> None:
-    credentials = configuration.write(tmp_path, "test", DEVICES, HOST, 18883, None)
+    credentials = configuration.write(tmp_path, "test", GROUPS, HOST, 18883, None)
     for name in ("credentials.json", "passwords", "access"):
         assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600
     hashed = (tmp_path / "passwords").read_text()
     assert sorted(line.partition(":")[0] for line in hashed.splitlines()) == sorted(credentials)
     assert not any(password in hashed for password in credentials.values())
-    assert len(set(credentials.values())) == len(credentials) == 4
+    assert len(set(credentials.values())) == len(credentials) == len(DEVICES) + 4
 
 
 def test_another_call_keeps_the_passwords_and_drops_who_is_gone(tmp_path: Path) -> None:
-    first = configuration.write(tmp_path, "test", ["b0", "b1"], HOST, 18883, None)
-    second = configuration.write(tmp_path, "test", ["b0", "b2"], HOST, 18883, None)
-    assert {user: second[user] for user in ("b0", "coordinator", "client")} == {
-        user: first[user] for user in ("b0", "coordinator", "client")
-    }
-    assert sorted(second) == ["b0", "b2", "client", "coordinator"]
+    tools = ["client", "coordinator", "tool.installer", "tool.releases"]
+    first = configuration.write(tmp_path, "test", {"g": ["b0", "b1"]}, HOST, 18883, None)
+    second = configuration.write(tmp_path, "test", {"g": ["b0", "b2"]}, HOST, 18883, None)
+    assert {user: second[user] for user in ("b0", *tools)} == {user: first[user] for user in ("b0", *tools)}
+    assert sorted(second) == ["b0", "b2", *tools]
     assert json.loads((tmp_path / "credentials.json").read_text()) == second
 
 
-@pytest.mark.parametrize("device", ["client", "coordinator"])
+def test_readers_stay_until_they_are_removed_and_each_tool_has_a_file_of_its_own(tmp_path: Path) -> None:
+    groups = {"g": ["b0", "b1"]}
+    first = configuration.write(tmp_path, "test", groups, HOST, 18883, None, add=["reader.x", "reader.y"])
+    second = configuration.write(tmp_path, "test", groups, HOST, 18883, None)
+    assert second == first and {"reader.x", "reader.y"} < set(second)
+    folder = tmp_path / "users"
+    kept = {path.stem: json.loads(path.read_text()) for path in folder.iterdir()}
+    assert kept == {user: {user: first[user]} for user in first if user not in groups["g"]}
+    third = configuration.write(tmp_path, "test", groups, HOST, 18883, None, remove=["reader.x"])
+    assert "reader.x" not in third and third["reader.y"] == first["reader.y"]
+    assert not (folder / "reader.x.json").exists() and "reader.x" not in (tmp_path / "access").read_text()
+
+
+@pytest.mark.parametrize(
+    ("known", "reader"),
+    [
+        ({"client": "p"}, "client"),
+        ({"reader.x": "p", "b0": "q"}, "reader.x"),
+        ({"reader.x": "p", "client": "q"}, "client"),
+        ({}, "client"),
+    ],
+)
+def test_a_file_with_one_reader_says_who_reads(tmp_path: Path, known: dict[str, str], reader: str) -> None:
+    path = tmp_path / "credentials.json"
+    path.write_text(json.dumps(known))
+    assert configuration.reader_in(path) == reader
+
+
+@pytest.mark.parametrize("device", ["client", "coordinator", "b0"])
 def test_a_device_cannot_have_the_name_of_another_user(tmp_path: Path, device: str) -> None:
     with pytest.raises(configuration.BrokerError, match="one name"):
-        configuration.write(tmp_path, "test", ["b0", device], HOST, 18883, None)
+        configuration.write(tmp_path, "test", {"main": ["b0"], "other": [device]}, HOST, 18883, None)
+
+
+@pytest.mark.parametrize("user", [*TOOLS[2:], READER + "x"])
+def test_no_device_can_be_called_as_a_tool_or_a_reader(user: str) -> None:
+    assert not valid_device(user)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"b0": 1}'])
@@ -279,7 +358,7 @@ def test_damaged_credentials_are_an_error_and_stay_as_they_are(tmp_path: Path, t
     path = tmp_path / "credentials.json"
     path.write_text(text)
     with pytest.raises(configuration.BrokerError, match="damaged"):
-        configuration.write(tmp_path, "test", DEVICES, HOST, 18883, None)
+        configuration.write(tmp_path, "test", GROUPS, HOST, 18883, None)
     with pytest.raises(configuration.BrokerError, match="no password"):
         configuration.read_password(path, "b0")
     assert path.read_text() == text
@@ -287,7 +366,7 @@ def test_damaged_credentials_are_an_error_and_stay_as_they_are(tmp_path: Path, t
 
 def test_tls_without_its_files_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(configuration.BrokerError, match=r"server\.crt"):
-        configuration.write(tmp_path / "broker", "test", DEVICES, "0.0.0.0", 18883, tmp_path)
+        configuration.write(tmp_path / "broker", "test", GROUPS, "0.0.0.0", 18883, tmp_path)
 
 
 def test_a_mosquitto_passwd_that_fails_is_an_error_and_leaves_no_plain_password(
@@ -299,5 +378,5 @@ def test_a_mosquitto_passwd_that_fails_is_an_error_and_leaves_no_plain_password(
     assert subprocess.run([failing], capture_output=True, check=False).returncode == 3
     monkeypatch.setattr(configuration, "find", lambda program="mosquitto": str(failing))
     with pytest.raises(configuration.BrokerError, match="no memory"):
-        configuration.write(tmp_path / "broker", "test", DEVICES, HOST, 18883, None)
+        configuration.write(tmp_path / "broker", "test", GROUPS, HOST, 18883, None)
     assert not (tmp_path / "broker" / "passwords").exists()

@@ -1,0 +1,24 @@
+"""Users of the broker that are no boards: each has a password of its own, and may do what its work
+needs, and no more (mosquitto/access.py).
+
+A dot is in no device's name, so that no device can be called as one of these.
+"""
+
+from agent.wire.topics import CLIENT, COORDINATOR, valid_name
+
+RELEASES = "tool.releases"  # `hum release`: publishes versions of the boards' application
+INSTALLER = "tool.installer"  # `hum firmware flash`: sees whether a board has come up
+READER = "reader."  # and a name: reads results beside CLIENT, with a connection of its own
+TOOLS = (COORDINATOR, CLIENT, RELEASES, INSTALLER)
+
+
+def reader(name: str) -> str:
+    """Return the user of a reader's name. Raises ValueError."""
+    if not valid_name(name):
+        raise ValueError(f"{name!r}: a reader's name is 1 to 32 of a-z, 0-9 and -")
+    return READER + name
+
+
+def is_reader(user: str) -> bool:
+    """Tell whether `user` reads results."""
+    return user == CLIENT or user.startswith(READER)
