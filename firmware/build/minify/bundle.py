@@ -34,6 +34,7 @@ agent.runtime.supervisor agent.runtime.effects agent.runtime.schedule agent.runt
 agent.runtime.main agent.runtime.update.updater agent.runtime.update.versions \
     agent.runtime.system.watchdog agent.runtime.net.reach
 agent.meters.p1_port agent.meters.dsmr
+agent.meters.register agent.meters.account agent.meters.bookmark
 agent.meters.s0_pin agent.meters.pulse
 agent.protocols.private_sum.machine agent.protocols.private_sum.standing \
     agent.protocols.private_sum.contributing agent.protocols.private_sum.active_sets \

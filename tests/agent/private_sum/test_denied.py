@@ -88,11 +88,11 @@ def test_a_board_that_is_denied_doubles_few_readings_and_keeps_account_of_all():
             assert sum(again) > most if most else not any(again)  # more than one window
             for start in range(ROUNDS):
                 assert sum(again[start : start + CLOSE_WINDOW]) <= most
-            assert device.meter._owed + device.meter._carried == USE * (ROUNDS - 2)
+            assert device.meter._accounts["load"].owed + device.meter._accounts["load"].carried == USE * (ROUNDS - 2)
             device.wh += USE
             last = contributes(device, ROUNDS - 1, ROUNDS - 2)
             settled = sent[-1]
-            assert settled + last + device.meter._owed == USE * (ROUNDS - 1)
+            assert settled + last + device.meter._accounts["load"].owed == USE * (ROUNDS - 1)
 
 
 def test_who_may_resend_always_sends_all_again_each_time():
