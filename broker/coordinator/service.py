@@ -118,7 +118,10 @@ class Service:
         self._outbox = asyncio.Queue()
         for machine in self._machines.values():
             self._perform(machine, machine.link_up(time.monotonic()))
-        tasks = [asyncio.create_task(work) for work in (self._read(connection), self._write(connection), self._tick())]
+        tasks = [
+            asyncio.create_task(work)
+            for work in (self._read(connection), self._write(connection), self._tick(connection))
+        ]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -132,7 +135,7 @@ class Service:
         for error in sorted(errors, key=lambda error: isinstance(error, LinkError)):
             raise error
 
-    async def _tick(self) -> None:
+    async def _tick(self, connection: Connection) -> None:
         """Let time pass for the machines until all are finished and what they said is sent."""
         while not self._finished():
             self._hear_requests()
@@ -141,6 +144,7 @@ class Service:
                 self._perform(machine, machine.prepare())
                 # What boards sent meanwhile is not kept waiting by all groups at once.
                 await asyncio.sleep(0)
+            self._refused["dropped"] += connection.take_dropped()
             self._count_refusals()
             self._note_health()
             await asyncio.sleep(TICK_S)
