@@ -11,7 +11,24 @@ from agent.wire import cbor
 PAST_MOST = 256  # messages that can be sent again
 BOMB_MOST = 70_000  # bytes, more than any encoding may have
 NAMES = ("coordinator", "client", "authority", "b000", "b001", "b002", "main", "", "UPPER", "x" * 33)
-NUMBERS = (0, 1, 2, 3, 23, 24, 255, 256, 65535, 65536, 0xFFFFFFFF, 1 << 32, (1 << 63) - 1, (1 << 64) - 1, -1, -(1 << 64))
+NUMBERS = (
+    0,
+    1,
+    2,
+    3,
+    23,
+    24,
+    255,
+    256,
+    65535,
+    65536,
+    0xFFFFFFFF,
+    1 << 32,
+    (1 << 63) - 1,
+    (1 << 64) - 1,
+    -1,
+    -(1 << 64),
+)
 # Heads of CBOR that announce more than there is, or nest without an end.
 BOMBS = (
     b"\x5b\x7f\xff\xff\xff\xff\xff\xff\xff", b"\x9b\x00\x00\x00\x01\x00\x00\x00\x00", b"\xbb\xff\xff\xff\xff\xff\xff\xff\xff",

@@ -8,7 +8,7 @@ as it says; nothing but refusals comes of mutants; and nobody holds more than be
 
 import random
 from collections import Counter
-from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from agent.crypto import p256
@@ -24,8 +24,8 @@ from broker.coordinator.protocols.gossip.machine import Gossip
 from broker.coordinator.protocols.gossip.records import CloseQuery, Request, Saved
 from broker.coordinator.schedule import Schedule
 from broker.coordinator.scope import Scope
-from host_sim.fuzz.place import FuzzedNetwork, Office, Violation
-from host_sim.fuzz.rounds import DEPLOYMENT, GROUP, MORE_MOST, FuzzedBoard, Progress, weight
+from host_sim.fuzz.place import FuzzedNetwork, Office, Violation, weight
+from host_sim.fuzz.rounds import DEPLOYMENT, GROUP, MORE_MOST, FuzzedBoard, Progress
 from host_sim.virtual.network import VirtualClock
 from host_sim.years.crypto import toy_arithmetic
 
@@ -55,8 +55,9 @@ class QueryStreet:
             private = p256.generate(self.drawn.randbytes)
             members.append((name, p256.public_key(private)))
             identity = Identity(DEPLOYMENT, GROUP, name, private, members[-1][1], p256.public_key(authority))
-            make: Callable[[Identity], Any] = lambda identity: registry.make(protocol, identity)
-            self.boards[name] = FuzzedBoard(self.network, identity, SimulatedMeter([[value]]), make)
+            self.boards[name] = FuzzedBoard(
+                self.network, identity, SimulatedMeter([[value]]), partial(registry.make, protocol)
+            )
         slots, part = [("load", 0, 100_000)], query_part(b"")
         roster = rosters.Roster(protocol, "t1", slots, p256.public_key(coordinator), members, part)
         context = Context(DEPLOYMENT, "roster", GROUP, 1, 0, "authority", "")

@@ -36,6 +36,7 @@ SCHEDULE = Schedule(interval=ROUND_S, window=8.0, patience=0.0, answers=8.0)
 EPOCH_ROUNDS = 40
 HIGH = 3000
 AROUND = 20  # mutants of a message
+PATIENCE = 15  # times ROUND_S
 REBOOTS = 0.005  # of a board, in a round
 # What a board or a coordinator may hold more at the end than after its first rounds: counters by
 # reason, lists that it has answered for, records of sets.
@@ -88,7 +89,7 @@ class Street:
         self.part = part or SumPart()
         self.happened: Counter[str] = Counter()
         self.refused: Counter[str] = Counter()
-        self.rounds = self.epoch = 0
+        self.rounds = self.epoch = self._waited = self._seen = 0
         self.weights: dict[str, list[int]] = {}
         self._authority = p256.generate(self.drawn.randbytes)
         self._coordinator = p256.generate(self.drawn.randbytes)
@@ -135,9 +136,21 @@ class Street:
                 self.office.tick()
                 self._look()
             self._disturb()
+            self._relink()
             self.network.log.clear()
             progress(self.network.tally.mutants)
         self._check_results()
+
+    def _relink(self) -> None:
+        """Without a round for long all links are made anew: what is retained comes again."""
+        self._waited = 0 if self.rounds != self._seen else self._waited + 1
+        self._seen = self.rounds
+        if self._waited > PATIENCE:
+            self._waited = 0
+            self.happened["links made anew"] += 1
+            for board in self.boards.values():
+                if board.running:
+                    board.link()
 
     def _disturb(self) -> None:
         """Between rounds: a board goes, or comes back, and tells how it is; at times a new epoch."""
