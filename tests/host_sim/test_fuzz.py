@@ -54,15 +54,18 @@ def test_what_escapes_is_a_violation() -> None:
     def careless(payload: bytes) -> Any:
         return [cbor.decode(payload)[key] for key in (1, 2, 3)]
 
-    with mock.patch.object(messages, "read_roll", careless), pytest.raises(Violation, match="raised .*Error"):
-        with toy_arithmetic():
-            rounds.Street(4, 1).run(20_000)
+    with (
+        mock.patch.object(messages, "read_roll", careless),
+        pytest.raises(Violation, match=r"raised .*Error"),
+        toy_arithmetic(),
+    ):
+        rounds.Street(4, 1).run(20_000)
     with mock.patch.object(messages, "check", lambda condition: None), pytest.raises(Violation, match="raised"):
         parsers.play(5000, 1)
 
 
 def test_a_wrong_sum_and_a_memory_that_grows_are_violations() -> None:
-    with toy_arithmetic(), pytest.raises(Violation, match="the sum of round .* is wrong"):
+    with toy_arithmetic(), pytest.raises(Violation, match=r"the sum of round .* is wrong"):
         street = rounds.Street(4, 1, around=1)
         street.rows["b000"] = [value + 1 for value in street.rows["b000"]]
         street.run(2_000)
@@ -87,7 +90,7 @@ def test_mutants_are_of_all_kinds_and_none_is_larger_than_any_message() -> None:
     assert len(set(found)) > 1500
     assert sum(topic != TOPIC for topic, _ in found) > 100  # moved
     assert sum(payload == genuine[1][1] for _, payload in found) > 50  # a replay
-    assert max(len(payload) for _, payload in found) == BOMB_MOST
+    assert 2000 < max(len(payload) for _, payload in found) <= BOMB_MOST
     assert {kind_of(TOPIC), kind_of("hum/v1/x/g/y/mail/a/b"), kind_of("x")} == {"here", "mail", ""}
 
 
