@@ -1,6 +1,7 @@
 """`hum-sim fuzz`: a small share of what `make soak PART=fuzz` runs, and that it sees what is wrong."""
 
 import random
+from contextlib import ExitStack
 from typing import Any
 from unittest import mock
 
@@ -76,8 +77,11 @@ def test_a_wrong_sum_and_a_memory_that_grows_are_violations() -> None:
         machine.hoard = [*getattr(machine, "hoard", []), bytes(1000)]
         refuse(machine, reason, count)
 
-    with mock.patch.object(Machine, "refuse", hoarding), mock.patch.object(rounds, "SETTLED_ROUNDS", 2):
-        with toy_arithmetic(), pytest.raises(Violation, match="held"):
+    with ExitStack() as stack:
+        stack.enter_context(mock.patch.object(Machine, "refuse", hoarding))
+        stack.enter_context(mock.patch.object(rounds, "SETTLED_ROUNDS", 2))
+        stack.enter_context(toy_arithmetic())
+        with pytest.raises(Violation, match="held"):
             rounds.Street(4, 1, around=12).run(8_000)
 
 
