@@ -153,7 +153,7 @@ class Street:
                     board.link()
 
     def _disturb(self) -> None:
-        """Between rounds: a board goes, or comes back, and tells how it is; at times a new epoch."""
+        """Between rounds: boards go, come back, and tell how they are; at times a new epoch."""
         if self.machine.next_round >= EPOCH_ROUNDS and self.machine.phase == "idle":
             self.refused.update(self.office.refused())
             self._new_epoch()

@@ -50,6 +50,11 @@ class ActiveSets:
 
             entering.hear(self, member, raw, busy)
 
+    def take_early(self) -> list[bytes]:
+        """Return what came before the roster: it is forgotten here."""
+        early, self.early = self.early, []
+        return early
+
     def wait(self, number: int, raw: bytes) -> None:
         """Keep a signed set until it can be taken up: of too many not the lowest."""
         self.waiting.append((number, raw))

@@ -161,8 +161,7 @@ class PrivateSum(Machine):
         standing.member = member
         self._making = None
         self.epoch = member.epoch
-        early, standing.sets.early = standing.sets.early, []
-        for signed in early:
+        for signed in standing.sets.take_early():
             self._guard(standing.hear, str(member.unit), signed, False)
         return [actions.use(b"")]
 
