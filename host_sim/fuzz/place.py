@@ -107,7 +107,7 @@ class Office(Service):
         storage: Any = None  # nothing is made durable
         super().__init__(deployment, machines, storage, Link("", 0, None, None, None))
         self._network = network
-        self._now = lambda: network.clock.now
+        self._clock = lambda: network.clock.now
         self.records: list[Action] = []
 
     def connect(self) -> None:
