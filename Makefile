@@ -60,7 +60,7 @@ proof: setup ## Run the tests that take long, fleets and all that has many round
 	@$(BIN)/python -m pytest $(ALONE) -m proof
 
 .PHONY: soak
-soak: setup ## Run what takes hours, and go on where it ended: PART=years|overlay|power-cut|updates|meters|queries, STEPS=n
+soak: setup ## Run what takes hours, and go on where it ended: PART=years|overlay|power-cut|updates|meters|queries|fuzz, STEPS=n
 	$(call wants,PART,PART=years STEPS=1)
 	@$(BIN)/python -m host_sim.soak $(PART) $(if $(STEPS),--steps $(STEPS))
 

@@ -12,6 +12,7 @@ from host_sim.data import households
 from host_sim.demo.command import demo
 from host_sim.demo.query_command import query
 from host_sim.fleet.plan import FleetError
+from host_sim.fuzz.command import fuzz
 from host_sim.gossip.commands import overlay
 from host_sim.gossip.figure_commands import figures
 from host_sim.options import OptionError
@@ -26,7 +27,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
 )
-for command in (demo, years, overlay, query):
+for command in (demo, years, overlay, query, fuzz):
     app.command()(command)
 app.add_typer(bench, name="bench")
 app.add_typer(figures, name="figures")

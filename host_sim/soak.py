@@ -31,6 +31,8 @@ SEEDS = range(1, 11)
 NODES = 1019
 REGISTERS = 20_000  # a step
 QUERIES = 1000  # a step; two steps a protocol
+# By what gets them: so many mutants a step, so many steps.
+MUTANTS = {"parsers": (500_000, 2), "rounds": (100_000, 20), "queries": (20_000, 2)}
 COMMIT_DIGITS = 12
 STEP_S = 6 * 3600.0  # what has not ended by then will not
 GIT_S = 60.0
@@ -120,6 +122,19 @@ def meters(count: int, seeds: range) -> Part:
     return Part(steps, json.loads, ("tried", "flowed", "published", "told", "seconds"))
 
 
+def fuzz(mutants: dict[str, tuple[int, int]]) -> Part:
+    """Return mutated messages (`hum-sim fuzz`): by what gets them, so many a step, so many
+    steps."""
+    command = (sys.executable, "-m", "host_sim", "fuzz", "--json", "--mutants")
+    steps = tuple(
+        Step(f"{at}, seed {seed}", (*command, str(many), "--seed", str(seed), at))
+        for at, (many, times) in mutants.items()
+        for seed in range(1, times + 1)
+    )
+    columns = ("mutants", "counted", "rounds", "exact sums", "sums of all", "queries", "bytes held, most", "seconds")
+    return Part(steps, lambda output: dict.fromkeys(columns, "-") | json.loads(output), columns)
+
+
 def parts() -> dict[str, Part]:
     """Return all parts by name."""
     return {
@@ -129,6 +144,7 @@ def parts() -> dict[str, Part]:
         "updates": cuts("update", "4M", ""),
         "meters": meters(REGISTERS, SEEDS),
         "queries": queries(QUERIES, range(1, 3)),
+        "fuzz": fuzz(MUTANTS),
     }
 
 
@@ -239,7 +255,7 @@ def commit(root: Path) -> str:
 
 
 def soak(
-    part: Annotated[str, typer.Argument(help="years, overlay, power-cut, updates, meters or queries.")],
+    part: Annotated[str, typer.Argument(help="years, overlay, power-cut, updates, meters, queries or fuzz.")],
     steps: Annotated[int | None, typer.Option(help="So many steps now; default: all that are left.", min=1)] = None,
 ) -> None:
     """Run what is left of a part; each step adds a row of figures to its page in docs/measured."""

@@ -70,6 +70,7 @@ class Supervisor:
         self.machine = machine
         self.clock = clock or Clock(store)
         self.health = health or Health(store, self.clock)
+        self.health.watch(meter, masks)
         self.effects = Effects(machine, store, masks, shares, meter, self.clock, self)
         self.watchdog: "Watchdog | None" = None
         self.update: "Updater | None" = None
@@ -83,7 +84,7 @@ class Supervisor:
         self._work = asyncio.Event()
         self._taken_us = 0
         self._upkeep = Upkeep(self, diagnostics_s)
-        self._schedule = Schedule(self._elapsed)
+        self._schedule = Schedule(lambda r: self._tell(lambda: self.effects.queries.elapsed(r)))
         self._death: Exception | None = None
         self._leaving: "asyncio.Task[None] | None" = None
 
@@ -141,9 +142,6 @@ class Supervisor:
             return
         self._tell(lambda: self.machine.message(topic, payload))
 
-    def _elapsed(self, r: int) -> None:
-        self._tell(lambda: self.effects.queries.elapsed(r))
-
     def _on_link(self, up: bool) -> None:
         self.linked = up
         self._log("link", {"up": up})
@@ -174,10 +172,6 @@ class Supervisor:
         """Do what the machine asks for, and wake its idle work."""
         self.effects.perform(actions)
         self._work.set()
-
-    def retry(self) -> None:
-        """Some seconds have passed without a round."""
-        self.perform(self.machine.retry())
 
     def _rest(self) -> None:
         self.machine.refuse("memory")

@@ -42,6 +42,8 @@ class Upkeep:
         self._diagnostics_s = diagnostics_s
         self._unlinked_s = 0
         self._beside: "list[tuple[str, int, Task]]" = []
+        self._trouble = ""
+        self._counted = 0
 
     def begin_round(self) -> None:
         """A round has been opened."""
@@ -86,7 +88,7 @@ class Upkeep:
             self._quiet_s += 1
             if board.linked and self._quiet_s >= RETRY_S:
                 self._quiet_s = 0
-                board.retry()
+                board.perform(board.machine.retry())
             self._unlinked_s = 0 if board.linked else self._unlinked_s + 1
             if board.unlinked_most_s and self._unlinked_s > board.unlinked_most_s:
                 raise Restart("unlinked")
@@ -96,6 +98,21 @@ class Upkeep:
             if seconds % 60 == 0:
                 board.machine.passed()
 
+    def _tell(self) -> None:
+        """Say on the console what has been counted since, and what troubles the meter: a board
+        without a link has no other reader."""
+        board = self._board
+        trouble = board.health.trouble()
+        if trouble != self._trouble:
+            self._trouble = trouble
+            board.note("meter", {"trouble": trouble})
+        counters = board.health.counters()
+        counters["refused"], counters["link"] = board.machine.refused, board.client.counters
+        counted = sum([sum(counts.values()) for counts in counters.values()])
+        if counted != self._counted:  # they only grow
+            self._counted = counted
+            board.note("counted", dict(counters))
+
     async def _diagnostics_loop(self) -> None:
         board = self._board
         identity = board.machine.identity
@@ -104,7 +121,8 @@ class Upkeep:
         sent_s = 0
         while True:
             self.alive("diagnostics")
-            state = board.machine.progress()[:2]
+            self._tell()
+            state = board.machine.progress()[:2] + (self._trouble,)
             now = board.clock.uptime()
             due = state != sent or now - sent_s >= REPORT_S
             # Looking for the largest block takes a moment.

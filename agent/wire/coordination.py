@@ -6,6 +6,7 @@ A board never imports this module: it is a module of its own for the sake of the
 
 from agent.wire import cbor, topics
 from agent.wire.messages import (
+    COUNTS_MOST,
     EVERYONE,
     MEMBERS_MOST,
     SLOTS_MOST,
@@ -20,13 +21,15 @@ from agent.wire.messages import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Any
 COMPLETE = 0
 INCOMPLETE = 1
 INVALID = 2
 
 # What a board may tell of its health beside what it must: bytes, seconds, dBm and counts; `reset`
-# is an index into RESETS, `link_ends` maps reasons to counts, `time` is Unix seconds. The flash's
-# counts are since the last start.
+# is an index into RESETS, `link_ends` maps reasons to counts, `time` is Unix seconds. Counts are
+# since the last start. `counters` has those of a board's parts, by part and name; `trouble` is why
+# its meter has no reading.
 HEALTH = (
     "uptime_s",
     "time",
@@ -40,7 +43,11 @@ HEALTH = (
     "links",
     "joins",
     "link_ends",
+    "counters",
+    "trouble",
 )
+PARTS_MOST = 8
+DIAGNOSTICS_MOST = 8192  # bytes
 RESETS = ("unknown", "power-on", "hard", "watchdog", "deep-sleep", "soft")
 
 
@@ -137,9 +144,14 @@ def read_sums(payload: bytes) -> list[int]:
     return values
 
 
-def read_diagnostics(payload: bytes) -> tuple[str, int, int, int, int, dict[str, int], dict[str, int | dict[str, int]]]:
+def read_diagnostics(payload: bytes) -> "tuple[str, int, int, int, int, dict[str, int], dict[str, Any]]":
     """Return (phase, done, total, masks, heap_free, refused, health); `health` is a dictionary of
-    those of HEALTH that are known."""
+    those of HEALTH that are known.
+
+    Nobody has authenticated it: besides what the other readers raise, MessageError("oversized").
+    """
+    if len(payload) > DIAGNOSTICS_MOST:
+        raise MessageError("oversized")
     try:
         found = cbor.decode(payload)
     except cbor.CborError:
@@ -151,15 +163,28 @@ def read_diagnostics(payload: bytes) -> tuple[str, int, int, int, int, dict[str,
     check(all(is_integer(key, 7, 6 + len(HEALTH)) for key in found))
     health = {HEALTH[key - 7]: found[key] for key in found}
     for name, value in health.items():
-        low, high = (-127, -1) if name == "rssi_dbm" else (0, len(RESETS) - 1 if name == "reset" else 0xFFFFFFFF)
-        check(_are_counts(value) if name == "link_ends" else is_integer(value, low, high))
+        check(_is_health(name, value))
     return phase, done, total, masks, heap_free, refused, health
+
+
+def _is_health(name: str, value: "Any") -> bool:
+    """Tell whether that may be the value of one of HEALTH."""
+    if name == "trouble":
+        return topics.valid_name(value)
+    if name == "link_ends":
+        return _are_counts(value)
+    if name == "counters":
+        parts = isinstance(value, dict) and len(value) <= PARTS_MOST
+        return parts and all(topics.valid_name(part) and _are_counts(value[part]) for part in value)
+    if name == "rssi_dbm":
+        return is_integer(value, -127, -1)
+    return is_integer(value, 0, len(RESETS) - 1 if name == "reset" else 0xFFFFFFFF)
 
 
 def _are_counts(counts: object) -> bool:
     return (
         isinstance(counts, dict)
-        and len(counts) <= 24
+        and len(counts) <= COUNTS_MOST
         and all(topics.valid_name(k) and is_integer(v, 0, 0xFFFFFFFF) for k, v in counts.items())
     )
 

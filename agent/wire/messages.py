@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     Slot = tuple[str, int, int]  # name, low, high
+COUNTS_MOST = 96  # names in one map of counters; no protocol has as many reasons to refuse
 MEMBERS_LEAST = 2
 MEMBERS_MOST = 64
 SLOTS_MOST = 48
@@ -22,7 +23,7 @@ EVERYONE = (1 << MEMBERS_MOST) - 1
 
 
 class MessageError(Exception):
-    """A payload was refused. args[0] is the named reason "malformed"."""
+    """A payload was refused. args[0] is the named reason: "malformed", or "oversized"."""
 
 
 def check(condition: object) -> None:
@@ -154,10 +155,9 @@ def diagnostics(
     masks: int,
     heap_free: int,
     refused: dict[str, int],
-    health: "Sequence[int | dict[str, int] | None]" = (),
+    health: "Sequence[object]" = (),
 ) -> bytes:
-    """Make a board's diagnostics: no readings. `refused` maps a named reason to a count; only the
-    first 24 are sent.
+    """Make a board's diagnostics: no readings. `refused` maps a named reason to a count.
 
     `health` are the values of coordination.HEALTH in order, None for what the board does not know.
     """
@@ -168,8 +168,16 @@ def diagnostics(
     return cbor.encode(found)
 
 
-def _counts(counts: dict[str, int]) -> dict[str, int]:
-    return {name: counts[name] for name in sorted(counts)[:24]}
+def _counts(counts: "dict[str, Any]") -> "dict[str, Any]":
+    """Bound counters, and maps of such: of too many, the last by name are told as one, "other"."""
+    names = sorted(counts)
+    told = {}
+    for name in names if len(names) <= COUNTS_MOST else names[: COUNTS_MOST - 1]:
+        value = counts[name]
+        told[name] = _counts(value) if isinstance(value, dict) else min(value, 0xFFFFFFFF)
+    if len(told) < len(names):
+        told["other"] = min(sum([counts[name] for name in names[COUNTS_MOST - 1 :]]), 0xFFFFFFFF)
+    return told
 
 
 def presence(online: bool) -> bytes:

@@ -12,6 +12,7 @@ import typer
 
 from agent.wire import topics
 from broker.authority.authority import read_public
+from broker.cli.health import counted
 from broker.cli.help import WholeHelp
 from broker.cli.options import (
     STATE,
@@ -36,8 +37,9 @@ from broker.transport.link import Link, LinkError
 
 GROUP_COLUMNS = ["group", "epoch", "members", "next_round", "phase", "ready", "disagree", "epsilon_spent"]
 SET_COLUMNS = ["group", "unit", "number", "taken_up", "active", "of", "left_out", "sets_today", "a_set_costs"]
-BOARD_COLUMNS = ["device", "age_s", "phase", "masks", "version", "uptime_s", "reset", "rssi_dbm", "links"]
-BOARD_COLUMNS += ["heap_low", "flash_bytes"]
+BOARD_COLUMNS = ["device", "age_s", "phase", "trouble", "masks", "version", "uptime_s", "reset", "rssi_dbm", "links"]
+BOARD_COLUMNS += ["joins", "heap_low", "flash_puts", "flash_bytes"]
+COUNTED_COLUMNS = ["part", "counter", "count", "boards"]
 
 coordinator_app = typer.Typer(cls=WholeHelp, help="Run the coordinator: opens rounds, learns sums and nothing else.")
 coordinator_app.command("signer")(signer)
@@ -143,8 +145,8 @@ def coordinator_clear_mail(
 def coordinator_status(state: StateFolder = STATE, as_json: AsJson = False) -> None:
     """Show groups, rounds, whose answers disagreed in the last one, which boards are in the active
     sets, who is left out and why, and what a new set costs a board; what queries have cost each
-    board, how many inputs were refused for which reason, and how the boards say that they are:
-    unauthenticated.
+    board, how many inputs were refused for which reason, and how the boards say that they are, with
+    what troubles their meters and all that they have counted: unauthenticated.
     """
     home = Home(state)
     groups = [_group(home, machine) for machine in home.machines(Schedule(1, 1, 0))]
@@ -158,6 +160,7 @@ def coordinator_status(state: StateFolder = STATE, as_json: AsJson = False) -> N
     show_table("Groups", GROUP_COLUMNS, groups)
     show_table("Active sets", SET_COLUMNS, _sets(groups), keys=2)
     show_table("Boards", BOARD_COLUMNS, boards)
+    show_table("Counted by boards since they started", COUNTED_COLUMNS, counted(boards), keys=2)
     show_table("Refused inputs", ["reason", "count"], [{"reason": k, "count": v} for k, v in refused.items()])
 
 

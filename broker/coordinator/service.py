@@ -51,6 +51,7 @@ class Service:
         self._health_due = 0.0
         self._jobs: set[asyncio.Task[None]] = set()
         self._failed_job = asyncio.Event()
+        self._clock = time.monotonic
 
     async def run(self) -> None:
         """Connect, serve, and connect again when the link is lost. Raises SQLAlchemyError or
@@ -117,8 +118,11 @@ class Service:
         await connection.publish(topics.coordinator_state(self._deployment), messages.presence(True), retain=True)
         self._outbox = asyncio.Queue()
         for machine in self._machines.values():
-            self._perform(machine, machine.link_up(time.monotonic()))
-        tasks = [asyncio.create_task(work) for work in (self._read(connection), self._write(connection), self._tick())]
+            self._perform(machine, machine.link_up(self._clock()))
+        tasks = [
+            asyncio.create_task(work)
+            for work in (self._read(connection), self._write(connection), self._tick(connection))
+        ]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -132,15 +136,16 @@ class Service:
         for error in sorted(errors, key=lambda error: isinstance(error, LinkError)):
             raise error
 
-    async def _tick(self) -> None:
+    async def _tick(self, connection: Connection) -> None:
         """Let time pass for the machines until all are finished and what they said is sent."""
         while not self._finished():
             self._hear_requests()
             for machine in self._machines.values():
-                self._perform(machine, machine.tick(time.monotonic()))
+                self._perform(machine, machine.tick(self._clock()))
                 self._perform(machine, machine.prepare())
                 # What boards sent meanwhile is not kept waiting by all groups at once.
                 await asyncio.sleep(0)
+            self._refused["dropped"] += connection.take_dropped()
             self._count_refusals()
             self._note_health()
             await asyncio.sleep(TICK_S)
@@ -190,7 +195,7 @@ class Service:
     def _route(self, topic: str, payload: bytes) -> None:
         """Give a message to the machine of its group; a board's presence to all, for it names no
         group."""
-        now = time.monotonic()
+        now = self._clock()
         match topics.split(topic):
             case [self._deployment, "dev", device, "state"]:
                 try:
@@ -235,10 +240,10 @@ class Service:
         self._health[device] = (time.time(), report | {"refused": refused})
 
     def _note_health(self) -> None:
-        if self._health and time.monotonic() >= self._health_due:
+        if self._health and self._clock() >= self._health_due:
             self._commits.note_health(self._health)
             self._health = {}
-            self._health_due = time.monotonic() + HEALTH_S
+            self._health_due = self._clock() + HEALTH_S
 
     def _perform(self, machine: Machine, actions: list[Action]) -> None:
         """Records first, in one durable transaction; then, and only then, what is published because
@@ -258,7 +263,7 @@ class Service:
 
     async def _compute(self, machine: Machine, wanted: Compute) -> None:
         outcome = await self._powers.run(wanted.job, wanted.seconds, wanted.long)
-        self._perform(machine, machine.computed(wanted.key, outcome, time.monotonic()))
+        self._perform(machine, machine.computed(wanted.key, outcome, self._clock()))
 
     def _ended(self, job: "asyncio.Task[None]") -> None:
         if job.cancelled() or job.exception() is None:

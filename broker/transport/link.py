@@ -49,11 +49,33 @@ class Will:
     payload: bytes
 
 
+class _Queue(asyncio.Queue[aiomqtt.Message]):
+    """What waits to be taken; `dropped` counts what came when it was full."""
+
+    dropped = 0
+
+    def put_nowait(self, item: aiomqtt.Message) -> None:
+        """As of every queue. Raises asyncio.QueueFull."""
+        try:
+            super().put_nowait(item)
+        except asyncio.QueueFull:
+            self.dropped += 1
+            raise
+
+
 class Connection:
     """A connection that is there. Every method raises LinkError when it is lost."""
 
     def __init__(self, client: aiomqtt.Client) -> None:
         self._client = client
+
+    def take_dropped(self) -> int:
+        """Return how many messages were lost since this was asked last: QUEUED_MOST waited to be
+        taken when they came."""
+        queue = self._client._queue
+        assert isinstance(queue, _Queue)  # as _connection() has it
+        dropped, queue.dropped = queue.dropped, 0
+        return dropped
 
     async def subscribe(self, *filters: str, qos: int = 1) -> None:
         """Hear what is said under these topic filters, what is retained first."""
@@ -112,6 +134,7 @@ class Link:
                 will=aiomqtt.Will(will.topic, will.payload, qos=1, retain=True) if will else None,
                 keepalive=keepalive_s,
                 timeout=timeout_s,
+                queue_type=_Queue,
                 max_queued_incoming_messages=QUEUED_MOST,
             )
             # A coordinator says all that is retained at once: aiomqtt would warn of ten already.

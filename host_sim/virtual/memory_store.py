@@ -19,7 +19,7 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self.records: dict[str, bytes] = {}
-        self.puts = self.written = 0
+        self.puts = self.written = self.corrupt = 0
         self.fail: Callable[[], None] = _nothing
         self.fail_late: Callable[[], None] = _nothing
 

@@ -1,10 +1,10 @@
-"""What is around a machine where nothing happens: the port of agent/runtime/effects.py, for those
-who need a part of it only. It runs on MicroPython too."""
+"""What is around a machine where nothing happens: the ports of agent/runtime/effects.py, for those
+who need a part of them only. It runs on MicroPython too."""
 
 
 class Quiet:
-    """A clock that stands still, and surroundings that take no notice; post() is left to who knows
-    where to."""
+    """A clock that stands still, a meter that counts nothing, and surroundings that take no notice;
+    post(), and what the meter reads, are left to who knows."""
 
     def uptime(self) -> int:
         """Return the seconds since the start."""
@@ -13,6 +13,14 @@ class Quiet:
     def set(self, epoch: int, seconds: int) -> bool:
         """Believe what a message says the time is."""
         return True
+
+    def counters(self) -> "dict[str, int]":
+        """Nothing happened to the meter."""
+        return {}
+
+    def trouble(self) -> str:
+        """There is a reading."""
+        return ""
 
     def schedule(self, period_ms: int, count: int) -> None:
         """Nothing here has a schedule."""

@@ -93,6 +93,8 @@ class _Verifier:
         if public not in self._keys:
             self._keys[public] = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), public)
         yield
+        if not isinstance(signature, bytes) or len(signature) != 64:
+            return False
         r, s = int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:], "big")
         try:
             self._keys[public].verify(utils.encode_dss_signature(r, s), bytes(message), ec.ECDSA(hashes.SHA256()))

@@ -56,6 +56,12 @@ class Meter:
     def resent(self) -> bool:
         return False
 
+    def counters(self) -> dict[str, int]:
+        return {}
+
+    def trouble(self) -> str:
+        return ""
+
     def bookmark(self) -> bytes:
         return b""
 

@@ -106,6 +106,12 @@ class RestlessMeter:
     def restore(self, bookmark: bytes) -> None:
         pass
 
+    def counters(self) -> dict[str, int]:
+        return {}
+
+    def trouble(self) -> str:
+        return ""
+
     def bookmark(self) -> bytes:
         return b""
 

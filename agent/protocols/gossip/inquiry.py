@@ -111,11 +111,13 @@ class Inquiry:
         return None
 
     def refused(self) -> dict[str, int]:
-        """Return how often each named reason to refuse a cell came up."""
+        """Return how often each named reason to refuse a cell came up, or kept one from being sent
+        as it should."""
         total: dict[str, int] = {}
         for node in self._nodes.values():
-            for reason, count in node.refused.items():
-                total[reason] = total.get(reason, 0) + count
+            for counts in (node.refused, node.missed):
+                for reason, count in counts.items():
+                    total[reason] = total.get(reason, 0) + count
         return total
 
     def _deeds(self, own_id: int, wanted: "list[NodeAction]") -> "list[Action]":

@@ -109,15 +109,13 @@ class Gossip(Machine):
         """Do one short step: of the query under way, else of what is made ahead. None if idle."""
         if self.inquiry:
             done = self.inquiry.idle()
-            return self._over(self.inquiry) if self.inquiry.ended else done
+            return self._over() if self.inquiry.ended else done
         if self._admitted:
             return None
         self._making = self._making or self._next_job()
         if not self._making:
             return self._say_ready()
-        done, left = self._step(self._making)
-        if not left:
-            self._making = None
+        done, self._making = self._step(self._making)
         return done
 
     def rest(self) -> None:
@@ -147,7 +145,8 @@ class Gossip(Machine):
 
     def _forget_roster(self) -> None:
         self.group = self._roster = self._raw_digest = self._keys = None
-        self.inquiry = self._admitted = self._making = self._stock = None
+        self._over()
+        self._admitted = self._making = self._stock = None
         self._ahead, self._ready = [], False
         self._absent = self.keys_done = 0
 
@@ -209,10 +208,11 @@ class Gossip(Machine):
         proof_bytes = PROOF if self._protocol == BYZANTINE else 0
         admitted = admission.admit(query, text, self.group, self.identity.policy, self._protocol, proof_bytes)
         if self.inquiry or self._admitted:
+            self._over()
             self.refuse("superseded")
         self._burnt = (query.epoch, query.number)  # whatever becomes of the burn
         self._admitted = admitted
-        self.inquiry = self._making = None
+        self._making = None
         periods = admitted.plan.deadlines
         if proof_bytes:
             from agent.protocols.gossip import signing
@@ -251,6 +251,8 @@ class Gossip(Machine):
         for peer, letter in ahead:
             if letter.number == number:
                 done += self._guard(self._take, inquiry, peer, letter)
+            else:
+                self.refuse("late")
         return done
 
     def _take(self, inquiry: "Inquiry | Signing", peer: int, letter: "Mail") -> "list[Action]":
@@ -289,9 +291,10 @@ class Gossip(Machine):
         self._ahead.append((peer, letter))
         return []
 
-    def _over(self, done: "Inquiry | Signing") -> "list[Action]":
-        self.inquiry = None
-        refused = done.refused()
+    def _over(self) -> "list[Action]":
+        """The query under way is over, if there is one: the machine counts what it refused."""
+        done, self.inquiry = self.inquiry, None
+        refused = done.refused() if done else {}
         for reason, count in refused.items():
             self.refuse(reason, count)
-        return [actions.over(done.number, {"messages": done.sent, "refused": refused})]
+        return [actions.over(done.number, {"messages": done.sent, "refused": refused})] if done else []

@@ -3,7 +3,8 @@ set names, and with no others. A part of the machine in machine.py; entering.py 
 once a set.
 
 A set waits until no round is open and no answer is under way. What it costs, work and wear, a
-bucket of tokens limits: the highest number that has come is kept, and taken up when there is one.
+bucket of tokens limits: of what has come the highest number is taken up first. Its signature is not
+checked before that, so a few others are kept: the highest may be forged.
 """
 
 TYPE_CHECKING = False
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from agent.protocols.private_sum.membership import Membership
 
 TOKENS_MOST = 4
+WAITING_MOST = 4
 TOKEN_MINUTES = 15  # of a board's own uptime
 
 
@@ -18,14 +20,15 @@ class ActiveSets:
     """The sets that are proposed to one board. `entering` is the record of one that is being made
     durable, None before and after: nothing else may be done. `unsaid` tells that a minute has
     passed since this board has said that it is here. `recalled` is the record that the
-    action recall() has loaded last, or None. `waiting` is the (number, signed set) to be taken up
-    when there is one of the `tokens`, or None; `early` a signed set that came before the roster."""
+    action recall() has loaded last, or None. `waiting` are the (number, signed set) to be taken up
+    when there is one of the `tokens`, highest first; `early` a few that came before the
+    roster."""
 
     def __init__(self) -> None:
         self.entering: bytes | None = None
         self.recalled: bytes | None = None
-        self.waiting: "tuple[int, bytes] | None" = None
-        self.early: bytes | None = None
+        self.waiting: "list[tuple[int, bytes]]" = []
+        self.early: list[bytes] = []
         self.tokens = TOKENS_MOST
         self._minutes = 0
         self.unsaid = False
@@ -47,7 +50,24 @@ class ActiveSets:
 
             entering.hear(self, member, raw, busy)
 
+    def take_early(self) -> list[bytes]:
+        """Return what came before the roster: it is forgotten here."""
+        early, self.early = self.early, []
+        return early
+
+    def wait(self, number: int, raw: bytes) -> None:
+        """Keep a signed set until it can be taken up: of too many not the lowest."""
+        self.waiting.append((number, raw))
+        self.waiting.sort(key=lambda one: -one[0])
+        del self.waiting[WAITING_MOST:]
+
+    def took(self, raw: bytes, number: int = 0) -> None:
+        """A token is spent on this set: it has a bad signature, or is entered and has `number`,
+        below which nothing is of use."""
+        self.tokens -= 1
+        self.waiting = [one for one in self.waiting if one[1] != raw and one[0] > number]
+
     def next(self) -> bytes | None:
         """Return the signed set to be taken up, for a token; None if there is none of the two. It
         is asked for again until it is entered: that may be given up halfway."""
-        return self.waiting[1] if self.waiting and self.tokens else None
+        return self.waiting[0][1] if self.waiting and self.tokens else None

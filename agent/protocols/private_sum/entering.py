@@ -9,6 +9,7 @@ were shown different sets share none, and the sum of a split set does not open
 import struct
 
 from agent.protocols.base import Refused, actions, check_tag
+from agent.protocols.private_sum.active_sets import WAITING_MOST
 from agent.protocols.private_sum.membership import publish_up
 from agent.wire import active_sets, topics
 from agent.wire.envelope import Context, Envelope, EnvelopeError, seal
@@ -34,11 +35,12 @@ def hear(sets: "ActiveSets", member: "Membership | None", raw: bytes, busy: bool
     can be taken up now. Raises Refused, EnvelopeError or MessageError with the named reason."""
     if not member:
         # Retained messages come in any order: the roster may be the next.
-        sets.early = raw if len(raw) <= ACTIVE_MOST else None
+        if len(raw) <= ACTIVE_MOST:
+            sets.early = (sets.early + [raw])[-WAITING_MOST:]
         raise Refused("not-ready")
     number = check(member, raw)
-    if number and (not sets.waiting or number > sets.waiting[0]):
-        sets.waiting = number, raw
+    if number and (number, raw) not in sets.waiting:
+        sets.wait(number, raw)
         if busy or not sets.tokens:
             raise Refused("too-soon")
 
@@ -94,16 +96,10 @@ def enter_steps(sets: "ActiveSets", member: "Membership", signed: bytes, own: "C
     try:
         sets.entering = yield from _verify_steps(member, signed, own)
     except EnvelopeError:
-        _took(sets, signed)
+        sets.took(signed)
         raise
-    _took(sets, signed)
+    sets.took(signed, Envelope(signed).round)
     yield [actions.enter(sets.entering)]
-
-
-def _took(sets: "ActiveSets", signed: bytes) -> None:
-    sets.tokens -= 1
-    if sets.waiting and sets.waiting[1] == signed:
-        sets.waiting = None
 
 
 def _verify_steps(member: "Membership", raw: bytes, own: "Contributing") -> "Generator[None, None, bytes]":

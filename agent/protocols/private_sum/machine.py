@@ -161,8 +161,8 @@ class PrivateSum(Machine):
         standing.member = member
         self._making = None
         self.epoch = member.epoch
-        if standing.sets.early:
-            self._guard(standing.hear, str(member.unit), standing.sets.early, False)
+        for signed in standing.sets.take_early():
+            self._guard(standing.hear, str(member.unit), signed, False)
         return [actions.use(b"")]
 
     def _lose_roster(self, reason: str) -> None:

@@ -67,12 +67,11 @@ class Standing:
     def forget(self) -> None:
         """There is another roster, or none."""
         self.member = self.sharing = self.unmasking = None
-        self.sets.entering = self.sets.waiting = None
+        self.sets.entering, self.sets.waiting = None, []
         self._own.forget()
 
     def hear(self, unit: str, raw: bytes, busy: bool) -> "list[Action]":
         """Take a signed set from the topic of `unit`, as ActiveSets.hear()."""
-        self.sets.early = None
         self.sets.hear(self.member, unit, raw, busy)
         return []
 

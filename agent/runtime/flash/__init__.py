@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
         puts: int
         written: int
+        corrupt: int
 
         def put(self, name: str, value: bytes) -> None: ...
 

@@ -73,6 +73,10 @@ class Wifi:
             return None
         return value if isinstance(value, int) and -127 <= value < 0 else None
 
+    def counters(self) -> dict[str, int]:
+        """What went wrong, by name."""
+        return {"losses": self.losses, "failures": self.failures, "recycles": self.recycles}
+
     def name_server(self) -> str | None:
         """The IPv4 address of the name server as text, or None."""
         server = self._wlan.ifconfig()[3] if self.joined() else "0.0.0.0"  # noqa: S104  no address, not any

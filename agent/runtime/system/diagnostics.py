@@ -1,5 +1,5 @@
-"""The health of a board, for its diagnostics message: heap, flash, radio, links, resets. Nothing
-about readings."""
+"""The health of a board, for its diagnostics message: heap, flash, radio, links, resets, and what
+its parts have counted. Nothing about readings."""
 
 import gc
 import sys
@@ -8,9 +8,12 @@ from agent.wire import messages
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Protocol
 
+    from agent.meters import Meter
     from agent.runtime.flash import Records
+    from agent.runtime.flash.masks import MaskStock
     from agent.runtime.net.wifi import Wifi
     from agent.runtime.system.clock import Clock
 
@@ -61,6 +64,11 @@ class Health:
         self, store: "Records", clock: "Clock", wifi: "Wifi | None" = None, cause: int = 0, version: int = 0
     ) -> None:
         self.heap_low: int | None = None
+        # What each part of the board counts, beside its machine and its link.
+        self.parts: "dict[str, Callable[[], dict[str, int]]]" = {}
+        if wifi:
+            self.parts["wifi"] = wifi.counters
+        self._meter: "Meter | None" = None
         self._store = store
         self._clock = clock
         self._wifi = wifi
@@ -73,6 +81,27 @@ class Health:
             free = gc.mem_free()
             if self.heap_low is None or free < self.heap_low:
                 self.heap_low = free
+
+    def watch(self, meter: "Meter", masks: "MaskStock") -> None:
+        """Tell of these, too."""
+        store = self._store
+        self._meter = meter
+        self.parts["meter"] = meter.counters
+        self.parts["flash"] = lambda: {"corrupt": store.corrupt, "undeleted": masks.undeleted}
+
+    def trouble(self) -> str:
+        """Return why the meter has no reading, in one word with dashes; "" if it has, or nobody
+        knows."""
+        return self._meter.trouble() if self._meter else ""
+
+    def counters(self) -> dict[str, dict[str, int]]:
+        """Return what the board's parts have counted, by part and name: what is not 0."""
+        found = {}
+        for part, counters in self.parts.items():
+            counts = {name: count for name, count in counters().items() if count}
+            if counts:
+                found[part] = counts
+        return found
 
     def report(self, machine: "Reporting", client: "Linking") -> bytes:
         """Return the diagnostics message of a board whose protocol machine and MQTT client these
@@ -93,6 +122,8 @@ class Health:
             client.links,
             wifi.joins if wifi else None,
             client.counters,
+            self.counters() or None,
+            self.trouble() or None,
         )
         return messages.diagnostics(phase, done, total, machine.masks(), free, machine.refused, health)
 

@@ -19,6 +19,7 @@ from tests.support.street_of_boards import (
     ROUND,
     SCOPE,
     Device,
+    Flash,
     Street,
     active,
     mailbox,
@@ -141,6 +142,44 @@ def test_a_set_that_the_coordinator_has_not_signed_is_refused_before_anything_is
     enter(device, proposed())  # the control
 
 
+def test_a_forged_set_does_not_keep_a_board_from_the_genuine_one():
+    genuine = proposed(WITHOUT_D, NUMBER + 2)
+    forged = [proposed(ALL, NUMBER + 3, signer="stranger"), genuine[:-1] + bytes([genuine[-1] ^ 1])]
+    forged.append(proposed(ALL, NUMBER + 2, signer="stranger"))
+    for at in range(4):
+        device = board()
+        for signed in forged[:at] + [genuine] + forged[at:]:
+            device.hear(TOPIC, signed)
+        assert len(device.machine._standing.sets.waiting) == 4
+        for _ in range(4):
+            passed(device, part.TOKEN_MINUTES)
+            device.idle()
+        assert device.machine.member.set_digest == set_digest_of(genuine)
+        assert device.machine._standing.sets.waiting == []
+        # Those below the genuine one, or of its number, are not looked at any more.
+        assert 1 <= device.machine.refused["bad-signature"] <= 3
+
+
+def test_what_came_before_the_roster_keeps_no_genuine_set_out():
+    for forged in (bytes(100), proposed(ALL, NUMBER + 2, signer="stranger"), bytes(entering.ACTIVE_MOST + 1)):
+        device = Device(ME, Flash(), None, 2)
+        for signed in (forged, street().signed_sets[0], forged):
+            device.hear(TOPIC, signed)
+        device.hear(ROSTER, street().signed)
+        for _ in range(2):
+            device.idle()
+        assert device.machine.member.number == NUMBER, device.machine.refused
+
+
+def test_no_more_than_a_few_sets_wait():
+    device = board()
+    device.machine._standing.sets.tokens = 0
+    for number in range(2, 20):
+        device.hear(TOPIC, proposed(ALL, NUMBER + number, signer="stranger"))
+    waiting = device.machine._standing.sets.waiting
+    assert [number - NUMBER for number, _ in waiting] == [19, 18, 17, 16]
+
+
 def test_a_policy_may_ask_for_more_in_a_set():
     device = board(Policy(4, 4))
     refuses(device.machine, "too-few", device.machine.message, TOPIC, proposed(WITHOUT_D))
@@ -173,7 +212,7 @@ def test_sets_cost_tokens_and_the_highest_that_came_is_taken_up_with_the_next():
     device.hear(TOPIC, proposed(ALL, at + 7))
     device.hear(TOPIC, proposed(ALL, at + 3))
     works(device)
-    assert device.machine.member.number == at and device.machine.refused == {"too-soon": 1}
+    assert device.machine.member.number == at and device.machine.refused == {"too-soon": 2}
     passed(device, part.TOKEN_MINUTES - 1)
     works(device)
     assert device.machine.member.number == at

@@ -37,6 +37,12 @@ class Board(Device):
     def resent(self):
         return self.meter.resent()
 
+    def counters(self):
+        return {}
+
+    def trouble(self):
+        return ""
+
     def bookmark(self):
         return self.meter.bookmark()
 

@@ -23,6 +23,12 @@ class Meter:
     def restore(self, bookmark):
         self.mark = bookmark
 
+    def counters(self):
+        return {}
+
+    def trouble(self):
+        return ""
+
     def bookmark(self):
         return b""
 

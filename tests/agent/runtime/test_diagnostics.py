@@ -3,6 +3,7 @@
 import gc
 import sys
 
+from agent.runtime.flash.masks import MaskStock
 from agent.runtime.flash.store import Store
 from agent.runtime.system import diagnostics
 from agent.runtime.system.clock import Clock
@@ -39,11 +40,24 @@ class Client:
 class Wifi:
     joins = 2
 
+    def counters(self):
+        return {"losses": 1, "failures": 0}
+
     def __init__(self, signal=-70):
         self.signal = signal
 
     def rssi(self):
         return self.signal
+
+
+class Meter:
+    """What a meter is to a Health."""
+
+    def counters(self):
+        return {"register-fell": 3, "glitches": 0}
+
+    def trouble(self):
+        return "encrypted"
 
 
 def read(health):
@@ -59,6 +73,9 @@ def test_a_board_tells_all_that_it_knows():
         store.put("key", bytes(100))
         store.put("key", bytes(92))
         health = Health(store, clock, Wifi(), 3, 7)
+        masks = MaskStock(store)
+        health.watch(Meter(), masks)
+        store.corrupt, masks.undeleted = 4, 5
         health.collected()
         phase, done, total, masks, free, refused, told = read(health)
         assert (phase, done, total, masks, refused) == ("masks", 3, 8, 3, {"replayed": 2})
@@ -66,6 +83,12 @@ def test_a_board_tells_all_that_it_knows():
         assert (told["version"], coordination.RESETS[told["reset"]], told["rssi_dbm"]) == (7, "watchdog", -70)
         assert (told["flash_puts"], told["flash_bytes"]) == (2, 208)
         assert (told["links"], told["joins"], told["link_ends"]) == (5, 2, Client().counters)
+        assert told["trouble"] == "encrypted"
+        assert told["counters"] == {
+            "flash": {"corrupt": 4, "undeleted": 5},
+            "meter": {"register-fell": 3},
+            "wifi": {"losses": 1},
+        }
         if MICROPYTHON:
             assert sorted(told) == sorted(coordination.HEALTH)
             assert 0 < told["heap_block"] <= free and told["heap_low"] > 0
@@ -77,7 +100,7 @@ def test_what_a_board_does_not_know_is_left_out():
     with Folder() as folder:
         store = Store(folder)
         told = read(Health(store, Clock(store)))[6]
-        for name in ("time", "version", "rssi_dbm", "joins"):
+        for name in ("time", "version", "rssi_dbm", "joins", "counters", "trouble"):
             assert name not in told
         assert told["reset"] == 0
         assert "rssi_dbm" not in read(Health(store, Clock(store), Wifi(None)))[6]
@@ -176,7 +199,8 @@ def test_a_machine_without_a_cause_has_an_unknown_one():
 
 # -- the message
 
-HEALTH = (60, NOW, 7, 3, -70, 9000, 8192, 4, 5000, 2, 1, {"link-lost": 1})
+COUNTERS = {"meter": {"checksum": 2, "discarded": 0xFFFFFFFF}, "wifi": {}}
+HEALTH = (60, NOW, 7, 3, -70, 9000, 8192, 4, 5000, 2, 1, {"link-lost": 1}, COUNTERS, "checksum")
 
 
 def fields():
@@ -193,12 +217,20 @@ def test_the_message_says_what_was_said():
 
 
 def test_each_value_has_its_range():
-    for key in range(7, 19):
+    for key in range(7, 21):
         good = fields()
         name = coordination.HEALTH[key - 7]
-        values = [None, True, "x", b"x", -200, 1 << 32, [], {"UPPER": 1}, {"x": -1}, {"x": 1 << 32}, {"x": True}]
+        values = [None, True, b"x", -200, 1 << 32, [], {"UPPER": 1}, {"x": -1}, {"x": 1 << 32}, {"x": True}]
+        values += ["UPPER", "", "x" * 33, {"x": {"UPPER": 1}}, {"x": {"y": {}}}, {"UPPER": {}}, {"x": {"x": -1}}]
+        values += [{"part-%d" % part: {} for part in range(9)}]
+        if name != "trouble":
+            values += ["x"]
+        if name not in ("link_ends", "counters"):
+            values += [{}]
         if name != "link_ends":
-            values += [{}, {"x": 1}]
+            values += [{"x": 1}]
+        if name != "counters":
+            values += [{"x": {"x": 1}}]
         if name == "rssi_dbm":
             values += [0, 1, -128]
         else:
@@ -213,13 +245,36 @@ def test_each_value_has_its_range():
 
 
 def test_other_fields_are_refused():
-    for key in (0, -1, 19, "7", ""):
+    for key in (0, -1, 21, "7", ""):
         found = fields()
         found[key] = 1
         refused(found)
-    many = {"reason-%02d" % number: number for number in range(30)}
-    message = messages.diagnostics("ready", 1, 1, 8, 100, {}, HEALTH[:11] + (many,))
-    assert sorted(coordination.read_diagnostics(message)[6]["link_ends"]) == sorted(many)[:24]
-    found = fields()
-    found[18] = many
-    refused(found)
+
+
+def test_no_more_than_96_counters_of_a_part_are_told_and_none_is_lost():
+    many = {"reason-%02d" % number: number for number in range(96)}
+    for count in (95, 96):
+        few = {name: many[name] for name in sorted(many)[:count]}
+        message = messages.diagnostics("ready", 1, 1, 8, 100, few, HEALTH[:11] + (few, {"meter": few}))
+        read = coordination.read_diagnostics(message)
+        assert read[5] == read[6]["link_ends"] == read[6]["counters"]["meter"] == few
+    many["reason-96"] = 7
+    message = messages.diagnostics("ready", 1, 1, 8, 100, many, HEALTH[:11] + (many, {"meter": many}))
+    read = coordination.read_diagnostics(message)
+    for counts in (read[5], read[6]["link_ends"], read[6]["counters"]["meter"]):
+        assert len(counts) == 96 and counts["reason-94"] == 94 and counts["other"] == 95 + 7
+        assert sum(counts.values()) == sum(many.values())
+    for key in (6, 18, 19):
+        found = fields()
+        found[key] = {"meter": many} if key == 19 else many
+        refused(found)
+
+
+def test_what_has_grown_beyond_its_field_stays_at_the_most():
+    message = messages.diagnostics("ready", 1, 1, 8, 100, {"late": 1 << 40}, HEALTH)
+    assert coordination.read_diagnostics(message)[5] == {"late": 0xFFFFFFFF}
+
+
+def test_a_report_has_its_size():
+    message = messages.diagnostics("ready", 1, 1, 8, 100, {}, HEALTH)
+    assert raises(messages.MessageError, coordination.read_diagnostics, message + bytes(8192)).args == ("oversized",)

@@ -1,0 +1,2 @@
+"""Mutated messages: at parsers, and at boards and coordinators in the middle of complete rounds and
+queries."""
