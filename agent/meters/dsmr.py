@@ -250,7 +250,7 @@ def _last(value: bytes) -> bytes:
     the unit, too."""
     at = value.rfind(b"(")
     last = value[at:]
-    if b"*" not in last and at > 0:
+    if b"*" not in last and at > 0 and len(last) > 2:
         unit = value[value.rfind(b"(", 0, at) + 1 : at - 1]
         return last[:-1] + b"*" + unit + b")"
     return last

@@ -153,9 +153,9 @@ class _Reader:
         elif code[:2] != b"\x01\x00" or code[5] != 0xFF:
             return  # another medium, another channel, or a value of the past
         elif code[2] in (1, 2) and code[3] == 8 and code[4] <= TARIFFS_MOST:
+            if isinstance(value, int) and value < 0:
+                value = None  # no register falls below 0
             found = _scaled(value, scaler, unit, _WATT_HOURS)
-            if isinstance(found, int) and found < 0:
-                found = "number"
             note(self._energies[code[2] - 1], code[4], found)
         elif code[2] in (_TAKEN, _FED, _BOTH) and code[3:5] == b"\x07\x00":
             note(self._powers, code[2], _scaled(value, scaler, unit, _WATTS))
