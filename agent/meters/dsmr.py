@@ -147,8 +147,8 @@ class _Lines:
             self._volume(code, value)
         else:
             self._inside = opens >= 0 and not whole
-            if what == _TEXT and whole:
-                self._text(code, value)
+            if what == _TEXT:  # as much as this line has
+                self._text(code, line[opens:] if whole else line[opens:] + b")")
 
     def _energy(self, code: bytes, value: bytes) -> None:
         tariffs = self._energies[_ENERGIES.index(code[:8])]

@@ -171,14 +171,15 @@ class _Reader:
             self._value()
 
     def _value(self, depth: int = 0) -> "Value":
-        """Return the next value: a number, octets, or None for a list, a boolean or nothing."""
+        """Return the next value: a number, octets, None if it is left out; b"" for a list or a
+        boolean."""
         kind, size = self._head()
         if kind == _LIST:
             if depth >= _DEPTH_MOST:
                 raise TelegramError("message")
             for _ in range(size):
                 self._value(depth + 1)
-            return None
+            return b""
         start = self._at
         self._at += size
         if size < 0 or self._at > len(self._data) or (kind in (_SIGNED, _UNSIGNED) and not 1 <= size <= 8):
@@ -187,11 +188,9 @@ class _Reader:
         if kind in (_SIGNED, _UNSIGNED):
             number = int.from_bytes(octets, "big")
             return number - (1 << 8 * size) if kind == _SIGNED and octets[0] > 0x7F else number
-        if kind == _BOOLEAN or (kind == _OCTETS and not size):
-            return None
-        if kind != _OCTETS:
+        if kind not in (_BOOLEAN, _OCTETS):
             raise TelegramError("message")
-        return octets
+        return None if not size else octets if kind == _OCTETS else b""
 
     def _head(self) -> tuple[int, int]:
         """Return the type and the length of what follows: elements of a list, else bytes."""

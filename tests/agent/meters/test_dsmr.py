@@ -3,8 +3,8 @@ refused and why."""
 
 from agent.meters import dsmr
 from agent.meters.uart.telegram import TelegramError
+from host_sim.meters.made import p1
 from tests.support.expect import raises
-from tests.support.telegrams_at_hand import p1
 
 # file: registers (worked out by hand from the lines), W taken and fed in, what the meter calls
 # itself, has a CRC

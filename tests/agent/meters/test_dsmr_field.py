@@ -6,7 +6,7 @@ E360, and what other readers take); the telegrams are made up.
 
 from agent.meters.p1_port import P1Port
 from agent.runtime.system.ticks import ticks_diff
-from tests.support.telegrams_at_hand import LINES, TOTAL, p1
+from host_sim.meters.made import LINES, TOTAL, p1
 
 PEAKS = "0-0:98.1.0(13)(1-0:1.6.0)(1-0:1.6.0)" + "(250101000000W)(241217173000W)(06.422*kW)" * 13
 OTHER_METERS = ["0-1:24.1.0(003)", "0-1:96.1.1(3700)", "0-1:24.2.3(250101000000W)(00012.1*m3)"]

@@ -2,8 +2,8 @@
 
 from agent.meters.dsmr import TELEGRAM_MOST, parse_telegram
 from agent.meters.dsmr_frames import Telegrams
+from host_sim.meters.made import LINES, p1
 from tests.agent.meters.test_dsmr import telegram, telegram_file
-from tests.support.telegrams_at_hand import LINES, p1
 
 
 def frames(chunks):

@@ -4,8 +4,7 @@ from agent.meters.sml import messages
 from agent.meters.sml.frames import Telegrams
 from agent.meters.sml.messages import TELEGRAM_MOST, parse_telegram
 from agent.meters.uart.telegram import TelegramError, x25
-from tests.support.expect import raises
-from tests.support.telegrams_at_hand import (
+from host_sim.meters.made import (
     NONE,
     SERVER,
     checksum_of,
@@ -19,6 +18,7 @@ from tests.support.telegrams_at_hand import (
     usual,
     value,
 )
+from tests.support.expect import raises
 
 
 def refusal(data):
@@ -97,6 +97,9 @@ def test_what_is_wrong_with_one_register_is_not_anothers_matter():
         telegram = parse_telegram(sml([entry("1.8.0", odd), entry("2.8.0", 50)]))
         assert telegram.totals == {"export": 5} and telegram.odd == {"load": reason}
         assert refusal(sml([entry("1.8.0", odd)])) == reason
+    code = octets(b"\x01\x00\x01\x08\x00\xff")
+    for scaler in (b"\x42\x01", octets(b"1"), sequence(NONE)):
+        assert refusal(sml([sequence(code, NONE, NONE, value(30), scaler, value(50), NONE)])) == "number"
     for unit in (27, 32, 31, None):
         assert refusal(sml([entry("1.8.0", 5, unit=unit)])) == "unit"
     telegram = parse_telegram(sml([entry("1.8.0", 5), entry("16.7.0", 5, unit=30)]))
@@ -108,7 +111,7 @@ def test_what_is_wrong_with_one_register_is_not_anothers_matter():
 
 def test_holleys_checksums_and_times_are_read():
     seconds = value(0x0A583B80, size=4)  # a list of its kind and this is what it should be
-    telegram = sml([entry("1.8.0", 107961400, status=value(0x1C1904), time=seconds)], kermit=True, time=seconds)
+    telegram = sml([entry("1.8.0", 107961400, status=value(0x1C1904), time=seconds)], holley=True, time=seconds)
     assert parse_telegram(telegram).totals == {"load": 10796140}
 
 
@@ -203,7 +206,7 @@ def cut(data, size):
 
 
 def test_telegrams_are_cut_out_of_a_stream_however_it_comes():
-    new, old = sml(usual()), sml([entry("1.8.0", 5)], kermit=True)
+    new, old = sml(usual()), sml([entry("1.8.0", 5)], holley=True)
     stream = b"noise" + new[60:] + new + old + b"\x00\x1b\x1b" + old + new[:100] + new + b"\x1b" * 4 + b"\x01" * 4
     lost = 5 + len(new) - 60 + 3 + 100
     for size in (1, 7, 64, 256, len(stream)):

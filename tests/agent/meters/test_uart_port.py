@@ -6,7 +6,7 @@ from agent.meters.sml.port import SmlPort
 from agent.meters.uart import port as uart_port
 from agent.meters.uart.port import LISTEN_MS, RETRY_MS, STALE_MS, STAYS, TRIES_QUICK, TRY_MS, odd_ones
 from agent.runtime.system.ticks import ticks_diff
-from tests.support.telegrams_at_hand import LINES, TOTAL, p1, sml, usual, with_parity
+from host_sim.meters.made import LINES, TOTAL, p1, sml, usual, with_parity
 
 GAS = ["0-1:24.1.0(003)", "0-1:96.1.0(47)", "0-1:24.2.1(190630161002S)(00233.871*m3)"]
 ENCRYPTED = b"\xdb\x08TST12345\x82\x03\x9c\x30\x00\x00\x00\x01" + bytes([at * 151 & 255 for at in range(900)])
