@@ -22,7 +22,7 @@ from agent.meters import dsmr
 from agent.meters.p1_port import P1Port
 from agent.meters.sml import messages
 from agent.meters.sml.port import SmlPort
-from agent.meters.uart.telegram import Telegram, TelegramError
+from agent.meters.uart.telegram import TARIFFS_MOST, Telegram, TelegramError
 from host_sim.meters import made
 
 PERIOD_MS = 10_000
@@ -151,7 +151,7 @@ def carried_by_sml(data: bytes) -> dict[str, set[int]]:
     for match in re.finditer(rb"\x77\x07\x01\x00([\x01\x02])\x08(.)\xff", body, re.DOTALL):
         slot = "load" if match[1] == b"\x01" else "export"
         told = _number(body[match.end() :])
-        if told is not None:
+        if told is not None and match[2][0] <= TARIFFS_MOST:
             found[slot].setdefault(match[2][0], told)
     result = _by_slot(found)
     return result
