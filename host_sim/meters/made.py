@@ -1,5 +1,5 @@
-"""Telegrams of P1 and of SML as meters send them, made from their grammars: for tests, for boards of
-a demonstration, and to be spoilt (telegrams). Nothing here is the agent's own: its checksums are
+"""Telegrams of P1 and of SML as meters send them, made from their grammars: for tests, for boards
+of a demonstration, and to be spoilt (telegrams). Nothing here is the agent's own: checksums are
 computed bit by bit. Plain Python, for both interpreters.
 """
 
