@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from agent.meters.uart.port import Stream, Ways
 
 STEP_MOST = 10000  # Wh or litres from a telegram without a CRC to the next but one
-RATES = (115200, 9600)
+_BROKEN = ("size", "frame", "crc")  # by the line; any other reason is the meter's
 FRAMINGS = ("8N1", "7E1")
 # The likeliest first: DSMR 4 and later; Landis+Gyr's E360; DSMR 2 and 3, EasyMeter's Q3D.
 _WAYS = ((115200, "8N1"), (115200, "7E1"), (9600, "7E1"), (9600, "8N1"))
@@ -53,6 +53,8 @@ class P1Decoder:
         try:
             telegram = parse_telegram(data)
         except TelegramError as error:
+            if error.reason not in _BROKEN:
+                self.whole += 1
             self._refuse(error.reason)
             return None
         self.whole += 1

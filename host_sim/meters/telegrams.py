@@ -270,7 +270,8 @@ def main(
         except Violation as violation:
             raise SystemExit(f"telegrams: line {lines}: {violation}") from None
         lines += 1
-    figures: dict[str, Any] = {"tried": tried, "lines": lines, "told": dict(sorted(told.items()))}
+    words = ", ".join(f"{name} {number:,}" for name, number in sorted(told.items()))
+    figures: dict[str, Any] = {"tried": tried, "lines": lines, "told": words}
     print(json.dumps(figures))
 
 

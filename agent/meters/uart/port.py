@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
         refused: dict[str, int]  # telegrams by reason
         reason: str  # the last of them
-        whole: int  # telegrams that could be read, believed or not
+        whole: int  # telegrams that came over the line as they were sent, believed or not
 
         def feed(self, chunk: bytes) -> bytes | None:
             """Take bytes and return the next telegram, None for more bytes; b"" asks for what else
@@ -97,7 +97,7 @@ class UartPort:
         self._heard = 0  # bytes in this try
         self._parity = 0  # bytes with the wrong one
         self._way = 0
-        self._whole = 0  # telegrams that could be read before this try
+        self._whole = 0  # telegrams that were whole before this try
         self._signs: "Signs | None" = None  # what the bytes look like while nothing is read
         self._why = "silent"
         self._lacks: dict[str, str] = {}  # why a slot that was asked for has no number
@@ -123,7 +123,7 @@ class UartPort:
             return
         self._heard_at = self._ticks_ms()
         self._heard += len(chunk)
-        if not self._fresh() and self._ticks_diff(self._heard_at, self._at) > LISTEN_MS:
+        if not self._fresh() and not 0 <= self._ticks_diff(self._heard_at, self._at) <= LISTEN_MS:
             self._listen(chunk)
         if self._ways[self._way][1] == "7E1":
             chunk = self._without_parity(chunk)

@@ -142,6 +142,23 @@ def test_a_meter_without_checksums_is_given_the_time_that_it_needs():
     assert bench.run(9600, old, 20) is not None and bench.rates == [9600]
 
 
+def test_a_telegram_that_is_whole_is_the_right_way_whatever_it_lacks():
+    bad = p1([line.replace("000310.125", "0003A0.125") for line in LINES])
+    for data, name in ((bad, "number"), (p1(LINES, checksum=""), "no-crc"), (p1([]), "no-energy")):
+        bench = Bench(ways=possible_ways(None, None))
+        bench.send(data, 100)
+        bench.port.total("load")
+        assert (bench.port.tried, bench.port.trouble()) == (0, name)
+
+
+def test_the_cause_is_found_after_days_of_noise():
+    bench = Bench()
+    bench.send(NOISE, 3)
+    bench.now -= 10 * LISTEN_MS  # the ticks have turned
+    bench.send(ENCRYPTED, 2)
+    assert bench.port.trouble() == "encrypted"
+
+
 def test_tries_are_bounded():
     bench = Bench(ways=possible_ways(None, None))
     bench.send(NOISE, 30 * TRIES_QUICK)
