@@ -144,16 +144,21 @@ def _by_slot(found: dict[str, dict[int, int]]) -> dict[str, set[int]]:
 
 
 def carried_by_sml(data: bytes) -> dict[str, set[int]]:
-    """The same of SML: what follows the name of a register, wherever it stands."""
+    """The same of SML: what follows the name of a register, wherever it stands. It may stand in an
+    element that is no entry: so any of the numbers, and any sum of some tariffs', is one that may
+    be read."""
     body = data[8:-8].replace(b"\x1b" * 8, b"\x1b" * 4)
-    result: dict[str, set[int]] = {}
-    found: dict[str, dict[int, int]] = {"load": {}, "export": {}}
-    for match in re.finditer(rb"\x77\x07\x01\x00([\x01\x02])\x08(.)\xff", body, re.DOTALL):
-        slot = "load" if match[1] == b"\x01" else "export"
-        told = _number(body[match.end() :])
+    found: dict[str, dict[int, set[int]]] = {"load": {}, "export": {}}
+    for match in re.finditer(rb"(?=\x77\x07\x01\x00([\x01\x02])\x08(.)\xff)", body, re.DOTALL):
+        told = _number(body[match.start() + 8 :])
         if told is not None and match[2][0] <= TARIFFS_MOST:
-            found[slot].setdefault(match[2][0], told)
-    result = _by_slot(found)
+            found["load" if match[1] == b"\x01" else "export"].setdefault(match[2][0], set()).add(told)
+    result = {f"load-t{tariff}": found["load"].get(tariff, set()) for tariff in (1, 2)}
+    for slot, tariffs in found.items():
+        whole, sums = tariffs.pop(0, set()), {0}
+        for numbers in tariffs.values():
+            sums |= {total + number for total in sums for number in numbers}
+        result[slot] = whole | sums
     return result
 
 
