@@ -2,14 +2,14 @@
 
 from agent.meters.dsmr import KINDS, parse_telegram
 from agent.meters.dsmr_frames import Telegrams
-from agent.meters.uart.port import UartPort
+from agent.meters.uart.port import UartPort, open_uart
 from agent.meters.uart.telegram import Telegram, TelegramError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from agent.meters.uart.port import Stream, Ways
+    from agent.meters.uart.port import Settings, Stream, Ways
 
 STEP_MOST = 10000  # Wh or litres from a telegram without a CRC to the next but one
 _BROKEN = ("size", "frame", "crc")  # by the line; any other reason is the meter's
@@ -111,3 +111,17 @@ class P1Port(UartPort):
         reopen: "Callable[[int], Stream] | None" = None,
     ) -> None:
         super().__init__(P1Decoder(), stream, ticks_ms, ticks_diff, ways, reopen)
+
+
+def at_uart(meter: "Settings", ticks_ms: "Callable[[], int]", ticks_diff: "Callable[[int, int], int]") -> UartPort:
+    """Return the port that the settings `meter` name (runtime/settings.py). Raises ValueError where
+    there is no such UART."""
+    rate, framing = meter.get("rate"), meter.get("framing")
+    if meter.get("old"):
+        rate, framing = rate or 9600, framing or "7E1"
+    ways = possible_ways(rate, framing)
+
+    def reopen(rate: int) -> "Stream":
+        return open_uart(meter["uart"], meter["rx"], rate, bool(meter.get("inverted")))
+
+    return P1Port(reopen(ways[0][0]), ticks_ms, ticks_diff, ways, reopen if len(ways) > 1 else None)

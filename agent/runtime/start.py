@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from agent.meters import Meter, Register
-    from agent.meters.uart.port import Stream
     from agent.protocols.base.identity import Policy
     from agent.runtime.net.wifi import Wifi
     from agent.runtime.supervisor import Log, Task
@@ -207,16 +206,13 @@ def _meter(meter: "Settings | None", store: Store, clock: Clock) -> "tuple[Meter
 
 def _source(meter: "Settings", store: Store, clock: Clock) -> "tuple[Register, Task | None, AtEnd | None]":
     """As _meter, with the meter's register for the meter."""
-    if meter["kind"] == "p1":
-        return _p1_port(meter)
-    if meter["kind"] == "sml":
-        from agent.meters.sml.port import RATE, SmlPort
-        from agent.meters.uart.port import open_uart
-
-        rate = meter.get("rate") or RATE
-        uart = open_uart(meter["uart"], meter["rx"], rate, bool(meter.get("inverted")))
-        head = SmlPort(uart, ticks_ms, ticks_diff, rate)
-        return head, head.run, None
+    if meter["kind"] in ("p1", "sml"):
+        if meter["kind"] == "p1":
+            from agent.meters.p1_port import at_uart
+        else:
+            from agent.meters.sml.port import at_uart
+        port = at_uart(meter, ticks_ms, ticks_diff)
+        return port, port.run, None
     if meter["kind"] == "s0":
         from agent.meters.pulse import OFF_MS, ON_MS
         from agent.meters.s0_pin import S0Pin, open_pin
@@ -232,22 +228,6 @@ def _source(meter: "Settings", store: Store, clock: Clock) -> "tuple[Register, T
     except played.PlayedError:
         raise SettingsError("meter.path") from None
     return played.PlayedRegister(values, lambda: clock.uptime() // meter["step_s"]), None, None
-
-
-def _p1_port(meter: "Settings") -> "tuple[Register, Task | None, AtEnd | None]":
-    from agent.meters.p1_port import P1Port, possible_ways
-    from agent.meters.uart.port import open_uart
-
-    rate, framing = meter.get("rate"), meter.get("framing")
-    if meter.get("old"):
-        rate, framing = rate or 9600, framing or "7E1"
-    ways = possible_ways(rate, framing)
-
-    def reopen(rate: int) -> "Stream":
-        return open_uart(meter["uart"], meter["rx"], rate, bool(meter.get("inverted")))
-
-    port = P1Port(reopen(ways[0][0]), ticks_ms, ticks_diff, ways, reopen if len(ways) > 1 else None)
-    return port, port.run, None
 
 
 def _policy(settings: "Settings", authority: bytes, store: Store) -> "Policy | None":

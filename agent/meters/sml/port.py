@@ -2,14 +2,14 @@
 
 from agent.meters.sml.frames import Telegrams
 from agent.meters.sml.messages import parse_telegram
-from agent.meters.uart.port import UartPort
+from agent.meters.uart.port import UartPort, open_uart
 from agent.meters.uart.telegram import Telegram, TelegramError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from agent.meters.uart.port import Stream
+    from agent.meters.uart.port import Settings, Stream
 
 RATE = 9600
 
@@ -47,3 +47,10 @@ class SmlPort(UartPort):
         self, stream: "Stream", ticks_ms: "Callable[[], int]", ticks_diff: "Callable[[int, int], int]", rate: int = RATE
     ) -> None:
         super().__init__(SmlDecoder(), stream, ticks_ms, ticks_diff, ((rate, "8N1"),))
+
+
+def at_uart(meter: "Settings", ticks_ms: "Callable[[], int]", ticks_diff: "Callable[[int, int], int]") -> UartPort:
+    """Return the port that the settings `meter` name (runtime/settings.py). Raises ValueError where
+    there is no such UART."""
+    rate = meter.get("rate") or RATE
+    return SmlPort(open_uart(meter["uart"], meter["rx"], rate, bool(meter.get("inverted"))), ticks_ms, ticks_diff, rate)

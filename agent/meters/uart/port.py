@@ -18,10 +18,11 @@ from agent.meters.uart.telegram import Telegram
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Protocol
+    from typing import Any, Protocol
 
     from agent.meters.uart.signs import Signs
 
+    Settings = dict[str, Any]
     Ways = tuple[tuple[int, str], ...]
 
     class Stream(Protocol):
