@@ -30,6 +30,7 @@ ROUNDS = 35_010  # a year of quarter hours, but the last half-day
 SEEDS = range(1, 11)
 NODES = 1019
 REGISTERS = 20_000  # a step
+TELEGRAMS = 60_000  # a step
 QUERIES = 1000  # a step; two steps a protocol
 COMMIT_DIGITS = 12
 STEP_S = 6 * 3600.0  # what has not ended by then will not
@@ -113,11 +114,18 @@ def queries(count: int, seeds: range) -> Part:
     return Part(tuple(steps), json.loads, columns)
 
 
-def meters(count: int, seeds: range) -> Part:
-    """Return meters that are wrong at random: so many registers a step and seed."""
-    command = (sys.executable, "-m", "host_sim.meters.registers", "--count", str(count), "--seed")
-    steps = tuple(Step(f"registers, seed {seed}", (*command, str(seed))) for seed in seeds)
-    return Part(steps, json.loads, ("tried", "flowed", "published", "told", "seconds"))
+def meters(registers: int, telegrams: int, seeds: range) -> Part:
+    """Return meters that are wrong at random: so many registers or telegrams a step and seed."""
+    steps = []
+    for what, count in (("registers", registers), ("telegrams", telegrams)):
+        command = (sys.executable, "-m", f"host_sim.meters.{what}", "--count", str(count), "--seed")
+        steps += [Step(f"{what}, seed {seed}", (*command, str(seed))) for seed in seeds]
+    return Part(tuple(steps), _meters_figures, ("tried", "flowed", "published", "told", "seconds"))
+
+
+def _meters_figures(output: str) -> Figures:
+    nothing_flows: Figures = {"flowed": "–", "published": "–"}  # of telegrams
+    return nothing_flows | json.loads(output)
 
 
 def parts() -> dict[str, Part]:
@@ -127,7 +135,7 @@ def parts() -> dict[str, Part]:
         "overlay": overlay(NODES, SEEDS),
         "power-cut": cuts("scenario", "2M", "contributions", "shares"),
         "updates": cuts("update", "4M", ""),
-        "meters": meters(REGISTERS, SEEDS),
+        "meters": meters(REGISTERS, TELEGRAMS, SEEDS),
         "queries": queries(QUERIES, range(1, 3)),
     }
 

@@ -232,6 +232,8 @@ def test_the_least_times_of_pulses_are_set_by_provisioning(tmp_path: Path) -> No
     assert "on_ms" not in compose(*place, Reading(Meter.S0), 8)["meter"]
     with pytest.raises(FirmwareError, match=r"meter\.off_ms"):
         compose(*place, Reading(Meter.S0, off_ms=0), 8)
+
+
 def test_a_meter_at_a_uart_is_set_as_far_as_it_is_known(tmp_path: Path) -> None:
     authority = Authority.init(tmp_path / "authority", "test")
     place = (boards.load("pico-w"), authority, "street", "kitchen-12", Broker("h", None, None, False), None, None)
