@@ -124,8 +124,8 @@ def meters(registers: int, telegrams: int, seeds: range) -> Part:
 
 
 def _meters_figures(output: str) -> Figures:
-    nothing_flows: Figures = {"flowed": "–", "published": "–"}  # of telegrams
-    return nothing_flows | json.loads(output)
+    figures: Figures = {"flowed": "–", "published": "–"}  # nothing flows in telegrams
+    return {**figures, **json.loads(output)}
 
 
 def parts() -> dict[str, Part]:
