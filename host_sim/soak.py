@@ -30,6 +30,7 @@ ROUNDS = 35_010  # a year of quarter hours, but the last half-day
 SEEDS = range(1, 11)
 NODES = 1019
 REGISTERS = 20_000  # a step
+TELEGRAMS = 60_000  # a step
 QUERIES = 1000  # a step; two steps a protocol
 # By what gets them: so many mutants a step, so many steps.
 MUTANTS = {"parsers": (500_000, 2), "rounds": (100_000, 20), "queries": (20_000, 2)}
@@ -115,11 +116,18 @@ def queries(count: int, seeds: range) -> Part:
     return Part(tuple(steps), json.loads, columns)
 
 
-def meters(count: int, seeds: range) -> Part:
-    """Return meters that are wrong at random: so many registers a step and seed."""
-    command = (sys.executable, "-m", "host_sim.meters.registers", "--count", str(count), "--seed")
-    steps = tuple(Step(f"registers, seed {seed}", (*command, str(seed))) for seed in seeds)
-    return Part(steps, json.loads, ("tried", "flowed", "published", "told", "seconds"))
+def meters(registers: int, telegrams: int, seeds: range) -> Part:
+    """Return meters that are wrong at random: so many registers or telegrams a step and seed."""
+    steps = []
+    for what, count in (("registers", registers), ("telegrams", telegrams)):
+        command = (sys.executable, "-m", f"host_sim.meters.{what}", "--count", str(count), "--seed")
+        steps += [Step(f"{what}, seed {seed}", (*command, str(seed))) for seed in seeds]
+    return Part(tuple(steps), _meters_figures, ("tried", "flowed", "published", "told", "seconds"))
+
+
+def _meters_figures(output: str) -> Figures:
+    figures: Figures = {"flowed": "–", "published": "–"}  # nothing flows in telegrams
+    return {**figures, **json.loads(output)}
 
 
 def fuzz(mutants: dict[str, tuple[int, int]]) -> Part:
@@ -142,7 +150,7 @@ def parts() -> dict[str, Part]:
         "overlay": overlay(NODES, SEEDS),
         "power-cut": cuts("scenario", "2M", "contributions", "shares"),
         "updates": cuts("update", "4M", ""),
-        "meters": meters(REGISTERS, SEEDS),
+        "meters": meters(REGISTERS, TELEGRAMS, SEEDS),
         "queries": queries(QUERIES, range(1, 3)),
         "fuzz": fuzz(MUTANTS),
     }

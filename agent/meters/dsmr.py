@@ -2,281 +2,276 @@
 grammar.
 
 Sources: Netbeheer Nederland, "P1 Companion Standard" 2.2 to 5.0.2; IEC 62056-21, mode D (the
-frame); IEC 62056-61 (OBIS codes); Fluvius, "e-MUCS P1". A telegram is
+frame); IEC 62056-61 (OBIS codes); EN 13757-3 (kinds of M-Bus meters); Fluvius, "e-MUCS P1". A
+telegram is
 
-    "/" identification CRLF CRLF  { code "(" value ")" ... CRLF }  "!" [ CRC ] CRLF
+    "/" identification CRLF [ CRLF ]  { code "(" value ")" ... CRLF }  "!" [ CRC ] CRLF
 
-The CRC, four hexadecimal digits, there from DSMR 4 on, is CRC-16/ARC over everything from "/" to
-"!". Only the lines that a reading needs are looked at:
+with the CRC, four hexadecimal digits, from DSMR 4 on, over everything from "/" to "!". Only what
+the slots need is read, and strictly; all else may be as it likes:
 
-- imported energy: 1-0:1.8.0 if it is there, else the sum of 1-0:1.8.1, 1-0:1.8.2 and so on. In
-  OBIS the last number is the tariff and 0 is the total over all of them: a sum that also had it
-  would count all energy twice. DSMR and Fluvius send tariffs only, Sweden the total only,
+- energy: 1-0:1.8.e and 1-0:2.8.e. DSMR and Fluvius send tariffs only, Sweden the total only,
   Luxembourg, Austria and Hungary both.
-- imported power: 1-0:1.7.0. Time: 0-0:1.0.0. Version: 1-3:0.2.8 (Netherlands, "50") or 0-0:96.1.4
-  (Belgium, "50217").
-- the meter's identity: 0-0:96.1.1, else 0-0:96.1.0, the logical device name 0-0:42.0.0, or
-  1-0:0.0.0.
+- power: 1-0:1.7.0 and 1-0:2.7.0. EasyMeter's Q3D has one number for both directions, below 0 when
+  it feeds in.
+- other meters on the M-Bus, n = 1 to 9: 0-n:24.1.0 tells the kind, 0-n:24.2.1 the register
+  (0-n:24.2.3 in Belgium, 0-n:24.3.0 with the number in a line of its own before DSMR 4),
+  0-n:96.1.0 or 0-n:96.1.1 the identity. All of one kind are one slot.
+- version: 1-3:0.2.8 (Netherlands, "50") or 0-0:96.1.4 (Belgium, "50217").
+- identity: 0-0:96.1.1, else 0-0:96.1.0, the logical device name 0-0:42.0.0, 1-0:0.0.0, or the
+  first line.
 
-A code may end in *255, "the current value", which most meters leave out.
-
-Numbers go to integers by their digits, never through a float. What is finer than 1 Wh is cut off,
-register by register.
+A code may end in *255, "the current value", which most meters leave out; other numbers there are
+values of the past. Numbers go to integers by their digits, never through a float. What is finer
+than 1 Wh or 1 litre is cut off, register by register.
 """
 
-TELEGRAM_MOST = 4096  # bytes: DSMR 5 with its two text messages stays below
-LINES_MOST = 128
+from agent.meters.uart.telegram import TARIFFS_MOST, Telegram, TelegramError, note, x25
 
-_IDENTIFICATION_MOST = 64
-_CODE_MOST = 16
+TELEGRAM_MOST = 4096  # bytes: DSMR 5 with its two text messages stays below
+
 _TEXT_MOST = 96
-_TAIL_MOST = 6  # a CRC, CRLF
-_TIME = b"0-0:1.0.0"
 _VERSIONS = (b"1-3:0.2.8", b"0-0:96.1.4")
 _IDENTITIES = (b"0-0:96.1.1", b"0-0:96.1.0", b"0-0:42.0.0", b"1-0:0.0.0")
-_CRC_STEPS = (
+_ENERGIES = (b"1-0:1.8.", b"1-0:2.8.")
+_POWERS = (b"1-0:1.7.0", b"1-0:2.7.0", b"1-0:1.7.255", b"1-0:2.7.255")
+_NAMES = (b"96.1.1", b"96.1.0")
+_VOLUMES = (b"24.2.1", b"24.2.3", b"24.3.0")
+KINDS = {3: "gas", 4: "heat", 12: "heat", 6: "water", 7: "water", 21: "water", 22: "water"}
+_ENERGY, _POWER, _TEXT, _KIND, _VOLUME = 1, 2, 3, 4, 5  # what a line tells
+# unit, as it is compared: decimal places that are kept, what the number is then divided by
+_WH = {b"wh": (0, 1), b"kwh": (3, 1)}
+_W = {b"w": (0, 1), b"kw": (3, 1)}
+_M3 = {b"m3": (3, 1)}
+_HEAT = {b"wh": (0, 1), b"kwh": (3, 1), b"mwh": (6, 1), b"mj": (6, 3600), b"gj": (9, 3600)}
+
+_ARC_STEPS = (
     0x0000, 0xCC01, 0xD801, 0x1400, 0xF001, 0x3C00, 0x2800, 0xE401,
     0xA001, 0x6C00, 0x7800, 0xB401, 0x5000, 0x9C01, 0x8801, 0x4400,
 )  # fmt: skip
 
 
-class TelegramError(Exception):
-    """A telegram is refused. The argument is one of
-
-    "size" (over 4096 bytes, or not even a frame), "frame" (no "/", no "!" at its end, or more of
-    them), "crc" (wrong), "no-crc" (the version asks for one), "version", "identification", "line"
-    (over 128, or one that is none), "twice" (a line that is needed), "number", "unit", "text" (of
-    the time or the identity), "no-energy" (no register).
-    """
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-
-
-class Telegram:
-    """One telegram.
-
-    energy_wh: imported energy over all tariffs, an int in Wh. power_w: imported power, an int in W,
-    None if it is not there. timestamp: as the meter writes it, YYMMDDhhmmss and S (summer) or W
-    (winter time), "" if it is not there. It is local time of a zone that no telegram names, and
-    meters whose clock was never set send days that do not exist: so it stays text. equipment_id: as
-    the meter writes it, mostly hexadecimal digits of an ASCII text, "" if it is not there.
-    identification: the first line without its "/". checked: whether there was a CRC (and it was
-    right).
-    """
-
-    __slots__ = ("checked", "energy_wh", "equipment_id", "identification", "power_w", "timestamp")
-
-    def __init__(self, identification: str, checked: bool) -> None:
-        self.identification = identification
-        self.checked = checked
-        self.energy_wh = 0  # until its lines are read
-        self.power_w: int | None = None
-        self.timestamp = ""
-        self.equipment_id = ""
-
-
-def crc16(data: bytes, size: int) -> int:
-    """CRC-16/ARC (polynomial 0x8005, reflected, from 0) of the first `size` bytes, an int."""
+def crc16(data: bytes, size: int, start: int = 0) -> int:
+    """CRC-16/ARC (polynomial 0x8005, reflected, from 0) of data[start:size], an int."""
     crc = 0
-    for at in range(size):
+    for at in range(start, size):
         crc ^= data[at]
-        crc = crc >> 4 ^ _CRC_STEPS[crc & 15]
-        crc = crc >> 4 ^ _CRC_STEPS[crc & 15]
+        crc = crc >> 4 ^ _ARC_STEPS[crc & 15]
+        crc = crc >> 4 ^ _ARC_STEPS[crc & 15]
     return crc
 
 
-def parse_telegram(data: bytes) -> Telegram:
-    """Return the Telegram in `data`, bytes from "/" to the CRLF behind "!", which may be missing.
-    Raises TelegramError only."""
-    if not 4 <= len(data) <= TELEGRAM_MOST:
-        raise TelegramError("size")
-    end = data.find(b"!")
-    if data[0] != 0x2F or data.find(b"/", 1) >= 0 or end < 0:
-        raise TelegramError("frame")
-    checked = _check_crc(data, end)
-    # The frame is whole. From here on every line ends before `end`.
-    start = data.find(b"\r\n", 0, end)
-    if not 4 <= start <= _IDENTIFICATION_MOST or data[start + 2 : start + 4] != b"\r\n":
-        raise TelegramError("identification")
-    telegram = Telegram(_text(data[1:start], "identification"), checked)
-    _read_lines(data, start + 4, end, telegram)
-    return telegram
+def right(data: bytes, start: int, end: int, told: int) -> bool:
+    """Return whether `told` is the checksum of data[start:end]: ARC, or X-25 as Holley's meters
+    have it."""
+    return told in (crc16(data, end, start), x25(data, start, end))
 
 
-def _check_crc(data: bytes, end: int) -> bool:
-    """Return whether there is a CRC behind the "!" at `end`. Raises TelegramError."""
-    tail = data[end + 1 :]
-    if tail[-2:] == b"\r\n":
-        tail = tail[:-2]
-    if not tail:
-        return False
-    if len(tail) != 4:
-        raise TelegramError("frame")
+def checksum(tail: bytes) -> int | None:
+    """Return the number in what follows a "!", -1 if there is none, or None if this is no end.
+
+    Hexadecimal digits of either case, their leading zeros there or not, blanks around them.
+    """
+    tail = tail.strip().lower()
+    if len(tail) > 4:
+        return None
     told = 0
     for digit in tail:
-        number = b"0123456789ABCDEF".find(bytes([digit]))
+        number = b"0123456789abcdef".find(bytes([digit]))
         if number < 0:
-            raise TelegramError("frame")
+            return None
         told = told << 4 | number
-    if told != crc16(data, end + 1):
+    return told if tail else -1
+
+
+def parse_telegram(data: bytes) -> Telegram:
+    """Return the Telegram in `data`, bytes from "/" to the line end behind "!", which may be
+    missing. Raises TelegramError only."""
+    if not 4 <= len(data) <= TELEGRAM_MOST:
+        raise TelegramError("size")
+    end = data.rfind(b"\n!") + 1
+    told = checksum(data[end + 1 :])
+    if data[0] != 0x2F or not end or told is None:
+        raise TelegramError("frame")
+    if told >= 0 and not right(data, 0, end + 1, told):
         raise TelegramError("crc")
-    return True
-
-
-def _read_lines(data: bytes, start: int, end: int, telegram: Telegram) -> None:
-    tariffs: dict[int, int] = {}  # number -> Wh
-    texts: dict[bytes, str] = {}  # code -> what it tells
-    lines = 0
+    start = data.find(b"\n") + 1
+    lines = _Lines()
     while start < end:
-        stop = data.find(b"\r\n", start, end)
-        lines += 1
-        if stop < 0 or lines > LINES_MOST:
-            raise TelegramError("line")
-        if stop > start:
-            _read_line(data, start, stop, telegram, tariffs, texts)
-        start = stop + 2
-    if not telegram.checked:
-        for code in _VERSIONS:
-            if code in texts and _major(texts[code]) >= 4:
-                raise TelegramError("no-crc")
-    if not tariffs:
-        raise TelegramError("no-energy")
-    telegram.energy_wh = tariffs[0] if 0 in tariffs else sum(tariffs.values())
-    telegram.timestamp = _time(texts.get(_TIME, ""))
-    for code in _IDENTITIES:
-        telegram.equipment_id = telegram.equipment_id or texts.get(code, "")
+        stop = data.find(b"\n", start, end)
+        lines.take(data[start:stop].strip())
+        start = stop + 1
+    if told < 0 and lines.asks_for_crc():
+        raise TelegramError("no-crc")
+    return lines.telegram(data[1 : data.find(b"\n")].strip(), told >= 0)
 
 
-def _read_line(
-    data: bytes, start: int, stop: int, telegram: Telegram, tariffs: dict[int, int], texts: dict[bytes, str]
-) -> None:
-    """Take note of data[start:stop] if it is a line that matters."""
-    opens = data.find(b"(", start, stop)
-    if not 0 <= opens - start <= _CODE_MOST or data[stop - 1] != 0x29:
-        raise TelegramError("line")
-    code = data[start:opens]
-    if code.endswith(b"*255"):
-        code = code[:-4]
-    if code.startswith(b"1-0:1.8."):
-        tariff = _tariff(code[8:])
-        if tariff in tariffs:
-            raise TelegramError("twice")
-        tariffs[tariff] = _quantity(_value(data, opens, stop), b"Wh")
-    elif code == b"1-0:1.7.0":
-        if telegram.power_w is not None:
-            raise TelegramError("twice")
-        telegram.power_w = _quantity(_value(data, opens, stop), b"W")
-    elif code == _TIME or code in _VERSIONS or code in _IDENTITIES:
-        if code in texts:
-            raise TelegramError("twice")
-        texts[code] = _text(_value(data, opens, stop), "text")
-
-
-def _value(data: bytes, opens: int, stop: int) -> bytes:
-    """The only value of a line."""
-    value = data[opens + 1 : stop - 1]
-    if b"(" in value or b")" in value:
-        raise TelegramError("line")
-    return value
-
-
-def _tariff(digits: bytes) -> int:
-    if not (digits.isdigit() and len(digits) <= 2 and int(digits) <= 63):
-        raise TelegramError("line")
-    return int(digits)
-
-
-def _quantity(value: bytes, unit: bytes) -> int:
-    """The integer in `unit` of b"001581.123*kWh", or of the same in the unit without its "k"."""
-    star = value.find(b"*")
-    if star < 0 or value[star + 1 :] not in (unit, b"k" + unit):
-        raise TelegramError("unit")
-    places = 3 if value[star + 1] == 0x6B else 0
-    point = value.find(b".", 0, star)
-    whole = value[: star if point < 0 else point]
-    part = b"0" if point < 0 else value[point + 1 : star]
-    if not (whole.isdigit() and part.isdigit() and len(whole) <= 12 and len(part) <= 9):
-        raise TelegramError("number")
-    return int(whole + (part + b"000")[:places])
-
-
-def _text(value: bytes, reason: str) -> str:
-    """`value` as a str of printable ASCII."""
-    if len(value) > _TEXT_MOST:
-        raise TelegramError(reason)
-    for octet in value:
-        if not 0x20 <= octet < 0x7F:
-            raise TelegramError(reason)
-    return value.decode()
-
-
-def _time(text: str) -> str:
-    if text and not (len(text) in (12, 13) and text[:12].isdigit() and text[12:] in ("", "S", "W")):
-        raise TelegramError("text")
-    return text
-
-
-def _major(version: str) -> int:
-    """The 5 of "50" and of "50217"."""
-    if not (version.isdigit() and len(version) in (2, 5)):
-        raise TelegramError("version")
-    return int(version[0])
-
-
-class Telegrams:
-    """Cuts telegrams out of a stream of bytes: feed() until it returns None. `discarded` counts the
-    bytes that are in none."""
+class _Lines:
+    """What the lines of one telegram have told so far."""
 
     def __init__(self) -> None:
-        self.discarded = 0
-        self._buffer = bytearray(TELEGRAM_MOST)
-        self._size = 0  # of what is held; 0 is outside of a telegram
-        self._mark = 0  # where its "!" is, 0 before that
-        self._rest = b""
+        self._energies: tuple[dict[int, int | str], dict[int, int | str]] = ({}, {})
+        self._powers: dict[int, int | str] = {}  # 0: taken, 1: fed in
+        self._texts: dict[bytes, bytes] = {}
+        self._kinds: dict[int, int | str] = {}  # of the M-Bus's meters, by channel
+        self._volumes: dict[int, bytes] = {}  # what was in parentheses
+        self._absent: dict[str, str] = {}  # slots of channels that have neither number nor name
+        self._waits = 0  # the channel whose number is in the next line
+        self._inside = False  # a text that is broken over lines
 
-    def feed(self, chunk: bytes) -> bytes | None:
-        """Take `chunk`, bytes, and return the next telegram that is complete, or None when more
-        bytes are wanted.
+    def take(self, line: bytes) -> None:
+        """Take a line without what ends it. Raises TelegramError."""
+        opens = line.find(b"(")
+        code = line[:opens].strip() if opens > 0 else b""
+        if code.endswith(b"*255"):
+            code = code[:-4]
+        what = _what(code)
+        if self._inside:
+            if what:  # a register, or a text that looks like one
+                raise TelegramError("line")
+            self._inside = not line.endswith(b")")
+            return
+        waits, self._waits = self._waits, 0
+        if waits and opens == 0:
+            self._volumes[waits] += line
+            return
+        whole = line.endswith(b")")
+        value = line[opens:] if whole else b"()()"  # cut off: nothing that a register could be
+        if what == _ENERGY:
+            self._energy(code, value)
+        elif what == _POWER:
+            self._power(code, value)
+        elif what == _KIND:
+            self._kind(code, value)
+        elif what == _VOLUME:
+            self._volume(code, value)
+        else:
+            self._inside = opens >= 0 and not whole
+            if what == _TEXT:  # as much as this line has
+                self._text(code, line[opens:] if whole else line[opens:] + b")")
 
-        After a telegram call again with b"" for what else was in the chunk. A telegram is as
-        parse_telegram wants it; whether it is right is another question. Another "/", more than
-        4096 bytes or more than a CRC behind the "!" begin the search anew.
-        """
-        if self._rest:
-            chunk = self._rest + chunk
-            self._rest = b""
-        at = 0
-        while at < len(chunk):
-            if not self._size:
-                begin = chunk.find(b"/", at)
-                self.discarded += (len(chunk) if begin < 0 else begin) - at
-                if begin < 0:
-                    break
-                at = begin
-            at = self._collect(chunk, at)
-            if self._mark and self._buffer[self._size - 1] == 0x0A:
-                telegram = bytes(memoryview(self._buffer)[: self._size])
-                self._size = self._mark = 0
-                self._rest = chunk[at:]
-                return telegram
-        return None
+    def _energy(self, code: bytes, value: bytes) -> None:
+        tariffs = self._energies[_ENERGIES.index(code[:8])]
+        digits = code[8:]
+        if digits.isdigit() and len(digits) <= 2 and int(digits) <= TARIFFS_MOST:
+            note(tariffs, int(digits), _number(value, _WH))
+        else:
+            note(tariffs, 0, "line")
 
-    def _collect(self, chunk: bytes, at: int) -> int:
-        """Take bytes from `at` on up to the next that means something; return where to go on."""
-        stop = chunk.find(b"\n" if self._mark else b"!", at)
-        stop = len(chunk) if stop < 0 else stop + 1
-        again = chunk.find(b"/", at + (0 if self._size else 1), stop)
-        if again >= 0:
-            stop = again
-        size = self._size + stop - at
-        if again >= 0 or size > TELEGRAM_MOST or (self._mark and size - self._mark > _TAIL_MOST):
-            self.discarded += size
-            self._size = self._mark = 0
-            return stop
-        self._buffer[self._size : size] = chunk[at:stop]
-        self._size = size
-        if not self._mark and chunk[stop - 1] == 0x21:
-            self._mark = size
-        return stop
+    def _power(self, code: bytes, value: bytes) -> None:
+        sign = -1 if value[1:].strip()[:1] == b"-" else 1
+        if sign < 0:
+            value = b"(" + value[1:].strip()[1:]
+        found = _number(value, _W)
+        note(self._powers, _POWERS.index(code) % 2, found if isinstance(found, str) else sign * found)
+
+    def _text(self, code: bytes, value: bytes) -> None:
+        text = value[1:-1].strip()
+        if text and code not in self._texts:
+            self._texts[code] = text[:_TEXT_MOST]
+
+    def _kind(self, code: bytes, value: bytes) -> None:
+        digits = value[1:-1].strip()
+        number = int(digits) if digits.isdigit() and len(digits) <= 3 else "line"
+        note(self._kinds, int(code[2:3]), number)
+
+    def _volume(self, code: bytes, value: bytes) -> None:
+        channel = int(code[2:3])
+        if channel in self._volumes and code.endswith(b".3"):
+            return  # at other than the standard's temperature, and the standard's is there
+        self._volumes[channel] = value
+        if code.endswith(b"24.3.0"):
+            self._waits = channel
+
+    def asks_for_crc(self) -> bool:
+        """Return whether the meter's version has one: 4 or later."""
+        return any(b"4" <= self._texts.get(code, b"")[:1] <= b"9" for code in _VERSIONS)
+
+    def telegram(self, head: bytes, checked: bool) -> Telegram:
+        """Return what was told; `head` is the first line. Raises TelegramError."""
+        meter = head
+        for code in _IDENTITIES:
+            if code in self._texts:
+                meter = self._texts[code]
+                break
+        telegram = Telegram(meter, checked)
+        telegram.energy("load", self._energies[0])
+        telegram.energy("export", self._energies[1])
+        telegram.flow(self._powers.get(0), self._powers.get(1), False)
+        for channel in sorted(self._kinds):
+            self._other(telegram, channel)
+        for slot in self._absent:
+            if slot not in telegram.totals and slot not in telegram.odd:
+                telegram.odd[slot] = self._absent[slot]
+        return telegram.finish()
+
+    def _other(self, telegram: Telegram, channel: int) -> None:
+        """Add the register of an M-Bus meter to its slot."""
+        kind = self._kinds[channel]
+        slot = KINDS.get(kind) if isinstance(kind, int) else None
+        if slot is None:
+            return
+        value = _number(_last(self._volumes.get(channel, b"()")), _HEAT if slot == "heat" else _M3)
+        name = b""
+        for code in _NAMES:
+            name = name or self._texts.get(b"0-%d:" % channel + code, b"")
+        if isinstance(value, str) and not name:
+            self._absent[slot] = value  # a channel without a meter, as far as one can tell
+            return
+        telegram.identities[slot] = telegram.identities.get(slot, b"") + b"%d:" % channel + name + b" "
+        if isinstance(value, str):
+            telegram.odd[slot] = value
+            telegram.totals.pop(slot, None)
+        elif slot not in telegram.odd:
+            telegram.totals[slot] = telegram.totals.get(slot, 0) + value
+
+
+def _what(code: bytes) -> int:
+    """Return what a line with this code tells, 0 if nothing that a slot needs."""
+    if code[:8] in _ENERGIES:
+        return 0 if b"*" in code else _ENERGY
+    if code in _POWERS:
+        return _POWER
+    if code in _VERSIONS or code in _IDENTITIES:
+        return _TEXT
+    if code[:2] == b"0-" and code[2:3].isdigit() and code[2:3] != b"0" and code[3:4] == b":":
+        code = code[4:]
+        if code == b"24.1.0":
+            return _KIND
+        if code in _VOLUMES:
+            return _VOLUME
+        if code in _NAMES:
+            return _TEXT
+    return 0
+
+
+def _last(value: bytes) -> bytes:
+    """Return the last group of b"(time)(number*unit)"; of DSMR 2.2's b"(time)...(m3)(number)" with
+    the unit, too."""
+    at = value.rfind(b"(")
+    last = value[at:]
+    if b"*" not in last and at > 0 and len(last) > 2:
+        unit = value[value.rfind(b"(", 0, at) + 1 : at - 1]
+        return last[:-1] + b"*" + unit + b")"
+    return last
+
+
+def _number(value: bytes, units: "dict[bytes, tuple[int, int]]") -> "int | str":
+    """Return the integer in b"(001581.123*kWh)", or a word for why it is none."""
+    text = value[1:-1]
+    if b"(" in text or b")" in text:
+        return "line"
+    if not text.strip():
+        return "number"
+    star = text.find(b"*")
+    unit = text[star + 1 :].strip().lower()
+    if star < 0 or unit not in units:
+        return "unit"
+    places, divisor = units[unit]
+    number = text[:star].strip()
+    point = number.find(b".")
+    whole = number if point < 0 else number[:point]
+    part = b"0" if point < 0 else number[point + 1 :]
+    if not (whole.isdigit() and part.isdigit() and len(whole) <= 12 and len(part) <= 9):
+        return "number"
+    return int(whole + (part + b"000000000")[:places]) // divisor

@@ -1,131 +1,73 @@
-"""A smart meter's P1 port: a task reads the UART, and the last valid telegram is a register (a
-source for RegisterMeter).
+"""A smart meter's P1 port, or another that sends telegrams of IEC 62056-21 by itself."""
 
-The register is the meter's: nothing is kept here, and a reset or a power cut loses nothing.
-
-Untested: the construction of machine.UART in open_uart, there is none on a PC. What reads it is
-tested on a pseudo-terminal.
-"""
-
-import asyncio
-
-from agent.meters.dsmr import Telegram, TelegramError, Telegrams, parse_telegram
+from agent.meters.dsmr import KINDS, parse_telegram
+from agent.meters.dsmr_frames import Telegrams
+from agent.meters.uart.port import UartPort, open_uart
+from agent.meters.uart.telegram import Telegram, TelegramError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Protocol
 
-    class Stream(Protocol):
-        """What waits on a line."""
+    from agent.meters.uart.port import Settings, Stream, Ways
 
-        def any(self) -> int:
-            """Return how many bytes wait."""
-
-        def read(self, size: int) -> bytes | None:
-            """Return at most `size` of them, None if there are none."""
+STEP_MOST = 10000  # Wh or litres from a telegram without a CRC to the next but one
+_BROKEN = ("size", "frame", "crc")  # by the line; any other reason is the meter's
+FRAMINGS = ("8N1", "7E1")
+# The likeliest first: DSMR 4 and later; Landis+Gyr's E360; DSMR 2 and 3, EasyMeter's Q3D.
+_WAYS = ((115200, "8N1"), (115200, "7E1"), (9600, "7E1"), (9600, "8N1"))
 
 
-STALE_MS = 60000
-PAUSE_MS = 5000  # DSMR 5 sends every second: most telegrams are dropped unread
-POLL_S = 0.05  # 576 bytes at 115200 baud
-CHUNK = 256
-RECEIVE_BUFFER = 2048  # a telegram or two: idle work keeps the loop for up to 0.1 s
-STEP_MOST = 10000  # Wh from a telegram without a CRC to the next but one
+def possible_ways(rate: int | None, framing: str | None) -> "Ways":
+    """Return the (rate, framing) to try where either may be unknown, the likeliest first."""
+    if rate is not None and framing is not None:
+        return ((rate, framing),)
+    if rate is not None:
+        return tuple([(rate, known) for known in FRAMINGS])
+    return tuple([way for way in _WAYS if framing in (None, way[1])])
 
 
-class P1Port:
-    """Telegrams from `stream`, which has any(), the number of bytes that wait, and read(n), as
-    machine.UART. `ticks_ms` and `ticks_diff` are the board's clock (runtime/system/ticks.py).
+class P1Decoder:
+    """Telegrams of P1 for UartPort.
 
-    `refused` counts telegrams by reason: those of TelegramError; "crc-lost", one without a CRC from
-    a meter that sends one; "unconfirmed", one without a CRC that those before and after it do not
-    bear out. `taken` counts the valid ones.
+    `refused` has the reasons of TelegramError, and "crc-lost", one without a CRC from a meter that
+    sends one; "unconfirmed", one without a CRC that those before and after it do not bear out.
     """
 
-    def __init__(
-        self, stream: "Stream", ticks_ms: "Callable[[], int]", ticks_diff: "Callable[[int, int], int]"
-    ) -> None:
+    def __init__(self) -> None:
         self.refused: dict[str, int] = {}
-        self.taken = 0
-        self._stream = stream
-        self._ticks_ms = ticks_ms
-        self._ticks_diff = ticks_diff
+        self.reason = ""
+        self.whole = 0
         self._frames = Telegrams()
-        self._telegram: Telegram | None = None
+        self.feed = self._frames.feed
         self._doubtful: list[Telegram] = []  # the last two without a CRC
         self._checked = False  # whether this meter sends CRCs
-        self._at = ticks_ms()
-
-    async def run(self, alive: "Callable[[], object]") -> None:
-        """Read for ever; `alive()` is called whenever the task makes progress, with or without
-        bytes."""
-        while True:
-            alive()
-            waiting = self._stream.any()
-            if waiting:
-                self.feed(self._stream.read(min(waiting, CHUNK)) or b"")
-                await asyncio.sleep(0)
-            else:
-                self._fresh()
-                await asyncio.sleep(POLL_S)
-
-    def feed(self, chunk: bytes) -> None:
-        """Take some bytes of the stream."""
-        telegram = self._frames.feed(chunk)
-        while telegram:
-            self._take(telegram)
-            telegram = self._frames.feed(b"")
-
-    def total(self) -> int | None:
-        """Imported energy in Wh, None if no valid telegram came for a minute."""
-        telegram = self._fresh()
-        return telegram.energy_wh if telegram else None
-
-    def power(self) -> int | None:
-        """Imported power in W, None as for total() or if the meter does not tell."""
-        telegram = self._fresh()
-        return telegram.power_w if telegram else None
-
-    def identity(self) -> bytes:
-        """What tells this meter from another, b"" if no telegram is there."""
-        return _identity(self._telegram) if self._telegram else b""
 
     def discarded(self) -> int:
         """How many bytes were in no telegram."""
         return self._frames.discarded
 
-    def _fresh(self) -> Telegram | None:
-        # Called all the time, so that the ticks' turn after days of silence cannot make an old
-        # telegram new.
-        if self._telegram and not 0 <= self._ticks_diff(self._ticks_ms(), self._at) <= STALE_MS:
-            self._telegram = None
-        return self._telegram
-
-    def _take(self, data: bytes) -> None:
-        if self._fresh() and self._ticks_diff(self._ticks_ms(), self._at) < PAUSE_MS:
-            return
+    def read(self, data: bytes) -> Telegram | None:
+        """Return what the telegram tells, or what the one before told, if only now one knows that
+        it is right."""
         try:
             telegram = parse_telegram(data)
         except TelegramError as error:
+            if error.reason not in _BROKEN:
+                self.whole += 1
             self._refuse(error.reason)
-            return
+            return None
+        self.whole += 1
         if telegram.checked:
             self._checked = True
-        elif self._checked:
+            return telegram
+        if self._checked:
             self._refuse("crc-lost")
-            return
-        else:
-            confirmed = self._confirm(telegram)
-            if not confirmed:
-                return
-            telegram = confirmed
-        self.taken += 1
-        self._telegram = telegram
-        self._at = self._ticks_ms()
+            return None
+        return self._confirm(telegram)
 
     def _confirm(self, telegram: Telegram) -> Telegram | None:
-        """Return the one before, if its register lies between those of the one before that and of
+        """Return the one before, if its registers lie between those of the one before that and of
         this; else None.
 
         Nothing else protects a telegram without a CRC: a digit that fell over on the way must not
@@ -136,40 +78,50 @@ class P1Port:
             return None
         first, middle, last = self._doubtful
         self._doubtful = [middle, last]
-        low = first.energy_wh
-        if (
-            _identity(first) == _identity(middle) == _identity(last)
-            and low <= middle.energy_wh <= last.energy_wh <= low + STEP_MOST
-        ):
+        sure = first.meter == middle.meter == last.meter and first.shape == middle.shape == last.shape
+        for slot in sorted(middle.totals):
+            total, low, high = middle.totals[slot], first.totals.get(slot), last.totals.get(slot)
+            alike = first.identity(slot) == middle.identity(slot) == last.identity(slot)
+            if alike and low is not None and high is not None and low <= total <= high <= low + STEP_MOST:
+                continue
+            if slot in KINDS.values():  # another meter's, which the meter's own do not depend on
+                middle.odd[slot] = "unconfirmed"
+                middle.totals.pop(slot)
+            else:
+                sure = False
+        if sure and middle.totals:
             return middle
         self._refuse("unconfirmed")
         return None
 
     def _refuse(self, reason: str) -> None:
+        self.reason = reason
         self.refused[reason] = self.refused.get(reason, 0) + 1
 
 
-def _identity(telegram: Telegram) -> bytes:
-    return (telegram.equipment_id or telegram.identification).encode()
+class P1Port(UartPort):
+    """UartPort for P1; what is unknown of the line's `ways` is tried through `reopen`."""
+
+    def __init__(
+        self,
+        stream: "Stream",
+        ticks_ms: "Callable[[], int]",
+        ticks_diff: "Callable[[int, int], int]",
+        ways: "Ways" = _WAYS[:1],
+        reopen: "Callable[[int], Stream] | None" = None,
+    ) -> None:
+        super().__init__(P1Decoder(), stream, ticks_ms, ticks_diff, ways, reopen)
 
 
-def open_uart(number: int, rx: int, old: bool = False, inverted: bool = False) -> "Stream":
-    """Return machine.UART `number` receiving at pin `rx`: 115200 baud 8N1, or with `old` (DSMR 2.2
-    and 3) 9600 baud 7E1.
+def at_uart(meter: "Settings", ticks_ms: "Callable[[], int]", ticks_diff: "Callable[[int, int], int]") -> UartPort:
+    """Return the port that the settings `meter` name (runtime/settings.py). Raises ValueError where
+    there is no such UART."""
+    rate, framing = meter.get("rate"), meter.get("framing")
+    if meter.get("old"):
+        rate, framing = rate or 9600, framing or "7E1"
+    ways = possible_ways(rate, framing)
 
-    `inverted` turns the level of the line over, for boards without a transistor that does: P1 is an
-    open collector whose 1 is low. Raises ValueError where the port cannot.
-    """
-    from machine import UART
+    def reopen(rate: int) -> "Stream":
+        return open_uart(meter["uart"], meter["rx"], rate, bool(meter.get("inverted")))
 
-    options: dict[str, int] = {"rx": rx, "rxbuf": RECEIVE_BUFFER}
-    if inverted:
-        if not hasattr(UART, "INV_RX"):
-            raise ValueError("inverted")
-        options["invert"] = UART.INV_RX
-    uart: "Stream"
-    if old:
-        uart = UART(number, baudrate=9600, bits=7, parity=0, stop=1, **options)
-    else:
-        uart = UART(number, baudrate=115200, bits=8, parity=None, stop=1, **options)
-    return uart
+    return P1Port(reopen(ways[0][0]), ticks_ms, ticks_diff, ways, reopen if len(ways) > 1 else None)

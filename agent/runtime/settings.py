@@ -27,9 +27,12 @@ cut off.
                                 "power_save": boolean, absent for false,
                                 "country": two capital letters, absent for the firmware's own}
     meter                       {"kind": "p1", "uart": 0 to 3, "rx": pin, "old": boolean,
-                                "inverted": boolean}: a smart meter's P1 port; `old` for DSMR 2.2
-                                and 3 (9600 baud), `inverted` where no transistor turns the line
-                                over
+                                "inverted": boolean, "rate": baud, 300 to 1000000, "framing": "8N1"
+                                or "7E1"}: a smart meter's P1 port; what is absent of `rate` and
+                                `framing` is found by trying; `old` for DSMR 2.2 and 3 (9600 baud,
+                                7E1), `inverted` where no transistor turns the line over
+                                {"kind": "sml", "uart": 0 to 3, "rx": pin, "inverted": boolean,
+                                "rate": as above, 9600 if absent}: an optical head at a German meter
                                 {"kind": "s0", "pin": pin, "impulses": a kWh, 1 to 100000,
                                 "on_ms", "off_ms": the least ms of a pulse and of a pause, 1 to 500;
                                 30 and 10 if absent}
@@ -115,9 +118,16 @@ def _check_meter(meter: object) -> None:
     kind = meter.get("kind")
     if kind == "p1":
         needed = {"uart": (0, 3), "rx": (0, PINS_MOST)}
-        _only(meter, "kind uart rx old inverted", "meter.")
+        _only(meter, "kind uart rx old inverted rate framing", "meter.")
         _optional(meter, "meter.", "old", _boolean)
         _optional(meter, "meter.", "inverted", _boolean)
+        _optional(meter, "meter.", "rate", _rate)
+        _optional(meter, "meter.", "framing", lambda value: value in ("8N1", "7E1"))
+    elif kind == "sml":
+        needed = {"uart": (0, 3), "rx": (0, PINS_MOST)}
+        _only(meter, "kind uart rx inverted rate", "meter.")
+        _optional(meter, "meter.", "inverted", _boolean)
+        _optional(meter, "meter.", "rate", _rate)
     elif kind == "s0":
         needed = {"pin": (0, PINS_MOST), "impulses": (1, 100000)}
         _only(meter, "kind pin impulses on_ms off_ms", "meter.")
@@ -156,6 +166,10 @@ def _optional(found: "dict[Any, Any]", prefix: str, field: str, good: "Callable[
 
 def _integer(value: object, low: int, high: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+
+
+def _rate(value: object) -> bool:
+    return _integer(value, 300, 1000000)
 
 
 def _boolean(value: object) -> bool:

@@ -206,11 +206,12 @@ def _meter(meter: "Settings | None", store: Store, clock: Clock) -> "tuple[Meter
 
 def _source(meter: "Settings", store: Store, clock: Clock) -> "tuple[Register, Task | None, AtEnd | None]":
     """As _meter, with the meter's register for the meter."""
-    if meter["kind"] == "p1":
-        from agent.meters.p1_port import P1Port, open_uart
-
-        uart = open_uart(meter["uart"], meter["rx"], bool(meter.get("old")), bool(meter.get("inverted")))
-        port = P1Port(uart, ticks_ms, ticks_diff)
+    if meter["kind"] in ("p1", "sml"):
+        if meter["kind"] == "p1":
+            from agent.meters.p1_port import at_uart
+        else:
+            from agent.meters.sml.port import at_uart
+        port = at_uart(meter, ticks_ms, ticks_diff)
         return port, port.run, None
     if meter["kind"] == "s0":
         from agent.meters.pulse import OFF_MS, ON_MS

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 VERSION_MOST = 0xFFFFFFFF
 FILES_MOST = 128
 FILE_MOST = 32768  # bytes
-TOTAL_MOST = 131072  # bytes of all files
+TOTAL_MOST = 163840  # bytes of all files
 PATH_MOST = 64
 MANIFEST_MOST = 16384  # bytes of a signed manifest
 CHUNK = 1024  # bytes; the last piece of a file is shorter, and a file of no bytes has none

@@ -23,7 +23,7 @@ from firmware.cli.options import (
 )
 from firmware.device import provision
 from firmware.device import session as devices
-from firmware.device.settings import SUMS, Broker, Meter, Reading, Wifi, compose
+from firmware.device.settings import SUMS, Broker, Framing, Meter, Reading, Wifi, compose
 from firmware.errors import FirmwareError
 
 DeviceName = Annotated[str, typer.Option("--device", help="The board's name in the deployment: a-z, 0-9 and -.")]
@@ -54,9 +54,13 @@ OffMs = Annotated[
 Pin = Annotated[
     int | None, typer.Option(help="The pin that receives, or counts, if not the board's own.", min=0, max=48)
 ]
-Uart = Annotated[int | None, typer.Option(help="P1: the UART, if not the board's own.", min=0, max=3)]
-Old = Annotated[bool, typer.Option("--old", help="P1: DSMR 2.2 or 3, 9600 baud.")]
-Inverted = Annotated[bool, typer.Option("--inverted", help="P1: no transistor turns the line over.")]
+Uart = Annotated[int | None, typer.Option(help="P1, SML: the UART, if not the board's own.", min=0, max=3)]
+Old = Annotated[bool, typer.Option("--old", help="P1: DSMR 2.2 or 3, 9600 baud, 7E1.")]
+Rate = Annotated[
+    int | None, typer.Option(help="P1, SML: baud; P1's is found if not given, SML's is 9600.", min=300, max=1_000_000)
+]
+Frame = Annotated[Framing | None, typer.Option("--framing", help="P1: how characters are sent; found if not given.")]
+Inverted = Annotated[bool, typer.Option("--inverted", help="P1, SML: no transistor turns the line over.")]
 Masks = Annotated[int, typer.Option(help="How many rounds ahead it makes masks for.", min=1, max=1000)]
 RosterFile = Annotated[
     Path | None, typer.Option(help="Sign the group's next roster into this file; with --coordinator and --slot.")
@@ -92,6 +96,8 @@ def provision_board(
     uart: Uart = None,
     old: Old = False,
     inverted: Inverted = False,
+    rate: Rate = None,
+    framing: Frame = None,
     masks: Masks = 8,
     roster: RosterFile = None,
     coordinator: CoordinatorKey = None,
@@ -106,7 +112,7 @@ def provision_board(
     network = Wifi(wifi, _wifi_password(wifi, wifi_password), country) if wifi else None
     secret, known = provision.password(credentials, device) if credentials else (None, True)
     where = Broker(host, broker_port, secret, bool(ca), server_name)
-    reading = Reading(meter, impulses, pin, uart, old, inverted, on_ms, off_ms)
+    reading = Reading(meter, impulses, pin, uart, old, inverted, on_ms, off_ms, rate, framing)
     settings = compose(kind, authority, group, device, where, network, signed, reading, masks, protocol)
     with devices.Session(port, kind.watchdog_off) as connected:
         public = _enrolled(connected, kind, authority, group, device, target or BUILDS / board)

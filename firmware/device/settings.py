@@ -22,14 +22,22 @@ class Meter(StrEnum):
     """What a board can read."""
 
     P1 = "p1"
+    SML = "sml"
     S0 = "s0"
     SIMULATED = "simulated"
+
+
+class Framing(StrEnum):
+    """How a P1 port sends its characters."""
+
+    EIGHT_N_ONE = "8N1"
+    SEVEN_E_ONE = "7E1"
 
 
 @dataclass(frozen=True)
 class Reading:
     """How the meter is read. `pin` and `uart` are None for the board's own, `on_ms` and `off_ms`
-    for the board's standard."""
+    for the board's standard; `rate` and `framing` for what the board is to find out."""
 
     kind: Meter
     impulses: int = 1000
@@ -39,6 +47,8 @@ class Reading:
     inverted: bool = False
     on_ms: int | None = None
     off_ms: int | None = None
+    rate: int | None = None
+    framing: Framing | None = None
 
 
 @dataclass(frozen=True)
@@ -117,7 +127,12 @@ def _meter(board: Board, reading: Reading) -> dict[str, Any]:
         return _present({"kind": "s0", "pin": pin, "impulses": reading.impulses, **times})
     uart = board.p1_uart if reading.uart is None else reading.uart
     rx = board.p1_rx if reading.pin is None else reading.pin
-    return {"kind": "p1", "uart": uart, "rx": rx, "old": reading.old, "inverted": reading.inverted}
+    line = _present({"uart": uart, "rx": rx, "inverted": reading.inverted, "rate": reading.rate})
+    if reading.kind == Meter.SML:
+        if reading.old or reading.framing:
+            raise FirmwareError("--old and --framing are of P1; an optical head has 8N1")
+        return {"kind": "sml", **line}
+    return {"kind": "p1", **line, **_present({"old": reading.old, "framing": reading.framing})}
 
 
 def _reasons(field: str) -> str:

@@ -40,9 +40,16 @@ NOT_CORE = (
     "agent/protocols/gossip/machine.py",
     "agent/runtime/burning.py",
     "agent/meters/dsmr.py",
+    "agent/meters/dsmr_frames.py",
+    "agent/meters/uart/signs.py",
     "agent/meters/played.py",
     "agent/meters/simulated.py",
     "agent/meters/p1_port.py",
+    "agent/meters/sml/frames.py",
+    "agent/meters/sml/messages.py",
+    "agent/meters/sml/port.py",
+    "agent/meters/uart/telegram.py",
+    "agent/meters/uart/port.py",
 )
 CORE, ALL = "core: one protocol, one meter", "all"
 CORE_MOST = 80_000  # bytes

@@ -1,1 +1,1 @@
-"""What meters may do wrong, tried at random: registers (registers), a module each."""
+"""What meters may do wrong, tried at random: registers, telegrams; what they send (made)."""

@@ -36,7 +36,7 @@ from firmware.device import port as ports
 from firmware.device import provision as provisioning
 from firmware.device.port import DeviceError, Port, PortError
 from firmware.device.session import Device
-from firmware.device.settings import Broker, Meter, Reading, compose
+from firmware.device.settings import Broker, Framing, Meter, Reading, compose
 from firmware.errors import FirmwareError
 from tests.agent.test_mqtt_client import make_certificates
 from tests.support.firmware import street
@@ -190,6 +190,7 @@ def test_what_cannot_be_provisioned_is_refused_before_the_board_is_touched(made:
         ),
         (["--slot", "load"], "NAME:LOW:HIGH"),
         (["--meter", "p1"], "has no pins"),
+        (["--meter", "sml"], "has no pins"),
         (["--wifi", "home"], "cannot be asked for here"),
         (["--wifi", "home", "--country", "nl", "--wifi-password-file", "wifi"], "two capital letters"),
         ([], "cannot be opened"),
@@ -231,6 +232,27 @@ def test_the_least_times_of_pulses_are_set_by_provisioning(tmp_path: Path) -> No
     assert "on_ms" not in compose(*place, Reading(Meter.S0), 8)["meter"]
     with pytest.raises(FirmwareError, match=r"meter\.off_ms"):
         compose(*place, Reading(Meter.S0, off_ms=0), 8)
+
+
+def test_a_meter_at_a_uart_is_set_as_far_as_it_is_known(tmp_path: Path) -> None:
+    authority = Authority.init(tmp_path / "authority", "test")
+    place = (boards.load("pico-w"), authority, "street", "kitchen-12", Broker("h", None, None, False), None, None)
+    for reading, expected in (
+        (Reading(Meter.P1), {"kind": "p1", "uart": 1, "rx": 5, "inverted": False, "old": False}),
+        (Reading(Meter.P1, rate=115200, framing=Framing.SEVEN_E_ONE), {"rate": 115200, "framing": "7E1"}),
+        (Reading(Meter.P1, old=True, inverted=True), {"old": True, "inverted": True}),
+        (Reading(Meter.SML), {"kind": "sml", "uart": 1, "rx": 5, "inverted": False}),
+        (Reading(Meter.SML, pin=9, uart=0, rate=115200), {"kind": "sml", "uart": 0, "rx": 9, "rate": 115200}),
+    ):
+        settings = compose(*place, reading, 8)
+        board_settings.check(settings)
+        assert settings["meter"] | expected == settings["meter"]
+        assert len(settings["meter"]) == len(
+            {"kind", "uart", "rx", "inverted", *expected} | ({"old"} if reading.kind == "p1" else set())
+        )
+    for reading in (Reading(Meter.SML, old=True), Reading(Meter.SML, framing=Framing.EIGHT_N_ONE)):
+        with pytest.raises(FirmwareError, match="an optical head has 8N1"):
+            compose(*place, reading, 8)
 
 
 def test_the_certificate_goes_to_the_board_in_its_own_form(tmp_path: Path) -> None:

@@ -1,5 +1,5 @@
-"""A board's P1 port for test_dsmr_pty.py: `dsmr_board_port.py DEVICE` on MicroPython prints each
-register that the port believes."""
+"""A board's port for test_dsmr_pty.py: `dsmr_board_port.py DEVICE KIND` on MicroPython, KIND p1 or
+sml, prints each register that the port believes."""
 
 import asyncio
 import gc
@@ -9,13 +9,13 @@ import time
 
 sys.path.insert(0, ".")
 
-from agent.meters import p1_port
+from agent.meters.uart import port as uart_port
 
-p1_port.PAUSE_MS = 0  # the test sends faster than a meter
+uart_port.PAUSE_MS = 0  # the test sends faster than a meter
 
 
 class Terminal:
-    """What p1_port wants of a UART, from a terminal: the unix port has no machine.UART."""
+    """What a port wants of a UART, from a terminal: the unix port has no machine.UART."""
 
     def __init__(self, path):
         self._file = open(path, "rb")  # noqa: SIM115
@@ -32,8 +32,19 @@ class Terminal:
         return bytes(data)
 
 
-async def main(path):
-    port = p1_port.P1Port(Terminal(path), time.ticks_ms, time.ticks_diff)
+def opened(path, kind):
+    # As on a board only the code of its own meter is loaded.
+    if kind == "sml":
+        from agent.meters.sml.port import SmlPort
+
+        return SmlPort(Terminal(path), time.ticks_ms, time.ticks_diff)
+    from agent.meters.p1_port import P1Port, possible_ways
+
+    return P1Port(Terminal(path), time.ticks_ms, time.ticks_diff, possible_ways(115200, kind[3:] or "8N1"))
+
+
+async def main(path, kind):
+    port = opened(path, kind)
     task = asyncio.create_task(port.run(lambda: None))
     told = None
     print("open")
@@ -41,9 +52,10 @@ async def main(path):
         if port.taken != told:
             told = port.taken
             refused = [name + "=" + str(port.refused[name]) for name in sorted(port.refused)]
-            print(port.total(), port.power(), port.discarded(), " ".join(refused))
+            registers = [port.total("load"), port.total("export"), port.power("power")]
+            print(registers[0], registers[1], registers[2], port.discarded(), " ".join(refused))
             gc.collect()
         await asyncio.sleep(0.005)
 
 
-asyncio.run(main(sys.argv[1]))
+asyncio.run(main(sys.argv[1], sys.argv[2]))

@@ -33,8 +33,10 @@ agent.runtime.supervisor agent.runtime.effects agent.runtime.schedule agent.runt
     agent.runtime.net.mqtt_socket agent.runtime.net.mqtt_receipt agent.runtime.net.mqtt_link
 agent.runtime.main agent.runtime.update.updater agent.runtime.update.versions \
     agent.runtime.system.watchdog agent.runtime.net.reach
-agent.meters.p1_port agent.meters.dsmr
 agent.meters.register agent.meters.account agent.meters.bookmark
+agent.meters.uart.port agent.meters.uart.telegram
+agent.meters.p1_port agent.meters.dsmr agent.meters.dsmr_frames
+agent.meters.sml.port agent.meters.sml.frames agent.meters.sml.messages
 agent.meters.s0_pin agent.meters.pulse
 agent.protocols.private_sum.machine agent.protocols.private_sum.standing \
     agent.protocols.private_sum.contributing agent.protocols.private_sum.active_sets \

@@ -2,8 +2,8 @@
 
 import asyncio
 
-from agent.meters import p1_port
-from agent.meters.p1_port import PAUSE_MS, STALE_MS, P1Port
+from agent.meters.p1_port import P1Port
+from agent.meters.uart.port import CHUNK, PAUSE_MS, STALE_MS
 from agent.runtime.system.ticks import ticks_diff, ticks_ms
 from tests.agent.meters.test_dsmr import telegram, telegram_file
 
@@ -32,7 +32,12 @@ def test_the_last_valid_telegram_is_the_register():
     port = clock.port()
     assert port.total() is None and port.power() is None and port.identity() == b""
     assert clock.send(port, 5) == 5
-    assert port.power() == 230 and port.identity() == b"31" and port.taken == 1
+    assert (
+        port.power("power") == 230
+        and port.identity("power") == b"31"
+        and port.identity("load") == b"31+\x01"
+        and port.taken == 1
+    )
     clock.now += 10000
     port.feed(telegram_file("dsmr-5.0")[:-6] + b"0000\r\n")
     assert port.total() == 5 and port.refused == {"crc": 1}
@@ -45,7 +50,7 @@ def test_a_meter_without_a_number_is_known_by_its_first_line():
     clock = Clock()
     port = clock.port()
     clock.send(port, 5, NEW[:1])
-    assert port.identity() == b"HUM5\\TEST" and port.power() is None
+    assert port.identity("power") == b"HUM5\\TEST" and port.power() is None
 
 
 def test_a_telegram_is_good_for_a_minute():
@@ -82,7 +87,7 @@ def test_a_telegram_without_a_crc_is_believed_between_two_others():
     clock = Clock()
     port = clock.port()
     assert [clock.send(port, wh, OLD, False) for wh in (100, 101, 105, 105)] == [None, None, 101, 105]
-    assert port.refused == {} and port.power() == 230 and port.identity() == b"32"
+    assert port.refused == {} and port.power() == 230 and port.identity("power") == b"32"
 
 
 def test_no_digit_that_fell_over_becomes_energy():
@@ -103,7 +108,7 @@ def test_a_number_that_fell_over_is_no_other_meter():
     port = clock.port()
     for wh, lines in ((1, OLD), (2, OLD), (3, OLD), (4, ["0-0:96.1.1(33)"]), (5, OLD), (6, OLD), (7, OLD)):
         clock.send(port, wh, lines, False)
-        assert port.identity() in (b"", b"32")
+        assert port.identity("power") in (b"", b"32")
     assert port.total() == 6 and port.refused == {"unconfirmed": 3}
 
 
@@ -155,7 +160,7 @@ def test_the_task_reads_what_waits_in_small_pieces():
         while len(alive) == seen:  # it says so without any bytes, too
             await asyncio.sleep(0.01)
         task.cancel()
-        assert port.total() == 18844902 and line.largest == p1_port.CHUNK and len(alive) > 4
+        assert port.total() == 18844902 and line.largest == CHUNK and len(alive) > 4
 
     asyncio.run(asyncio.wait_for(scenario(), 60))
 

@@ -27,6 +27,10 @@ LEAST = ("deployment", "group", "device", "authority", "host")
 ANYTHING = (None, True, 1.5, -1, 0, 1 << 32, 1 << 70, "", "\x00", "x" * 5000, "\u0661", [], {}, [[]], {"a": 1})
 METERS = (
     {"kind": "p1", "uart": 0, "rx": 48},
+    {"kind": "p1", "uart": 0, "rx": 48, "rate": 300, "framing": "7E1"},
+    {"kind": "p1", "uart": 0, "rx": 48, "rate": 1000000, "framing": "8N1"},
+    {"kind": "sml", "uart": 3, "rx": 0},
+    {"kind": "sml", "uart": 3, "rx": 0, "inverted": True, "rate": 9600},
     {"kind": "s0", "pin": 15, "impulses": 1000},
     {"kind": "s0", "pin": 0, "impulses": 100000, "on_ms": 1, "off_ms": 500},
     {"kind": "played", "path": "/day.txt", "step_s": 1800},
@@ -160,5 +164,13 @@ def test_the_meter_is_checked():
     for value in (0, 501, True, "30"):
         for name in ("on_ms", "off_ms"):
             refused("meter." + name, changed("meter", dict(METERS[2], **{name: value})))
+        refused("meter.on_ms", changed("meter", dict(METERS[5], on_ms=value)))
+    for value in (299, 1000001, True, "9600"):
+        for meter in (METERS[0], METERS[3]):
+            refused("meter.rate", changed("meter", dict(meter, rate=value)))
+    for value in ("8E1", "8n1", "", 7, True):
+        refused("meter.framing", changed("meter", dict(METERS[0], framing=value)))
+    refused("meter.framing", changed("meter", dict(METERS[3], framing="8N1")))
+    refused("meter.old", changed("meter", dict(METERS[3], old=False)))
     for name in ("old", "inverted"):
         refused("meter." + name, changed("meter", dict(METERS[0], **{name: 1})))

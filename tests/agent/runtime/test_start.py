@@ -203,6 +203,33 @@ def test_the_meters_task_is_one_of_the_boards():
         assert at.machine.uarts == [(1, 9600)]
 
 
+def test_what_is_set_of_a_line_is_not_tried():
+    for extra, ways in (
+        ({}, 4),
+        ({"old": False}, 4),
+        ({"old": True}, 1),
+        ({"rate": 115200, "framing": "7E1"}, 1),
+        ({"framing": "7E1"}, 2),
+        ({"rate": 2400}, 2),
+    ):
+        with Folder() as folder, Hardware() as at:
+            board = assemble_board(settings(folder, meter=dict({"kind": "p1", "uart": 1, "rx": 5}, **extra)), silent)
+            port = board.effects.meter._source
+            assert len(port._ways) == ways and (port._reopen is None) == (ways == 1)
+            assert at.machine.uarts == [(1, port._ways[0][0])]
+            if port._reopen:
+                port._reopen(9600)
+                assert at.machine.uarts[-1] == (1, 9600)
+
+
+def test_an_optical_head_is_at_a_uart():
+    for extra, rate in (({}, 9600), ({"rate": 115200}, 115200)):
+        with Folder() as folder, Hardware() as at:
+            board = assemble_board(settings(folder, meter=dict({"kind": "sml", "uart": 1, "rx": 5}, **extra)), silent)
+            assert at.machine.uarts == [(1, rate)]
+            assert board.effects.meter._source.total("load") is None
+
+
 def test_pulses_are_saved_when_the_run_ends():
     meter = {"kind": "s0", "pin": 15, "impulses": 1000, "on_ms": 20, "off_ms": 5}
     with Folder() as folder, Hardware() as at:
@@ -232,6 +259,7 @@ def test_hardware_that_is_not_there_is_a_setting_that_is_wrong():
         for meter, name in (
             ({"kind": "s0", "pin": 40, "impulses": 1000}, "meter"),
             ({"kind": "p1", "uart": 1, "rx": 5, "inverted": True}, "meter"),
+            ({"kind": "sml", "uart": 1, "rx": 5, "inverted": True}, "meter"),
             ({"kind": "played", "path": folder + "/none", "step_s": 1}, "meter"),
             (None, "meter"),
         ):

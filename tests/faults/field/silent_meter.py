@@ -16,9 +16,10 @@ from unittest import mock
 from agent.runtime.net import mqtt_socket
 from agent.runtime.start import assemble_board
 from agent.wire import cbor
+from host_sim.meters.made import LINES
+from host_sim.meters.made import p1 as telegram
 from tests.agent.runtime import test_start
 from tests.faults import virtual
-from tests.faults.field.battery import LINES, telegram
 from tests.faults.verdict import Verdict
 from tests.support.files_at_hand import Folder
 
