@@ -32,6 +32,10 @@ if TYPE_CHECKING:
         def set(self, epoch: int, seconds: int) -> bool:
             """Take what a message of `epoch` says; tell whether that was believed."""
 
+        def until(self, seconds: int) -> int | None:
+            """Return how many ms it is until then, negative if it is past; None if this clock does
+            not know."""
+
     class Surroundings(Protocol):
         """What else is around a machine."""
 
@@ -49,7 +53,7 @@ if TYPE_CHECKING:
             """A round has come: its reading is to be taken now."""
 
         def online(self, round: int) -> None:
-            """The round's contribution has been handed over."""
+            """The round's contribution is made: it has been handed over, or waits for its turn."""
 
         def over(self, event: str, fields: "dict[str, object]") -> None:
             """A round is settled, or a query is over: `event` says which."""
@@ -143,6 +147,11 @@ class Effects:
             self.do_all(machine.held(action[1], action[2]))
         elif action[0] == a.MASK:
             self._keep_mask(action[1], action[2], action[3])
+        elif action[0] == a.AT:
+            left = self.clock.until(action[1])
+            if left is not None and left < 0:
+                machine.refuse("instant-past")  # what it reads now is not of that instant
+            self.around.schedule(max(1000 * action[2] if left is None else left, 0), 1)
         elif action[0] == a.TAKE:
             self.around.taken(action[2])
             resend = masks.resends() < machine.identity.policy.close_most

@@ -84,7 +84,7 @@ class Supervisor:
         self._work = asyncio.Event()
         self._taken_us = 0
         self._upkeep = Upkeep(self, diagnostics_s)
-        self._schedule = Schedule(lambda r: self._tell(lambda: self.effects.queries.elapsed(r)))
+        self._schedule = Schedule(self._elapsed)
         self._death: Exception | None = None
         self._leaving: "asyncio.Task[None] | None" = None
 
@@ -141,6 +141,10 @@ class Supervisor:
         if self.update and self.update.message(topic, payload):
             return
         self._tell(lambda: self.machine.message(topic, payload))
+
+    def _elapsed(self, r: int) -> None:
+        self._upkeep.begin_round()
+        self._tell(lambda: self.machine.elapsed(r))
 
     def _on_link(self, up: bool) -> None:
         self.linked = up

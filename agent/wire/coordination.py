@@ -65,12 +65,17 @@ def opening(
     absent: int,
     counted: "Iterable[bytes]",
     time: int,
+    instant: int = 0,
 ) -> bytes:
     """Make the message that opens a round: `sets` are the digests of the units' active sets, 32
     bytes each, zeros for a unit without one; `tags` are the members' 16-byte tags in roster order,
     zeros for who is in no set; `absent` is the bitmap of those that are known dead, `counted` the
-    members' 8 bytes each in roster order, `time` in Unix seconds."""
-    return cbor.encode({1: epoch, 2: round, 3: sets, 4: b"".join(tags), 5: absent, 6: b"".join(counted), 7: time})
+    members' 8 bytes each in roster order, `time` in Unix seconds, `instant` the Unix seconds at
+    which readings are to be taken, 0 for at once."""
+    found = {1: epoch, 2: round, 3: sets, 4: b"".join(tags), 5: absent, 6: b"".join(counted), 7: time}
+    if instant:
+        found[8] = instant
+    return cbor.encode(found)
 
 
 def roll(sets: bytes, present: int, tags: "Iterable[bytes]") -> bytes:
@@ -108,16 +113,22 @@ def receipt(contribution_digest: bytes) -> bytes:
     return cbor.encode({1: contribution_digest})
 
 
-def result(roster_digest: bytes, status: int, missing: list[str], sealed_sums: bytes | None, sets: bytes) -> bytes:
+def result(
+    roster_digest: bytes, status: int, missing: list[str], sealed_sums: bytes | None, sets: bytes, instant: int = 0
+) -> bytes:
     """Make a round's result: COMPLETE with the sums sealed for the coordinator's clients, else None
-    in their place; `sets` as an opening's."""
-    return cbor.encode({1: roster_digest, 2: status, 3: missing, 4: sealed_sums, 5: sets})
+    in their place; `sets` and `instant` as an opening's."""
+    found = {1: roster_digest, 2: status, 3: missing, 4: sealed_sums, 5: sets}
+    if instant:
+        found[6] = instant
+    return cbor.encode(found)
 
 
-def read_result(payload: bytes) -> tuple[bytes, int, list[str], bytes | None, bytes]:
+def read_result(payload: bytes) -> tuple[bytes, int, list[str], bytes | None, bytes, int]:
     """Return (roster digest, status, names of the missing, sealed sums or None, digests of the
-    units' active sets)."""
-    digest, status, missing, sealed, sets = fields(payload, 5)
+    units' active sets, instant or 0)."""
+    digest, status, missing, sealed, sets, instant = fields(payload, 5, 1)
+    check(instant is None or is_integer(instant, 1, 0xFFFFFFFF))
     check(is_bytes(digest, 32) and is_integer(status, COMPLETE, INVALID))
     check(isinstance(sets, bytes) and 32 <= len(sets) <= 32 * UNITS_MOST and len(sets) % 32 == 0)
     check(
@@ -127,7 +138,7 @@ def read_result(payload: bytes) -> tuple[bytes, int, list[str], bytes | None, by
     )
     check(status != INCOMPLETE or missing != [])
     check(isinstance(sealed, bytes) if status == COMPLETE else sealed is None)
-    return digest, status, missing, sealed, sets
+    return digest, status, missing, sealed, sets, instant or 0
 
 
 def sums(values: list[int]) -> bytes:

@@ -90,16 +90,19 @@ def seal(key: bytes, nonce: bytes, context: Context, payload: bytes) -> bytes:
     return cbor.encode(cbor.Tag(_ENCRYPT0, [protected, {_IV: nonce}, aes_ccm.seal(key, nonce, payload, aad)]))
 
 
-def opening_tag(key: bytes, context: Context, set_digest: bytes, absent: int, counted: bytes, time: int) -> bytes:
+def opening_tag(
+    key: bytes, context: Context, set_digest: bytes, absent: int, counted: bytes, time: int, instant: int = 0
+) -> bytes:
     """Return the 16-byte tag by which one member knows that the coordinator opens a round
     (HMAC-SHA-256, RFC 2104).
 
     A signature would be one for all, but a board would check it before it answers, on an RP2040 for
     about a second. An opening commands no more than one contribution, so that it is authentic to
     the one who obeys it is enough. `set_digest` is that of the member's active set, `counted` its 8
-    bytes of the opening's.
+    bytes of the opening's; with `instant` 0 the opening names none.
     """
-    return hmac_sha256(key, cbor.encode(["Opening", context.external_aad(), set_digest, absent, counted, time]))[:16]
+    said = ["Opening", context.external_aad(), set_digest, absent, counted, time]
+    return hmac_sha256(key, cbor.encode(said + [instant] if instant else said))[:16]
 
 
 def roll_tag(key: bytes, context: Context, set_digest: bytes, present: int) -> bytes:

@@ -18,6 +18,7 @@ MEMBERS_LEAST = 2
 MEMBERS_MOST = 64
 SLOTS_MOST = 48
 UNITS_MOST = 16  # cohorts have four members or more
+LEAD_MOST = 3600  # seconds from an opening to the instant that it names
 # The greatest bitmap: bit i stands for the member i of the roster.
 EVERYONE = (1 << MEMBERS_MOST) - 1
 
@@ -32,15 +33,17 @@ def check(condition: object) -> None:
         raise MessageError("malformed")
 
 
-def fields(payload: bytes, count: int) -> "list[Any]":
+def fields(payload: bytes, count: int, optional: int = 0) -> "list[Any]":
     """Return the values of a CBOR map whose keys are just 1 to `count`, in that order: each is any
-    object of cbor.py, until its reader has checked it."""
+    object of cbor.py, until its reader has checked it. `optional` more may follow, which are not
+    null: None for each that is not there."""
     try:
         found = cbor.decode(payload)
     except cbor.CborError:
         raise MessageError("malformed")
-    check(isinstance(found, dict) and len(found) == count and all(key in found for key in range(1, count + 1)))
-    return [found[key] for key in range(1, count + 1)]
+    check(isinstance(found, dict) and count <= len(found) <= count + optional)
+    check(all(key in found and (key <= count or found[key] is not None) for key in range(1, len(found) + 1)))
+    return [found.get(key) for key in range(1, count + optional + 1)]
 
 
 def is_integer(value: object, low: int, high: int) -> bool:
@@ -75,18 +78,20 @@ def digest_of(sets: bytes, unit: int) -> bytes:
     return sets[32 * unit : 32 * unit + 32]
 
 
-def read_opening(payload: bytes) -> tuple[int, int, bytes, bytes, int, bytes, int]:
+def read_opening(payload: bytes) -> tuple[int, int, bytes, bytes, int, bytes, int, int]:
     """Return (epoch, round, digests of the units' active sets, tags, bitmap of the members that are
-    known dead, 8 bytes a member, time), each one after the other: the last epoch and round whose
-    published sum has the member's reading, or zeros; Unix seconds.
+    known dead, 8 bytes a member, time, instant), each one after the other: the last epoch and round
+    whose published sum has the member's reading, or zeros; Unix seconds; the instant at which
+    readings are to be taken, Unix seconds, at most LEAD_MOST after that time, or 0: at once.
 
     Not authentic before a tag is checked.
     """
-    epoch, round, sets, tags, absent, counted, time = fields(payload, 7)
+    epoch, round, sets, tags, absent, counted, time, instant = fields(payload, 7, 1)
     check(is_integer(epoch, 1, 0xFFFFFFFF) and is_integer(round, 0, 0xFFFFFFFF) and _is_sets(sets))
     check(_is_tags(tags) and is_integer(absent, 0, EVERYONE) and is_bytes(counted, len(tags) // 2))
     check(is_integer(time, 0, 0xFFFFFFFF))
-    return epoch, round, sets, tags, absent, counted, time
+    check(instant is None or is_integer(instant, max(time, 1), min(time + LEAD_MOST, 0xFFFFFFFF)))
+    return epoch, round, sets, tags, absent, counted, time, instant or 0
 
 
 def read_roll(payload: bytes) -> tuple[bytes, int, bytes]:

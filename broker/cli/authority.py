@@ -8,6 +8,7 @@ import typer
 
 from agent.protocols.base.identity import CLOSE_WINDOW, EPSILON_PERIOD, Policy
 from agent.protocols.base.policy import EPSILON_PERIOD_MOST, EPSILON_TOTAL_MOST
+from agent.protocols.private_sum.roster_part import SPREAD_MOST
 from agent.runtime.update.versions import MANIFEST
 from broker.authority import releases
 from broker.authority.authority import Authority, AuthorityError
@@ -97,6 +98,16 @@ def authority_roster(
         ),
     ] = None,
     audit: ConsistencyCheck = None,
+    spread: Annotated[
+        int | None,
+        typer.Option(
+            help="In how many seconds after an instant boards send what they read then, each at its own moment; "
+            "0 if not said.",
+            min=0,
+            max=SPREAD_MOST,
+            show_default=False,
+        ),
+    ] = None,
     statement: Annotated[
         Path | None, typer.Option("--signer", help="For gossip-bft: the file that `hum coordinator signer` wrote.")
     ] = None,
@@ -111,6 +122,7 @@ def authority_roster(
         "cohort": cohort,
         "seal": list(Seal).index(seal) if seal else None,
         "audit": audit,
+        "spread": spread,
         "signer": modulus(statement) if statement else None,
     }
     epoch, signed = authority.sign_roster(group, coordinator, chosen, protocol, parameters, **options)

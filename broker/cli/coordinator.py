@@ -40,6 +40,7 @@ SET_COLUMNS = ["group", "unit", "number", "taken_up", "active", "of", "left_out"
 BOARD_COLUMNS = ["device", "age_s", "phase", "trouble", "masks", "version", "uptime_s", "reset", "rssi_dbm", "links"]
 BOARD_COLUMNS += ["joins", "heap_low", "flash_puts", "flash_bytes"]
 COUNTED_COLUMNS = ["part", "counter", "count", "boards"]
+INTERVAL_LEAST, INTERVAL_MOST = 5, 86_400  # seconds between two instants
 
 coordinator_app = typer.Typer(cls=WholeHelp, help="Run the coordinator: opens rounds, learns sums and nothing else.")
 coordinator_app.command("signer")(signer)
@@ -66,9 +67,20 @@ def coordinator(
     port: Port = 8883,
     credentials: Credentials = None,
     ca: CertificateAuthority = None,
-    interval: Annotated[float, typer.Option(help="Seconds from one round's opening to the next.", min=0.1)] = 1800.0,
+    interval: Annotated[
+        float, typer.Option(help="Seconds from one round to the next; rounds are of its multiples, in UTC.", min=0.1)
+    ] = 900.0,
+    at_once: Annotated[
+        bool,
+        typer.Option("--at-once", help="Rounds are of no instant: boards read when one opens, and answer at once."),
+    ] = False,
     window: Annotated[
-        float, typer.Option(help="Seconds that a round takes contributions, at most 4/5 of the interval.", min=0.1)
+        float,
+        typer.Option(
+            help="Seconds that a round takes contributions, after its instant and the roster's spread; "
+            "in all at most 4/5 of the interval.",
+            min=0.1,
+        ),
     ] = 60.0,
     answers: Annotated[
         float, typer.Option(help="Seconds to wait for answers to a roll call, until the next round at most.", min=0.1)
@@ -92,11 +104,21 @@ def coordinator(
     home = Home(state)
     with home.lock():
         _adopt(home, roster or [])
-        machines = home.machines(Schedule(interval, window, patience, rounds, answers))
+        machines = home.machines(Schedule(interval, window, patience, rounds, answers, _instants(interval, at_once)))
         if not machines:
             raise HomeError("no roster yet; sign one with `hum authority roster` and give it with --roster GROUP=FILE")
         service = Service(home.deployment, machines, home.storage, link)
         asyncio.run(_serve(service, home.deployment, link, announce))
+
+
+def _instants(interval: float, at_once: bool) -> bool:
+    """Tell whether rounds are of instants. Raises HomeError if the interval does not allow it."""
+    if not at_once and (interval < INTERVAL_LEAST or interval % 1 or interval > INTERVAL_MOST):
+        raise HomeError(
+            f"--interval {interval:g}: instants are whole seconds, {INTERVAL_LEAST} to {INTERVAL_MOST} apart; "
+            "with --at-once rounds have none"
+        )
+    return not at_once
 
 
 async def _serve(service: Service, deployment: str, link: Link, announce: bool | None) -> None:

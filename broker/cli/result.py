@@ -100,10 +100,10 @@ def _show_history(state: Path, group: str | None, last: int, as_json: bool) -> N
             print(json.dumps(row))
         return
     for row in rows:
-        row["closed"] = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(row["closed_at"]))
+        row["closed"], row["of"] = _local(row["closed_at"]), _local(row.get("instant"))
         row["missing"] = _named(row.get("missing") or [])
         row["disagree"] = sides(row.get("disagree") or [])
-    columns = [*ROUND, "status", "sums", "missing", "withstands", "disagree", "latency_ms", "closed"]
+    columns = [*ROUND, "of", "status", "sums", "missing", "withstands", "disagree", "latency_ms", "closed"]
     show_table("Results", columns, rows, keys=len(ROUND))
 
 
@@ -113,8 +113,8 @@ def _show_latest(found: list[Result], reader: Reader, as_json: bool) -> None:
     for one in found if as_json else []:
         _show_as_json(one)
     if not as_json:
-        rows = [asdict(one) | {"result": _values(one), "missing": _missing(one)} for one in found]
-        show_table("Results", [*ROUND, "status", "result", "missing"], rows, keys=len(ROUND))
+        rows = [asdict(one) | {"result": _values(one), "missing": _missing(one), "of": _of(one)} for one in found]
+        show_table("Results", [*ROUND, "of", "status", "result", "missing"], rows, keys=len(ROUND))
     if reader.refused:
         print(f"hum: not all is shown{_why(reader)}", file=sys.stderr)
 
@@ -140,7 +140,8 @@ def _show_as_json(one: Result) -> None:
 
 def _show_line(one: Result) -> None:
     missing = _missing(one)
-    line = f"{one.group} {one.epoch}/{one.round} {one.status}: {_values(one)}"
+    of = f" of {_of(one)}" if _of(one) else ""
+    line = f"{one.group} {one.epoch}/{one.round}{of} {one.status}: {_values(one)}"
     print(line + (f", without {missing}" if missing else ""), flush=True)
 
 
@@ -152,6 +153,16 @@ def _values(one: Result) -> str:
     else:
         values = one.answer
     return "no sum" if values is None else ", ".join(f"{name} {value}" for name, value in values.items())
+
+
+def _of(one: Result) -> str | None:
+    """Return the instant that readings are of, None if there is none."""
+    return _local(one.instant) if isinstance(one, RoundResult) else None
+
+
+def _local(seconds: float | None) -> str | None:
+    """Return Unix seconds as people here read them."""
+    return None if seconds is None else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
 
 
 def _missing(one: Result) -> str:

@@ -96,9 +96,9 @@ class Reader:
         return self._take_result(followed, waiting, now) if waiting else None
 
     def _take_opening(self, followed: _Followed, payload: bytes, now: float) -> None:
-        opening = messages.read_opening(payload)[:2]
-        if opening != followed.opening:
-            followed.opening, followed.opened_at = opening, now
+        epoch, number, *_, at, instant = messages.read_opening(payload)
+        if (epoch, number) != followed.opening:
+            followed.opening, followed.opened_at = (epoch, number), now + (instant - at if instant else 0)
 
     def _take_result(self, followed: _Followed, payload: bytes, now: float) -> Result | None:
         group = followed.group

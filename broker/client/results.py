@@ -23,8 +23,11 @@ class RoundResult:
     in the order of `slots`, the readings' names, are None unless it is complete. They are exact
     over the members that are not in `missing`.
 
-    `latency_ms` runs from the sight of the round's opening to the sight of its result, if one
-    Reader saw both. An opening is not authentic to clients: the time is an indication only.
+    `instant`, in Unix seconds, is when the readings were taken, by the boards' clocks: the
+    coordinator's word. None if it named none, and they were taken at once.
+
+    `latency_ms` runs from the sight of the round's opening, or from its instant, to the sight of
+    its result, if one Reader saw both. An opening is not authentic to clients: the time is an indication only.
     """
 
     group: str
@@ -35,6 +38,7 @@ class RoundResult:
     sums: list[int] | None
     missing: list[str]
     latency_ms: float | None = None
+    instant: int | None = None
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,7 @@ def open_result(group: Group, result_key: bytes, payload: bytes) -> Result:
 
 def _sums(group: Group, result_key: bytes, envelope: Envelope) -> RoundResult:
     signed = envelope.verify(group.roster.coordinator, group.context("result", envelope.round, ""))
-    digest, status, missing, sealed, _ = coordination.read_result(signed)
+    digest, status, missing, sealed, _, instant = coordination.read_result(signed)
     _check_roster(group, digest)
     check(set(missing) <= set(group.roster.names()))
     slots = [name for name, _, _ in group.roster.slots]
@@ -89,7 +93,8 @@ def _sums(group: Group, result_key: bytes, envelope: Envelope) -> RoundResult:
     if sealed is not None:
         sums = coordination.read_sums(_opened(group, result_key, "sums", envelope.round, sealed))
         check(len(sums) == len(slots))
-    return RoundResult(group.name, group.epoch, envelope.round, STATUS[status], slots, sums, missing)
+    scope = (group.name, group.epoch, envelope.round, STATUS[status])
+    return RoundResult(*scope, slots, sums, missing, instant=instant or None)
 
 
 def _answer(group: Group, result_key: bytes, envelope: Envelope) -> QueryResult:

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+LEAD_S = 30.0  # before an instant its round opens: all boards have heard it by then
+LEAD_SHARE = 0.1  # the most of the interval that the lead may take
 WINDOW_SHARE = 0.8  # the most of the interval that contributions may take; the rest is for answers
 
 
@@ -13,6 +15,10 @@ class Schedule:
 
     `rounds` ends the epoch after so many; None goes on for ever. A query needs the patience alone:
     it waits so long for boards that make their keys.
+
+    With `instants` a round is of an instant, a multiple of the interval, which is whole seconds
+    then: it opens `lead` before, with no more patience than half of that, and takes contributions
+    for the window after the instant and the roster's spread.
     """
 
     interval: float
@@ -20,8 +26,14 @@ class Schedule:
     patience: float
     rounds: int | None = None
     answers: float = 600.0
+    instants: bool = False
 
     @property
     def contributions(self) -> float:
         """For how long contributions are taken."""
         return min(self.window, WINDOW_SHARE * self.interval)
+
+    @property
+    def lead(self) -> float:
+        """How long before its instant a round opens."""
+        return min(LEAD_S, LEAD_SHARE * self.interval)

@@ -5,6 +5,7 @@ python read_sums.py HOST PORT DEPLOYMENT AUTHORITY [PASSWORD [CA.pem]]
 
 import asyncio
 import sys
+from datetime import datetime
 from pathlib import Path
 
 from broker.client import Access, Reader, RoundResult, follow
@@ -19,7 +20,8 @@ async def main(
     async for result in follow(link, reader):
         if isinstance(result, RoundResult) and result.sums is not None:
             sums = dict(zip(result.slots, result.sums, strict=True))
-            print(result.group, result.round, sums, "without", result.missing, flush=True)
+            of = datetime.fromtimestamp(result.instant).isoformat() if result.instant else "-"
+            print(result.group, result.round, of, sums, "without", result.missing, flush=True)
 
 
 asyncio.run(main(*sys.argv[1:]))

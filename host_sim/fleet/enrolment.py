@@ -34,7 +34,9 @@ def enrol(folder: Path, plan: Plan, publics: dict[str, str]) -> Enrolled:
     device."""
     authority = Authority.init(folder / "authority", DEPLOYMENT)
     home = Home.init(folder / "coordinator", DEPLOYMENT, bytes.fromhex(authority.public))
-    options: dict[str, Any] = {} if plan.protocol in QUERIES else {"cohort": plan.cohort, "seal": plan.seal}
+    options: dict[str, Any] = {}
+    if plan.protocol not in QUERIES:
+        options = {"cohort": plan.cohort, "seal": plan.seal, "spread": plan.spread}
     if plan.protocol == "gossip-bft":
         signer = BlindSigner(home.folder)
         options["signer"] = signer.modulus

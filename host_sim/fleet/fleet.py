@@ -61,6 +61,7 @@ class Fleet:
         arguments = ["--state", self.folder / "coordinator", "--roster", f"{GROUP}={self.enrolled.roster}"]
         arguments += ["--port", self.broker.port, "--interval", plan.interval, "--window", plan.window]
         arguments += ["--rounds", plan.rounds, "--patience", plan.patience]
+        arguments += [] if plan.instants else ["--at-once"]
         if self.broker.credentials:
             arguments += ["--credentials", self.folder / "broker" / "credentials.json"]
         with (self.folder / "coordinator.log").open("ab") as log:

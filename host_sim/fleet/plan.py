@@ -37,6 +37,9 @@ class Plan:
     # Most members of a cohort, and which sums open: 0 each cohort's, 1 the whole fleet's.
     cohort: int = 32
     seal: int = 0
+    # Rounds of instants, and the seconds after one in which boards send.
+    instants: bool = False
+    spread: int = 0
     # Devices whose link goes through a relay that hold_back() turns slow.
     late: tuple[str, ...] = ()
     # Devices that are not started with the others.

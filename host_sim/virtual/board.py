@@ -14,6 +14,7 @@ from agent.protocols.private_sum.machine import PrivateSum
 from agent.runtime.effects import Effects
 from agent.runtime.flash.masks import MaskStock
 from agent.runtime.flash.shares import ShareStock
+from agent.runtime.system.clock import Clock
 from agent.runtime.unload import unload
 from agent.wire import messages, topics
 from agent.wire.envelope import Envelope
@@ -45,17 +46,17 @@ class _Effects(Effects):
         super().do(action)
 
 
-class _Time:
-    """The simulated network's clock, as the effects see one. No simulated board has TLS."""
+class _Clock(Clock):
+    """The shipped clock, on an oscillator that is too fast by `drift`. No simulated board has TLS,
+    and none keeps the time."""
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Network, drift: float) -> None:
         self._network = network
+        self._drift = drift
+        super().__init__(MemoryStore())
 
-    def uptime(self) -> int:
-        return int(self._network.clock.now)
-
-    def set(self, epoch: int, seconds: int) -> bool:
-        return True
+    def ticks(self) -> int:
+        return int(1000 * self._network.clock.now * (1 + self._drift))
 
 
 class SimulatedBoard(Quiet):
@@ -64,7 +65,7 @@ class SimulatedBoard(Quiet):
     `sent` has every contribution that left the board, by the epoch and round that its envelope
     names, `answers` every answer to a roll call; `settled` the epoch, round and envelope of every
     contribution that the board took a receipt for. `cut(kind)` is asked before each action whether
-    the power goes just then.
+    the power goes just then. Its oscillator is too fast by `drift`, a part of one.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class SimulatedBoard(Quiet):
         self.settled: set[tuple[int, int, bytes]] = set()
         self.cut: Callable[[str], bool] = lambda kind: False
         self.running = False
+        self.drift = 0.0
         self.machine: Any = make(identity)  # tests look into what only some protocols have
         self._make = make
         self._network = network
@@ -106,8 +108,8 @@ class SimulatedBoard(Quiet):
         """Make the machine with what the flash holds."""
         self.stock, self.shares = stock, shares
         self.machine = self._make(self._identity)
-        time = _Time(self._network)
-        self._effects = _Effects(self.machine, self.store, stock, shares, self.meter, time, self)
+        clock = _Clock(self._network, self.drift)
+        self._effects = _Effects(self.machine, self.store, stock, shares, self.meter, clock, self)
         self._effects.before = self.before
         self._alive(self._effects.restore)
 
@@ -173,7 +175,9 @@ class SimulatedBoard(Quiet):
         self._scheduled += 1
         number, life = self._scheduled, self._life
         for r in range(count):
-            self._network.clock.after((r + 1) * period_ms / 1000, partial(self._elapsed, r, number, life))
+            self._network.clock.after(
+                (r + 1) * period_ms / 1000 / (1 + self.drift), partial(self._elapsed, r, number, life)
+            )
 
     def make_room(self) -> None:
         """Let go of code, where the interpreter can."""
@@ -183,7 +187,7 @@ class SimulatedBoard(Quiet):
 
     def _elapsed(self, r: int, number: int, life: int) -> None:
         if self.running and (number, life) == (self._scheduled, self._life):
-            self._perform(self._effects.queries.elapsed(r))
+            self._perform(self.machine.elapsed(r))
             self._idle(life)
 
     def _idle(self, life: int) -> None:

@@ -22,6 +22,10 @@ class Quiet:
         """There is a reading."""
         return ""
 
+    def until(self, seconds: int) -> int | None:
+        """It does not know: what an opening says of its instant holds."""
+        return None
+
     def schedule(self, period_ms: int, count: int) -> None:
         """Nothing here has a schedule."""
 

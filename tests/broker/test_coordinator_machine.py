@@ -83,7 +83,7 @@ def test_the_last_contribution_calls_the_roll_and_the_answers_close_the_round_wi
 
 def test_the_sum_is_not_in_the_result_for_who_has_not_the_key(world: World) -> None:
     (message,) = published(world.whole_round(), RESULT)
-    _, _, _, sealed, _ = coordination.read_result(Envelope(message).unverified())
+    _, _, _, sealed, *_ = coordination.read_result(Envelope(message).unverified())
     context = Context("test", "sums", "main", 1, 0, "coordinator", "clients")
     assert coordination.read_sums(Envelope(sealed).open(world.home.result_key, context)) == [303]
     with pytest.raises(EnvelopeError, match="bad-tag"):
@@ -463,8 +463,8 @@ def test_an_opening_tells_of_each_member_the_last_round_whose_published_sum_has_
 def test_an_opening_is_for_each_member_alone(world: World) -> None:
     """Each board obeys its own tag; another round's opening with the same tags opens nothing."""
     opening = world.open()
-    epoch, number, digest, tags, absent, counted, time = messages.read_opening(opening)
-    assert counted == bytes(8 * len(NAMES)) and abs(time - unix_time()) < 60
+    epoch, number, digest, tags, absent, counted, time, instant = messages.read_opening(opening)
+    assert counted == bytes(8 * len(NAMES)) and abs(time - unix_time()) < 60 and instant == 0
     rest = ([counted], time)
     assert (epoch, number, digest, absent) == (1, 0, world.members["b0"].set_digest, 0)
     for forged in (
@@ -473,6 +473,7 @@ def test_an_opening_is_for_each_member_alone(world: World) -> None:
         coordination.opening(epoch, number, digest, [tags[16:], tags[:16]], absent, *rest),
         coordination.opening(epoch, number, digest, [tags], absent, [coordination.counted(1, 0)] * len(NAMES), time),
         coordination.opening(epoch, number, digest, [tags], absent, [counted], time + 1),
+        coordination.opening(epoch, number, digest, [tags], absent, [counted], time, time + 1),
     ):
         for member in world.members.values():
             with pytest.raises(AssertionError):

@@ -138,7 +138,8 @@ class Site:
     def start_coordinator(self, *options: object) -> None:
         folder = self.folder
         arguments = ["--state", folder / "coordinator", "--roster", f"main={folder / 'roster.cose'}"]
-        arguments += ["--credentials", folder / "broker" / "credentials.json", "--port", self.broker.port, *options]
+        arguments += ["--credentials", folder / "broker" / "credentials.json", "--port", self.broker.port, "--at-once"]
+        arguments += options
         with self.log_path.open("ab") as log:
             command = [sys.executable, "-W", "error", "-m", "broker", "coordinator", *map(str, arguments)]
             self.process = subprocess.Popen(command, cwd=PROJECT, stdout=log, stderr=log)

@@ -156,12 +156,14 @@ class Member:
         self, opening: bytes, reading: int, held: int | None = None, last: int = LAST, holds: int | None = None
     ) -> bytes:
         """Obey an opening."""
-        _, number, sets, tags, absent, counted, time = messages.read_opening(opening)
+        _, number, sets, tags, absent, counted, time, instant = messages.read_opening(opening)
         digest = messages.digest_of(sets, self.unit)
         context = Context("test", "round", "main", 1, number, "coordinator", self.name, self.number)
         own = counted[8 * self.index :][:8]
         assert digest == self.set_digest
-        assert tags[16 * self.index :][:16] == opening_tag(self.opening_key, context, digest, absent, own, time)
+        assert tags[16 * self.index :][:16] == opening_tag(
+            self.opening_key, context, digest, absent, own, time, instant
+        )
         base = masks.base(CHOSEN, "test", "main", 1, number, 0, self.set_digest)
         exponent = self.exponent.to_bytes(CHOSEN.exponent_bytes, "big")
         mask = steps(masks.steps(base, exponent, CHOSEN, masks.workspace(CHOSEN)))
@@ -200,7 +202,13 @@ class World:
     order."""
 
     def __init__(
-        self, folder: Path, members: int = 3, schedule: Schedule = SCHEDULE, cohort: int = 32, seal: int = 0
+        self,
+        folder: Path,
+        members: int = 3,
+        schedule: Schedule = SCHEDULE,
+        cohort: int = 32,
+        seal: int = 0,
+        spread: int = 0,
     ) -> None:
         self.schedule = schedule
         self.names = sorted(f"b{index}" for index in range(members))
@@ -211,7 +219,7 @@ class World:
             authority.enrol("main", name, member.public.hex())
         self.home = Home.init(folder / "coordinator", "test", bytes.fromhex(self.authority))
         _, self.roster = authority.sign_roster(
-            "main", self.home.public, SLOTS, "private-sum", "hum-2048", cohort=cohort, seal=seal
+            "main", self.home.public, SLOTS, "private-sum", "hum-2048", cohort=cohort, seal=seal, spread=spread
         )
         self.home.adopt("main", self.roster)
         for member in self.members.values():

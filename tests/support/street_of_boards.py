@@ -70,10 +70,11 @@ def roster(
     cohort=32,
     seal=0,
     audit=0,
+    spread=0,
 ):
     """A signed roster of `members`: names, or pairs of a name and a key."""
     pairs_of = [(member, public(member)) if isinstance(member, str) else member for member in members]
-    part = SumPart(cohort, seal, audit).fields()
+    part = SumPart(cohort, seal, audit, spread).fields()
     made = rosters.Roster(names[0], names[1], slots or SLOTS, public("coordinator"), pairs_of, part)
     context = Context(scope[0], kind, scope[1], epoch, round, "authority", "")
     return envelope.sign(private(signer), context, made.encode())
@@ -263,7 +264,8 @@ class Device(Quiet):
     `done` lists the actions in the order in which they were done, but for "clock", and "unload",
     which `unloads` counts. `sent` lists the (topic, payload) published and not taken yet. Actions
     named in `failing` find a dead flash: they are not done, nor is what follows them. It is the
-    machine's clock, meter (`values`) and surroundings.
+    machine's clock, by which `left` ms are left until any instant, meter (`values`) and
+    surroundings, which keep the last (period, count) of a `schedule`.
     """
 
     def __init__(self, name, flash, policy=None, masks_target=2, keys=None):
@@ -276,6 +278,7 @@ class Device(Quiet):
         self.unloads = 0
         self.failing = ()
         self.values = VALUES
+        self.left = None
         own, opened, pinned = keys or (private(name), public(name), public("authority"))
         self.machine = PrivateSum(Identity(SCOPE[0], SCOPE[1], name, own, opened, pinned, policy, masks_target))
         store = flash.store
@@ -327,6 +330,9 @@ class Device(Quiet):
         assert seconds == TIME
         return True
 
+    def until(self, seconds):
+        return self.left
+
     # -- the meter
 
     def restore(self, bookmark):
@@ -346,6 +352,9 @@ class Device(Quiet):
     def post(self, topic, payload, qos, retain):
         assert qos == 1
         self.sent.append((topic, payload))
+
+    def schedule(self, period_ms, count):
+        self.period, self.count = period_ms, count
 
 
 NUMBER = 1_700_000_100
@@ -369,9 +378,9 @@ class Street:
     are by name; all are in the active sets with the number `number`, one a unit, in `signed_sets`,
     but for those in `left_out`."""
 
-    def __init__(self, members, cohort=32, seal=0, rounds=2, audit=0, left_out=()):
+    def __init__(self, members, cohort=32, seal=0, rounds=2, audit=0, left_out=(), spread=0):
         self.names = [name_of(index) for index in range(members)]
-        self.signed = roster(self.names, cohort=cohort, seal=seal, audit=audit)
+        self.signed = roster(self.names, cohort=cohort, seal=seal, audit=audit, spread=spread)
         self.digest = digest_of(self.signed)
         every = cohorts.assign(self.names, self.digest, cohort)
         self.units = [list(range(members))] if seal else every
@@ -434,16 +443,17 @@ class Street:
     def bitmap(self, names):
         return sum([1 << self.names.index(name) for name in names])
 
-    def opening(self, round, absent=(), counted=(0, 0)):
-        """The coordinator opens a round; of each member the reading of the round `counted` was the
-        last in a published sum."""
+    def opening(self, round, absent=(), counted=(0, 0), instant=0):
+        """The coordinator opens a round, of `instant` if it is not 0; of each member the reading of
+        the round `counted` was the last in a published sum."""
         last = coordination.counted(counted[0], counted[1])
         bits = self.bitmap(absent)
         tags = []
         for name in self.names:
             context = self.context("round", round, receiver=name)
-            tags.append(envelope.opening_tag(self.keys(name)[1], context, self.set_of(name), bits, last, TIME))
-        return coordination.opening(1, round, self.sets, tags, bits, [last] * len(self.names), TIME)
+            key = self.keys(name)[1]
+            tags.append(envelope.opening_tag(key, context, self.set_of(name), bits, last, TIME, instant))
+        return coordination.opening(1, round, self.sets, tags, bits, [last] * len(self.names), TIME, instant)
 
     def roll(self, round, present, epoch=1, sets=None, signer="coordinator", bits=None, wrong_tags=False):
         """The coordinator calls the roll: `present` are names, or `bits` is the bitmap itself."""
@@ -490,12 +500,12 @@ def carry(devices, see=lambda topic, payload: None):
             see(topic, payload)
 
 
-def dealt(members, cohort=32, seal=0, rounds=2, audit=0):
+def dealt(members, cohort=32, seal=0, rounds=2, audit=0, spread=0):
     """A Street whose boards have dealt all; made once. Who changes its flash takes a reboot()
     instead."""
-    key = (members, cohort, seal, rounds, audit)
+    key = (members, cohort, seal, rounds, audit, spread)
     if key not in _dealt:
-        _dealt[key] = Street(members, cohort, seal, rounds, audit)
+        _dealt[key] = Street(members, cohort, seal, rounds, audit, spread=spread)
         _dealt[key].deliver()
     return _dealt[key]
 

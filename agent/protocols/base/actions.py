@@ -29,9 +29,10 @@ if TYPE_CHECKING:
     Burn: TypeAlias = tuple[Literal["burn"], int, int, int | None, list[str]]
     Read: TypeAlias = tuple[Literal["read"], int, Slots]
     Over: TypeAlias = tuple[Literal["over"], int, dict[str, object]]
-    OfEvery: TypeAlias = Put | Clock | Unload | Publish
-    OfSums: TypeAlias = Recall | Enter | Use | Mask | Take | Spend | Settle | Hold | Fetch | Discard | Answer
-    OfQueries: TypeAlias = Schedule | Burn | Read | Over
+    At: TypeAlias = tuple[Literal["at"], int, int]
+    OfEvery: TypeAlias = Put | Clock | Unload | Publish | Schedule
+    OfSums: TypeAlias = Recall | Enter | Use | Mask | At | Take | Spend | Settle | Hold | Fetch | Discard | Answer
+    OfQueries: TypeAlias = Burn | Read | Over
     Action: TypeAlias = OfEvery | OfSums | OfQueries
 
 PUT: "Final" = "put"
@@ -42,6 +43,7 @@ RECALL: "Final" = "recall"
 ENTER: "Final" = "enter"
 USE: "Final" = "use"
 MASK: "Final" = "mask"
+AT: "Final" = "at"
 TAKE: "Final" = "take"
 SPEND: "Final" = "spend"
 SETTLE: "Final" = "settle"
@@ -78,6 +80,12 @@ def publish(topic: str, payload: bytes, retain: bool) -> "Publish":
     return PUBLISH, topic, payload, 1, retain
 
 
+def schedule(period_ms: int, count: int) -> "Schedule":
+    """In (r+1) periods from now, r = 0 to count-1, then elapsed(r). It replaces an earlier
+    schedule."""
+    return SCHEDULE, period_ms, count
+
+
 # -- of the private sum
 
 
@@ -100,6 +108,13 @@ def use(set_digest: bytes) -> "Use":
 def mask(epoch: int, round: int, mask: bytes) -> "Mask":
     """Keep a mask; if that cannot be, then unkept()."""
     return MASK, epoch, round, mask
+
+
+def at(instant: int, lead: int) -> "At":
+    """At `instant`, Unix seconds by the board's clock, or now if that is past, then elapsed(0): a
+    schedule, which replaces an earlier one. A clock that does not know lets `lead` seconds pass
+    from now."""
+    return AT, instant, lead
 
 
 def take(epoch: int, round: int, counted: bool, slots: "Slots") -> "Take":
@@ -143,12 +158,6 @@ def answer(epoch: int, round: int, state: bytes, envelope: bytes) -> "Answer":
 
 
 # -- of anonymous queries
-
-
-def schedule(period_ms: int, count: int) -> "Schedule":
-    """In (r+1) periods from now, r = 0 to count-1, then elapsed(r). It replaces an earlier
-    schedule."""
-    return SCHEDULE, period_ms, count
 
 
 def burn(epoch: int, number: int, cost: int | None, listed: list[str]) -> "Burn":

@@ -105,6 +105,9 @@ class Machine:
         def rest(self) -> None:
             """Memory is short: give up what is under way; idle() begins anew."""
 
+        def elapsed(self, r: int) -> list[Action]:
+            """The time has come that an action schedule() named: period r is over."""
+
         def link_up(self) -> list[Action]:
             """The link to the broker is (again) there."""
 

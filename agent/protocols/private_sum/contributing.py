@@ -32,8 +32,10 @@ class Contributing:
     `refilling` tells whether more masks are to be made, `masks_target` at most; `pending` is the
     (epoch, round, envelope) without a receipt, or None; `sent` is the (epoch, round) of the last
     envelope that may have left the board; `opened` the last round that was opened under the roster
-    in force, -1 for none; `receipt` a generator that checks a receipt's signature, idle work that
-    is under way, or None; `workspace` the buffers that a power is made in, or None."""
+    in force, -1 for none; `awaited` the (round, whether the last reading was counted) of an opening
+    whose instant has not come, or None; `held` tells that what was read at an instant waits for
+    this board's turn to send it; `receipt` a generator that checks a receipt's signature, idle work
+    that is under way, or None; `workspace` the buffers that a power is made in, or None."""
 
     def __init__(self, masks_target: int) -> None:
         self.high_water = self.sent = (0, 0)
@@ -50,6 +52,8 @@ class Contributing:
         self.stock: list[int] = []
         self.refilling, self.receipt, self.workspace = True, None, None
         self._announced = (-1, 0)
+        self.awaited: "tuple[int, bool] | None" = None
+        self.held = False
 
     def take_stock(self, rounds: list[int]) -> None:
         """Take up the rounds that the flash has masks for."""
@@ -80,7 +84,7 @@ class Contributing:
 
     def refill(self, member: "Membership", sharing: "SecretSharing") -> "Steps | None":
         """Return a generator that makes, keeps and announces a mask; None if there are enough."""
-        round = max([self.last_round(member.epoch), self.opened] + self.stock) + 1
+        round = max([self._over(member.epoch)] + self.stock) + 1
         return self._mask_steps(member, sharing, round) if self.refilling and round <= ROUND_MOST else None
 
     def _mask_steps(self, member: "Membership", sharing: "SecretSharing", round: int) -> "Steps":
@@ -91,12 +95,17 @@ class Contributing:
             member.parameters, identity.deployment, identity.group, member.epoch, round, 0, member.set_digest
         )
         mask = yield from masks.steps(base, member.exponent, member.parameters, self.buffers(member.parameters))
-        if round <= max(self.last_round(member.epoch), self.opened):
+        if round <= self._over(member.epoch):
             return  # it comes too late
         self.stock.append(round)
         self.refilling = len(self.stock) < self._masks_target
         kept: "list[Action]" = [actions.mask(member.epoch, round, mask)]
         yield kept + self.announce(member, sharing)
+
+    def _over(self, epoch: int) -> int:
+        """Return the last round that a mask is of no use for any more: one that waits for its
+        instant is not over."""
+        return max(self.last_round(epoch), self.opened - 1 if self.awaited else self.opened)
 
     def unkept(self, round: int) -> None:
         """The flash did not take the mask of `round`: make do with those before it."""
@@ -141,14 +150,15 @@ class Contributing:
 
     def hear(
         self, member: "Membership | None", sharing: "SecretSharing | None", raw: bytes
-    ) -> tuple[int, int, bytes, int, bool]:
+    ) -> tuple[int, int, bytes, int, int, bool, bool]:
         """Take the opening of a round; `sharing` is None before there are keys. Raises Refused or
         MessageError.
 
         Returns (round, bitmap of the members absent, what it says was counted of this board's, Unix
-        seconds, whether the round has this board's contribution already, and no receipt for it).
+        seconds, the instant or 0, whether the round was not heard of before, whether it has this
+        board's contribution already, and no receipt for it).
         """
-        epoch, round, sets, tags, absent, counted, time = messages.read_opening(raw)
+        epoch, round, sets, tags, absent, counted, time, instant = messages.read_opening(raw)
         if not member or epoch != member.epoch:
             raise Refused("wrong-epoch")
         if not sharing:
@@ -161,9 +171,10 @@ class Contributing:
             raise Refused("replayed")
         context = member.context("round", round, topics.COORDINATOR, member.identity.device)
         counted = counted[8 * member.index : 8 * member.index + 8]
-        check_tag(tags, member.index, opening_tag(member.opening_key, context, digest, absent, counted, time))
+        check_tag(tags, member.index, opening_tag(member.opening_key, context, digest, absent, counted, time, instant))
+        news = round > self.opened
         self.saw(round)
-        return round, absent, counted, time, again
+        return round, absent, counted, time, instant, news, again
 
     def counted(self, said: bytes) -> bool:
         """Tell whether the reading that was sent last is in a published sum: `said` is what an
@@ -176,6 +187,15 @@ class Contributing:
         """
         epoch, last = self.sent
         return not epoch or said == epoch.to_bytes(4, "big") + last.to_bytes(4, "big")
+
+    # -- the instant
+
+    def come(self, member: "Membership") -> "list[Action]":
+        """The time has come: the instant, or this board's turn to send what it read then."""
+        if self.awaited:
+            return [actions.take(member.epoch, self.awaited[0], self.awaited[1], member.slots)]
+        self.held = False
+        return self.resend(member, True)
 
     # -- the contribution
 
@@ -213,6 +233,7 @@ class Contributing:
         # From here on the round is burnt, whatever becomes of the burn; before, running out of
         # memory has changed nothing.
         self.high_water = (member.epoch, round)
+        self.held = self.awaited is not None and member.delay > 0
         self.spend_stock(round)
         return [actions.spend(member.epoch, round, envelope)]
 
@@ -221,13 +242,15 @@ class Contributing:
         self.pending = (epoch, round, envelope)
         self.sent = (epoch, round)
         self.receipt = None  # the receipt of an earlier round must not hold this one back
+        if self.held and member:
+            return [actions.schedule(member.delay, 1)]
         return self.resend(member, True)
 
     def resend(self, member: "Membership | None", passed: bool = False) -> "list[Action]":
-        """Publish the contribution (again) that has no receipt, unless one is being checked:
-        identical bytes. `passed`: it is new, or some seconds have passed."""
+        """Publish the contribution (again) that has no receipt, unless one is being checked, or its
+        turn has not come: identical bytes. `passed`: it is new, or some seconds have passed."""
         self._may_check = self._may_check or passed
-        if self.receipt or not member or not self.pending or self.pending[0] != member.epoch:
+        if self.receipt or self.held or not member or not self.pending or self.pending[0] != member.epoch:
             return []
         return [publish_up(member, "contribution", self.pending[2], False)]
 

@@ -4,8 +4,8 @@ What it hears goes to its parts, each with a state of its own: standing (which r
 active set are in force, with membership and active_sets; and what lives under them: secret_sharing,
 unmasking with consistency_check, answers) and contributing (masks, a round's ciphertext, its
 receipt). Here is whose turn it is in idle time. Events: restore(), message(), entered(),
-recalled(), taken(), unkept(), spent(), held(), fetched(), answered(), idle(), rest(), link_up(),
-retry(), passed().
+recalled(), taken(), unkept(), spent(), held(), fetched(), answered(), elapsed(), idle(), rest(),
+link_up(), retry(), passed().
 """
 
 from agent.protocols.base import Refused, actions
@@ -95,7 +95,9 @@ class PrivateSum(Machine):
 
     def taken(self, epoch: int, round: int, mask: bytes | None, values: list[int] | None) -> "list[Action]":
         """The action take() was done: the mask's bytes or None, the reading's values or None."""
-        return self._guard(self._own.contribute, self.member, self._standing.sharing, epoch, round, mask, values)
+        done = self._guard(self._own.contribute, self.member, self._standing.sharing, epoch, round, mask, values)
+        self._own.awaited = None
+        return done
 
     def unkept(self, epoch: int, round: int) -> "list[Action]":
         """The action mask() could not be done: the flash has no room for it, or fails."""
@@ -121,6 +123,14 @@ class PrivateSum(Machine):
         """The action answer() was done, the record is durable: only now the answer may leave."""
         self._standing.answers().kept(envelope)
         return self._standing.resend_answer()
+
+    def elapsed(self, r: int) -> "list[Action]":
+        """The time has come that the last action at() or schedule() named."""
+        own, member = self._own, self.member
+        if not member or self._standing.sets.entering or not (own.awaited or own.held):
+            return []  # the round, or the set, is another by now
+        self._round_open = True
+        return own.come(member)
 
     def link_up(self) -> "list[Action]":
         """The link is there: say who is here and ready, and resend what has no receipt."""
@@ -194,7 +204,7 @@ class PrivateSum(Machine):
             return None
         if not self._making:
             own.workspace = None
-            self._making = self._next_job()
+            self._making = self._standing.next_job(self._lose_roster)
         # Its buffers and the code that checks signatures are never in a small heap at once.
         if not own.workspace:
             if own.receipt:
@@ -216,22 +226,6 @@ class PrivateSum(Machine):
             self.member.keys_done = 0
         if self._standing.unmasking:
             self._standing.unmasking.rest()
-
-    def _next_job(self) -> "Steps | None":
-        """Return a generator, or None: each part says what is to be made next."""
-        own, standing = self._own, self._standing
-        job = standing.job(self._lose_roster)
-        member, sharing, unmasking = standing.member, standing.sharing, standing.unmasking
-        if job or not member or not sharing or not unmasking:
-            return job
-        batch = own.batch(member)
-        return (
-            (sharing.enter(batch) if batch != sharing.batch else None)
-            or sharing.deal(batch)
-            or (unmasking.foresee() if own.stock else None)
-            or own.refill(member, sharing)
-            or sharing.deal(batch + 1)
-        )
 
     # -- messages
 
@@ -269,21 +263,26 @@ class PrivateSum(Machine):
         if not raw:
             # The coordinator cleared the retained message; a contributor waits for the roll call.
             self._round_open = self._round_open and own.last_round(self.epoch) == own.opened
+            own.awaited = None
             return []
         if standing.sets.entering:
             raise Refused("not-ready")
-        round, absent, said, time, again = own.hear(member, sharing, raw)
+        round, absent, said, time, instant, news, again = own.hear(member, sharing, raw)
         # hear() refuses what comes before there are keys.
         assert member and unmasking and sharing
         unmasking.expect(absent)
         if not again and not (sharing.enough(None) and sharing.enough(round // member.field.batch)):
             raise Refused("not-shared")
-        self._round_open = True
-        done: "list[Action]" = [actions.clock(time)]
+        self._round_open = again or not instant
+        # One that comes again tells of a time that has passed since.
+        done: "list[Action]" = [actions.clock(time)] if news else []
         done += unmasking.begin_round(round)
         if again:
             return done + (own.resend(member) if unmasking.may_repeat() else [])
-        return done + [actions.take(self.epoch, round, own.counted(said), member.slots)]
+        counted, own.held = own.counted(said), False
+        own.awaited = (round, counted) if instant else None
+        take = actions.take(self.epoch, round, counted, member.slots)
+        return done + [actions.at(instant, instant - time) if instant else take]
 
     def _on_roll(self, raw: bytes) -> "list[Action]":
         unmasking = self._standing.unmasking

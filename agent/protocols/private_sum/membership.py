@@ -28,7 +28,8 @@ class Membership:
     Of the roster: `index` is its own in `names`, the members' in roster order; `unit` is the number
     of what opens together, `every` lists its cohorts as lists of indices, `thresholds` how many of
     each recover what is shared in it; `own_cohort` and `threshold` are those of the board itself,
-    the thresholds of the others add up to `elsewhere`. `members` are the pairs of name and public
+    the thresholds of the others add up to `elsewhere`; what it reads at an instant it sends `delay`
+    ms later. `members` are the pairs of name and public
     key, None once `here_key` (16 bytes) is made: 64 keys are a tenth of a Pico's heap; `keys_done`
     counts those that this board has gone through.
 
@@ -63,6 +64,7 @@ class Membership:
         self.cohort_most = part.cohort
         self.seal = part.seal
         self.audit = part.audit
+        self.delay = part.delay(digest, identity.device)
         self.unit = unit
         self.every = every
         self.thresholds = thresholds

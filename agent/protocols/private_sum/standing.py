@@ -75,6 +75,23 @@ class Standing:
         self.sets.hear(self.member, unit, raw, busy)
         return []
 
+    def next_job(self, lose: "Callable[[str], None]") -> "Steps | None":
+        """Return a generator that makes what is to be made next, each part says what; None if there
+        is nothing. `lose` is as job() has it."""
+        own = self._own
+        job = self.job(lose)
+        member, sharing, unmasking = self.member, self.sharing, self.unmasking
+        if job or not member or not sharing or not unmasking:
+            return job
+        batch = own.batch(member)
+        return (
+            (sharing.enter(batch) if batch != sharing.batch else None)
+            or sharing.deal(batch)
+            or (unmasking.foresee() if own.stock else None)
+            or own.refill(member, sharing)
+            or sharing.deal(batch + 1)
+        )
+
     def job(self, lose: "Callable[[str], None]") -> "Steps | None":
         """Return a generator that does what comes before all else: derive the roster's secrets,
         enter a set, derive its keys; None if there is nothing of it. It calls `lose` with the

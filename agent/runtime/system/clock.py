@@ -12,6 +12,10 @@ right one.
 Within an epoch the time never goes back by more than BACK_MOST below the latest that a message
 told. The authority's next roster sets the coordinator free to correct a clock that was far ahead;
 provisioning anew forgets what was kept.
+
+A message tells when it was made, and a retained one can be long on its way. So the time goes
+forward at once, but back by more than LATE_S, and what oscillators differ by, only when two
+messages in a row say so, and then by the lesser of both.
 """
 
 import struct
@@ -35,6 +39,9 @@ EARLIEST = 1704067200  # 2024-01-01, Unix seconds
 LATEST = 4102444800  # 2100-01-01
 BACK_MOST = 600  # seconds
 KEEP_S = 86400
+LATE_S = 2
+DRIFT = 5000  # seconds in which a board's oscillator is wrong by one, at most
+UNTIL_MOST = 3600  # seconds
 DOUBT_S = 30 * 86400
 DOUBT_MOST = 120  # ten years of such steps
 
@@ -52,21 +59,26 @@ class Clock:
         self._store = store
         self._provisioned = provisioned
         self._rtc = rtc
-        self._ticks = ticks_ms()
+        self._ticks = self.ticks()
         self._rest_ms = 0
         self._uptime = 0
         self._told = False
         self._doubts = 0
         self._epoch, self._latest = self._read()
         self._base = self._kept = self._latest or provisioned
-        self._since = 0  # the uptime when the time was _base
+        self._since = self._since_ms = 0  # the uptime when the time was _base, and its rest
+        self._behind: int | None = None  # what the last message would have put it back by
         if self._base:
             self._set_rtc(self._base)
+
+    def ticks(self) -> int:
+        """Return the board's ticks, in ms: a simulated board has its own."""
+        return ticks_ms()
 
     def uptime(self) -> int:
         """Seconds since this object was made. To be called every few days at least: ticks wrap
         around after 12.4."""
-        ticks = ticks_ms()
+        ticks = self.ticks()
         passed = self._rest_ms + ticks_diff(ticks, self._ticks)
         self._ticks = ticks
         self._rest_ms = passed % 1000
@@ -81,6 +93,15 @@ class Clock:
     def _now(self) -> int:
         return self._base + self.uptime() - self._since
 
+    def until(self, seconds: int) -> int | None:
+        """Return how many ms it is until then, negative if it is past; None if nothing was told
+        since the start, or if it lies further away than a message with this time and instant would
+        be believed for."""
+        left = seconds - self._now()  # it brings _rest_ms up to date
+        if not self._told or not -BACK_MOST <= left <= UNTIL_MOST:
+            return None
+        return 1000 * left + self._since_ms - self._rest_ms
+
     def set(self, epoch: int, seconds: int) -> bool:
         """Take what an authenticated message of `epoch` says; tell whether that was believed. Never
         touches the flash."""
@@ -88,9 +109,19 @@ class Clock:
             return True  # a coordinator without a clock: nothing was told
         if epoch < self._epoch or (epoch == self._epoch and seconds < self._latest - BACK_MOST):
             return False
+        behind = self._now() - seconds
+        most = LATE_S + (self._uptime - self._since) // DRIFT
+        late = self._told and epoch == self._epoch and behind > most
         self._latest = max(seconds, self._latest) if epoch == self._epoch else seconds
         self._epoch = epoch
+        if late and self._behind is None:
+            self._behind = behind
+            return True
+        if late:
+            seconds += max(behind - (self._behind or 0), 0)
+        self._behind = None
         self._since = self.uptime()
+        self._since_ms = self._rest_ms
         self._base = seconds
         self._told = True
         self._doubts = 0

@@ -2,7 +2,17 @@
 
 from agent.runtime.flash.store import Store, StoreError
 from agent.runtime.system import clock
-from agent.runtime.system.clock import BACK_MOST, DOUBT_MOST, DOUBT_S, EARLIEST, KEEP_S, LATEST, Clock, calendar
+from agent.runtime.system.clock import (
+    BACK_MOST,
+    DOUBT_MOST,
+    DOUBT_S,
+    EARLIEST,
+    KEEP_S,
+    LATEST,
+    UNTIL_MOST,
+    Clock,
+    calendar,
+)
 from tests.agent.runtime.test_store import FailingStore
 from tests.support.files_at_hand import Folder
 
@@ -71,12 +81,49 @@ def test_uptime_outlives_the_ticks_wrapping_around():
 def test_within_an_epoch_it_goes_back_a_little_and_not_again_and_again():
     with Folder() as folder, Ticks():
         mine = Clock(Store(folder))
-        assert mine.set(3, NOW) and mine.set(3, NOW - BACK_MOST)
+        assert mine.set(3, NOW) and mine.set(3, NOW - BACK_MOST) and mine.set(3, NOW - BACK_MOST)
         assert mine.now() == NOW - BACK_MOST
         assert not mine.set(3, NOW - BACK_MOST - 1) and not mine.set(2, NOW + DAY)
         assert mine.now() == NOW - BACK_MOST
         assert mine.set(3, NOW + 60) and not mine.set(3, NOW - BACK_MOST + 59)
         assert mine.now() == NOW + 60
+
+
+def test_a_message_that_was_long_on_its_way_puts_no_clock_back():
+    with Folder() as folder, Ticks() as ticks:
+        mine = Clock(Store(folder))
+        assert mine.set(1, NOW)
+        ticks.pass_s(900.5)
+        assert mine.set(1, NOW + 830)  # retained for 70 seconds
+        assert mine.now() == NOW + 900 and mine.until(NOW + 901) == 500
+        ticks.pass_s(900)
+        assert mine.set(1, NOW + 1799) and mine.now() == NOW + 1799  # what oscillators differ by, and the way here
+        assert mine.set(1, NOW + 1900) and mine.now() == NOW + 1900
+
+
+def test_two_that_say_so_put_it_back_and_by_no_more_than_both_of_them_say():
+    with Folder() as folder, Ticks() as ticks:
+        mine = Clock(Store(folder))
+        for first, second, after in ((300, 100, 100), (100, 300, 100), (60, 60, 60)):
+            assert mine.set(1, NOW + 600)
+            assert mine.set(1, NOW + 600 - first) and mine.now() == NOW + 600
+            assert mine.set(1, NOW + 600 - second) and mine.now() == NOW + 600 - after
+        ticks.pass_s(7200)
+        assert mine.set(1, NOW + 7737) and mine.now() == NOW + 7737  # wrong by three seconds in two hours, at most
+        assert mine.set(1, NOW + 7700) and mine.set(1, NOW + 7738) and mine.set(1, NOW + 7700)
+        assert mine.now() == NOW + 7738  # one of each is none in a row
+
+
+def test_it_tells_how_long_it_is_until_an_instant():
+    with Folder() as folder, Ticks() as ticks:
+        mine = Clock(Store(folder), NOW)
+        assert mine.until(NOW) is None  # nothing was told
+        ticks.pass_s(0.25)
+        assert mine.set(1, NOW) and mine.until(NOW + 30) == 30000 and mine.until(NOW) == 0
+        ticks.pass_s(30.9)
+        assert mine.until(NOW + 30) == -900 and mine.until(NOW + 31) == 100
+        assert mine.until(NOW + 31 - BACK_MOST) == -1000 * BACK_MOST + 100
+        assert mine.until(NOW + 30 - BACK_MOST) is None and mine.until(NOW + 32 + UNTIL_MOST) is None
 
 
 def test_the_next_epoch_may_correct_it():

@@ -5,11 +5,11 @@ import random
 
 from agent.protocols.gossip.roster_part import query_part
 from agent.protocols.gossip.roster_part import read_part as read_query_part
-from agent.protocols.private_sum.roster_part import SumPart
+from agent.protocols.private_sum.roster_part import SPREAD_MOST, SumPart
 from agent.protocols.private_sum.roster_part import read_part as read_sum_part
 from agent.wire import active_sets, cbor, coordination, messages, rosters
 from agent.wire.envelope import Context
-from agent.wire.messages import EVERYONE, UNITS_MOST, MessageError
+from agent.wire.messages import EVERYONE, LEAD_MOST, UNITS_MOST, MessageError
 from agent.wire.rosters import Roster
 from tests.support.expect import raises
 
@@ -22,6 +22,7 @@ ROSTER = Roster(
 ).encode()
 OPENING = coordination.opening(1, 0, SETS, [b"t" * 16, b"u" * 16], 2, [bytes(8), coordination.counted(1, 9)], 1234)
 ROLL_CALL = coordination.roll(SETS, 3, [b"t" * 16, b"u" * 16])
+OF_AN_INSTANT = coordination.opening(1, 0, SETS, [b"t" * 16], 2, [bytes(8)], 1234, 1260)
 CONTRIBUTION = messages.contribution(bytes(512), 9, 3, 5)
 ANSWER = messages.answer(bytes(16), bytes(512))
 SHARE = messages.share(bytes(40))
@@ -112,7 +113,8 @@ def test_what_is_made_is_read_back():
     assert roster.names() == ["meter-a", "meter-b"] and roster.encode() == ROSTER
     assert roster.part == {6: 8, 7: 1, 8: 1, 9: b""}
     counted = bytes(8) + b"\x00\x00\x00\x01\x00\x00\x00\x09"
-    assert messages.read_opening(OPENING) == (1, 0, SETS, b"t" * 16 + b"u" * 16, 2, counted, 1234)
+    assert messages.read_opening(OPENING) == (1, 0, SETS, b"t" * 16 + b"u" * 16, 2, counted, 1234, 0)
+    assert messages.read_opening(OF_AN_INSTANT)[6:] == (1234, 1260)
     assert messages.read_roll(ROLL_CALL) == (SETS, 3, b"t" * 16 + b"u" * 16)
     assert coordination.read_contribution(CONTRIBUTION, 512) == (bytes(512), 9, 3, 5)
     assert coordination.read_ready(messages.ready(EVERYONE, 2)) == (EVERYONE, 2)
@@ -121,8 +123,8 @@ def test_what_is_made_is_read_back():
     assert coordination.read_answer(messages.answer(bytes(248), None), 248, 512) == (bytes(248), None)
     assert messages.read_share(SHARE, 40) == bytes(40)
     assert messages.read_receipt(coordination.receipt(DIGEST)) == DIGEST
-    assert coordination.read_result(COMPLETE) == (DIGEST, coordination.COMPLETE, [], b"sealed", SETS)
-    assert coordination.read_result(INCOMPLETE) == (DIGEST, coordination.INCOMPLETE, ["meter-b"], None, SETS)
+    assert coordination.read_result(COMPLETE) == (DIGEST, coordination.COMPLETE, [], b"sealed", SETS, 0)
+    assert coordination.read_result(INCOMPLETE) == (DIGEST, coordination.INCOMPLETE, ["meter-b"], None, SETS, 0)
     assert coordination.read_sums(coordination.sums([0, -(1 << 63), (1 << 63) - 1])) == [0, -(1 << 63), (1 << 63) - 1]
     assert messages.read_nothing(messages.nothing()) is None
     assert coordination.read_diagnostics(DIAGNOSTICS) == ("keys", 1, 3, 0, 50000, {"replayed": 2}, {})
@@ -241,7 +243,8 @@ def test_openings_bound_their_numbers_and_tags():
     for fields in ((1, 0, [], 0, [], 0), (top, top, [bytes(16)] * 64, EVERYONE, [b"\xff" * 8] * 64, top)):
         epoch, number, tags, absent, counted, time = fields
         made = coordination.opening(epoch, number, DIGEST, tags, absent, counted, time)
-        assert messages.read_opening(made) == (epoch, number, DIGEST, b"".join(tags), absent, b"".join(counted), time)
+        joined = b"".join(tags), absent, b"".join(counted)
+        assert messages.read_opening(made) == (epoch, number, DIGEST) + joined + (time, 0)
     for epoch, number, tags, absent, counted, time in (
         (0, 0, [], 0, [], 0),
         (top + 1, 0, [], 0, [], 0),
@@ -256,6 +259,48 @@ def test_openings_bound_their_numbers_and_tags():
         (1, 0, [], 0, [], top + 1),
     ):
         refused(messages.read_opening, coordination.opening(epoch, number, DIGEST, tags, absent, counted, time))
+
+
+def opening_of(instant, time):
+    """An opening whose instant is written down whatever it is, as no sender of ours does."""
+    made = cbor.decode(coordination.opening(1, 0, DIGEST, [], 0, [], time))
+    made[8] = instant
+    return cbor.encode(made)
+
+
+def test_an_instant_is_not_before_its_opening_and_an_hour_after_it_at_most():
+    top = 0xFFFFFFFF
+    for time, instant in ((1000, 1000), (1000, 1000 + LEAD_MOST), (0, 1), (top, top), (top - 5, top)):
+        assert messages.read_opening(opening_of(instant, time))[6:] == (time, instant)
+        assert coordination.opening(1, 0, DIGEST, [], 0, [], time, instant) == opening_of(instant, time)
+    for time, instant in (
+        (1000, 999),
+        (1000, 1001 + LEAD_MOST),
+        (1000, None),
+        (1000, "1000"),
+        (1000, True),
+        (0, 0),
+        (0, -1),
+        (top, top + 1),
+    ):
+        refused(messages.read_opening, opening_of(instant, time))
+    more = cbor.decode(opening_of(1000, 1000))
+    more[9] = 0
+    refused(messages.read_opening, cbor.encode(more))
+    del more[8]
+    refused(messages.read_opening, cbor.encode(more))
+
+
+def test_a_result_has_an_instant_or_none():
+    for instant in (1, 0xFFFFFFFF):
+        made = coordination.result(DIGEST, coordination.INVALID, [], None, SETS, instant)
+        assert coordination.read_result(made)[5] == instant
+    for instant in (-1, 0x100000000, True, "1", b"1"):
+        refused(coordination.read_result, coordination.result(DIGEST, coordination.INVALID, [], None, SETS, instant))
+    for instant in (0, None):
+        made = cbor.decode(coordination.result(DIGEST, coordination.INVALID, [], None, SETS))
+        made[6] = instant
+        refused(coordination.read_result, cbor.encode(made))
 
 
 def test_a_bitmap_names_64_members_at_most():
@@ -360,6 +405,13 @@ def test_sums_of_cohorts_from_4_to_64_under_one_of_two_seals_are_read():
         refused(read_sum_part, parted(SumPart(cohort, seal).fields()))
     for audit in (2, -1, None, True):
         refused(read_sum_part, parted(SumPart(32, 0, audit).fields()))
+    for spread in (1, SPREAD_MOST):
+        assert read_sum_part(parted(SumPart(32, 0, 0, spread).fields())).spread == spread
+    for spread in (-1, SPREAD_MOST + 1, True, "1", b"1"):
+        refused(read_sum_part, parted(SumPart(32, 0, 0, spread).fields()))
+    for spread in (0, None):
+        refused(read_sum_part, parted({6: 32, 7: 0, 8: 0, 9: b"", 10: spread}))
+    assert 10 not in SumPart(32, 0, 0, 0).fields()  # a roster of before
     for last in (b"\x80" + bytes(254) + b"\x01", None, "", 0):
         refused(read_sum_part, parted({6: 32, 7: 0, 8: 0, 9: last}))
     read = read_sum_part(rosters.read_roster(roster_with()).part)
@@ -398,7 +450,7 @@ def test_a_result_has_sums_only_when_complete_and_names_somebody_when_incomplete
         made = coordination.result(DIGEST, coordination.COMPLETE, missing, b"sealed", SETS)
         assert coordination.read_result(made)[2] == missing
         made = coordination.result(DIGEST, coordination.INVALID, missing, None, SETS)
-        assert coordination.read_result(made) == (DIGEST, coordination.INVALID, missing, None, SETS)
+        assert coordination.read_result(made) == (DIGEST, coordination.INVALID, missing, None, SETS, 0)
     for status, missing, sealed in (
         (coordination.COMPLETE, [], None),
         (coordination.INCOMPLETE, [], None),

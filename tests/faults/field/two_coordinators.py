@@ -28,7 +28,7 @@ def start_from(fleet: Fleet, state: Path, log: Path) -> Child:
     """Start a coordinator from `state`, as Fleet starts its own."""
     arguments = ["--state", state, "--roster", f"{GROUP}={fleet.enrolled.roster}", "--port", fleet.broker.port]
     arguments += ["--interval", INTERVAL_S, "--window", fleet.plan.window, "--rounds", fleet.plan.rounds]
-    arguments += ["--patience", fleet.plan.patience]
+    arguments += ["--patience", fleet.plan.patience, "--at-once"]
     if fleet.broker.credentials:
         arguments += ["--credentials", fleet.folder / "broker" / "credentials.json"]
     with log.open("wb") as file:

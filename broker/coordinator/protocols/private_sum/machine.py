@@ -23,6 +23,7 @@ from broker.coordinator.protocols.private_sum.jobs import OUT_OF_TIME, Jobs
 from broker.coordinator.protocols.private_sum.outgoing import SumOutgoing
 from broker.coordinator.protocols.private_sum.sets.in_force import Sets
 from broker.coordinator.protocols.private_sum.sets.members import Members
+from broker.coordinator.protocols.private_sum.timing import Timing
 from broker.coordinator.protocols.private_sum.uploads import Uploads
 from broker.coordinator.schedule import Schedule
 from broker.coordinator.scope import Scope
@@ -70,10 +71,7 @@ class PrivateSum:
         self._answers = self._restored(saved)
         self._last_result = saved.last_result
         self._counted = dict(saved.counted)
-        self._unix_time = unix_time
-        self._opened_at = 0.0
-        self._closes_at = 0.0
-        self._due_at: float | None = None
+        self._timing = Timing(schedule, self._layout.part.spread, unix_time, saved.instant)
 
     def _restored(self, saved: records.Saved) -> Answers | None:
         if saved.open_message is None:
@@ -121,12 +119,7 @@ class PrivateSum:
     def link_up(self, now: float) -> list[Action]:
         """The link is there: publish all that is retained, for a broker may have lost it."""
         phase, answers = self.phase, self._answers
-        if self._due_at is None:
-            self._due_at = self._opened_at = now
-        if phase != "idle" and now >= self._due_at:
-            self._due_at = now + self._schedule.interval  # it was not this round that took so long
-        # Boards that lost the link too get the whole time again.
-        self._closes_at = now + (self._schedule.answers if answers else self._schedule.contributions)
+        self._timing.link_up(now, phase)
         actions: list[Action] = [self._outgoing.retained("roster", self.scope.signed_roster)]
         actions += self._active.link_up(now)
         if self._last_result:
@@ -141,6 +134,8 @@ class PrivateSum:
         if actions is None:
             return []
         self._members.heard(device)
+        if kind == "contribution" and self._timing.is_early():
+            self._filter.refuse("before-instant")  # it counts, and tells of a clock that is ahead
         return [*actions, *self.tick(now)] if kind in ("contribution", "answer") else actions
 
     def presence(self, device: str, online: bool, now: float) -> list[Action]:
@@ -149,7 +144,7 @@ class PrivateSum:
 
     def tick(self, now: float) -> list[Action]:
         """Time has passed: open the next round, or end a phase of the one in progress."""
-        if self._due_at is None or self.finished:
+        if not self._timing.begun or self.finished:
             return []
         self._active.note(now)
         actions: list[Action] = []
@@ -160,13 +155,14 @@ class PrivateSum:
             if self._next_is_due(now):
                 return self._close(now)
             expected = self._sets.active(self._units)
-            if self._members.waited_for(expected, self._contributed(), self._round) and now < self._closes_at:
+            if self._members.waited_for(expected, self._contributed(), self._round) and now < self._timing.closes_at:
                 return []
             actions = self._call_roll(now)
         if self._answers:
             # A search ends when the next round is due.
-            actions += self._jobs.search(self._round, self._answers, self._current, self._due_at - now)
-            open_still = now < self._closes_at or self._jobs.searched(self._round) is not None
+            seconds = self._timing.due_at(now) - now
+            actions += self._jobs.search(self._round, self._answers, self._current, seconds)
+            open_still = now < self._timing.closes_at or self._jobs.searched(self._round) is not None
             if not self._answers.complete and open_still and not self._next_is_due(now):
                 return actions
         return [*actions, *self._close(now)]
@@ -234,10 +230,8 @@ class PrivateSum:
     # -- rounds
 
     def _may_open(self, number: int, now: float) -> bool:
-        assert self._due_at is not None
         units = self._active.taken_up()
-        patience = self._schedule.patience if self._active.waits(units, number, now) else 0
-        return bool(units) and now >= self._due_at + patience
+        return bool(units) and self._timing.is_due(now, self._active.waits(units, number, now))
 
     def _next_is_due(self, now: float) -> bool:
         last = self._schedule.rounds is not None and self._round + 1 >= self._schedule.rounds
@@ -248,15 +242,12 @@ class PrivateSum:
 
     def _open(self, now: float) -> list[Action]:
         self._units = self._active.taken_up()
-        absent, unix = self._members.absent(), int(self._unix_time())
-        message = self._outgoing.opening(self._round, self._units, absent, self._counted, unix)
+        unix, instant = self._timing.open(now)
+        message = self._outgoing.opening(self._round, self._units, self._members.absent(), self._counted, unix, instant)
         self._opening = message
-        self._opened_at = now
-        self._closes_at = now + self._schedule.contributions
-        self._due_at = now + self._schedule.interval
         self._current = {}
         return [
-            records.OpenRound(self.scope.group, self.scope.epoch, self._round, message),
+            records.OpenRound(self.scope.group, self.scope.epoch, self._round, message, instant),
             self._outgoing.retained("round", message),
         ]
 
@@ -267,7 +258,7 @@ class PrivateSum:
             return []
         message = self._outgoing.roll(self._round, self._units, present)
         self._answers = Answers(self._layout, self._sets.units(self._units), message, present)
-        self._closes_at = now + self._schedule.answers
+        self._timing.call_roll(now)
         record = records.RollCall(self.scope.group, self.scope.epoch, self._round, message)
         return [record, self._outgoing.retained("round", b""), self._outgoing.retained("roll", message)]
 
@@ -283,10 +274,10 @@ class PrivateSum:
             self._close_lists.over({name for name in self._members.names if answers.get(name)})
         named = [name for index, name in enumerate(self._members.names) if summed >> index & 1]
         missing = [name for name in self._members.names if name not in named]
-        message = self._outgoing.result(self._round, self._units, status, missing, sums)
+        message = self._outgoing.result(self._round, self._units, status, missing, sums, self._timing.instant)
         scope = (self.scope.group, self.scope.epoch, self._round)
         sides = (answers.disagree(), answers.withstands()) if answers else ()
-        closed = records.CloseRound(*scope, status, missing, sums, message, (now - self._opened_at) * 1000, *sides)
+        closed = records.CloseRound(*scope, status, missing, sums, message, self._timing.latency_ms(now), *sides)
         counted = [records.Counted(self.scope.group, name, self.scope.epoch, self._round) for name in named]
         self._counted.update({record.device: record for record in counted})
         self._active.closed(self._units, self._current, answers.present if answers else 0)

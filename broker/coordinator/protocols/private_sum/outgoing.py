@@ -23,9 +23,16 @@ class SumOutgoing(Outgoing):
         return self.signed("active", number, "", active_sets.active(self.scope.digest, unit, members))
 
     def opening(
-        self, round_number: int, units: set[int], absent: int, counted: Mapping[str, Counted], time: int
+        self,
+        round_number: int,
+        units: set[int],
+        absent: int,
+        counted: Mapping[str, Counted],
+        time: int,
+        instant: int = 0,
     ) -> bytes:
-        """Make the message that opens a round of these units at `time`, Unix seconds."""
+        """Make the message that opens a round of these units at `time`, for what is read at
+        `instant`, or at once if that is 0; Unix seconds."""
         members, tags = [], []
         for index, name in enumerate(self.scope.roster.names()):
             last = counted.get(name)
@@ -34,9 +41,9 @@ class SumOutgoing(Outgoing):
             if found := self._of(index, units):
                 context = self.scope.down("round", round_number, name, found.number)
                 key = found.keys.opening_keys[name]
-                tags[-1] = envelope.opening_tag(key, context, found.digest, absent, members[-1], time)
+                tags[-1] = envelope.opening_tag(key, context, found.digest, absent, members[-1], time, instant)
         sets = self.sets.digests(units)
-        return bytes(coordination.opening(self.scope.epoch, round_number, sets, tags, absent, members, time))
+        return bytes(coordination.opening(self.scope.epoch, round_number, sets, tags, absent, members, time, instant))
 
     def roll(self, round_number: int, units: set[int], present: int) -> bytes:
         """Make the signed roll call. Two of one round would be evidence against the coordinator."""
@@ -60,12 +67,19 @@ class SumOutgoing(Outgoing):
         return self.signed("receipt", round_number, device, coordination.receipt(digest), number)
 
     def result(
-        self, round_number: int, units: set[int], status: int, missing: list[str], sums: list[int] | None
+        self,
+        round_number: int,
+        units: set[int],
+        status: int,
+        missing: list[str],
+        sums: list[int] | None,
+        instant: int = 0,
     ) -> bytes:
-        """Make the signed result. The sums are for the clients, who hold the result key; the broker
-        relays them and learns nothing."""
+        """Make the signed result, of the round's instant if it has one. The sums are for the
+        clients, who hold the result key; the broker relays them and learns nothing."""
         sealed = None if sums is None else self.for_clients("sums", round_number, "", coordination.sums(sums))
-        payload = coordination.result(self.scope.digest, status, missing, sealed, self.sets.digests(units))
+        sets = self.sets.digests(units)
+        payload = coordination.result(self.scope.digest, status, missing, sealed, sets, instant)
         return self.signed("result", round_number, "", payload)
 
     def retained_active(self, unit: int, payload: bytes) -> Publish:

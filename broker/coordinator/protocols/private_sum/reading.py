@@ -45,6 +45,8 @@ def saved(connection: Connection, group: str, epoch: int) -> Saved:
             found.last_result = row.result
             found.next_round = max(found.next_round, row.round + 1)
             found.closed_contributions = contributions
+    instants = select(func.max(rounds.c.instant)).where(rounds.c.group == group)
+    found.instant = connection.execute(instants).scalar() or 0
     called = last.where(rounds.c.roll.is_not(None)).order_by(rounds.c.round.desc()).limit(CALLED)
     found.called = [row.roll for row in connection.execute(called)][::-1]
     here = select(masks_until).where((masks_until.c.group == group) & (masks_until.c.epoch == epoch))
@@ -84,7 +86,7 @@ def results(connection: Connection, group: str | None, last: int) -> list[dict[s
         query = query.where(c.group == group)
     found = connection.execute(query.order_by(c.closed_at.desc(), c.round.desc()).limit(last))
     rows = [row._mapping for row in found]
-    keys = ("group", "epoch", "round", "status", "opened_at", "closed_at", "latency_ms", "withstands")
+    keys = ("group", "epoch", "round", "status", "instant", "opened_at", "closed_at", "latency_ms", "withstands")
     return [
         {**{key: row[key] for key in keys}, **{key: json.loads(row[key]) for key in ("missing", "disagree", "sums")}}
         for row in reversed(rows)

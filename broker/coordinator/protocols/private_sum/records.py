@@ -7,12 +7,13 @@ from broker.coordinator.actions import Record
 
 @dataclass(frozen=True)
 class OpenRound(Record):
-    """Record that a round is open."""
+    """Record that a round is open, and of which instant it is: Unix seconds, 0 for none."""
 
     group: str
     epoch: int
     round: int
     message: bytes
+    instant: int = 0
 
 
 @dataclass(frozen=True)
@@ -169,12 +170,13 @@ RoundRecord = (
 @dataclass
 class Saved:
     """What the storage holds of a group's epoch: the next round, the one in progress if any, the
-    last result, and the roll calls of the last rounds, `called`, oldest first; of whom which
-    reading was counted last, in this epoch or an earlier one; the active sets in force by unit,
+    last instant of any round of the group (0 for none), the last result, and the roll calls of the
+    last rounds, `called`, oldest first; of whom which reading was counted last, in this epoch or an earlier one; the active sets in force by unit,
     when sets were proposed lately (unit, Unix seconds), the greatest number of any set of the
     group, and who was left out."""
 
     next_round: int = 0
+    instant: int = 0
     open_message: bytes | None = None
     roll_message: bytes | None = None
     open_contributions: list[Contribution] = field(default_factory=list)

@@ -17,9 +17,10 @@ COHORT = 32
 def make(_protocol: str, members: int, options: Mapping[str, Any]) -> dict[int, object]:
     """Return the part: `cohort` is the most members of a cohort, 4 to 64; `seal` is 0 to open each
     cohort's sum, 1 to open the whole group's only; `audit` tells whether a cohort compares the roll
-    calls it was shown before it answers."""
+    calls it was shown before it answers; `spread` is in how many seconds after an instant they
+    send."""
     audit = options.get("audit", members >= CONSISTENCY_CHECK_FROM)
-    return SumPart(options.get("cohort", COHORT), options.get("seal", 0), int(audit)).fields()
+    return SumPart(options.get("cohort", COHORT), options.get("seal", 0), int(audit), options.get("spread", 0)).fields()
 
 
 def check(roster: Roster) -> None:
@@ -32,4 +33,4 @@ def check(roster: Roster) -> None:
         raise RosterError(f"these slots or parameters make no roster: {error}") from None
 
 
-RULES = RosterRules(("cohort", "seal", "audit"), make, check)
+RULES = RosterRules(("cohort", "seal", "audit", "spread"), make, check)

@@ -67,6 +67,7 @@ rounds = _table(
     Column("round", Integer),
     Column("opening", LargeBinary, nullable=False),
     Column("roll", LargeBinary),
+    Column("instant", Integer),
     Column("opened_at", Float, nullable=False),
     Column("closed_at", Float),
     Column("status", Integer),
@@ -189,6 +190,7 @@ def statements(record: RoundRecord) -> list[Executable]:
         case OpenRound():
             key = {"group": record.group, "epoch": record.epoch, "round": record.round}
             values = {**key, "opening": record.message, "opened_at": time.time()}
+            values["instant"] = record.instant or None
             return [insert(rounds).values(**values).on_conflict_do_nothing()]
         case Contribution() | Answer():
             table = contributions if isinstance(record, Contribution) else answers
@@ -249,6 +251,13 @@ def _tell_sides(connection: Connection) -> None:
         connection.exec_driver_sql("ALTER TABLE rounds ADD COLUMN withstands INTEGER")
 
 
+def _add_instants(connection: Connection) -> None:
+    """Once there were no instants."""
+    columns = {column["name"] for column in inspect(connection).get_columns("rounds")}
+    if "instant" not in columns:
+        connection.exec_driver_sql("ALTER TABLE rounds ADD COLUMN instant INTEGER")
+
+
 RECORDS = (
     OpenRound,
     Contribution,
@@ -262,5 +271,10 @@ RECORDS = (
     Standing,
 )
 SCHEMA = Schema(
-    "private-sum", metadata, RECORDS, statements, (_add_sets, _tell_sides), file_versions={3: 1, 4: 1, 5: 1}
+    "private-sum",
+    metadata,
+    RECORDS,
+    statements,
+    (_add_sets, _tell_sides, _add_instants),
+    file_versions={3: 1, 4: 1, 5: 1},
 )
