@@ -10,6 +10,7 @@ is dead from round 1 on.
 
 import json
 from collections import deque
+from dataclasses import replace
 from hashlib import sha256
 from math import factorial
 from pathlib import Path
@@ -52,6 +53,8 @@ ABSENT = "meter-bb"  # so that positions in the set are not those in the roster
 MEMBERS = sorted([*NAMES, ABSENT])
 DEAD = "meter-d"
 TIME = 1_700_000_000.5
+SPREAD = 45
+SCHEDULE = Schedule(10.0, 5.0, 0.0)
 BRIEF = 256  # bytes: what is longer is given by its SHA-256 and its ends
 Values = dict[str, Any]
 
@@ -71,7 +74,12 @@ class _Group:
         coordinator = private_key("coordinator")
         members = [(name, p256.public_key(private_key(name))) for name in MEMBERS]
         self.roster = rosters.Roster(
-            "private-sum", "hum-2048", SLOTS, p256.public_key(coordinator), members, SumPart(audit=1).fields()
+            "private-sum",
+            "hum-2048",
+            SLOTS,
+            p256.public_key(coordinator),
+            members,
+            SumPart(audit=1, spread=SPREAD).fields(),
         )
         self.context = Context(DEPLOYMENT, "roster", GROUP, EPOCH, 0, "authority", "")
         self.signed = envelope.sign(private_key("authority"), self.context, self.roster.encode())
@@ -82,7 +90,8 @@ class _Group:
         self._posted: deque[tuple[str, bytes]] = deque()
         self.boards = {name: self._board(name, public) for name, public in members if name != ABSENT}
         place = Scope(DEPLOYMENT, GROUP, EPOCH, self.digest, self.signed, self.roster)
-        self.coordinator = PrivateSum(place, coordinator, RESULT_KEY, Schedule(10.0, 5.0, 0.0), Saved(), lambda: TIME)
+        self.time = TIME
+        self.coordinator = PrivateSum(place, coordinator, RESULT_KEY, SCHEDULE, Saved(), lambda: self.time)
         self.active: ActiveSet
 
     def _board(self, name: str, public: bytes) -> Board:
@@ -103,6 +112,9 @@ class _Group:
         self._coordinate(self.coordinator.tick(1.0), 1.0)
         self._settle(1.0)
         del self.boards[DEAD]
+        # Round 0 is of no instant, round 1 of one that begins a second after it opens.
+        self.coordinator._timing._schedule = replace(SCHEDULE, instants=True)
+        self.time = TIME + 9
         self._coordinate(self.coordinator.presence(DEAD, False, 9.0), 9.0)
         self._coordinate(self.coordinator.tick(11.0), 11.0)
         self._settle(11.0)
@@ -159,6 +171,8 @@ class _Group:
                 self._board_does(name, board.entered(arguments[0]))
             elif kind == "mask":
                 self.flash[name, "mask", arguments[1]] = arguments[2]
+            elif kind in ("at", "schedule"):
+                self._board_does(name, board.elapsed(0))
             elif kind == "take":
                 epoch, number, *_ = arguments
                 mask = self.flash[name, "mask", number]
@@ -238,6 +252,7 @@ def _group_values(group: _Group) -> Values:
             "digest": group.set_digest.hex(),
         },
         "threshold": member.threshold,
+        "delays": {name: SumPart(spread=SPREAD).delay(group.digest, name) for name in MEMBERS},
         "field": {"prime": str(member.field.p), "element_bytes": member.field.size, "batch": member.field.batch},
         "signed_policy_7_of_meter_a": envelope.sign(private_key("authority"), bound, policy.encode(allowed)).hex(),
     }

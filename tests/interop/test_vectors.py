@@ -48,6 +48,7 @@ ROSTER = ["meter-a", "meter-b", "meter-bb", "meter-c", "meter-d", "meter-e", "me
 ACTIVE, NUMBER = 0b1111011, 1700000000
 N = int(KEYS["modulus"], 16)
 COUNT, THRESHOLD = 6, 5
+SPREAD = 45
 SLOTS = [["power", -20000, 20000], ["energy", 0, 1000000]]
 ROUNDS = pytest.mark.parametrize("number", [0, 1])
 
@@ -133,6 +134,7 @@ def roster_payload() -> bytes:
             7: 0,
             8: 1,
             9: b"",
+            10: SPREAD,
         },
     )
 
@@ -316,6 +318,14 @@ def test_cohorts_and_neighbours_follow_from_the_description() -> None:
         assert found == sorted(near) and len(near) == 34
 
 
+def test_moments_after_an_instant_follow_from_the_description() -> None:
+    def delay(name: str) -> int:
+        drawn = hashlib.sha256(encode(["hum/v1/delay", roster_digest(), name])).digest()[:4]
+        return 1000 * SPREAD * int.from_bytes(drawn, "big") // 2**32
+
+    assert GROUP["delays"] == {name: delay(name) for name in ROSTER}
+
+
 def test_the_active_set_follows_from_the_description() -> None:
     active = GROUP["active"]
     assert [name for index, name in enumerate(ROSTER) if ACTIVE >> index & 1] == list(MEMBERS)
@@ -437,16 +447,18 @@ def test_each_listed_member_vouches_for_its_list_to_each_other(number: int) -> N
 def test_opening_follows_from_the_description(number: int) -> None:
     tags = counted = b""
     absent = 1 << ROSTER.index("meter-d") if number else 0
-    time = 1700000000
+    time = 1700000009 if number else 1700000000
+    instant = [1700000010] if number else []
     for name in ROSTER:
         last = be32(1) + be32(0) if number and name in MEMBERS else bytes(8)
         counted += last
         context = aad("round", number, "coordinator", name, of_set=True)
-        message = encode(["Opening", context, set_digest(), absent, last, time])
+        message = encode(["Opening", context, set_digest(), absent, last, time, *instant])
         key = round_keys(name)[1] if name in MEMBERS else b""
         tags += hmac.digest(key, message, "sha256")[:16] if key else bytes(16)
-    opening = encode({1: 1, 2: number, 3: set_digest(), 4: tags, 5: absent, 6: counted, 7: time})
-    assert vectors(f"round-{number}")["opening"] == opening.hex()
+    opening = {1: 1, 2: number, 3: set_digest(), 4: tags, 5: absent, 6: counted, 7: time}
+    opening |= {8: instant[0]} if instant else {}
+    assert vectors(f"round-{number}")["opening"] == encode(opening).hex()
 
 
 @ROUNDS
@@ -566,5 +578,6 @@ def test_sums_and_result_follow_from_the_description(number: int) -> None:
     context = aad("sums", number, "coordinator", "clients")
     sealed = encrypt0(bytes.fromhex(GROUP["result_key"]), nonce, context, number, encode({1: sums}), False)
     assert sealed.hex() == expected["sealed_sums"]
-    result = encode({1: roster_digest(), 2: 0, 3: expected["missing"], 4: sealed, 5: set_digest()})
+    payload = {1: roster_digest(), 2: 0, 3: expected["missing"], 4: sealed, 5: set_digest()}
+    result = encode(payload | ({6: 1700000010} if number else {}))
     assert sign1("coordinator", aad("result", number, "coordinator", ""), number, result).hex() == expected["result"]

@@ -99,7 +99,7 @@ def test_what_was_read_is_burnt_at_the_instant_and_leaves_at_the_boards_own_mome
 
 def test_members_have_moments_of_their_own():
     delays = [reboot(street(SPREAD), name).machine.member.delay for name in street().names]
-    assert len(set(delays)) == 3 and all([0 <= delay < 60000 for delay in delays])
+    assert len(set(delays)) == 3 and all(0 <= delay < 60000 for delay in delays)
     assert reboot(street(), ME).machine.member.delay == 0
 
 

@@ -171,9 +171,9 @@ RoundRecord = (
 class Saved:
     """What the storage holds of a group's epoch: the next round, the one in progress if any, the
     last instant of any round of the group (0 for none), the last result, and the roll calls of the
-    last rounds, `called`, oldest first; of whom which reading was counted last, in this epoch or an earlier one; the active sets in force by unit,
-    when sets were proposed lately (unit, Unix seconds), the greatest number of any set of the
-    group, and who was left out."""
+    last rounds, `called`, oldest first; of whom which reading was counted last, in this epoch or an
+    earlier one; the active sets in force by unit, when sets were proposed lately (unit, Unix
+    seconds), the greatest number of any set of the group, and who was left out."""
 
     next_round: int = 0
     instant: int = 0
