@@ -30,6 +30,16 @@ ConsistencyCheck = Annotated[
         show_default=False,
     ),
 ]
+Spread = Annotated[
+    int | None,
+    typer.Option(
+        help="In how many seconds after an instant boards send what they read then, each at its own moment; "
+        "0 if not said.",
+        min=0,
+        max=SPREAD_MOST,
+        show_default=False,
+    ),
+]
 
 
 @authority_app.command("init")
@@ -98,16 +108,7 @@ def authority_roster(
         ),
     ] = None,
     audit: ConsistencyCheck = None,
-    spread: Annotated[
-        int | None,
-        typer.Option(
-            help="In how many seconds after an instant boards send what they read then, each at its own moment; "
-            "0 if not said.",
-            min=0,
-            max=SPREAD_MOST,
-            show_default=False,
-        ),
-    ] = None,
+    spread: Spread = None,
     statement: Annotated[
         Path | None, typer.Option("--signer", help="For gossip-bft: the file that `hum coordinator signer` wrote.")
     ] = None,

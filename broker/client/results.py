@@ -27,7 +27,8 @@ class RoundResult:
     coordinator's word. None if it named none, and they were taken at once.
 
     `latency_ms` runs from the sight of the round's opening, or from its instant, to the sight of
-    its result, if one Reader saw both. An opening is not authentic to clients: the time is an indication only.
+    its result, if one Reader saw both. An opening is not authentic to clients: the time is an
+    indication only.
     """
 
     group: str

@@ -117,6 +117,22 @@ def consistency_check(
     tell(figures, as_json, show)
 
 
+@bench.command("spread")
+def bench_spread(
+    boards: Annotated[int, typer.Option(help="How many, in groups of 20; 1000 take minutes.", min=4, max=10_000)] = 200,
+    seconds: Annotated[int, typer.Option("--spread", help="The roster's spread in seconds.", min=1, max=60)] = 60,
+    as_json: OneObject = False,
+) -> None:
+    """Measure when boards with drifting clocks read, and how their answers spread."""
+    from host_sim.virtual.spread import WrongSum, measure, show
+
+    try:
+        figures = measure(boards, seconds, say)
+    except WrongSum as error:
+        raise OptionError(f"bench spread: {error}") from None
+    tell(figures, as_json, show)
+
+
 @bench.command("sizes")
 def bench_sizes(
     most: Annotated[int, typer.Option(help="Count up to this.", min=11, max=200_000_000)] = 20_000_000,

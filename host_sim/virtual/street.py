@@ -32,8 +32,9 @@ class SimulatedCoordinator:
     just then.
     """
 
-    def __init__(self, network: Network, folder: Path, schedule: Schedule) -> None:
+    def __init__(self, network: Network, folder: Path, schedule: Schedule, tick_s: float = TICK_S) -> None:
         self.running = False
+        self._tick_s = tick_s
         self.kill: Callable[[str], bool] = lambda point: False
         self._network = network
         self._folder = folder
@@ -94,7 +95,7 @@ class SimulatedCoordinator:
         if self.running and life == self._life:
             for machine in self.machines.values():
                 self._happen(machine, machine.tick(self._network.clock.now))
-            self._network.clock.after(TICK_S, lambda: self._tick(life))
+            self._network.clock.after(self._tick_s, lambda: self._tick(life))
 
 
 class Street:
@@ -111,6 +112,9 @@ class Street:
         cohort: int = 32,
         seal: int = 0,
         audit: bool | None = None,
+        spread: int = 0,
+        parameters: str = "hum-2048",
+        tick_s: float = TICK_S,
     ) -> None:
         self.network = network
         authority = Authority.init(folder / "authority", "sim")
@@ -127,12 +131,11 @@ class Street:
             self.boards.append(SimulatedBoard(network, identity, SimulatedMeter([row])))
         low, high = min(map(min, rows)), max(map(max, rows))
         slots = [("load", low, high)]
-        _, signed = authority.sign_roster(
-            "main", home.public, slots, "private-sum", "hum-2048", cohort=cohort, seal=seal, audit=audit
-        )
+        part = {"cohort": cohort, "seal": seal, "audit": audit, "spread": spread}
+        _, signed = authority.sign_roster("main", home.public, slots, "private-sum", parameters, **part)
         home.adopt("main", signed)
         home.storage.close()
-        self.coordinator = SimulatedCoordinator(network, folder / "coordinator", schedule)
+        self.coordinator = SimulatedCoordinator(network, folder / "coordinator", schedule, tick_s)
 
     def start(self) -> None:
         """Start all."""

@@ -313,11 +313,16 @@ class World:
         actions = self.send("contribution", self.contributions(self.open()))
         return actions + self.send("answer", self.answers(published(actions, ROLL)[0]), 1.25)
 
-    def result(self, payload: bytes) -> tuple[int, str, list[str], list[int] | None]:
+    def client(self, payload: bytes) -> RoundResult:
         """What a client makes of a result."""
         access = Access("test", bytes.fromhex(self.authority), self.home.result_key)
         result = open_result(read_group(access, "main", self.roster), access.result_key, payload)
         assert isinstance(result, RoundResult)
+        return result
+
+    def result(self, payload: bytes) -> tuple[int, str, list[str], list[int] | None]:
+        """Of it which round it is, its status, who is missing, and the sums."""
+        result = self.client(payload)
         return result.round, result.status, result.missing, result.sums
 
 

@@ -18,7 +18,8 @@ SPREAD_SHARE = 0.5  # the most of the interval that a roster's spread may take
 
 class Timing:
     """Of one group: `instant` is that of its last round, in progress or closed, 0 for none.
-    `closes_at` is when contributions, or answers, are closed."""
+    `closes_at` is when contributions, or answers, are closed; `begun` tells whether there was a
+    link."""
 
     def __init__(self, schedule: Schedule, spread: int, unix_time: Callable[[], float], instant: int) -> None:
         """Raises RosterError if the members' `spread`, in seconds, is too long for the schedule."""
@@ -29,19 +30,14 @@ class Timing:
         self._schedule = schedule
         self._spread = spread
         self._unix_time = unix_time
-        self._begun_at: float | None = None
-        self._due_at = 0.0
+        self.begun = False
+        self._opened_at = self._due_at = 0.0
         self._next = self._unix = 0.0
-
-    @property
-    def begun(self) -> bool:
-        """Whether there was a link."""
-        return self._begun_at is not None
 
     def link_up(self, now: float, phase: str) -> None:
         """The link is there: boards that lost it too get the whole time again."""
-        if self._begun_at is None:
-            self._begun_at = self._due_at = now
+        if not self.begun:
+            self.begun, self._opened_at, self._due_at = True, now, now
         if phase != "idle" and now >= self._due_at:
             self._due_at = now + self._schedule.interval  # it was not this round that took so long
         self.closes_at = now + self._schedule.answers if phase == "roll" else self._closes_at(now)
@@ -71,14 +67,14 @@ class Timing:
 
     def open(self, now: float) -> tuple[int, int]:
         """The next round, which is due, opens: return (Unix seconds now, its instant or 0)."""
-        self._begun_at = now
+        self._opened_at = now
         if not self._schedule.instants:
             self._unix = self._unix_time()
             self._due_at = now + self._schedule.interval
             self.instant = 0
         else:
             self.instant = int(self._next)
-            self._begun_at += self.instant - self._unix
+            self._opened_at += self.instant - self._unix
         self.closes_at = self._closes_at(now)
         return int(self._unix), self.instant
 
@@ -88,7 +84,7 @@ class Timing:
 
     def latency_ms(self, now: float) -> float:
         """Return how long ago the round was opened, or its instant was."""
-        return 1000 * (now - (self._begun_at or now))
+        return 1000 * (now - self._opened_at)
 
     def is_early(self) -> bool:
         """Tell whether what was read at the instant should not be there yet."""
