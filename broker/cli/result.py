@@ -103,7 +103,8 @@ def _show_history(state: Path, group: str | None, last: int, as_json: bool) -> N
         row["closed"], row["of"] = _local(row["closed_at"]), _local(row.get("instant"))
         row["missing"] = _named(row.get("missing") or [])
         row["disagree"] = sides(row.get("disagree") or [])
-    columns = [*ROUND, "of", "status", "sums", "missing", "withstands", "disagree", "latency_ms", "closed"]
+    when = "of" if any(row["of"] for row in rows) else "closed"  # --json has both
+    columns = [*ROUND, "status", "sums", "missing", "withstands", "disagree", "latency_ms", when]
     show_table("Results", columns, rows, keys=len(ROUND))
 
 
@@ -114,7 +115,7 @@ def _show_latest(found: list[Result], reader: Reader, as_json: bool) -> None:
         _show_as_json(one)
     if not as_json:
         rows = [asdict(one) | {"result": _values(one), "missing": _missing(one), "of": _of(one)} for one in found]
-        show_table("Results", [*ROUND, "of", "status", "result", "missing"], rows, keys=len(ROUND))
+        show_table("Results", [*ROUND, "status", "result", "missing", "of"], rows, keys=len(ROUND))
     if reader.refused:
         print(f"hum: not all is shown{_why(reader)}", file=sys.stderr)
 

@@ -124,7 +124,7 @@ def bench_spread(
     as_json: OneObject = False,
 ) -> None:
     """Measure when boards with drifting clocks read, and how their answers spread."""
-    from host_sim.virtual.spread import WrongSum, measure, show
+    from host_sim.bench.instants.spread import WrongSum, measure, show
 
     try:
         figures = measure(boards, seconds, say)

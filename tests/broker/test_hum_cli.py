@@ -67,7 +67,7 @@ OUT_OF_BOUNDS = [
     )
 ] + [
     ["authority", "roster", "--coordinator", "04", "--slot", "load:0:1", "--output", "x", *option]
-    for option in (["--cohort", "3"], ["--cohort", "65"], ["--seal", "1"])
+    for option in (["--cohort", "3"], ["--cohort", "65"], ["--seal", "1"], ["--spread", "3601"], ["--spread", "-1"])
 ]
 
 
@@ -195,7 +195,7 @@ def test_a_roster_is_adopted_and_status_shows_it(hum: Hum) -> None:
 def test_results_and_refusals_are_shown(hum: Hum) -> None:
     assert hum.call("result", "--json").stdout == ""
     storage = Storage(hum.folder / "coordinator" / "coordinator.db", registry.schemas())
-    storage.commit([OpenRound("main", 1, 0, b"o"), OpenRound("main", 1, 1, b"o")], {"bad-tag": 2})
+    storage.commit([OpenRound("main", 1, 0, b"o", 1_800_000_000), OpenRound("main", 1, 1, b"o")], {"bad-tag": 2})
     storage.commit(
         [CloseRound("main", 1, 0, coordination.COMPLETE, [], [300, -20], b"r", 12.34, [[["b0", "b2"], ["b1"]]], 1)], {}
     )
@@ -205,12 +205,14 @@ def test_results_and_refusals_are_shown(hum: Hum) -> None:
     assert (first["round"], first["status"], first["sums"], first["missing"]) == (0, "complete", [300, -20], [])
     assert (first["latency_ms"], first["group"], first["epoch"]) == (12.3, "main", 1)
     assert (first["disagree"], second["disagree"]) == ([[["b0", "b2"], ["b1"]]], [])
+    assert (first["instant"], second["instant"]) == (1_800_000_000, None)
     assert (first["withstands"], second["withstands"]) == (1, None)
     assert (second["round"], second["status"], second["sums"], second["missing"]) == (1, "incomplete", None, ["b2"])
     assert [json.loads(line) for line in hum.call("result", "--last", "1", "--json").stdout.splitlines()] == [second]
     assert hum.call("result", "--group", "other", "--json").stdout == ""
     table = hum.run("result").stdout
     assert re.search(r"main +1 +0 +complete +300, -20 ", table)
+    assert re.search(r"2027-01-1[456]", table)  # when 1.8 billion seconds are over, wherever that is
     assert "b0, b2 against b1" in re.sub(r"\s+", " ", table)
     assert re.search(r"main +1 +1 +incomplete +- +b2 ", table)
     assert hum.json("coordinator", "status")["refused"] == {"bad-tag": 2}
@@ -322,6 +324,24 @@ def test_authority_errors_are_one_line(hum: Hum) -> None:
     assert "paper-1024" not in hum.fails(*roster, "load:0:1", "--coordinator", public, "--parameters", "paper-1024")
     assert "no protocol is called" in hum.fails(*roster, "load:0:1", "--coordinator", public, "--protocol", "other")
     assert not (hum.folder / "new.cose").exists()
+
+
+def test_instants_are_whole_seconds_apart(hum: Hum) -> None:
+    for interval in ("4", "0.5", "7.5", "86401"):
+        error = hum.fails("coordinator", "--interval", interval)
+        assert f"--interval {interval}: instants are whole seconds, 5 to 86400 apart" in error
+        assert "no roster yet" in hum.fails("coordinator", "--interval", interval, "--at-once")
+    assert "no roster yet" in hum.fails("coordinator")
+
+
+def test_a_roster_has_the_spread_that_was_asked_for(hum: Hum) -> None:
+    for options, spread in (([], None), (["--spread", "0"], None), (["--spread", "60"], 60)):
+        signing = ["authority", "roster", "--coordinator", KEYS[0], "--slot", "load:0:1", "--output", "new.cose"]
+        hum.json(*signing, *options)
+        signed = Envelope((hum.folder / "new.cose").read_bytes()).unverified()
+        assert rosters.read_roster(signed).part.get(10) == spread
+    query = ["--protocol", "gossip", "--parameters", "t1", "--spread", "60"]
+    assert "gossip takes no spread" in hum.fails(*signing, *query)
 
 
 def test_policy_errors_are_one_line(hum: Hum) -> None:

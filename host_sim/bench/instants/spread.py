@@ -60,12 +60,12 @@ class _Meter(SimulatedMeter):
 
 
 class _Watched(Network):
-    """Notes (round, seconds) of the openings and of what the boards contribute."""
+    """Notes when rounds open, and when each board's contribution leaves first."""
 
     def __init__(self, clock: VirtualClock, chance: random.Random) -> None:
         super().__init__(clock, self._delay)
         self.opened: dict[int, float] = {}
-        self.sent: list[tuple[int, float]] = []
+        self.sent: dict[tuple[str, int], float] = {}
         self._chance = chance
 
     def _delay(self, receiver: str, topic: str) -> list[float]:
@@ -77,7 +77,7 @@ class _Watched(Network):
         if kind == "round" and payload:
             self.opened.setdefault(messages.read_opening(payload)[1], self.clock.now)
         if kind == "contribution":
-            self.sent.append((Envelope(payload).round, self.clock.now))
+            self.sent.setdefault((sender, Envelope(payload).round), self.clock.now)
         super().publish(sender, topic, payload, retain)
         self.log.clear()
 
@@ -99,11 +99,13 @@ def group(chance: random.Random, schedule: Schedule, spread: int, members: int) 
         storage = street.coordinator.home.storage
         results = storage.read(reading.results, "main", ROUNDS)
         storage.close()
-    expected = {number: [sum(row[number] for row in rows)] for number in range(ROUNDS)}
-    if {row["round"]: row["sums"] for row in results} != expected:
-        raise WrongSum(f"{members} members, spread {spread}: {results}")
-    began = {row["round"]: row["instant"] - BEGIN_UNIX for row in results} if schedule.instants else network.opened
-    return [at - began[number] for number, at in read], [at - began[number] for number, at in network.sent]
+    readings = dict(zip((board.name for board in street.boards), rows, strict=True))
+    for one in results:
+        listed = (values for name, values in readings.items() if name not in one["missing"])
+        if one["sums"] != [sum(values[one["round"]] for values in listed)]:
+            raise WrongSum(f"{members} members, spread {spread}: {one}")
+    began = {one["round"]: one["instant"] - BEGIN_UNIX for one in results} if schedule.instants else network.opened
+    return [at - began[number] for number, at in read], [at - began[number] for (_, number), at in network.sent.items()]
 
 
 def _run(street: Street, schedule: Schedule, chance: random.Random) -> None:
@@ -129,10 +131,11 @@ def measure(boards: int, spread: int, say: Callable[[str], None]) -> dict[str, d
         for name, (schedule, seconds) in cases.items():
             read: list[float] = []
             sent: list[float] = []
-            for number in range(-(-boards // MEMBERS)):
+            groups = -(-boards // MEMBERS)
+            for number in range(groups):
                 say(f"{name}: group {number + 1}")
-                chance = random.Random(number)  # noqa: S311  (a simulation)
-                of_group = group(chance, schedule, seconds, min(MEMBERS, boards - number * MEMBERS))
+                chance = random.Random(number)
+                of_group = group(chance, schedule, seconds, (boards + number) // groups)
                 read += of_group[0]
                 sent += of_group[1]
             figures[name] = _figures(read, sent)

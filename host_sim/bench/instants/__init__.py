@@ -1,0 +1,1 @@
+"""What instants cost and what a spread does: `hum-sim bench spread`."""
