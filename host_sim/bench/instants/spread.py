@@ -32,7 +32,7 @@ ROUNDS = 2
 TICK_S = 1.0  # of the coordinators, which open rounds at whole seconds
 PPM = 100  # the most that an oscillator is wrong by
 DELAYS_S = (0.02, 0.5)  # of one delivery in a hundred ten times that
-LOST = 0.02  # of the boards lose their link before a round, and are back when half of the lead is over
+LOST = 0.02  # of the boards lose their link before a round, until half of the lead is over
 SCHEDULE = Schedule(interval=150.0, window=60.0, patience=30.0, rounds=ROUNDS, answers=20.0, instants=True)
 NOTES = (
     f"oscillators wrong by up to {PPM} ppm; a delivery takes {DELAYS_S[0]:g} to {DELAYS_S[1]:g} s, one in a hundred ten times that; "
