@@ -6,18 +6,23 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from agent.meters.dsmr import TelegramError, Telegrams, parse_telegram
+from agent.meters import dsmr, dsmr_frames
+from agent.meters.sml import frames as sml_frames
+from agent.meters.sml import messages as sml
+from agent.meters.uart.telegram import TelegramError
 from agent.protocols.private_sum.roster_part import SumPart, read_part
 from agent.wire import active_sets, answers, cbor, coordination, dns, messages, queries, release, rosters, topics
 from agent.wire.envelope import Context, Envelope, EnvelopeError, seal
 from host_sim.fuzz.mutations import Mutator
 from host_sim.fuzz.place import Violation
+from host_sim.meters import made
 
 Parser = Callable[[bytes], Any]
 TAG = bytes(range(16))
 POINT = b"\x04" + bytes(64)
 NAMES = [("b000", POINT), ("b001", POINT)]
 TELEGRAM = b"/TST5 fuzz\r\n\r\n1-0:1.8.1(000310.125*kWh)\r\n1-0:1.8.2(000001.000*kWh)\r\n1-0:1.7.0(00.412*kW)\r\n!\r\n"
+SML = made.sml(made.usual())
 REFUSED = (messages.MessageError,)
 
 
@@ -29,9 +34,9 @@ def _canonical(data: bytes) -> Any:
     return found
 
 
-def _stream(data: bytes) -> list[bytes]:
+def _stream(telegrams: dsmr_frames.Telegrams | sml_frames.Telegrams, data: bytes) -> list[bytes]:
     """Cut telegrams out of a stream."""
-    telegrams, found = Telegrams(), []
+    found = []
     telegram = telegrams.feed(data)
     while telegram:
         found.append(telegram)
@@ -75,8 +80,10 @@ def parsers() -> dict[str, tuple[Parser, tuple[type[Exception], ...], bytes]]:
         "notice": (release.read_notice, REFUSED, release.notice(7, sealed)),
         "manifest": (release.read, (EnvelopeError, *REFUSED), release.encode(7, [("agent/x.mpy", 5, digest)])),
         "topic": (lambda data: topics.split(data.decode("latin-1")), (), b"hum/v1/fuzz/g/main/up/b000/here"),
-        "telegram": (parse_telegram, (TelegramError,), TELEGRAM),
-        "telegrams": (_stream, (), b"\x00/x" + TELEGRAM * 2),
+        "telegram": (dsmr.parse_telegram, (TelegramError,), TELEGRAM),
+        "telegrams": (lambda data: _stream(dsmr_frames.Telegrams(), data), (), b"\x00/x" + TELEGRAM * 2),
+        "sml": (sml.parse_telegram, (TelegramError,), SML),
+        "sml-telegrams": (lambda data: _stream(sml_frames.Telegrams(), data), (), b"\x00\x1b\x1b" + SML * 2),
         "dns services": (lambda data: dns.services(data, b"\x00\x01"), (dns.DnsError,), dns.query(b"\x00\x01")),
         "dns addresses": (lambda data: dns.addresses(data, b"\x00\x01"), (dns.DnsError,), dns.lookup(b"\x00\x01", "a.b")),
     }  # fmt: skip
