@@ -1,5 +1,4 @@
-"""The other end of the pipes of host_sim/bench/onboard/cohort.py: the board's process, its peers
-and the coordinator.
+"""The other end of the pipes of bench/onboard/cohort.py: the board, its peers and the coordinator.
 
 The peers and the coordinator are the real machines, on this host. A peer deals to the board and
 answers roll calls; what the other peers would have dealt to it, it makes from their keys at the

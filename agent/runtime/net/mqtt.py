@@ -59,7 +59,7 @@ class Client:
         keepalive: int = 60,
         will: "Will | None" = None,
         ssl: "SSLContext | None" = None,
-        max_packet: int = packets.PACKET_LIMIT,
+        max_packet: int | None = None,
         clean: bool = True,
         random: "Callable[[], float] | None" = None,
         server_name: str | None = None,
@@ -71,7 +71,7 @@ class Client:
         self.address: "Address" = (host, port, ssl, server_name or host)
         self.hello = packets.connect(client_id, keepalive, clean, user=user, password=password, will=will)
         self.clean = clean
-        self.max_packet = max_packet
+        self.max_packet = max_packet or packets.PACKET_LIMIT
         self.letters: "Letters" = None
         self.keepalive = keepalive
         self.ping_timeout = min(10, keepalive / 2)
