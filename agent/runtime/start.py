@@ -43,7 +43,8 @@ def assemble(settings: "Settings", meter: "Meter", log: "Log") -> Supervisor:
     """Return a Supervisor made from `settings`, a dictionary, with `meter`: without a radio, a
     watchdog or a clock of the machine's.
 
-    Raises SettingsError, and Corrupt if the record of the key pair or of the policy is damaged.
+    Raises SettingsError, KeyPairError, Corrupt if the record of the key pair or of the policy is
+    damaged, and StoreError if that of what was spent or answered is.
     """
     check(settings)
     store = Store(settings.get("flash") or "/state")
@@ -114,8 +115,8 @@ def _board(
     health: diagnostics.Health,
 ) -> Supervisor:
     authority = bytes.fromhex(settings["authority"])
+    private, public = key_pair.load_or_make(store, b"", True)
     policy = _policy(settings, authority, store)
-    private, public = key_pair.load_or_make(store)
     log("identity", {"public": public.hex()})
     identity = Identity(
         settings["deployment"],
@@ -134,6 +135,7 @@ def _board(
     client.letters = machine.letters()
     diagnostics_s = settings.get("diagnostics_s") or 60
     masks, shares = MaskStock(store), ShareStock(store)
+    shares.answered()  # before there is a watchdog: what cannot be read is told, and no reset helps
     return Supervisor(client, store, masks, shares, machine, meter, log, diagnostics_s, clock, health)
 
 

@@ -25,13 +25,21 @@ def find(store: "Records", of: str) -> "Shelves":
         size, found = _read_members(store, of, name, batch, start)
         first, members = shelves.get(batch, (size, bytearray()))
         if first != size or found.count(bytes([FREE])) == len(found):
-            store.delete(name)
+            _forget(store, name)
             continue
         while len(members) < start + len(found):
             members.append(FREE)
         members[start : start + len(found)] = found
         shelves[batch] = (size, members)
     return shelves
+
+
+def _forget(store: "Records", name: str) -> None:
+    """Delete a record that is of no use; one that the flash does not let go of stays."""
+    try:
+        store.delete(name)
+    except store.failure:
+        return
 
 
 def _read_members(store: "Records", of: str, name: str, batch: "Batch", start: int) -> "Shelf":
