@@ -80,9 +80,9 @@ def _check_companions(store: "Records", provisioned: bool) -> None:
 def _open_account(store: "Records") -> None:
     """What is there stays. The sign that all are there comes last."""
     names = store.names("")
-    for name in EMPTY:
+    for name, value in EMPTY.items():
         if name not in names:
-            store.put(name, EMPTY[name])
+            store.put(name, value)
     store.put(_COMPANIONS, b"")
 
 

@@ -1,5 +1,6 @@
 """From a board's settings (settings.py) to a running board."""
 
+import asyncio
 import gc
 import sys
 
@@ -73,20 +74,33 @@ def assemble_board(settings: "Settings", log: "Log", version: int = 0) -> Superv
     meter, task, at_end = _meter(settings.get("meter"), store, clock)
     board = _board(settings, client, store, clock, meter, log, health)
     if task:
-        board.add("meter", METER_S, task)
+        board.add("meter", METER_S, lambda alive: _again(board, task, alive))
     board.at_end = at_end
     if wifi:
+        board.wifi = wifi
         board.add("wifi", METER_S, wifi.run)
         board.unlinked_most_s = UNLINKED_MOST_S
         # The old link leads nowhere, but nobody would tell for half a minute.
         wifi.on_rejoin = client.drop
     _reach(settings, client, wifi, clock)
-    dog = _watchdog()
+    dog = _watchdog(log)
     if dog:
         from agent.runtime.system.watchdog import Watchdog
 
         board.watchdog = Watchdog(dog, log)
     return board
+
+
+async def _again(board: Supervisor, task: "Task", alive: "Callable[[], None]") -> None:
+    """Run a meter's task; a UART or a pin that fails is one failure more, and read again."""
+    while True:
+        try:
+            await task(alive)
+            return
+        except (OSError, RuntimeError) as error:
+            board.failed("meter", error)
+        alive()
+        await asyncio.sleep(1)
 
 
 def _client(settings: "Settings") -> mqtt.Client:
@@ -164,7 +178,7 @@ def _real_time_clock() -> "RealTimeClock | None":
     return RTC()
 
 
-def _watchdog() -> "Dog | None":
+def _watchdog(log: "Log") -> "Dog | None":
     """The machine's own, None where there is none. It runs from now on."""
     try:
         from machine import WDT
@@ -172,7 +186,11 @@ def _watchdog() -> "Dog | None":
         return None
     from agent.runtime.system.watchdog import TIMEOUT_MS
 
-    return WDT(timeout=TIMEOUT_MS)
+    try:
+        return WDT(timeout=TIMEOUT_MS)
+    except (OSError, RuntimeError, ValueError) as error:
+        log("driver", {"of": "watchdog", "error": repr(error)})  # without one a board still works
+        return None
 
 
 def _wifi(settings: "Settings", log: "Log") -> "Wifi":
@@ -181,11 +199,16 @@ def _wifi(settings: "Settings", log: "Log") -> "Wifi":
     from agent.runtime.net.wifi import Wifi
 
     wifi = settings["wifi"]
-    if wifi.get("country"):
-        network.country(wifi["country"])
-    network.hostname(settings["device"])
+    try:
+        if wifi.get("country"):
+            network.country(wifi["country"])
+        network.hostname(settings["device"])
+    except (OSError, RuntimeError, ValueError) as error:
+        log("wifi", {"error": repr(error)})  # a board under another name is better than none
     station = network.WLAN(network.STA_IF)
-    return Wifi(station, wifi["ssid"], wifi.get("password") or "", log, bool(wifi.get("power_save")))
+    made = Wifi(station, wifi["ssid"], wifi.get("password") or "", log, bool(wifi.get("power_save")))
+    made.switch_on()  # before anything is drawn: with the radio off an ESP32's numbers are not random
+    return made
 
 
 def _meter(meter: "Settings | None", store: Store, clock: Clock) -> "tuple[Meter, Task | None, AtEnd | None]":
@@ -201,7 +224,7 @@ def _meter(meter: "Settings | None", store: Store, clock: Clock) -> "tuple[Meter
 
     try:
         source, task, at_end = _source(meter, store, clock)
-    except (ValueError, OSError):  # no such pin or UART on this board, or no such file
+    except (ValueError, OSError, RuntimeError):  # no such pin or UART on this board, or no such file
         raise SettingsError("meter") from None
     return RegisterMeter(source), task, at_end
 

@@ -14,7 +14,16 @@ from firmware.errors import FirmwareError
 
 # In this order: a key pair without the records of what was done with it would encrypt a round for a
 # second time.
-ERASED = (provision.IDENTITY, install.POINTER, install.MAIN, "/a", "/b", provision.CA, provision.SETTINGS, provision.STATE)
+ERASED = (
+    provision.IDENTITY,
+    install.POINTER,
+    install.MAIN,
+    "/a",
+    "/b",
+    provision.CA,
+    provision.SETTINGS,
+    provision.STATE,
+)
 
 
 @dataclass(frozen=True)

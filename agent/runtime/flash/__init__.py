@@ -7,7 +7,6 @@ if TYPE_CHECKING:
     class Records(Protocol):
         """What a board asks of a Store; any that keeps this will do."""
 
-        failure: type[Exception]  # what a flash that fails raises
         puts: int
         written: int
 

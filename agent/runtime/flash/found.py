@@ -5,6 +5,7 @@ shares of other sets are deleted. A part of shares.py that a board forgets in be
 import struct
 
 from agent.runtime.flash.slots import CHECK, FREE, HEAD, each, place, read_slot
+from agent.runtime.flash.store import StoreError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def _forget(store: "Records", name: str) -> None:
     """Delete a record that is of no use; one that the flash does not let go of stays."""
     try:
         store.delete(name)
-    except store.failure:
+    except StoreError:
         return
 
 

@@ -135,11 +135,17 @@ class Link:
         except packets.PacketError as error:
             self.end(error.reason)
         except mqtt_socket.Untrusted as error:
+            self.client.signs += 1
             self.end(error.reason)
-        except (OSError, EOFError):
-            self.end("link-lost" if self.greeted else "connect-failed")
         except Exception as error:
-            self.end("memory" if isinstance(error, MemoryError) else "internal-error")
+            self.client.signs += mqtt_socket.is_sign(error)
+            if mqtt_socket.is_shortage(error):
+                self.end("memory")
+            elif isinstance(error, (OSError, EOFError)):
+                self.end("link-lost" if self.greeted else "connect-failed")
+                return
+            else:
+                self.end("internal-error")
             mqtt_socket.print_exception(error)
 
     async def _hold(self) -> None:
