@@ -1,4 +1,4 @@
-"""The board's own key pair, and the records that live and die with it. A board makes the pair at its
+"""The board's own key pair, and the records that live and die with it. A board makes it at its
 first start, keeps it in its flash, and never sends the private key.
 
 One key pair has one account of what was done with it: what was spent ("spent"), answered
@@ -55,8 +55,8 @@ def load_or_make(store: "Records", entropy: bytes = b"", provisioned: bool = Fal
 
 
 def _make(store: "Records", entropy: bytes) -> bytes:
-    # Provisioning switches on whatever radio there is; a start has done so, and asks once more on an
-    # ESP32, where the pair depends on it.
+    # Provisioning switches on whatever radio there is; a start has done so, and asks once more on
+    # an ESP32, where the pair depends on it.
     awake = _radio_on() if entropy or sys.platform == "esp32" else True
     if not awake and not entropy:
         raise KeyPairError("radio-off")

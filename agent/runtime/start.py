@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from agent.meters import Meter, Register
     from agent.protocols.base.identity import Policy
+    from agent.protocols.base.machine import Machine
     from agent.runtime.net.wifi import Wifi
     from agent.runtime.supervisor import Log, Task
     from agent.runtime.system.clock import RealTimeClock
@@ -74,7 +75,7 @@ def assemble_board(settings: "Settings", log: "Log", version: int = 0) -> Superv
     meter, task, at_end = _meter(settings.get("meter"), store, clock)
     board = _board(settings, client, store, clock, meter, log, health)
     if task:
-        board.add("meter", METER_S, lambda alive: _again(board, task, alive))
+        board.add("meter", METER_S, lambda alive: _again(task, board.machine, log, alive))
     board.at_end = at_end
     if wifi:
         board.wifi = wifi
@@ -91,14 +92,15 @@ def assemble_board(settings: "Settings", log: "Log", version: int = 0) -> Superv
     return board
 
 
-async def _again(board: Supervisor, task: "Task", alive: "Callable[[], None]") -> None:
+async def _again(task: "Task", machine: "Machine", log: "Log", alive: "Callable[[], None]") -> None:
     """Run a meter's task; a UART or a pin that fails is one failure more, and read again."""
     while True:
         try:
             await task(alive)
             return
         except (OSError, RuntimeError) as error:
-            board.failed("meter", error)
+            machine.refuse("driver-meter")
+            log("driver", {"of": "meter", "error": repr(error)})
         alive()
         await asyncio.sleep(1)
 
@@ -207,7 +209,7 @@ def _wifi(settings: "Settings", log: "Log") -> "Wifi":
         log("wifi", {"error": repr(error)})  # a board under another name is better than none
     station = network.WLAN(network.STA_IF)
     made = Wifi(station, wifi["ssid"], wifi.get("password") or "", log, bool(wifi.get("power_save")))
-    made.switch_on()  # before anything is drawn: with the radio off an ESP32's numbers are not random
+    made.switch_on()  # before anything is drawn: an ESP32's numbers are not random without
     return made
 
 
@@ -224,7 +226,7 @@ def _meter(meter: "Settings | None", store: Store, clock: Clock) -> "tuple[Meter
 
     try:
         source, task, at_end = _source(meter, store, clock)
-    except (ValueError, OSError, RuntimeError):  # no such pin or UART on this board, or no such file
+    except (ValueError, OSError, RuntimeError):  # no such pin, UART or file on this board
         raise SettingsError("meter") from None
     return RegisterMeter(source), task, at_end
 

@@ -50,8 +50,8 @@ class Supervisor:
     that idle work has kept the event loop.
 
     Before run(), the owner may set `watchdog`, a Watchdog; `update`, an Updater, which hears of its
-    messages, links and settled rounds; `wifi`, a Wifi; `unlinked_most_s`, after how many seconds without a link
-    run() raises Restart; `at_end()`, called when run() ends.
+    messages, links and settled rounds; `wifi`, a Wifi; `unlinked_most_s`, after how many seconds
+    without a link run() raises Restart; `at_end()`, called when run() ends.
     """
 
     def __init__(
@@ -226,15 +226,9 @@ class Supervisor:
 
     def over(self, event: str, fields: "dict[str, object]") -> None:
         """A round is settled, or a query is over."""
-        known = {"sent": self.client.bytes_sent, "refused": self.machine.refused}
-        self._log(event, dict(known, **fields))
+        self._log(event, dict({"sent": self.client.bytes_sent, "refused": self.machine.refused}, **fields))
         if self.update:
             self.update.settled()
-
-    def failed(self, driver: str, error: Exception) -> None:
-        """A call of a driver has failed: that counts, and what called it goes on."""
-        self.machine.refuse("driver-" + driver)
-        self._log("driver", {"of": driver, "error": repr(error)})
 
     def note(self, event: str, fields: "dict[str, object]") -> None:
         """Something else happened."""

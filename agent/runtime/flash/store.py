@@ -76,7 +76,7 @@ class Store:
                     os.remove(root + "/" + name)
 
     def put(self, name: str, value: bytes) -> None:
-        """Make `value` the record; when this returns, a power cut cannot undo it. After a StoreError
+        """Make `value` the record; when this returns, no power cut can undo it. After a StoreError
         the record is whole: the old one, or the new one if the failure came after the rename."""
         path = self._path(name)
         if not isinstance(value, (bytes, bytearray)) or len(value) > VALUE_MAX:
@@ -135,7 +135,7 @@ class Store:
 
     def reserve(self, size: int) -> None:
         """Raise Full unless `size` bytes more leave MARGIN: before each put of what a board can do
-        without. littlefs walks over all files for this, on a board some 20 ms. Raises StoreError."""
+        without. littlefs walks over all files, on a board for some 20 ms. Raises StoreError."""
         with _Flash("reserve"):
             figures = os.statvfs(self._root)
         # littlefs counts some blocks twice, and MicroPython then wraps around.

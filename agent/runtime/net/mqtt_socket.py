@@ -5,6 +5,8 @@ import asyncio
 import sys
 from errno import ECONNREFUSED, ECONNRESET
 
+from agent.runtime.net.mqtt_packets import PacketError
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ssl import SSLContext
@@ -35,6 +37,16 @@ def is_shortage(error: BaseException) -> bool:
     # SSL, X509, PK, ECP, cipher, MD, DHM, PEM; then MPI and ASN.1; alone PSA's.
     modules = (0x7F00, 0x2880, 0x3F80, 0x4D80, 0x6180, 0x5180, 0x3400, 0x1180)
     return -number & 0xFF80 in modules or (-number > 0xFFF and -number & 0x7F in (0x10, 0x6A)) or number == -141
+
+
+def why(error: Exception, greeted: bool) -> str:
+    """Return the reason for which a link ends by `error`; `greeted` tells whether it had come
+    about."""
+    if is_shortage(error):
+        return "memory"
+    if isinstance(error, (OSError, EOFError)):
+        return "link-lost" if greeted else "connect-failed"
+    return error.reason if isinstance(error, (Untrusted, PacketError)) else "internal-error"
 
 
 def is_sign(error: BaseException) -> bool:
