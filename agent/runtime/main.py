@@ -1,8 +1,9 @@
 """A board's main program, as /main.py starts it out of a version's folder.
 
 Whatever ends it is cured by a restart: the flash has all that matters, and a version on trial has
-lost a try by it. Two things are not, and leave to the REPL: Ctrl-C on the console, and settings
-that are missing or wrong, unless a version on trial says so.
+lost a try by it. Three things are not, and leave to the REPL: Ctrl-C on the console, settings that
+are missing or wrong, and a flash without the records that it must have (refusals.py), unless a
+version on trial says so.
 """
 
 import asyncio
@@ -40,9 +41,13 @@ def main(root: str, folder: str) -> None:
         from agent.runtime.net.mqtt_socket import print_exception
 
         print_exception(error)
-        if isinstance(error, SettingsError) and not versions.on_trial():
-            print("hum: the board's settings are not fit:", error.args[0])
-            return
+        if not versions.on_trial():
+            from agent.runtime.refusals import what_to_do  # once
+
+            said = what_to_do(error)
+            if said:
+                print("hum:", said)
+                return
     time.sleep(PAUSE_S)
     _reset()
 

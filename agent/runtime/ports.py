@@ -14,6 +14,8 @@ if TYPE_CHECKING:
         links: int
         counters: dict[str, int]
         bytes_sent: int
+        bytes_received: int
+        signs: int
 
         def subscribe(self, topic_filter: str) -> None: ...
 

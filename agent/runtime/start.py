@@ -1,5 +1,6 @@
 """From a board's settings (settings.py) to a running board."""
 
+import asyncio
 import gc
 import sys
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from agent.meters import Meter, Register
     from agent.protocols.base.identity import Policy
+    from agent.protocols.base.machine import Machine
     from agent.runtime.net.wifi import Wifi
     from agent.runtime.supervisor import Log, Task
     from agent.runtime.system.clock import RealTimeClock
@@ -43,7 +45,8 @@ def assemble(settings: "Settings", meter: "Meter", log: "Log") -> Supervisor:
     """Return a Supervisor made from `settings`, a dictionary, with `meter`: without a radio, a
     watchdog or a clock of the machine's.
 
-    Raises SettingsError, and Corrupt if the record of the key pair or of the policy is damaged.
+    Raises SettingsError, KeyPairError, Corrupt if the record of the key pair or of the policy is
+    damaged, and StoreError if that of what was spent or answered is.
     """
     check(settings)
     store = Store(settings.get("flash") or "/state")
@@ -72,20 +75,34 @@ def assemble_board(settings: "Settings", log: "Log", version: int = 0) -> Superv
     meter, task, at_end = _meter(settings.get("meter"), store, clock)
     board = _board(settings, client, store, clock, meter, log, health)
     if task:
-        board.add("meter", METER_S, task)
+        board.add("meter", METER_S, lambda alive: _again(task, board.machine, log, alive))
     board.at_end = at_end
     if wifi:
+        board.wifi = wifi
         board.add("wifi", METER_S, wifi.run)
         board.unlinked_most_s = UNLINKED_MOST_S
         # The old link leads nowhere, but nobody would tell for half a minute.
         wifi.on_rejoin = client.drop
     _reach(settings, client, wifi, clock)
-    dog = _watchdog()
+    dog = _watchdog(log)
     if dog:
         from agent.runtime.system.watchdog import Watchdog
 
         board.watchdog = Watchdog(dog, log)
     return board
+
+
+async def _again(task: "Task", machine: "Machine", log: "Log", alive: "Callable[[], None]") -> None:
+    """Run a meter's task; a UART or a pin that fails is one failure more, and read again."""
+    while True:
+        try:
+            await task(alive)
+            return
+        except (OSError, RuntimeError) as error:
+            machine.refuse("driver-meter")
+            log("driver", {"of": "meter", "error": repr(error)})
+        alive()
+        await asyncio.sleep(1)
 
 
 def _client(settings: "Settings") -> mqtt.Client:
@@ -114,8 +131,8 @@ def _board(
     health: diagnostics.Health,
 ) -> Supervisor:
     authority = bytes.fromhex(settings["authority"])
+    private, public = key_pair.load_or_make(store, b"", True)
     policy = _policy(settings, authority, store)
-    private, public = key_pair.load_or_make(store)
     log("identity", {"public": public.hex()})
     identity = Identity(
         settings["deployment"],
@@ -134,6 +151,7 @@ def _board(
     client.letters = machine.letters()
     diagnostics_s = settings.get("diagnostics_s") or 60
     masks, shares = MaskStock(store), ShareStock(store)
+    shares.answered()  # before there is a watchdog: what cannot be read is told, and no reset helps
     return Supervisor(client, store, masks, shares, machine, meter, log, diagnostics_s, clock, health)
 
 
@@ -162,7 +180,7 @@ def _real_time_clock() -> "RealTimeClock | None":
     return RTC()
 
 
-def _watchdog() -> "Dog | None":
+def _watchdog(log: "Log") -> "Dog | None":
     """The machine's own, None where there is none. It runs from now on."""
     try:
         from machine import WDT
@@ -170,7 +188,11 @@ def _watchdog() -> "Dog | None":
         return None
     from agent.runtime.system.watchdog import TIMEOUT_MS
 
-    return WDT(timeout=TIMEOUT_MS)
+    try:
+        return WDT(timeout=TIMEOUT_MS)
+    except (OSError, RuntimeError, ValueError) as error:
+        log("driver", {"of": "watchdog", "error": repr(error)})  # without one a board still works
+        return None
 
 
 def _wifi(settings: "Settings", log: "Log") -> "Wifi":
@@ -179,11 +201,16 @@ def _wifi(settings: "Settings", log: "Log") -> "Wifi":
     from agent.runtime.net.wifi import Wifi
 
     wifi = settings["wifi"]
-    if wifi.get("country"):
-        network.country(wifi["country"])
-    network.hostname(settings["device"])
+    try:
+        if wifi.get("country"):
+            network.country(wifi["country"])
+        network.hostname(settings["device"])
+    except (OSError, RuntimeError, ValueError) as error:
+        log("wifi", {"error": repr(error)})  # a board under another name is better than none
     station = network.WLAN(network.STA_IF)
-    return Wifi(station, wifi["ssid"], wifi.get("password") or "", log, bool(wifi.get("power_save")))
+    made = Wifi(station, wifi["ssid"], wifi.get("password") or "", log, bool(wifi.get("power_save")))
+    made.switch_on()  # before anything is drawn: an ESP32's numbers are not random without
+    return made
 
 
 def _meter(meter: "Settings | None", store: Store, clock: Clock) -> "tuple[Meter, Task | None, AtEnd | None]":
@@ -199,7 +226,7 @@ def _meter(meter: "Settings | None", store: Store, clock: Clock) -> "tuple[Meter
 
     try:
         source, task, at_end = _source(meter, store, clock)
-    except (ValueError, OSError):  # no such pin or UART on this board, or no such file
+    except (ValueError, OSError, RuntimeError):  # no such pin, UART or file on this board
         raise SettingsError("meter") from None
     return RegisterMeter(source), task, at_end
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from agent.runtime.flash import Records
     from agent.runtime.flash.masks import MaskStock
     from agent.runtime.flash.shares import ShareStock
+    from agent.runtime.net.wifi import Wifi
     from agent.runtime.ports import Client
     from agent.runtime.system.watchdog import Watchdog
     from agent.runtime.update.updater import Updater
@@ -49,8 +50,8 @@ class Supervisor:
     that idle work has kept the event loop.
 
     Before run(), the owner may set `watchdog`, a Watchdog; `update`, an Updater, which hears of its
-    messages, links and settled rounds; `unlinked_most_s`, after how many seconds without a link
-    run() raises Restart; `at_end()`, called when run() ends.
+    messages, links and settled rounds; `wifi`, a Wifi; `unlinked_most_s`, after how many seconds
+    without a link run() raises Restart; `at_end()`, called when run() ends.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class Supervisor:
         self.effects = Effects(machine, store, masks, shares, meter, self.clock, self)
         self.watchdog: "Watchdog | None" = None
         self.update: "Updater | None" = None
+        self.wifi: "Wifi | None" = None
         self.at_end: "Callable[[], None] | None" = None
         self.unlinked_most_s: int | None = None
         self.slice_us = 0
@@ -222,8 +224,7 @@ class Supervisor:
 
     def over(self, event: str, fields: "dict[str, object]") -> None:
         """A round is settled, or a query is over."""
-        known = {"sent": self.client.bytes_sent, "refused": self.machine.refused}
-        self._log(event, dict(known, **fields))
+        self._log(event, dict({"sent": self.client.bytes_sent, "refused": self.machine.refused}, **fields))
         if self.update:
             self.update.settled()
 

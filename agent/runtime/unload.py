@@ -14,6 +14,8 @@ import sys
 ONCE = """
 agent.runtime.key_pair agent.runtime.start agent.runtime.settings agent.runtime.net.trust agent.protocols.registry
 agent.runtime.net.discovery agent.runtime.net.names agent.wire.dns
+agent.runtime.flash.patching
+agent.runtime.net.unlinked
 agent.runtime.update.installing agent.runtime.update.staging agent.wire.release
 agent.protocols.base.policy
 agent.protocols.base.roster agent.wire.rosters

@@ -4,15 +4,19 @@ watchdog."""
 import asyncio
 
 from agent.runtime.flash.store import StoreError
+from agent.runtime.unload import unload
 from agent.wire import topics
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
+    from agent.runtime.net.unlinked import Unlinked
+    from agent.runtime.net.wifi import Wifi
     from agent.runtime.supervisor import Supervisor, Task
 
 RETRY_S = 5  # without a round
+UNLINKED_S = 30  # without a link, each time: the radio is looked at
 NUDGE_S = 20  # tasks that wait for work are woken that often, to show that they would do it
 REPORT_S = 900  # diagnostics are sent at least that often
 
@@ -26,7 +30,7 @@ LINK_S = 240
 
 class Restart(Exception):
     """The board is to be reset; its flash has all that matters. args[0] says why: "unlinked", for
-    too long."""
+    too long, or "dead-radio" (net/unlinked.py)."""
 
 
 class Upkeep:
@@ -41,6 +45,7 @@ class Upkeep:
         self._board = board
         self._diagnostics_s = diagnostics_s
         self._unlinked_s = 0
+        self._unlinked: "Unlinked | None" = None
         self._beside: "list[tuple[str, int, Task]]" = []
         self._trouble = ""
         self._counted = 0
@@ -90,6 +95,8 @@ class Upkeep:
                 self._quiet_s = 0
                 board.perform(board.machine.retry())
             self._unlinked_s = 0 if board.linked else self._unlinked_s + 1
+            if board.wifi:
+                self._look_at_link(board, board.wifi)
             if board.unlinked_most_s and self._unlinked_s > board.unlinked_most_s:
                 raise Restart("unlinked")
             seconds += 1
@@ -112,6 +119,20 @@ class Upkeep:
         if counted != self._counted:  # they only grow
             self._counted = counted
             board.note("counted", dict(counters))
+
+    def _look_at_link(self, board: "Supervisor", wifi: "Wifi") -> None:
+        """Raises Restart."""
+        if self._unlinked and board.linked:
+            self._unlinked.over()
+            self._unlinked = None
+            unload()
+        elif self._unlinked_s and self._unlinked_s % UNLINKED_S == 0:
+            if not self._unlinked:
+                from agent.runtime.net.unlinked import Unlinked  # most boards never need it
+
+                self._unlinked = Unlinked(board.client, wifi, board.effects.store)
+            if self._unlinked.passed(UNLINKED_S):
+                raise Restart("dead-radio")
 
     async def _diagnostics_loop(self) -> None:
         board = self._board

@@ -15,7 +15,7 @@ STEPS_MOST = 24
 HEADER = 12  # bytes
 
 SERVICE = b"\x04_hum\x04_tcp\x05local\x00"
-A, PTR, TXT, SRV = 1, 12, 16, 33  # types of records (RFC 1035, section 3.2.2; RFC 2782)
+A, CNAME, PTR, TXT, SRV = 1, 5, 12, 16, 33  # types of records (RFC 1035, section 3.2.2; RFC 2782)
 IN = 1  # the class of all of them
 # In a class: unicast answers are welcome (RFC 6762, section 5.4), or others are outdated (10.2).
 TOP_BIT = 0x8000
@@ -88,12 +88,28 @@ def lookup(identifier: bytes, name: str) -> bytes:
     return identifier + b"\1\0\0\1\0\0\0\0\0\0" + packed + _be16(A) + _be16(IN)
 
 
-def addresses(message: bytes, identifier: bytes) -> list[str]:
-    """Return the IPv4 addresses "a.b.c.d" in an answer to lookup(), at most 32. Raises DnsError."""
-    found = [message[at:end] for kind, _, at, end in _records(message, identifier) if kind == A]
-    if any(len(octets) != 4 for octets in found):
-        raise DnsError("data")
-    return ["%d.%d.%d.%d" % tuple(octets) for octets in found]
+def addresses(message: bytes, question: bytes) -> list[str]:
+    """Return the IPv4 addresses "a.b.c.d" that `message` has for the name in `question`, which
+    lookup() made: at most 32. Raises DnsError.
+
+    Those of other names are none of its: a name that has only IPv6 addresses comes with those of
+    its name servers. Aliases (CNAME) are followed, in whatever order they stand.
+    """
+    name = question[HEADER:-4].lower()
+    found: dict[bytes, list[str]] = {}
+    aliases: dict[bytes, bytes] = {}
+    for kind, owner, at, end in _records(message, question[:2]):
+        if kind == A:
+            if end - at != 4:
+                raise DnsError("data")
+            found.setdefault(owner, []).append("%d.%d.%d.%d" % tuple(message[at:end]))
+        elif kind == CNAME:
+            aliases.setdefault(owner, _whole_name(message, at, end))
+    for _ in range(RECORDS_MOST):  # or one that leads back to itself would go round for ever
+        if name in found or name not in aliases:
+            break
+        name = aliases[name]
+    return [address for address in found.get(name, []) if 1 <= int(address.split(".")[0]) <= 223]
 
 
 def _records(message: bytes, identifier: bytes) -> list[tuple[int, bytes, int, int]]:

@@ -12,8 +12,18 @@ from firmware.device import session as devices
 from firmware.device.session import Device
 from firmware.errors import FirmwareError
 
-# In this order.
-ERASED = (install.POINTER, install.MAIN, "/a", "/b", provision.CA, provision.SETTINGS, provision.STATE)
+# In this order: a key pair without the records of what was done with it would encrypt a round for a
+# second time.
+ERASED = (
+    provision.IDENTITY,
+    install.POINTER,
+    install.MAIN,
+    "/a",
+    "/b",
+    provision.CA,
+    provision.SETTINGS,
+    provision.STATE,
+)
 
 
 @dataclass(frozen=True)
@@ -68,11 +78,11 @@ def flash(
 
 
 def erase(device: Device, progress: Callable[[int, int], None] = lambda done, total: None) -> None:
-    """Remove all that Hum put on the board, its key pair last: until then the same again goes on
-    where it stopped."""
+    """Remove all that Hum put on the board, its key pair first. After a cut the same again goes on
+    where it stopped; a board that is started before that completes it when it makes a new pair."""
     for done, path in enumerate(ERASED):
         progress(done, len(ERASED))
         device.remove_tree(path)
-        if path in (install.POINTER, install.MAIN, provision.CA, provision.SETTINGS):
+        if path not in ("/a", "/b", provision.STATE):
             device.remove(path + ".tmp")
     progress(len(ERASED), len(ERASED))

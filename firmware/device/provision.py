@@ -30,9 +30,13 @@ SETTINGS = "/settings.json"
 CA = "/ca.der"
 STATE = "/state"
 IDENTITY = STATE + "/identity"
+ENTROPY = 64  # bytes of the host's, of which the board takes as much as of its own
+# h are the host's bytes, s tells whether the board has settings. A version of before takes neither.
 MAKE = f"""from agent.runtime.flash.store import Store
 from agent.runtime.key_pair import load_or_make
-j(binascii.hexlify(load_or_make(Store('{STATE}'))[1]).decode())"""
+try:p=load_or_make(Store('{STATE}'),h,s)
+except TypeError:p=load_or_make(Store('{STATE}'))
+j(binascii.hexlify(p[1]).decode())"""
 
 
 @dataclass(frozen=True)
@@ -75,11 +79,17 @@ def make_identity(device: Device, folder: str) -> str:
     the public key, hexadecimal.
 
     The private key does not leave the board, and nothing here could ask for it: only the public
-    half is printed.
+    half is printed. The host gives it random bytes, which the board hashes with its own.
     """
+    given = f"h=binascii.unhexlify('{secrets.token_hex(ENTROPY)}');s={device.exists(SETTINGS)}"
     try:
-        answer = device.ask(f"sys.path.insert(0,'/{folder}')\n{MAKE}")
+        answer = device.ask(f"sys.path.insert(0,'/{folder}')\n{given}\n{MAKE}")
     except DeviceError as error:
+        if "identity-alone" in str(error):
+            raise FirmwareError(
+                "the board has a key pair and no longer knows what was sent with it; `make erase` removes it, "
+                "and it must be enrolled anew under another name"
+            ) from None
         if "Corrupt" in str(error):
             raise FirmwareError(
                 "the board's key pair is damaged; `make erase` removes it, and it must be enrolled anew"

@@ -5,6 +5,7 @@ shares of other sets are deleted. A part of shares.py that a board forgets in be
 import struct
 
 from agent.runtime.flash.slots import CHECK, FREE, HEAD, each, place, read_slot
+from agent.runtime.flash.store import StoreError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,13 +26,21 @@ def find(store: "Records", of: str) -> "Shelves":
         size, found = _read_members(store, of, name, batch, start)
         first, members = shelves.get(batch, (size, bytearray()))
         if first != size or found.count(bytes([FREE])) == len(found):
-            store.delete(name)
+            _forget(store, name)
             continue
         while len(members) < start + len(found):
             members.append(FREE)
         members[start : start + len(found)] = found
         shelves[batch] = (size, members)
     return shelves
+
+
+def _forget(store: "Records", name: str) -> None:
+    """Delete a record that is of no use; one that the flash does not let go of stays."""
+    try:
+        store.delete(name)
+    except StoreError:
+        return
 
 
 def _read_members(store: "Records", of: str, name: str, batch: "Batch", start: int) -> "Shelf":

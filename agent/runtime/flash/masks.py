@@ -21,7 +21,7 @@ energy that an earlier one had carried. Records of before have no counts: their 
 import struct
 
 from agent.protocols.base.identity import CLOSE_WINDOW
-from agent.runtime.flash.store import VALUE_MAX, Corrupt, StoreError
+from agent.runtime.flash.store import VALUE_MAX, Corrupt, StoreError, unreadable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,10 +52,10 @@ class MaskStock:
     the mark in RAM.
 
     epoch and round: ints from 0 to 2^64-1; rounds are ordered by epoch, then by round. ValueError
-    outside. Raises StoreError("spent-corrupt") if the spent record is damaged: the board cannot
-    know what it has sent, and must get a new epoch (a new roster, after the operator cleared the
-    store) rather than start from zero. `undeleted` counts masks whose deletion failed: harmless,
-    and tried again by drop_before.
+    outside. Raises StoreError("spent-corrupt") if the spent record is damaged or cannot be read:
+    the board cannot know what it has sent, and must get a new epoch (a new roster, after the
+    operator cleared the store) rather than start from zero. `undeleted` counts masks whose deletion
+    failed: harmless, and tried again by drop_before.
     """
 
     def __init__(self, store: "Records") -> None:
@@ -199,10 +199,7 @@ def _spent(mark: "Round", sent: "Round", counts: "Counts", bookmark: bytes, enve
 
 def _read_spent(store: "Records") -> "tuple[Round, Round, Counts, bytes, Pending | None]":
     """(mark, sent, counts, bookmark, pending) as the flash has them."""
-    try:
-        record = store.read(_SPENT)
-    except Corrupt:
-        record = b""
+    record = read_vital(store, _SPENT)
     if record is None:
         return (0, 0), (0, 0), (0, 0), b"", None
     start = struct.calcsize(_HEAD)
@@ -215,6 +212,19 @@ def _read_spent(store: "Records") -> "tuple[Round, Round, Counts, bytes, Pending
     if len(bookmark) >= begin and bookmark[0] == _WITH_COUNTS:
         counts, bookmark = struct.unpack(_COUNTS, bookmark[:begin])[1:], bookmark[begin:]
     return (epoch, round), (sent_epoch, sent_round), counts, bookmark, pending
+
+
+def read_vital(store: "Records", name: str) -> bytes | None:
+    """The value of a record whose loss must be told from its absence: b"" if it is damaged or
+    cannot be read, None if there is none. Raises StoreError."""
+    try:
+        return store.read(name)
+    except Corrupt:
+        return b""
+    except StoreError as error:
+        if not unreadable(error):
+            raise
+        return b""
 
 
 def _check_range(epoch: int, round: int) -> None:

@@ -17,9 +17,9 @@ answered otherwise.
 
 import struct
 
-from agent.runtime.flash.masks import set_name
+from agent.runtime.flash.masks import read_vital, set_name
 from agent.runtime.flash.slots import CHECK, FREE, HEAD, check, each, place, read_slot
-from agent.runtime.flash.store import Corrupt, StoreError
+from agent.runtime.flash.store import StoreError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -119,14 +119,12 @@ class ShareStock:
     def answered(self) -> tuple[int, int, bytes] | None:
         """Return (epoch, round, data) of the last answer, or None.
 
-        Raises StoreError("answered-corrupt") if the record is damaged: the board cannot know what
-        it has answered, and needs a new epoch (a new roster, after the operator cleared the store).
+        Raises StoreError("answered-corrupt") if the record is damaged or cannot be read: the board
+        cannot know what it has answered, and needs a new epoch (a new roster, after the operator
+        cleared the store).
         """
-        try:
-            record = self._store.read(_ANSWERED)
-        except Corrupt:
-            record = b""
-        if record is None:
+        record = read_vital(self._store, _ANSWERED)
+        if record is None or record[:16] == bytes(16):  # of the day when the key pair was made
             return None
         if len(record) < 16:
             raise StoreError("answered-corrupt")

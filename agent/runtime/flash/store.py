@@ -10,8 +10,7 @@ returns:
 - CPython on POSIX: the file is fsynced before the rename and the folder after it.
 - MicroPython's unix port: `flush` is an fsync of the file, but nothing there can fsync a folder. A
   PC's power cut just after a put may bring the old record back: that port is for tests.
-- FAT, which some boards can be formatted with, refuses to rename over a file: every second put
-  raises StoreError.
+- FAT refuses to rename over a file: every second put raises StoreError.
 
 The checksum tells bit rot, not malice: whoever can write to the flash can also compute it.
 """
@@ -22,17 +21,14 @@ import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable
     from types import TracebackType
     from typing import BinaryIO
 
 VALUE_MAX = 16384
 ENOSPC = 28  # littlefs says so, too; MicroPython's errno does not name it
 NAME_MAX = 40
-# Bytes of flash that masks and shares leave to the records without which a board cannot go on.
-MARGIN = 65536
-
-_PIECE = 512  # bytes that patch holds in RAM at a time
+MARGIN = 65536  # bytes of flash that masks and shares leave to vital records
 
 _CHECK = 8
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789.-"
@@ -41,6 +37,11 @@ _ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789.-"
 class StoreError(Exception):
     """The flash failed. Arguments: "open", "put", "reserve", "read", "delete" or "names"; an errno
     or None."""
+
+
+def unreadable(error: StoreError) -> bool:
+    """Tell whether it was one file that could not be read: EIO, or littlefs's LFS_ERR_CORRUPT."""
+    return error.args[0] == "read" and error.args[1] in (5, 84)
 
 
 class Corrupt(Exception):
@@ -56,9 +57,9 @@ class Store:
 
     name: 1 to 40 of a-z 0-9 . and -, neither starting with a dot nor ending in ".tmp"; value:
     bytes, at most 16384. A name or value out of these bounds raises ValueError; a flash that fails
-    raises StoreError. `corrupt` counts the reads that met a record with a wrong checksum, `puts`
-    the records written since the start and `written` their bytes, for an estimate of wear: littlefs
-    erases a block for each put of more than a few hundred bytes.
+    raises StoreError. `corrupt` counts the reads that met a damaged record, or one that was
+    unreadable(), `puts` the records written since the start and `written` their bytes, for an
+    estimate of wear: littlefs erases a block for each put of more than a few hundred bytes.
     """
 
     failure = StoreError  # for those who are given a Store and must not know this module
@@ -75,24 +76,19 @@ class Store:
                     os.remove(root + "/" + name)
 
     def put(self, name: str, value: bytes) -> None:
-        """Make `value` the record; when this returns, a power cut cannot undo it (see above for the
-        unix port).
-
-        After a StoreError the record is whole: the old one, or the new one if the failure came
-        after the rename.
-        """
+        """Make `value` the record; when this returns, no power cut can undo it. After a StoreError
+        the record is whole: the old one, or the new one if the failure came after the rename."""
         path = self._path(name)
         if not isinstance(value, (bytes, bytearray)) or len(value) > VALUE_MAX:
             raise ValueError("value")
         self._replace(name, path, 0, 0, value)
 
     def patch(self, name: str, offset: int, part: bytes) -> None:
-        """As `put`, of what the record is with the bytes `part` at `offset` of its value: of
-        nothing, if there is none.
+        """As `put`, of the value (nothing if there is none) with the bytes `part` at `offset`, at
+        most its length.
 
-        `offset` is at most the length of the value. A few hundred bytes are in RAM at a time, and
-        so the old value's checksum is not checked: what is patched must have checks of its own, as
-        what is read by read_part.
+        A few hundred bytes are in RAM at a time, so the old value's checksum is not checked: it
+        must have checks of its own, as what is read by read_part.
         """
         path = self._path(name)
         with _Flash("put"):
@@ -120,23 +116,26 @@ class Store:
                 _removed(temporary)  # if that fails too, the next put or the next start does it
 
     def _write(self, name: str, path: str, old: "BinaryIO | None", size: int, offset: int, part: bytes) -> None:
-        check = _checksum(name, _patched(old, size, offset, part))
+        def pieces() -> "Iterable[bytes]":
+            if old is None:
+                return [part]
+            from agent.runtime.flash.patching import patched  # only shares are patched
+
+            return patched(old, _CHECK, size, offset, part)
+
+        check = _checksum(name, pieces())
         with open(path, "wb") as file:
             self.puts += 1
             self.written += _write_all(file, check)
-            for piece in _patched(old, size, offset, part):
+            for piece in pieces():
                 self.written += _write_all(file, piece)
             file.flush()
             if hasattr(os, "fsync"):
                 os.fsync(file.fileno())
 
     def reserve(self, size: int) -> None:
-        """Raise Full unless `size` bytes more leave MARGIN: for what a board can do without, before
-        each put of it.
-
-        littlefs counts its blocks for this: a walk over all files, on a board some 20 ms. Raises
-        StoreError.
-        """
+        """Raise Full unless `size` bytes more leave MARGIN: before each put of what a board can do
+        without. littlefs walks over all files, on a board for some 20 ms. Raises StoreError."""
         with _Flash("reserve"):
             figures = os.statvfs(self._root)
         # littlefs counts some blocks twice, and MicroPython then wraps around.
@@ -145,12 +144,12 @@ class Store:
             raise Full
 
     def get(self, name: str) -> bytes | None:
-        """The value, or None if there is no such record. A corrupt record is deleted, counted, and
-        None."""
+        """The value, or None if there is none. A corrupt record is deleted, counted, and None; one
+        that cannot be read is counted and None, until the next put replaces it."""
         try:
-            return self.read(name)
+            return self._survive(lambda: self.read(name))
         except Corrupt:
-            self.delete(name)
+            _removed(self._path(name))  # if that fails, the next read finds it corrupt again
             return None
 
     def read(self, name: str) -> bytes | None:
@@ -172,14 +171,30 @@ class Store:
 
     def read_part(self, name: str, offset: int, size: int) -> bytes | None:
         """The `size` bytes from `offset` of the value on, fewer at its end, or None if there is no
-        such record. Not checked."""
+        such record, or none that can be read. Not checked."""
         path = self._path(name)
-        with _Flash("read"):
-            if _size(path) is None:
-                return None
-            with open(path, "rb") as file:
-                file.seek(_CHECK + offset)
-                return file.read(size)
+
+        def part() -> bytes | None:
+            with _Flash("read"):
+                if _size(path) is None:
+                    return None
+                with open(path, "rb") as file:
+                    file.seek(_CHECK + offset)
+                    return file.read(size)
+
+        return self._survive(part)
+
+    def _survive(self, read: "Callable[[], bytes | None]") -> bytes | None:
+        """Return read(), or None, counted, if that was unreadable() twice and the folder is not."""
+        for _ in range(2):
+            try:
+                return read()
+            except StoreError as error:
+                if not unreadable(error):
+                    raise
+        self.names("")  # raises if the whole flash is gone
+        self.corrupt += 1
+        return None
 
     def delete(self, name: str) -> None:
         """Remove the record; one that is not there is fine."""
@@ -213,7 +228,8 @@ class _Flash:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: "TracebackType | None"
     ) -> None:
         if kind is not None and issubclass(kind, (OSError, MemoryError)):
-            raise StoreError(self._doing, getattr(error, "errno", None))
+            number = error.args[0] if error and error.args and isinstance(error.args[0], int) else None
+            raise StoreError(self._doing, number)
 
 
 def _is_name(name: object) -> bool:
@@ -229,27 +245,7 @@ def _checksum(name: str, pieces: "Iterable[bytes]") -> bytes:
     return digest.digest()[:_CHECK]
 
 
-def _patched(old: "BinaryIO | None", size: int, offset: int, part: bytes) -> "Iterator[bytes]":
-    """Yield the pieces of the `size` bytes in the file `old`, with `part` at `offset`."""
-    yield from _pieces(old, 0, offset)
-    yield part
-    yield from _pieces(old, offset + len(part), size)
-
-
-def _pieces(old: "BinaryIO | None", start: int, end: int) -> "Iterator[bytes]":
-    if old is None or start >= end:
-        return
-    old.seek(_CHECK + start)
-    while start < end:
-        piece = old.read(min(_PIECE, end - start))
-        if not piece:
-            raise OSError(errno.EIO)
-        start += len(piece)
-        yield piece
-
-
 def _write_all(file: "BinaryIO", data: bytes) -> int:
-    """Return how many bytes that were: all."""
     if file.write(data) != len(data):
         raise OSError(ENOSPC)
     return len(data)
@@ -276,7 +272,7 @@ def _removed(path: str) -> OSError | None:
 
 
 def _make_folder(root: str) -> None:
-    """Make `root` and its parents, one by one: MicroPython has no makedirs."""
+    """Make `root` and its parents: MicroPython has no makedirs."""
     end = 0
     while end < len(root):
         end = root.find("/", end + 1)

@@ -16,11 +16,13 @@ from agent.wire import dns
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     Offer = tuple[int, str, int]  # (priority, IPv4 address, port)
     Senders = dict[str, list[Offer]]  # by the address of who answered
     Address = tuple[str, int]
+    Take = Callable[[bytes, str], bool]
 
 GROUP = ("224.0.0.251", 5353)
 CANDIDATES_MOST = 4
@@ -53,33 +55,51 @@ async def find(deployment: str, timeout_s: float = 6) -> "list[Address]":
 async def ask(connection: socket.socket, destination: "Address", deployment: str, timeout_s: float) -> "list[Address]":
     """As `find`, of who listens at `destination`, (IPv4 address, port), with the UDP socket
     `connection`."""
+    identifier = os.urandom(2)
+    wanted = deployment.encode()
+    senders: "Senders" = {}
+
+    def take(octets: bytes, host: str) -> bool:
+        if host in senders or len(senders) < SENDERS_MOST:
+            offers = _offers(octets, identifier, wanted, host)
+            if offers:
+                senders[host] = _best(senders.get(host, []) + offers, host)
+        return bool(senders)
+
+    await exchange(connection, destination, dns.query(identifier), take, timeout_s)
+    return _ranked(senders)
+
+
+async def exchange(
+    connection: socket.socket, destination: "Address", question: bytes, take: "Take", timeout_s: float
+) -> None:
+    """Ask `question` by multicast, again and again, until answers have come or `timeout_s` seconds
+    are over. take(octets, IPv4 address of the sender) takes an answer and tells whether there has
+    been one of use; it may raise DnsError."""
     connection.setblocking(False)
     # MicroPython's unix port takes no pair.
     address = socket.getaddrinfo(destination[0], destination[1])[0][-1]
     poller = select.poll()
     poller.register(connection, select.POLLIN)
-    identifier = os.urandom(2)
-    wanted = deployment.encode()
-    senders: "Senders" = {}
     begun = ticks_ms()
     end = int(timeout_s * 1000)
     # Boards that get their power back together do not ask together.
     due = 20 + os.urandom(1)[0] % 100
     pause = FIRST_PAUSE_MS
     quiet = now = 0
+    useful = False
     while now < end and quiet < SETTLE_POLLS:
         if now >= due:
-            _send(connection, dns.query(identifier), address)
+            _send(connection, question, address)
             due = now + pause
             pause *= 2
         if poller.poll(0):
-            _listen(connection, destination[1], identifier, wanted, senders)
+            useful = _listen(connection, destination[1], take) or useful
             await asyncio.sleep(0)  # a flood of answers does not keep others from their work
         else:
-            quiet += bool(senders)
+            quiet += useful
             await asyncio.sleep(POLL_S)
         now = ticks_diff(ticks_ms(), begun)
-    return _ranked(senders)
 
 
 def _send(connection: socket.socket, octets: bytes, address: "Any") -> None:
@@ -89,22 +109,20 @@ def _send(connection: socket.socket, octets: bytes, address: "Any") -> None:
         return  # no network as yet: the next question may find one
 
 
-def _listen(connection: socket.socket, port: int, identifier: bytes, wanted: bytes, senders: "Senders") -> None:
-    """Take one datagram, and note for its sender what it offers of use. An answer comes from `port`
-    (RFC 6762, section 11)."""
+def _listen(connection: socket.socket, port: int, take: "Take") -> bool:
+    """Take one datagram; tell what take() does. An answer comes from `port` (RFC 6762, section
+    11)."""
     try:
         octets, sender = connection.recvfrom(dns.SIZE_LIMIT + 1)
     except OSError:
-        return
+        return False
     host, sender_port = _pair(sender)
-    if sender_port != port or (host not in senders and len(senders) == SENDERS_MOST):
-        return
+    if sender_port != port:
+        return False
     try:
-        offers = _offers(octets, identifier, wanted, host)
+        return take(octets, host)
     except dns.DnsError:
-        return
-    if offers:
-        senders[host] = _best(senders.get(host, []) + offers, host)
+        return False
 
 
 def _pair(sender: "Any") -> "Address":

@@ -14,7 +14,7 @@ import asyncio
 from agent.runtime.net import mqtt_packets as packets
 from agent.runtime.net.mqtt_link import Link, later
 from agent.runtime.net.mqtt_receipt import LinkLost, QueueFull
-from agent.runtime.net.mqtt_socket import print_exception
+from agent.runtime.net.mqtt_socket import is_shortage, print_exception
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -89,10 +89,12 @@ class Client:
         self.counters: dict[str, int] = {}
         self.bytes_sent = 0
         self.bytes_received = 0
+        self.signs = 0  # errors that were the doing of the other end: the network carries
         self._random = random
         self._link: Link | None = None
         self._running = False
         self._stopping = False
+        self._shortages = 0  # in a row
         self._wake = asyncio.Event()
         self._finished = asyncio.Event()
 
@@ -106,11 +108,12 @@ class Client:
         if self._running:
             raise RuntimeError("already running")
         self._running = True
-        shortages = 0
         delay: float = self.backoff_first
         try:
             while not self._stopping:
                 self.alive()
+                if self._shortages > SHORTAGES_MOST:
+                    raise MemoryError("for a link")
                 if self.prepare and not await self._prepared(self.prepare):
                     await self._pause(delay * (1 + self._random()) / 2)
                     delay = min(2 * delay, self.backoff_cap)
@@ -119,9 +122,7 @@ class Client:
                 if self._stopping:
                     break
                 self.count(link.reason)
-                shortages = shortages + 1 if link.reason == "memory" else 0
-                if shortages > SHORTAGES_MOST:
-                    raise MemoryError("for a link")
+                self._shortages = self._shortages + 1 if link.reason == "memory" else 0
                 if link.reason.startswith("refused"):
                     delay = self.backoff_cap
                 elif link.lasted:
@@ -159,7 +160,9 @@ class Client:
             await prepare()
             outcome.append(True)
         except Exception as error:
-            self.count("no-address")
+            short = is_shortage(error)
+            self._shortages = self._shortages + 1 if short else 0
+            self.count("memory" if short else "no-address")
             if not isinstance(error, OSError):
                 print_exception(error)
         self._wake.set()

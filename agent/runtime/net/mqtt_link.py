@@ -132,15 +132,12 @@ class Link:
     async def _guard(self, function: "Work", *arguments: "Any") -> None:
         try:
             await function(*arguments)
-        except packets.PacketError as error:
-            self.end(error.reason)
-        except mqtt_socket.Untrusted as error:
-            self.end(error.reason)
-        except (OSError, EOFError):
-            self.end("link-lost" if self.greeted else "connect-failed")
         except Exception as error:
-            self.end("memory" if isinstance(error, MemoryError) else "internal-error")
-            mqtt_socket.print_exception(error)
+            reason = mqtt_socket.why(error, self.greeted)
+            self.client.signs += mqtt_socket.is_sign(error)
+            self.end(reason)
+            if reason in ("memory", "internal-error"):
+                mqtt_socket.print_exception(error)
 
     async def _hold(self) -> None:
         self._begun = True

@@ -3,6 +3,9 @@ connection, printing a traceback."""
 
 import asyncio
 import sys
+from errno import ECONNREFUSED, ECONNRESET
+
+from agent.runtime.net.mqtt_packets import PacketError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,6 +22,40 @@ class Untrusted(Exception):
     def __init__(self, early: bool) -> None:
         super().__init__()
         self.reason = "not-yet-valid" if early else "untrusted"
+
+
+def is_shortage(error: BaseException) -> bool:
+    """Tell whether it was memory, or sockets, that ran out: one cause under the names of Python, of
+    the network stack and of mbedTLS, whose numbers are a module's plus a cause's (error.h)."""
+    number = error.args[0] if error.args else None
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and "ALLOC_FAILED" in str(error)):
+        return True
+    if not isinstance(error, OSError) or not isinstance(number, int):
+        return False
+    if number >= 0:
+        return number in (12, 23, 105)  # ENOMEM, ENFILE, ENOBUFS
+    # SSL, X509, PK, ECP, cipher, MD, DHM, PEM; then MPI and ASN.1; alone PSA's.
+    modules = (0x7F00, 0x2880, 0x3F80, 0x4D80, 0x6180, 0x5180, 0x3400, 0x1180)
+    return -number & 0xFF80 in modules or (-number > 0xFFF and -number & 0x7F in (0x10, 0x6A)) or number == -141
+
+
+def why(error: Exception, greeted: bool) -> str:
+    """Return the reason for which a link ends by `error`; `greeted` tells whether it had come
+    about."""
+    if is_shortage(error):
+        return "memory"
+    if isinstance(error, (OSError, EOFError)):
+        return "link-lost" if greeted else "connect-failed"
+    return error.reason if isinstance(error, (Untrusted, PacketError)) else "internal-error"
+
+
+def is_sign(error: BaseException) -> bool:
+    """Tell whether an error of a connection is the doing of somebody at its other end: the network
+    carries."""
+    number = error.args[0] if error.args else None
+    if isinstance(error, (Untrusted, EOFError)) or not isinstance(number, int):
+        return isinstance(error, (Untrusted, EOFError))
+    return number in (ECONNREFUSED, ECONNRESET) or (number < -0xFFF and not is_shortage(error))
 
 
 async def connect(address: "Address", hello: bytes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -61,7 +98,8 @@ async def _connect_on_micropython(
         # Blocks on a name: see names.py.
         address = socket.getaddrinfo(host, port, socket.AF_INET, socket.SOCK_STREAM)[0][-1]
         connection.setblocking(False)
-        connection.setsockopt(6, 1, 1)  # IPPROTO_TCP, TCP_NODELAY: not every port names them
+        # The unix port names neither. The lwIP of an RP2 has a number of its own for TCP_NODELAY.
+        connection.setsockopt(getattr(socket, "IPPROTO_TCP", 6), getattr(socket, "TCP_NODELAY", 1), 1)
         try:
             connection.connect(address)
         except OSError as error:

@@ -21,6 +21,28 @@ POLL_S = 0.02
 CANDIDATES_MOST = 4
 
 
+async def find_local(name: str) -> list[str]:
+    """Return at most four IPv4 addresses of the host `name`, which ends in ".local", as whoever has
+    that name on the local network says: by the multicast question that discovery.py asks.
+
+    An empty list: nobody does. Raises OSError and DnsError as `find`."""
+    from agent.runtime.net import discovery
+
+    question = dns.lookup(os.urandom(2), name)
+    connection = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    found: list[str] = []
+
+    def take(octets: bytes, sender: str) -> bool:
+        found.extend([one for one in dns.addresses(octets, question) if one not in found])
+        return bool(found)
+
+    try:
+        await discovery.exchange(connection, discovery.GROUP, question, take, 6)
+    finally:
+        connection.close()
+    return found[:CANDIDATES_MOST]
+
+
 async def find(server: str, name: str, port: int = PORT) -> list[str]:
     """Return at most four IPv4 addresses of the host `name`, as the name server at the address
     `server` has them.
@@ -28,8 +50,7 @@ async def find(server: str, name: str, port: int = PORT) -> list[str]:
     An empty list: it knows none, or does not answer. Raises OSError (no network, no socket left)
     and DnsError ("label").
     """
-    identifier = os.urandom(2)
-    question = dns.lookup(identifier, name)
+    question = dns.lookup(os.urandom(2), name)
     connection = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     try:
         connection.setblocking(False)
@@ -39,7 +60,7 @@ async def find(server: str, name: str, port: int = PORT) -> list[str]:
         poller.register(connection, select.POLLIN)
         for number in range(TRIES):
             _send(connection, question)
-            found = await _answer(connection, poller, identifier, WAIT_MS << number)
+            found = await _answer(connection, poller, question, WAIT_MS << number)
             if found is not None:
                 return found[:CANDIDATES_MOST]
     finally:
@@ -54,9 +75,7 @@ def _send(connection: socket.socket, question: bytes) -> None:
         return  # refused a moment ago, or no way there as yet: the next try will tell
 
 
-async def _answer(
-    connection: socket.socket, poller: "select.poll", identifier: bytes, wait_ms: int
-) -> list[str] | None:
+async def _answer(connection: socket.socket, poller: "select.poll", question: bytes, wait_ms: int) -> list[str] | None:
     """Return the addresses in the first message that is an answer, or None if none comes."""
     begun = ticks_ms()
     while ticks_diff(ticks_ms(), begun) < wait_ms:
@@ -64,7 +83,7 @@ async def _answer(
             await asyncio.sleep(POLL_S)
             continue
         try:
-            return dns.addresses(connection.recv(dns.SIZE_LIMIT + 1), identifier)
+            return dns.addresses(connection.recv(dns.SIZE_LIMIT + 1), question)
         except (OSError, dns.DnsError) as error:
             if isinstance(error, dns.DnsError) and error.args[0] == "not-an-answer":
                 return []  # it says that there is no such name, or that it will not look for it

@@ -2,8 +2,8 @@
 broker's address.
 
 The address is what the settings say. Where they have a name, the network's name server is asked;
-where they have none, the local network is (discovery). Neither is trusted: the certificate must be
-the one for the provisioned name, by the provisioned authority.
+where they have none, or one that ends in .local, the local network is (discovery). Neither is
+trusted: the certificate must be the one for the provisioned name, by the provisioned authority.
 """
 
 import asyncio
@@ -78,7 +78,11 @@ class Reach:
 
         server = self._wifi.name_server() if self._wifi else None
         try:
-            found = await resolve.find(server, self._host) if server else []
+            # No name server has such a name (RFC 6762, section 3).
+            if self._host.rstrip(".").lower().endswith(".local"):
+                found = await resolve.find_local(self._host)
+            else:
+                found = await resolve.find(server, self._host) if server else []
         except DnsError:
             return []
         return [(host, self._port) for host in found]

@@ -53,11 +53,13 @@ class Clock:
     if nobody knows.
 
     `rtc` has datetime(tuple), as machine.RTC; None where the clock is not the board's to set.
+    `failures` counts the times that it could not be set: the time is counted on without it.
     """
 
     def __init__(self, store: "Records", provisioned: int = 0, rtc: "RealTimeClock | None" = None) -> None:
         self._store = store
         self._provisioned = provisioned
+        self.failures = 0
         self._rtc = rtc
         self._ticks = self.ticks()
         self._rest_ms = 0
@@ -158,7 +160,10 @@ class Clock:
 
     def _set_rtc(self, seconds: int) -> None:
         if self._rtc is not None:
-            self._rtc.datetime(calendar(seconds))
+            try:
+                self._rtc.datetime(calendar(seconds))
+            except (OSError, RuntimeError):
+                self.failures += 1
 
 
 def calendar(seconds: int) -> tuple[int, int, int, int, int, int, int, int]:

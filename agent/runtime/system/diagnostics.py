@@ -46,7 +46,10 @@ def reset_cause() -> int:
         return 0
     if not hasattr(machine, "reset_cause"):
         return 0
-    number = machine.reset_cause()
+    try:
+        number = machine.reset_cause()
+    except (OSError, RuntimeError):
+        return 0
     # By name: no port has all of them, and those it has are numbered as it likes.
     for cause, name in enumerate(_CAUSES):
         if name and getattr(machine, name, None) == number:

@@ -12,15 +12,15 @@ if TYPE_CHECKING:
 try:
     from time import ticks_diff, ticks_ms, ticks_us  # type: ignore[attr-defined, no-redef]  # MicroPython's alone
 except ImportError:  # CPython
-    from time import monotonic_ns
+    import time
 
     def ticks_us() -> int:
         """Microseconds."""
-        return monotonic_ns() // 1000
+        return time.monotonic_ns() // 1000
 
     def ticks_ms() -> int:
         """Milliseconds."""
-        return monotonic_ns() // 1000000
+        return time.monotonic_ns() // 1000000
 
     def ticks_diff(later: int, earlier: int) -> int:
         """later - earlier, where both are ticks of the same kind."""

@@ -67,6 +67,13 @@ class Watchdog:
         names.sort()
         return names
 
+    def _feed(self) -> None:
+        try:
+            self._dog.feed()
+        except (OSError, RuntimeError) as error:
+            # It will reset the machine, if it still works: there is nothing else to do.
+            self._log("driver", {"of": "watchdog", "error": repr(error)})
+
     async def run(self) -> None:
         """Feed the dog as long as this is deserved; a task that comes back to life in time saves
         the board."""
@@ -76,7 +83,7 @@ class Watchdog:
             late = self.late(ticks_diff(now, last))
             last = now
             if not late:
-                self._dog.feed()
+                self._feed()
             elif late != self._late:
                 self._log("stuck", {"tasks": late})
             self._late = late

@@ -131,7 +131,7 @@ class Pipes:
     """What agent.runtime.net.mqtt.Client is to a Supervisor (its Client)."""
 
     def __init__(self, machine: Timed) -> None:
-        self.bytes_sent = self.links = 0
+        self.bytes_sent = self.bytes_received = self.signs = self.links = 0
         self.counters: dict[str, int] = {}
         self.on_message: Callable[[str, bytes, bool], None] | None = None
         self.on_link: Callable[[bool], None] | None = None

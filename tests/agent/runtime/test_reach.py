@@ -131,6 +131,60 @@ def test_garbage_is_no_answer():
     assert ask(lambda q: [q[:2] + wrong + q[12:] + b"\xc0\x0c\0\1\0\1\0\0\0\x3c\0\5hello"]) == ([], 3)
 
 
+class Responder(Server):
+    """Who has a name on the local network: answers what is asked of the multicast group, here on
+    loopback."""
+
+
+def ask_locally(answer, name):
+    """What resolve.find_local finds where a Responder answers so, and what it was asked."""
+
+    async def main():
+        server = Responder(answer)
+        serving = asyncio.create_task(server.serve())
+        saved, discovery.GROUP = discovery.GROUP, ("127.0.0.1", server.port)
+        try:
+            return await resolve.find_local(name), server.asked
+        finally:
+            discovery.GROUP = saved
+            serving.cancel()
+            server.socket.close()
+
+    return asyncio.run(main())
+
+
+def test_a_name_of_the_local_network_is_asked_of_the_network_itself():
+    found, asked = ask_locally(lambda question: [reply(question, ["192.0.2.9"], b"\x84\0")], "RaspberryPi.local")
+    assert found == ["192.0.2.9"]
+    assert asked[0][12:] == b"\x0bRaspberryPi\x05local\0\0\1\0\1"
+    many = ["192.0.2.%d" % number for number in range(9)]
+    assert ask_locally(lambda question: [reply(question, many, b"\x84\0")], "pi.local")[0] == many[:4]
+
+
+def test_garbage_on_the_local_network_is_passed_over():
+    good = ["192.0.2.9"]
+    for octets in (b"", b"x", bytes(12), b"\xff" * 600):
+        found, _ = ask_locally(lambda q, octets=octets: [octets, reply(q, good, b"\x84\0")], "pi.local")
+        assert found == good
+
+
+def test_a_local_name_goes_to_the_network_and_another_to_the_name_server():
+    asked = []
+
+    async def find_local(name):
+        asked.append(name)
+        return ["192.0.2.1"]
+
+    right = instead(resolve, "find_local", find_local)
+    try:
+        for name in ("raspberrypi.local", "RaspberryPi.LOCAL", "raspberrypi.local."):
+            assert prepared(client(name), Wifi()) == [("192.0.2.1", 8883)]
+            assert prepared(client(name), Wifi(server=None)) == [("192.0.2.1", 8883)]
+        assert asked[0] == "raspberrypi.local" and len(asked) == 6
+    finally:
+        right()
+
+
 def test_a_name_that_is_none_is_refused():
     for name in ("", ".", "a..b", "a" * 64, ".".join(["a" * 60] * 5)):
         assert raises(dns.DnsError, ask, lambda question: [], name).args == ("label",)

@@ -241,3 +241,83 @@ def test_the_signal_is_a_number_of_dbm_or_none():
         assert mine.rssi() is None
     driver.fails = ("rssi",)
     assert mine.rssi() is None
+
+
+class Failing(Driver):
+    """`error` is raised once by each method in `names`."""
+
+    def __init__(self, names, error, there=True):
+        super().__init__(there)
+        self.names = list(names)
+        self.error = error
+
+    def _fail(self, name):
+        if name in self.names:
+            self.names.remove(name)
+            raise self.error
+
+    def _note(self, name, *arguments):
+        super()._note(name, *arguments)
+        self._fail(name)
+
+    def isconnected(self):
+        self._fail("isconnected")
+        return super().isconnected()
+
+    def status(self, what=None):
+        self._fail("status")
+        return super().status(what)
+
+    def ifconfig(self):
+        self._fail("ifconfig")
+        return super().ifconfig()
+
+
+def test_any_call_of_a_driver_may_fail_and_that_is_one_failure_more():
+    for error in (RuntimeError("Wifi Unknown Error 0x0101"), OSError("Wifi Internal Error"), OSError(110)):
+        for name in ("active", "pm", "reconnects", "connect", "disconnect", "isconnected", "ifconfig"):
+            driver = Failing([name], error)
+
+            async def scenario(night):
+                await night.until(lambda: night.wifi.joins and night.wifi.joined())
+
+            night = Night(driver)
+            night.run(scenario)
+            assert not driver.names and (name == "reconnects" or night.wifi.failures), name
+        driver = Failing(["status"], error, there=False)
+
+        async def failed(night):
+            await night.until(lambda: night.wifi.failures)
+
+        Night(driver).run(failed)
+        assert not driver.names
+    mine = Wifi(Failing(["isconnected"], error), "street", "", lambda event, fields: None, random=lambda: 0)
+    assert not mine.joined() and mine.failures == 1 and mine.name_server() is None and mine.rssi() is None
+
+
+def test_a_network_of_no_use_is_joined_again_whatever_the_driver_says():
+    async def scenario(night):
+        await night.until(lambda: night.wifi.joins == 1)
+        night.driver.isconnected = lambda: True
+        night.wifi.revive(wifi.JOIN)
+        await night.until(lambda: night.wifi.joins == 2)
+        assert night.wifi.losses == 1 and night.wifi.recycles == 0
+        night.wifi.revive(wifi.RECYCLE)
+        await night.until(lambda: night.wifi.joins == 3)
+        assert night.wifi.recycles == 1 and ("active", False) in night.driver.calls
+
+    Night(Driver()).run(scenario)
+
+
+def test_an_attempt_that_has_failed_is_over_for_reasons_old_and_new():
+    for said in (-1, -2, -3, 200, 201, 202, 203, 204, 210, 211, 212, 15):
+        driver = Driver(there=False)
+        driver.said = said
+
+        async def scenario(night):
+            await night.until(lambda: night.wifi.failures == 1)
+            assert night.slept.count(0.25) < 4 * JOIN_S
+
+        Night(driver).run(scenario)
+    for said in (0, 1, 2, 1000, 1001):
+        assert not wifi._has_failed(said)

@@ -208,15 +208,33 @@ def test_a_name_server_is_asked_and_its_addresses_are_read_even_those_that_are_n
     alias = record(b"\xc0\x0c", 5, HOST)
     answers = (question, alias, address(life=0), address((10, 0, 0, 1)), record(HOST, 28, bytes(16)))
     whole = message(*answers, flags=0x8180, counts=(1, 4, 0, 0))
-    assert dns.addresses(whole, ID) == ["192.168.1.5", "10.0.0.1"]
-    assert dns.addresses(message(flags=0x8180), ID) == []
+    asked = dns.lookup(ID, "Broker.home")
+    assert dns.addresses(whole, asked) == ["192.168.1.5", "10.0.0.1"]
+    assert dns.addresses(message(flags=0x8180), asked) == []
     for octets, why in (
         (message(flags=0x8183), "not-an-answer"),
         (message(flags=0x8183, identifier=b"\0\0"), "wrong-identifier"),  # whatever it says
         (whole[:-1], "truncated"),
         (message(record(HOST, dns.A, bytes(3))), "data"),
     ):
-        assert raises(dns.DnsError, dns.addresses, octets, ID).args == (why,)
+        assert raises(dns.DnsError, dns.addresses, octets, asked).args == (why,)
+
+
+def test_addresses_of_other_names_are_none_of_the_answer():
+    asked = dns.lookup(ID, "broker.home")
+    name, server = b"\x06broker\x04home\0", b"\x02ns\x04home\0"
+    glue = address((192, 0, 2, 53), name=server)
+    only_six = (record(name, 28, bytes(16)), record(b"\x04home\0", 2, server), glue)
+    assert dns.addresses(message(*only_six, flags=0x8180, counts=(0, 1, 1, 1)), asked) == []
+    assert dns.addresses(message(glue, flags=0x8180), asked) == []
+    assert dns.addresses(message(glue, address(name=name), flags=0x8180), asked) == ["192.168.1.5"]
+    # Aliases, in any order; one that leads nowhere, or back to itself, ends.
+    chain = [record(HOST, 5, server), glue, record(name, 5, HOST)]
+    assert dns.addresses(message(*chain, flags=0x8180), asked) == ["192.0.2.53"]
+    assert dns.addresses(message(record(name, 5, HOST), record(HOST, 5, name), glue, flags=0x8180), asked) == []
+    # What is no host's address is not tried.
+    for octets in ((0, 0, 0, 0), (224, 0, 0, 1), (255, 255, 255, 255)):
+        assert dns.addresses(message(address(octets, name=name), flags=0x8180), asked) == []
 
 
 def test_what_is_no_name_is_not_asked_for():
