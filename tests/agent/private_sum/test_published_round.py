@@ -8,7 +8,7 @@ from hashlib import sha256
 
 from agent.joye_libert import pairs, parameters
 from agent.wire import topics
-from tests.support.street_of_boards import ROLL, ROUND, SCOPE, Device, Flash, carry, mailbox
+from tests.support.street_of_boards import ROLL, ROUND, SCOPE, TIME, Device, Flash, carry, mailbox
 
 ME = "meter-a"
 
@@ -103,7 +103,15 @@ def play(device, number, published):
     mine = published["members"][ME]
     device.flash.masks[number] = mask(number, published)
     device.values = mine["reading"]
+    told = []
+    device.set = lambda epoch, seconds: told.append(seconds) or True
     device.hear(ROUND, bytes_of(published, "opening"))
+    assert told == [TIME + 9 * number]
+    if number:  # of an instant, and with a spread
+        assert device.take("contribution") == [] and device.period == 1000
+        device.perform(device.machine.elapsed(0))
+        assert device.take("contribution") == [] and device.period == vectors("group")["delays"][ME]
+        device.perform(device.machine.elapsed(0))
     assert device.take("contribution") == [bytes_of(mine, "contribution")]
     device.hear(ROUND, b"")
     device.hear(ROLL, bytes_of(published, "roll"))
