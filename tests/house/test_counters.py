@@ -56,6 +56,15 @@ NO_COUNTERS = {
     "total": "of rounds, for who has close lists",
     "tokens": "a budget",
     "wanted": "what is to be made ahead",
+    "age": "readings since a register fell: what it may still come back to",
+    "identities": "whose registers a telegram has",
+    "messages": "the time that a link has to come up goes by it",
+    "signs": "whether the network carries: what is done to a dead radio goes by it",
+    "totals": "registers of a telegram",
+    "risen": "energy: a register's account has it",
+    "shape": "which tariffs a telegram has",
+    "_volumes": "what a telegram's meters of volumes tell",
+    "whole": "whether rate and framing are the right ones",
     "_asked": "how often a member may still be asked: a budget",
     "_hard": "rounds that a search has failed in",
     "_held": "how often is said that a share is held: a budget",
@@ -218,6 +227,7 @@ def read_by_an_operator(folder: Path, board: Any, planted: dict[int, Counter]) -
 
 METERS: dict[str, dict[str, object]] = {
     "p1": {"kind": "p1", "uart": 1, "rx": 5},
+    "sml": {"kind": "sml", "uart": 1, "rx": 5},
     "s0": {"kind": "s0", "pin": 5, "impulses": 1000},
 }
 

@@ -50,6 +50,11 @@ class ActiveSets:
 
             entering.hear(self, member, raw, busy)
 
+    def keep_early(self, raw: bytes) -> None:
+        """Keep one of the last few that come before the roster, which may be the next: retained
+        messages come in any order."""
+        self.early = (self.early + [raw])[-WAITING_MOST:]
+
     def take_early(self) -> list[bytes]:
         """Return what came before the roster: it is forgotten here."""
         early, self.early = self.early, []

@@ -9,7 +9,6 @@ were shown different sets share none, and the sum of a split set does not open
 import struct
 
 from agent.protocols.base import Refused, actions, check_tag
-from agent.protocols.private_sum.active_sets import WAITING_MOST
 from agent.protocols.private_sum.membership import publish_up
 from agent.wire import active_sets, topics
 from agent.wire.envelope import Context, Envelope, EnvelopeError, seal
@@ -34,9 +33,8 @@ def hear(sets: "ActiveSets", member: "Membership | None", raw: bytes, busy: bool
     """Take a signed set of the unit of `member`, None before there is a roster; with `busy` nothing
     can be taken up now. Raises Refused, EnvelopeError or MessageError with the named reason."""
     if not member:
-        # Retained messages come in any order: the roster may be the next.
         if len(raw) <= ACTIVE_MOST:
-            sets.early = (sets.early + [raw])[-WAITING_MOST:]
+            sets.keep_early(raw)
         raise Refused("not-ready")
     number = check(member, raw)
     if number and (number, raw) not in sets.waiting:

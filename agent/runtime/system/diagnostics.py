@@ -68,7 +68,7 @@ class Health:
     ) -> None:
         self.heap_low: int | None = None
         # What each part of the board counts, beside its machine and its link.
-        self.parts: "dict[str, Callable[[], dict[str, int]]]" = {}
+        self.parts: "dict[str, Callable[[], dict[str, int]]]" = {"clock": lambda: {"failures": clock.failures}}
         if wifi:
             self.parts["wifi"] = wifi.counters
         self._meter: "Meter | None" = None
