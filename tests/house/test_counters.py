@@ -52,7 +52,6 @@ NO_COUNTERS = {
     "records": "a list of what is to be recorded",
     "round": "progress of a query",
     "sent": "with the end of a query on the console",
-    "signs": "of life, which a link ends without",
     "silent_most": "a query's plan",
     "total": "of rounds, for who has close lists",
     "tokens": "a budget",
