@@ -262,12 +262,6 @@ class Peer(Quiet):
     def bookmark(self) -> bytes:
         return b""
 
-    def counters(self) -> dict[str, int]:
-        return {}
-
-    def trouble(self) -> str:
-        return ""
-
     # -- the surroundings
 
     def post(self, topic: str, payload: bytes, qos: int, retain: bool) -> None:

@@ -26,6 +26,7 @@ from tests.support.files_at_hand import Folder
 GOOD = telegram(LINES)
 SECONDS = 400
 PERIOD_S = 10
+SETTLED_S = 120
 NO_CAUSE = {"no-reading"}
 
 
@@ -82,9 +83,14 @@ def told(line: bytes) -> tuple[bool, set[str]]:
     async def scenario(loop: virtual.Loop) -> None:
         meter = {"kind": "p1", "uart": 1, "rx": 5}
         board = assemble_board(test_start.settings(folder, meter=meter), console)
+        source = board.effects.meter._source
+        source._ticks_ms = lambda: int(loop.time() * 1000)  # time here is the loop's
+        source._at = source._tried_at = source._heard_at = source._ticks_ms()
         running = asyncio.ensure_future(board.run())
-        for _ in range(SECONDS // PERIOD_S):
-            board.effects.meter._source._stream.left += line
+        for number in range(SECONDS // PERIOD_S):
+            if number * PERIOD_S == SETTLED_S:
+                words.clear()  # before its first telegram every line is silent
+            source._stream.left += line
             await asyncio.sleep(PERIOD_S)
         read.append(board.effects.meter.read(0, True, True, [("load", 0, 100000)]) is not None)
         words.update(texts(cbor.decode(board.health.report(board.machine, board.client))))
