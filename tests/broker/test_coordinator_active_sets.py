@@ -329,7 +329,7 @@ def test_where_a_failure_is_left_a_candidate_waits_for_an_interval(tmp_path: Pat
     world.tick(500.0)
     world.online("b6", True, 600.0)
     world.tick(600.0)
-    world.machine._due_at = 1e9  # no round comes between
+    world.machine._timing._due_at = 1e9  # no round comes between
     assert proposed(world.tick(1599.0)) == []
     assert proposed(world.tick(1600.0)) == [0b1111111]
     world.close()

@@ -94,8 +94,7 @@ class Town(years.Years):
         super()._disturb()
         if self.rounds in self.plan:
             index, off = self.plan[self.rounds]
-            due = self._machine._due_at
-            assert due is not None
+            due = self._machine._timing.due_at(self.clock.now)
             list(self.boards.values())[index].fall(due + years.ROUND_S * (off - 1) + 12 - self.clock.now)
 
 

@@ -147,7 +147,11 @@ def met(root: object) -> dict[int, Any]:
             waiting.append(one.__self__)
         elif hasattr(one, "__dict__"):
             waiting += vars(one).values()
-    return {key: one for key, one in seen.items() if type(one).__module__.split(".")[0] in ("agent", "broker")}
+    return {
+        key: one
+        for key, one in seen.items()
+        if hasattr(one, "__dict__") and type(one).__module__.split(".")[0] in ("agent", "broker")
+    }
 
 
 def plant(root: object, first: int) -> dict[int, Counter]:

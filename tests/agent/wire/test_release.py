@@ -89,9 +89,9 @@ def test_sizes_and_hashes_are_bounded():
         raises(MessageError, release.encode, 1, [entry(size=size)])
     for digest in (b"", bytes(31), bytes(33), "x" * 32, None):
         raises(MessageError, release.encode, 1, [entry(digest=digest)])
-    full = [entry("agent/%d" % number, 32768) for number in range(4)]
+    full = [entry("agent/%d" % number, 32768) for number in range(5)]
     release.encode(1, full)
-    raises(MessageError, release.encode, 1, full + [entry("agent/4", 1)])
+    raises(MessageError, release.encode, 1, full + [entry("agent/5", 1)])
     raises(MessageError, release.encode, 1, [entry("agent/%03d" % number, 1) for number in range(129)])
 
 
