@@ -12,6 +12,8 @@ from agent.meters.simulated import SimulatedMeter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from agent.runtime.supervisor import Supervisor
 
 RESET = 75
@@ -34,7 +36,30 @@ def make(path: str) -> "Supervisor":
         from host_sim.gossip import byzantine
 
         byzantine.spoil(habit)
+    line = settings.pop("line", None)
+    if line:
+        return at_line(line, settings)
     return assemble(settings, SimulatedMeter(settings["columns"]), console)
+
+
+def at_line(path: str, settings: "dict[str, Any]") -> "Supervisor":
+    """Return the board whose meter is at the line `path`: made as on a real board, with what
+    lines.py has in place of its hardware.
+
+    With each contribution the console tells the meter's bookmark, which is what was read.
+    """
+    from agent.runtime.start import assemble_board
+    from host_sim.fleet import lines
+
+    lines.use(path)
+
+    def tell(event: str, fields: "dict[str, object]") -> None:
+        if event == "online":
+            fields = dict(fields, bookmark=board.effects.masks.bookmark().hex())
+        console(event, fields)
+
+    board = assemble_board(settings, tell)
+    return board
 
 
 def main(path: str) -> None:

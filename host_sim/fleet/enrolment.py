@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agent.joye_libert import cohorts
+from agent.joye_libert.cohorts import assign
 from agent.protocols import QUERIES
 from agent.protocols.base.identity import Policy
 from agent.wire.envelope import Context, Envelope
@@ -18,15 +18,15 @@ from host_sim.fleet.plan import DEPLOYMENT, GROUP, Plan
 @dataclass(frozen=True)
 class Enrolled:
     """`authority`: its public key, hexadecimal. `result_key`: that of the published results.
-    `policies`: each device's signed policy, hexadecimal. `cohorts`: the devices' names. `roster`:
-    its file.
+    `policies`: each device's signed policy, hexadecimal. `cohorts`: the names of GROUP's devices.
+    `rosters`: their files, by group.
     """
 
     authority: str
     result_key: bytes
     policies: dict[str, str]
     cohorts: list[list[str]]
-    roster: Path
+    rosters: dict[str, Path]
 
 
 def enrol(folder: Path, plan: Plan, publics: dict[str, str]) -> Enrolled:
@@ -42,14 +42,23 @@ def enrol(folder: Path, plan: Plan, publics: dict[str, str]) -> Enrolled:
         options["signer"] = signer.modulus
         signer.close()
     home.storage.close()
-    for device, public in publics.items():
-        authority.enrol(GROUP, device, public)
-    least = min(3, len(publics))
-    policies = {device: authority.sign_policy(GROUP, device, Policy(least, least))[1].hex() for device in publics}
-    epoch, signed = authority.sign_roster(GROUP, home.public, plan.slots, plan.protocol, plan.parameters, **options)
-    roster = folder / "roster.cose"
-    roster.write_bytes(signed)
-    names = sorted(publics)
-    digest = Envelope(signed).digest(Context(DEPLOYMENT, "roster", GROUP, epoch, 0, "authority", ""))
-    assigned = [[names[index] for index in members] for members in cohorts.assign(names, digest, plan.cohort)]
-    return Enrolled(authority.public, home.result_key, policies, assigned, roster)
+    policies: dict[str, str] = {}
+    cohorts: list[list[str]] = []
+    rosters: dict[str, Path] = {}
+    for group, (devices, slots) in plan.groups().items():
+        for device in devices:
+            authority.enrol(group, device, publics[device])
+        least = min(3, len(devices))
+        for device in devices:
+            policies[device] = authority.sign_policy(group, device, Policy(least, least))[1].hex()
+        epoch, signed = authority.sign_roster(group, home.public, slots, plan.protocol, plan.parameters, **options)
+        rosters[group] = folder / ("roster.cose" if group == GROUP else f"roster-{group}.cose")
+        rosters[group].write_bytes(signed)
+        if group == GROUP:
+            digest = Envelope(signed).digest(Context(DEPLOYMENT, "roster", group, epoch, 0, "authority", ""))
+            cohorts = _cohorts(sorted(devices), digest, plan.cohort)
+    return Enrolled(authority.public, home.result_key, policies, cohorts, rosters)
+
+
+def _cohorts(names: list[str], digest: bytes, most: int) -> list[list[str]]:
+    return [[names[index] for index in members] for members in assign(names, digest, most)]

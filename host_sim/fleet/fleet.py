@@ -13,7 +13,7 @@ from host_sim.fleet.boards import Boards, Console
 from host_sim.fleet.child import Child
 from host_sim.fleet.delay import Delay
 from host_sim.fleet.enrolment import Enrolled, enrol
-from host_sim.fleet.plan import DEPLOYMENT, GROUP, FleetError, Plan, last_words
+from host_sim.fleet.plan import DEPLOYMENT, FleetError, Plan, last_words
 
 
 class Fleet:
@@ -39,7 +39,7 @@ class Fleet:
     async def start(self, progress: Callable[[int, int], None]) -> None:
         """Bring everything up, to the point where boards make their keys. Raises FleetError,
         BrokerError, CompileError."""
-        self.broker = broker_process.choose(self.folder / "broker", DEPLOYMENT, {GROUP: list(self.plan.columns)})
+        self.broker = broker_process.choose(self.folder / "broker", DEPLOYMENT, self._devices())
         await self.broker.start()
         if self.plan.late:
             self._relay = Delay(broker_process.HOST, self.broker.port)
@@ -58,7 +58,9 @@ class Fleet:
     async def start_coordinator(self) -> None:
         """Start (again) the coordinator's process; its log goes to coordinator.log."""
         plan = self.plan
-        arguments = ["--state", self.folder / "coordinator", "--roster", f"{GROUP}={self.enrolled.roster}"]
+        arguments: list[object] = ["--state", self.folder / "coordinator"]
+        for group, roster in self.enrolled.rosters.items():
+            arguments += ["--roster", f"{group}={roster}"]
         arguments += ["--port", self.broker.port, "--interval", plan.interval, "--window", plan.window]
         arguments += ["--rounds", plan.rounds, "--patience", plan.patience]
         arguments += [] if plan.instants else ["--at-once"]
@@ -79,11 +81,14 @@ class Fleet:
         """Start (again) one board."""
         await self._boards.start(device, self._settings(device))
 
+    def _devices(self) -> dict[str, list[str]]:
+        return {group: devices for group, (devices, _) in self.plan.groups().items()}
+
     def _settings(self, device: str) -> dict[str, Any]:
         relayed = self._relay is not None and device in self.plan.late
         settings = {
             "deployment": DEPLOYMENT,
-            "group": GROUP,
+            "group": next(group for group, devices in self._devices().items() if device in devices),
             "device": device,
             "protocol": self.plan.protocol,
             "authority": self.enrolled.authority,
@@ -98,6 +103,8 @@ class Fleet:
         }
         if device in self.plan.habits:
             settings["habit"] = self.plan.habits[device]
+        if device in self.plan.meters:
+            settings["meter"], settings["line"] = self.plan.meters[device]
         return settings
 
     def kill_board(self, device: str) -> None:

@@ -2,9 +2,12 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 DEPLOYMENT = "demo"
 GROUP = "street"
+
+Slots = list[tuple[str, int, int]]  # name, low, high
 
 
 class FleetError(Exception):
@@ -21,11 +24,11 @@ def last_words(log: Path) -> str:
 
 @dataclass(frozen=True)
 class Plan:
-    """What the fleet runs: `columns` maps a device to its lists of readings, one a slot of `slots`
-    (name, low, high)."""
+    """What the fleet runs: `columns` maps a device to its lists of readings, one a slot of
+    `slots`."""
 
     columns: dict[str, list[list[int]]]
-    slots: list[tuple[str, int, int]]
+    slots: Slots
     rounds: int
     interval: float
     window: float
@@ -49,3 +52,13 @@ class Plan:
     parameters: str = "hum-2048"
     # Bad habits of boards on MicroPython (host_sim/gossip/byzantine.py), by device.
     habits: dict[str, str] = field(default_factory=dict)
+    # Boards on MicroPython that have a meter at a line (lines.py): their setting "meter", and the
+    # line's path. They have no columns: an empty list.
+    meters: dict[str, tuple[dict[str, Any], str]] = field(default_factory=dict)
+    # Groups beside GROUP: their devices, which are in `columns` too, and their slots.
+    others: dict[str, tuple[list[str], Slots]] = field(default_factory=dict)
+
+    def groups(self) -> dict[str, tuple[list[str], Slots]]:
+        """Return all groups: their devices and their slots."""
+        elsewhere = {device for devices, _ in self.others.values() for device in devices}
+        return {GROUP: ([device for device in self.columns if device not in elsewhere], self.slots), **self.others}

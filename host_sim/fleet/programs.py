@@ -11,6 +11,7 @@ PROGRAMS = tuple(
         "__init__",
         "fleet/__init__",
         "fleet/board",
+        "fleet/lines",
         "gossip/__init__",
         "gossip/byzantine",
         "virtual/__init__",

@@ -93,6 +93,7 @@ REVIEWED: dict[tuple[str, str], tuple[tuple[str, ...], str]] = {
     (DELAY, "Delay._collect"): (("await reader.read", "await held.put"), RELAY),
     (DELAY, "_send"): (("await held.get", "await writer.drain"), RELAY),
     (DELAY, "_pass"): (("await reader.read", "await writer.drain"), RELAY),
+    ("host_sim/fleet/lines.py", "_Pin._pulses"): (("while True: sleep",), "a pin has pulses as long as its board runs"),
     ("host_sim/fleet/observer.py", "Observer.run"): (
         ("async for in link.follow(*self._reader.filters(), diagnostics)",),
         "follows until it is cancelled; Results.next() looks at the fleet and at the clock meanwhile",

@@ -26,7 +26,7 @@ TOGETHER_S = 6 * INTERVAL_S
 
 def start_from(fleet: Fleet, state: Path, log: Path) -> Child:
     """Start a coordinator from `state`, as Fleet starts its own."""
-    arguments = ["--state", state, "--roster", f"{GROUP}={fleet.enrolled.roster}", "--port", fleet.broker.port]
+    arguments = ["--state", state, "--roster", f"{GROUP}={fleet.enrolled.rosters[GROUP]}", "--port", fleet.broker.port]
     arguments += ["--interval", INTERVAL_S, "--window", fleet.plan.window, "--rounds", fleet.plan.rounds]
     arguments += ["--patience", fleet.plan.patience, "--at-once"]
     if fleet.broker.credentials:
