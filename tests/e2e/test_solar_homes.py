@@ -36,7 +36,7 @@ pytestmark = pytest.mark.alone
 
 ROUNDS = 20
 INTERVAL_S = 8  # a port reads a telegram in 5
-WORK_S = 5  # of twelve boards, for a round
+WORK_S = 4  # of twelve boards, for a round
 SPREAD = 2
 LANE = "lane"  # of the meters with pulses, which tell no more than what was taken
 WH, W = 6000, 24000
@@ -181,8 +181,8 @@ class Town:
             moments = self.arrived[group, number].values()
             spans.append(max(moments) - min(moments))
             delays += [moment - (self.results[group, number].instant or 0) for moment in moments]
-        lines = f"{group}: {len(delays)} contributions {min(delays):.2f} to {max(delays):.2f} s after their instants"
-        return f"{lines} (median {median(delays):.2f}), first to last of a round {min(spans):.2f} to {max(spans):.2f} s"
+        line = f"contributions {min(delays):.2f} to {max(delays):.2f} s after their instants"
+        return f"{line} (median {median(delays):.2f}), first to last of a round {min(spans):.2f} to {max(spans):.2f} s"
 
 
 @pytest.mark.proof
