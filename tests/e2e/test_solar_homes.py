@@ -137,9 +137,10 @@ class Town:
             for failed in (self.fleet.failed, *tasks):
                 if failed.done():
                     failed.result()
+            if self.fleet.coordinator.returncode:
+                raise self.fleet.coordinator_ended()
             assert time.monotonic() < deadline, f"{len(self.results)} of {wanted} results"
             await asyncio.sleep(0.05)
-        assert self.fleet.coordinator.returncode == 0
 
     def check(self, group: str) -> int:
         """Every sum of the group is exact; return how many readings are in one."""
