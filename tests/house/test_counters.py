@@ -8,7 +8,7 @@ import json
 from collections.abc import AsyncGenerator, Callable, Iterator
 from functools import cache, partial
 from pathlib import Path
-from types import SimpleNamespace
+from types import FunctionType, SimpleNamespace
 from typing import Any, NamedTuple
 
 import pytest
@@ -141,7 +141,7 @@ def met(root: object) -> dict[int, Any]:
             waiting += one.values()
         elif isinstance(one, list | tuple | set):
             waiting += one
-        elif callable(one) and getattr(one, "__closure__", None):
+        elif isinstance(one, FunctionType) and one.__closure__:
             waiting += [cell.cell_contents for cell in one.__closure__]
         elif hasattr(one, "__self__"):
             waiting.append(one.__self__)
