@@ -48,6 +48,7 @@ HIGH = 3000  # Wh, the most that a reading may be
 FIRMWARE_BLOCKS = 90  # two version folders, which nothing moves
 EPOCH_ROUNDS = 7000
 DEPLOYMENT, GROUP = "years", "street"
+FILTERS = [f"hum/v1/{DEPLOYMENT}/g/+/up/+/+", f"hum/v1/{DEPLOYMENT}/dev/+/state"]
 SCHEDULE = Schedule(interval=ROUND_S, window=8.0, patience=0.0, answers=8.0)
 
 
@@ -154,8 +155,7 @@ class Years:
         context = Context(DEPLOYMENT, "roster", GROUP, self._epoch, 0, "authority", "")
         signed = sign(self._authority, context, roster.encode())
         scope = Scope(DEPLOYMENT, GROUP, self._epoch, Envelope(signed).digest(context), signed, roster)
-        names = [f"hum/v1/{DEPLOYMENT}/g/+/up/+/+", f"hum/v1/{DEPLOYMENT}/dev/+/state"]
-        self.network.connect(topics.COORDINATOR, names, self._receive)
+        self.network.connect(topics.COORDINATOR, FILTERS, self._receive)
         saved = Saved(counted=dict(self._counted))
         return PrivateSum(scope, self._coordinator, bytes(16), SCHEDULE, saved, lambda: 1_700_000_000 + self.clock.now)
 
@@ -237,16 +237,13 @@ class Years:
 
     def _restart_broker(self) -> None:
         self.network.forget()
-        names = [f"hum/v1/{DEPLOYMENT}/g/+/up/+/+", f"hum/v1/{DEPLOYMENT}/dev/+/state"]
-        self.network.connect(topics.COORDINATOR, names, self._receive)
+        self.network.connect(topics.COORDINATOR, FILTERS, self._receive)
         self._do(self._machine.link_up(self.clock.now))
         for board in self.boards.values():
             board.link_again()
 
     def _all_refused(self) -> dict[str, int]:
-        total: Counter[str] = Counter()
-        for board in self.boards.values():
-            total.update(board.all_refused())
+        total: Counter[str] = sum((board.all_refused() for board in self.boards.values()), Counter())
         return dict(sorted(total.items()))
 
     def report(self) -> dict[str, Any]:
@@ -254,8 +251,7 @@ class Years:
         boards = list(self.boards.values())
         worn = wear([board.volume for board in boards], self.rounds, ROUNDS_A_YEAR)
         erases = sum(sum(board.volume.flash.erases) for board in boards)
-        refused = Counter(self.refused)
-        refused.update(self._machine.refused)
+        refused = self.refused + Counter(self._machine.refused)
         return {
             "rounds": self.rounds,
             "published": self.published,
