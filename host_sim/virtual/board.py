@@ -100,6 +100,10 @@ class SimulatedBoard(Quiet):
         self._life += 1
         self.assemble(MaskStock(self.store), ShareStock(self.store))
         self.link()
+        self.pass_time()
+
+    def pass_time(self) -> None:
+        """Begin all that goes on for as long as this life of the board lasts."""
         self._idle(self._life)
         self._retry(self._life)
         self._network.clock.after(MINUTE_S, partial(self._minute, self._life))

@@ -137,8 +137,7 @@ class Board(SimulatedBoard):
             return
         self._failed = 0
         if self.running:
-            self._idle(self._life)
-            self._retry(self._life)
+            self.pass_time()
 
     def _boot(self) -> None:
         parts = self._parts

@@ -41,12 +41,14 @@ ROUND_S = 20.0
 Progress = Callable[[int], None]
 STEP_S = 2.0
 WARM_UP = AGED + 4  # rounds before energy flows: until boards know their registers
+STUCK_S = 4 * 3600.0  # without a round: who is left out is let in again before
 CALM = 300  # rounds at the end, at most: nothing goes wrong, no energy flows, until
 REST = CLOSE_WINDOW + 2  # sums in a row have everybody, and nothing in them: what is owed has come
 HIGH = 3000  # Wh, the most that a reading may be
 FIRMWARE_BLOCKS = 90  # two version folders, which nothing moves
 EPOCH_ROUNDS = 7000
 DEPLOYMENT, GROUP = "years", "street"
+FILTERS = [f"hum/v1/{DEPLOYMENT}/g/+/up/+/+", f"hum/v1/{DEPLOYMENT}/dev/+/state"]
 SCHEDULE = Schedule(interval=ROUND_S, window=8.0, patience=0.0, answers=8.0)
 
 
@@ -106,7 +108,7 @@ class Years:
         self._do(self._machine.link_up(self.clock.now))
         for board in self.boards.values():
             board.start()
-        self.pass_rounds(WARM_UP, progress, 2 * 3600.0)
+        self.pass_rounds(WARM_UP, progress)
         if self.published < WARM_UP - 1:
             raise Violation(f"no sum though nothing is wrong; refused: {self._all_refused()}")
         self._rates, self._flowing = rates, True
@@ -127,10 +129,10 @@ class Years:
         """Return the Wh in published sums, by slot."""
         return sum((board.published for board in self.boards.values()), Counter())
 
-    def pass_rounds(self, rounds: int, progress: Progress = lambda done: None, seconds: float = 1e12) -> None:
-        """Let so many rounds pass, or so many seconds: without an active set there is no round."""
-        until, end = self.rounds + rounds, self.clock.now + seconds
-        while self.rounds < until and self.clock.now < end:
+    def pass_rounds(self, rounds: int, progress: Progress = lambda done: None) -> None:
+        """Let so many rounds pass. Raises Violation if there is none for STUCK_S."""
+        until, last = self.rounds + rounds, self.clock.now
+        while self.rounds < until:
             if self._machine.next_round >= self._epoch_rounds and self._machine.phase == "idle":
                 self._machine = self._new_epoch()
                 self._do(self._machine.link_up(self.clock.now))
@@ -138,9 +140,12 @@ class Years:
             self.clock.run(self.clock.now + STEP_S)
             self._do(self._machine.tick(self.clock.now))
             if self.rounds != before:
+                last = self.clock.now
                 self.network.log.clear()
                 self._disturb()
                 progress(self.rounds)
+            elif self.clock.now > last + STUCK_S:
+                raise Violation(f"no round for {STUCK_S / 60:.0f} minutes; refused: {self._all_refused()}")
 
     def _new_epoch(self) -> PrivateSum:
         self._epoch += 1
@@ -150,8 +155,7 @@ class Years:
         context = Context(DEPLOYMENT, "roster", GROUP, self._epoch, 0, "authority", "")
         signed = sign(self._authority, context, roster.encode())
         scope = Scope(DEPLOYMENT, GROUP, self._epoch, Envelope(signed).digest(context), signed, roster)
-        names = [f"hum/v1/{DEPLOYMENT}/g/+/up/+/+", f"hum/v1/{DEPLOYMENT}/dev/+/state"]
-        self.network.connect(topics.COORDINATOR, names, self._receive)
+        self.network.connect(topics.COORDINATOR, FILTERS, self._receive)
         saved = Saved(counted=dict(self._counted))
         return PrivateSum(scope, self._coordinator, bytes(16), SCHEDULE, saved, lambda: 1_700_000_000 + self.clock.now)
 
@@ -233,16 +237,13 @@ class Years:
 
     def _restart_broker(self) -> None:
         self.network.forget()
-        names = [f"hum/v1/{DEPLOYMENT}/g/+/up/+/+", f"hum/v1/{DEPLOYMENT}/dev/+/state"]
-        self.network.connect(topics.COORDINATOR, names, self._receive)
+        self.network.connect(topics.COORDINATOR, FILTERS, self._receive)
         self._do(self._machine.link_up(self.clock.now))
         for board in self.boards.values():
             board.link_again()
 
     def _all_refused(self) -> dict[str, int]:
-        total: Counter[str] = Counter()
-        for board in self.boards.values():
-            total.update(board.all_refused())
+        total: Counter[str] = sum((board.all_refused() for board in self.boards.values()), Counter())
         return dict(sorted(total.items()))
 
     def report(self) -> dict[str, Any]:
@@ -250,8 +251,7 @@ class Years:
         boards = list(self.boards.values())
         worn = wear([board.volume for board in boards], self.rounds, ROUNDS_A_YEAR)
         erases = sum(sum(board.volume.flash.erases) for board in boards)
-        refused = Counter(self.refused)
-        refused.update(self._machine.refused)
+        refused = self.refused + Counter(self._machine.refused)
         return {
             "rounds": self.rounds,
             "published": self.published,

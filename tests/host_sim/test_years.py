@@ -27,7 +27,7 @@ RATES = years.Rates(
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_energy_in_is_energy_out_whatever_goes_wrong(seed: int) -> None:
-    report = years.simulate(90, seed, rates=RATES, epoch_rounds=60)
+    report = years.simulate(100, seed, rates=RATES, epoch_rounds=60)
     print(report)
     assert report["energy in, Wh"] == report["energy out, Wh"] > 30_000
     assert report["epochs"] > 1 and report["published"] > report["rounds"] // 2
@@ -130,6 +130,17 @@ def test_the_real_boards_live_through_the_same_hours() -> None:
         assert report["energy in, Wh"] == report["energy out, Wh"]
 
 
+def test_boards_take_up_sets_for_as_long_as_they_live() -> None:
+    flashes = Flashes()
+    with toy_arithmetic(), flashes.mounted():
+        street = years.Years(flashes, 3, 1, REAL)
+        for board in street.boards.values():
+            board.start()
+            board.machine._standing.sets.tokens = 0
+        street.clock.run(901)
+        assert {board.machine._standing.sets.tokens for board in street.boards.values()} == {1}
+
+
 def test_a_full_flash_stops_shares_and_masks_never_a_vital_record_and_room_is_all_it_takes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -137,7 +148,7 @@ def test_a_full_flash_stops_shares_and_masks_never_a_vital_record_and_room_is_al
     flashes = Flashes()
     with toy_arithmetic(), flashes.mounted():
         street = years.Years(flashes, 3, 1, REAL)
-        with pytest.raises(Violation, match="no sum though nothing is wrong"):
+        with pytest.raises(Violation, match=r"no round for 240 minutes; refused: .*flash-full"):
             street.run(1, years.NOTHING_WRONG, lambda done: None)
         refused = street._all_refused()
         assert refused["flash-full"] and "flash" not in refused

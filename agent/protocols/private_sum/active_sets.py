@@ -4,7 +4,11 @@ once a set.
 
 A set waits until no round is open and no answer is under way. What it costs, work and wear, a
 bucket of tokens limits: of what has come the highest number is taken up first. Its signature is not
-checked before that, so a few others are kept: the highest may be forged.
+checked before that, so a few others are kept: the highest may be forged. A later set without this
+board is kept beside those that wait: they are superseded, if it is genuine.
+
+The bucket is full when a roster comes, as the coordinator takes it to be. If it were not, boards
+would enter what is proposed too late, be left out as not ready, and so on.
 """
 
 TYPE_CHECKING = False
@@ -30,8 +34,14 @@ class ActiveSets:
         self.waiting: "list[tuple[int, bytes]]" = []
         self.early: list[bytes] = []
         self.tokens = TOKENS_MOST
+        self._spared = False
         self._minutes = 0
         self.unsaid = False
+
+    def forget(self) -> None:
+        """There is another roster, or none."""
+        self.entering, self.waiting = None, []
+        self.tokens = TOKENS_MOST
 
     def passed(self) -> None:
         """A minute has passed."""
@@ -39,6 +49,7 @@ class ActiveSets:
         self._minutes += 1
         if self._minutes >= TOKEN_MINUTES:
             self._minutes = 0
+            self._spared = False
             self.tokens = min(TOKENS_MOST, self.tokens + 1)
 
     def hear(self, member: "Membership | None", unit: str, raw: bytes, busy: bool) -> None:
@@ -71,6 +82,14 @@ class ActiveSets:
         below which nothing is of use."""
         self.tokens -= 1
         self.waiting = [one for one in self.waiting if one[1] != raw and one[0] > number]
+
+    def skip(self, raw: bytes, number: int) -> None:
+        """This set is signed, and not for this board: those below are of no use. A token that it
+        costs would be missing for the next; but one check in TOKEN_MINUTES is free, and no more."""
+        self.took(raw, number)
+        if not self._spared:
+            self._spared = True
+            self.tokens += 1
 
     def next(self) -> bytes | None:
         """Return the signed set to be taken up, for a token; None if there is none of the two. It

@@ -36,16 +36,25 @@ def hear(sets: "ActiveSets", member: "Membership | None", raw: bytes, busy: bool
         if len(raw) <= ACTIVE_MOST:
             sets.keep_early(raw)
         raise Refused("not-ready")
-    number = check(member, raw)
-    if number and (number, raw) not in sets.waiting:
-        sets.wait(number, raw)
-        if busy or not sets.tokens:
-            raise Refused("too-soon")
+    number, active = check(member, raw)
+    if not number or (number, raw) in sets.waiting:
+        return
+    try:
+        _check_members(member, active)
+    except Refused:
+        # If it is genuine, those that wait are superseded, and are to cost neither work nor token.
+        if sets.waiting:
+            sets.wait(number, raw)
+        raise
+    sets.wait(number, raw)
+    if busy or not sets.tokens:
+        raise Refused("too-soon")
 
 
-def check(member: "Membership", raw: bytes) -> int:
-    """Check all of a signed set but its signature. Return its number, or 0 if it is the set in
-    force. Raises Refused, EnvelopeError or MessageError with the named reason."""
+def check(member: "Membership", raw: bytes) -> tuple[int, int]:
+    """Check all of a signed set but its members and its signature. Return its number, 0 if it is
+    the set in force, and its members. Raises Refused, EnvelopeError or MessageError with the named
+    reason."""
     if len(raw) > ACTIVE_MOST:
         raise Refused("oversized")
     envelope = Envelope(raw)
@@ -59,10 +68,9 @@ def check(member: "Membership", raw: bytes) -> int:
     number = envelope.round
     if number <= member.number:
         if number and envelope.digest(_context(member, number)) == member.set_digest:
-            return 0
+            return 0, active
         raise Refused("stale-active")
-    _check_members(member, active)
-    return number
+    return number, active
 
 
 def _check_members(member: "Membership", active: int) -> None:
@@ -88,24 +96,33 @@ def _context(member: "Membership", number: int) -> Context:
 
 
 def enter_steps(sets: "ActiveSets", member: "Membership", signed: bytes, own: "Contributing") -> "Steps":
-    """Generator: check the signature of a set that hear() has let pass, in short steps, and yield
-    the action that makes it durable, with what `own`, the board's Contributing, has spent by then.
-    Raises EnvelopeError."""
+    """Generator: check the signature of a set that hear() has kept, in short steps, and yield the
+    action that makes it durable, with what `own`, the board's Contributing, has spent by then; if
+    the set is not for this board, forget those before it. Raises EnvelopeError."""
     try:
-        sets.entering = yield from _verify_steps(member, signed, own)
+        record, active = yield from _verify_steps(member, signed, own)
     except EnvelopeError:
         sets.took(signed)
         raise
-    sets.took(signed, Envelope(signed).round)
-    yield [actions.enter(sets.entering)]
+    number = Envelope(signed).round
+    try:
+        _check_members(member, active)
+    except Refused:  # counted when it came
+        sets.skip(signed, number)
+        yield [actions.unload()]
+        return
+    sets.entering = record
+    sets.took(signed, number)
+    yield [actions.enter(record)]
 
 
-def _verify_steps(member: "Membership", raw: bytes, own: "Contributing") -> "Generator[None, None, bytes]":
+def _verify_steps(member: "Membership", raw: bytes, own: "Contributing") -> "Generator[None, None, tuple[bytes, int]]":
     envelope = Envelope(raw)
     context = _context(member, envelope.round)
     _, _, active = active_sets.read_active((yield from envelope.verify_steps(member.coordinator, context)))
     epoch, round = own.high_water
-    return struct.pack(_RECORD, envelope.digest(context), member.epoch, envelope.round, active, epoch, round)
+    number = envelope.round
+    return struct.pack(_RECORD, envelope.digest(context), member.epoch, number, active, epoch, round), active
 
 
 def entered(standing: "Standing", own: "Contributing", record: bytes) -> "list[Action]":

@@ -67,7 +67,7 @@ class Standing:
     def forget(self) -> None:
         """There is another roster, or none."""
         self.member = self.sharing = self.unmasking = None
-        self.sets.entering, self.sets.waiting = None, []
+        self.sets.forget()
         self._own.forget()
 
     def hear(self, unit: str, raw: bytes, busy: bool) -> "list[Action]":

@@ -227,6 +227,63 @@ def test_sets_cost_tokens_and_the_highest_that_came_is_taken_up_with_the_next():
     assert device.machine.member.number == at + 7 + part.TOKENS_MOST
 
 
+def without_tokens():
+    """A board that has spent its tokens, in the set NUMBER + TOKENS_MOST."""
+    device = board()
+    for number in range(1, part.TOKENS_MOST + 1):
+        enter(device, proposed(ALL, NUMBER + number))
+    return device
+
+
+def test_a_roster_fills_the_bucket_as_the_coordinator_reckons():
+    device = without_tokens()
+    again = roster(street().names, epoch=2)
+    device.hear(ROSTER, again)
+    for number in range(1, part.TOKENS_MOST + 1):
+        device.hear(TOPIC, active(again, ALL, number))
+        works(device)
+        assert device.machine.member.number == number, device.machine.refused
+    device.hear(TOPIC, active(again, ALL, part.TOKENS_MOST + 1))
+    works(device)
+    assert device.machine.member.number == part.TOKENS_MOST and device.machine.refused == {"too-soon": 1}
+
+
+def test_a_set_that_a_later_one_without_this_board_has_superseded_costs_it_nothing():
+    device = without_tokens()
+    at = NUMBER + part.TOKENS_MOST
+    device.hear(TOPIC, proposed(ALL, at + 1))
+    device.hear(TOPIC, proposed(0b1110, at + 2))
+    passed(device, part.TOKEN_MINUTES)
+    works(device)
+    assert device.machine.member.number == at and device.machine._standing.sets.waiting == []
+    assert device.machine.refused == {"too-soon": 1, "not-active": 1}
+    device.hear(TOPIC, proposed(ALL, at + 3))
+    works(device)
+    assert device.machine.member.number == at + 3
+
+
+def test_a_forged_set_without_this_board_keeps_it_from_nothing():
+    device = without_tokens()
+    at = NUMBER + part.TOKENS_MOST
+    device.hear(TOPIC, proposed(ALL, at + 1))
+    device.hear(TOPIC, proposed(0b1110, at + 2, signer="stranger"))
+    for _ in range(2):
+        passed(device, part.TOKEN_MINUTES)
+        works(device)
+    assert device.machine.member.number == at + 1 and device.machine.refused["bad-signature"] == 1
+
+
+def test_no_more_than_one_check_of_a_superseded_set_is_free_in_a_quarter_of_an_hour():
+    device = board()
+    for number in range(1, 40):
+        device.hear(TOPIC, proposed(ALL, NUMBER + 2 * number))
+        device.hear(TOPIC, proposed(0b1110, NUMBER + 2 * number + 1))
+        works(device)
+    sets = device.machine._standing.sets
+    assert device.machine.member.number == NUMBER and sets.tokens == 0 and len(sets.waiting) == part.WAITING_MOST
+    assert device.machine.refused["too-soon"] == 40 - 1 - 1 - part.TOKENS_MOST
+
+
 # -- replays
 
 

@@ -326,6 +326,37 @@ def test_a_link_down_for_longer_than_ticks_count_ends_with_a_retry():
             upkeep.asyncio = saved
 
 
+def test_minutes_are_those_of_the_clock_however_late_a_busy_board_wakes():
+    at = [0]
+    minutes = []
+
+    class Late:
+        """asyncio, for the module under test: what sleeps a second wakes after seven."""
+
+        @staticmethod
+        async def sleep(seconds):
+            await asyncio.sleep(0 if at[0] < 600 else 3600)
+            at[0] += 7
+
+    with Folder() as folder:
+        board = board_in(folder)
+        board.clock.uptime = lambda: at[0]
+        board.machine.passed = lambda: minutes.append(at[0])
+
+        async def main():
+            running = asyncio.create_task(board._upkeep._retry_loop())
+            await until(lambda: at[0] >= 600)
+            await asyncio.sleep(0.01)
+            running.cancel()
+
+        saved, upkeep.asyncio = upkeep.asyncio, Late
+        try:
+            asyncio.run(main())
+        finally:
+            upkeep.asyncio = saved
+    assert minutes == [63, 126, 182, 245, 301, 364, 420, 483, 546, 602]
+
+
 # -- the time
 
 
