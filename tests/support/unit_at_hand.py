@@ -8,7 +8,7 @@ from gmpy2 import powmod
 
 from agent.joye_libert import cohorts as rule
 from agent.joye_libert import parameters
-from broker.coordinator.protocols.private_sum.arithmetic.recovery import Cohort, open_unit
+from broker.coordinator.protocols.private_sum.arithmetic.recovery import SEARCH_S, Cohort, open_unit
 
 P = 2**128 - 159
 SUM_BITS = 40
@@ -69,5 +69,5 @@ class Unit:
             )
         self.product = self.product * powmod(self.base, -exponents, modulus) % modulus
 
-    def open(self):
-        return open_unit(self.parameters, self.product, self.cohorts, P, fits)
+    def open(self, seconds=SEARCH_S):
+        return open_unit(self.parameters, self.product, self.cohorts, P, fits, seconds=seconds)
