@@ -13,7 +13,7 @@ tested on a pseudo-terminal.
 
 import asyncio
 
-from agent.meters.uart.telegram import Telegram
+from agent.meters.uart.telegram import Telegram, odd_ones
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -266,12 +266,6 @@ class UartPort:
             else:
                 data[at] &= 0x7F
         return bytes(data)
-
-
-def odd_ones(octet: int) -> int:
-    """Return 1 if an odd number of its bits is set, else 0."""
-    octet ^= octet >> 4
-    return 0x6996 >> (octet & 15) & 1
 
 
 def open_uart(number: int, rx: int, rate: int, inverted: bool = False) -> "Stream":

@@ -1,5 +1,7 @@
 """What a line looks like that brings no telegram. Loaded when there is something to find out."""
 
+from agent.meters.uart.telegram import odd_ones
+
 LEAST = 64  # bytes, for a verdict
 MOST = 1024  # then the older half counts no more
 _EDGE = 4
@@ -30,8 +32,7 @@ class Signs:
                 self._text += 1
             if octet > 0x7F:
                 self._high += 1
-            octet ^= octet >> 4
-            self._odd += 0x6996 >> (octet & 15) & 1
+            self._odd += odd_ones(octet)
         if self._encrypted:
             return "encrypted"
         if self._seen < LEAST:

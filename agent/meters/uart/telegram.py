@@ -37,8 +37,8 @@ class Telegram:
     for "gas", "water". powers: W by slot, "power" (taken) and "export-power" (fed in), neither
     below 0. odd: why a slot that the telegram speaks of has no number, by slot. meter: what the
     meter calls itself, b"" if it does not. identities: the same of the meters behind other slots.
-    shape: which
-    registers of energy it has. checked: whether there was a checksum (and it was right).
+    shape: which registers of energy it has. checked: whether there was a checksum (and it was
+    right).
     """
 
     __slots__ = ("checked", "identities", "meter", "odd", "powers", "shape", "totals")
@@ -137,3 +137,9 @@ def ccitt(data: bytes, start: int, stop: int, crc: int) -> int:
 def x25(data: bytes, start: int, stop: int) -> int:
     """Return CRC-16/X-25 of data[start:stop]."""
     return ccitt(data, start, stop, 0xFFFF) ^ 0xFFFF
+
+
+def odd_ones(octet: int) -> int:
+    """Return 1 if an odd number of its bits is set, else 0."""
+    octet ^= octet >> 4
+    return 0x6996 >> (octet & 15) & 1

@@ -4,7 +4,8 @@ and what it gives for each slot."""
 from agent.meters.p1_port import P1Port, possible_ways
 from agent.meters.sml.port import SmlPort
 from agent.meters.uart import port as uart_port
-from agent.meters.uart.port import LISTEN_MS, RETRY_MS, STALE_MS, STAYS, TRIES_QUICK, TRY_MS, odd_ones
+from agent.meters.uart.port import LISTEN_MS, RETRY_MS, STALE_MS, STAYS, TRIES_QUICK, TRY_MS
+from agent.meters.uart.telegram import odd_ones
 from agent.runtime.system.ticks import ticks_diff
 from host_sim.meters.made import LINES, TOTAL, p1, sml, usual, with_parity
 
