@@ -51,7 +51,7 @@ def show(as_json: bool, fields: dict[str, Any]) -> None:
 
 
 def link_to(host: str, port: int, credentials: Path | None, ca: Path | None, user: str = topics.COORDINATOR) -> Link:
-    """Return where `user` goes, a user of broker/deploy/users.py."""
+    """Return where `user` goes, a user of broker/transport/users.py."""
     if ca:
         # One that cannot be read is an error now, not a link that never comes.
         ssl.create_default_context(cafile=ca)

@@ -19,6 +19,7 @@ from host_sim.meters.made import (
     value,
 )
 from tests.support.expect import raises
+from tests.support.framed import cut, frames
 
 
 def refusal(data):
@@ -152,7 +153,7 @@ def test_escapes_are_bytes_of_the_text():
     for text in (b"\x1b" * 4, b"\x1b" * 11 + b"\x1a\x03", b"\x1b" * 4 + b"\x01" * 4, b"\x00" + b"\x1b" * 5 + b"\x1a"):
         data = sml([entry("1.8.0", 5), entry("96.50.1", octets(text), None, None), entry("2.8.0", 9)])
         assert parse_telegram(data).totals == {"load": 0, "export": 0}
-        assert frames([data + data]) == ([data, data], 0)
+        assert frames(Telegrams(), [data + data]) == ([data, data], 0)
 
 
 def test_messages_must_be_right():
@@ -189,37 +190,21 @@ def test_a_checksum_may_leave_out_its_zero():
     raise AssertionError("no checksum begins with a zero")
 
 
-def frames(chunks):
-    found = []
-    framer = Telegrams()
-    for chunk in chunks:
-        telegram = framer.feed(chunk)
-        while telegram:
-            found.append(telegram)
-            telegram = framer.feed(b"")
-    return found, framer.discarded
-
-
-def cut(data, size):
-    for at in range(0, len(data), size):
-        yield data[at : at + size]
-
-
 def test_telegrams_are_cut_out_of_a_stream_however_it_comes():
     new, old = sml(usual()), sml([entry("1.8.0", 5)], holley=True)
     stream = b"noise" + new[60:] + new + old + b"\x00\x1b\x1b" + old + new[:100] + new + b"\x1b" * 4 + b"\x01" * 4
     lost = 5 + len(new) - 60 + 3 + 100
     for size in (1, 7, 64, 256, len(stream)):
-        assert frames(cut(stream, size)) == ([new, old, old, new], lost), size
+        assert frames(Telegrams(), cut(stream, size)) == ([new, old, old, new], lost), size
 
 
 def test_a_telegram_that_does_not_end_is_given_up():
     good = sml(usual())
     begin = b"\x1b" * 4 + b"\x01" * 4
     for size in (1, 64, 9000):
-        assert frames(cut(begin + b"x" * 5000 + good, size)) == ([good], 5008), size
-        assert frames(cut(begin + b"\x1b" * 4 + b"\x02\x00\x00\x00" + good, size)) == ([good], 16), size
-        assert frames(cut(b"\x1b" * 5000 + good, size)) == ([good], 5000), size
+        assert frames(Telegrams(), cut(begin + b"x" * 5000 + good, size)) == ([good], 5008), size
+        assert frames(Telegrams(), cut(begin + b"\x1b" * 4 + b"\x02\x00\x00\x00" + good, size)) == ([good], 16), size
+        assert frames(Telegrams(), cut(b"\x1b" * 5000 + good, size)) == ([good], 5000), size
 
 
 def test_the_framer_holds_a_bounded_number_of_bytes():
