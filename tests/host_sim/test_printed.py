@@ -157,7 +157,7 @@ def test_the_tables_of_the_status_are_whole(printed: Callable[..., str]) -> None
     board: dict[str, Any] = dict.fromkeys(coordinator_commands.BOARD_COLUMNS, 12345678)
     board |= {"device": NAMES[0], "phase": "shares", "reset": "watchdog"}
     text = printed(show_table, "Boards", coordinator_commands.BOARD_COLUMNS, [board, {"device": "b1"}])
-    assert text.count(NAMES[0]) == text.count("device") == 2
+    assert text.count(NAMES[0]) == text.count("device") == 3
     assert text.count("12345678") == len(board) - 3
     group: dict[str, Any] = dict.fromkeys(coordinator_commands.GROUP_COLUMNS, 1234)
     group |= {
