@@ -8,7 +8,7 @@ import json
 from collections.abc import AsyncGenerator, Callable, Iterator
 from functools import cache, partial
 from pathlib import Path
-from types import FunctionType, SimpleNamespace
+from types import BuiltinMethodType, FunctionType, MethodType, ModuleType, SimpleNamespace
 from typing import Any, NamedTuple
 
 import pytest
@@ -134,7 +134,8 @@ def met(root: object) -> dict[int, Any]:
     waiting = [root]
     while waiting:
         one = waiting.pop()
-        if id(one) in seen or isinstance(one, str | bytes | int | type):
+        # What others' modules hold is not ours, and some import more when they are asked for a name.
+        if id(one) in seen or isinstance(one, str | bytes | int | type | ModuleType):
             continue
         seen[id(one)] = one
         if isinstance(one, dict):
@@ -143,7 +144,7 @@ def met(root: object) -> dict[int, Any]:
             waiting += one
         elif isinstance(one, FunctionType) and one.__closure__:
             waiting += [cell.cell_contents for cell in one.__closure__]
-        elif hasattr(one, "__self__"):
+        elif isinstance(one, BuiltinMethodType | MethodType):
             waiting.append(one.__self__)
         elif hasattr(one, "__dict__"):
             waiting += vars(one).values()
