@@ -16,16 +16,18 @@ from tests.support.files_at_hand import Folder
 
 WIFI = {"ssid": "street", "password": "12345678"}
 MINUTES = 40
+REFUSED_MINUTES = 20  # a dead radio's board has been reset by then
 
 
 class Life:
     """A board whose connections fail with `error`: what its radio was asked for and when, in
     minutes, and how it ended."""
 
-    def __init__(self, error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, error: Exception, monkeypatch: pytest.MonkeyPatch, minutes: int = MINUTES) -> None:
         self.radio: list[tuple[int, str]] = []
         self.ended: tuple[str, int] | None = None
         self._error = error
+        self._most = minutes * 60
         monkeypatch.setattr(mqtt_socket, "connect", self._connect)
 
     def run(self, folder: str) -> "Life":
@@ -65,7 +67,7 @@ class Life:
         board = assemble_board(test_start.settings(folder, wifi=WIFI), test_start.silent)
         self._loop, self._begun = loop, loop.now
         try:
-            await asyncio.wait_for(board.run(), MINUTES * 60)
+            await asyncio.wait_for(board.run(), self._most)
         except Restart as error:
             self.ended = error.args[0], self._minutes()
         except TimeoutError:
@@ -84,5 +86,5 @@ def test_a_dead_radio_is_joined_again_switched_and_the_board_reset(monkeypatch: 
 
 def test_a_broker_that_refuses_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     with Folder() as folder:
-        life = Life(OSError(errno.ECONNREFUSED, ""), monkeypatch).run(folder)
+        life = Life(OSError(errno.ECONNREFUSED, ""), monkeypatch, REFUSED_MINUTES).run(folder)
         assert all(minute == 0 for minute, _ in life.radio) and life.ended is None
