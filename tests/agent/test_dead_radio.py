@@ -14,6 +14,8 @@ from tests.agent.runtime import test_start
 from tests.faults import virtual
 from tests.support.files_at_hand import Folder
 
+pytestmark = pytest.mark.proof  # hours of a board's idle ticks
+
 WIFI = {"ssid": "street", "password": "12345678"}
 MINUTES = 40
 REFUSED_MINUTES = 20  # a dead radio's board has been reset by then

@@ -5,15 +5,22 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
 MICROPYTHON = Path(sys.executable).parent / "micropython"
 HEAP = "768k"
+LONG = ("test_gossip_closeness", "test_gossip_machine")  # whole streets, whose keys take a minute there
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "tests/agent").glob("*/test_*.py")), ids=lambda p: p.stem)
+def part(path: Path) -> Any:
+    """Return a file as a parameter of the test below; `make proof` has the long ones."""
+    return pytest.param(path, id=path.stem, marks=[pytest.mark.proof] if path.stem in LONG else [])
+
+
+@pytest.mark.parametrize("path", [part(path) for path in sorted((ROOT / "tests/agent").glob("*/test_*.py"))])
 def test_shared_suite_passes_on_micropython(path: Path) -> None:
     command = [str(MICROPYTHON), "-X", f"heapsize={HEAP}", "tests/support/run_shared.py", str(path.relative_to(ROOT))]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=800, check=False)
