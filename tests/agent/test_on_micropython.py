@@ -12,7 +12,14 @@ import pytest
 ROOT = Path(__file__).parents[2]
 MICROPYTHON = Path(sys.executable).parent / "micropython"
 HEAP = "768k"
-LONG = ("test_gossip_closeness", "test_gossip_machine")  # whole streets, whose keys take a minute there
+# Whole streets, whose keys take half a minute and more there.
+LONG = (
+    "test_active_sets",
+    "test_consistency_check",
+    "test_gossip_closeness",
+    "test_gossip_machine",
+    "test_secret_sharing",
+)
 
 
 def part(path: Path) -> Any:
