@@ -20,7 +20,8 @@ from broker.coordinator.actions import LOST
 
 START_S = 60.0  # a worker may take to start, on a machine that has much to do
 STOP_S = 5.0
-NICE = 3  # where cores are few the event loop comes first; a busy machine still leaves workers their share
+# Where cores are few the event loop comes first; a busy machine still leaves workers their share.
+NICE = 3
 WORKERS_LEAST = 2  # of which one does no long jobs
 WORKERS_MOST = 8
 
