@@ -15,10 +15,10 @@ from agent.protocols.private_sum.roster_part import SPREAD_MOST
 from agent.wire.messages import SLOTS_MOST, is_slot
 from agent.wire.topics import valid_name
 from broker.coordinator.protocols import registry
+from broker.coordinator.schedule import INTERVAL_LEAST, INTERVAL_MOST
 from broker.errors import HumError
 
 SEALS = ("cohort", "fleet")  # a seal's place is its number in the roster
-INTERVAL_LEAST, INTERVAL_MOST = 5, 86_400  # seconds between two instants
 SECONDS_LEAST = 0.1
 LABELS_MOST = 64
 HOST = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_-]{0,62})(\.[A-Za-z0-9_]([A-Za-z0-9_-]{0,62}))*\.?")
