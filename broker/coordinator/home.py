@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from agent.crypto import CryptoError, p256
 from agent.protocols import UnknownProtocol
 from agent.wire import messages, rosters, topics
@@ -55,6 +57,9 @@ class Home:
             self.storage = Storage(folder / "coordinator.db", registry.schemas())
         except StorageError as error:
             raise HomeError(f"{folder}: {error}") from None
+        except SQLAlchemyError as error:
+            said = str(error).splitlines()[0]
+            raise HomeError(f"{folder / 'coordinator.db'} is damaged ({said}); restore it from a copy") from None
         self.folder = folder
         self._workplace = Workplace(private, self.result_key, folder, unix_time)
 

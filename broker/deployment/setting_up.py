@@ -1,5 +1,5 @@
-"""Making a deployment's folder, in steps of which each is done or not done. hum.toml comes last:
-what was interrupted is no deployment yet, and the same again completes it."""
+"""Making a deployment's folder, in steps of which each is done or not done: what was interrupted is
+completed by the same again."""
 
 import errno
 import os
@@ -140,13 +140,16 @@ def _complete(deployment: Deployment, elsewhere: str | None, ca: Path | None, dr
         ("authority", _step_authority),
         ("coordinator", _step_coordinator),
         ("certificates", lambda deployment: _step_certificates(deployment, ca)),
-        ("broker", _step_broker),
+        (settings.FILE, lambda deployment: _step_settings(deployment, draft)),
+        ("broker", _step_broker),  # whose files are its user's in a deployment's folder
     ]
-    made = [name for name, step in steps if step(deployment)]
+    return [name for name, step in steps if step(deployment)]
+
+
+def _step_settings(deployment: Deployment, draft: str | None) -> bool:
     if draft is not None:
         replace(deployment.file, draft.encode())
-        made.append(settings.FILE)
-    return made
+    return draft is not None
 
 
 def _step_authority(deployment: Deployment) -> bool:
