@@ -45,7 +45,7 @@ def hum(
 
 def main() -> None:
     """Run the command line; a known error is one line on standard error and its exit status."""
-    run(app, "hum", of_commands())
+    run(app, "hum", of_commands() if "--help" not in sys.argv else {})  # help is the same everywhere
 
 
 def run(commands: typer.Typer, program: str, defaults: dict[str, Any]) -> None:

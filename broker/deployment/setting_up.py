@@ -15,7 +15,7 @@ from broker.authority.authority import Authority
 from broker.client.access import Access, read_group
 from broker.coordinator.home import Home
 from broker.deploy.mosquitto import configuration
-from broker.deployment import certificates, checks, settings, template
+from broker.deployment import certificates, checks, fragment, settings, template
 from broker.deployment.folder import Deployment
 from broker.errors import HumError
 from broker.files import alone_in, private_folder, replace
@@ -207,7 +207,8 @@ def _step_broker(deployment: Deployment) -> bool:
     before = _contents(folder)
     tls = None if _is_foreign(deployment.certificates) and broker.existing else deployment.certificates
     configuration.write(folder, deployment.name, groups(deployment), broker.address, broker.port, tls)
-    return _contents(folder) != before
+    told = broker.existing and fragment.write(folder)
+    return told or _contents(folder) != before
 
 
 def _contents(folder: Path) -> list[bytes | None]:

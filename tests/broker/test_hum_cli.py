@@ -184,6 +184,7 @@ def test_a_roster_is_adopted_and_status_shows_it(hum: Hum) -> None:
         assert "no link to 127.0.0.1:1" in process.stderr.readline()
         other = hum.fails(*with_lost_link)
         process.terminate()
+    assert process.returncode == 0  # which is how it is told to end
     assert "another process runs the coordinator" in other
     group = {"group": "main", "epoch": 1, "members": 3, "next_round": 0, "phase": "idle", "ready": 0}
     group |= {"disagree": [], "epsilon_spent": 0.0, "sets": []}

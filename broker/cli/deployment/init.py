@@ -1,11 +1,14 @@
 """`hum init`: a deployment's folder."""
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from broker.cli.options import AsJson, show
+from broker.deployment import fragment
+from broker.deployment.checkup.broker import reached
 from broker.deployment.setting_up import PORT, SLOT, Asked, set_up
 
 Host = Annotated[
@@ -69,12 +72,22 @@ def init(
     configuration, in one folder.
 
     The same again makes what is missing, renews a certificate that is about to end, and changes
-    nothing else.
+    nothing else. With a broker that runs already it says what is not in force there yet.
     """
     asked = Asked(deployment, host, port, group, slots or None, authority, existing, ca)
     found, made = set_up(folder, asked)
-    fields = {"deployment": found.name, "folder": str(found.folder), "authority": found.authority_public()}
+    fields: dict[str, Any] = {
+        "deployment": found.name,
+        "folder": str(found.folder),
+        "authority": found.authority_public(),
+        "made": made,
+    }
+    tried = list(reached(found)) if found.settings.broker.existing else []
     if as_json:
-        show(True, {**fields, "made": made})
+        show(True, fields | ({"broker": [asdict(one) for one in tried]} if tried else {}))
         return
-    show(False, {**fields, "made": ", ".join(made) or "nothing: all is there"})
+    show(False, fields | {"made": ", ".join(made) or "nothing: all is there"})
+    if tried:
+        print(f"for the broker: {found.mosquitto / fragment.NAME}")
+    for one in tried:
+        print(f"{one.check}: {one.fault or 'good'}")

@@ -14,7 +14,7 @@ from cryptography import x509
 from agent.wire import topics
 from broker.coordinator.home import Home
 from broker.deploy.mosquitto import configuration
-from broker.deployment import certificates
+from broker.deployment import certificates, fragment
 from broker.deployment.certificates import RENEW_DAYS, CertificateError
 from broker.deployment.checkup.findings import Finding
 from broker.deployment.folder import Deployment
@@ -26,7 +26,7 @@ CONNECT_S = 5.0
 MARK_S = 5.0
 QUIET_S = 0.3  # after the broker has answered what came later
 AGAIN = "run the same `hum init` again: it makes what is missing"
-FILES = ("mosquitto.conf", "passwords", "access", "credentials.json")
+FILES = ("passwords", "access", "credentials.json")
 
 
 def configured(deployment: Deployment) -> Iterator[Finding]:
@@ -38,7 +38,7 @@ def configured(deployment: Deployment) -> Iterator[Finding]:
             yield Finding("Mosquitto")
         except HumError as error:
             yield Finding("Mosquitto", str(error.args[0]), "install it: apt install mosquitto, brew install mosquitto")
-    for name in FILES:
+    for name in (fragment.NAME if broker.existing else "mosquitto.conf", *FILES):
         path = deployment.mosquitto / name
         try:
             path.read_bytes()

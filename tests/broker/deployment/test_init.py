@@ -356,6 +356,49 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     assert list((tmp_path / "mystreet").iterdir()) == []
 
 
+# -- a broker that runs already
+
+
+def existing(folder: Path, port: int, *texts: str) -> None:
+    """Write the configuration of a Mosquitto with a user of its own, and these texts."""
+    folder.mkdir(exist_ok=True)
+    conf = [f"listener {port} 127.0.0.1", f"user {'root' if os.geteuid() == 0 else 'nobody'}", *texts]
+    (folder / "mosquitto.conf").write_text("\n".join(conf) + "\n")
+
+
+def test_a_broker_that_runs_already_is_told_what_it_needs_and_tried(tmp_path: Path) -> None:
+    port, own = free_port(), tmp_path / "own"
+    certificates.make(own, "own", "localhost")
+    (own / "ca.key").unlink()
+    tls = f"certfile {own / 'server.crt'}\nkeyfile {own / 'server.key'}\n"
+    command = ["mystreet", "--host", "localhost", "--port", port, "--existing-broker"]
+    passwords, access = own / "passwords", own / "access"
+    passwords.write_text("somebody:$7$101$AAAA$AAAA\n")
+    access.write_text("user somebody\ntopic readwrite lamps/#\n")
+    files_of_its_own = [f"password_file {passwords}", f"acl_file {access}", "allow_anonymous false"]
+
+    def tried(*more: object) -> dict[str, str | None]:
+        told = json.loads(run(tmp_path, *command, *more, "--json").stdout)
+        return {one["check"]: one["fault"] for one in told["broker"]}
+
+    existing(own, port, tls, *files_of_its_own)
+    with relaying(own, port):
+        found = tried("--ca", own / "ca.crt")
+        assert found["certificate over TLS"] is None
+        assert "the broker does not let" in (found["log in"] or "")
+    folder = tmp_path / "mystreet/mosquitto"
+    lines = (folder / "fragment.conf").read_text().splitlines()
+    limits = [line for line in lines if not line.startswith(("#", "password_file", "acl_file", "allow_anonymous"))]
+    for name, path in (("passwords", passwords), ("access", access)):
+        path.write_text(path.read_text() + (folder / name).read_text())
+    existing(own, port, tls, *files_of_its_own, *limits)
+    with relaying(own, port):
+        assert set(tried().values()) == {None}
+    existing(own, port, tls, "\n".join(lines))  # one with no other users takes it as it is
+    with relaying(own, port):
+        assert set(tried().values()) == {None}
+
+
 # -- the command
 
 
