@@ -29,8 +29,8 @@ def _as_ctrl_c(number: int, frame: FrameType | None) -> None:
 
 
 def run_until_told(work: Coroutine[Any, Any, None]) -> None:
-    """Run what goes on until it is told to end. SIGTERM is how it is told to: this returns then, and
-    the exit status is 0. Raises KeyboardInterrupt after Ctrl-C."""
+    """Run what goes on until it is told to end. SIGTERM is how it is told to: this returns then,
+    and the exit status is 0. Raises KeyboardInterrupt after Ctrl-C."""
     try:
         asyncio.run(work)
     except KeyboardInterrupt:

@@ -45,7 +45,8 @@ def hum(
 
 def main() -> None:
     """Run the command line; a known error is one line on standard error and its exit status."""
-    run(app, "hum", of_commands() if "--help" not in sys.argv else {})  # help is the same everywhere
+    defaults = {} if "--help" in sys.argv else of_commands()  # help is the same everywhere
+    run(app, "hum", defaults)
 
 
 def run(commands: typer.Typer, program: str, defaults: dict[str, Any]) -> None:

@@ -1,5 +1,5 @@
-"""A deployment's private certificate authority, and the certificates that it signs: the broker's for
-its name, and one for a client of a broker that asks for certificates.
+"""A deployment's private certificate authority, and the certificates that it signs: the broker's
+for its name, and one for a client of a broker that asks for certificates.
 
 P-256 throughout, which is what boards verify fastest. An operator may bring his own: without ca.key
 nothing here is written over.
@@ -127,7 +127,7 @@ def _make_signed(folder: Path, name: str, authority: x509.Certificate, common: s
     signer = _load_key(folder / "ca.key")
     if signer.public_key() != authority.public_key():
         raise CertificateError(f"{folder / 'ca.key'} is not of ca.crt; put back the one that is")
-    key = _new_key(folder / f"{name}.key")  # before its certificate: no old pair is left in its place
+    key = _new_key(folder / f"{name}.key")  # first: an old certificate does not fit it
     purpose = ExtendedKeyUsageOID.SERVER_AUTH if sans else ExtendedKeyUsageOID.CLIENT_AUTH
     issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key())
     builder = _builder(_name(common[:64]), key, DAYS).issuer_name(authority.subject)

@@ -5,7 +5,8 @@ from pathlib import Path
 from broker.files import replace
 
 NAME = "fragment.conf"
-ITS_OWN = ("listener", "certfile", "keyfile", "user", "log_dest", "log_type", "persistence")  # how it runs
+# How it runs is its operator's.
+ITS_OWN = ("listener", "certfile", "keyfile", "user", "log_dest", "log_type", "persistence")
 TEXT = """\
 # For the configuration of the Mosquitto that runs already; then restart it. `hum doctor` tries
 # whether all of it is in force. Limits are the whole broker's: leave out those that its other

@@ -46,6 +46,8 @@ COMMANDS = [
     ["coordinator", "signer"],
     ["firmware"],
     *(["firmware", name] for name in ("boards", "build", "provision", "flash", "monitor", "erase")),
+    ["doctor"],
+    ["init"],
     ["query"],
     ["release"],
     ["release", "publish"],

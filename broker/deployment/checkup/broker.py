@@ -24,6 +24,7 @@ from broker.transport.users import INSTALLER, RELEASES
 
 CONNECT_S = 5.0
 MARK_S = 5.0
+RULES_S = 30.0
 QUIET_S = 0.3  # after the broker has answered what came later
 AGAIN = "run the same `hum init` again: it makes what is missing"
 FILES = ("passwords", "access", "credentials.json")
@@ -205,6 +206,8 @@ def _ruled(deployment: Deployment, mouth: Link, ear: Link) -> Finding:
     remedy = "the broker must have the access rules of mosquitto/access; run `hum init`, and restart it"
     try:
         heard, overheard = asyncio.run(_say(deployment.name, mouth, ear))
+    except TimeoutError:
+        return Finding("access rules", f"no answer within {RULES_S:g} s", "see the broker's log")
     except LinkError as error:
         return Finding("access rules", f"the broker ended a connection: {error}", "see the broker's log")
     if not heard:
@@ -219,18 +222,20 @@ async def _say(deployment: str, mouth: Link, ear: Link) -> tuple[bool, bool]:
     that is used, and nothing is retained."""
     nobody = f"mark-{secrets.token_hex(8)}"
     allowed, forbidden = topics.release(deployment, nobody), topics.device(deployment, nobody, "state")
-    name = f"hum-doctor-{secrets.token_hex(4)}"
-    async with (
-        mouth.connect(name, timeout_s=CONNECT_S) as saying,
-        ear.connect(f"{name}-e", timeout_s=CONNECT_S) as hearing,
-    ):
-        await hearing.subscribe(topics.device(deployment, "+", "state"))
-        await saying.subscribe(allowed)
-        await saying.publish(forbidden, b"")
-        await saying.publish(allowed, b"")
-        heard = await _hears(saying, allowed, MARK_S)
-        await hearing.subscribe(topics.device(deployment, nobody, "diag"))  # answered after all before it
-        return heard, await _hears(hearing, forbidden, QUIET_S)
+    async with asyncio.timeout(RULES_S):
+        name = f"hum-doctor-{secrets.token_hex(4)}"
+        async with (
+            mouth.connect(name, timeout_s=CONNECT_S) as saying,
+            ear.connect(f"{name}-e", timeout_s=CONNECT_S) as hearing,
+        ):
+            await hearing.subscribe(topics.device(deployment, "+", "state"))
+            await saying.subscribe(allowed)
+            await saying.publish(forbidden, b"")
+            await saying.publish(allowed, b"")
+            heard = await _hears(saying, allowed, MARK_S)
+            # This is answered after all that came before it.
+            await hearing.subscribe(topics.device(deployment, nobody, "diag"))
+            return heard, await _hears(hearing, forbidden, QUIET_S)
 
 
 async def _hears(connection: Connection, topic: str, seconds: float) -> bool:

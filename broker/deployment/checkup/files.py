@@ -12,7 +12,7 @@ from broker.files import replace
 
 FREE_LEAST = 64 << 20  # bytes: a street's database grows by a few MB a year
 TRIAL = ".doctor"
-SKEW_S = 5.0  # between this clock and that of the disk, which is another machine's if it is a network's
+SKEW_S = 5.0  # between this clock and the disk's, which is another machine's on a network
 KNOWN = ("authority", "coordinator", "results", "rosters", "certificates")
 
 

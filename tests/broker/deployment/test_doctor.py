@@ -25,8 +25,8 @@ from broker.deployment import certificates
 from broker.deployment.checkup.examination import examine
 from broker.deployment.folder import Deployment
 from broker.deployment.setting_up import Asked, set_up
+from tests.broker.deployment.deployed import in_a_child, relaying
 from tests.support.called import called
-from tests.support.deployed import in_a_child, relaying
 from tests.support.mosquitto_process import free_port
 
 GROUP = "north"

@@ -24,8 +24,8 @@ from broker.deployment.folder import Deployment
 from broker.deployment.setting_up import Asked, SetUpError, groups, set_up
 from broker.errors import HumError
 from broker.transport.link import Link, NotLetIn
+from tests.broker.deployment.deployed import in_a_child, relaying
 from tests.support.called import called
-from tests.support.deployed import in_a_child, relaying
 from tests.support.mosquitto_process import free_port
 
 ASKED = Asked(host="broker.example")
