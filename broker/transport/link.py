@@ -9,6 +9,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, context
 from dataclasses import dataclass
 
 import aiomqtt
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.reasoncodes import ReasonCode
 
 from broker.errors import Denied, HumError, NoAnswer
 
@@ -22,10 +24,7 @@ _silent.setLevel(logging.CRITICAL)
 NO_DELAY = ((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),)
 QUEUED_MOST = 10_000  # messages that nobody has taken yet; what comes then is dropped
 RECONNECT_S = 1.0
-
-
-# What a broker says to who is not let in: of MQTT 3.1.1, and as paho turns it into version 5's.
-NOT_LET_IN = (4, 5, 134, 135)
+DENIED = (134, 135)  # CONNACK: the user or the password is wrong, or may not come in
 
 
 class LinkError(Exception):
@@ -33,20 +32,18 @@ class LinkError(Exception):
     said."""
 
 
-class NotLetIn(LinkError):
-    """The broker refuses the user, or the password."""
+class LinkDenied(LinkError):
+    """The broker does not let the user in."""
 
 
 @contextmanager
 def _as_link_error() -> Iterator[None]:
     try:
         yield
-    except aiomqtt.MqttCodeError as error:
-        code = getattr(error.rc, "value", error.rc)
-        refused = isinstance(error, aiomqtt.exceptions.MqttConnectError) and code in NOT_LET_IN
-        raise (NotLetIn if refused else LinkError)(str(error)) from error
     except aiomqtt.MqttError as error:
-        raise LinkError(str(error)) from error
+        code = error.rc if isinstance(error, aiomqtt.MqttCodeError) else None
+        denied = isinstance(code, ReasonCode) and code.packetType == PacketTypes.CONNACK and code.value in DENIED
+        raise (LinkDenied if denied else LinkError)(str(error)) from error
 
 
 @dataclass(frozen=True)
@@ -175,7 +172,7 @@ class Link:
     def unreached(self, error: LinkError) -> HumError:
         """Return what a command says of there being no link: Denied or NoAnswer."""
         where = f"the broker at {self.host}:{self.port}"
-        if isinstance(error, NotLetIn):
+        if isinstance(error, LinkDenied):
             who = self.username or "anybody without --credentials"
             return Denied(f"{where} does not let {who} in ({error}); give credentials of this broker that are in force")
         return NoAnswer(f"{where}: {error}")

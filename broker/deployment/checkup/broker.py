@@ -19,7 +19,7 @@ from broker.deployment.certificates import RENEW_DAYS, CertificateError
 from broker.deployment.checkup.findings import Finding
 from broker.deployment.folder import Deployment
 from broker.errors import HumError
-from broker.transport.link import Connection, Link, LinkError, NotLetIn
+from broker.transport.link import Connection, Link, LinkDenied, LinkError
 from broker.transport.users import INSTALLER, RELEASES
 
 CONNECT_S = 5.0
@@ -195,7 +195,7 @@ def _logged_in(link: Link, user: str) -> Finding | None:
     if error is None:
         return None
     fault = f"the broker does not let {user} in ({error})"
-    if isinstance(error, NotLetIn):
+    if isinstance(error, LinkDenied):
         remedy = "run the same `hum init` again, and have the broker take up its passwords: kill -HUP, or restart it"
         return Finding("log in", fault, remedy)
     return Finding("log in", fault, "see the broker's log")

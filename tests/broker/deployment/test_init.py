@@ -23,7 +23,7 @@ from broker.deployment.checks import SettingsError
 from broker.deployment.folder import Deployment
 from broker.deployment.setting_up import Asked, SetUpError, groups, set_up
 from broker.errors import HumError
-from broker.transport.link import Link, NotLetIn
+from broker.transport.link import Link, LinkDenied
 from tests.broker.deployment.deployed import in_a_child, relaying
 from tests.support.called import called
 from tests.support.mosquitto_process import free_port
@@ -438,5 +438,5 @@ def test_what_was_made_lets_the_coordinator_into_a_real_broker_by_tls(tmp_path: 
     with relaying(made.mosquitto, port):
         asyncio.run(enter("coordinator", secret))
         for user, password in (("coordinator", "wrong"), (None, None)):
-            with pytest.raises(NotLetIn):
+            with pytest.raises(LinkDenied):
                 asyncio.run(enter(user, password))
