@@ -12,6 +12,7 @@ from broker.client.access import Access, ClientError, Group, read_group, read_ke
 from broker.coordinator.home import Home
 from broker.deployment.checkup.findings import Finding
 from broker.deployment.folder import Deployment
+from broker.deployment.setting_up import groups
 from broker.errors import HumError
 
 NO_KEY = bytes(16)
@@ -137,11 +138,9 @@ def _signed(deployment: Deployment, group: str) -> Group:
 
 
 def _enrolled(deployment: Deployment) -> dict[str, list[str]]:
-    if deployment.authority is None:
-        return {}
     try:
-        return Authority(deployment.authority).groups()
-    except HumError:  # authority() says so
+        return groups(deployment)
+    except HumError:  # authority() says so, or _rosters()
         return {}
 
 
