@@ -1,5 +1,7 @@
 """`hum doctor`: what is wrong with a deployment, and what to do about it."""
 
+import shutil
+import textwrap
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -41,6 +43,14 @@ def doctor(folder: DeploymentFolder = None, as_json: AsJson = False) -> None:
 
 
 def _say(one: Finding) -> None:
-    print(f"{one.check}: {one.fault or 'good'}", flush=True)
+    _wrapped(f"{one.check}: {one.fault or 'good'}", "")
     if one.remedy:
-        print(f"    {one.remedy}", flush=True)
+        _wrapped(one.remedy, "    ")
+
+
+def _wrapped(text: str, indent: str) -> None:
+    """Print in lines as wide as the terminal; paths stay whole."""
+    width = shutil.get_terminal_size().columns
+    wrapper = textwrap.TextWrapper(width, initial_indent=indent, subsequent_indent=indent + "  ")
+    wrapper.break_long_words = wrapper.break_on_hyphens = False
+    print(wrapper.fill(text), flush=True)

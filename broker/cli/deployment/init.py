@@ -16,10 +16,14 @@ Host = Annotated[
     typer.Option(
         help="Where boards connect to: the broker's name or address, for its certificate. Wanted the first time.",
         show_default=False,
+        envvar="HUM_HOST",
     ),
 ]
 Port = Annotated[
-    int | None, typer.Option(help=f"The broker's port; {PORT} if not said.", min=1, max=65535, show_default=False)
+    int | None,
+    typer.Option(
+        help=f"The broker's port; {PORT} if not said.", min=1, max=65535, show_default=False, envvar="HUM_PORT"
+    ),
 ]
 Name = Annotated[
     str | None,
