@@ -1,5 +1,5 @@
 """`python -m broker` is the `hum` command."""
 
-from broker.cli.main import main
+from broker.start import hum
 
-main()
+hum()

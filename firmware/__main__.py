@@ -1,4 +1,5 @@
-from firmware.cli import main
+"""`python -m firmware` is the `hum-firmware` command."""
 
-if __name__ == "__main__":
-    main()
+from firmware.start import hum_firmware
+
+hum_firmware()

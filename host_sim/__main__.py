@@ -1,5 +1,5 @@
 """`python -m host_sim` is the `hum-sim` command."""
 
-from host_sim.cli import main
+from host_sim.start import hum_sim
 
-main()
+hum_sim()

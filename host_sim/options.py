@@ -27,8 +27,9 @@ class OptionError(Exception):
 
 
 def new_folder(output: Path | None, kind: str) -> Path:
-    """Make the folder `output`, or one that is named after the kind of run and the time. Raises
-    OptionError if it is in use."""
+    """Make the folder `output`, or one that is named after the kind of run and the time, and return
+    its absolute path: a fleet's processes have other current folders. Raises OptionError if it is
+    in use."""
     folder = output or Path("out") / time.strftime(f"{kind}-%Y%m%d-%H%M%S")
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -37,7 +38,7 @@ def new_folder(output: Path | None, kind: str) -> Path:
         raise OptionError(f"--output {folder}: {error.strerror}") from None
     if used:
         raise OptionError(f"{folder} is not empty; choose another --output")
-    return folder
+    return folder.absolute()
 
 
 def tell(figures: dict[str, Any], as_json: bool, show: Callable[[dict[str, Any]], None]) -> None:

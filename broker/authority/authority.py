@@ -21,7 +21,7 @@ from broker.authority import members as membership
 from broker.coordinator.protocols import registry
 from broker.coordinator.protocols.base import Declaration, RosterError
 from broker.errors import HumError
-from broker.files import alone_in, private_folder, replace, write_private
+from broker.files import alone_in, private_folder, replace
 
 ENVELOPE_MOST = 128  # what a COSE_Sign1 adds to its payload, and more
 
@@ -94,10 +94,8 @@ class Authority:
         if (folder / "authority.key").exists():
             raise AuthorityError(f"{folder} has an authority already")
         private_folder(folder)
-        private = p256.generate(os.urandom)
-        replace(folder / "authority.pub", (p256.public_key(private).hex() + "\n").encode())
-        replace(folder / "deployment.json", membership.encode({"deployment": deployment, "groups": {}}))
-        write_private(folder / "authority.key", private)
+        with alone_in(folder):
+            _begin(folder, deployment)
         return Authority(folder)
 
     def devices(self, group: str | None = None) -> list[str]:
@@ -232,6 +230,19 @@ class Authority:
             wanted = f"{messages.MEMBERS_LEAST} to {messages.MEMBERS_MOST} are wanted"
             raise AuthorityError(f"group {group} has {len(members)} members; {wanted}")
         return members
+
+
+def _begin(folder: Path, deployment: str) -> None:
+    """Write a new authority's files, the key last: what was interrupted before is done again."""
+    if (folder / "authority.key").exists():
+        raise AuthorityError(f"{folder} has an authority already")
+    memory = folder / "deployment.json"
+    if memory.exists() and b'"members"' in memory.read_bytes():
+        raise AuthorityError(f"{folder} has members and no authority.key; restore it from a copy")
+    private = p256.generate(os.urandom)
+    replace(folder / "authority.pub", (p256.public_key(private).hex() + "\n").encode())
+    replace(memory, membership.encode({"deployment": deployment, "groups": {}}))
+    replace(folder / "authority.key", private)
 
 
 def _declaration(protocol: str) -> Declaration:

@@ -106,7 +106,7 @@ async def _connected(link: Link) -> AsyncIterator[Connection]:
         async with link.connect(f"hum-release-{os.getpid()}", timeout_s=WAIT_S) as connection:
             yield connection
     except LinkError as error:
-        raise ReleaseError(f"the broker at {link.host}:{link.port}: {error}") from None
+        raise link.unreached(error) from None
 
 
 async def _listen(connection: Connection, deployment: str, topic_filter: str) -> dict[str, bytes]:

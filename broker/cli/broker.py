@@ -14,8 +14,8 @@ from broker.transport import users
 def broker_configuration(
     folder: Annotated[Path, typer.Argument(help="Where mosquitto.conf, passwords and access rules go.")],
     authority_folder: AuthorityFolder = AUTHORITY,
-    address: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)] = 8883,
+    address: Annotated[str, typer.Option(help="Address to listen on.", envvar="HUM_ADDRESS")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535, envvar="HUM_PORT")] = 8883,
     tls: Annotated[Path | None, typer.Option(help="Folder with server.crt and server.key.", exists=True)] = None,
     add: Annotated[
         list[str] | None, typer.Option("--reader", help="One more reader of results, by a name; repeatable. It stays.")

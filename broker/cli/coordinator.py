@@ -12,6 +12,7 @@ import typer
 
 from agent.wire import topics
 from broker.authority.authority import read_public
+from broker.cli.ending import run_until_told
 from broker.cli.health import counted
 from broker.cli.help import WholeHelp
 from broker.cli.options import (
@@ -31,7 +32,7 @@ from broker.coordinator import clearing
 from broker.coordinator.home import Home, HomeError
 from broker.coordinator.machine import Machine
 from broker.coordinator.protocols import registry
-from broker.coordinator.schedule import Schedule
+from broker.coordinator.schedule import INTERVAL_LEAST, INTERVAL_MOST, Schedule
 from broker.coordinator.service import Service
 from broker.transport.link import Link, LinkError
 
@@ -40,7 +41,39 @@ SET_COLUMNS = ["group", "unit", "number", "taken_up", "active", "of", "left_out"
 BOARD_COLUMNS = ["device", "age_s", "phase", "trouble", "masks", "version", "uptime_s", "reset", "rssi_dbm", "links"]
 BOARD_COLUMNS += ["joins", "heap_low", "flash_puts", "flash_bytes"]
 COUNTED_COLUMNS = ["part", "counter", "count", "boards"]
-INTERVAL_LEAST, INTERVAL_MOST = 5, 86_400  # seconds between two instants
+
+Interval = Annotated[
+    float,
+    typer.Option(
+        help="Seconds from one round to the next; rounds are of its multiples, in UTC.", min=0.1, envvar="HUM_INTERVAL"
+    ),
+]
+AtOnce = Annotated[
+    bool,
+    typer.Option(
+        "--at-once",
+        help="Rounds are of no instant: boards read when one opens, and answer at once.",
+        envvar="HUM_AT_ONCE",
+    ),
+]
+Window = Annotated[
+    float,
+    typer.Option(
+        help="Seconds that a round takes contributions, after its instant and the roster's spread; "
+        "in all at most 4/5 of the interval.",
+        min=0.1,
+        envvar="HUM_WINDOW",
+    ),
+]
+Answers = Annotated[
+    float,
+    typer.Option(
+        help="Seconds to wait for answers to a roll call, until the next round at most.", min=0.1, envvar="HUM_ANSWERS"
+    ),
+]
+Patience = Annotated[
+    float, typer.Option(help="Seconds to wait for boards that still make masks.", min=0, envvar="HUM_PATIENCE")
+]
 
 coordinator_app = typer.Typer(cls=WholeHelp, help="Run the coordinator: opens rounds, learns sums and nothing else.")
 coordinator_app.command("signer")(signer)
@@ -49,7 +82,9 @@ coordinator_app.command("signer")(signer)
 @coordinator_app.command("init")
 def coordinator_init(
     deployment: Annotated[str, typer.Argument(help="The deployment's name.")],
-    authority: Annotated[str, typer.Option("--authority", help="The authority's public key (hexadecimal).")],
+    authority: Annotated[
+        str, typer.Option("--authority", help="The authority's public key (hexadecimal).", envvar="HUM_AUTHORITY")
+    ],
     state: StateFolder = STATE,
     as_json: AsJson = False,
 ) -> None:
@@ -67,25 +102,11 @@ def coordinator(
     port: Port = 8883,
     credentials: Credentials = None,
     ca: CertificateAuthority = None,
-    interval: Annotated[
-        float, typer.Option(help="Seconds from one round to the next; rounds are of its multiples, in UTC.", min=0.1)
-    ] = 900.0,
-    at_once: Annotated[
-        bool,
-        typer.Option("--at-once", help="Rounds are of no instant: boards read when one opens, and answer at once."),
-    ] = False,
-    window: Annotated[
-        float,
-        typer.Option(
-            help="Seconds that a round takes contributions, after its instant and the roster's spread; "
-            "in all at most 4/5 of the interval.",
-            min=0.1,
-        ),
-    ] = 60.0,
-    answers: Annotated[
-        float, typer.Option(help="Seconds to wait for answers to a roll call, until the next round at most.", min=0.1)
-    ] = 600.0,
-    patience: Annotated[float, typer.Option(help="Seconds to wait for boards that still make masks.", min=0)] = 600.0,
+    interval: Interval = 900.0,
+    at_once: AtOnce = False,
+    window: Window = 60.0,
+    answers: Answers = 600.0,
+    patience: Patience = 600.0,
     rounds: Annotated[int | None, typer.Option(help="Stop after so many rounds of the epoch.", min=1)] = None,
     announce: Annotated[
         bool | None,
@@ -108,7 +129,7 @@ def coordinator(
         if not machines:
             raise HomeError("no roster yet; sign one with `hum authority roster` and give it with --roster GROUP=FILE")
         service = Service(home.deployment, machines, home.storage, link)
-        asyncio.run(_serve(service, home.deployment, link, announce))
+        run_until_told(_serve(service, home.deployment, link, announce))
 
 
 def _instants(interval: float, at_once: bool) -> bool:
@@ -159,7 +180,7 @@ def coordinator_clear_mail(
         try:
             cleared = asyncio.run(clearing.clear(link, mail))
         except LinkError as error:
-            raise HomeError(f"the broker at {host}:{port}: {error}") from None
+            raise link.unreached(error) from None
     show(as_json, {"group": group, "cleared": cleared})
 
 

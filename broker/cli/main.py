@@ -3,35 +3,72 @@ programs, errors in one line."""
 
 import sqlite3
 import ssl
+import sys
+from importlib.metadata import version
+from typing import Annotated, Any, NoReturn
 
 import typer
 from sqlalchemy.exc import SQLAlchemyError
 
 from agent.crypto import accelerate
+from broker.cli import ending
 from broker.cli.commands import Commands
+from broker.cli.defaults import of_commands
 from broker.cli.options import one_line
 from broker.errors import HumError
 from broker.files import begin_private
 
+FAILED = 1
+
 app = typer.Typer(cls=Commands, rich_markup_mode=None, no_args_is_help=True, add_completion=False)
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"hum {version('hum')}")
+        raise typer.Exit
+
+
 @app.callback()
-def hum() -> None:
-    """Hum: private sums from sensor boards over MQTT."""
+def hum(
+    wanted: Annotated[
+        bool, typer.Option("--version", help="Print the version and end.", is_eager=True, callback=_show_version)
+    ] = False,
+) -> None:
+    """Hum: private sums from sensor boards over MQTT.
+
+    Options go before variables of the environment (HUM_...), those before the deployment's
+    hum.toml: that of the current folder, else of $HUM_DIR. Exit status: 0 good, 1 failed, 2 called
+    wrongly, 3 no answer, 4 unhealthy or not allowed.
+    """
 
 
 def main() -> None:
-    """Run the command line; a known error is one line on standard error and exit status 1."""
+    """Run the command line; a known error is one line on standard error and its exit status."""
+    defaults = {} if "--help" in sys.argv else of_commands()  # help is the same everywhere
+    run(app, "hum", defaults)
+
+
+def run(commands: typer.Typer, program: str, defaults: dict[str, Any]) -> None:
+    """Run a program's command line; `defaults` as broker/cli/defaults.py has them."""
     begin_private()
     accelerate.use_host_libraries()
     try:
-        app()
+        commands(default_map=defaults)
     except HumError as error:
-        raise SystemExit(f"hum: {error}") from None
+        _fail(program, error, error.exit_code)
     except ssl.SSLError as error:
-        raise SystemExit(f"hum: --ca: {error}") from None
+        _fail(program, f"--ca: {error}")
     except (OSError, UnicodeError, SQLAlchemyError, sqlite3.Error) as error:
-        raise SystemExit(f"hum: {one_line(error)}") from None
+        _fail(program, one_line(error))
     except KeyboardInterrupt:
-        raise SystemExit(130) from None
+        raise SystemExit(ending.status()) from None
+    except SystemExit as end:
+        if end.code == ending.INTERRUPTED:  # which is what typer makes of a KeyboardInterrupt
+            raise SystemExit(ending.status()) from None
+        raise
+
+
+def _fail(program: str, error: object, status: int = FAILED) -> NoReturn:
+    print(f"{program}: {error}", file=sys.stderr)
+    raise SystemExit(status) from None

@@ -11,19 +11,32 @@ from agent.wire import topics
 from broker.deploy.mosquitto import configuration
 from broker.transport.link import Link
 
-AuthorityFolder = Annotated[Path, typer.Option("--dir", help="The authority's folder. Keep it offline.")]
-StateFolder = Annotated[Path, typer.Option("--state", help="The coordinator's folder.")]
+AuthorityFolder = Annotated[
+    Path, typer.Option("--dir", help="The authority's folder. Keep it offline.", envvar="HUM_AUTHORITY_DIR")
+]
+StateFolder = Annotated[Path, typer.Option("--state", help="The coordinator's folder.", envvar="HUM_STATE")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 BoardName = Annotated[
     str | None, typer.Option("--board", help="The kind of board; by default the built folder's name.")
 ]
-Host = Annotated[str, typer.Option(help="The broker's address.")]
-Port = Annotated[int, typer.Option(help="The broker's port.", min=1, max=65535)]
+Host = Annotated[str, typer.Option(help="The broker's address.", envvar="HUM_HOST")]
+Port = Annotated[int, typer.Option(help="The broker's port.", min=1, max=65535, envvar="HUM_PORT")]
 Credentials = Annotated[
     Path | None,
-    typer.Option(help="credentials.json of `hum broker`, or of its folder `users` the file of this command's user."),
+    typer.Option(
+        help="credentials.json of `hum broker`, or of its folder `users` the file of this command's user.",
+        envvar="HUM_CREDENTIALS",
+    ),
 ]
-CertificateAuthority = Annotated[Path | None, typer.Option(help="Certificate authority of the broker; turns TLS on.")]
+CertificateAuthority = Annotated[
+    Path | None, typer.Option(help="Certificate authority of the broker; turns TLS on.", envvar="HUM_CA")
+]
+
+DeploymentName = Annotated[str, typer.Option("--deployment", help="The deployment's name.", envvar="HUM_DEPLOYMENT")]
+AuthorityKey = Annotated[
+    str,
+    typer.Option("--authority", help="The authority's public key (hexadecimal).", envvar="HUM_AUTHORITY"),
+]
 
 AUTHORITY = Path("authority")
 STATE = Path("coordinator")

@@ -18,7 +18,7 @@ from broker.coordinator.protocols.gossip import queries
 from broker.coordinator.protocols.gossip.asking import HONEST_LEAST
 from broker.coordinator.protocols.gossip.records import COMPLETE, OVER, Request
 from broker.coordinator.schedule import Schedule
-from broker.errors import HumError
+from broker.errors import HumError, NoAnswer
 
 POLL_S = 0.05
 TAG = 16  # bytes, one a member
@@ -76,7 +76,7 @@ def query(
     asked = _function(function, parameters, limits)
     noise = (_noise_of(epsilon), _noise_of(record_epsilon))
     if not home.is_running():
-        raise QueryError(f"no coordinator runs in {state}; start it with `hum coordinator --state {state}`")
+        raise NoAnswer(f"no coordinator runs in {state}; start it with `hum coordinator --state {state}`")
     row = _answered(home, Request(0, group, slot, function, parameters, limits, period, *noise), timeout)
     told = {"group": group, "query": row["number"], "function": function, "slot": slot}
     told |= {"latency_ms": round(row["latency_ms"], 1), **asked.result(asked.decode(row["state"]))}
@@ -149,7 +149,7 @@ def _noise_of(epsilon: float) -> int:
 
 def _answered(home: Home, request: Request, timeout: float) -> dict[str, Any]:
     """Hand the request to the coordinator and return what is known of it once it has an answer.
-    Raises QueryError."""
+    Raises QueryError or NoAnswer."""
     number = home.storage.write(queries.ask, request)
     try:
         row = _wait(home, number, timeout)
@@ -167,5 +167,5 @@ def _wait(home: Home, number: int, timeout: float) -> dict[str, Any]:
         if row["status"] in OVER:
             return row
         if time.monotonic() >= deadline:
-            raise QueryError(f"no answer within {timeout:g} s; the query is {row['status']}")
+            raise NoAnswer(f"no answer within {timeout:g} s; the query is {row['status']}")
         time.sleep(POLL_S)

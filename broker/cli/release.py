@@ -11,13 +11,21 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from broker.authority import releases
 from broker.authority.authority import read_public
 from broker.cli.help import WholeHelp
-from broker.cli.options import AsJson, BoardName, CertificateAuthority, Credentials, Host, Port, link_to, show
+from broker.cli.options import (
+    AsJson,
+    AuthorityKey,
+    BoardName,
+    CertificateAuthority,
+    Credentials,
+    DeploymentName,
+    Host,
+    Port,
+    link_to,
+    show,
+)
 from broker.transport.users import RELEASES
 
 release_app = typer.Typer(cls=WholeHelp, help="The boards' application, updated over the air.", no_args_is_help=True)
-
-DeploymentName = Annotated[str, typer.Option("--deployment", help="The deployment's name.")]
-AuthorityKey = Annotated[str, typer.Option("--authority", help="The authority's public key (hexadecimal).")]
 
 
 @release_app.command("publish")

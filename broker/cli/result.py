@@ -88,7 +88,7 @@ def result(
         else:
             _show_latest(asyncio.run(latest(link, reader)), reader, as_json)
     except LinkError as error:
-        raise ClientError(f"the broker at {host}:{port}: {error}") from None
+        raise link.unreached(error) from None
 
 
 def _show_history(state: Path, group: str | None, last: int, as_json: bool) -> None:

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from agent.crypto import CryptoError, p256
 from agent.protocols import UnknownProtocol
 from agent.wire import messages, rosters, topics
@@ -20,7 +22,7 @@ from broker.coordinator.protocols.base import Declaration, RosterError, Workplac
 from broker.coordinator.schedule import Schedule
 from broker.coordinator.scope import Scope
 from broker.errors import HumError
-from broker.files import locked, make_private, private_folder, replace, write_private
+from broker.files import alone_in, locked, make_private, private_folder, replace
 from broker.storage.migrations import StorageError
 from broker.storage.storage import Storage
 
@@ -32,8 +34,8 @@ class HomeError(HumError):
 
 
 class Home:
-    """An opened `folder`. `public` is the coordinator's key as hexadecimal, `result_key` 16
-    bytes."""
+    """An opened `folder`. `public` is the coordinator's key as hexadecimal, `authority` the 65-byte
+    key that it obeys, `result_key` 16 bytes."""
 
     def __init__(self, folder: Path, unix_time: Callable[[], float] = time.time) -> None:
         """Open the folder; machines have the time from `unix_time`. Raises HomeError."""
@@ -46,7 +48,7 @@ class Home:
         try:
             self.result_key = bytes.fromhex(result_key)
             self.public = p256.public_key(private).hex()
-            self.deployment, self._authority = _read_settings(settings)
+            self.deployment, self.authority = _read_settings(settings)
         except (ValueError, KeyError, TypeError, CryptoError):
             raise HomeError(f"the files in {folder} are damaged; restore them from a copy") from None
         if len(self.result_key) != 16:
@@ -55,6 +57,9 @@ class Home:
             self.storage = Storage(folder / "coordinator.db", registry.schemas())
         except StorageError as error:
             raise HomeError(f"{folder}: {error}") from None
+        except SQLAlchemyError as error:
+            said = str(error).splitlines()[0]
+            raise HomeError(f"{folder / 'coordinator.db'} is damaged ({said}); restore it from a copy") from None
         self.folder = folder
         self._workplace = Workplace(private, self.result_key, folder, unix_time)
 
@@ -92,10 +97,8 @@ class Home:
         if (folder / "coordinator.key").exists():
             raise HomeError(f"{folder} has a coordinator already")
         private_folder(folder)
-        replace(folder / "result.key", (os.urandom(16).hex() + "\n").encode())
-        settings = {"deployment": deployment, "authority": authority.hex()}
-        replace(folder / "coordinator.json", (json.dumps(settings) + "\n").encode())
-        write_private(folder / "coordinator.key", p256.generate(os.urandom))
+        with alone_in(folder):
+            _begin(folder, deployment, authority)
         return Home(folder)
 
     def adopt(self, group: str, signed: bytes) -> int:
@@ -142,7 +145,7 @@ class Home:
         try:
             parsed = Envelope(signed)
             context = Context(self.deployment, "roster", group, parsed.epoch, 0, "authority", "")
-            roster = rosters.read_roster(parsed.verify(self._authority, context))
+            roster = rosters.read_roster(parsed.verify(self.authority, context))
         except (EnvelopeError, messages.MessageError) as error:
             raise HomeError(
                 f"the roster of {group} is refused ({error}); is it this authority's, for this group?"
@@ -150,6 +153,18 @@ class Home:
         if roster.coordinator.hex() != self.public:
             raise HomeError(f"the roster of {group} names another coordinator; sign it for the key {self.public}")
         return Scope(self.deployment, group, parsed.epoch, parsed.digest(context), signed, roster)
+
+
+def _begin(folder: Path, deployment: str, authority: bytes) -> None:
+    """Write a new coordinator's files, the key last: what was interrupted before is done again."""
+    if (folder / "coordinator.key").exists():
+        raise HomeError(f"{folder} has a coordinator already")
+    if (folder / "coordinator.db").exists():
+        raise HomeError(f"{folder} has a database and no coordinator.key; restore it from a copy")
+    replace(folder / "result.key", (os.urandom(16).hex() + "\n").encode())
+    settings = {"deployment": deployment, "authority": authority.hex()}
+    replace(folder / "coordinator.json", (json.dumps(settings) + "\n").encode())
+    replace(folder / "coordinator.key", p256.generate(os.urandom))
 
 
 def _read_settings(text: str) -> tuple[str, bytes]:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+INTERVAL_LEAST, INTERVAL_MOST = 5, 86_400  # seconds between two instants
 LEAD_S = 30.0  # before an instant its round opens: all boards have heard it by then
 LEAD_SHARE = 0.1  # the most of the interval that the lead may take
 WINDOW_SHARE = 0.8  # the most of the interval that contributions may take; the rest is for answers

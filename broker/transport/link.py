@@ -9,14 +9,22 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, context
 from dataclasses import dataclass
 
 import aiomqtt
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.reasoncodes import ReasonCode
+
+from broker.errors import Denied, HumError, NoAnswer
 
 log = logging.getLogger("hum.link")
+# What the library has to say of a lost link is said here, as a LinkError.
+_silent = logging.getLogger("hum.link.library")
+_silent.setLevel(logging.CRITICAL)
 
 # Small packets follow each other here; Nagle's algorithm would hold each for the other side's
 # delayed acknowledgement.
 NO_DELAY = ((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),)
 QUEUED_MOST = 10_000  # messages that nobody has taken yet; what comes then is dropped
 RECONNECT_S = 1.0
+DENIED = (134, 135)  # CONNACK: the user or the password is wrong, or may not come in
 
 
 class LinkError(Exception):
@@ -24,12 +32,18 @@ class LinkError(Exception):
     said."""
 
 
+class LinkDenied(LinkError):
+    """The broker does not let the user in."""
+
+
 @contextmanager
 def _as_link_error() -> Iterator[None]:
     try:
         yield
     except aiomqtt.MqttError as error:
-        raise LinkError(str(error)) from error
+        code = error.rc if isinstance(error, aiomqtt.MqttCodeError) else None
+        denied = isinstance(code, ReasonCode) and code.packetType == PacketTypes.CONNACK and code.value in DENIED
+        raise (LinkDenied if denied else LinkError)(str(error)) from error
 
 
 @dataclass(frozen=True)
@@ -136,6 +150,7 @@ class Link:
                 timeout=timeout_s,
                 queue_type=_Queue,
                 max_queued_incoming_messages=QUEUED_MOST,
+                logger=_silent,
             )
             # A coordinator says all that is retained at once: aiomqtt would warn of ten already.
             client.pending_calls_threshold = QUEUED_MOST
@@ -153,6 +168,14 @@ class Link:
                     # It tells more than why leaving failed; and who is cancelled must end.
                     raise ended from None
                 raise
+
+    def unreached(self, error: LinkError) -> HumError:
+        """Return what a command says of there being no link: Denied or NoAnswer."""
+        where = f"the broker at {self.host}:{self.port}"
+        if isinstance(error, LinkDenied):
+            who = self.username or "anybody without --credentials"
+            return Denied(f"{where} does not let {who} in ({error}); give credentials of this broker that are in force")
+        return NoAnswer(f"{where}: {error}")
 
     async def follow(self, *filters: str) -> AsyncGenerator[Message, None]:
         """Yield what is heard under `filters`, in whose order what is retained comes, and connect

@@ -23,12 +23,14 @@ def flash(
     target: BuildFolder = None,
     older: Annotated[bool, typer.Option("--older", help="Also a version below one that the board has had.")] = False,
     host: Annotated[
-        str | None, typer.Option("--broker", help="Wait for the board's birth message at this broker.")
+        str | None,
+        typer.Option("--broker", help="Wait for the board's birth message at this broker.", envvar="HUM_HOST"),
     ] = None,
-    broker_port: Annotated[int, typer.Option(help="The broker's port.", min=1, max=65535)] = 8883,
+    broker_port: Annotated[int, typer.Option(help="The broker's port.", min=1, max=65535, envvar="HUM_PORT")] = 8883,
     credentials: Credentials = None,
     ca: Annotated[
-        Path | None, typer.Option(help="The broker's certificate authority, PEM; turns TLS on.", dir_okay=False)
+        Path | None,
+        typer.Option(help="The broker's certificate authority, PEM; turns TLS on.", dir_okay=False, envvar="HUM_CA"),
     ] = None,
     wait: Annotated[
         float, typer.Option(help="Seconds to wait for the board, by MQTT or on its console.", min=1)

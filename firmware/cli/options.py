@@ -10,9 +10,11 @@ import typer
 BoardName = Annotated[str, typer.Option("--board", help="The board's kind; `python -m firmware boards` lists them.")]
 PortName = Annotated[str, typer.Option("--port", help="The board's serial port, such as /dev/ttyACM0.")]
 BuildFolder = Annotated[Path | None, typer.Option("--build", help="The built version; build/BOARD if not given.")]
-AuthorityFolder = Annotated[Path, typer.Option("--dir", help="The authority's folder.")]
+AuthorityFolder = Annotated[Path, typer.Option("--dir", help="The authority's folder.", envvar="HUM_AUTHORITY_DIR")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of lines for people.")]
-Credentials = Annotated[Path | None, typer.Option(help="credentials.json of `hum broker`.", dir_okay=False)]
+Credentials = Annotated[
+    Path | None, typer.Option(help="credentials.json of `hum broker`.", dir_okay=False, envvar="HUM_CREDENTIALS")
+]
 
 AUTHORITY = Path("authority")
 BUILDS = Path("build")

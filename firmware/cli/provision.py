@@ -30,14 +30,15 @@ DeviceName = Annotated[str, typer.Option("--device", help="The board's name in t
 Group = Annotated[str, typer.Option(help="The group that it joins.")]
 Protocol = Annotated[str, typer.Option(help="What the group runs; gossip and its kin answer queries.")]
 Host = Annotated[
-    str | None, typer.Option("--broker", help="The broker's address; the board looks for one if not given.")
+    str | None,
+    typer.Option("--broker", help="The broker's address; the board looks for one if not given.", envvar="HUM_HOST"),
 ]
 BrokerPort = Annotated[
-    int | None, typer.Option(help="The broker's port; 8883, or 1883 without --ca.", min=1, max=65535)
+    int | None, typer.Option(help="The broker's port; 8883, or 1883 without --ca.", min=1, max=65535, envvar="HUM_PORT")
 ]
 ServerName = Annotated[str | None, typer.Option(help="The name in the broker's certificate, if it is another.")]
 CertificateAuthority = Annotated[
-    Path | None, typer.Option(help="The broker's certificate authority, PEM or DER; turns TLS on.")
+    Path | None, typer.Option(help="The broker's certificate authority, PEM or DER; turns TLS on.", envvar="HUM_CA")
 ]
 WifiName = Annotated[str | None, typer.Option(help="The Wi-Fi network's name.")]
 WifiPassword = Annotated[

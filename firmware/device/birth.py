@@ -37,7 +37,7 @@ async def _at_broker(link: Link, deployment: str, device: str, start: Callable[[
     except LinkError as error:
         if not started:
             start()
-        raise FirmwareError(f"the board was started, but the broker at {link.host}:{link.port}: {error}") from None
+        raise FirmwareError(f"the board was started, but {link.unreached(error)}") from None
     except TimeoutError:
         raise _silent(device, seconds) from None
 

@@ -213,9 +213,9 @@ def test_the_command_in_a_folder_that_holds_the_result_key_only(tmp_path: Path) 
 
 def test_what_goes_wrong_is_one_line(tmp_path: Path) -> None:
     async def play(scene: Scene) -> None:
-        async def fails(*arguments: object) -> str:
+        async def fails(*arguments: object, code: int = 1) -> str:
             status, output, errors = await scene.hum("result", *arguments)
-            assert (status, output, errors.count("\n")) == (1, "", 1), errors
+            assert (status, output, errors.count("\n")) == (code, "", 1), errors
             assert errors.startswith("hum: ")
             return errors
 
@@ -227,7 +227,7 @@ def test_what_goes_wrong_is_one_line(tmp_path: Path) -> None:
         scene.town.sign("street")
         await scene.say(scene.result(0, [7, -8]))
         assert "no roster of the epoch of street" in await fails(*scene.options)
-        assert f"the broker at 127.0.0.1:{scene.broker.port}: " in await fails(*scene.options[:-2])
+        assert f"the broker at 127.0.0.1:{scene.broker.port}: " in await fails(*scene.options[:-2], code=4)
         (scene.folder / "client.json").write_text("{}")
         assert "holds no password of client" in await fails(*scene.options)
 

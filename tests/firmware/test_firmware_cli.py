@@ -327,7 +327,7 @@ def test_an_erasure_that_is_not_confirmed_changes_nothing(tmp_path: Path, answer
     image = device.image.read_bytes()
     with device, typed(answer):
         done = Tool(tmp_path).call("erase", "--board", "unix", "--port", device.port)
-    assert (done.returncode, done.stdout) == (2, "")
+    assert (done.returncode, done.stdout) == (1, "")
     asked, _, error = done.stderr.partition("To erase, type the board's name: ")
     assert "kitchen-12's key pair (it must be enrolled again)" in asked
     assert error == "hum-firmware: that is not its name; nothing was changed\n"
@@ -394,7 +394,7 @@ def test_ctrl_c_at_the_question_of_an_erasure_leaves_the_board_as_it_was(tmp_pat
 
 @pytest.mark.parametrize(
     ("answer", "status", "says"),
-    [(b"\x03", 130, b""), (b"short77\n", 2, b"hum-firmware: a Wi-Fi password has 8 to 63 characters")],
+    [(b"\x03", 130, b""), (b"short77\n", 1, b"hum-firmware: a Wi-Fi password has 8 to 63 characters")],
 )
 def test_the_wifi_password_is_asked_for_and_not_shown(tmp_path: Path, answer: bytes, status: int, says: bytes) -> None:
     Authority.init(tmp_path / "authority", "test")

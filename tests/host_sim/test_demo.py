@@ -36,10 +36,12 @@ DECIMALS = [[Decimal(board * 1000 + slot * 7 - 900) / 8 for slot in range(48)] f
 def demo(
     folder: Path, *arguments: object, seconds: float = 280, **environment: str
 ) -> "subprocess.CompletedProcess[str]":
-    """Run the demo below `folder`; no process of it may be left."""
-    command = [HUM_SIM, "demo", "--output", str(folder / "out"), *map(str, arguments)]
+    """Run the demo in `folder`, whose current folder is not its parts'; no process of it may be
+    left."""
+    command = [HUM_SIM, "demo", "--output", "out", *map(str, arguments)]
+    everything = {**os.environ, **environment}
     run = subprocess.run(
-        command, capture_output=True, text=True, check=False, timeout=seconds, env={**os.environ, **environment}
+        command, cwd=folder, capture_output=True, text=True, check=False, timeout=seconds, env=everything
     )
     assert running(folder / "out") == {}
     return run

@@ -1,0 +1,30 @@
+"""The `hum` command from its first instant: Ctrl-C and SIGTERM end it without a traceback, also
+while it still imports what it needs."""
+
+import os
+import signal
+from types import FrameType
+
+
+def hum() -> None:
+    """Run the command line."""
+    end_at_once()
+    from broker.cli.ending import heed_signals
+    from broker.cli.main import main
+
+    heed_signals()
+    try:
+        main()
+    finally:
+        end_at_once()  # what is left is the interpreter's own end
+
+
+def end_at_once() -> None:
+    """Let Ctrl-C and SIGTERM end this process, which has nothing to put in order, where it
+    stands."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _end)
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    os._exit(128 + number)
