@@ -201,10 +201,11 @@ def coordinator_clear_mail(
 
 @coordinator_app.command("status")
 def coordinator_status(state: StateFolder = STATE, as_json: AsJson = False) -> None:
-    """Show groups, rounds, who took part in the last one, whose answers disagreed, which boards are in the active
-    sets, who is left out and why, and what a new set costs a board; what queries have cost each
-    board, how many inputs were refused for which reason, and how the boards say that they are, with
-    what troubles their meters and all that they have counted: unauthenticated.
+    """Show groups, rounds, who took part in the last one, whose answers disagreed, which boards are
+    in the active sets, who is left out and why, and what a new set costs a board; what queries have
+    cost each board, how many inputs were refused for which reason, which of them are usual, and how
+    the boards say that they are, with what troubles their meters and all that they have counted:
+    unauthenticated.
     """
     home = Home(state)
     groups = [_group(home, machine) for machine in home.machines(Schedule(1, 1, 0))]

@@ -1,4 +1,4 @@
-"""Read the sums of a deployment in a folder that holds the groups' result keys only, GROUP.key:
+"""Read the sums of a deployment in a folder that holds the keys of its groups only, GROUP.key:
 
 python read_sums.py HOST PORT DEPLOYMENT AUTHORITY [PASSWORD [CA.pem]]
 """

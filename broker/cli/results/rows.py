@@ -1,5 +1,5 @@
-"""Results as rows: a dictionary each, with JSON types, from a coordinator's folder or a broker; as a
-table, as lines of text, JSON or CSV."""
+"""Results as rows: a dictionary each, with JSON types, from a coordinator's folder or a broker; as
+a table, as lines of text, JSON or CSV."""
 
 import csv
 import json

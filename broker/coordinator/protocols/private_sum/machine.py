@@ -278,7 +278,7 @@ class PrivateSum:
         attendance = self._attendances.of_round(self._round, self._units, self._current, answers)
         why = attendances.why_no_sum(status, self._contributed(), answers, self._sets)
         missing = attendances.missing(self._members.names, attendance, summed, why)
-        told = missing or self._members.names * (status == coordination.INCOMPLETE)  # it names somebody
+        told = missing or self._members.names * (status == coordination.INCOMPLETE)
         message = self._outgoing.result(self._round, self._units, status, told, sums, self._timing.instant)
         took_ms = self._timing.latency_ms(now)
         sides = (answers.disagree(), answers.withstands()) if answers else ([], None)

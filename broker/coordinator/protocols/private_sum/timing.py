@@ -1,8 +1,8 @@
 """When rounds open and close. A part of the machine in machine.py.
 
-Without instants a round is due an interval after the one before was. With them it is of an instant, a
-multiple of the interval in Unix seconds, and opens the schedule's lead before: a round that cannot
-open by then is left out, and the next one is of the next instant. Times are seconds of one
+Without instants a round is due an interval after the one before was. With them it is of an instant,
+a multiple of the interval in Unix seconds, and opens the schedule's lead before: a round that
+cannot open by then is left out, and the next one is of the next instant. Times are seconds of one
 monotonic clock, but for instants and what `unix_time()` tells.
 """
 

@@ -79,7 +79,8 @@ class Attendances:
 
     def _why(self, name: str, number: int, units: set[int]) -> str:
         bit = 1 << self._members.index[name]
-        if self._late.get(name, -2) >= number - 1:  # what came after the end tells of the round after it
+        # What came after the end of a round tells of the round after it.
+        if self._late.get(name, -2) >= number - 1:
             return LATE
         if self._members.offline() & bit:
             return NO_LINK
