@@ -60,8 +60,9 @@ def results(folder: Path, group: str | None, span: Span) -> list[dict[str, Any]]
         read = [one.results for one in registry.declarations() if one.results]
         last = span.last if span.since is None and span.until is None else None
         rows = [row for results in read for row in storage.read(results, group, last)]
-        known = {name for name, _ in slots} | {row["group"] for row in rows}
-        if group is not None and group not in known:
+        if group is not None and not rows and group not in {name for name, _ in slots}:
+            last_of_each = [row for results in read for row in storage.read(results, None, 1)]
+            known = {name for name, _ in slots} | {row["group"] for row in last_of_each}
             raise HomeError(f"no group {group} in {folder}; known: {', '.join(sorted(known)) or 'none yet'}")
     rows = [{**row, "slots": slots.get((row["group"], row["epoch"]))} for row in rows if span.has(row)]
     rows.sort(key=lambda row: (row["group"], row["epoch"], row["round"]))

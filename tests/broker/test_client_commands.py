@@ -53,9 +53,9 @@ def test_the_history_is_read_beside_a_coordinator_that_writes_and_writes_nothing
     storage = Storage(folder / "coordinator.db", registry.schemas())
     storage.commit([OpenRound("main", 1, 1, b"o")], {})
     storage.commit([CloseRound("main", 1, 1, coordination.COMPLETE, [], [1, 0], b"r", 1.0, [])], {})  # in its log still
-    before = {path.name: path.read_bytes() for path in folder.iterdir() if path.suffix != ".db-shm"}
+    before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file() and path.suffix != ".db-shm"}
     assert [row["round"] for row in results(folder)] == [0, 1]
-    after = {path.name: path.read_bytes() for path in folder.iterdir() if path.suffix != ".db-shm"}
+    after = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file() and path.suffix != ".db-shm"}
     before.pop("coordinator.db-shm", None)
     after.pop("coordinator.db-shm", None)
     assert after == before

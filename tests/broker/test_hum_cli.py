@@ -190,8 +190,11 @@ def test_a_roster_is_adopted_and_status_shows_it(hum: Hum) -> None:
     assert process.returncode == 0  # which is how it is told to end
     assert "another process runs the coordinator" in other
     group = {"group": "main", "epoch": 1, "members": 3, "next_round": 0, "phase": "idle", "ready": 0}
-    group |= {"disagree": [], "epsilon_spent": 0.0, "sets": []}
-    assert hum.json("coordinator", "status") == {"deployment": "test", "groups": [group], "boards": [], "refused": {}}
+    group |= {"disagree": [], "epsilon_spent": 0.0, "sets": [], "absent": {}}
+    group |= {"last_round": None, "open_round": None}
+    found = hum.json("coordinator", "status")
+    assert [row["member"] for row in found["groups"][0].pop("attendance")] == ["b0", "b1", "b2"]
+    assert found == {"deployment": "test", "groups": [group], "boards": [], "refused": {}}
     table = hum.run("coordinator", "status").stdout
     assert re.search(r"main\W+1\W+3\W+0\W+idle\W+0", table)
 

@@ -3,7 +3,9 @@
 import csv
 import io
 import json
+import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from broker.errors import HumError
 from tests.support.called import called
 from tests.support.hand_made import Member
 
+PROJECT = Path(__file__).parents[3]
 T = 1_800_000_000
 HUM = """deployment = "test"
 [broker]
@@ -188,3 +191,19 @@ def test_the_status_as_json_and_its_exit_status(town: Path) -> None:
         assert code == 4 and (rows["north-0"]["sent"], rows["north-2"]["sent"]) == (True, False)
     home.storage.close()
     assert state(town, "--state", "none") == (1, "no coordinator in none; make one with `hum coordinator init`\n")
+
+
+def test_what_comes_is_shown_as_it_comes(town: Path) -> None:
+    command = [sys.executable, "-W", "error", "-m", "broker", "result", "--group", "south", "--last", "1", "--follow"]
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
+    process = subprocess.Popen([*command, "--json"], cwd=town, env=environment, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout
+        assert json.loads(process.stdout.readline())["round"] == 12
+        home = Home(town / "coordinator")
+        home.storage.commit(closed("south", 13, [8], []), {})
+        home.storage.close()
+        assert json.loads(process.stdout.readline())["sums"] == [8]
+    finally:
+        process.kill()
+        process.communicate(timeout=100)

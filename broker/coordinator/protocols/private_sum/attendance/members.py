@@ -5,8 +5,10 @@ when it ends, and the database keeps since when it lasts.
 """
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 from agent.wire import coordination
+from broker.coordinator.protocols.private_sum import roll_call
 from broker.coordinator.protocols.private_sum.answers import Answers
 from broker.coordinator.protocols.private_sum.records import (
     LATE,
@@ -28,6 +30,27 @@ from broker.coordinator.protocols.private_sum.sets.members import Members
 from broker.coordinator.scope import Scope
 
 
+@dataclass(frozen=True)
+class Over:
+    """A round that is over: who took part, why there is no sum, in a word, None if there is one,
+    and the records of who is absent since this round, for another reason, or back."""
+
+    attendance: Attendance
+    why: str | None
+    changes: list[Absence]
+
+    def missing(self, names: list[str], summed: int) -> list[str]:
+        """Return of the members with these names those whose readings are not in the sum, which is
+        of the bitmap `summed`; without a sum who was really missing: who sent nothing, and who was
+        to answer and did not."""
+        if self.why is None:
+            return [name for index, name in enumerate(names) if not summed >> index & 1]
+        there = {*self.attendance.answered, *self.attendance.unlisted}
+        if self.why != TOO_FEW_ANSWERS:
+            there = {name for name in names if name not in self.attendance.absent}
+        return [name for name in names if name not in there]
+
+
 class Attendances:
     """Those of one group; who was absent, and who was ever counted, is `saved`."""
 
@@ -44,8 +67,13 @@ class Attendances:
         """What a member sent for a round came when no more was taken."""
         self._late[device] = number
 
-    def of_round(self, number: int, units: set[int], sent: Iterable[str], answers: Answers | None) -> Attendance:
-        """Return who took part in a round of these units that is over."""
+    def over(self, number: int, units: set[int], sent: Iterable[str], answers: Answers | None, status: int) -> Over:
+        """A round of these units is over, with a status of coordination.py."""
+        found = self._attendance(number, units, sent, answers)
+        there = roll_call.bitmap(self._members.index[name] for name in sent)
+        return Over(found, why_no_sum(status, there, answers, self._sets), self._changes(number, found))
+
+    def _attendance(self, number: int, units: set[int], sent: Iterable[str], answers: Answers | None) -> Attendance:
         there, listed = set(sent), answers.present if answers else 0
         self._known |= there
         names, index = self._members.names, self._members.index
@@ -58,9 +86,7 @@ class Attendances:
             self._sets.thresholds(0)[0] if [len(unit) for unit in self._sets.cohorts] == [1] else None,
         )
 
-    def changes(self, number: int, attendance: Attendance) -> list[Absence]:
-        """Return the records of who is absent since this round, is so for another reason, or is
-        back."""
+    def _changes(self, number: int, attendance: Attendance) -> list[Absence]:
         now = self._unix_time()
         changed = []
         for name in self._members.names:
@@ -106,14 +132,3 @@ def why_no_sum(status: int, sent: int, answers: Answers | None, sets: Sets) -> s
         for cohort, threshold in zip(cohorts, sets.thresholds(at), strict=True)
     )
     return TOO_FEW_SENT if short else NO_LIST
-
-
-def missing(names: list[str], attendance: Attendance, summed: int, why: str | None) -> list[str]:
-    """Return the names of those whose readings are not in a sum; where there is none for the
-    reason `why`, who was really missing: who sent nothing, and who was to answer and did not."""
-    if why is None:
-        return [name for index, name in enumerate(names) if not summed >> index & 1]
-    there = {*attendance.answered, *attendance.unlisted}
-    if why != TOO_FEW_ANSWERS:
-        there = {name for name in names if name not in attendance.absent}
-    return [name for name in names if name not in there]
