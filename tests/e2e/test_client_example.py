@@ -69,6 +69,6 @@ def test_the_example_prints_a_sum_as_it_comes_and_the_last_one_when_it_comes_lat
             await broker.stop()
 
     told = asyncio.run(main())
-    assert told == ["main 0 {'load': 406} without []\n"] * 2
+    assert told == ["main 0 - {'load': 406} without []\n"] * 2
     assert [path.name for path in reader.iterdir()] == ["main.key"]
     world.close()
