@@ -4,14 +4,17 @@ are."""
 import asyncio
 import json
 import logging
+import sqlite3
 import time
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from sqlalchemy.exc import SQLAlchemyError
 
 from agent.wire import topics
 from broker.authority.authority import read_public
+from broker.cli.deployment.status import MEMBER_COLUMNS, ROUND_COLUMNS, members, rounds
 from broker.cli.ending import run_until_told
 from broker.cli.health import counted
 from broker.cli.help import WholeHelp
@@ -31,9 +34,12 @@ from broker.cli.tables import show_table, sides
 from broker.coordinator import clearing
 from broker.coordinator.home import Home, HomeError
 from broker.coordinator.machine import Machine
+from broker.coordinator.overview import attendance, health
 from broker.coordinator.protocols import registry
 from broker.coordinator.schedule import INTERVAL_LEAST, INTERVAL_MOST, Schedule
 from broker.coordinator.service import Service
+from broker.coordinator.upload_filter import USUAL
+from broker.storage.storage import why
 from broker.transport.link import Link, LinkError
 
 GROUP_COLUMNS = ["group", "epoch", "members", "next_round", "phase", "ready", "disagree", "epsilon_spent"]
@@ -128,8 +134,17 @@ def coordinator(
         machines = home.machines(Schedule(interval, window, patience, rounds, answers, _instants(interval, at_once)))
         if not machines:
             raise HomeError("no roster yet; sign one with `hum authority roster` and give it with --roster GROUP=FILE")
-        service = Service(home.deployment, machines, home.storage, link)
+        _run(home, Service(home.deployment, machines, home.storage, link), link, announce)
+
+
+def _run(home: Home, service: Service, link: Link, announce: bool | None) -> None:
+    try:
         run_until_told(_serve(service, home.deployment, link, announce))
+    except (SQLAlchemyError, sqlite3.Error) as error:
+        raise HomeError(
+            f"{home.database}: {why(error)}; nothing that was receipted is lost: mend that (is there room on the disk?), "
+            "and start again"
+        ) from None
 
 
 def _instants(interval: float, at_once: bool) -> bool:
@@ -186,25 +201,35 @@ def coordinator_clear_mail(
 
 @coordinator_app.command("status")
 def coordinator_status(state: StateFolder = STATE, as_json: AsJson = False) -> None:
-    """Show groups, rounds, whose answers disagreed in the last one, which boards are in the active
-    sets, who is left out and why, and what a new set costs a board; what queries have cost each
-    board, how many inputs were refused for which reason, and how the boards say that they are, with
-    what troubles their meters and all that they have counted: unauthenticated.
+    """Show groups, rounds, who took part in the last one, whose answers disagreed, which boards are
+    in the active sets, who is left out and why, and what a new set costs a board; what queries have
+    cost each board, how many inputs were refused for which reason, which of them are usual, and how
+    the boards say that they are, with what troubles their meters and all that they have counted:
+    unauthenticated.
     """
     home = Home(state)
     groups = [_group(home, machine) for machine in home.machines(Schedule(1, 1, 0))]
-    boards = _boards(home)
+    boards = health(home.storage)
     refused = home.storage.refusals()
+    heard = {board["device"]: board["age_s"] for board in boards}
+    for row in [row for group in groups for row in group["attendance"]]:
+        row["heard_s"] = heard.get(row["member"])
     if as_json:
         print(json.dumps({"deployment": home.deployment, "groups": groups, "refused": refused, "boards": boards}))
         return
     for group in groups:
         group["disagree"] = sides(group.get("disagree") or [])
     show_table("Groups", GROUP_COLUMNS, groups)
+    show_table("Rounds", ROUND_COLUMNS, rounds(groups))
+    show_table("Members, in the last round and now", MEMBER_COLUMNS, members(groups), keys=2)
     show_table("Active sets", SET_COLUMNS, _sets(groups), keys=2)
     show_table("Boards", BOARD_COLUMNS, boards)
     show_table("Counted by boards since they started", COUNTED_COLUMNS, counted(boards), keys=2)
-    show_table("Refused inputs", ["reason", "count"], [{"reason": k, "count": v} for k, v in refused.items()])
+    show_table("Refused inputs", ["reason", "count", "usual"], _refused(refused))
+
+
+def _refused(counts: dict[str, int]) -> list[dict[str, Any]]:
+    return [{"reason": reason, "count": count, "usual": reason in USUAL} for reason, count in counts.items()]
 
 
 def _group(home: Home, machine: Machine) -> dict[str, Any]:
@@ -220,7 +245,7 @@ def _group(home: Home, machine: Machine) -> dict[str, Any]:
     for declaration in registry.declarations():  # all: a group may have run another protocol before
         if declaration.status:
             row |= home.storage.read(declaration.status, scope.group)
-    return row
+    return row | {"attendance": attendance(row, scope.roster.names())}
 
 
 def _sets(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -241,11 +266,3 @@ def _why(left_out: list[dict[str, Any]]) -> list[str]:
         wait = f" for {max(each['until'] - time.time(), 0) / 60:.0f} min" if each["until"] else ""
         boards.setdefault(each["reason"], []).append(each["device"] + wait)
     return [f"{reason}: {', '.join(names)}" for reason, names in boards.items()]
-
-
-def _boards(home: Home) -> list[dict[str, Any]]:
-    now = time.time()
-    return [
-        {"device": device, "age_s": round(max(now - at, 0))} | report
-        for device, (at, report) in home.storage.health().items()
-    ]

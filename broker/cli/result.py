@@ -2,39 +2,53 @@
 the result key, of the broker."""
 
 import asyncio
-import json
 import logging
 import sys
 import time
 from collections.abc import Callable
 from contextlib import aclosing
-from dataclasses import asdict
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from agent.wire.topics import CLIENT
 from broker.cli.options import STATE, AsJson, CertificateAuthority, Credentials, Host, Port, link_to
-from broker.cli.tables import NAMED_MOST, show_table, sides, some
-from broker.client import Access, ClientError, Reader, Result, RoundResult, follow, latest
+from broker.cli.results import rows as made
+from broker.cli.results.areas import Area, groups_of, of_rows
+from broker.cli.results.rows import Csv, Row, of_result
+from broker.client import Access, ClientError, Reader, follow, latest
 from broker.deploy.mosquitto import configuration
+from broker.deployment.folder import Deployment, where
 from broker.transport.link import Link, LinkError
 
 LAST = 10
-ROUND = ["group", "epoch", "round"]  # which round a row is of
+POLL_S = 1.0  # between two looks into the database
+AT_ONCE = 100  # results of a group that one such look finds at most
 
 State = Annotated[
-    Path | None, typer.Option(help=f"The coordinator's folder; {STATE} if there is no --key.", show_default=False)
+    Path | None,
+    typer.Option(help=f"The coordinator's folder; if not said, the deployment's, or {STATE}.", show_default=False),
 ]
+Dir = Annotated[Path | None, typer.Option("--dir", help="The deployment's folder; if not said, this one or $HUM_DIR.")]
 Last = Annotated[
-    int | None, typer.Option(help=f"Of the folder: how many results; {LAST} if not said.", min=1, show_default=False)
+    int | None,
+    typer.Option(help=f"Of the folder: how many results of each group; {LAST} if not said.", min=1, show_default=False),
 ]
+TIME = "a date, or date and time as 2026-10-25T02:30, of this machine's zone if it names none"
+Since = Annotated[str | None, typer.Option(help=f"Only what was measured then or later: {TIME}.")]
+Until = Annotated[str | None, typer.Option(help="Only what was measured before that time.")]
+AreaLabel = Annotated[
+    str | None, typer.Option("--area", help="The sum over all groups with this label in hum.toml, of each instant.")
+]
+AsCsv = Annotated[bool, typer.Option("--csv", help="Print CSV, a column for each reading; times are in UTC.")]
 Key = Annotated[
     Path | None,
-    typer.Option("--key", help="The result key, a copy of the folder's result.key: ask the broker, not the folder."),
+    typer.Option("--key", help="A copy of results/GROUP.key, or a folder of some: ask the broker, not the folder."),
 ]
-Deployment = Annotated[str | None, typer.Option(help="With --key: the deployment's name.")]
+DeploymentName = Annotated[str | None, typer.Option("--deployment", help="With --key: the deployment's name.")]
 Authority = Annotated[
     str | None, typer.Option(help="With --key: the authority's public key (hexadecimal), which rosters are signed by.")
 ]
@@ -45,15 +59,44 @@ User = Annotated[
         show_default=False,
     ),
 ]
-Follow = Annotated[bool, typer.Option("--follow", help="With --key: go on, and show results as they come.")]
+Follow = Annotated[bool, typer.Option("--follow", help="Go on, and show results as they come.")]
+
+
+class WrongTime(ClientError):
+    """A time that is none. args[0] says what is wanted."""
+
+    exit_code = 2
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is asked for: of which group, or of the groups of an area; of what time, in Unix
+    seconds; and in which form it is shown."""
+
+    group: str | None
+    area: tuple[str, list[str]] | None
+    since: float | None
+    until: float | None
+    going_on: bool
+    as_csv: bool
+    as_json: bool
+
+    def has(self, row: Row) -> bool:
+        """Tell whether what a broker has handed out is of that time."""
+        at = row.get("instant") or time.time()
+        return (self.since is None or at >= self.since) and (self.until is None or at < self.until)
 
 
 def result(
     state: State = None,
+    folder: Dir = None,
     group: Annotated[str | None, typer.Option(help="Only this group.")] = None,
+    area: AreaLabel = None,
     last: Last = None,
+    since: Since = None,
+    until: Until = None,
     key: Key = None,
-    deployment: Deployment = None,
+    deployment: DeploymentName = None,
     authority: Authority = None,
     host: Host = "127.0.0.1",
     port: Port = 8883,
@@ -61,17 +104,22 @@ def result(
     ca: CertificateAuthority = None,
     user: User = None,
     going_on: Follow = False,
+    as_csv: AsCsv = False,
     as_json: AsJson = False,
 ) -> None:
     """Show sums, and whose readings are missing from each. Only a complete round has a sum.
 
-    On the coordinator's machine: its last rounds, from its database. Elsewhere, with --key: each
-    group's last result at the broker, of queries too, once the signatures are checked.
+    On the coordinator's machine: the last rounds of each group, in their order, from its database.
+    Elsewhere, with --key: each group's last result at the broker, of queries too, once the
+    signatures are checked; with --follow what comes as well.
     """
+    found = None if (state is not None and area is None) or where(folder) is None else Deployment.find(folder)
+    span = _time(since, "--since"), _time(until, "--until")
+    wanted = Wanted(group, _area(found, area, group), *span, going_on, as_csv, as_json)
     if key is None:
-        if deployment or authority or going_on:
-            raise ClientError("--deployment, --authority and --follow go with --key")
-        _show_history(state or STATE, group, last or LAST, as_json)
+        if deployment or authority:
+            raise ClientError("--deployment and --authority go with --key")
+        _of_folder(state or (found.coordinator if found else STATE), wanted, last)
         return
     if state or last:
         raise ClientError("--key is for the broker, which keeps each group's last result; --state and --last are not")
@@ -82,42 +130,112 @@ def result(
         user = configuration.reader_in(credentials) if credentials else CLIENT
     link = link_to(host, port, credentials, ca, user)
     try:
-        if going_on:
-            logging.basicConfig(level=logging.WARNING, format="hum: %(message)s")
-            asyncio.run(_follow(link, reader, _show_as_json if as_json else _show_line))
-        else:
-            _show_latest(asyncio.run(latest(link, reader)), reader, as_json)
+        asyncio.run(_of_broker(link, reader, wanted))
     except LinkError as error:
         raise link.unreached(error) from None
 
 
-def _show_history(state: Path, group: str | None, last: int, as_json: bool) -> None:
-    from broker.coordinator.history import results  # not where there is the result key only
+def _area(found: Deployment | None, label: str | None, group: str | None) -> tuple[str, list[str]] | None:
+    if label is None:
+        return None
+    if group is not None:
+        raise ClientError("--area is of several groups, --group of one; give one of the two")
+    if found is None:
+        raise ClientError("--area wants a deployment's hum.toml, which says the groups' labels; give --dir FOLDER")
+    return label, groups_of(label, {name: one.labels for name, one in found.settings.groups.items()})
 
-    rows = results(state, group, last)
-    if as_json:
-        for row in rows:
-            print(json.dumps(row))
+
+def _time(text: str | None, option: str) -> float | None:
+    if text is None:
+        return None
+    try:
+        return datetime.fromisoformat(text).astimezone().timestamp()
+    except (ValueError, OverflowError, OSError):
+        raise WrongTime(f"{option} {text!r}: {TIME} is wanted") from None
+
+
+# -- of the coordinator's folder
+
+
+def _of_folder(state: Path, wanted: Wanted, last: int | None) -> None:
+    from broker.coordinator.history import Span, results  # not where there is the result key only
+
+    timed = wanted.since is not None or wanted.until is not None
+    span = Span(last or (None if timed else LAST), wanted.since, wanted.until)
+    rows = results(state, wanted.group, span)
+    if wanted.area:
+        # Each of the last instants of any group; of an earlier one some group's round is not read.
+        rows = of_rows(*wanted.area, rows)[-(span.last or 0) :]
+    if not wanted.going_on:
+        _show(rows, wanted)
         return
+    show = _one_by_one(wanted, made.slots_of(rows))
     for row in rows:
-        row["closed"], row["of"] = _local(row["closed_at"]), _local(row.get("instant"))
-        row["missing"] = _named(row.get("missing") or [])
-        row["disagree"] = sides(row.get("disagree") or [])
-    when = "of" if any(row["of"] for row in rows) else "closed"  # --json has both
-    columns = [*ROUND, "status", "sums", "missing", "withstands", "disagree", "latency_ms", when]
-    show_table("Results", columns, rows, keys=len(ROUND))
+        show(row)
+
+    def read() -> list[Row]:
+        found = results(state, wanted.group, Span(AT_ONCE, wanted.since, wanted.until))
+        # What a group of an area lacks may come yet.
+        return [row for row in of_rows(*wanted.area, found) if row["sums"]] if wanted.area else found
+
+    _follow_folder(read, rows, show)
 
 
-def _show_latest(found: list[Result], reader: Reader, as_json: bool) -> None:
-    if not found:
-        raise ClientError(f"no result{_why(reader)}")
-    for one in found if as_json else []:
-        _show_as_json(one)
-    if not as_json:
-        rows = [asdict(one) | {"result": _values(one), "missing": _missing(one), "of": _of(one)} for one in found]
-        show_table("Results", [*ROUND, "status", "result", "missing", "of"], rows, keys=len(ROUND))
-    if reader.refused:
-        print(f"hum: not all is shown{_why(reader)}", file=sys.stderr)
+def _follow_folder(read: Callable[[], list[Row]], shown: list[Row], show: Callable[[Row], None]) -> None:
+    """Show what is read and not `shown` yet, without an end; the last of each group was."""
+    seen: dict[str, tuple[int, ...]] = {}
+    _note(seen, shown)
+    while True:
+        time.sleep(POLL_S)
+        for row in read():
+            if _place(row) > seen.get(_of(row), (-1,)):
+                show(row)
+                _note(seen, [row])
+
+
+def _note(seen: dict[str, tuple[int, ...]], rows: list[Row]) -> None:
+    for row in rows:
+        seen[_of(row)] = max(_place(row), seen.get(_of(row), (-1,)))
+
+
+def _of(row: Row) -> str:
+    return str(row.get("area") or row["group"])
+
+
+def _place(row: Row) -> tuple[int, ...]:
+    return (row["instant"],) if "area" in row else (row["epoch"], row["round"])
+
+
+# -- of the broker
+
+
+async def _of_broker(link: Link, reader: Reader, wanted: Wanted) -> None:
+    if not wanted.going_on:
+        found = [of_result(one) for one in await latest(link, reader)]
+        _known(reader, wanted.group)
+        if not found:
+            raise ClientError(f"no result{_why(reader)}")
+        rows = [row for row in found if wanted.has(row)]
+        _show(of_rows(*wanted.area, rows) if wanted.area else rows, wanted)
+        if reader.refused:
+            print(f"hum: not all is shown{_why(reader)}", file=sys.stderr)
+        return
+    logging.basicConfig(level=logging.WARNING, format="hum: %(message)s")
+    area = Area(*wanted.area) if wanted.area else None
+    show: Callable[[Row], None] | None = None
+    async with aclosing(follow(link, reader)) as results:
+        async for one in results:
+            rows = list(area.take(of_result(one))) if area else [of_result(one)]
+            for row in filter(wanted.has, rows):
+                show = show or _one_by_one(wanted, made.slots_of([row]))
+                show(row)
+
+
+def _known(reader: Reader, group: str | None) -> None:
+    """Raise ClientError if the broker knows other groups, and not this one."""
+    known = reader.known()
+    if group is not None and group not in known and known:
+        raise ClientError(f"no group {group} at the broker; known: {', '.join(known)}")
 
 
 def _why(reader: Reader) -> str:
@@ -129,47 +247,21 @@ def _why(reader: Reader) -> str:
     return f" of {reader.deployment} is at the broker, or this user may not read it"
 
 
-async def _follow(link: Link, reader: Reader, show_one: Callable[[Result], None]) -> None:
-    async with aclosing(follow(link, reader)) as results:
-        async for one in results:
-            show_one(one)
+# -- how it is shown
 
 
-def _show_as_json(one: Result) -> None:
-    print(json.dumps(asdict(one)), flush=True)
+def _show(rows: list[Row], wanted: Wanted) -> None:
+    if not (wanted.as_json or wanted.as_csv):
+        made.table(rows)
+        return
+    show = _one_by_one(wanted, made.slots_of(rows))
+    for row in rows:
+        show(row)
 
 
-def _show_line(one: Result) -> None:
-    missing = _missing(one)
-    of = f" of {_of(one)}" if _of(one) else ""
-    line = f"{one.group} {one.epoch}/{one.round}{of} {one.status}: {_values(one)}"
-    print(line + (f", without {missing}" if missing else ""), flush=True)
-
-
-def _values(one: Result) -> str:
-    """Return sums or answers as people read them."""
-    values: dict[str, Any] | None
-    if isinstance(one, RoundResult):
-        values = dict(zip(one.slots, one.sums, strict=True)) if one.sums is not None else None
-    else:
-        values = one.answer
-    return "no sum" if values is None else ", ".join(f"{name} {value}" for name, value in values.items())
-
-
-def _of(one: Result) -> str | None:
-    """Return the instant that readings are of, None if there is none."""
-    return _local(one.instant) if isinstance(one, RoundResult) else None
-
-
-def _local(seconds: float | None) -> str | None:
-    """Return Unix seconds as people here read them."""
-    return None if seconds is None else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
-
-
-def _missing(one: Result) -> str:
-    return _named(one.missing) if isinstance(one, RoundResult) else ""
-
-
-def _named(missing: list[str]) -> str:
-    """Return which boards are missing; of many how many, and the first."""
-    return f"{len(missing)}: {some(missing)}" if len(missing) > NAMED_MOST + 1 else some(missing)
+def _one_by_one(wanted: Wanted, slots: list[str]) -> Callable[[Row], None]:
+    """Return what shows a row at once, in the form that is wanted."""
+    if wanted.as_csv:
+        return Csv(slots, sys.stdout).write
+    form = made.as_json if wanted.as_json else made.line
+    return lambda row: print(form(row), flush=True)

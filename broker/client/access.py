@@ -1,6 +1,7 @@
 """What a reader of results holds, and what a group is once its roster is authenticated."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from agent.crypto import CryptoError, p256
@@ -21,17 +22,24 @@ class ClientError(HumError):
 
 @dataclass(frozen=True)
 class Access:
-    """The deployment's name; `authority`, the public key, 65 bytes, that rosters are signed by;
-    `result_key`, 16 bytes, that sums and answers are opened with."""
+    """The deployment's name; `authority`, the public key, 65 bytes, that rosters are signed by; and
+    the keys of 16 bytes that sums and answers are opened with: those of groups by their names in
+    `result_keys`, and `result_key`, which is tried for any other."""
 
     deployment: str
     authority: bytes
-    result_key: bytes
+    result_key: bytes | None = None
+    result_keys: Mapping[str, bytes] = field(default_factory=dict)
+
+    def key_of(self, group: str) -> bytes | None:
+        """Return the key to try for a group, if there is one."""
+        return self.result_keys.get(group, self.result_key)
 
     @classmethod
-    def load(cls, key_file: Path, deployment: str, authority: str) -> "Access":
-        """Return the access with the key in `key_file`: a copy of result.key of the coordinator's
-        folder. `authority` is hexadecimal. Raises ClientError."""
+    def load(cls, path: Path, deployment: str, authority: str) -> "Access":
+        """Return the access with the key in the file at `path`, a copy of results/GROUP.key of the
+        coordinator's folder, or with all in a folder of such copies. `authority` is hexadecimal.
+        Raises ClientError."""
         if not topics.valid_name(deployment):
             raise ClientError("a deployment's name is 1 to 32 of a-z, 0-9 and -")
         try:
@@ -40,7 +48,17 @@ class Access:
             p256.ecdh((1).to_bytes(32, "big"), public)
         except (ValueError, CryptoError):
             raise ClientError("the authority's key is not a P-256 public key in hexadecimal") from None
-        return cls(deployment, public, read_key(key_file))
+        if path.is_dir():
+            return cls(deployment, public, None, read_keys(path))
+        return cls(deployment, public, read_key(path))
+
+
+def read_keys(folder: Path) -> dict[str, bytes]:
+    """Return the result keys in the files GROUP.key of a folder, by group. Raises ClientError."""
+    paths = sorted(path for path in folder.glob("*.key") if topics.valid_name(path.stem))
+    if not paths:
+        raise ClientError(f"{folder} holds no result key, GROUP.key; copy those of the coordinator's folder results")
+    return {path.stem: read_key(path) for path in paths}
 
 
 def read_key(path: Path) -> bytes:
@@ -53,7 +71,7 @@ def read_key(path: Path) -> bytes:
     except ValueError:
         key = b""
     if len(key) != KEY:
-        raise ClientError(f"{path} holds no result key; a copy of result.key of the coordinator's folder is wanted")
+        raise ClientError(f"{path} holds no result key; a copy of coordinator/results/GROUP.key is wanted")
     return key
 
 

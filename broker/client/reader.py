@@ -18,7 +18,8 @@ KINDS = ("roster", "round", "result")  # of what is read, a roster first: it say
 @dataclass
 class _Followed:
     """What is known of a group: its roster, also as it came; a result that waits for one; place and
-    message of the last result; and the last opening that was seen, with the time."""
+    message of the last result; the last opening that was seen, with the time; and whether another
+    key than what there is opens its results."""
 
     group: Group | None = None
     roster: bytes = b""
@@ -27,6 +28,7 @@ class _Followed:
     payload: bytes = b""
     opening: tuple[int, int] = (0, -1)
     opened_at: float = 0.0
+    closed: bool = False
 
 
 class Reader:
@@ -42,6 +44,7 @@ class Reader:
         self._access = access
         self._only = group
         self._groups: dict[str, _Followed] = {}
+        self._others: set[str] = set()  # groups of which nothing is read
 
     @property
     def deployment(self) -> str:
@@ -49,13 +52,21 @@ class Reader:
         return self._access.deployment
 
     def filters(self) -> list[str]:
-        """Return the topic filters to subscribe to, in this order."""
-        return [topics.group(self.deployment, self._only or "+", kind) for kind in KINDS]
+        """Return the topic filters to subscribe to, in this order; rosters are read of all
+        groups."""
+        return [topics.group(self.deployment, "+" if kind == "roster" else self._only or "+", kind) for kind in KINDS]
+
+    def known(self) -> list[str]:
+        """Return the groups that have an authentic roster."""
+        return sorted({*self._others, *(name for name, followed in self._groups.items() if followed.group)})
 
     def take(self, topic: str, payload: bytes, now: float) -> Result | None:
         """Take a message, at `now` in seconds, and return the result that it brings, if any."""
         try:
             match topics.split(topic):
+                case [self._access.deployment, "g", name, "roster"] if payload and not self._is_read(name):
+                    self._note_other(name, payload)
+                    return None
                 case [self._access.deployment, "g", name, kind] if kind in KINDS and self._only in (None, name):
                     return self._taken(name, kind, payload, now)
                 case _:
@@ -64,8 +75,17 @@ class Reader:
             self.refused[error.args[0]] += 1
             return None
 
+    def _is_read(self, name: str) -> bool:
+        """Tell whether results of a group are wanted, and there is a key for them."""
+        return self._only in (None, name) and self._access.key_of(name) is not None
+
+    def _note_other(self, name: str, payload: bytes) -> None:
+        if name not in self._others and len(self._others) < GROUPS_MOST:
+            read_group(self._access, name, payload)
+            self._others.add(name)
+
     def _taken(self, name: str, kind: str, payload: bytes, now: float) -> Result | None:
-        if not payload:
+        if not payload or not self._is_read(name):
             return None  # it takes back what was retained
         followed = self._groups.get(name, _Followed())
         if name not in self._groups:
@@ -109,7 +129,15 @@ class Reader:
         if group is None or Envelope(payload).epoch > group.epoch:
             followed.waiting = payload  # the roster comes by another topic, and may come later
             return None
-        result = open_result(group, self._access.result_key, payload)
+        key = self._access.key_of(group.name)
+        assert key is not None  # else nothing of the group is taken
+        try:
+            result = open_result(group, key, payload)
+        except Refused as error:
+            if error.args[0] == "other-key" and followed.closed:
+                return None  # that was said
+            followed.closed = error.args[0] == "other-key"
+            raise
         place = (result.epoch, result.round)
         if place <= followed.last:
             raise Refused("replayed" if place < followed.last else "conflict")

@@ -9,7 +9,7 @@ from agent.protocols.base import Refused
 from agent.protocols.gossip.functions import FunctionError
 from agent.protocols.gossip.query_function import function_of
 from agent.wire import answers, coordination
-from agent.wire.envelope import Envelope
+from agent.wire.envelope import Envelope, EnvelopeError
 from agent.wire.messages import check
 from broker.client.access import Group
 
@@ -70,7 +70,7 @@ def open_result(group: Group, result_key: bytes, payload: bytes) -> Result:
 
     Raises Refused, EnvelopeError or MessageError with the named reason: "oversized", "malformed",
     "wrong-epoch" and "wrong-roster" if it is not of the group's roster, "bad-signature" if it is
-    not the coordinator's, "bad-tag" if the key does not open it, "unknown-protocol".
+    not the coordinator's, "other-key" if the key does not open it, "unknown-protocol".
     """
     if len(payload) > RESULT_MOST:
         raise Refused("oversized")
@@ -123,4 +123,9 @@ def _check_roster(group: Group, digest: bytes) -> None:
 def _opened(group: Group, result_key: bytes, kind: str, round_number: int, sealed: bytes) -> bytes:
     """Return what is sealed for the clients. The envelope's own epoch and round must be those of
     the signed one around it."""
-    return Envelope(sealed).open(result_key, group.context(kind, round_number, "clients"))
+    try:
+        return Envelope(sealed).open(result_key, group.context(kind, round_number, "clients"))
+    except EnvelopeError as error:
+        if error.args[0] == "bad-tag":  # what is around it is the coordinator's
+            raise Refused("other-key") from None
+        raise

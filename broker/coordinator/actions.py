@@ -22,8 +22,9 @@ class Record:
 
     __slots__ = ()
 
-    def warning(self) -> str | None:
-        """Return what the log is to say once this is recorded, if anything."""
+    def line(self) -> tuple[int, str] | None:
+        """Return what the log is to say once this is recorded, if anything: its level, as logging
+        has it, and one line."""
         return None
 
 

@@ -119,8 +119,8 @@ class Commits:
 
     def _done(self, batch: _Batch) -> None:
         for record in batch.records:
-            if warning := record.warning():
-                log.warning("%s", warning)
+            if line := record.line():
+                log.log(line[0], "%s", line[1])
         said, batch.publish = batch.publish, []
         for action in said:
             self._publish(action)

@@ -1,4 +1,4 @@
-"""The coordinator's folder: its key pair, the result key of its clients, its database, and the
+"""The coordinator's folder: its key pair, the result keys of its clients, its database, and the
 deployment that it serves."""
 
 import fcntl
@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace as changed
 from pathlib import Path
 from typing import TextIO
 
@@ -17,8 +18,10 @@ from agent.protocols import UnknownProtocol
 from agent.wire import messages, rosters, topics
 from agent.wire.envelope import Context, Envelope, EnvelopeError
 from broker.coordinator.machine import Machine
+from broker.coordinator.overview import LOCK
 from broker.coordinator.protocols import registry
 from broker.coordinator.protocols.base import Declaration, RosterError, Workplace
+from broker.coordinator.result_keys import KEY, ResultKeys
 from broker.coordinator.schedule import Schedule
 from broker.coordinator.scope import Scope
 from broker.errors import HumError
@@ -26,6 +29,8 @@ from broker.files import alone_in, locked, make_private, private_folder, replace
 from broker.storage.migrations import StorageError
 from broker.storage.storage import Storage
 
+DATABASE = "coordinator.db"
+NO_KEY = bytes(KEY)  # of a machine that says nothing
 LOCK_S = 0.5  # is_running() in other processes holds the lock for a moment
 
 
@@ -35,33 +40,32 @@ class HomeError(HumError):
 
 class Home:
     """An opened `folder`. `public` is the coordinator's key as hexadecimal, `authority` the 65-byte
-    key that it obeys, `result_key` 16 bytes."""
+    key that it obeys."""
 
     def __init__(self, folder: Path, unix_time: Callable[[], float] = time.time) -> None:
         """Open the folder; machines have the time from `unix_time`. Raises HomeError."""
         try:
             private = (folder / "coordinator.key").read_bytes()
-            result_key = (folder / "result.key").read_text()
             settings = (folder / "coordinator.json").read_text()
         except (OSError, ValueError):
             raise HomeError(f"no coordinator in {folder}; make one with `hum coordinator init`") from None
         try:
-            self.result_key = bytes.fromhex(result_key)
             self.public = p256.public_key(private).hex()
             self.deployment, self.authority = _read_settings(settings)
         except (ValueError, KeyError, TypeError, CryptoError):
             raise HomeError(f"the files in {folder} are damaged; restore them from a copy") from None
-        if len(self.result_key) != 16:
-            raise HomeError(f"{folder / 'result.key'} is damaged; restore it from a copy")
+        self.folder = folder
+        self.database = folder / DATABASE
         try:
-            self.storage = Storage(folder / "coordinator.db", registry.schemas())
+            self.storage = Storage(self.database, registry.schemas())
         except StorageError as error:
             raise HomeError(f"{folder}: {error}") from None
         except SQLAlchemyError as error:
             said = str(error).splitlines()[0]
-            raise HomeError(f"{folder / 'coordinator.db'} is damaged ({said}); restore it from a copy") from None
-        self.folder = folder
-        self._workplace = Workplace(private, self.result_key, folder, unix_time)
+            raise HomeError(f"{self.database} is damaged ({said}); restore it from a copy") from None
+        self.result_keys = ResultKeys(folder)
+        self.result_keys.take_over(group for group, _, _ in self.storage.rosters())
+        self._workplace = Workplace(private, NO_KEY, folder, unix_time)
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -84,7 +88,7 @@ class Home:
             return not locked(file.fileno(), fcntl.LOCK_SH)
 
     def _lock_file(self) -> TextIO:
-        path = self.folder / "coordinator.lock"
+        path = self.folder / LOCK
         make_private(path)
         return path.open("w")
 
@@ -107,8 +111,10 @@ class Home:
         for known, epoch, kept in self.storage.rosters():
             if known == group and (scope.epoch < epoch or (scope.epoch == epoch and kept != signed)):
                 raise HomeError(f"the roster of {group} is of epoch {scope.epoch}; epoch {epoch} is known already")
-        # What no machine can be made of is refused now, not at each start.
-        self._machine(scope, Schedule(1, 1, 0))
+        # What no machine can be made of is refused now, not at each start, and has no key.
+        self._machine(scope, Schedule(1, 1, 0), NO_KEY)
+        if not any(known == group for known, _, _ in self.storage.rosters()):
+            self.result_keys.make(group)
         self.storage.keep_roster(group, scope.epoch, signed)
         return scope.epoch
 
@@ -124,14 +130,14 @@ class Home:
         HomeError."""
         made: list[Machine] = []
         for group, _, signed in self.storage.rosters():
-            made.append(self._machine(self._scope(group, signed), schedule))
+            made.append(self._machine(self._scope(group, signed), schedule, self.result_keys.of(group)))
         return made
 
-    def _machine(self, scope: Scope, schedule: Schedule) -> Machine:
+    def _machine(self, scope: Scope, schedule: Schedule, result_key: bytes) -> Machine:
         declaration = self._declaration(scope)
         saved = self.storage.read(declaration.saved, scope.group, scope.epoch)
         try:
-            return declaration.make(scope, self._workplace, schedule, saved)
+            return declaration.make(scope, changed(self._workplace, result_key=result_key), schedule, saved)
         except RosterError as error:
             raise HomeError(f"the roster of {scope.group} is of no use: {error}") from None
 
@@ -161,7 +167,7 @@ def _begin(folder: Path, deployment: str, authority: bytes) -> None:
         raise HomeError(f"{folder} has a coordinator already")
     if (folder / "coordinator.db").exists():
         raise HomeError(f"{folder} has a database and no coordinator.key; restore it from a copy")
-    replace(folder / "result.key", (os.urandom(16).hex() + "\n").encode())
+    ResultKeys.init(folder)
     settings = {"deployment": deployment, "authority": authority.hex()}
     replace(folder / "coordinator.json", (json.dumps(settings) + "\n").encode())
     replace(folder / "coordinator.key", p256.generate(os.urandom))

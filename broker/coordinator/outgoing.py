@@ -36,9 +36,9 @@ class Outgoing:
         return bytes(envelope.sign(self.private, self.scope.down(kind, round_number, receiver, number), payload))
 
     def for_clients(self, kind: str, number: int, apart: str, plain: bytes) -> bytes:
-        """Seal for those who hold the result key. It outlives an epoch and serves all groups, so
-        the nonce must name group, epoch and number at once; `apart` keeps what counts its numbers
-        differently from what else there is."""
+        """Seal for those who hold the result key. It outlives an epoch, and may serve several
+        groups (result_keys.py), so the nonce must name group, epoch and number at once; `apart`
+        keeps what counts its numbers differently from what else there is."""
         named = f"{apart}{self.scope.deployment}/{self.scope.group}/{self.scope.epoch}/{number}"
         context = self.scope.down(kind, number, "clients")
         return bytes(envelope.seal(self.result_key, sha256(named.encode()).digest()[:13], context, plain))

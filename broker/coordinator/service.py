@@ -14,17 +14,18 @@ from sqlalchemy.exc import SQLAlchemyError
 from agent.wire import coordination, messages, topics
 from broker.coordinator.actions import Action, Compute, Publish
 from broker.coordinator.commits import COMMIT_S, Commits
+from broker.coordinator.linking import Linking
 from broker.coordinator.machine import Machine
 from broker.coordinator.powers import Powers
 from broker.coordinator.protocols import registry
 from broker.coordinator.protocols.base import Declaration, Requests
+from broker.coordinator.upload_filter import USUAL
 from broker.storage.storage import Health, Storage
 from broker.transport.link import Connection, Link, LinkError, Will
 
 log = logging.getLogger("hum.coordinator")
 
 TICK_S = 0.05
-RECONNECT_S = 1.0
 HEALTH_S = 10.0  # between two records of what boards said of their health
 STOP_S = 10.0  # for what is cancelled: the link to leave, in good order if it is there
 LAST_S = 30.0  # for what is said last to leave
@@ -41,6 +42,7 @@ class Service:
         self._machines = {machine.scope.group: machine for machine in machines}
         self._storage = storage
         self._link = link
+        self._linking = Linking(link)
         self._powers = Powers()
         self._commits = Commits(storage, self._say)
         self._refused: Counter[str] = Counter()
@@ -67,9 +69,7 @@ class Service:
             for task in ending:
                 task.cancel()
             ended, _ = await asyncio.wait(ending, timeout=STOP_S)
-            # Of `done`, or of ending.
-            failures = [task.exception() for task in ended if not task.cancelled()]
-            log.debug("ended with %s", failures)
+            log.debug("ended with %s", [task.exception() for task in ended if not task.cancelled()])
             self._powers.close()
             self._commits.end()
             await asyncio.wait([commits], timeout=2 * COMMIT_S)  # one transaction, and what waits
@@ -86,8 +86,9 @@ class Service:
         while failure is None:
             try:
                 async with self._connect() as connection:
-                    log.info("linked to %s:%d", self._link.host, self._link.port)
+                    self._linking.linked(self._clock())
                     try:
+                        await asyncio.sleep(self._linking.trial_s)
                         await self._serve(connection)
                         return
                     except (SQLAlchemyError, sqlite3.Error) as error:
@@ -97,10 +98,7 @@ class Service:
                         failure = error
             except LinkError as error:
                 if failure is None:
-                    log.warning(
-                        "no link to %s:%d: %s; next try in %g s", self._link.host, self._link.port, error, RECONNECT_S
-                    )
-                    await asyncio.sleep(RECONNECT_S)
+                    await asyncio.sleep(self._linking.lost(error, self._clock()))
         raise failure
 
     def _connect(self) -> AbstractAsyncContextManager[Connection]:
@@ -116,6 +114,7 @@ class Service:
             await connection.subscribe(f"hum/v1/{self._deployment}/{levels}")
         await connection.subscribe(f"hum/v1/{self._deployment}/dev/+/diag", qos=0)
         await connection.publish(topics.coordinator_state(self._deployment), messages.presence(True), retain=True)
+        log.info("linked to %s:%d", self._link.host, self._link.port)
         self._outbox = asyncio.Queue()
         for machine in self._machines.values():
             self._perform(machine, machine.link_up(self._clock()))
@@ -296,5 +295,6 @@ class Service:
         if new:
             self._counted[group] = Counter(refused)
         for reason, count in new.items():
-            log.warning("refused %d: %s", count, reason)
+            level = logging.DEBUG if reason in USUAL else logging.WARNING
+            log.log(level, "refused %d%s: %s", count, f" of {group}" if group else "", reason)
         return dict(new)

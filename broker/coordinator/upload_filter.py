@@ -10,6 +10,11 @@ from agent.wire.envelope import Envelope, EnvelopeError
 from broker.coordinator.actions import Action
 from broker.coordinator.scope import Scope
 
+# What honest boards have refused every day, of no use any more: an answer when the sum is open, a
+# message that a broker or a board repeats, what was kept for who links again, what was said of the
+# roster or set before.
+USUAL = frozenset({"late", "duplicate", "replayed", "wrong-epoch", "other-active"})
+
 
 class Refused(Exception):
     """An input is against the protocol. args[0] is the named reason."""

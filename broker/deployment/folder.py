@@ -62,8 +62,8 @@ class Deployment:
 
     @property
     def results(self) -> Path:
-        """The folder of the groups' result keys."""
-        return self.folder / "results"
+        """The folder of the groups' result keys, which the coordinator makes."""
+        return self.coordinator / "results"
 
     @property
     def rosters(self) -> Path:

@@ -167,8 +167,7 @@ def _step_authority(deployment: Deployment) -> bool:
 
 def _step_coordinator(deployment: Deployment) -> bool:
     place = deployment.coordinator
-    for folder in (deployment.results, deployment.rosters):
-        private_folder(folder)
+    private_folder(deployment.rosters)
     public = bytes.fromhex(deployment.authority_public())
     there = (place / "coordinator.key").exists()
     home = Home(place) if there else Home.init(place, deployment.name, public)

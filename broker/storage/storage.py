@@ -95,6 +95,13 @@ class Storage:
         with self._engine.connect() as connection:
             return [(row.group, row.epoch, row.signed) for row in connection.execute(query.order_by(c.group))]
 
+    def every_roster(self) -> list[tuple[str, int, bytes]]:
+        """Return (group, epoch, signed roster) of all epochs of all groups."""
+        c = tables.rosters.c
+        with self._engine.connect() as connection:
+            rows = connection.execute(select(tables.rosters).order_by(c.group, c.epoch))
+            return [(row.group, row.epoch, row.signed) for row in rows]
+
     # -- what a person asks
 
     def health(self) -> Health:
@@ -109,3 +116,9 @@ class Storage:
         with self._engine.connect() as connection:
             rows = connection.execute(select(tables.refusals).order_by(tables.refusals.c.reason))
             return {row.reason: row._mapping["count"] for row in rows}
+
+
+def why(error: Exception) -> str:
+    """Return what the database said, in a line and in its own words."""
+    said = str(getattr(error, "orig", None) or error)
+    return next(iter(said.splitlines()), type(error).__name__)

@@ -1,4 +1,4 @@
-"""Read the sums of a deployment in a folder that holds the result key only, as result.key:
+"""Read the sums of a deployment in a folder that holds the keys of its groups only, GROUP.key:
 
 python read_sums.py HOST PORT DEPLOYMENT AUTHORITY [PASSWORD [CA.pem]]
 """
@@ -15,7 +15,7 @@ from broker.transport.link import Link
 async def main(
     host: str, port: str, deployment: str, authority: str, password: str | None = None, ca: str | None = None
 ) -> None:
-    reader = Reader(Access.load(Path("result.key"), deployment, authority))
+    reader = Reader(Access.load(Path(), deployment, authority))
     link = Link(host, int(port), "client" if password else None, password, ca)
     async for result in follow(link, reader):
         if isinstance(result, RoundResult) and result.sums is not None:

@@ -142,7 +142,7 @@ class Demo:
         try:
             await fleet.start(lambda done, total: self._on_progress("compile", done, total))
             enrolled = fleet.enrolled
-            access = Access(DEPLOYMENT, bytes.fromhex(enrolled.authority), enrolled.result_key)
+            access = Access(DEPLOYMENT, bytes.fromhex(enrolled.authority), result_keys=enrolled.result_keys)
             watcher = Observer(Reader(access, GROUP), self._take_result, self._diagnosed)
             password = fleet.broker.credentials.get("client")
             observer = asyncio.create_task(watcher.run(broker_process.HOST, fleet.broker.port, password))

@@ -17,13 +17,14 @@ from host_sim.fleet.plan import DEPLOYMENT, GROUP, Plan
 
 @dataclass(frozen=True)
 class Enrolled:
-    """`authority`: its public key, hexadecimal. `result_key`: that of the published results.
+    """`authority`: its public key, hexadecimal. `result_keys`: those of the published results, by
+    group.
     `policies`: each device's signed policy, hexadecimal. `cohorts`: the names of GROUP's devices.
     `rosters`: their files, by group.
     """
 
     authority: str
-    result_key: bytes
+    result_keys: dict[str, bytes]
     policies: dict[str, str]
     cohorts: list[list[str]]
     rosters: dict[str, Path]
@@ -45,6 +46,7 @@ def enrol(folder: Path, plan: Plan, publics: dict[str, str]) -> Enrolled:
     policies: dict[str, str] = {}
     cohorts: list[list[str]] = []
     rosters: dict[str, Path] = {}
+    result_keys = {group: home.result_keys.make(group) for group in plan.groups()}
     for group, (devices, slots) in plan.groups().items():
         for device in devices:
             authority.enrol(group, device, publics[device])
@@ -57,7 +59,7 @@ def enrol(folder: Path, plan: Plan, publics: dict[str, str]) -> Enrolled:
         if group == GROUP:
             digest = Envelope(signed).digest(Context(DEPLOYMENT, "roster", group, epoch, 0, "authority", ""))
             cohorts = _cohorts(sorted(devices), digest, plan.cohort)
-    return Enrolled(authority.public, home.result_key, policies, cohorts, rosters)
+    return Enrolled(authority.public, result_keys, policies, cohorts, rosters)
 
 
 def _cohorts(names: list[str], digest: bytes, most: int) -> list[list[str]]:

@@ -174,8 +174,10 @@ def test_another_result_key_opens_nothing(town: Town) -> None:
     for group, result in (("street", town.result(0, SUMS)), ("lane", town.outcome(1, [5, 0, 9]))):
         assert reader.take(town.topic("roster", group), town.roster(group), 0.0) is None
         assert reader.take(town.topic("result", group), result, 0.0) is None
-    assert reader.refused == {"bad-tag": 2}
-    found = reader.take(town.topic("result"), town.result(1), 0.0)
+    assert reader.refused == {"other-key": 2}
+    assert reader.take(town.topic("result"), town.result(1, SUMS), 0.0) is None
+    assert reader.refused == {"other-key": 2}  # told once a group
+    found = reader.take(town.topic("result"), town.result(2), 0.0)
     assert found and found.status == "incomplete"  # which is no secret
 
 

@@ -166,7 +166,7 @@ def test_who_is_not_ready_in_time_is_left_out_and_named(six: World) -> None:
     actions = six.tick(PATIENCE)
     assert (proposed(actions), left_out(actions)) == ([0b011111], [("b5", "not-ready")])
     (record,) = of_kind(actions, LeftOut)
-    assert record.until - record.at == FIRST_S and "b5" in str(record.warning())
+    assert record.until - record.at == FIRST_S and "b5" in record.line()[1]
     six.all_ready(six.names[:5])
     assert of_kind(six.tick(PATIENCE + 0.1), OpenRound) != []
     told = {each["device"]: each for each in standing(six)["left_out"]}

@@ -86,7 +86,7 @@ def test_contributions_are_taken_for_the_window_after_the_instant_and_the_spread
     assert published(quarters.send("contribution", quarters.contributions(opening, ["b0", "b1"]), 1000.0), ROLL) == []
     assert quarters.at(900 + SPREAD + 59.9) == []
     (closed,) = of_kind(quarters.at(900 + SPREAD + 60), CloseRound)
-    assert closed.missing == ["b0", "b1", "b2"]
+    assert (closed.missing, closed.why) == (["b2"], "too-few-sent")
 
 
 def test_who_sends_before_the_instant_counts_and_is_noticed(quarters: Quarters) -> None:

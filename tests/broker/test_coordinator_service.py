@@ -12,7 +12,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import aiomqtt
 import pytest
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -24,7 +23,8 @@ from broker.coordinator.schedule import Schedule
 from broker.coordinator.service import Service
 from broker.transport.link import Link, LinkError
 from host_sim.fleet.broker_process import HOST, MosquittoBroker
-from tests.support.hand_made import ACTIVE, ROLL, ROUND, Member, World
+from tests.broker.truth.boards_by_hand import arrive, board, client
+from tests.support.hand_made import ROUND, Member, World
 
 pytestmark = pytest.mark.alone
 
@@ -37,36 +37,6 @@ def fast() -> Iterator[None]:
     accelerate.use_host_libraries()
     yield
     accelerate.install()
-
-
-def client(broker: MosquittoBroker, user: str) -> aiomqtt.Client:
-    return aiomqtt.Client(HOST, broker.port, username=user, password=broker.credentials[user], timeout=WAIT_S)
-
-
-async def arrive(link: aiomqtt.Client, member: Member) -> None:
-    """Come online, say so, and listen to what the coordinator says."""
-    for topic in (ACTIVE, ROUND, ROLL):
-        await link.subscribe(topic, qos=1)
-    state = f"hum/v1/test/dev/{member.name}/state"
-    await link.publish(state, messages.presence(True), qos=1, retain=True)
-    await link.publish(f"hum/v1/test/g/main/up/{member.name}/here", member.here(), qos=1, retain=True)
-
-
-async def board(broker: MosquittoBroker, member: Member, reading: int) -> None:
-    """Do a board's part of one round."""
-    up = f"hum/v1/test/g/main/up/{member.name}"
-    async with client(broker, member.name) as link:
-        await arrive(link, member)
-        async for message in link.messages:
-            assert isinstance(message.payload, bytes)
-            if message.payload and message.topic.matches(ACTIVE):
-                member.enter(message.payload)
-                await link.publish(f"{up}/ready", member.ready(), qos=1, retain=True)
-            elif message.payload and message.topic.matches(ROUND):
-                await link.publish(f"{up}/contribution", member.contribution(message.payload, reading), qos=1)
-            elif message.payload:
-                await link.publish(f"{up}/answer", member.answer(message.payload), qos=1)
-                return
 
 
 async def dying_board(broker: MosquittoBroker, member: Member) -> None:
@@ -162,9 +132,9 @@ def test_whose_answers_disagree_is_in_the_log(tmp_path: Path, caplog: pytest.Log
         await commits
 
     asyncio.run(main())
-    assert [record.message for record in caplog.records if "round 0" in record.message] == [
-        "round 0 of main: answers disagree: b0, b1, b3, b4, b5, b6 against b2"
-    ]
+    (line,) = [record.message for record in caplog.records if "round 0" in record.message]
+    assert line.startswith("round 0 of main: complete, 7 of 7 in ")
+    assert line.endswith("; answers disagree: b0, b1, b3, b4, b5, b6 against b2")
     assert world.home.storage.refusals() == {"answers-disagree": 1}
     world.close()
 

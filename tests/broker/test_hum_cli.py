@@ -53,6 +53,7 @@ COMMANDS = [
     ["release", "publish"],
     ["release", "retract"],
     ["result"],
+    ["status"],
 ]
 
 
@@ -189,8 +190,11 @@ def test_a_roster_is_adopted_and_status_shows_it(hum: Hum) -> None:
     assert process.returncode == 0  # which is how it is told to end
     assert "another process runs the coordinator" in other
     group = {"group": "main", "epoch": 1, "members": 3, "next_round": 0, "phase": "idle", "ready": 0}
-    group |= {"disagree": [], "epsilon_spent": 0.0, "sets": []}
-    assert hum.json("coordinator", "status") == {"deployment": "test", "groups": [group], "boards": [], "refused": {}}
+    group |= {"disagree": [], "epsilon_spent": 0.0, "sets": [], "absent": {}}
+    group |= {"last_round": None, "open_round": None}
+    found = hum.json("coordinator", "status")
+    assert [row["member"] for row in found["groups"][0].pop("attendance")] == ["b0", "b1", "b2"]
+    assert found == {"deployment": "test", "groups": [group], "boards": [], "refused": {}}
     table = hum.run("coordinator", "status").stdout
     assert re.search(r"main\W+1\W+3\W+0\W+idle\W+0", table)
 
@@ -212,12 +216,12 @@ def test_results_and_refusals_are_shown(hum: Hum) -> None:
     assert (first["withstands"], second["withstands"]) == (1, None)
     assert (second["round"], second["status"], second["sums"], second["missing"]) == (1, "incomplete", None, ["b2"])
     assert [json.loads(line) for line in hum.call("result", "--last", "1", "--json").stdout.splitlines()] == [second]
-    assert hum.call("result", "--group", "other", "--json").stdout == ""
+    assert hum.fails("result", "--group", "other") == "hum: no group other in coordinator; known: main"
     table = hum.run("result").stdout
     assert re.search(r"main +1 +0 +complete +300, -20 ", table)
     assert re.search(r"2027-01-1[456]", table)  # when 1.8 billion seconds are over, wherever that is
     assert "b0, b2 against b1" in re.sub(r"\s+", " ", table)
-    assert re.search(r"main +1 +1 +incomplete +- +b2 ", table)
+    assert re.search(r"main +1 +1 +incomplete +no sum +b2 ", table)
     assert hum.json("coordinator", "status")["refused"] == {"bad-tag": 2}
     assert "bad-tag" in hum.run("coordinator", "status").stdout
 
@@ -449,7 +453,6 @@ def test_a_damaged_coordinator_folder_is_one_line(hum: Hum) -> None:
             '{"deployment": "test", "authority": "04"}',
             '{"deployment": 1, "authority": ""}',
         ],
-        "result.key": ["", "zz", "00" * 15],
         "coordinator.key": ["", "short"],
     }
     for name, texts in damages.items():
@@ -459,6 +462,11 @@ def test_a_damaged_coordinator_folder_is_one_line(hum: Hum) -> None:
             assert "damaged" in hum.fails("coordinator", "status")
         (folder / name).write_bytes(good)
     assert hum.json("coordinator", "status")["groups"] == []
+    hum.json("coordinator", "status")
+    Home(folder).adopt("main", (hum.folder / "roster.cose").read_bytes())
+    for text in ("", "zz", "00" * 15):
+        (folder / "results" / "main.key").write_text(text)
+        assert "main.key is damaged" in hum.fails("coordinator", "status")
 
 
 def test_a_corrupt_database_is_one_line(hum: Hum) -> None:

@@ -14,7 +14,8 @@ from agent.crypto import accelerate
 from broker.coordinator.service import Service
 from broker.transport.link import Link
 from host_sim.fleet.broker_process import HOST, MosquittoBroker
-from tests.broker.test_coordinator_service import PATIENT, board
+from tests.broker.test_coordinator_service import PATIENT
+from tests.broker.truth.boards_by_hand import board
 from tests.support.hand_made import World
 
 pytestmark = pytest.mark.alone
@@ -36,7 +37,7 @@ def test_the_example_prints_a_sum_as_it_comes_and_the_last_one_when_it_comes_lat
     broker = MosquittoBroker(tmp_path / "broker", "test", {"main": world.names})
     reader = tmp_path / "reader"
     reader.mkdir()
-    shutil.copy(world.home.folder / "result.key", reader)
+    shutil.copy(world.home.result_keys.path("main"), reader)
 
     async def example() -> str:
         """Run it, and return the first line that it prints."""
@@ -68,6 +69,6 @@ def test_the_example_prints_a_sum_as_it_comes_and_the_last_one_when_it_comes_lat
             await broker.stop()
 
     told = asyncio.run(main())
-    assert told == ["main 0 {'load': 406} without []\n"] * 2
-    assert [path.name for path in reader.iterdir()] == ["result.key"]
+    assert told == ["main 0 - {'load': 406} without []\n"] * 2
+    assert [path.name for path in reader.iterdir()] == ["main.key"]
     world.close()

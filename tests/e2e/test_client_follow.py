@@ -193,14 +193,14 @@ def test_the_command_in_a_folder_that_holds_the_result_key_only(tmp_path: Path) 
         assert (first["group"], first["answer"]) == ("lane", {"sum": 960, "count": 4, "left_out": 1})
         assert (second["slots"], second["sums"], second["missing"]) == (["load", "feed-in"], [7, -8], ["b4"])
         status, output, errors = await scene.hum("result", *scene.options, "--group", "street")
-        assert (status, errors) == (0, "") and "load 7, feed-in -8" in output and "lane" not in output
+        assert (status, errors) == (0, "") and "load 7 Wh, feed-in -8" in output and "lane" not in output
         assert sorted(path.name for path in scene.folder.iterdir()) == ["client.json", "result.key"]
 
         process = scene.start("result", *scene.options, "--follow", "--group", "street")
         try:
             assert process.stdout
             line = await asyncio.to_thread(process.stdout.readline)
-            assert line == "street 1/1 complete: load 7, feed-in -8, without b4\n"
+            assert line == "street 1/1 complete: load 7 Wh, feed-in -8, without b4\n"
             await scene.say((scene.town.topic("result"), scene.town.result(2)))
             line = await asyncio.to_thread(process.stdout.readline)
             assert line == "street 1/2 incomplete: no sum, without 5: b0, b1, b2 and 2 more\n"
@@ -223,11 +223,15 @@ def test_what_goes_wrong_is_one_line(tmp_path: Path) -> None:
         assert "no result of town is at the broker" in await fails(*scene.options)
         await scene.say(scene.result(0, [7, -8]))
         (scene.folder / "other.key").write_text("00" * 16)
-        assert "no result; refused: bad-tag (1)" in await fails(*scene.options, "--key", "other.key")
+        assert "no result; refused: other-key (1)" in await fails(*scene.options, "--key", "other.key")
         scene.town.sign("street")
         await scene.say(scene.result(0, [7, -8]))
         assert "no roster of the epoch of street" in await fails(*scene.options)
-        assert f"the broker at 127.0.0.1:{scene.broker.port}: " in await fails(*scene.options[:-2], code=4)
+        assert f"the broker at 127.0.0.1:{scene.broker.port} does not let" in await fails(*scene.options[:-2], code=4)
+        assert "no group nowhere at the broker; known: lane, street" in await fails(
+            *scene.options, "--group", "nowhere"
+        )
+        assert "refused" in await fails(*scene.options, "--port", "1", code=3)
         (scene.folder / "client.json").write_text("{}")
         assert "holds no password of client" in await fails(*scene.options)
 

@@ -112,7 +112,7 @@ class Town:
     async def watch(self) -> None:
         """Follow contributions and results."""
         enrolled = self.fleet.enrolled
-        access = Access(DEPLOYMENT, bytes.fromhex(enrolled.authority), enrolled.result_key)
+        access = Access(DEPLOYMENT, bytes.fromhex(enrolled.authority), result_keys=enrolled.result_keys)
         reader = Reader(access)
         password = self.fleet.broker.credentials[WITNESS]
         async with aiomqtt.Client(HOST, self.fleet.broker.port, username=WITNESS, password=password) as client:

@@ -120,7 +120,7 @@ class Scene:
     def observe(self) -> "asyncio.Task[None]":
         fleet = self.fleet
         enrolled = fleet.enrolled
-        access = Access(DEPLOYMENT, bytes.fromhex(enrolled.authority), enrolled.result_key)
+        access = Access(DEPLOYMENT, bytes.fromhex(enrolled.authority), result_keys=enrolled.result_keys)
         observer = Observer(Reader(access, GROUP), self._take_result, self._hear_of_health)
         return asyncio.create_task(observer.run(HOST, fleet.broker.port, fleet.broker.credentials["client"]))
 

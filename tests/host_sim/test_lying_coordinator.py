@@ -190,7 +190,7 @@ class World:
         self._n = self.parameters.n
         secrets = aggregation.Secrets(self.private, self.scope, read_part(roster.part), self.parameters)
         self.sets = Sets(self.scope, secrets, {})
-        self.outgoing = SumOutgoing(self.scope, self.private, home.result_key, self.sets)
+        self.outgoing = SumOutgoing(self.scope, self.private, home.result_keys.of("main"), self.sets)
         self.names = roster.names()
         self.packing = Packing(roster.slots, len(self.names), self.parameters.bits)
         self.field = blinding.field(self.packing.bits)

@@ -426,7 +426,7 @@ class Run:
 
     def _check_published(self, results: dict[int, dict[str, Any]], lists: dict[int, int]) -> None:
         home = self.coordinator.home
-        access = Access("sim", bytes.fromhex(self.street.authority), home.result_key)
+        access = Access("sim", bytes.fromhex(self.street.authority), home.result_keys.of("main"))
         group = read_group(access, "main", home.storage.rosters()[0][2])
         payloads: dict[int, set[bytes]] = {}
         for _, topic, payload in self.network.log:
@@ -438,7 +438,7 @@ class Run:
         assert results[ROUNDS - 1]["round"] in payloads
         for number, published in payloads.items():
             assert len(published) == 1, f"the result of round {number} changed"
-            found = open_result(group, access.result_key, published.pop())
+            found = open_result(group, home.result_keys.of("main"), published.pop())
             row = results[number]
             assert isinstance(found, RoundResult)
             assert (found.status, found.missing, found.sums) == (

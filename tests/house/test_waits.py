@@ -20,7 +20,6 @@ SERVER = "the coordinator's main loop: until Ctrl-C, which cancels it, or --roun
 # (file, function) -> the waits in it, and why they need no end of their own.
 REVIEWED: dict[tuple[str, str], tuple[tuple[str, ...], str]] = {
     (SERVICE, "Service.run"): (("await asyncio.wait",), SERVER),
-    (SERVICE, "Service._keep_linked"): (("while failure is None: sleep",), SERVER),
     (SERVICE, "Service._watch_jobs"): (("await self._failed_job.wait",), SERVER),
     (SERVICE, "Service._serve"): (("await asyncio.wait", "await asyncio.gather"), SERVER),
     (SERVICE, "Service._read"): (("async for in connection.messages()",), SERVER),
@@ -35,10 +34,12 @@ REVIEWED: dict[tuple[str, str], tuple[tuple[str, ...], str]] = {
         ("async with self._for_long", "await self._free.get"),
         "each job before it has its seconds; then its worker is killed",
     ),
-    ("broker/cli/result.py", "_follow"): (
+    ("broker/cli/result.py", "_of_broker"): (
         ("async with aclosing", "async for in results"),
-        "`hum result --follow`: until Ctrl-C, which cancels it",
+        "`hum result --key ... --follow`: until Ctrl-C, which cancels it",
     ),
+    ("broker/cli/result.py", "_follow_folder"): (("while True: sleep",), "`hum result --follow`: until Ctrl-C"),
+    ("broker/cli/deployment/status.py", "_watch"): (("while True: sleep",), "`hum status --watch`: until Ctrl-C"),
     ("broker/client/following.py", "follow"): (
         ("async with aclosing", "async for in messages"),
         "for as long as its caller wants; leaving the link has aiomqtt's timeout",

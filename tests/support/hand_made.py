@@ -315,8 +315,8 @@ class World:
 
     def client(self, payload: bytes) -> RoundResult:
         """What a client makes of a result."""
-        access = Access("test", bytes.fromhex(self.authority), self.home.result_key)
-        result = open_result(read_group(access, "main", self.roster), access.result_key, payload)
+        access = Access("test", bytes.fromhex(self.authority), self.home.result_keys.of("main"))
+        result = open_result(read_group(access, "main", self.roster), self.home.result_keys.of("main"), payload)
         assert isinstance(result, RoundResult)
         return result
 

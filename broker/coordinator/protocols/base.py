@@ -23,8 +23,8 @@ class RosterError(Exception):
 
 @dataclass(frozen=True)
 class Workplace:
-    """What machines are made with: the coordinator's private key, the clients' result key of 16
-    bytes, the coordinator's folder, and what tells the Unix time."""
+    """What machines are made with: the coordinator's private key, the result key, 16 bytes, of
+    the group's clients, the coordinator's folder, and what tells the Unix time."""
 
     private: bytes
     result_key: bytes
@@ -72,8 +72,9 @@ class Declaration:
     that none can be made of; `saved(connection, group, epoch)` finds what it is restored from.
     `uploads` are the kinds of what boards send up, with the most bytes of each; `says` the kinds of
     what is said to all of a group, beside the roster. `results(connection, group, last)` returns
-    the last rows for `hum result`, of one group or of all, each with "closed_at", oldest first;
-    `status(connection, group)` what `hum coordinator status` says of a group.
+    the last rows for `hum result`, of one group or of each, or all rows if `last` is None: each
+    with "group", "epoch", "round" and "closed_at", in that order and never in that of a clock.
+    `status(connection, group)` tells what `hum status` says of a group.
     """
 
     name: str
@@ -85,5 +86,5 @@ class Declaration:
     schema: Schema
     roster: RosterRules
     requests: Requests | None = None
-    results: Callable[[Connection, str | None, int], list[dict[str, Any]]] | None = None
+    results: Callable[[Connection, str | None, int | None], list[dict[str, Any]]] | None = None
     status: Callable[[Connection, str], dict[str, Any]] | None = None

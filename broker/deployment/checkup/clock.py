@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from broker.coordinator.history import results
+from broker.coordinator.history import Span, results
 from broker.deployment import certificates
 from broker.deployment.certificates import CertificateError
 from broker.deployment.checkup.findings import Finding
@@ -29,7 +29,7 @@ def compared(deployment: Deployment) -> Iterator[Finding]:
 
 def _past(deployment: Deployment) -> Iterator[tuple[str, float]]:
     try:
-        for row in results(deployment.coordinator, None, 1):
+        for row in results(deployment.coordinator, None, Span(1)):
             yield f"the last round of {row['group']} closed later than now", row["closed_at"]
     except (HumError, SQLAlchemyError):  # keys.coordinator() says so
         pass

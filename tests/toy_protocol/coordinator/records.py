@@ -99,13 +99,19 @@ def saved(connection: Connection, group: str, epoch: int) -> Saved:
     return found
 
 
-def results(connection: Connection, group: str | None, last: int) -> list[dict[str, Any]]:
-    """Return the last rounds, oldest first."""
+def results(connection: Connection, group: str | None, last: int | None) -> list[dict[str, Any]]:
+    """Return the last rounds of one group or of each, oldest first."""
     c = rounds.c
-    query = select(rounds).where(c.result.is_not(None)).order_by(c.closed_at.desc(), c.round.desc()).limit(last)
-    rows = connection.execute(query.where(c.group == group) if group else query)
+    query = select(rounds).where(c.result.is_not(None)).order_by(c.group, c.epoch, c.round)
+    rows = list(connection.execute(query.where(c.group == group) if group else query))
     keys = ("group", "epoch", "round", "boards", "letters", "closed_at")
-    return [{key: row._mapping[key] for key in keys} for row in reversed(list(rows))]
+    found = [{key: row._mapping[key] for key in keys} for row in rows]
+    return [row for at, row in enumerate(found) if last is None or last_of_group(found, at) < last]
+
+
+def last_of_group(rows: list[dict[str, Any]], at: int) -> int:
+    """Return how many rows of its group come after a row."""
+    return sum(row["group"] == rows[at]["group"] for row in rows[at + 1 :])
 
 
 SCHEMA = Schema("toy", metadata, (OpenRound, CloseRound), statements, (_add_boards,))

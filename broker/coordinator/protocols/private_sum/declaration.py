@@ -5,7 +5,7 @@ from agent.joye_libert.packing import PackingError
 from agent.joye_libert.parameters import ParameterError
 from agent.wire.messages import MessageError
 from broker.coordinator.protocols.base import Declaration, RosterError, Workplace
-from broker.coordinator.protocols.private_sum import reading, roster, tables
+from broker.coordinator.protocols.private_sum import migrations, reading, roster
 from broker.coordinator.protocols.private_sum.machine import UPLOADS, PrivateSum
 from broker.coordinator.protocols.private_sum.records import Saved
 from broker.coordinator.schedule import Schedule
@@ -27,7 +27,7 @@ PRIVATE_SUM = Declaration(
     saved=reading.saved,
     uploads=UPLOADS,
     says=("round", "roll", "result", "active/+"),
-    schema=tables.SCHEMA,
+    schema=migrations.SCHEMA,
     roster=roster.RULES,
     results=reading.shown,
     status=reading.status,

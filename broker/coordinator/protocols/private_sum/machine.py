@@ -18,6 +18,7 @@ from broker.coordinator.protocols.private_sum import records, roll_call
 from broker.coordinator.protocols.private_sum.active_sets import ActiveSets
 from broker.coordinator.protocols.private_sum.answers import Answers, Layout
 from broker.coordinator.protocols.private_sum.arithmetic import aggregation
+from broker.coordinator.protocols.private_sum.attendance.members import Attendances
 from broker.coordinator.protocols.private_sum.close_lists import CloseLists
 from broker.coordinator.protocols.private_sum.jobs import OUT_OF_TIME, Jobs
 from broker.coordinator.protocols.private_sum.outgoing import SumOutgoing
@@ -71,6 +72,7 @@ class PrivateSum:
         self._answers = self._restored(saved)
         self._last_result = saved.last_result
         self._counted = dict(saved.counted)
+        self._attendances = Attendances(scope, self._sets, self._members, saved, unix_time)
         self._timing = Timing(schedule, self._layout.part.spread, unix_time, saved.instant)
 
     def _restored(self, saved: records.Saved) -> Answers | None:
@@ -207,6 +209,7 @@ class PrivateSum:
         if upload.envelope.round + 1 >= self._round:
             self._uploads.contribution(upload.device, self._members.index[upload.device], upload.envelope)
             self._members.heard(upload.device)
+            self._attendances.was_late(upload.device, upload.envelope.round)
         return Refused("late")
 
     def _on_answer(self, upload: Upload) -> list[Action]:
@@ -272,13 +275,16 @@ class PrivateSum:
             for reason in answers.reasons():
                 self._filter.refuse(reason)
             self._close_lists.over({name for name in self._members.names if answers.get(name)})
+        over = self._attendances.over(self._round, self._units, self._current, answers, status)
+        missing = over.missing(self._members.names, summed)
+        told = missing or self._members.names * (status == coordination.INCOMPLETE)
+        message = self._outgoing.result(self._round, self._units, status, told, sums, self._timing.instant)
+        took_ms, scope = self._timing.latency_ms(now), (self.scope.group, self.scope.epoch, self._round)
+        sides = (answers.disagree(), answers.withstands()) if answers else ([], None)
+        closed = records.CloseRound(*scope, status, missing, sums, message, took_ms, *sides, over.why, over.attendance)
         named = [name for index, name in enumerate(self._members.names) if summed >> index & 1]
-        missing = [name for name in self._members.names if name not in named]
-        message = self._outgoing.result(self._round, self._units, status, missing, sums, self._timing.instant)
-        scope = (self.scope.group, self.scope.epoch, self._round)
-        sides = (answers.disagree(), answers.withstands()) if answers else ()
-        closed = records.CloseRound(*scope, status, missing, sums, message, self._timing.latency_ms(now), *sides)
         counted = [records.Counted(self.scope.group, name, self.scope.epoch, self._round) for name in named]
+        noted = [closed, *over.changes, *counted]
         self._counted.update({record.device: record for record in counted})
         self._active.closed(self._units, self._current, answers.present if answers else 0)
         self._opening = self._answers = None
@@ -287,4 +293,4 @@ class PrivateSum:
         self._previous, self._current = self._current, {}
         self._round += 1
         cleared = self._outgoing.retained("roll" if answers else "round", b"")
-        return [closed, *counted, self._outgoing.retained("result", message), cleared]
+        return [*noted, self._outgoing.retained("result", message), cleared]

@@ -9,9 +9,12 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, func, select
 
 from agent.protocols.base.identity import CLOSE_WINDOW
-from agent.wire import coordination
-from broker.coordinator.protocols.private_sum import tables
+from agent.wire import messages
+from agent.wire.envelope import Envelope
+from broker.coordinator.protocols.private_sum import roll_call, tables
 from broker.coordinator.protocols.private_sum.records import (
+    STATUS,
+    Absence,
     ActiveSet,
     Answer,
     Contribution,
@@ -20,8 +23,6 @@ from broker.coordinator.protocols.private_sum.records import (
     MasksUntil,
     Saved,
 )
-
-STATUS = {coordination.COMPLETE: "complete", coordination.INCOMPLETE: "incomplete", coordination.INVALID: "invalid"}
 
 DAY_S = 86_400.0
 CALLED = 2 * CLOSE_WINDOW  # roll calls: what boards remember of them
@@ -45,14 +46,18 @@ def saved(connection: Connection, group: str, epoch: int) -> Saved:
             found.last_result = row.result
             found.next_round = max(found.next_round, row.round + 1)
             found.closed_contributions = contributions
-    instants = select(func.max(rounds.c.instant)).where(rounds.c.group == group)
-    found.instant = connection.execute(instants).scalar() or 0
+    # The last one, not the greatest: a clock may have been far ahead once.
+    instants = select(rounds.c.instant).where((rounds.c.group == group) & rounds.c.instant.is_not(None))
+    newest = instants.order_by(rounds.c.epoch.desc(), rounds.c.round.desc()).limit(1)
+    found.instant = connection.execute(newest).scalar() or 0
     called = last.where(rounds.c.roll.is_not(None)).order_by(rounds.c.round.desc()).limit(CALLED)
     found.called = [row.roll for row in connection.execute(called)][::-1]
     here = select(masks_until).where((masks_until.c.group == group) & (masks_until.c.epoch == epoch))
     found.masks_until = {row.device: MasksUntil(**row._mapping) for row in connection.execute(here)}
     of_group = select(counted).where(counted.c.group == group)
     found.counted = {row.device: Counted(**row._mapping) for row in connection.execute(of_group)}
+    absences = select(tables.absences).where(tables.absences.c.group == group)
+    found.absences = {row.device: Absence(**row._mapping) for row in connection.execute(absences)}
     _sets(connection, group, epoch, found)
     return found
 
@@ -77,23 +82,33 @@ def _of_round(connection: Connection, kind: type[_R], row: Any) -> list[_R]:
     return [kind(**found._mapping) for found in connection.execute(query)]
 
 
-def results(connection: Connection, group: str | None, last: int) -> list[dict[str, Any]]:
-    """Return the last closed rounds, of one group or of all, oldest first, each as a dictionary
-    with JSON types; "status" is a number of agent/wire/coordination.py."""
+def results(connection: Connection, group: str | None, last: int | None) -> list[dict[str, Any]]:
+    """Return the last closed rounds of one group or of each, all if `last` is None, in the order of
+    groups, epochs and rounds, whatever the clock was; each as a dictionary with JSON types.
+
+    "status" is a number of agent/wire/coordination.py; "attendance" as in records.py, None for a
+    round of before there was one.
+    """
     c = tables.rounds.c
-    query = select(tables.rounds).where(c.status.is_not(None))
+    place = func.row_number().over(partition_by=c.group, order_by=(c.epoch.desc(), c.round.desc())).label("place")
+    closed = select(tables.rounds, place).where(c.status.is_not(None))
     if group:
-        query = query.where(c.group == group)
-    found = connection.execute(query.order_by(c.closed_at.desc(), c.round.desc()).limit(last))
-    rows = [row._mapping for row in found]
-    keys = ("group", "epoch", "round", "status", "instant", "opened_at", "closed_at", "latency_ms", "withstands")
-    return [
-        {**{key: row[key] for key in keys}, **{key: json.loads(row[key]) for key in ("missing", "disagree", "sums")}}
-        for row in reversed(rows)
-    ]
+        closed = closed.where(c.group == group)
+    found = closed.subquery()
+    query = select(found).order_by(found.c.group, found.c.epoch, found.c.round)
+    if last is not None:
+        query = query.where(found.c.place <= last)
+    return [_result(row._mapping) for row in connection.execute(query)]
 
 
-def shown(connection: Connection, group: str | None, last: int) -> list[dict[str, Any]]:
+def _result(row: Any) -> dict[str, Any]:
+    keys = ("group", "epoch", "round", "status", "instant", "opened_at", "closed_at", "latency_ms", "withstands", "why")
+    lists = {key: json.loads(row[key]) for key in ("missing", "disagree", "sums")}
+    attendance = json.loads(row["attendance"]) if row["attendance"] else None
+    return {**{key: row[key] for key in keys}, **lists, "attendance": attendance}
+
+
+def shown(connection: Connection, group: str | None, last: int | None) -> list[dict[str, Any]]:
     """Return results() as `hum result` shows them."""
     return [
         {**row, "status": STATUS[row["status"]], "latency_ms": round(row["latency_ms"], 1)}
@@ -105,7 +120,42 @@ def status(connection: Connection, group: str) -> dict[str, Any]:
     """Return the sides of each cohort whose answers disagreed in the group's last round, and of
     each unit how its active set stands."""
     last = results(connection, group, 1)
-    return {"disagree": last[0]["disagree"] if last else [], "sets": _standing(connection, group)}
+    return {
+        "disagree": last[0]["disagree"] if last else [],
+        "sets": _standing(connection, group),
+        "last_round": shown(connection, group, 1)[0] if last else None,
+        "open_round": open_round(connection, group),
+        "absent": absent(connection, group),
+    }
+
+
+def open_round(connection: Connection, group: str) -> dict[str, Any] | None:
+    """Return the round of a group that is open, None if there is none: who has sent for it, which
+    is durable, who is in its roll call, by their places in the roster, None as long as none was
+    called, and who has answered."""
+    c = tables.rounds.c
+    query = select(tables.rounds).where((c.group == group) & c.status.is_(None))
+    row = connection.execute(query.order_by(c.epoch.desc(), c.round.desc()).limit(1)).first()
+    newer = select(func.max(c.epoch)).where(c.group == group)
+    if row is None or row.epoch != connection.execute(newer).scalar():
+        return None  # what a new roster has left open stays so
+    present = messages.read_roll(Envelope(row.roll).unverified())[1] if row.roll else None
+    return {
+        "epoch": row.epoch,
+        "round": row.round,
+        "instant": row.instant,
+        "opened_at": row.opened_at,
+        "sent": sorted(one.device for one in _of_round(connection, Contribution, row)),
+        "listed": None if present is None else roll_call.members(present),
+        "answered": sorted(one.device for one in _of_round(connection, Answer, row)),
+    }
+
+
+def absent(connection: Connection, group: str) -> dict[str, dict[str, Any]]:
+    """Return of each member of a group that is absent since which round, since when and why."""
+    c = tables.absences.c
+    rows = connection.execute(select(tables.absences).where((c.group == group) & c.reason.is_not(None)))
+    return {row.device: {"epoch": row.epoch, "round": row.round, "since": row.at, "reason": row.reason} for row in rows}
 
 
 def _standing(connection: Connection, group: str) -> list[dict[str, Any]]:

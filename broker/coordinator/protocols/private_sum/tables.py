@@ -14,7 +14,6 @@ from sqlalchemy import (
     Boolean,
     Column,
     ColumnElement,
-    Connection,
     Executable,
     Float,
     Integer,
@@ -23,13 +22,13 @@ from sqlalchemy import (
     PrimaryKeyConstraint,
     String,
     Table,
-    inspect,
     select,
     text,
 )
 from sqlalchemy.dialects.sqlite import insert
 
 from broker.coordinator.protocols.private_sum.records import (
+    Absence,
     ActiveSet,
     Answer,
     CloseRound,
@@ -41,8 +40,9 @@ from broker.coordinator.protocols.private_sum.records import (
     RollCall,
     RoundRecord,
     Standing,
+    StillAbsent,
 )
-from broker.storage.schema import Bitmap, Schema
+from broker.storage.schema import Bitmap
 
 # Closed ones of an epoch whose contributions and answers are there; some 40 kB each with 60 boards.
 KEPT_ROUNDS = 100
@@ -77,6 +77,8 @@ rounds = _table(
     Column("sums", String),
     Column("latency_ms", Float),
     Column("result", LargeBinary),
+    Column("why", String),
+    Column("attendance", String),
 )
 contributions = _table(
     "contributions",
@@ -141,6 +143,16 @@ left_out = _table(
     Column("at", Float, nullable=False),
     Column("until", Float, nullable=False),
 )
+absences = _table(
+    "absences",
+    ["group", "device"],
+    Column("group", String),
+    Column("device", String),
+    Column("epoch", Integer, nullable=False),
+    Column("round", Integer, nullable=False),
+    Column("at", Float, nullable=False),
+    Column("reason", String),
+)
 standing = _table(
     "standing",
     ["group", "unit"],
@@ -157,24 +169,9 @@ standing = _table(
 )
 
 
-def _add_sets(connection: Connection) -> None:
-    """Bring version 1 to version 2: what members say they hold, and under which set."""
-    found = inspect(connection)
-    for table in (contributions, masks_until):
-        if not found.has_table(table.name):
-            continue
-        known = {column["name"] for column in found.get_columns(table.name)}
-        for column in table.columns:
-            if column.name not in known:
-                kind = column.type.compile(connection.dialect)
-                default = column.server_default.arg  # type: ignore[union-attr]  # each new one has one
-                connection.exec_driver_sql(
-                    f"ALTER TABLE {table.name} ADD COLUMN {column.name} {kind} NOT NULL DEFAULT {default}"
-                )
-
-
 # The tables that have the newest record of its kind for each key.
-_NEWEST: dict[type, Table] = {MasksUntil: masks_until, Counted: counted, LeftOut: left_out, Standing: standing}
+_NEWEST: dict[type, Table] = {MasksUntil: masks_until, Counted: counted, LeftOut: left_out, Absence: absences}
+_NEWEST |= {StillAbsent: absences, Standing: standing}
 
 
 def of_round(table: Table, one: Any) -> ColumnElement[bool]:
@@ -202,7 +199,7 @@ def statements(record: RoundRecord) -> list[Executable]:
             this = of_round(rounds, record) & rounds.c.status.is_(None)
             closed = rounds.update().where(this).values(closed_at=time.time(), **_outcome(record))
             return [closed, *(table.delete().where(_forgotten(table, record)) for table in (contributions, answers))]
-        case MasksUntil() | Counted() | LeftOut() | Standing():
+        case MasksUntil() | Counted() | LeftOut() | Absence() | Standing():
             return [_upsert(_NEWEST[type(record)], record)]
         case ActiveSet():
             proposed = insert(active_sets).values(**asdict(record)).on_conflict_do_nothing()
@@ -212,7 +209,8 @@ def statements(record: RoundRecord) -> list[Executable]:
 def _outcome(record: CloseRound) -> dict[str, Any]:
     lists = {"missing": record.missing, "disagree": record.disagree, "sums": record.sums}
     values = {"status": record.status, "latency_ms": record.latency_ms, "result": record.message}
-    values["withstands"] = record.withstands
+    values |= {"withstands": record.withstands, "why": record.why}
+    values["attendance"] = json.dumps(asdict(record.attendance)) if record.attendance else None
     return values | {name: json.dumps(value) for name, value in lists.items()}
 
 
@@ -235,27 +233,10 @@ def _superseded(record: ActiveSet) -> ColumnElement[bool]:
     return superseded
 
 
-def _upsert(table: Table, record: MasksUntil | Counted | LeftOut | Standing) -> Executable:
+def _upsert(table: Table, record: MasksUntil | Counted | LeftOut | Absence | Standing) -> Executable:
     statement, key = insert(table).values(**asdict(record)), list(table.primary_key)
     changed = {column.name: statement.excluded[column.name] for column in table.c if column not in key}
     return statement.on_conflict_do_update(index_elements=key, set_=changed)
-
-
-def _tell_sides(connection: Connection) -> None:
-    """Once there were names of those whose answers were "wrong", in a list; now there are sides."""
-    columns = {column["name"] for column in inspect(connection).get_columns("rounds")}
-    if "wrong" in columns:
-        connection.exec_driver_sql("ALTER TABLE rounds RENAME COLUMN wrong TO disagree")
-        connection.exec_driver_sql("UPDATE rounds SET disagree = '[[[], ' || disagree || ']]' WHERE disagree != '[]'")
-    if "withstands" not in columns:
-        connection.exec_driver_sql("ALTER TABLE rounds ADD COLUMN withstands INTEGER")
-
-
-def _add_instants(connection: Connection) -> None:
-    """Once there were no instants."""
-    columns = {column["name"] for column in inspect(connection).get_columns("rounds")}
-    if "instant" not in columns:
-        connection.exec_driver_sql("ALTER TABLE rounds ADD COLUMN instant INTEGER")
 
 
 RECORDS = (
@@ -268,13 +249,7 @@ RECORDS = (
     Counted,
     ActiveSet,
     LeftOut,
+    Absence,
     Standing,
-)
-SCHEMA = Schema(
-    "private-sum",
-    metadata,
-    RECORDS,
-    statements,
-    (_add_sets, _tell_sides, _add_instants),
-    file_versions={3: 1, 4: 1, 5: 1},
+    StillAbsent,
 )

@@ -1,8 +1,8 @@
 """When rounds open and close. A part of the machine in machine.py.
 
-Without instants a round opens an interval after the one before. With them it is of an instant, a
-multiple of the interval in Unix seconds, and opens the schedule's lead before: a round that cannot
-open by then is left out, and the next one is of the next instant. Times are seconds of one
+Without instants a round is due an interval after the one before was. With them it is of an instant,
+a multiple of the interval in Unix seconds, and opens the schedule's lead before: a round that
+cannot open by then is left out, and the next one is of the next instant. Times are seconds of one
 monotonic clock, but for instants and what `unix_time()` tells.
 """
 
@@ -70,13 +70,20 @@ class Timing:
         self._opened_at = now
         if not self._schedule.instants:
             self._unix = self._unix_time()
-            self._due_at = now + self._schedule.interval
+            self._due_at = self._after(self._due_at, now)
             self.instant = 0
         else:
             self.instant = int(self._next)
             self._opened_at += self.instant - self._unix
         self.closes_at = self._closes_at(now)
         return int(self._unix), self.instant
+
+    def _after(self, due: float, now: float) -> float:
+        """Return when the round after one that was due at `due` is, and opens `now`: whole
+        intervals later, so that rounds do not drift, and none before there was time for
+        contributions."""
+        interval = self._schedule.interval
+        return due + interval * max(1, math.ceil((now + self._schedule.contributions - due) / interval))
 
     def call_roll(self, now: float) -> None:
         """Contributions are closed: answers are awaited."""
