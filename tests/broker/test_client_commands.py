@@ -137,7 +137,20 @@ def test_another_package_brings_its_commands(tmp_path: Path) -> None:
     (tmp_path / "toys.py").write_text(PLUGIN)
     install(tmp_path, "toys", "toy = toys:app\nplay = toys:play")
     status, output, _ = hum(tmp_path, "--help")
-    known = ["authority", "broker", "coordinator", "firmware", "play", "query", "release", "result", "status", "toy"]
+    known = [
+        "authority",
+        "broker",
+        "coordinator",
+        "doctor",
+        "firmware",
+        "init",
+        "play",
+        "query",
+        "release",
+        "result",
+        "status",
+        "toy",
+    ]
     below = output.partition("Commands:\n")[2].splitlines()
     shown = [line.split()[0] for line in below if line[:3].strip()]  # what a description wraps to stands further in
     assert (status, shown) == (0, known)
