@@ -28,6 +28,7 @@ from agent.crypto import p256
 from agent.runtime import start
 from agent.runtime.net import mqtt, mqtt_decoder, mqtt_link, mqtt_packets
 from agent.wire import messages, topics
+from broker.deploy.mosquitto.passwords import file_of
 from tests.support.mosquitto_process import Mosquitto
 
 pytestmark = pytest.mark.alone
@@ -144,7 +145,7 @@ def test_the_will_is_published_upon_drop_and_not_upon_stop(broker: Mosquitto) ->
 
 def test_user_and_password_are_asked_for(tmp_path: Path) -> None:
     passwords = tmp_path / "passwords"
-    subprocess.run(["mosquitto_passwd", "-c", "-b", str(passwords), "board", "right"], check=True, capture_output=True)
+    passwords.write_bytes(file_of({"board": "right"}))
 
     async def main(port: int) -> None:
         wrong = Recorder(port, "wrong", user="board", password="wrong")
