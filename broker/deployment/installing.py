@@ -27,8 +27,8 @@ class InstallError(HumError):
 
 def install(deployment: Deployment, folder: Path = UNITS, packaged: bool = False) -> dict[str, str]:
     """Write the units into `folder`, all or none, and start them if that is where systemd looks and
-    it runs here. With `packaged` the broker is the distribution's mosquitto.service. Return what was
-    done. Raises InstallError."""
+    it runs here. With `packaged` the broker is the distribution's mosquitto.service. Return what
+    was done. Raises InstallError."""
     _check_root(folder)
     if not (deployment.mosquitto / "mosquitto.conf").is_file() and not deployment.settings.broker.existing:
         raise InstallError(f"no mosquitto.conf in {deployment.mosquitto}; the same `hum init` makes what is missing")

@@ -17,9 +17,9 @@ import pytest
 
 from agent.crypto import p256
 from agent.wire import coordination
+from tests.broker.deployment.small_deployment import PROJECT, Small, make
 from tests.support.mosquitto_process import free_port
 from tests.support.processes import running
-from tests.support.small_deployment import PROJECT, Small, make
 
 pytestmark = [pytest.mark.alone, pytest.mark.proof]
 

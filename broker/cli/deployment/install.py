@@ -21,9 +21,9 @@ def install(
     units: UnitFolder = installing.UNITS,
     as_json: AsJson = False,
 ) -> None:
-    """Run the deployment as services of systemd: broker and coordinator, hardened, as the user whose
-    the folder is; they start with the machine. Root's to do; again after a change of hum.toml.
-    """
+    """Run the deployment as services of systemd: broker and coordinator, hardened, as the user
+    whose the folder is; they start with the machine. Root's to do; again after a change of
+    hum.toml."""
     show(as_json, installing.install(Deployment.find(folder), units, packaged))
 
 

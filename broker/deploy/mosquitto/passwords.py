@@ -1,9 +1,9 @@
 """Mosquitto's password file, hashed here: in the one form that both 2.0 and 2.1 read.
 
 A line is `user:$7$ROUNDS$SALT$HASH`: PBKDF2 with HMAC-SHA-512, salt and hash as base64. 2.0 takes a
-salt of 12 bytes and no other, a hash of 64; 2.1 takes salts of 12 and of 64, and its own tool writes
-64, or Argon2: neither lets anybody into a 2.0. Checked against plugin and broker sources of both.
-"""
+salt of 12 bytes and no other, a hash of 64; 2.1 takes salts of 12 and of 64, and its own tool
+writes 64, or Argon2: neither lets anybody into a 2.0. Checked against plugin and broker sources of
+both."""
 
 import base64
 import hashlib

@@ -1,11 +1,10 @@
-"""What a Mosquitto has refused, counted from what it logs: log-ins by where they came from, messages
-to topics that their sender may not write by the sender.
+"""What a Mosquitto has refused, counted from what it logs: log-ins by where they came from,
+messages to topics that their sender may not write by the sender.
 
-It tells these only at its most talkative (`mosquitto -v`), so that a log of it is read here, counted
-and left out but for what an operator wants to see. Lines are what 2.0 and 2.1 write; others, however
-odd, are shown and count nothing. Names in lines are cut, and so is how many are told apart: who has
-no password yet writes some of them.
-"""
+It tells these only at its most talkative (`mosquitto -v`), so that a log of it is read here,
+counted and left out but for what an operator wants to see. Lines are what 2.0 and 2.1 write;
+others, however odd, are shown and count nothing. Names in lines are cut, and so is how many are
+told apart: who has no password yet writes some of them."""
 
 import json
 import re

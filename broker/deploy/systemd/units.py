@@ -1,10 +1,9 @@
 """The text of units: for Hum's own broker and coordinator, and the drop-in for the Mosquitto of the
 distribution's package.
 
-Both run as the user whose the deployment's folder is, see it and nothing of anybody's home that they
-do not need, and write in the folders of theirs alone. What each line keeps away is in
-systemd.exec(5); `systemd-analyze security` scores them.
-"""
+Both run as the user whose the deployment's folder is, see it and nothing of anybody's home that
+they do not need, and write in the folders of theirs alone. What each line keeps away is in
+systemd.exec(5); `systemd-analyze security` scores them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -48,7 +47,8 @@ class UnitError(HumError):
 @dataclass(frozen=True)
 class Site:
     """What units are made for: the deployment `name` in `folder`, which is `user`'s and `group`'s;
-    `program` starts Hum there, `code` are the folders that it is loaded from; the broker's `port`."""
+    `program` starts Hum there, `code` are the folders that it is loaded from; the broker's
+    `port`."""
 
     name: str
     folder: Path
@@ -104,8 +104,8 @@ def coordinator(site: Site, after: str) -> str:
 
 
 def packaged(site: Site, mosquitto: str, user: str, group: str) -> str:
-    """Return the drop-in that has the packaged mosquitto.service run with the deployment's files, as
-    their `user`. Its own mosquitto.conf is read no more."""
+    """Return the drop-in that has the packaged mosquitto.service run with the deployment's files,
+    as their `user`. Its own mosquitto.conf is read no more."""
     configuration = site.folder / "mosquitto" / "mosquitto.conf"
     lines = [
         f"{MARK}{site.folder}",

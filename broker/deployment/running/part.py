@@ -1,5 +1,7 @@
-"""One of the programs that `hum up` runs: started, read line by line, started again when it dies."""
+"""One of the programs that `hum up` runs: started, read line by line, started again when it
+dies."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -12,6 +14,7 @@ from pathlib import Path
 LINE_MOST = 16_384  # bytes; what is longer is cut
 READ = 65_536
 BACKOFF_LEAST, BACKOFF_MOST = 1.0, 60.0  # seconds before a start after the first death, and at most
+REAP_S = 5.0
 STEADY_S = 60.0  # who has run so long begins anew with BACKOFF_LEAST
 TIED = str(Path(__file__).with_name("tied.py"))
 
@@ -37,7 +40,7 @@ class Part:
     heed: Callable[[str], str | None]
     process: "subprocess.Popen[bytes] | None" = None
     last: str = ""  # the last line that was shown
-    starts: int = 0
+    was_started: bool = False
     due: float = 0.0  # when it is started next, monotonic seconds
     began: float = 0.0  # when it was started last
     silent: bool = False  # it has closed its output
@@ -59,11 +62,12 @@ class Part:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            start_new_session=True,  # a terminal's Ctrl-C is for `hum up`, which ends its parts in order
+            # A terminal's Ctrl-C is for `hum up`, which ends its parts in order.
+            start_new_session=True,
         )
         assert self.process.stdout
         os.set_blocking(self.process.stdout.fileno(), False)
-        self.starts += 1
+        self.was_started = True
         self.began, self._rest, self.last, self.silent = now, b"", "", False
         return True
 
@@ -85,8 +89,8 @@ class Part:
         return shown if lines or not self.silent else None
 
     def ended(self, now: float) -> int | None:
-        """Return its exit status once it has ended, None while it runs; then it is due again after a
-        wait that grows from death to death."""
+        """Return its exit status once it has ended, None while it runs; then it is due again after
+        a wait that grows from death to death."""
         if self.process is None or (status := self.process.poll()) is None:
             return None
         assert self.process.stdout
@@ -108,10 +112,12 @@ class Part:
             self.process.send_signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        """kill -9, and wait until it is gone."""
+        """kill -9, and wait until it is gone: an instant. What not even that ends is in the
+        kernel's hands."""
         if self.process is not None:
             self.process.kill()
-            self.process.wait()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(REAP_S)
 
 
 def now() -> float:

@@ -1,4 +1,5 @@
-"""What `hum up` runs of a deployment: its Mosquitto and its coordinator, and whether they can run."""
+"""What `hum up` runs of a deployment: its Mosquitto and its coordinator, and whether they can
+run."""
 
 import contextlib
 import errno

@@ -2,10 +2,9 @@
 
     python -I -S tied.py PARENT UID GID PROGRAM ARGUMENT...
 
-PARENT is the parent's process id; -1 for UID leaves the user as it is. The kernel keeps the wish for
-the program's whole life, but forgets it when the user changes: so the user is changed first. Only
-Linux has it; elsewhere the next `hum up` finds what is left, and says so.
-"""
+PARENT is the parent's process id; -1 for UID leaves the user as it is. The kernel keeps the wish
+for the program's whole life, but forgets it when the user changes: so the user is changed first.
+Only Linux has it; elsewhere the next `hum up` finds what is left, and says so."""
 
 import ctypes
 import os

@@ -14,8 +14,8 @@ UP_S = 5.0  # whoever has not said that it is up after so long is taken to be
 
 
 def run(deployment: Deployment, only: str | None = None) -> int:
-    """Run broker and coordinator, or `only` one of the two, and return the number of the signal that
-    ended them. Raises UpError, PartError."""
+    """Run broker and coordinator, or `only` one of the two, and return the number of the signal
+    that ended them. Raises UpError, PartError."""
     wanted = [only] if only else [BROKER, COORDINATOR]
     if deployment.settings.broker.existing:
         wanted = [name for name in wanted if name != BROKER]
@@ -66,7 +66,7 @@ class _Up:
         for part in self._parts:
             if part.name == BROKER and part.process is None and not self._up:
                 raise PartError(f"the broker does not start: {part.last or 'it says nothing'}", 1)
-            if part.name == COORDINATOR and not part.starts and part.due and not self._waiting:
+            if part.name == COORDINATOR and not part.was_started and part.due and not self._waiting:
                 self._waiting = True
                 say("hum", stamped("the coordinator waits for the first roster: `hum add NAME` signs one"))
 

@@ -15,28 +15,10 @@ import yaml
 PROJECT = Path(__file__).parents[3]
 DEPLOY = PROJECT / "broker" / "deploy"
 CONTAINERS, ADD_ON = DEPLOY / "containers", DEPLOY / "home_assistant"
-INSTRUCTIONS = set(
-    [
-        "ADD",
-        "ARG",
-        "CMD",
-        "COPY",
-        "ENTRYPOINT",
-        "ENV",
-        "EXPOSE",
-        "FROM",
-        "HEALTHCHECK",
-        "LABEL",
-        "MAINTAINER",
-        "ONBUILD",
-        "RUN",
-        "SHELL",
-        "STOPSIGNAL",
-        "USER",
-        "VOLUME",
-        "WORKDIR",
-    ]
-)
+INSTRUCTIONS = {
+    "ADD", "ARG", "CMD", "COPY", "ENTRYPOINT", "ENV", "EXPOSE", "FROM", "HEALTHCHECK", "LABEL", "ONBUILD", "RUN", "SHELL",
+    "STOPSIGNAL", "USER", "VOLUME", "WORKDIR",
+}  # fmt: skip
 # The Compose Specification's attributes of a service that are in use here, with their forms.
 SERVICE = {
     "build": dict, "cap_drop": list, "command": list, "depends_on": list, "environment": dict, "image": str,

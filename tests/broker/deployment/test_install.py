@@ -13,8 +13,8 @@ from broker.deploy.systemd.units import Site, UnitError
 from broker.deployment import installing
 from broker.deployment.folder import Deployment
 from broker.deployment.installing import InstallError
+from tests.broker.deployment.small_deployment import make
 from tests.support.mosquitto_process import free_port
-from tests.support.small_deployment import make
 
 ANALYZE = shutil.which("systemd-analyze")
 # Of 10. The network, the root directory and, for Python, writable code memory are what is left.

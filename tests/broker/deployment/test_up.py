@@ -17,9 +17,9 @@ import pytest
 from broker.deployment.running import part, supervisor
 from broker.deployment.running.part import Part, Program
 from broker.deployment.running.supervisor import PartError, Supervisor
+from tests.broker.deployment.small_deployment import PROJECT, Small, make
 from tests.support.mosquitto_process import free_port
 from tests.support.processes import running
-from tests.support.small_deployment import PROJECT, Small, make
 
 WAIT_S = 120.0
 

@@ -9,7 +9,7 @@ from broker.authority.authority import Authority
 from broker.coordinator.home import Home
 from broker.deploy.mosquitto import configuration
 
-PROJECT = Path(__file__).parents[2]
+PROJECT = Path(__file__).parents[3]
 SETTINGS = """
 deployment = "street"
 
