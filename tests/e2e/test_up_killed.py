@@ -24,10 +24,12 @@ from tests.support.processes import running
 pytestmark = [pytest.mark.alone, pytest.mark.proof]
 
 POINTS = 20
-INTERVAL = 5
-WAIT_S = 240.0
+INTERVAL = 10
+WAIT_S = 500.0
 READINGS = {"kitchen": 300, "attic": 350, "garage": 400}  # each round's, of each board
 BOARD = str(PROJECT / "docs" / "examples" / "join_group.py")
+# $0 becomes a disk of size $1, with what was in it.
+DISK = 'cp -a "$0" "$0.was" && mount -t tmpfs -o "size=$1" tmpfs "$0" && cp -a "$0.was/." "$0" && shift && exec "$@"'
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(PROJECT)}
 
 
@@ -42,6 +44,7 @@ class Street:
         for name in READINGS:
             self._settings(name, port, authority)
         self.small: Small = make(folder / "street", port, {name: self._key(name) for name in READINGS}, INTERVAL)
+        self.seen = self.small.folder  # where this process sees what is in it
         public = (self.small.folder / "authority" / "authority.pub").read_text().strip()
         for name in READINGS:
             self._settings(name, port, public)
@@ -64,14 +67,21 @@ class Street:
         assert found, made.stdout + made.stderr
         return found[0]
 
-    def up(self) -> "subprocess.Popen[bytes]":
+    def up(self, on_disk_of: str = "") -> "subprocess.Popen[bytes]":
+        """Start `hum up`; with a size the deployment is on a disk of its own, which is seen by it
+        alone, and there from now on."""
         command = [sys.executable, "-m", "broker", "up", "--dir", str(self.small.folder)]
+        if on_disk_of:
+            command = ["unshare", "-rm", "sh", "-c", DISK, str(self.small.folder), on_disk_of, *command]
         with (self.folder / "up.log").open("ab") as log:
-            return subprocess.Popen(command, env=ENVIRONMENT, stdout=log, stderr=log, start_new_session=True)
+            process = subprocess.Popen(command, env=ENVIRONMENT, stdout=log, stderr=log, start_new_session=True)
+        if on_disk_of:
+            self.seen = Path(f"/proc/{process.pid}/root{self.small.folder}")
+        return process
 
     def rounds(self) -> list[tuple[int, int | None, list[int] | None]]:
         """Return (number, status, sums) of all rounds that were opened."""
-        path = self.small.folder / "coordinator" / "coordinator.db"
+        path = self.seen / "coordinator" / "coordinator.db"
         with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
             rows = database.execute("SELECT round, status, sums FROM rounds ORDER BY epoch, round").fetchall()
             assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
@@ -115,7 +125,7 @@ def test_killed_at_random_points_nothing_runs_twice_and_nothing_is_lost(street: 
     until((street.small.folder / "coordinator" / "coordinator.db-wal").exists, "no database", street)
     until(street.sums, "no first sum", street)
     for point in range(POINTS):
-        time.sleep(chance.uniform(0.0, 0.3) if point % 3 == 0 else chance.uniform(0.3, 1.5 * INTERVAL))
+        time.sleep(chance.uniform(0.0, 0.3) if point % 3 == 0 else chance.uniform(0.3, INTERVAL))
         process.kill()
         process.wait()
         if point % 2:  # the other times the next one meets what is still ending
@@ -135,3 +145,28 @@ def test_killed_at_random_points_nothing_runs_twice_and_nothing_is_lost(street: 
     assert set(map(str, street.sums())) == {str([sum(READINGS.values())])}
     assert "Traceback" not in (street.folder / "up.log").read_text()
     assert all(board.poll() is None for board in street.boards)
+
+
+def test_a_disk_full_in_mid_round_is_one_line_and_loses_nothing(street: Street) -> None:
+    log = street.folder / "up.log"
+    process = street.up(on_disk_of="8m")
+    until(lambda: "linked to" in log.read_text(), "not up", street)
+    until(street.sums, "no first sum", street)
+    before = len(street.sums())
+    filler = street.seen / "filler"
+    with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while file.write(b"\0" * 4096):
+            pass
+    until(lambda: "the coordinator ended (exit status 1); next start in" in log.read_text(), "it goes on", street)
+    assert log.read_text().count("disk is full") >= 1
+    filler.unlink()
+    until(lambda: len(street.sums()) >= before + 1, "rounds do not go on", street)
+    process.terminate()
+    rounds = street.rounds()
+    assert process.wait(WAIT_S) == 0
+    assert [number for number, _, _ in rounds] == list(range(len(rounds)))
+    assert all(sums == [sum(READINGS.values())] for _, status, sums in rounds if status == coordination.COMPLETE)
+    text = log.read_text()
+    assert "Traceback" not in text, text
+    ends = re.findall(r"coordinator \| hum: (.*)", text)
+    assert len(ends) == len(re.findall("the coordinator ended", text)), text
