@@ -12,6 +12,7 @@ from broker.deploy.mosquitto import configuration, handover
 from broker.deploy.systemd import units
 from broker.deploy.systemd.units import MARK, Site
 from broker.deployment.folder import Deployment
+from broker.deployment.running.parts import certificates
 from broker.errors import HumError
 from broker.files import replace
 
@@ -30,8 +31,9 @@ def install(deployment: Deployment, folder: Path = UNITS, packaged: bool = False
     it runs here. With `packaged` the broker is the distribution's mosquitto.service. Return what
     was done. Raises InstallError."""
     _check_root(folder)
-    if not (deployment.mosquitto / "mosquitto.conf").is_file() and not deployment.settings.broker.existing:
-        raise InstallError(f"no mosquitto.conf in {deployment.mosquitto}; the same `hum init` makes what is missing")
+    listener = deployment.settings.broker
+    if not listener.existing:
+        configuration.refresh(deployment.mosquitto, listener.address, listener.port, certificates(deployment))
     wanted = _texts(deployment, packaged)
     for name in wanted:
         _check_ours(folder / name, deployment)

@@ -28,6 +28,8 @@ QUEUED_MOST = 4 << 20  # bytes that wait for one user
 MEMORY = 32 << 20  # bytes of the broker's heap, and
 MEMORY_A_USER = 640 << 10  # for each user: more than all that it can have the broker keep
 CERTIFICATE = ("server.crt", "server.key")  # in the folder of `tls`
+CERTIFICATE_KEYS = ("certfile", "keyfile")
+READ = ("passwords", "access")  # by Mosquitto, beside mosquitto.conf
 
 
 class BrokerError(HumError):
@@ -138,23 +140,45 @@ def write(
     readers = [user for user in others if users.is_reader(user)]
     replace(folder / "access", access.rules(deployment, groups, readers).encode(), runs_as.owner)
     lines = _settings(folder, address, port, len(credentials))
-    if tls:
-        certificate, key = _certificate(folder, tls, runs_as)
-        lines += [f"certfile {certificate}", f"keyfile {key}"]
-    # Started by root, as the packaged service is, it becomes this user before it reads the files.
-    lines.append(f"user {runs_as.name}")
-    replace(folder / "mosquitto.conf", ("\n".join(lines) + "\n").encode(), runs_as.owner)
+    _write_settings(folder, lines + _certificate(folder, tls, runs_as), runs_as)
     return credentials
 
 
-def _certificate(folder: Path, tls: Path, runs_as: Account) -> tuple[Path, Path]:
-    """Return where certificate and key are for `runs_as`: whom they do not belong to has copies."""
+def refresh(folder: Path, address: str, port: int, tls: Path | None) -> None:
+    """Have the mosquitto.conf in `folder` listen so, with the certificate in `tls` as it is now,
+    and its files belong to the user that it is to run as: the folder may have come from elsewhere,
+    and hum.toml have changed. Raises BrokerError."""
+    path = folder / "mosquitto.conf"
+    if not path.is_file():
+        raise BrokerError(f"no {path}; the same `hum init` again makes what is missing, `hum broker` writes it")
+    runs_as = handover.broker_account(folder)
+    with alone_in(folder):
+        handover.open_to(folder, runs_as)
+        if os.geteuid() == 0:
+            for name in READ:
+                os.chown(folder / name, *runs_as.owner, follow_symlinks=False)
+        former = ("listener", "user", *CERTIFICATE_KEYS)
+        lines = [line for line in path.read_text().splitlines() if line.partition(" ")[0] not in former]
+        lines = [f"listener {port} {address}", *lines, *_certificate(folder, tls, runs_as)]
+        _write_settings(folder, lines, runs_as)
+
+
+def _certificate(folder: Path, tls: Path | None, runs_as: Account) -> list[str]:
+    """Return the lines of certificate and key: who may not read them in `tls` has copies."""
+    if tls is None:
+        return []
     files = [(tls / name).resolve() for name in CERTIFICATE]
     if os.geteuid() == 0 and runs_as.uid not in (0, files[1].stat().st_uid):
         for i, file in enumerate(files):
             replace(folder / file.name, file.read_bytes(), runs_as.owner)
             files[i] = (folder / file.name).resolve()
-    return files[0], files[1]
+    return [f"{key} {file}" for key, file in zip(CERTIFICATE_KEYS, files, strict=True)]
+
+
+def _write_settings(folder: Path, lines: list[str], runs_as: Account) -> None:
+    # Started by root, as the packaged service is, it becomes this user before it reads the files.
+    text = "\n".join([*lines, f"user {runs_as.name}"]) + "\n"
+    replace(folder / "mosquitto.conf", text.encode(), runs_as.owner)
 
 
 def _settings(folder: Path, address: str, port: int, number: int) -> list[str]:

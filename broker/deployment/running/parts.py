@@ -78,22 +78,18 @@ def of_broker(deployment: Deployment, refusals: Refusals) -> Part:
 
 
 def check_broker(deployment: Deployment) -> None:
-    """Raise UpError if the deployment's Mosquitto cannot run."""
-    file = deployment.mosquitto / "mosquitto.conf"
-    if not file.is_file():
-        raise UpError(f"no {file}; the same `hum init` again makes what is missing, `hum broker` writes it")
+    """Have the deployment's Mosquitto be as hum.toml says. Raises UpError if it cannot run."""
     found = reloading.running(deployment.mosquitto)
     if found:
         raise UpError(f"its broker runs already (process {found[0]}); end that, or run `hum up --only coordinator`")
-    _check_port(*_listener(file))
+    listener = deployment.settings.broker
+    configuration.refresh(deployment.mosquitto, listener.address, listener.port, certificates(deployment))
+    _check_port(listener.address, listener.port)
 
 
-def _listener(file: Path) -> tuple[str, int]:
-    for line in file.read_text().splitlines():
-        if line.startswith("listener "):
-            _, port, address = line.split()
-            return address, int(port)
-    raise UpError(f"{file} has no listener; `hum broker` writes it")
+def certificates(deployment: Deployment) -> Path | None:
+    """Return the folder of the broker's certificate, None if it has none."""
+    return deployment.certificates if (deployment.certificates / "server.crt").exists() else None
 
 
 def _check_port(address: str, port: int) -> None:

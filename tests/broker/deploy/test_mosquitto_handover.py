@@ -238,3 +238,27 @@ def test_what_root_writes_in_somebodys_folder_is_that_somebodys(tmp_path: Path) 
     configuration.write(tmp_path / "mosquitto", "test", GROUPS, HOST, 18883, None)
     assert {path.stat().st_uid for path in tmp_path.rglob("*")} == {somebody.pw_uid}
     assert f"user {somebody.pw_name}\n" in (tmp_path / "mosquitto" / "mosquitto.conf").read_text()
+
+
+def test_a_folder_that_came_from_elsewhere_is_put_right(open_folder: Path) -> None:
+    """Made as root in a folder that only root could enter, or copied as root; then with another
+    port, and a new certificate."""
+    folder, tls = open_folder / "mosquitto", open_folder / "certificates"
+    files.private_folder(tls)
+    for name in configuration.CERTIFICATE:
+        files.replace(tls / name, b"old")
+    open_folder.chmod(0o700)
+    configuration.write(folder, "test", GROUPS, HOST, 18883, tls)
+    before = (folder / "mosquitto.conf").read_text()
+    open_folder.chmod(0o711)
+    files.replace(tls / "server.crt", b"new")
+    configuration.refresh(folder, "0.0.0.0", 18884, tls)
+    text = (folder / "mosquitto.conf").read_text()
+    assert text.splitlines()[0] == "listener 18884 0.0.0.0" and len(text.splitlines()) == len(before.splitlines())
+    owner = pwd.getpwnam(SERVICE).pw_uid
+    read = [folder / name for name in ("mosquitto.conf", *configuration.READ)]
+    read += [Path(line.split()[1]) for line in text.splitlines() if line.split()[0] in configuration.CERTIFICATE_KEYS]
+    assert {path.stat().st_uid for path in read} == {owner} and read[3].read_bytes() == b"new"
+    assert (tls / "server.key").stat().st_uid == os.geteuid()
+    configuration.refresh(folder, "0.0.0.0", 18884, None)
+    assert "certfile" not in (folder / "mosquitto.conf").read_text()
