@@ -111,7 +111,7 @@ erase: setup ## Remove Hum from a board, its key pair too (asks): BOARD= PORT=
 add-on: ## Make the folder of the Home Assistant add-on: out/hum-add-on
 	rm -rf out/hum-add-on && mkdir -p out/hum-add-on/source
 	cp broker/deploy/home_assistant/* out/hum-add-on/
-	cp -rL agent broker firmware pyproject.toml requirements.txt README.md LICENSE out/hum-add-on/source/
+	cp -rL agent broker firmware host_sim pyproject.toml requirements.txt README.md LICENSE out/hum-add-on/source/
 	find out/hum-add-on -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .PHONY: clean

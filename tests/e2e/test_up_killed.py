@@ -17,6 +17,7 @@ import pytest
 
 from agent.crypto import p256
 from agent.wire import coordination
+from host_sim.fleet.pace import pace
 from tests.broker.deployment.small_deployment import PROJECT, Small, make
 from tests.support.mosquitto_process import free_port
 from tests.support.processes import running
@@ -24,8 +25,8 @@ from tests.support.processes import running
 pytestmark = [pytest.mark.alone, pytest.mark.proof]
 
 POINTS = 20
-INTERVAL = 10
-WAIT_S = 500.0
+INTERVAL = 5 * round(pace())
+WAIT_S = 800.0
 READINGS = {"kitchen": 300, "attic": 350, "garage": 400}  # each round's, of each board
 BOARD = str(PROJECT / "docs" / "examples" / "join_group.py")
 # $0 becomes a disk of size $1, with what was in it.
@@ -125,7 +126,7 @@ def test_killed_at_random_points_nothing_runs_twice_and_nothing_is_lost(street: 
     until((street.small.folder / "coordinator" / "coordinator.db-wal").exists, "no database", street)
     until(street.sums, "no first sum", street)
     for point in range(POINTS):
-        time.sleep(chance.uniform(0.0, 0.3) if point % 3 == 0 else chance.uniform(0.3, INTERVAL))
+        time.sleep(chance.uniform(0.0, 0.3) if point % 3 == 0 else chance.uniform(0.3, 8.0))
         process.kill()
         process.wait()
         if point % 2:  # the other times the next one meets what is still ending

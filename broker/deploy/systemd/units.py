@@ -77,7 +77,7 @@ def drop_in(name: str) -> str:
 def broker(site: Site) -> str:
     """Return the unit of Hum's own Mosquitto."""
     capabilities = ["CAP_NET_BIND_SERVICE"] * (site.port < PRIVILEGED_PORTS)
-    # Root's: Mosquitto becomes the user of its files; those are read, and it is ended, as another's.
+    # Root's: Mosquitto becomes the user of its files; those are read, and it is ended, by root.
     capabilities += ["CAP_SETUID", "CAP_SETGID", "CAP_KILL", "CAP_DAC_READ_SEARCH"] * site.is_root
     return _unit(
         site,

@@ -126,7 +126,7 @@ def test_the_add_ons_folder_is_made_whole(tmp_path: Path) -> None:
     """`make add-on`, in a copy of what it takes: the folder has all that its Dockerfile wants."""
     for name in ("Makefile", "pyproject.toml", "requirements.txt", "README.md", "LICENSE"):
         (tmp_path / name).write_bytes((PROJECT / name).read_bytes())
-    for name in ("agent", "broker", "firmware"):
+    for name in ("agent", "broker", "firmware", "host_sim"):
         (tmp_path / name).symlink_to(PROJECT / name)
     subprocess.run(["make", "-s", "add-on"], cwd=tmp_path, check=True, capture_output=True)
     made = tmp_path / "out" / "hum-add-on"
@@ -134,5 +134,5 @@ def test_the_add_ons_folder_is_made_whole(tmp_path: Path) -> None:
         if name == "COPY":
             assert all((made / source).exists() for source in sources(words))
     assert {path.name for path in made.iterdir()} >= {"config.yaml", "Dockerfile", "run.sh", "DOCS.md", "source"}
-    assert {path.name for path in (made / "source").iterdir() if path.is_dir()} == {"agent", "broker", "firmware"}
+    assert {path.name for path in (made / "source").iterdir() if path.is_dir()} == {"agent", "broker", "firmware", "host_sim"}
     assert not list(made.rglob("__pycache__"))

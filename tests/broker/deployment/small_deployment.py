@@ -45,13 +45,23 @@ class Small:
         (self.folder / "rosters").mkdir(exist_ok=True)
         (self.folder / "rosters" / "main.cose").write_bytes(signed)
 
+    def add(self, keys: dict[str, str]) -> None:
+        """Enrol boards by their public keys, sign the roster and give each a password."""
+        authority = Authority(self.folder / "authority")
+        for name, key in keys.items():
+            authority.enrol("main", name, key)
+        configuration.write(self.folder / "mosquitto", "street", authority.groups(), "127.0.0.1", self.port, None)
+        self.sign()
+
 
 def make(folder: Path, port: int, keys: dict[str, str] | None = None, interval: int = 10, roster: bool = True) -> Small:
-    """Make one. `keys` are {name: public key} of three boards or more; of nobody's if None."""
+    """Make one. `keys` are {name: public key} of its boards; if None three of nobody's."""
     folder.mkdir()
     (folder / "hum.toml").write_text(SETTINGS.format(port=port, interval=interval, window=interval * 0.8))
     authority = Authority.init(folder / "authority", "street")
-    for name, key in (keys or {f"b{i}": p256.public_key(p256.generate(os.urandom)).hex() for i in range(3)}).items():
+    if keys is None:
+        keys = {f"b{i}": p256.public_key(p256.generate(os.urandom)).hex() for i in range(3)}
+    for name, key in keys.items():
         authority.enrol("main", name, key)
     Home.init(folder / "coordinator", "street", bytes.fromhex(authority.public)).storage.close()
     configuration.write(folder / "mosquitto", "street", authority.groups(), "127.0.0.1", port, None)
