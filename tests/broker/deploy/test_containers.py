@@ -134,5 +134,10 @@ def test_the_add_ons_folder_is_made_whole(tmp_path: Path) -> None:
         if name == "COPY":
             assert all((made / source).exists() for source in sources(words))
     assert {path.name for path in made.iterdir()} >= {"config.yaml", "Dockerfile", "run.sh", "DOCS.md", "source"}
-    assert {path.name for path in (made / "source").iterdir() if path.is_dir()} == {"agent", "broker", "firmware", "host_sim"}
+    assert {path.name for path in (made / "source").iterdir() if path.is_dir()} == {
+        "agent",
+        "broker",
+        "firmware",
+        "host_sim",
+    }
     assert not list(made.rglob("__pycache__"))
