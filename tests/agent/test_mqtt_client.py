@@ -305,6 +305,22 @@ def test_tls_carries_messages_and_reconnects(tls_broker: Mosquitto, certificates
     gc.collect()
 
 
+@pytest.mark.parametrize("size", [0, 8000])
+def test_over_tls_what_nobody_answers_leaves_at_once(tls_broker: Mosquitto, certificates: Path, size: int) -> None:
+    """No bytes come back that could wake who waits for the last ones to have left."""
+
+    async def main() -> None:
+        context = start._trust(str(certificates / "ca.der"))
+        async with connected(tls_broker.port, "quiet", host="localhost", ssl=context, keepalive=1000) as me:
+            for _ in range(5):
+                async with asyncio.timeout(60):
+                    await me.client.publish("nobody/hears", bytes(size))
+            assert me.client.counters == {}
+
+    asyncio.run(main())
+    gc.collect()
+
+
 def test_a_certificate_of_another_authority_is_refused(tls_broker: Mosquitto, tmp_path: Path) -> None:
     make_certificates(tmp_path)
 

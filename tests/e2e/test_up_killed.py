@@ -95,11 +95,12 @@ class Street:
         copy is torn."""
         copy = self.folder / "copy" / "coordinator"
         copy.mkdir(parents=True, exist_ok=True)
-        for suffix in ("", "-wal"):
-            shutil.copy(self.seen / "coordinator" / f"coordinator.db{suffix}", copy)
         try:
+            for path in (self.seen / "coordinator").glob("coordinator.db*"):
+                if not path.name.endswith("-shm"):
+                    shutil.copy(path, copy)
             return self._read(copy.parent)
-        except (sqlite3.DatabaseError, AssertionError):
+        except (FileNotFoundError, sqlite3.DatabaseError, AssertionError):
             return None
         finally:
             shutil.rmtree(copy)
