@@ -38,6 +38,7 @@ COMMANDS = [
     ["authority", "roster"],
     ["authority", "policy"],
     ["authority", "release"],
+    ["board"],
     ["broker"],
     ["coordinator"],
     ["coordinator", "clear-mail"],
@@ -48,12 +49,15 @@ COMMANDS = [
     *(["firmware", name] for name in ("boards", "build", "provision", "flash", "monitor", "erase")),
     ["doctor"],
     ["init"],
+    ["install"],
     ["query"],
     ["release"],
     ["release", "publish"],
     ["release", "retract"],
     ["result"],
     ["status"],
+    ["uninstall"],
+    ["up"],
 ]
 
 
