@@ -107,6 +107,13 @@ erase: setup ## Remove Hum from a board, its key pair too (asks): BOARD= PORT=
 	$(call wants,PORT,BOARD=pico-w PORT=/dev/ttyACM0)
 	@$(HUM_FIRMWARE) erase --board $(BOARD) --port $(PORT) $(FIRMWARE)
 
+.PHONY: add-on
+add-on: ## Make the folder of the Home Assistant add-on: out/hum-add-on
+	rm -rf out/hum-add-on && mkdir -p out/hum-add-on/source
+	cp broker/deploy/home_assistant/* out/hum-add-on/
+	cp -rL agent broker firmware host_sim pyproject.toml requirements.txt README.md LICENSE out/hum-add-on/source/
+	find out/hum-add-on -name __pycache__ -type d -prune -exec rm -rf {} +
+
 .PHONY: clean
 clean: ## Remove what the targets above made
 	rm -rf .venv out build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -7,7 +7,7 @@ import typer
 
 from broker.authority.authority import Authority
 from broker.cli.options import AUTHORITY, AsJson, AuthorityFolder, show
-from broker.deploy.mosquitto import configuration
+from broker.deploy.mosquitto import configuration, handover, reloading
 from broker.transport import users
 
 
@@ -24,15 +24,21 @@ def broker_configuration(
     as_json: AsJson = False,
 ) -> None:
     """Write Mosquitto's configuration for all enrolled boards: a password each, anonymous off, each
-    in its own group and topics. A broker that runs takes it up with `kill -HUP`.
+    in its own group and topics. The broker that runs with it takes it up at once, no link ends.
     """
     if tls is None and address not in ("127.0.0.1", "::1", "localhost"):
         raise configuration.BrokerError(f"to listen on {address} give --tls FOLDER; plain TCP is for this machine only")
     authority = Authority(authority_folder)
     added, removed = _readers(add or []), _readers(remove or [])
-    known = configuration.write(folder, authority.deployment, authority.groups(), address, port, tls, added, removed)
+    known, reload = reloading.update(
+        folder, authority.deployment, authority.groups(), address, port, tls, added, removed
+    )
     fields: dict[str, Any] = {"configuration": str(folder / "mosquitto.conf"), "users": len(known)}
-    show(as_json, fields | {"credentials": str(folder / "users")})
+    show(
+        as_json,
+        fields
+        | {"credentials": str(folder / "users"), "runs_as": handover.broker_account(folder).name, "reload": reload},
+    )
 
 
 def _readers(names: list[str]) -> list[str]:

@@ -28,6 +28,7 @@ from agent.crypto import p256
 from agent.runtime import start
 from agent.runtime.net import mqtt, mqtt_decoder, mqtt_link, mqtt_packets
 from agent.wire import messages, topics
+from broker.deploy.mosquitto.passwords import file_of
 from tests.support.mosquitto_process import Mosquitto
 
 pytestmark = pytest.mark.alone
@@ -144,7 +145,7 @@ def test_the_will_is_published_upon_drop_and_not_upon_stop(broker: Mosquitto) ->
 
 def test_user_and_password_are_asked_for(tmp_path: Path) -> None:
     passwords = tmp_path / "passwords"
-    subprocess.run(["mosquitto_passwd", "-c", "-b", str(passwords), "board", "right"], check=True, capture_output=True)
+    passwords.write_bytes(file_of({"board": "right"}))
 
     async def main(port: int) -> None:
         wrong = Recorder(port, "wrong", user="board", password="wrong")
@@ -299,6 +300,22 @@ def test_tls_carries_messages_and_reconnects(tls_broker: Mosquitto, certificates
             await me.until(lambda: me.messages == [("tls", bytes(8000), False)])
             await me.until(lambda: open_sockets() == before)
             assert me.client.counters == {"dropped": 5}
+
+    asyncio.run(main())
+    gc.collect()
+
+
+@pytest.mark.parametrize("size", [0, 8000])
+def test_over_tls_what_nobody_answers_leaves_at_once(tls_broker: Mosquitto, certificates: Path, size: int) -> None:
+    """No bytes come back that could wake who waits for the last ones to have left."""
+
+    async def main() -> None:
+        context = start._trust(str(certificates / "ca.der"))
+        async with connected(tls_broker.port, "quiet", host="localhost", ssl=context, keepalive=1000) as me:
+            for _ in range(5):
+                async with asyncio.timeout(60):
+                    await me.client.publish("nobody/hears", bytes(size))
+            assert me.client.counters == {}
 
     asyncio.run(main())
     gc.collect()

@@ -38,6 +38,7 @@ COMMANDS = [
     ["authority", "roster"],
     ["authority", "policy"],
     ["authority", "release"],
+    ["board"],
     ["broker"],
     ["coordinator"],
     ["coordinator", "clear-mail"],
@@ -48,12 +49,15 @@ COMMANDS = [
     *(["firmware", name] for name in ("boards", "build", "provision", "flash", "monitor", "erase")),
     ["doctor"],
     ["init"],
+    ["install"],
     ["query"],
     ["release"],
     ["release", "publish"],
     ["release", "retract"],
     ["result"],
     ["status"],
+    ["uninstall"],
+    ["up"],
 ]
 
 
@@ -296,6 +300,7 @@ def test_the_brokers_files_are_written_for_all_enrolled(hum: Hum) -> None:
     answer = hum.json("broker", "mosquitto", "--port", "18883")
     tools = ["client", "coordinator", "tool.installer", "tool.releases"]
     told = {"configuration": "mosquitto/mosquitto.conf", "users": 7, "credentials": "mosquitto/users"}
+    told |= {"runs_as": answer["runs_as"], "reload": "no broker runs with it on this machine"}
     assert answer == told
     credentials = json.loads((hum.folder / "mosquitto" / "credentials.json").read_text())
     assert sorted(credentials) == ["b0", "b1", "b2", *tools]
@@ -496,23 +501,13 @@ def test_what_the_system_or_a_database_says_is_one_line(hum: Hum, error: Excepti
         assert hum.fails("result") == line
 
 
-def test_a_password_file_is_replaced_once_its_passwords_are_hashed(hum: Hum, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_members_are_hashed_and_it_is_said_whether_a_broker_took_them_up(hum: Hum) -> None:
     hum.json("broker", "mosquitto")
-    former = (hum.folder / "mosquitto" / "passwords").read_bytes()
-    programs = hum.folder / "programs"
-    programs.mkdir()
-    failing = programs / "mosquitto_passwd"
-    failing.write_text("#!/bin/sh\necho broken >&2\nexit 1\n")
-    failing.chmod(0o755)
     hum.json("authority", "enrol", "b9", key())
-    with monkeypatch.context() as patch:
-        patch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
-        assert hum.fails("broker", "mosquitto") == "hum: mosquitto_passwd failed: broken"
-    assert (hum.folder / "mosquitto" / "passwords").read_bytes() == former
-    assert not (hum.folder / "mosquitto" / "passwords.new").exists()
-    assert hum.json("broker", "mosquitto")["users"] == 8
+    said = hum.json("broker", "mosquitto")
+    assert (said["users"], said["reload"]) == (8, "no broker runs with it on this machine")
     known = (hum.folder / "mosquitto" / "passwords").read_text().splitlines()
-    assert len(known) == 8 and all(line.split(":")[1].startswith("$") for line in known)
+    assert len(known) == 8 and all(line.split(":")[1].startswith("$7$101$") for line in known)
 
 
 def test_a_database_of_an_older_version_is_one_line(hum: Hum) -> None:

@@ -66,6 +66,14 @@ REVIEWED: dict[tuple[str, str], tuple[tuple[str, ...], str]] = {
         ("await reader.readexactly",),
         "on the board, whose link this is: the bench ends it when it ends the board",
     ),
+    ("host_sim/pc/board.py", "Board.await_password"): (
+        ("while True: sleep",),
+        "until somebody adds the board, which it has asked for; Ctrl-C ends it",
+    ),
+    ("host_sim/pc/board.py", "Board._run_micropython"): (
+        ("process.wait",),
+        "the board itself, for as long as it runs; whatever ends this ends it",
+    ),
     ("host_sim/demo/results.py", "Results.next"): (
         ("self._queue.get",),
         "a task beside a loop that looks at the fleet and at the clock every LOOK_S, and cancels it",

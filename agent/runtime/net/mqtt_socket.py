@@ -75,8 +75,9 @@ async def connect(address: "Address", hello: bytes) -> tuple[asyncio.StreamReade
             raise Untrusted(error.verify_code == 9) from None  # X509_V_ERR_CERT_NOT_YET_VALID
         raise
     try:
-        # drain() then waits until the kernel has it all.
-        writer.transport.set_write_buffer_limits(high=0)
+        # drain() then waits until the kernel has it all. Not 0 over TLS: asyncio takes an empty
+        # buffer for one that is too full then, and waits for what is to come in.
+        writer.transport.set_write_buffer_limits(high=1 if ssl else 0, low=0)
         writer.write(hello)
         await writer.drain()
     except BaseException:

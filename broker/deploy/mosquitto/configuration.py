@@ -10,14 +10,14 @@ import json
 import os
 import secrets
 import shutil
-import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
 from agent.runtime.net.mqtt_packets import PACKET_LIMIT, TOPIC_LIMIT
 from agent.wire.topics import CLIENT
-from broker.deploy.mosquitto import access
+from broker.deploy.mosquitto import access, handover, passwords
 from broker.deploy.mosquitto.access import Groups
+from broker.deploy.mosquitto.handover import Account
 from broker.errors import HumError
 from broker.files import alone_in, private_folder, replace
 from broker.transport import users
@@ -27,7 +27,9 @@ PACKET_MOST = PACKET_LIMIT + 5  # with the fixed header
 QUEUED_MOST = 4 << 20  # bytes that wait for one user
 MEMORY = 32 << 20  # bytes of the broker's heap, and
 MEMORY_A_USER = 640 << 10  # for each user: more than all that it can have the broker keep
-HASH_S = 60.0  # for all passwords
+CERTIFICATE = ("server.crt", "server.key")  # in the folder of `tls`
+CERTIFICATE_KEYS = ("certfile", "keyfile")
+READ = ("passwords", "access")  # by Mosquitto, beside mosquitto.conf
 
 
 class BrokerError(HumError):
@@ -71,22 +73,6 @@ def reader_in(path: Path) -> str:
     except (OSError, ValueError):
         readers = []
     return readers[0] if len(readers) == 1 else CLIENT
-
-
-def _write_hashed(path: Path, credentials: dict[str, str]) -> None:
-    """Replace the password file once its passwords are hashed: a broker may read it at any time."""
-    program = find("mosquitto_passwd")
-    plain = path.with_name("passwords.new")
-    replace(plain, "".join(f"{user}:{password}\n" for user, password in credentials.items()).encode())
-    try:
-        hashed = subprocess.run([program, "-U", str(plain)], capture_output=True, check=False, timeout=HASH_S)
-        if hashed.returncode:
-            raise BrokerError(f"mosquitto_passwd failed: {hashed.stderr.decode(errors='replace').strip()}")
-        plain.rename(path)
-    except subprocess.TimeoutExpired:
-        raise BrokerError(f"mosquitto_passwd has not ended in {HASH_S:g} s") from None
-    finally:
-        plain.unlink(missing_ok=True)
 
 
 def _with_new_users(path: Path, devices: list[str], add: list[str], remove: list[str]) -> dict[str, str]:
@@ -139,28 +125,65 @@ def write(
     `tls` is a folder with server.crt and server.key; without it the listener is plain TCP, which is
     for a loopback or a closed network only.
     """
-    private_folder(folder)
-    for name in ("server.crt", "server.key"):
+    for name in CERTIFICATE:
         if tls and not (tls / name).is_file():
             raise BrokerError(f"no {name} in {tls}")
+    private_folder(folder)
+    runs_as = handover.broker_account(folder)
+    handover.open_to(folder, runs_as)
     devices = [device for members in groups.values() for device in members]
     with alone_in(folder):  # `make provision` adds passwords to the same file
         credentials = _with_new_users(folder / "credentials.json", devices, list(add), list(remove))
-        _write_hashed(folder / "passwords", credentials)
+        replace(folder / "passwords", passwords.file_of(credentials), runs_as.owner)
     others = {user: password for user, password in credentials.items() if user not in devices}
     _hand_out(folder / "users", others)
     readers = [user for user in others if users.is_reader(user)]
-    replace(folder / "access", access.rules(deployment, groups, readers).encode())
+    replace(folder / "access", access.rules(deployment, groups, readers).encode(), runs_as.owner)
     lines = _settings(folder, address, port, len(credentials))
-    if tls:
-        lines += [f"certfile {(tls / 'server.crt').resolve()}", f"keyfile {(tls / 'server.key').resolve()}"]
-    replace(folder / "mosquitto.conf", ("\n".join(lines) + "\n").encode())
+    _write_settings(folder, lines + _certificate(folder, tls, runs_as), runs_as)
     return credentials
+
+
+def refresh(folder: Path, address: str, port: int, tls: Path | None) -> None:
+    """Have the mosquitto.conf in `folder` listen so, with the certificate in `tls` as it is now,
+    and its files belong to the user that it is to run as: the folder may have come from elsewhere,
+    and hum.toml have changed. Raises BrokerError."""
+    path = folder / "mosquitto.conf"
+    if not path.is_file():
+        raise BrokerError(f"no {path}; the same `hum init` again makes what is missing, `hum broker` writes it")
+    runs_as = handover.broker_account(folder)
+    with alone_in(folder):
+        handover.open_to(folder, runs_as)
+        if os.geteuid() == 0:
+            for name in READ:
+                os.chown(folder / name, *runs_as.owner, follow_symlinks=False)
+        former = ("listener", "user", *CERTIFICATE_KEYS)
+        lines = [line for line in path.read_text().splitlines() if line.partition(" ")[0] not in former]
+        lines = [f"listener {port} {address}", *lines, *_certificate(folder, tls, runs_as)]
+        _write_settings(folder, lines, runs_as)
+
+
+def _certificate(folder: Path, tls: Path | None, runs_as: Account) -> list[str]:
+    """Return the lines of certificate and key: who may not read them in `tls` has copies."""
+    if tls is None:
+        return []
+    files = [(tls / name).resolve() for name in CERTIFICATE]
+    if os.geteuid() == 0 and runs_as.uid not in (0, files[1].stat().st_uid):
+        for i, file in enumerate(files):
+            replace(folder / file.name, file.read_bytes(), runs_as.owner)
+            files[i] = (folder / file.name).resolve()
+    return [f"{key} {file}" for key, file in zip(CERTIFICATE_KEYS, files, strict=True)]
+
+
+def _write_settings(folder: Path, lines: list[str], runs_as: Account) -> None:
+    # Started by root, as the packaged service is, it becomes this user before it reads the files.
+    text = "\n".join([*lines, f"user {runs_as.name}"]) + "\n"
+    replace(folder / "mosquitto.conf", text.encode(), runs_as.owner)
 
 
 def _settings(folder: Path, address: str, port: int, number: int) -> list[str]:
     """Return the lines of mosquitto.conf, for so many users."""
-    lines = [
+    return [
         f"listener {port} {address}",
         "use_username_as_clientid true",
         "allow_anonymous false",
@@ -177,7 +200,3 @@ def _settings(folder: Path, address: str, port: int, number: int) -> list[str]:
         "log_type error",
         "log_type warning",
     ]
-    if os.geteuid() == 0:
-        # Started by root, it would else drop to a user who cannot read these files.
-        lines.append("user root")
-    return lines

@@ -9,7 +9,6 @@ import asyncio
 import json
 import socket
 import stat
-import subprocess
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -367,16 +366,3 @@ def test_damaged_credentials_are_an_error_and_stay_as_they_are(tmp_path: Path, t
 def test_tls_without_its_files_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(configuration.BrokerError, match=r"server\.crt"):
         configuration.write(tmp_path / "broker", "test", GROUPS, "0.0.0.0", 18883, tmp_path)
-
-
-def test_a_mosquitto_passwd_that_fails_is_an_error_and_leaves_no_plain_password(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    failing = tmp_path / "fails"
-    failing.write_text("#!/bin/sh\necho no memory >&2\nexit 3\n")
-    failing.chmod(0o700)
-    assert subprocess.run([failing], capture_output=True, check=False).returncode == 3
-    monkeypatch.setattr(configuration, "find", lambda program="mosquitto": str(failing))
-    with pytest.raises(configuration.BrokerError, match="no memory"):
-        configuration.write(tmp_path / "broker", "test", GROUPS, HOST, 18883, None)
-    assert not (tmp_path / "broker" / "passwords").exists()

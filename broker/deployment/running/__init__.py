@@ -1,0 +1,1 @@
+"""Broker and coordinator as one program in the foreground: `hum up`."""

@@ -1,0 +1,77 @@
+"""`hum up`: a deployment's broker and coordinator, until a signal comes."""
+
+import contextlib
+import signal
+
+from broker.deploy.mosquitto.refusals import Refusals
+from broker.deployment.folder import Deployment
+from broker.deployment.running import parts
+from broker.deployment.running.part import Part, now
+from broker.deployment.running.parts import BROKER, COORDINATOR, UpError
+from broker.deployment.running.supervisor import PartError, Supervisor, say, stamped
+
+UP_S = 5.0  # whoever has not said that it is up after so long is taken to be
+
+
+def run(deployment: Deployment, only: str | None = None) -> int:
+    """Run broker and coordinator, or `only` one of the two, and return the number of the signal
+    that ended them. Raises UpError, PartError."""
+    wanted = [only] if only else [BROKER, COORDINATOR]
+    if deployment.settings.broker.existing:
+        wanted = [name for name in wanted if name != BROKER]
+    if not wanted:
+        raise UpError("[broker] existing = true: its operator runs the broker, `hum up` the coordinator")
+    parts.check_owner(deployment)
+    folders = {BROKER: deployment.mosquitto, COORDINATOR: deployment.coordinator}
+    with contextlib.ExitStack() as stack:
+        for name in wanted:
+            stack.enter_context(parts.alone(folders[name], name))
+        return _Up(deployment, wanted).run()
+
+
+class _Up:
+    """One run."""
+
+    def __init__(self, deployment: Deployment, wanted: list[str]) -> None:
+        self._refusals = Refusals(deployment.mosquitto)
+        self._up = False  # the broker has said so
+        self._waiting = False  # said that the coordinator waits for a roster
+        self._parts = []
+        if BROKER in wanted:
+            parts.check_broker(deployment)
+            self._parts.append(parts.of_broker(deployment, self._refusals))
+        if COORDINATOR in wanted:
+            self._parts.append(parts.of_coordinator(deployment))
+        self._deployment = deployment
+
+    def run(self) -> int:
+        """Return the number of the signal that ended it."""
+        names = " and ".join(part.name for part in self._parts)
+        say("hum", stamped(f"{self._deployment.name}: {names} of {self._deployment.folder}; Ctrl-C ends them"))
+        try:
+            return Supervisor(self._parts, self._ready, self._say, self._tick).run()
+        finally:
+            self._refusals.save(now(), at_once=True)
+
+    def _ready(self, part: Part) -> bool:
+        return part.name != BROKER or self._up or (part.process is not None and now() - part.began >= UP_S)
+
+    def _say(self, name: str, line: str) -> None:
+        if name == BROKER and line.endswith(" running"):
+            self._up = True
+        say(name, stamped(line) if name == "hum" else line)
+
+    def _tick(self) -> None:
+        self._refusals.save(now())
+        for part in self._parts:
+            if part.name == BROKER and part.process is None and not self._up:
+                raise PartError(f"the broker does not start: {part.last or 'it says nothing'}", 1)
+            if part.name == COORDINATOR and not part.was_started and part.due and not self._waiting:
+                self._waiting = True
+                say("hum", stamped("the coordinator waits for the first roster: `hum add NAME` signs one"))
+
+
+def exit_status(number: int) -> int:
+    """Return the exit status of a run that signal `number` ended: 0 for SIGTERM, which is how it is
+    told to end."""
+    return 0 if number == signal.SIGTERM else 128 + number
