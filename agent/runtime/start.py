@@ -4,6 +4,7 @@ import asyncio
 import gc
 import sys
 
+from agent.crypto.key_code import key_code
 from agent.protocols import registry
 from agent.protocols.base.identity import Identity
 from agent.runtime import key_pair
@@ -133,7 +134,7 @@ def _board(
     authority = bytes.fromhex(settings["authority"])
     private, public = key_pair.load_or_make(store, b"", True)
     policy = _policy(settings, authority, store)
-    log("identity", {"public": public.hex()})
+    log("identity", {"public": public.hex(), "code": key_code(public)})
     identity = Identity(
         settings["deployment"],
         settings["group"],

@@ -12,7 +12,7 @@ import sys
 # the first, and firmware/build leaves the others out of this text. One text: a text of its own for
 # every name would cost the heap three times as much.
 ONCE = """
-agent.runtime.key_pair agent.runtime.start agent.runtime.settings agent.runtime.net.trust agent.protocols.registry
+agent.runtime.key_pair agent.runtime.start agent.runtime.settings agent.protocols.registry agent.crypto.key_code agent.runtime.net.trust
 agent.runtime.net.discovery agent.runtime.net.names agent.wire.dns
 agent.runtime.flash.patching
 agent.runtime.net.unlinked

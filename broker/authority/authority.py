@@ -6,39 +6,37 @@ It runs on the operator's own machine, never beside the broker.
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from agent.crypto import CryptoError, p256
-from agent.protocols import UnknownProtocol
 from agent.protocols.base import policy as policies
 from agent.protocols.base.identity import Policy
-from agent.protocols.base.roster import ROSTER_MOST
-from agent.wire import cbor, envelope, messages, rosters, topics
+from agent.wire import cbor, envelope, messages
 from agent.wire import release as releases
 from agent.wire.envelope import Context
-from broker.authority import members as membership
-from broker.coordinator.protocols import registry
-from broker.coordinator.protocols.base import Declaration, RosterError
-from broker.errors import HumError
+from broker import names
+from broker.authority import members as memory
+from broker.authority import membership
+from broker.authority.errors import AuthorityError
+from broker.authority.keys import read_public
+from broker.authority.membership import About
+from broker.authority.plans import ENVELOPE_MOST, Plan
 from broker.files import alone_in, private_folder, replace
 
-ENVELOPE_MOST = 128  # what a COSE_Sign1 adds to its payload, and more
 
+@dataclass(frozen=True)
+class Member:
+    """An enrolled device: `public` is hexadecimal; the rest is for people, and never leaves the
+    authority."""
 
-class AuthorityError(HumError):
-    """What was asked cannot be done. args[0] says why and what to do."""
-
-
-def read_public(text: str) -> bytes:
-    """Return the 65-byte key in `text` (hexadecimal, uncompressed). Raises AuthorityError."""
-    try:
-        public = bytes.fromhex(text.strip())
-        # Checks length, range and that the point is on the curve.
-        p256.ecdh((1).to_bytes(32, "big"), public)
-    except (ValueError, CryptoError):
-        raise AuthorityError("not a P-256 public key: 130 hexadecimal digits that begin with 04 are wanted") from None
-    return public
+    group: str
+    device: str
+    public: str
+    place: str
+    measures: str
+    labels: list[str]
 
 
 class Authority:
@@ -64,7 +62,7 @@ class Authority:
         except (OSError, ValueError):
             raise self._none() from None
         try:
-            return membership.read(text)
+            return memory.read(text)
         except ValueError:
             raise self._damaged() from None
 
@@ -75,7 +73,7 @@ class Authority:
         return AuthorityError(f"the files in {self._folder} are damaged; restore them from a copy")
 
     def _keep(self) -> None:
-        replace(self._folder / "deployment.json", membership.encode(self._state))
+        replace(self._folder / "deployment.json", memory.encode(self._state))
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -89,8 +87,8 @@ class Authority:
     @staticmethod
     def init(folder: Path, deployment: str) -> "Authority":
         """Make a new authority for `deployment`. Raises AuthorityError if the folder has one."""
-        if not topics.valid_name(deployment):
-            raise AuthorityError("a deployment's name is 1 to 32 of a-z, 0-9 and -")
+        if not names.fits(deployment):
+            raise AuthorityError(f"a deployment's name is {names.RULE}")
         if (folder / "authority.key").exists():
             raise AuthorityError(f"{folder} has an authority already")
         private_folder(folder)
@@ -107,26 +105,69 @@ class Authority:
         """Return the names of the enrolled devices of each group."""
         return {group: self.devices(group) for group in sorted(self._state["groups"])}
 
-    def enrol(self, group: str, device: str, public: str) -> None:
-        """Add `device` with its public key (hexadecimal) to `group`. The same again changes
-        nothing.
+    def members(self, group: str | None = None) -> list[Member]:
+        """Return all members, or one group's, by group and name."""
+        found = []
+        for name, entry in sorted(self._state["groups"].items()):
+            for device, public in sorted(entry["members"].items()):
+                about = self._state.get("about", {}).get(device, {})
+                texts = about.get("place", ""), about.get("measures", "")
+                if group in (None, name):
+                    found.append(Member(name, device, public, *texts, list(about.get("labels", []))))
+        return found
 
-        Raises AuthorityError, also for a device that is enrolled with another key or in another
-        group.
+    def group_of(self, device: str) -> str:
+        """Return the group of a member. Raises AuthorityError."""
+        return membership.find(self._state, device)
+
+    def check_place(self, group: str, device: str, plan: Plan | None = None) -> None:
+        """Raise AuthorityError where `device` could not be enrolled, whatever its key: so that no
+        board is touched for nothing."""
+        membership.check_place(self._state, group, device, plan)
+
+    def enrol(self, group: str, device: str, public: str, plan: Plan | None = None, about: About | None = None) -> None:
+        """Add `device` with its public key (hexadecimal) to `group`, whose next roster is to be
+        made by `plan`, if not by that of its last one. The same again changes nothing.
+
+        Raises AuthorityError: for a name or a key that will not do, and where the group is full, or
+        could have no roster.
         """
-        if not topics.valid_name(group) or not topics.valid_device(device):
-            raise AuthorityError(
-                f"{group}/{device}: names are 1 to 32 of a-z, 0-9 and -; 'coordinator' and 'client' are no devices"
-            )
-        key = read_public(public).hex()
         with self._alone():
-            groups = self._state["groups"]
-            for other, entry in groups.items():
-                if device in entry["members"] and (other, entry["members"][device]) != (group, key):
-                    raise AuthorityError(
-                        f"{device} is enrolled in {other} with another key or group; choose another name"
-                    )
-            groups.setdefault(group, {"epoch": 0, "members": {}})["members"][device] = key
+            if read_public(public).hex() == self.public:
+                raise AuthorityError("this is the authority's own key, not a board's")
+            membership.enrol(self._state, group, device, public, plan, about)
+            self._keep()
+
+    def remove(self, device: str) -> str:
+        """Take `device` out of its group, and return the group. It takes part until the group's
+        next roster. Raises AuthorityError."""
+        with self._alone():
+            group = membership.remove(self._state, device)
+            self._keep()
+        return group
+
+    def replace(self, device: str, public: str) -> str:
+        """Give `device` the key of another board, and return its group. Raises AuthorityError."""
+        with self._alone():
+            if read_public(public).hex() == self.public:
+                raise AuthorityError("this is the authority's own key, not a board's")
+            group = membership.replace(self._state, device, public)
+            self._keep()
+        return group
+
+    def split(self, group: str, size: int) -> dict[str, list[str]]:
+        """Split `group` into groups of at most `size`, and return who is in which
+        (membership.split). Raises AuthorityError."""
+        with self._alone():
+            found = membership.split(self._state, group, size)
+            self._keep()
+        return found
+
+    def describe(self, device: str, about: About) -> None:
+        """Keep what people want to know of a member: place, measures, labels. What is not given
+        stays. Raises AuthorityError."""
+        with self._alone():
+            membership.describe(self._state, device, about)
             self._keep()
 
     def sign_policy(self, group: str, device: str, policy: Policy) -> tuple[int, bytes]:
@@ -162,8 +203,8 @@ class Authority:
         `files` are (path, size, SHA-256) by path; without `version` it is one more than the last.
         Raises AuthorityError.
         """
-        if not topics.valid_name(board):
-            raise AuthorityError("a board's name is 1 to 32 of a-z, 0-9 and -")
+        if not names.fits(board):
+            raise AuthorityError(f"a kind of board has a name of {names.RULE}")
         with self._alone():
             version, payload = self._spend_version(board, files, version)
         return version, envelope.sign(self._private, releases.context(self.deployment, board, version), payload)
@@ -202,22 +243,19 @@ class Authority:
         """Sign the next epoch's roster of `group` and return (epoch, signed roster). Raises
         AuthorityError.
 
-        What `parameter_set` names, and which `options` there are, is the protocol's
-        (broker/coordinator/protocols/<name>/roster.py); one that is None is as if it was not given.
+        What `parameter_set` names, and which `options` there are, is the protocol's (plans.py).
         """
+        plan = Plan(coordinator, tuple(slots), protocol, parameter_set, options)
+        return self.sign_plan(group, plan)
+
+    def sign_plan(self, group: str, plan: Plan) -> tuple[int, bytes]:
+        """Sign the next epoch's roster of `group` and return (epoch, signed roster). The plan is
+        kept: the group's members are checked by it from now on. Raises AuthorityError."""
         with self._alone():
-            members = self._members(group)
-            declaration = _declaration(protocol)
-            given = {name: value for name, value in options.items() if value is not None}
-            for name in given:
-                if name not in declaration.roster.options:
-                    raise AuthorityError(f"{protocol} takes no {name}")
-            part = declaration.roster.make(protocol, len(members), given)
-            key = read_public(coordinator)
-            roster = rosters.Roster(protocol, parameter_set, list(slots), key, members, part)
-            payload = _payload(roster, declaration)
+            payload = plan.roster(self._members(group))
             entry = self._state["groups"][group]
             epoch = entry["epoch"] = entry["epoch"] + 1
+            entry["plan"] = plan.as_json()
             # The epoch is spent before the roster exists: two rosters of one epoch never do.
             self._keep()
         context = Context(self.deployment, "roster", group, epoch, 0, "authority", "")
@@ -236,33 +274,10 @@ def _begin(folder: Path, deployment: str) -> None:
     """Write a new authority's files, the key last: what was interrupted before is done again."""
     if (folder / "authority.key").exists():
         raise AuthorityError(f"{folder} has an authority already")
-    memory = folder / "deployment.json"
-    if memory.exists() and b'"members"' in memory.read_bytes():
+    kept = folder / "deployment.json"
+    if kept.exists() and b'"members"' in kept.read_bytes():
         raise AuthorityError(f"{folder} has members and no authority.key; restore it from a copy")
     private = p256.generate(os.urandom)
     replace(folder / "authority.pub", (p256.public_key(private).hex() + "\n").encode())
-    replace(memory, membership.encode({"deployment": deployment, "groups": {}}))
+    replace(kept, memory.encode({"deployment": deployment, "groups": {}}))
     replace(folder / "authority.key", private)
-
-
-def _declaration(protocol: str) -> Declaration:
-    try:
-        return registry.find(protocol)
-    except UnknownProtocol:
-        raise AuthorityError(f"no protocol is called {protocol!r}") from None
-
-
-def _payload(roster: rosters.Roster, declaration: Declaration) -> bytes:
-    """Return what a roster's signature is made of. Raises AuthorityError unless boards and
-    coordinator can run with it."""
-    try:
-        payload = bytes(roster.encode())
-        rosters.read_roster(payload)  # first: what it lets through, the protocol can compute with
-        declaration.roster.check(roster)
-    except RosterError as error:
-        raise AuthorityError(error.args[0]) from None
-    except (messages.MessageError, cbor.CborError) as error:
-        raise AuthorityError(f"these slots or parameters make no roster: {error}") from None
-    if len(payload) > ROSTER_MOST - ENVELOPE_MOST:
-        raise AuthorityError("this roster is too large for a board; use fewer slots, members or shorter names")
-    return payload

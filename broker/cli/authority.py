@@ -11,7 +11,9 @@ from agent.protocols.base.policy import EPSILON_PERIOD_MOST, EPSILON_TOTAL_MOST
 from agent.protocols.private_sum.roster_part import SPREAD_MOST
 from agent.runtime.update.versions import MANIFEST
 from broker.authority import releases
-from broker.authority.authority import Authority, AuthorityError
+from broker.authority.authority import Authority
+from broker.authority.errors import AuthorityError
+from broker.cli import membership
 from broker.cli.help import WholeHelp
 from broker.cli.options import AUTHORITY, MILLION, AsJson, AuthorityFolder, BoardName, millionths, show
 from broker.cli.signer import modulus
@@ -19,6 +21,12 @@ from broker.coordinator.protocols.private_sum.roster import COHORT, CONSISTENCY_
 from broker.files import replace
 
 authority_app = typer.Typer(cls=WholeHelp, help="The offline authority: who is a member, signed.", no_args_is_help=True)
+
+authority_app.command("members")(membership.authority_members)
+authority_app.command("describe")(membership.authority_describe)
+authority_app.command("remove")(membership.authority_remove)
+authority_app.command("replace")(membership.authority_replace)
+authority_app.command("split")(membership.authority_split)
 
 GroupName = Annotated[str, typer.Option("--group", help="The group's name.")]
 ConsistencyCheck = Annotated[
@@ -59,11 +67,16 @@ def authority_enrol(
     public: Annotated[str, typer.Argument(help="The board's public key, as it printed it (hexadecimal).")],
     group: GroupName = "main",
     folder: AuthorityFolder = AUTHORITY,
+    place: membership.Place = None,
+    measures: membership.Measures = None,
+    labels: membership.Labels = None,
     as_json: AsJson = False,
 ) -> None:
-    """Add a board to a group. It takes part from the next roster on."""
-    Authority(folder).enrol(group, device, public)
-    show(as_json, {"group": group, "enrolled": device})
+    """Add a board to a group. It takes part from the next roster on. Compare the code with what the
+    board shows."""
+    about = membership.about_of(place, measures, labels)
+    Authority(folder).enrol(group, device, public, None, about or None)
+    show(as_json, {"group": group, "enrolled": device, "code": membership.code_of(public)})
 
 
 def _slot(text: str) -> tuple[str, int, int]:

@@ -13,7 +13,7 @@ import typer
 from sqlalchemy.exc import SQLAlchemyError
 
 from agent.wire import topics
-from broker.authority.authority import read_public
+from broker.authority.keys import read_public
 from broker.cli.deployment.status import MEMBER_COLUMNS, ROUND_COLUMNS, members, rounds
 from broker.cli.ending import run_until_told
 from broker.cli.health import counted

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from agent.wire import topics
+from broker.cli.tables import show_table
 from broker.deploy.mosquitto import configuration
 from broker.transport.link import Link
 
@@ -61,6 +62,14 @@ def show(as_json: bool, fields: dict[str, Any]) -> None:
     else:
         for key, value in fields.items():
             print(f"{key}: {value}")
+
+
+def show_rows(as_json: bool, title: str, columns: list[str], rows: list[dict[str, Any]]) -> None:
+    """Print a table, or its rows as one JSON array."""
+    if as_json:
+        print(json.dumps(rows))
+    else:
+        show_table(title, columns, rows)
 
 
 def link_to(host: str, port: int, credentials: Path | None, ca: Path | None, user: str = topics.COORDINATOR) -> Link:

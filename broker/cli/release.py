@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from broker.authority import releases
-from broker.authority.authority import read_public
+from broker.authority.keys import read_public
 from broker.cli.help import WholeHelp
 from broker.cli.options import (
     AsJson,

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from broker.authority.authority import AuthorityError
+from broker.authority.errors import AuthorityError
 from broker.cli.options import STATE, AsJson, StateFolder, show
 from broker.coordinator.home import Home, HomeError
 from broker.coordinator.protocols.gossip.blind_signer import BlindSigner, BlindSignerError, read_statement

@@ -17,6 +17,7 @@ from agent.crypto import CryptoError, p256
 from agent.protocols import UnknownProtocol
 from agent.wire import messages, rosters, topics
 from agent.wire.envelope import Context, Envelope, EnvelopeError
+from broker import names
 from broker.coordinator.machine import Machine
 from broker.coordinator.overview import LOCK
 from broker.coordinator.protocols import registry
@@ -96,8 +97,8 @@ class Home:
     def init(folder: Path, deployment: str, authority: bytes) -> "Home":
         """Make a new coordinator that obeys rosters signed by `authority`. Raises HomeError if the
         folder has one."""
-        if not topics.valid_name(deployment):
-            raise HomeError("a deployment's name is 1 to 32 of a-z, 0-9 and -")
+        if not names.fits(deployment):
+            raise HomeError(f"a deployment's name is {names.RULE}")
         if (folder / "coordinator.key").exists():
             raise HomeError(f"{folder} has a coordinator already")
         private_folder(folder)

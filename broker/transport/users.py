@@ -4,7 +4,8 @@ needs, and no more (mosquitto/access.py).
 A dot is in no device's name, so that no device can be called as one of these.
 """
 
-from agent.wire.topics import CLIENT, COORDINATOR, valid_name
+from agent.wire.topics import CLIENT, COORDINATOR
+from broker import names
 
 RELEASES = "tool.releases"  # `hum release`: publishes versions of the boards' application
 INSTALLER = "tool.installer"  # `hum firmware flash`: sees whether a board has come up
@@ -14,8 +15,8 @@ TOOLS = (COORDINATOR, CLIENT, RELEASES, INSTALLER)
 
 def reader(name: str) -> str:
     """Return the user of a reader's name. Raises ValueError."""
-    if not valid_name(name):
-        raise ValueError(f"{name!r}: a reader's name is 1 to 32 of a-z, 0-9 and -")
+    if not names.fits(name):
+        raise ValueError(f"{name!r}: a reader's name is {names.RULE}")
     return READER + name
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from broker.authority.authority import Authority
+from broker.cli.membership import code_of
 from broker.cli.options import show
 from firmware import boards
 from firmware.cli.options import (
@@ -107,6 +108,7 @@ def provision_board(
 ) -> None:
     """Let a board make its key pair, enrol it, and write its settings."""
     kind, authority = boards.load(board), Authority(folder)
+    authority.check_place(group, device)
     readings = _readings(roster, coordinator, slots or [], protocol)
     signed = provision.read_policy(policy, authority, group, device)
     certificate = provision.certificate(ca) if ca else None
@@ -119,7 +121,7 @@ def provision_board(
         public = _enrolled(connected, kind, authority, group, device, target or BUILDS / board)
         provision.write(connected, settings, certificate)
         connected.reset()
-    answer: dict[str, Any] = {"device": device, "group": group, "public": public}
+    answer: dict[str, Any] = {"device": device, "group": group, "public": public, "code": code_of(public)}
     answer |= _renewed(authority, roster, group, coordinator or "", readings) if roster else {}
     show(as_json, answer if known else answer | {"next": RUN_BROKER})
 

@@ -14,7 +14,9 @@ from agent.wire import topics
 from agent.wire.envelope import EnvelopeError
 from agent.wire.messages import MessageError
 from broker.authority import releases
-from broker.authority.authority import Authority, AuthorityError, read_public
+from broker.authority.authority import Authority
+from broker.authority.errors import AuthorityError
+from broker.authority.keys import read_public
 from broker.deploy.mosquitto.configuration import read_password
 from broker.files import alone_in, replace
 from firmware.boards import Board

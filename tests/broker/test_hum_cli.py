@@ -18,6 +18,7 @@ import pytest
 from typer.main import get_command
 
 from agent.crypto import p256
+from agent.crypto.key_code import key_code
 from agent.protocols.base import policy
 from agent.wire import coordination, rosters
 from agent.wire.envelope import Context, Envelope
@@ -34,7 +35,7 @@ COMMANDS = [
     [],
     ["authority"],
     ["authority", "init"],
-    ["authority", "enrol"],
+    *(["authority", name] for name in ("enrol", "members", "describe", "remove", "replace", "split")),
     ["authority", "roster"],
     ["authority", "policy"],
     ["authority", "release"],
@@ -83,6 +84,7 @@ def key() -> str:
 
 
 KEYS = [key() for _ in range(3)]
+COORDINATOR = key()
 
 
 @dataclass
@@ -127,7 +129,11 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     hum = Hum(tmp_path_factory.mktemp("hum"))
     authority = hum.json("authority", "init", "test")
     for index, public in enumerate(KEYS):
-        assert hum.json("authority", "enrol", f"b{index}", public) == {"group": "main", "enrolled": f"b{index}"}
+        assert hum.json("authority", "enrol", f"b{index}", public) == {
+            "group": "main",
+            "enrolled": f"b{index}",
+            "code": key_code(bytes.fromhex(public)),
+        }
     coordinator = hum.json("coordinator", "init", "test", "--authority", authority["authority"])
     roster = ["authority", "roster", "--coordinator", coordinator["coordinator"], "--slot", "load:0:1000"]
     answer = hum.json(*roster, "--slot", "feed-in:-500:0", "--output", "roster.cose")
@@ -177,8 +183,10 @@ def test_all_commands_are_known() -> None:
 
 
 def test_the_same_for_people(hum: Hum) -> None:
-    done = hum.run("authority", "enrol", "b7", key())
-    assert (done.returncode, done.stdout, done.stderr) == (0, "group: main\nenrolled: b7\n", "")
+    public = key()
+    done = hum.run("authority", "enrol", "b7", public)
+    shown = f"group: main\nenrolled: b7\ncode: {key_code(bytes.fromhex(public))}\n"
+    assert (done.returncode, done.stdout, done.stderr) == (0, shown, "")
 
 
 def test_a_roster_is_adopted_and_status_shows_it(hum: Hum) -> None:
@@ -256,7 +264,7 @@ def test_a_policy_without_options_is_the_safe_one(hum: Hum) -> None:
 
 def test_a_roster_takes_the_size_of_a_cohort_and_the_seal(hum: Hum) -> None:
     authority = bytes.fromhex((hum.folder / "authority" / "authority.pub").read_text())
-    roster = ["authority", "roster", "--coordinator", KEYS[0], "--slot", "load:0:1", "--output", "new.cose"]
+    roster = ["authority", "roster", "--coordinator", COORDINATOR, "--slot", "load:0:1", "--output", "new.cose"]
     for options, expected in (
         ([], (32, 0)),
         (["--cohort", "4", "--seal", "fleet"], (4, 1)),
@@ -271,7 +279,7 @@ def test_a_roster_takes_the_size_of_a_cohort_and_the_seal(hum: Hum) -> None:
 
 def test_a_roster_takes_the_audit_and_the_signer_of_blind_signatures(hum: Hum) -> None:
     authority = bytes.fromhex((hum.folder / "authority" / "authority.pub").read_text())
-    roster = ["authority", "roster", "--coordinator", KEYS[0], "--slot", "load:0:1", "--output", "new.cose"]
+    roster = ["authority", "roster", "--coordinator", COORDINATOR, "--slot", "load:0:1", "--output", "new.cose"]
     pinned = (hum.folder / "authority" / "authority.pub").read_text().strip()
     hum.json("coordinator", "init", "test", "--authority", pinned, "--state", "signing")
     signing = ["coordinator", "signer", "--state", "signing", "--output", "signer.txt"]
@@ -320,21 +328,25 @@ def test_authority_errors_are_one_line(hum: Hum) -> None:
     assert "has an authority already" in hum.fails("authority", "init", "test")
     assert "a deployment's name" in hum.fails("authority", "init", "No Name", "--dir", "other")
     assert "no authority in" in hum.fails("authority", "enrol", "b9", public, "--dir", "none")
-    assert "no authority in" in hum.fails(*roster, "load:0:1", "--coordinator", public, "--dir", "none")
+    assert "no authority in" in hum.fails(*roster, "load:0:1", "--coordinator", COORDINATOR, "--dir", "none")
     assert "not a P-256 public key" in hum.fails("authority", "enrol", "b9", "04zz", process=True)
     assert "not a P-256 public key" in hum.fails(*roster, "load:0:1", "--coordinator", "04" * 65)
     assert "names are" in hum.fails("authority", "enrol", "B9", public)
     assert "is enrolled" in hum.fails("authority", "enrol", "b1", public)
     for slot in ("load", "load:0", "load:a:1", "load:0:1:2", "load:0:" + "9" * 5000):
-        assert "NAME:LOW:HIGH" in hum.fails(*roster, slot, "--coordinator", public)
+        assert "NAME:LOW:HIGH" in hum.fails(*roster, slot, "--coordinator", COORDINATOR)
     for slot in ("load:5:1", "LOAD:0:1", f"load:0:{10**30}", b"\xff:0:1".decode(errors="surrogateescape")):
-        assert "make no roster" in hum.fails(*roster, slot, "--coordinator", public)
+        assert "make no roster" in hum.fails(*roster, slot, "--coordinator", COORDINATOR)
     assert "is no folder" in hum.fails(
-        "authority", "roster", "--slot", "load:0:1", "--coordinator", public, "--output", "none/new.cose"
+        "authority", "roster", "--slot", "load:0:1", "--coordinator", COORDINATOR, "--output", "none/new.cose"
     )
-    assert "group two has 0 members" in hum.fails(*roster, "load:0:1", "--coordinator", public, "--group", "two")
-    assert "paper-1024" not in hum.fails(*roster, "load:0:1", "--coordinator", public, "--parameters", "paper-1024")
-    assert "no protocol is called" in hum.fails(*roster, "load:0:1", "--coordinator", public, "--protocol", "other")
+    assert "group two has 0 members" in hum.fails(*roster, "load:0:1", "--coordinator", COORDINATOR, "--group", "two")
+    assert "paper-1024" not in hum.fails(
+        *roster, "load:0:1", "--coordinator", COORDINATOR, "--parameters", "paper-1024"
+    )
+    assert "no protocol is called" in hum.fails(
+        *roster, "load:0:1", "--coordinator", COORDINATOR, "--protocol", "other"
+    )
     assert not (hum.folder / "new.cose").exists()
 
 
@@ -348,7 +360,7 @@ def test_instants_are_whole_seconds_apart(hum: Hum) -> None:
 
 def test_a_roster_has_the_spread_that_was_asked_for(hum: Hum) -> None:
     for options, spread in (([], None), (["--spread", "0"], None), (["--spread", "60"], 60)):
-        signing = ["authority", "roster", "--coordinator", KEYS[0], "--slot", "load:0:1", "--output", "new.cose"]
+        signing = ["authority", "roster", "--coordinator", COORDINATOR, "--slot", "load:0:1", "--output", "new.cose"]
         hum.json(*signing, *options)
         signed = Envelope((hum.folder / "new.cose").read_bytes()).unverified()
         assert rosters.read_roster(signed).part.get(10) == spread
@@ -381,7 +393,7 @@ def test_names_that_no_topic_can_hold_are_one_line_before_any_broker_is_asked(hu
 def test_a_group_of_one_has_no_roster(hum: Hum) -> None:
     hum.json("authority", "enrol", "lone", key(), "--group", "small")
     line = hum.fails(
-        "authority", "roster", "--group", "small", "--coordinator", KEYS[0], "--slot", "load:0:1", "--output", "r"
+        "authority", "roster", "--group", "small", "--coordinator", COORDINATOR, "--slot", "load:0:1", "--output", "r"
     )
     assert "group small has 1 members; 2 to 64 are wanted" in line
 
@@ -423,7 +435,7 @@ def test_roster_errors_are_one_line(hum: Hum) -> None:
 
 
 def test_a_roster_for_another_coordinator_is_refused(hum: Hum) -> None:
-    hum.json("authority", "roster", "--coordinator", KEYS[0], "--slot", "load:0:1", "--output", "other.cose")
+    hum.json("authority", "roster", "--coordinator", COORDINATOR, "--slot", "load:0:1", "--output", "other.cose")
     assert "names another coordinator" in hum.fails("coordinator", "--roster", "main=other.cose", process=True)
 
 
@@ -541,3 +553,27 @@ def test_wrong_usage_is_explained_with_status_two(hum: Hum) -> None:
         done = hum.call(*command)
         assert done.returncode == 2
         assert "Traceback" not in done.stderr
+
+
+# -- who is a member
+
+
+def test_members_are_shown_changed_and_split(hum: Hum) -> None:
+    about = ["--place", "cellar", "--measures", "heat pump", "--label", "north"]
+    for index in range(3, 9):
+        hum.json("authority", "enrol", f"b{index}", key(), *about)
+    shown = hum.json("authority", "members")
+    assert [row["device"] for row in shown] == [f"b{index}" for index in range(9)]
+    assert shown[0]["code"] == key_code(bytes.fromhex(KEYS[0])) and shown[0]["labels"] == []
+    assert (shown[8]["place"], shown[8]["measures"], shown[8]["labels"]) == ("cellar", "heat pump", ["north"])
+    assert hum.json("authority", "describe", "b8", "--place", "attic")["place"] == "attic"
+    assert "attic" in hum.run("authority", "members", "--group", "main").stdout
+    new = key()
+    assert hum.json("authority", "replace", "b1", new)["code"] == key_code(bytes.fromhex(new))
+    assert "never comes back" in hum.fails("authority", "enrol", "b9", KEYS[1])
+    assert "b8 is in main, not in other" in hum.fails("authority", "remove", "b8", "--group", "other")
+    assert hum.json("authority", "remove", "b8") == {"group": "main", "removed": "b8"}
+    assert "b8 was removed from main" in hum.fails("authority", "remove", "b8")
+    parts = hum.json("authority", "split", "main", "--size", "5")
+    assert [(part["group"], part["members"]) for part in parts] == [("main", 4), ("main-2", 4)]
+    assert "nothing to split" in hum.fails("authority", "split", "main", "--size", "32")

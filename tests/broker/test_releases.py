@@ -12,10 +12,12 @@ from pathlib import Path
 import aiomqtt
 import pytest
 
+from agent.crypto import p256
 from agent.runtime.update.versions import MANIFEST
 from agent.wire import release, topics
 from broker.authority import releases
-from broker.authority.authority import Authority, AuthorityError
+from broker.authority.authority import Authority
+from broker.authority.errors import AuthorityError
 from broker.errors import NoAnswer
 from broker.transport.link import Link
 from broker.transport.users import RELEASES
@@ -101,7 +103,7 @@ def test_versions_grow_for_each_kind_of_board_and_are_never_signed_twice(authori
 
 def test_the_versions_outlive_what_else_the_authority_does(authority: Authority, tmp_path: Path) -> None:
     releases.sign(authority, built(tmp_path / "build", main=b"1"), "pico-w")
-    authority.enrol("main", "b0", authority.public)
+    authority.enrol("main", "b0", p256.public_key(p256.generate(os.urandom)).hex())
     assert releases.sign(Authority(tmp_path / "authority"), tmp_path / "build", "pico-w")[0] == 2
 
 

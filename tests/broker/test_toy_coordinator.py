@@ -15,7 +15,8 @@ import pytest
 from agent.crypto import accelerate, p256
 from agent.wire import topics
 from agent.wire.envelope import Context, Envelope, seal
-from broker.authority.authority import Authority, AuthorityError
+from broker.authority.authority import Authority
+from broker.authority.errors import AuthorityError
 from broker.coordinator.actions import Publish
 from broker.coordinator.home import Home, HomeError
 from broker.coordinator.protocols import registry
