@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 from sqlalchemy.exc import SQLAlchemyError
 
+from agent.protocols.base.roster import ROSTER_MOST
 from agent.wire import topics
 from broker.authority.keys import read_public
 from broker.cli.deployment.status import MEMBER_COLUMNS, ROUND_COLUMNS, members, rounds
@@ -30,10 +31,11 @@ from broker.cli.options import (
     show,
 )
 from broker.cli.signer import signer
-from broker.cli.tables import show_table, sides
+from broker.cli.tables import show_table, sides, told
 from broker.coordinator import clearing
-from broker.coordinator.home import Home, HomeError
+from broker.coordinator.home import Home, HomeError, StaleRoster
 from broker.coordinator.machine import Machine
+from broker.coordinator.members.renewing import Renewing
 from broker.coordinator.overview import attendance, health
 from broker.coordinator.protocols import registry
 from broker.coordinator.schedule import INTERVAL_LEAST, INTERVAL_MOST, Schedule
@@ -41,6 +43,8 @@ from broker.coordinator.service import Service
 from broker.coordinator.upload_filter import USUAL
 from broker.storage.storage import why
 from broker.transport.link import Link, LinkError
+
+log = logging.getLogger("hum.coordinator")
 
 GROUP_COLUMNS = ["group", "epoch", "members", "next_round", "phase", "ready", "disagree", "epsilon_spent"]
 SET_COLUMNS = ["group", "unit", "number", "taken_up", "active", "of", "left_out", "sets_today", "a_set_costs"]
@@ -113,6 +117,7 @@ def coordinator(
     window: Window = 60.0,
     answers: Answers = 600.0,
     patience: Patience = 600.0,
+    wait: Annotated[bool, typer.Option("--wait", help="Start without a roster too, and wait for the first.")] = False,
     rounds: Annotated[int | None, typer.Option(help="Stop after so many rounds of the epoch.", min=1)] = None,
     announce: Annotated[
         bool | None,
@@ -129,15 +134,18 @@ def coordinator(
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     link = link_to(host, port, credentials, ca)
     home = Home(state)
+    schedule = Schedule(interval, window, patience, rounds, answers, _instants(interval, at_once))
     with home.lock():
-        _adopt(home, roster or [])
-        machines = home.machines(Schedule(interval, window, patience, rounds, answers, _instants(interval, at_once)))
-        if not machines:
-            raise HomeError("no roster yet; sign one with `hum authority roster` and give it with --roster GROUP=FILE")
-        _run(home, Service(home.deployment, machines, home.storage, link), link, announce)
+        _run(home, roster or [], schedule, wait, link, announce)
 
 
-def _run(home: Home, service: Service, link: Link, announce: bool | None) -> None:
+def _run(home: Home, rosters: list[str], schedule: Schedule, wait: bool, link: Link, announce: bool | None) -> None:
+    _adopt_newer(home, rosters)
+    home.end_former()
+    machines = home.machines(schedule)
+    if not machines and not wait:
+        raise HomeError("no roster yet; sign one with `hum authority roster` and give it with --roster GROUP=FILE")
+    service = Service(home.deployment, machines, home.storage, link, Renewing(home, schedule, wait))
     try:
         run_until_told(_serve(service, home.deployment, link, announce))
     except (SQLAlchemyError, sqlite3.Error) as error:
@@ -164,12 +172,37 @@ async def _serve(service: Service, deployment: str, link: Link, announce: bool |
         await service.run()
 
 
-def _adopt(home: Home, rosters: list[str]) -> None:
-    for entry in rosters:
-        group, _, path = entry.partition("=")
-        if not path or not Path(path).is_file():
-            raise HomeError(f"--roster {entry}: GROUP=FILE with a signed roster is wanted")
-        home.adopt(group, Path(path).read_bytes())
+def _adopt_newer(home: Home, entries: list[str]) -> None:
+    """Adopt the rosters that are newer than those in force: a unit file may name one of before."""
+    for entry in entries:
+        group, signed = _roster(entry)
+        try:
+            home.adopt(group, signed)
+        except StaleRoster as error:
+            log.warning("--roster %s: %s; it can be left out", entry, error)
+
+
+def _roster(entry: str) -> tuple[str, bytes]:
+    """Return the group, and what is in the file, of GROUP=FILE. Raises HomeError."""
+    group, _, path = entry.partition("=")
+    if not path or not Path(path).is_file():
+        raise HomeError(f"--roster {entry}: GROUP=FILE with a signed roster is wanted")
+    with Path(path).open("rb") as file:
+        return group, file.read(ROSTER_MOST + 1)
+
+
+@coordinator_app.command("adopt")
+def coordinator_adopt(
+    roster: Annotated[list[str], typer.Argument(help="GROUP=FILE, a signed roster; several may be given.")],
+    state: StateFolder = STATE,
+    as_json: AsJson = False,
+) -> None:
+    """Adopt signed rosters. A coordinator that runs goes on with them when its round is over."""
+    home = Home(state)
+    wanted = [_roster(entry) for entry in roster]
+    epochs = {group: home.adopt(group, signed) for group, signed in wanted}
+    running = "runs" if home.is_running() else "does not run"
+    show(as_json, {"adopted": epochs if as_json else told(epochs), "coordinator": running})
 
 
 @coordinator_app.command("clear-mail")
@@ -215,8 +248,21 @@ def coordinator_status(state: StateFolder = STATE, as_json: AsJson = False) -> N
     for row in [row for group in groups for row in group["attendance"]]:
         row["heard_s"] = heard.get(row["member"])
     if as_json:
-        print(json.dumps({"deployment": home.deployment, "groups": groups, "refused": refused, "boards": boards}))
+        print(
+            json.dumps(
+                {
+                    "deployment": home.deployment,
+                    "coordinator": home.public,
+                    "groups": groups,
+                    "refused": refused,
+                    "boards": boards,
+                }
+            )
+        )
         return
+    show_table(
+        "Coordinator", ["deployment", "public_key"], [{"deployment": home.deployment, "public_key": home.public}]
+    )
     for group in groups:
         group["disagree"] = sides(group.get("disagree") or [])
     show_table("Groups", GROUP_COLUMNS, groups)

@@ -18,6 +18,7 @@ from agent.protocols import UnknownProtocol
 from agent.wire import messages, rosters, topics
 from agent.wire.envelope import Context, Envelope, EnvelopeError
 from broker import names
+from broker.coordinator.actions import Record
 from broker.coordinator.machine import Machine
 from broker.coordinator.overview import LOCK
 from broker.coordinator.protocols import registry
@@ -32,11 +33,16 @@ from broker.storage.storage import Storage
 
 DATABASE = "coordinator.db"
 NO_KEY = bytes(KEY)  # of a machine that says nothing
+PUBLIC = "coordinator.pub"  # the public key, hexadecimal: what rosters are signed for
 LOCK_S = 0.5  # is_running() in other processes holds the lock for a moment
 
 
 class HomeError(HumError):
     """The folder or a roster is not fit. args[0] says why and what to do."""
+
+
+class StaleRoster(HomeError):
+    """A later roster of the group is in force."""
 
 
 class Home:
@@ -55,6 +61,8 @@ class Home:
             self.deployment, self.authority = _read_settings(settings)
         except (ValueError, KeyError, TypeError, CryptoError):
             raise HomeError(f"the files in {folder} are damaged; restore them from a copy") from None
+        if not _holds(folder / PUBLIC, self.public):  # also of a folder from before
+            replace(folder / PUBLIC, (self.public + "\n").encode())
         self.folder = folder
         self.database = folder / DATABASE
         try:
@@ -107,17 +115,40 @@ class Home:
         return Home(folder)
 
     def adopt(self, group: str, signed: bytes) -> int:
-        """Check a signed roster and keep it; return its epoch. Raises HomeError."""
+        """Check a signed roster and keep it; return its epoch. A coordinator that runs takes it up
+        between two rounds. Raises StaleRoster, HomeError."""
         scope = self._scope(group, signed)
         for known, epoch, kept in self.storage.rosters():
-            if known == group and (scope.epoch < epoch or (scope.epoch == epoch and kept != signed)):
-                raise HomeError(f"the roster of {group} is of epoch {scope.epoch}; epoch {epoch} is known already")
+            if known == group and scope.epoch < epoch:
+                raise StaleRoster(
+                    f"this roster of {group} is of epoch {scope.epoch}; that of epoch {epoch} is in force"
+                )
+            if known == group and scope.epoch == epoch and kept != signed:
+                raise HomeError(
+                    f"another roster of {group} of epoch {epoch} is in force: the authority's folder is an old copy; "
+                    "sign once more"
+                )
         # What no machine can be made of is refused now, not at each start, and has no key.
         self._machine(scope, Schedule(1, 1, 0), NO_KEY)
         if not any(known == group for known, _, _ in self.storage.rosters()):
             self.result_keys.make(group)
         self.storage.keep_roster(group, scope.epoch, signed)
         return scope.epoch
+
+    def end(self, group: str) -> None:
+        """Let a group have no roster: too few of its members are left. A coordinator that runs
+        ends it after the round in progress."""
+        self.storage.end_group(group)
+
+    def end_former(self) -> None:
+        """Close the rounds and queries that were in progress when the roster in force was adopted,
+        by a coordinator that did not run then: they will never be whole. Raises HomeError."""
+        for group, epoch, _ in self.storage.rosters():
+            former = self.storage.roster_before(group, epoch)
+            if former is not None:
+                machine = self._machine(self._scope(group, former), Schedule(1, 1, 0), self.result_keys.of(group))
+                records = [action for action in machine.end(time.monotonic()) if isinstance(action, Record)]
+                self.storage.commit(records, {})
 
     def members(self, group: str) -> list[str]:
         """Return the names of a group's members, by its latest roster. Raises HomeError."""
@@ -129,10 +160,17 @@ class Home:
     def machines(self, schedule: Schedule) -> list[Machine]:
         """Return a machine for the latest roster of each group, restored from the database. Raises
         HomeError."""
-        made: list[Machine] = []
+        made = []
         for group, _, signed in self.storage.rosters():
             made.append(self._machine(self._scope(group, signed), schedule, self.result_keys.of(group)))
         return made
+
+    def machine(self, wanted: str, schedule: Schedule) -> Machine:
+        """Return a machine for the latest roster of one group. Raises HomeError."""
+        for group, _, signed in self.storage.rosters():
+            if group == wanted:
+                return self._machine(self._scope(group, signed), schedule, self.result_keys.of(group))
+        raise HomeError(f"no roster of {wanted} is known here")
 
     def _machine(self, scope: Scope, schedule: Schedule, result_key: bytes) -> Machine:
         declaration = self._declaration(scope)
@@ -172,6 +210,10 @@ def _begin(folder: Path, deployment: str, authority: bytes) -> None:
     settings = {"deployment": deployment, "authority": authority.hex()}
     replace(folder / "coordinator.json", (json.dumps(settings) + "\n").encode())
     replace(folder / "coordinator.key", p256.generate(os.urandom))
+
+
+def _holds(path: Path, text: str) -> bool:
+    return path.is_file() and path.read_text(errors="replace").strip() == text
 
 
 def _read_settings(text: str) -> tuple[str, bytes]:

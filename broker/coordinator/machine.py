@@ -11,7 +11,8 @@ class Machine(Protocol):
 
     `refused` counts refusals by named reason, `finished` tells whether nothing will happen any
     more, `phase` is for people; `next_round` is the round or query in progress, or the next one;
-    `ready_members` how many could take part in it.
+    `ready_members` how many could take part in it. end() closes what is in progress, as it stands:
+    the epoch is over.
     """
 
     scope: Scope
@@ -40,3 +41,5 @@ class Machine(Protocol):
     def prepare(self) -> list[Action]: ...
 
     def computed(self, key: tuple[str, int, int], outcome: Any, now: float) -> list[Action]: ...
+
+    def end(self, now: float) -> list[Action]: ...

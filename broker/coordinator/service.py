@@ -16,17 +16,18 @@ from broker.coordinator.actions import Action, Compute, Publish
 from broker.coordinator.commits import COMMIT_S, Commits
 from broker.coordinator.linking import Linking
 from broker.coordinator.machine import Machine
+from broker.coordinator.members.renewing import Renewing
+from broker.coordinator.members.reports import Reports
 from broker.coordinator.powers import Powers
 from broker.coordinator.protocols import registry
 from broker.coordinator.protocols.base import Declaration, Requests
 from broker.coordinator.upload_filter import USUAL
-from broker.storage.storage import Health, Storage
+from broker.storage.storage import Storage
 from broker.transport.link import Connection, Link, LinkError, Will
 
 log = logging.getLogger("hum.coordinator")
 
 TICK_S = 0.05
-HEALTH_S = 10.0  # between two records of what boards said of their health
 STOP_S = 10.0  # for what is cancelled: the link to leave, in good order if it is there
 LAST_S = 30.0  # for what is said last to leave
 
@@ -37,7 +38,14 @@ class Service:
     Nothing long is done on the event loop: `powers` compute, and one thread writes to the database.
     """
 
-    def __init__(self, deployment: str, machines: Sequence[Machine], storage: Storage, link: Link) -> None:
+    def __init__(
+        self,
+        deployment: str,
+        machines: Sequence[Machine],
+        storage: Storage,
+        link: Link,
+        renewing: Renewing | None = None,
+    ) -> None:
         self._deployment = deployment
         self._machines = {machine.scope.group: machine for machine in machines}
         self._storage = storage
@@ -48,9 +56,9 @@ class Service:
         self._refused: Counter[str] = Counter()
         self._counted: dict[str, Counter[str]] = {}  # by group, "" for none
         self._outbox: asyncio.Queue[Publish] = asyncio.Queue()
-        self._members = {name for machine in machines for name in machine.scope.roster.names()}
-        self._health: Health = {}
-        self._health_due = 0.0
+        self._members = self._names()
+        self._renewing = renewing
+        self._reports = Reports(self._commits)
         self._jobs: set[asyncio.Task[None]] = set()
         self._failed_job = asyncio.Event()
         self._clock = time.monotonic
@@ -106,7 +114,8 @@ class Service:
         return self._link.connect(f"hum-coordinator-{self._deployment}", will, keepalive_s=15, timeout_s=5)
 
     def _finished(self) -> bool:
-        return all(machine.finished for machine in self._machines.values())
+        waits = self._renewing and self._renewing.waits and not self._machines
+        return not waits and all(machine.finished for machine in self._machines.values())
 
     async def _serve(self, connection: Connection) -> None:
         kinds = {kind for declaration in registry.declarations() for kind in declaration.uploads}
@@ -138,6 +147,7 @@ class Service:
     async def _tick(self, connection: Connection) -> None:
         """Let time pass for the machines until all are finished and what they said is sent."""
         while not self._finished():
+            await self._renew()
             self._hear_requests()
             for machine in self._machines.values():
                 self._perform(machine, machine.tick(self._clock()))
@@ -146,16 +156,27 @@ class Service:
                 await asyncio.sleep(0)
             self._refused["dropped"] += connection.take_dropped()
             self._count_refusals()
-            self._note_health()
+            self._reports.note(self._clock())
             await asyncio.sleep(TICK_S)
         self._count_refusals()
-        self._health_due = 0.0
-        self._note_health()
+        self._reports.note_last()
         await self._commits.idle()  # or run() ends because a commit failed
         try:
             await asyncio.wait_for(self._outbox.join(), LAST_S)
         except TimeoutError:
             raise LinkError(f"what was said last has not left within {LAST_S:g} s") from None
+
+    async def _renew(self) -> None:
+        """Go on with the rosters that were adopted meanwhile."""
+        changed = await self._renewing.turn(self._machines, self._commits, self._clock()) if self._renewing else []
+        self._members = self._names() if changed else self._members
+        for group in changed:
+            self._counted.pop(group, None)
+            if group in self._machines:
+                self._perform(self._machines[group], self._machines[group].link_up(self._clock()))
+
+    def _names(self) -> set[str]:
+        return {name for machine in self._machines.values() for name in machine.scope.roster.names()}
 
     def _hear_requests(self) -> None:
         """Give what another process has asked, through the database, to the machines."""
@@ -205,7 +226,7 @@ class Service:
                 for machine in self._machines.values():
                     self._perform(machine, machine.presence(device, online, now))
             case [self._deployment, "dev", device, "diag"]:
-                self._hear_of_health(device, payload)
+                self._refused.update(self._reports.hear(device, payload, self._members))
             case [self._deployment, "g", group, "up", device, kind]:
                 if group in self._machines:
                     machine = self._machines[group]
@@ -215,35 +236,6 @@ class Service:
             case _:
                 self._refused["wrong-topic"] += 1
 
-    def _hear_of_health(self, device: str, payload: bytes) -> None:
-        """Diagnostics are not authenticated: of members only, the last of each, and they steer
-        nothing."""
-        if device not in self._members:
-            self._refused["not-a-member"] += 1
-            return
-        try:
-            phase, done, total, masks, heap_free, refused, health = coordination.read_diagnostics(payload)
-        except messages.MessageError as error:
-            self._refused[error.args[0]] += 1
-            return
-        report: dict[str, object] = {
-            "phase": phase,
-            "done": done,
-            "total": total,
-            "masks": masks,
-            "heap_free": heap_free,
-        }
-        report |= health
-        if isinstance(reset := health.get("reset"), int):
-            report["reset"] = coordination.RESETS[reset]
-        self._health[device] = (time.time(), report | {"refused": refused})
-
-    def _note_health(self) -> None:
-        if self._health and self._clock() >= self._health_due:
-            self._commits.note_health(self._health)
-            self._health = {}
-            self._health_due = self._clock() + HEALTH_S
-
     def _perform(self, machine: Machine, actions: list[Action]) -> None:
         """Records first, in one durable transaction; then, and only then, what is published because
         of them (commits.py). What is to be computed begins at once.
@@ -251,9 +243,14 @@ class Service:
         What a lost link keeps from being published is not lost: link_up() repeats what is retained,
         and a board that has no receipt repeats its contribution and is answered again.
         """
+        group = machine.scope.group
+        if self._machines.get(group) is not machine:
+            return  # what was computed for an epoch that is over
+        if self._renewing:
+            self._renewing.heed(group, actions)
         said = [action for action in actions if not isinstance(action, Compute)]
         if said:
-            self._commits.put(said, self._new_refusals(machine.scope.group, machine.refused))
+            self._commits.put(said, self._new_refusals(group, machine.refused))
         for action in actions:
             if isinstance(action, Compute):
                 job = asyncio.create_task(self._compute(machine, action))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 from urllib.parse import quote
 
-from sqlalchemy import Connection, Engine, create_engine, event, func, select
+from sqlalchemy import Connection, Engine, Select, create_engine, event, func, select
 from sqlalchemy.dialects.sqlite import insert
 
 from broker.files import make_database_private
@@ -88,9 +88,10 @@ class Storage:
             connection.execute(insert(tables.rosters).values(**values).on_conflict_do_nothing())
 
     def rosters(self) -> list[tuple[str, int, bytes]]:
-        """Return (group, epoch, signed roster) of the latest epoch of each group."""
+        """Return (group, epoch, signed roster) of the latest epoch of each group that has one in
+        force."""
         c = tables.rosters.c
-        latest = select(c.group, func.max(c.epoch).label("epoch")).group_by(c.group).subquery()
+        latest = _latest().subquery()
         query = select(tables.rosters).join(latest, (c.group == latest.c.group) & (c.epoch == latest.c.epoch))
         with self._engine.connect() as connection:
             return [(row.group, row.epoch, row.signed) for row in connection.execute(query.order_by(c.group))]
@@ -101,6 +102,32 @@ class Storage:
         with self._engine.connect() as connection:
             rows = connection.execute(select(tables.rosters).order_by(c.group, c.epoch))
             return [(row.group, row.epoch, row.signed) for row in rows]
+
+    def epochs(self) -> dict[str, int]:
+        """Return the epochs of rosters(), by group."""
+        with self._engine.connect() as connection:
+            return {row.group: row.epoch for row in connection.execute(_latest())}
+
+    def roster_before(self, group: str, epoch: int) -> bytes | None:
+        """Return the signed roster that was in force before that of `epoch`, if there was one."""
+        c = tables.rosters.c
+        former = select(c.signed).where((c.group == group) & (c.epoch < epoch)).order_by(c.epoch.desc())
+        with self._engine.connect() as connection:
+            return connection.execute(former.limit(1)).scalar()
+
+    def end_group(self, group: str) -> None:
+        """Let no roster of `group` that is known be in force any more."""
+        newest = select(func.max(tables.rosters.c.epoch)).where(tables.rosters.c.group == group)
+        with self._engine.begin() as connection:
+            epoch = connection.execute(newest).scalar()
+            if epoch is not None:
+                row = insert(tables.ended).values(group=group, epoch=epoch)
+                connection.execute(row.on_conflict_do_update(index_elements=["group"], set_={"epoch": epoch}))
+
+    def forget_device(self, device: str) -> None:
+        """Forget how a device was, that is no member any more."""
+        with self._engine.begin() as connection:
+            connection.execute(tables.health.delete().where(tables.health.c.device == device))
 
     # -- what a person asks
 
@@ -122,3 +149,10 @@ def why(error: Exception) -> str:
     """Return what the database said, in a line and in its own words."""
     said = str(getattr(error, "orig", None) or error)
     return next(iter(said.splitlines()), type(error).__name__)
+
+
+def _latest() -> Select[tuple[str, int]]:
+    """Return the query of the latest epoch of each group that has a roster in force."""
+    c, over = tables.rosters.c, tables.ended.c
+    latest = select(c.group, func.max(c.epoch).label("epoch")).outerjoin(tables.ended, over.group == c.group)
+    return latest.where(over.epoch.is_(None) | (c.epoch > over.epoch)).group_by(c.group)

@@ -15,6 +15,13 @@ rosters = Table(
     Column("signed", LargeBinary, nullable=False),
     PrimaryKeyConstraint("group", "epoch"),
 )
+ended = Table(  # groups that have no roster in force: none up to this epoch
+    "ended",
+    metadata,
+    Column("group", String),
+    Column("epoch", Integer, nullable=False),
+    PrimaryKeyConstraint("group"),
+)
 health = Table(
     "health",
     metadata,

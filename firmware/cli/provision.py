@@ -107,8 +107,7 @@ def provision_board(
     as_json: AsJson = False,
 ) -> None:
     """Let a board make its key pair, enrol it, and write its settings."""
-    kind, authority = boards.load(board), Authority(folder)
-    authority.check_place(group, device)
+    kind, authority = boards.load(board), _authority(folder, group, device)
     readings = _readings(roster, coordinator, slots or [], protocol)
     signed = provision.read_policy(policy, authority, group, device)
     certificate = provision.certificate(ca) if ca else None
@@ -124,6 +123,13 @@ def provision_board(
     answer: dict[str, Any] = {"device": device, "group": group, "public": public, "code": code_of(public)}
     answer |= _renewed(authority, roster, group, coordinator or "", readings) if roster else {}
     show(as_json, answer if known else answer | {"next": RUN_BROKER})
+
+
+def _authority(folder: Path, group: str, device: str) -> Authority:
+    """Return the authority, which can enrol this board. Raises AuthorityError."""
+    authority = Authority(folder)
+    authority.check_place(group, device)
+    return authority
 
 
 def _readings(

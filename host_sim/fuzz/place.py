@@ -133,7 +133,7 @@ class Office(Service):
 
     def heard_of(self) -> int:
         """Return how many boards' health it knows."""
-        return len(self._health)
+        return self._reports.count()
 
     def _perform(self, machine: Machine, actions: list[Action]) -> None:
         done = at_once(machine, actions, self._network.clock.now)

@@ -52,10 +52,9 @@ def test_the_last_report_of_each_member_is_kept(tmp_path: Path) -> None:
     for masks in (1, 2):
         report = messages.diagnostics("ready", masks, 8, masks, 100, {"replayed": 2}, HEALTH)
         hears._route("hum/v1/street/dev/meter-a/diag", report)
-        hears._note_health()
-        hears._health_due = 0.0
+        hears._reports.note_last()
     hears._route("hum/v1/street/dev/meter-b/diag", messages.diagnostics("waiting", 0, 0, 0, 5, {}))
-    hears._note_health()
+    hears._reports.note_last()
     committed(hears)
     kept = storage.health()
     assert sorted(kept) == ["meter-a", "meter-b"]
@@ -75,7 +74,7 @@ def test_reports_are_recorded_no_more_than_every_ten_seconds(tmp_path: Path) -> 
     topic = "hum/v1/street/dev/meter-a/diag"
     for masks in (1, 2):
         hears._route(topic, messages.diagnostics("ready", masks, 8, masks, 100, {}))
-        hears._note_health()
+        hears._reports.note(hears._clock())
     committed(hears)
     assert storage.health()["meter-a"][1]["masks"] == 1
     storage.close()
@@ -85,7 +84,7 @@ def test_strangers_and_garbage_are_counted(tmp_path: Path) -> None:
     hears, storage = service(tmp_path)
     hears._route("hum/v1/street/dev/stranger/diag", messages.diagnostics("ready", 1, 8, 1, 100, {}))
     hears._route("hum/v1/street/dev/meter-a/diag", b"\xa1")
-    hears._note_health()
+    hears._reports.note(hears._clock())
     committed(hears)
     assert storage.health() == {} and dict(hears._refused) == {"not-a-member": 1, "malformed": 1}
     storage.close()

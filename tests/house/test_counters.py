@@ -203,7 +203,7 @@ class Office:
     def status(self) -> tuple[str, set[int]]:
         """Return the tables of `hum coordinator status`, and the numbers of --json."""
         self.service._count_refusals()
-        self.service._note_health()
+        self.service._reports.note_last()
         self.service._commits.end()
         asyncio.run(self.service._commits.run())
         command = ["coordinator", "status", "--state", str(self.folder)]

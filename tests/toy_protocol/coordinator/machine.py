@@ -94,6 +94,9 @@ class Toy:
     def computed(self, key: tuple[str, int, int], outcome: object, now: float) -> list[Action]:
         raise AssertionError("it has nothing computed")
 
+    def end(self, now: float) -> list[Action]:
+        return self._close() if self._opening else []
+
     # -- messages
 
     def _on_hello(self, upload: Upload) -> list[Action]:

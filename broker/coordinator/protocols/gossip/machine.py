@@ -174,6 +174,11 @@ class Gossip:
                 actions.append(self._outgoing.signature(key[1], device, signature))
         return [*actions, *self._sign(), *self.tick(now)]
 
+    def end(self, now: float) -> list[Action]:
+        """The epoch is over: close the query that is open, with what there is."""
+        left = self.tick(now) if self._left_open is not None else []
+        return [*left, *self._close(self._open, now)] if self._open else left
+
     # -- messages
 
     def _on_ready(self, upload: Upload) -> list[Action]:

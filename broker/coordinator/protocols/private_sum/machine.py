@@ -180,6 +180,10 @@ class PrivateSum:
         self._jobs.done(key, outcome, self._round, self._answers)
         return self.tick(now)
 
+    def end(self, now: float) -> list[Action]:
+        """The epoch is over: close the round in progress as it stands."""
+        return self._close(now) if self._opening else []
+
     # -- messages
 
     def _on_contribution(self, upload: Upload) -> list[Action]:

@@ -1,0 +1,1 @@
+"""Members of the groups that a running coordinator serves: their changes, and their reports."""
