@@ -4,11 +4,10 @@ It runs on the operator's own machine, never beside the broker.
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from agent.crypto import CryptoError, p256
 from agent.protocols.base import policy as policies
@@ -21,22 +20,13 @@ from broker.authority import members as memory
 from broker.authority import membership
 from broker.authority.errors import AuthorityError
 from broker.authority.keys import read_public
-from broker.authority.membership import About
+from broker.authority.members import State
+from broker.authority.membership import About, Member
 from broker.authority.plans import ENVELOPE_MOST, Plan
 from broker.files import alone_in, private_folder, replace
 
-
-@dataclass(frozen=True)
-class Member:
-    """An enrolled device: `public` is hexadecimal; the rest is for people, and never leaves the
-    authority."""
-
-    group: str
-    device: str
-    public: str
-    place: str
-    measures: str
-    labels: list[str]
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
 
 
 class Authority:
@@ -56,7 +46,7 @@ class Authority:
             raise self._damaged() from None
         self.deployment: str = self._state["deployment"]
 
-    def _stored(self) -> dict[str, Any]:
+    def _stored(self) -> State:
         try:
             text = (self._folder / "deployment.json").read_text()
         except (OSError, ValueError):
@@ -84,6 +74,14 @@ class Authority:
             self._state = self._stored()
             yield
 
+    def change(self, change: Callable[Concatenate[State, _P], _R], *args: _P.args, **kwargs: _P.kwargs) -> _R:
+        """Let `change` change what deployment.json holds, which it is given before its arguments;
+        durable on return. Nothing changes if it raises."""
+        with self._alone():
+            result = change(self._state, *args, **kwargs)
+            self._keep()
+        return result
+
     @staticmethod
     def init(folder: Path, deployment: str) -> "Authority":
         """Make a new authority for `deployment`. Raises AuthorityError if the folder has one."""
@@ -107,14 +105,7 @@ class Authority:
 
     def members(self, group: str | None = None) -> list[Member]:
         """Return all members, or one group's, by group and name."""
-        found = []
-        for name, entry in sorted(self._state["groups"].items()):
-            for device, public in sorted(entry["members"].items()):
-                about = self._state.get("about", {}).get(device, {})
-                texts = about.get("place", ""), about.get("measures", "")
-                if group in (None, name):
-                    found.append(Member(name, device, public, *texts, list(about.get("labels", []))))
-        return found
+        return membership.listed(self._state, group)
 
     def group_of(self, device: str) -> str:
         """Return the group of a member. Raises AuthorityError."""
@@ -132,43 +123,32 @@ class Authority:
         Raises AuthorityError: for a name or a key that will not do, and where the group is full, or
         could have no roster.
         """
-        with self._alone():
-            if read_public(public).hex() == self.public:
-                raise AuthorityError("this is the authority's own key, not a board's")
-            membership.enrol(self._state, group, device, public, plan, about)
-            self._keep()
+        self._check_own(public)
+        self.change(membership.enrol, group, device, public, plan, about)
+
+    def _check_own(self, public: str) -> None:
+        if read_public(public).hex() == self.public:
+            raise AuthorityError("this is the authority's own key, not a board's")
 
     def remove(self, device: str) -> str:
         """Take `device` out of its group, and return the group. It takes part until the group's
         next roster. Raises AuthorityError."""
-        with self._alone():
-            group = membership.remove(self._state, device)
-            self._keep()
-        return group
+        return self.change(membership.remove, device)
 
     def replace(self, device: str, public: str) -> str:
         """Give `device` the key of another board, and return its group. Raises AuthorityError."""
-        with self._alone():
-            if read_public(public).hex() == self.public:
-                raise AuthorityError("this is the authority's own key, not a board's")
-            group = membership.replace(self._state, device, public)
-            self._keep()
-        return group
+        self._check_own(public)
+        return self.change(membership.replace, device, public)
 
     def split(self, group: str, size: int) -> dict[str, list[str]]:
         """Split `group` into groups of at most `size`, and return who is in which
         (membership.split). Raises AuthorityError."""
-        with self._alone():
-            found = membership.split(self._state, group, size)
-            self._keep()
-        return found
+        return self.change(membership.split, group, size)
 
     def describe(self, device: str, about: About) -> None:
         """Keep what people want to know of a member: place, measures, labels. What is not given
         stays. Raises AuthorityError."""
-        with self._alone():
-            membership.describe(self._state, device, about)
-            self._keep()
+        self.change(membership.describe, device, about)
 
     def sign_policy(self, group: str, device: str, policy: Policy) -> tuple[int, bytes]:
         """Sign the device's next policy and return (serial number, signed policy). Raises
@@ -260,6 +240,23 @@ class Authority:
             self._keep()
         context = Context(self.deployment, "roster", group, epoch, 0, "authority", "")
         return epoch, envelope.sign(self._private, context, payload)
+
+    def can_sign(self, group: str, plan: Plan) -> bool:
+        """Tell whether the group can have a roster, with the members that it has."""
+        try:
+            plan.roster(self._members(group))
+        except AuthorityError:
+            return False
+        return True
+
+    def epoch(self, group: str) -> int:
+        """Return the epoch of the group's last roster, 0 if it had none."""
+        return int(self._state["groups"].get(group, {"epoch": 0})["epoch"])
+
+    def sign_answer(self, serial: int, payload: bytes) -> bytes:
+        """Sign the answer to a request."""
+        context = Context(self.deployment, "answer", "", serial, 0, "authority", "")
+        return bytes(envelope.sign(self._private, context, payload))
 
     def _members(self, group: str) -> list[tuple[str, bytes]]:
         entry = self._state["groups"].get(group)

@@ -1,9 +1,12 @@
 """Public keys as people hand them on."""
 
+import json
+from pathlib import Path
+
 from agent.crypto import CryptoError, p256
 from broker.authority.errors import AuthorityError
 
-FILE_MOST = 4096  # bytes of a file with a key in it
+FILE_MOST = 16384  # bytes of a file with a key in it
 
 
 def read_public(text: str) -> bytes:
@@ -15,3 +18,26 @@ def read_public(text: str) -> bytes:
     except (ValueError, CryptoError):
         raise AuthorityError("not a P-256 public key: 130 hexadecimal digits that begin with 04 are wanted") from None
     return public
+
+
+def public_in(path: Path) -> bytes:
+    """Return the 65-byte key in a file: in hexadecimal, or what a board has printed of itself
+    ("identity" on its console). Raises AuthorityError."""
+    try:
+        with path.open("rb") as file:
+            text = file.read(FILE_MOST + 1).decode("ascii")
+    except (OSError, UnicodeDecodeError) as error:
+        raise AuthorityError(
+            f"{path} holds no public key: {getattr(error, 'strerror', None) or 'it is no text'}"
+        ) from None
+    for line in text.splitlines():
+        try:
+            said = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(said, dict) and isinstance(said.get("public"), str):
+            return read_public(said["public"])
+    try:
+        return read_public(text)
+    except AuthorityError as error:
+        raise AuthorityError(f"{path} holds {error}") from None

@@ -2,6 +2,7 @@
 and changes what deployment.json holds (members.py) as a whole or not at all."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
@@ -15,6 +16,31 @@ from broker.authority.plans import Plan
 from broker.authority.plans import read as read_plan
 
 About = dict[str, Any]  # place, measures, labels (members.py)
+
+
+@dataclass(frozen=True)
+class Member:
+    """An enrolled device: `public` is hexadecimal; the rest is for people, and never leaves the
+    authority."""
+
+    group: str
+    device: str
+    public: str
+    place: str
+    measures: str
+    labels: list[str]
+
+
+def listed(state: State, group: str | None) -> list[Member]:
+    """Return all members, or one group's, by group and name."""
+    found = []
+    for name, entry in sorted(state["groups"].items()):
+        for device, public in sorted(entry["members"].items()):
+            about = state.get("about", {}).get(device, {})
+            texts = about.get("place", ""), about.get("measures", "")
+            if group in (None, name):
+                found.append(Member(name, device, public, *texts, list(about.get("labels", []))))
+    return found
 
 
 def group_of(state: State, device: str) -> str | None:
@@ -89,6 +115,19 @@ def remove(state: State, device: str) -> str:
     return group
 
 
+def remove_again(state: State, device: str) -> str:
+    """As remove(), and who was removed is no error."""
+    former = former_group(state, device)
+    return former if former is not None else remove(state, device)
+
+
+def split_again(state: State, group: str, size: int) -> dict[str, list[str]]:
+    """As split(), and a group that was split is no error."""
+    parts = [name for name in state["groups"] if name == group or name.rpartition("-")[0] == group]
+    found = {name: sorted(state["groups"][name]["members"]) for name in sorted(parts)}
+    return found if len(found) > 1 and len(found.get(group, [])) <= size else split(state, group, size)
+
+
 def replace(state: State, device: str, public: str) -> str:
     """Give `device` a new key, and return its group: the old key never comes back. The same again
     changes nothing. Raises AuthorityError."""
@@ -147,11 +186,18 @@ def _new_names(state: State, group: str, count: int) -> list[str]:
     return found
 
 
+def former_group(state: State, device: str) -> str | None:
+    """Return the group that `device` was removed from, None if it is a member or never was."""
+    if group_of(state, device) is not None:
+        return None
+    return next((what[0] for what in state.get("former", {}).values() if what[1] == device), None)
+
+
 def find(state: State, device: str) -> str:
     """Return the group of a member. Raises AuthorityError."""
     group = group_of(state, device)
     if group is None:
-        former = next((what[0] for what in state.get("former", {}).values() if what[1] == device), None)
+        former = former_group(state, device)
         if former is not None:
             raise AuthorityError(f"{device} was removed from {former}")
         raise AuthorityError(f"no device is called {device!r}")

@@ -11,6 +11,8 @@ from typing import Any
 
 from broker.deployment.folder import Deployment, where
 
+AUTHORITY = ("init", "enrol", "members", "describe", "remove", "replace", "split", "roster", "policy", "release")
+
 Default = Callable[[], Any]
 
 
@@ -39,13 +41,14 @@ def _of(here: Callable[[], Deployment]) -> dict[str, Any]:
     rounds: dict[str, Default] = {name: _round(here, name) for name in names}
     releases = {**broker, **known}
     return {
-        "authority": dict.fromkeys(("init", "enrol", "roster", "policy", "release"), authority),
+        "authority": dict.fromkeys(AUTHORITY, authority),
         "broker": _listener(here),
         "coordinator": {
             **state,
             **broker,
             **rounds,
             "init": {**state, **known},
+            "adopt": state,
             "signer": state,
             "status": state,
             "clear-mail": {**state, **broker},

@@ -5,9 +5,9 @@ from typing import Annotated, Any
 import typer
 
 from agent.crypto.key_code import key_code
-from broker.authority.authority import Authority, Member
+from broker.authority.authority import Authority
 from broker.authority.errors import AuthorityError
-from broker.authority.membership import About
+from broker.authority.membership import About, Member
 from broker.cli.options import AUTHORITY, AsJson, AuthorityFolder, show, show_rows
 
 MEMBER_COLUMNS = ["device", "group", "code", "place", "measures", "labels"]

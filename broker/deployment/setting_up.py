@@ -17,6 +17,7 @@ from broker.coordinator.home import Home
 from broker.deploy.mosquitto import configuration
 from broker.deployment import certificates, checks, fragment, settings, template
 from broker.deployment.folder import Deployment
+from broker.deployment.members import known
 from broker.errors import HumError
 from broker.files import alone_in, private_folder, replace
 
@@ -222,6 +223,8 @@ def groups(deployment: Deployment) -> dict[str, list[str]]:
     rosters in force. Raises HumError."""
     if deployment.authority is not None:
         return Authority(deployment.authority).groups()
+    if (deployment.folder / known.FILE).is_file():  # the authority has told of members since
+        return known.groups(deployment)
     access = Access(deployment.name, bytes.fromhex(deployment.authority_public()), NO_KEY)
     found = {}
     for path in sorted(deployment.rosters.glob("*.cose")):

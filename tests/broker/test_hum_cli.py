@@ -33,6 +33,7 @@ from tests.support.signer_at_hand import key_file
 PROJECT = Path(__file__).parents[2]
 COMMANDS = [
     [],
+    *([name] for name in ("add", "remove", "replace", "members", "split", "sign")),
     ["authority"],
     ["authority", "init"],
     *(["authority", name] for name in ("enrol", "members", "describe", "remove", "replace", "split")),
@@ -309,13 +310,13 @@ def test_a_roster_takes_the_audit_and_the_signer_of_blind_signatures(hum: Hum) -
 
 def test_the_brokers_files_are_written_for_all_enrolled(hum: Hum) -> None:
     answer = hum.json("broker", "mosquitto", "--port", "18883")
-    tools = ["client", "coordinator", "tool.installer", "tool.releases"]
-    told = {"configuration": "mosquitto/mosquitto.conf", "users": 7, "credentials": "mosquitto/users"}
+    tools = ["client", "coordinator", "tool.installer", "tool.members", "tool.releases"]
+    told = {"configuration": "mosquitto/mosquitto.conf", "users": 8, "credentials": "mosquitto/users"}
     told |= {"runs_as": answer["runs_as"], "reload": "no broker runs with it on this machine"}
     assert answer == told
     credentials = json.loads((hum.folder / "mosquitto" / "credentials.json").read_text())
     assert sorted(credentials) == ["b0", "b1", "b2", *tools]
-    assert hum.json("broker", "mosquitto", "--reader", "grafana", "--port", "18883") == told | {"users": 8}
+    assert hum.json("broker", "mosquitto", "--reader", "grafana", "--port", "18883") == told | {"users": 9}
     users = hum.folder / "mosquitto" / "users"
     assert sorted(path.stem for path in users.iterdir()) == ["client", "coordinator", "reader.grafana", *tools[2:]]
     assert hum.json("broker", "mosquitto", "--no-reader", "grafana", "--port", "18883") == told
@@ -527,9 +528,9 @@ def test_members_are_hashed_and_it_is_said_whether_a_broker_took_them_up(hum: Hu
     hum.json("broker", "mosquitto")
     hum.json("authority", "enrol", "b9", key())
     said = hum.json("broker", "mosquitto")
-    assert (said["users"], said["reload"]) == (8, "no broker runs with it on this machine")
+    assert (said["users"], said["reload"]) == (9, "no broker runs with it on this machine")
     known = (hum.folder / "mosquitto" / "passwords").read_text().splitlines()
-    assert len(known) == 8 and all(line.split(":")[1].startswith("$7$101$") for line in known)
+    assert len(known) == 9 and all(line.split(":")[1].startswith("$7$101$") for line in known)
 
 
 def test_a_database_of_an_older_version_is_one_line(hum: Hum) -> None:

@@ -27,6 +27,7 @@ def rules(deployment: str, groups: Groups, readers: Iterable[str]) -> str:
         lines += _user(reader, [f"read {root}/{topic}" for topic in reads])
     lines += _user(users.RELEASES, [f"readwrite {root}/release/+", f"readwrite {root}/chunk/+/+"])
     lines += _user(users.INSTALLER, [f"read {root}/dev/+/state"])
+    lines += _user(users.MEMBERS, [f"write {root}/{topic}" for topic in ("dev/+/+", "g/+/up/+/+", "g/+/mail/+/+")])
     for group, members in groups.items():
         for device in members:
             lines += _user(device, _board(root, group, device, members, told, uploads))
@@ -37,6 +38,18 @@ def retained_most(groups: Groups) -> int:
     """Return how many messages all boards together can have the broker keep."""
     kinds = len(OWN) + len(_uploads())
     return sum(len(members) * (len(members) - 1 + kinds) for members in groups.values())
+
+
+def kept_of(deployment: str, group: str, device: str, others: Iterable[str]) -> list[str]:
+    """Return all topics under which the broker may keep something of a board, or for it; `others`
+    are who may have written to it, or it to them."""
+    found = [topics.device(deployment, device, kind) for kind in OWN]
+    found += [topics.up(deployment, group, device, kind) for kind in _uploads()]
+    for other in others:
+        if other != device:
+            found.append(topics.mail(deployment, group, other, device))
+            found.append(topics.mail(deployment, group, device, other))
+    return found
 
 
 def _user(name: str, may: Iterable[str]) -> list[str]:

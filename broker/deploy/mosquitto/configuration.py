@@ -65,6 +65,18 @@ def read_password(path: Path, user: str) -> str:
         ) from None
 
 
+def forget(folder: Path, names: Iterable[str]) -> None:
+    """Forget the passwords of users: write() gives new ones to who is still a member. Raises
+    BrokerError."""
+    path = folder / "credentials.json"
+    with alone_in(folder):
+        try:
+            known = _known(path)
+        except ValueError:
+            raise BrokerError(f"{path} is damaged; restore it from a copy") from None
+        replace(path, _as_text({user: password for user, password in known.items() if user not in set(names)}))
+
+
 def reader_in(path: Path) -> str:
     """Return the reader whose password is in a credentials.json: CLIENT, or the only one that there
     is."""
