@@ -33,7 +33,7 @@ from tests.support.signer_at_hand import key_file
 PROJECT = Path(__file__).parents[2]
 COMMANDS = [
     [],
-    *([name] for name in ("add", "remove", "replace", "members", "split", "sign")),
+    *([name] for name in ("init", "add", "remove", "replace", "members", "split", "sign")),
     ["authority"],
     ["authority", "init"],
     *(["authority", name] for name in ("enrol", "members", "describe", "remove", "replace", "split")),
@@ -316,10 +316,10 @@ def test_the_brokers_files_are_written_for_all_enrolled(hum: Hum) -> None:
     assert answer == told
     credentials = json.loads((hum.folder / "mosquitto" / "credentials.json").read_text())
     assert sorted(credentials) == ["b0", "b1", "b2", *tools]
-    assert hum.json("broker", "mosquitto", "--reader", "grafana", "--port", "18883") == told | {"users": 9}
+    assert hum.json("broker", "mosquitto", "--reader", "grafana", "--port", "18883") == answer | {"users": 9}
     users = hum.folder / "mosquitto" / "users"
     assert sorted(path.stem for path in users.iterdir()) == ["client", "coordinator", "reader.grafana", *tools[2:]]
-    assert hum.json("broker", "mosquitto", "--no-reader", "grafana", "--port", "18883") == told
+    assert hum.json("broker", "mosquitto", "--no-reader", "grafana", "--port", "18883") == answer
     assert "listener 18883 127.0.0.1" in (hum.folder / "mosquitto" / "mosquitto.conf").read_text()
 
 
