@@ -70,6 +70,8 @@ RosterFile = Annotated[
 CoordinatorKey = Annotated[str | None, typer.Option(help="The coordinator's public key, for the roster.")]
 Slots = Annotated[list[str] | None, typer.Option("--slot", help="NAME:LOW:HIGH, a reading of the roster; repeatable.")]
 
+MASKS = 8
+COPIED = progress("copied")
 RUN_BROKER = "run `hum broker` again: the board has a password that the broker does not know yet"
 
 
@@ -100,36 +102,31 @@ def provision_board(
     inverted: Inverted = False,
     rate: Rate = None,
     framing: Frame = None,
-    masks: Masks = 8,
+    masks: Masks = MASKS,
     roster: RosterFile = None,
     coordinator: CoordinatorKey = None,
     slots: Slots = None,
     as_json: AsJson = False,
 ) -> None:
     """Let a board make its key pair, enrol it, and write its settings."""
-    kind, authority = boards.load(board), _authority(folder, group, device)
+    kind, authority = boards.load(board), Authority(folder)
+    moves = authority.check_place(group, device)
     readings = _readings(roster, coordinator, slots or [], protocol)
     signed = provision.read_policy(policy, authority, group, device)
     certificate = provision.certificate(ca) if ca else None
-    network = Wifi(wifi, _wifi_password(wifi, wifi_password), country) if wifi else None
+    network = Wifi(wifi, wifi_password_of(wifi, wifi_password), country) if wifi else None
     secret, known = provision.password(credentials, device) if credentials else (None, True)
     where = Broker(host, broker_port, secret, bool(ca), server_name)
     reading = Reading(meter, impulses, pin, uart, old, inverted, on_ms, off_ms, rate, framing)
     settings = compose(kind, authority, group, device, where, network, signed, reading, masks, protocol)
     with devices.Session(port, kind.watchdog_off) as connected:
-        public = _enrolled(connected, kind, authority, group, device, target or BUILDS / board)
+        public = provision.make(connected, kind, authority, group, device, target or BUILDS / board, COPIED, moves)
+        authority.enrol(group, device, public)  # only then is it worth settings
         provision.write(connected, settings, certificate)
         connected.reset()
     answer: dict[str, Any] = {"device": device, "group": group, "public": public, "code": code_of(public)}
     answer |= _renewed(authority, roster, group, coordinator or "", readings) if roster else {}
     show(as_json, answer if known else answer | {"next": RUN_BROKER})
-
-
-def _authority(folder: Path, group: str, device: str) -> Authority:
-    """Return the authority, which can enrol this board. Raises AuthorityError."""
-    authority = Authority(folder)
-    authority.check_place(group, device)
-    return authority
 
 
 def _readings(
@@ -153,17 +150,8 @@ def _renewed(
     return {"epoch": provision.renew_roster(authority, roster, group, coordinator, readings), "roster": str(roster)}
 
 
-def _enrolled(
-    connected: devices.Device, kind: boards.Board, authority: Authority, group: str, device: str, build: Path
-) -> str:
-    """Let the board make its key pair, and return the public key once the authority knows it: only
-    then is it worth settings."""
-    public = provision.make(connected, kind, authority, group, device, build, progress("copied"))
-    authority.enrol(group, device, public)
-    return public
-
-
-def _wifi_password(wifi: str, path: Path | None) -> str:
+def wifi_password_of(wifi: str, path: Path | None) -> str:
+    """Return the password in the file, or what is typed. Raises FirmwareError."""
     if path:
         text = path.read_text()
         if path.stat().st_mode & 0o077:

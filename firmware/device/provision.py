@@ -24,6 +24,7 @@ from firmware.build import romfs
 from firmware.build.version import MAIN
 from firmware.device import install
 from firmware.device import session as devices
+from firmware.device.pinned import Pinned
 from firmware.device.port import DeviceError, printable
 from firmware.device.session import About, Device
 from firmware.errors import FirmwareError
@@ -166,21 +167,23 @@ def certificate(path: Path) -> bytes:
 def make(
     device: Device,
     board: Board,
-    authority: Authority,
+    authority: Pinned,
     group: str,
     name: str,
     build: Path,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    moves: bool = False,
 ) -> str:
     """Let the board called `name` make its key pair, and return the public key, hexadecimal.
 
     The application is needed for that: where the board has none yet, the version in `build` is
     copied to it, but not started. One in a ROMFS is used as it is, and /main.py is put on the
-    board, which starts it. Raises FirmwareError, also where the board is somebody else already.
+    board, which starts it. One that is a member already `moves` to this group where a split has put
+    it. Raises FirmwareError, also where the board is somebody else already.
     """
     about = devices.check(device, board.is_chip, board.title)
     if device.exists(SETTINGS):
-        check_same(device, authority, group, name)
+        check_same(device, authority, group, name, moves)
     found = install.survey(device)
     folder = found.runs()
     in_rom = not folder and device.exists(f"{romfs.FOLDER}/agent")
@@ -194,8 +197,9 @@ def make(
     return make_identity(device, folder)
 
 
-def check_same(device: Device, authority: Authority, group: str, name: str) -> None:
-    """Check that a board that has settings is this one. Raises FirmwareError."""
+def check_same(device: Device, authority: Pinned, group: str, name: str, moves: bool = False) -> None:
+    """Check that a board that has settings is this one, in whichever group if it `moves`. Raises
+    FirmwareError."""
     try:
         there = place(device)
     except FirmwareError:
@@ -204,7 +208,7 @@ def check_same(device: Device, authority: Authority, group: str, name: str) -> N
         raise FirmwareError(
             f"the board is {there.device} of another authority's {there.deployment}; `make erase` makes it free"
         )
-    if there and (there.group, there.device) != (group, name):
+    if there and (there.device != name or (there.group != group and not moves)):
         raise FirmwareError(
             f"the board is {there.device} in {there.group} already; `make erase` makes it free for another name"
         )

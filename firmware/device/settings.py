@@ -8,8 +8,8 @@ from typing import Any
 
 from agent.protocols import QUERIES
 from agent.runtime.settings import SettingsError, check
-from broker.authority.authority import Authority
 from firmware.boards import Board
+from firmware.device.pinned import Pinned
 from firmware.errors import FirmwareError
 
 SUMS = "private-sum"  # what a board runs if its settings name no protocol
@@ -73,7 +73,7 @@ class Wifi:
 
 def compose(
     board: Board,
-    authority: Authority,
+    authority: Pinned,
     group: str,
     device: str,
     broker: Broker,

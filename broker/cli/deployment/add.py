@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from broker.authority.keys import public_in
-from broker.cli.membership import Labels, Measures, Place, about_of, code_of
+from broker.cli.membership import about_of, code_of
 from broker.cli.options import AsJson, show
 from broker.deployment.folder import Deployment
 from broker.deployment.members import change, known
@@ -40,34 +40,36 @@ Answer = Annotated[
 ]
 
 
-def add(
-    name: Annotated[str | None, typer.Argument(help="The board's name: a-z, 0-9 and -.", show_default=False)] = None,
-    key: Annotated[
-        Path | None,
-        typer.Option(
-            "--key",
-            help="A file with the board's public key: hexadecimal, or what it printed.",
-            exists=True,
-            dir_okay=False,
-            show_default=False,
-        ),
-    ] = None,
-    group: Annotated[
-        str | None, typer.Option(help="Its group; the only one that hum.toml has, if not said.", show_default=False)
-    ] = None,
-    place: Place = None,
-    measures: Measures = None,
-    labels: Labels = None,
-    answer: Answer = None,
-    folder: DeploymentFolder = None,
-    as_json: AsJson = False,
-) -> None:
-    """Make a board a member: enrol it, make its password, sign the next roster, and have broker and
-    coordinator take that up. Compare the code with what the board shows.
+NewName = Annotated[str | None, typer.Argument(help="The board's name: a-z, 0-9 and -.", show_default=False)]
+NewKey = Annotated[
+    Path | None,
+    typer.Option(
+        "--key",
+        help="A file with the board's public key: hexadecimal, or what it printed.",
+        exists=True,
+        dir_okay=False,
+        show_default=False,
+    ),
+]
+OfGroup = Annotated[
+    str | None,
+    typer.Option("--group", help="Its group; the only one that hum.toml has, if not said.", show_default=False),
+]
 
-    With an authority elsewhere it writes one request file; `hum sign` answers it with one file, for
-    `hum add --answer FILE`.
-    """
+
+def add(
+    name: str | None,
+    key: Path | None,
+    group: str | None,
+    place: str | None,
+    measures: str | None,
+    labels: list[str] | None,
+    answer: Path | None,
+    folder: Path | None,
+    as_json: bool,
+) -> None:
+    """Do what `hum add` does for a board that has printed its key (firmware/cli/add.py has the
+    command, and does it for one on a serial port). Raises HumError."""
     deployment = Deployment.find(folder)
     if answer is not None:
         if name is not None or key is not None:

@@ -120,6 +120,7 @@ def test_what_is_refused_changes_nothing(street: Street) -> None:
         (["add", "b9", "--key", fresh, "--group", "other"], "has no [groups.other]"),
         (["add", "b9", "--key", fresh, "--place", "x" * 65], "printable characters"),
         (["add", "b9"], "--key FILE are wanted"),
+        (["add", "b9", "--port", "/dev/null"], "--port goes with the board's name and --board KIND"),
         (["add", "--answer", junk], "the authority is at hand"),
         (["remove", "b7"], "no device is called 'b7'"),
         (["replace", "b7", "--key", fresh], "no device is called 'b7'"),
