@@ -112,8 +112,8 @@ class Authority:
         return membership.find(self._state, device)
 
     def check_place(self, group: str, device: str, plan: Plan | None = None) -> bool:
-        """Tell whether `device` is in `group`. Raises AuthorityError where it could not be enrolled,
-        whatever its key: so that no board is touched for nothing."""
+        """Tell whether `device` is in `group`. Raises AuthorityError where it could not be
+        enrolled, whatever its key: so that no board is touched for nothing."""
         return membership.check_place(self._state, group, device, plan)
 
     def enrol(self, group: str, device: str, public: str, plan: Plan | None = None, about: About | None = None) -> None:

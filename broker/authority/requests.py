@@ -1,7 +1,7 @@
 """What is asked of the authority about members, and what it answers: in one step where it is at
 hand, by two files where it is offline.
 
-A request names its changes and how rosters are to be made; it is nobody's signature, so that whoever
+A request names its changes and how rosters are to be made; nobody has signed it, so that whoever
 signs looks at it first. An answer is a COSE_Sign1 of the authority over JSON, bound to deployment
 and serial number: an old one is refused by name.
 """

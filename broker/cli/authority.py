@@ -13,7 +13,7 @@ from agent.runtime.update.versions import MANIFEST
 from broker.authority import releases
 from broker.authority.authority import Authority
 from broker.authority.errors import AuthorityError
-from broker.cli import membership
+from broker.cli.deployment import membership
 from broker.cli.help import WholeHelp
 from broker.cli.options import AUTHORITY, MILLION, AsJson, AuthorityFolder, BoardName, millionths, show
 from broker.cli.signer import modulus

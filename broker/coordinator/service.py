@@ -147,7 +147,7 @@ class Service:
     async def _tick(self, connection: Connection) -> None:
         """Let time pass for the machines until all are finished and what they said is sent."""
         while not self._finished():
-            await self._renew()
+            await self._renew(connection)
             self._hear_requests()
             for machine in self._machines.values():
                 self._perform(machine, machine.tick(self._clock()))
@@ -166,7 +166,7 @@ class Service:
         except TimeoutError:
             raise LinkError(f"what was said last has not left within {LAST_S:g} s") from None
 
-    async def _renew(self) -> None:
+    async def _renew(self, connection: Connection) -> None:
         """Go on with the rosters that were adopted meanwhile."""
         changed = await self._renewing.turn(self._machines, self._commits, self._clock()) if self._renewing else []
         self._members = self._names() if changed else self._members
@@ -174,6 +174,8 @@ class Service:
             self._counted.pop(group, None)
             if group in self._machines:
                 self._perform(self._machines[group], self._machines[group].link_up(self._clock()))
+        if changed:  # the broker tells once more who is online
+            await connection.subscribe(f"hum/v1/{self._deployment}/dev/+/state")
 
     def _names(self) -> set[str]:
         return {name for machine in self._machines.values() for name in machine.scope.roster.names()}

@@ -1,5 +1,5 @@
-"""`hum add`: a board becomes a member of the deployment; one on a serial port makes its key pair and
-gets its settings in the same go."""
+"""`hum add`: a board becomes a member of the deployment; one on a serial port makes its key pair
+and gets its settings in the same go."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,7 +8,7 @@ import typer
 
 from broker.authority.authority import Authority
 from broker.cli.deployment import add as by_key
-from broker.cli.membership import Labels, Measures, Place, about_of, code_of
+from broker.cli.deployment.membership import Labels, Measures, Place, about_of, code_of
 from broker.cli.options import AsJson, show
 from broker.deployment.folder import Deployment
 from broker.deployment.members import change, known

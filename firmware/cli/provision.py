@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from broker.authority.authority import Authority
-from broker.cli.membership import code_of
+from broker.cli.deployment.membership import code_of
 from broker.cli.options import show
 from firmware import boards
 from firmware.cli.options import (
@@ -109,10 +109,8 @@ def provision_board(
     as_json: AsJson = False,
 ) -> None:
     """Let a board make its key pair, enrol it, and write its settings."""
-    kind, authority = boards.load(board), Authority(folder)
-    moves = authority.check_place(group, device)
-    readings = _readings(roster, coordinator, slots or [], protocol)
-    signed = provision.read_policy(policy, authority, group, device)
+    kind, authority, readings = boards.load(board), Authority(folder), _readings(roster, coordinator, slots, protocol)
+    moves, signed = authority.check_place(group, device), provision.read_policy(policy, authority, group, device)
     certificate = provision.certificate(ca) if ca else None
     network = Wifi(wifi, wifi_password_of(wifi, wifi_password), country) if wifi else None
     secret, known = provision.password(credentials, device) if credentials else (None, True)
@@ -121,16 +119,16 @@ def provision_board(
     settings = compose(kind, authority, group, device, where, network, signed, reading, masks, protocol)
     with devices.Session(port, kind.watchdog_off) as connected:
         public = provision.make(connected, kind, authority, group, device, target or BUILDS / board, COPIED, moves)
-        authority.enrol(group, device, public)  # only then is it worth settings
+        authority.enrol(group, device, public)
         provision.write(connected, settings, certificate)
         connected.reset()
-    answer: dict[str, Any] = {"device": device, "group": group, "public": public, "code": code_of(public)}
+    answer = {"device": device, "group": group, "public": public, "code": code_of(public)}
     answer |= _renewed(authority, roster, group, coordinator or "", readings) if roster else {}
-    show(as_json, answer if known else answer | {"next": RUN_BROKER})
+    show(as_json, answer | ({} if known else {"next": RUN_BROKER}))
 
 
 def _readings(
-    roster: Path | None, coordinator: str | None, slots: list[str], protocol: str
+    roster: Path | None, coordinator: str | None, slots: list[str] | None, protocol: str
 ) -> list[tuple[str, int, int]]:
     """Return what the roster says is read, having checked that it can be signed. Raises
     FirmwareError."""
@@ -140,7 +138,7 @@ def _readings(
         raise FirmwareError(
             f"--roster signs one of {SUMS}; sign this group's with hum authority roster --protocol {protocol}"
         )
-    return [provision.slot(text) for text in slots]
+    return [provision.slot(text) for text in slots or []]
 
 
 def _renewed(

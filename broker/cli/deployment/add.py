@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from broker.authority.keys import public_in
-from broker.cli.membership import about_of, code_of
+from broker.cli.deployment.membership import about_of, code_of
 from broker.cli.options import AsJson, show
 from broker.deployment.folder import Deployment
 from broker.deployment.members import change, known

@@ -9,7 +9,7 @@ from broker.authority.authority import Authority
 from broker.authority.requests import REQUEST_MOST, read_request
 from broker.authority.requests import sign as sign_request
 from broker.cli.deployment.add import DeploymentFolder
-from broker.cli.membership import MEMBER_COLUMNS, Size, code_of, row
+from broker.cli.deployment.membership import MEMBER_COLUMNS, Size, code_of, row
 from broker.cli.options import AUTHORITY, AsJson, AuthorityFolder, show, show_rows
 from broker.cli.tables import show_table
 from broker.deployment.folder import Deployment
