@@ -6,15 +6,14 @@ import json
 import logging
 import sqlite3
 import time
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from sqlalchemy.exc import SQLAlchemyError
 
-from agent.protocols.base.roster import ROSTER_MOST
 from agent.wire import topics
 from broker.authority.keys import read_public
+from broker.cli.deployment.adopting import adopt_newer, coordinator_adopt
 from broker.cli.deployment.status import MEMBER_COLUMNS, ROUND_COLUMNS, members, rounds
 from broker.cli.ending import run_until_told
 from broker.cli.health import counted
@@ -31,9 +30,9 @@ from broker.cli.options import (
     show,
 )
 from broker.cli.signer import signer
-from broker.cli.tables import show_table, sides, told
+from broker.cli.tables import show_table, sides
 from broker.coordinator import clearing
-from broker.coordinator.home import Home, HomeError, StaleRoster
+from broker.coordinator.home import Home, HomeError
 from broker.coordinator.machine import Machine
 from broker.coordinator.members.renewing import Renewing
 from broker.coordinator.overview import attendance, health
@@ -87,6 +86,7 @@ Patience = Annotated[
 
 coordinator_app = typer.Typer(cls=WholeHelp, help="Run the coordinator: opens rounds, learns sums and nothing else.")
 coordinator_app.command("signer")(signer)
+coordinator_app.command("adopt")(coordinator_adopt)
 
 
 @coordinator_app.command("init")
@@ -140,7 +140,7 @@ def coordinator(
 
 
 def _run(home: Home, rosters: list[str], schedule: Schedule, wait: bool, link: Link, announce: bool | None) -> None:
-    _adopt_newer(home, rosters)
+    adopt_newer(home, rosters)
     home.end_former()
     machines = home.machines(schedule)
     if not machines and not wait:
@@ -170,39 +170,6 @@ async def _serve(service: Service, deployment: str, link: Link, announce: bool |
 
     async with announced(deployment, link.host, link.port, announce):
         await service.run()
-
-
-def _adopt_newer(home: Home, entries: list[str]) -> None:
-    """Adopt the rosters that are newer than those in force: a unit file may name one of before."""
-    for entry in entries:
-        group, signed = _roster(entry)
-        try:
-            home.adopt(group, signed)
-        except StaleRoster as error:
-            log.warning("--roster %s: %s; it can be left out", entry, error)
-
-
-def _roster(entry: str) -> tuple[str, bytes]:
-    """Return the group, and what is in the file, of GROUP=FILE. Raises HomeError."""
-    group, _, path = entry.partition("=")
-    if not path or not Path(path).is_file():
-        raise HomeError(f"--roster {entry}: GROUP=FILE with a signed roster is wanted")
-    with Path(path).open("rb") as file:
-        return group, file.read(ROSTER_MOST + 1)
-
-
-@coordinator_app.command("adopt")
-def coordinator_adopt(
-    roster: Annotated[list[str], typer.Argument(help="GROUP=FILE, a signed roster; several may be given.")],
-    state: StateFolder = STATE,
-    as_json: AsJson = False,
-) -> None:
-    """Adopt signed rosters. A coordinator that runs goes on with them when its round is over."""
-    home = Home(state)
-    wanted = [_roster(entry) for entry in roster]
-    epochs = {group: home.adopt(group, signed) for group, signed in wanted}
-    running = "runs" if home.is_running() else "does not run"
-    show(as_json, {"adopted": epochs if as_json else told(epochs), "coordinator": running})
 
 
 @coordinator_app.command("clear-mail")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.deployed import relaying
 
 from agent.crypto import p256
 from agent.crypto.key_code import key_code
@@ -21,7 +22,6 @@ from broker.deployment.setting_up import Asked, set_up
 from broker.transport import users
 from broker.transport.link import Link
 from tests.support.called import called
-from tests.support.deployed import relaying
 from tests.support.mosquitto_process import free_port
 
 
