@@ -184,7 +184,7 @@ class Authority:
         Raises AuthorityError.
         """
         if not names.fits(board):
-            raise AuthorityError(f"a kind of board has a name of {names.RULE}")
+            raise AuthorityError(f"a board's name is {names.RULE}")
         with self._alone():
             version, payload = self._spend_version(board, files, version)
         return version, envelope.sign(self._private, releases.context(self.deployment, board, version), payload)

@@ -61,8 +61,6 @@ class Home:
             self.deployment, self.authority = _read_settings(settings)
         except (ValueError, KeyError, TypeError, CryptoError):
             raise HomeError(f"the files in {folder} are damaged; restore them from a copy") from None
-        if not _holds(folder / PUBLIC, self.public):  # also of a folder from before
-            replace(folder / PUBLIC, (self.public + "\n").encode())
         self.folder = folder
         self.database = folder / DATABASE
         try:
@@ -89,7 +87,14 @@ class Home:
                 if time.monotonic() >= deadline:
                     raise HomeError(f"another process runs the coordinator in {self.folder}")
                 time.sleep(LOCK_S / 20)
+            self._write_public()
             yield
+
+    def _write_public(self) -> None:
+        """Write the file with the public key, which a folder of before does not have."""
+        path, written = self.folder / PUBLIC, (self.public + "\n").encode()
+        if not path.is_file() or path.read_bytes() != written:
+            replace(path, written)
 
     def is_running(self) -> bool:
         """Tell whether a process runs this coordinator."""
@@ -112,7 +117,9 @@ class Home:
         private_folder(folder)
         with alone_in(folder):
             _begin(folder, deployment, authority)
-        return Home(folder)
+        home = Home(folder)
+        home._write_public()
+        return home
 
     def adopt(self, group: str, signed: bytes) -> int:
         """Check a signed roster and keep it; return its epoch. A coordinator that runs takes it up
@@ -210,10 +217,6 @@ def _begin(folder: Path, deployment: str, authority: bytes) -> None:
     settings = {"deployment": deployment, "authority": authority.hex()}
     replace(folder / "coordinator.json", (json.dumps(settings) + "\n").encode())
     replace(folder / "coordinator.key", p256.generate(os.urandom))
-
-
-def _holds(path: Path, text: str) -> bool:
-    return path.is_file() and path.read_text(errors="replace").strip() == text
 
 
 def _read_settings(text: str) -> tuple[str, bytes]:

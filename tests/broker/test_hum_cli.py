@@ -33,7 +33,7 @@ from tests.support.signer_at_hand import key_file
 PROJECT = Path(__file__).parents[2]
 COMMANDS = [
     [],
-    *([name] for name in ("init", "add", "remove", "replace", "members", "split", "sign")),
+    *([name] for name in ("add", "remove", "replace", "members", "split", "sign")),
     ["authority"],
     ["authority", "init"],
     *(["authority", name] for name in ("enrol", "members", "describe", "remove", "replace", "split")),

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.deployed import relaying
 
 from agent.crypto import p256
 from agent.crypto.key_code import key_code
@@ -21,6 +20,7 @@ from broker.deployment.folder import Deployment
 from broker.deployment.setting_up import Asked, set_up
 from broker.transport import users
 from broker.transport.link import Link
+from tests.broker.deployment.deployed import relaying
 from tests.support.called import called
 from tests.support.mosquitto_process import free_port
 

@@ -150,6 +150,8 @@ def test_the_public_key_is_in_a_file_also_of_a_folder_from_before(tmp_path: Path
     assert path.read_text() == office.home.public + "\n"
     for text in (None, "04\n"):
         path.unlink() if text is None else path.write_text(text)
-        Home(tmp_path / "coordinator").storage.close()
-        assert path.read_text() == office.home.public + "\n"
+        home = Home(tmp_path / "coordinator")
+        with home.lock():
+            assert path.read_text() == office.home.public + "\n"
+        home.storage.close()
     office.close()
