@@ -215,10 +215,11 @@ class Service:
                 self._outbox.task_done()
 
     def _route(self, topic: str, payload: bytes) -> None:
-        """Give a message to the machine of its group; a board's presence to all, for it names no
-        group."""
+        """Give a message to the machine of its group; presence, which names no group, to all."""
         now = self._clock()
         match topics.split(topic):
+            case _ if not payload:  # a message that the broker kept is taken back
+                self._refused["cleared"] += 1
             case [self._deployment, "dev", device, "state"]:
                 try:
                     online = coordination.read_presence(payload)

@@ -12,8 +12,8 @@ from broker.coordinator.scope import Scope
 
 # What honest boards have refused every day, of no use any more: an answer when the sum is open, a
 # message that a broker or a board repeats, what was kept for who links again, what was said of the
-# roster or set before.
-USUAL = frozenset({"late", "duplicate", "replayed", "wrong-epoch", "other-active"})
+# roster or set before, what the broker kept of who is gone.
+USUAL = frozenset({"late", "duplicate", "replayed", "wrong-epoch", "other-active", "cleared"})
 
 
 class Refused(Exception):

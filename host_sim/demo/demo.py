@@ -174,7 +174,8 @@ class Demo:
         self._results.take(result)
 
     async def _row(self, result: RoundResult) -> Row:
-        contributors = [device for device in self.names if device not in result.missing]
+        opened = result.sums is not None  # else those are missing that were really, and nobody is in a sum
+        contributors = [device for device in self.names if opened and device not in result.missing]
         await self._settled(result.round, [device for device in contributors if device not in self._disturbance.doomed])
         column = result.round % len(self._households.load[0])
         truth = sum(self._households.load[i][column] for i, device in enumerate(self.names) if device in contributors)

@@ -243,6 +243,7 @@ def test_a_coordinator_killed_in_a_round_finishes_it_after_its_restart(tmp_path:
     asyncio.run(play())
 
 
+@pytest.mark.proof
 def test_a_coordinator_killed_after_its_roll_call_opens_the_same_list_after_its_restart(tmp_path: Path) -> None:
     async def play() -> None:
         async with scene(tmp_path, plan(rounds=2)) as it:

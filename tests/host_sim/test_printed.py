@@ -13,8 +13,10 @@ import typer
 from agent.crypto import accelerate
 from agent.wire import coordination
 from broker.cli import coordinator as coordinator_commands
-from broker.cli import main, result
+from broker.cli import main
+from broker.cli.results import rows
 from broker.cli.tables import show_figures, show_table, sides, some, told
+from broker.coordinator.history import Span, results
 from broker.coordinator.protocols import registry
 from broker.coordinator.protocols.private_sum.records import CloseRound, OpenRound
 from broker.storage.storage import Storage
@@ -148,7 +150,7 @@ def test_the_last_results_of_a_folder_are_printed_whole(printed: Callable[..., s
     ):
         storage.commit([close], {})
     storage.close()
-    found = words(printed(result._show_history, tmp_path, None, 10, False))
+    found = words(printed(rows.table, results(tmp_path, None, Span(10))))
     assert {"neighbourhood-north", "17520", "12345678,", "-12345678", "incomplete", "123456.7"} <= set(found)
     assert {f"{len(NAMES)}:", NAMES[2], "21", "more"} <= set(found) and NAMES[3] not in found
 

@@ -392,7 +392,7 @@ class Run:
             assert row["disagree"] == []
         else:
             assert row["status"] == coordination.INCOMPLETE, "nobody lied, and the sum does not open"
-            assert (row["sums"], summed) == (None, [])
+            assert row["sums"] is None
 
     def _check_boards(self, contributions: dict[int, dict[str, tuple[bytes, bytes]]], lists: dict[int, int]) -> None:
         for board in self.boards:
@@ -616,7 +616,7 @@ def test_a_cohort_that_cannot_be_opened_costs_only_itself_unless_the_fleet_is_se
         cohort = first_cohort(shape)
         run = carry_out(Plan(shape, outages=[(9.0, index, 12.0) for index in cohort[:2]]))
         assert run.outcome[1]["status"] == status
-        lost = cohort if status == coordination.COMPLETE else range(8)
+        lost = cohort if status == coordination.COMPLETE else cohort[:2]  # who was really missing
         assert run.outcome[1]["missing"] == [run.names[index] for index in lost]
 
 

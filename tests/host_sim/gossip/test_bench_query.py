@@ -6,6 +6,7 @@ from pathlib import Path
 from host_sim.bench import query as bench_query
 
 
+@pytest.mark.proof
 def test_a_board_lives_through_a_recorded_query_and_its_cost_is_told(tmp_path: Path) -> None:
     figures = bench_query.measure(tmp_path, [(13, 2)], lambda phase: None)["13, t=2"]
     assert figures["messages"] == figures["rounds"]
