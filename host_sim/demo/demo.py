@@ -174,7 +174,7 @@ class Demo:
         self._results.take(result)
 
     async def _row(self, result: RoundResult) -> Row:
-        opened = result.sums is not None  # else those are missing that were really, and nobody is in a sum
+        opened = result.sums is not None  # else who is not missing is in no sum either
         contributors = [device for device in self.names if opened and device not in result.missing]
         await self._settled(result.round, [device for device in contributors if device not in self._disturbance.doomed])
         column = result.round % len(self._households.load[0])

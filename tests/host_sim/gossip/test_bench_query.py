@@ -3,6 +3,8 @@ real cryptography."""
 
 from pathlib import Path
 
+import pytest
+
 from host_sim.bench import query as bench_query
 
 
