@@ -18,6 +18,7 @@ LONG = (
     "test_consistency_check",
     "test_gossip_closeness",
     "test_gossip_machine",
+    "test_roll_call",
     "test_secret_sharing",
 )
 

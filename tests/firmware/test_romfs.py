@@ -5,6 +5,8 @@ import json
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from broker.authority.authority import Authority
 from firmware.build.compile import tool as program
 from tests.support.firmware.device import FlashedDevice
@@ -27,6 +29,7 @@ print(json.dumps(found))
 """
 
 
+@pytest.mark.proof
 def test_a_board_runs_from_the_image_that_the_build_makes(tmp_path: Path) -> None:
     tool = Tool(tmp_path)
     Authority.init(tmp_path / "authority", "test")

@@ -113,6 +113,7 @@ def test_a_table_of_bench_is_whole(printed: Callable[..., str], figures: dict[st
     assert set(words(" ".join([cohort.PAPER_TITLE, *cohort.NOTES, *query.NOTES]))) <= set(words(text))
 
 
+@pytest.mark.proof
 def test_what_parts_of_bench_measure_now_is_printed_whole(printed: Callable[..., str]) -> None:
     accelerate.use_host_libraries()
     printed(show_figures, "Coordinator", {"12": suite.coordinator(12)})

@@ -533,6 +533,7 @@ A_MASK_LOST_LATE = Plan(
 )
 
 
+@pytest.mark.proof
 @pytest.mark.timeout(600)  # less than a minute, on two cores that have nothing else to do
 @settings(
     max_examples=12,
@@ -647,6 +648,7 @@ def test_a_board_that_forgets_what_it_burnt_is_caught(monkeypatch: pytest.Monkey
         carry_out(away)
 
 
+@pytest.mark.proof
 def test_a_receipt_before_its_record_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     def perform(self: SimulatedCoordinator, actions: list[Any]) -> None:
         for action in actions:

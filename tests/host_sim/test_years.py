@@ -25,6 +25,7 @@ RATES = years.Rates(
 )
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_energy_in_is_energy_out_whatever_goes_wrong(seed: int) -> None:
     report = years.simulate(100, seed, rates=RATES, epoch_rounds=60)
@@ -36,6 +37,7 @@ def test_energy_in_is_energy_out_whatever_goes_wrong(seed: int) -> None:
     assert report["contributions"] > report["published"] and report["answers"] and report["erases a put"] < 1.5
 
 
+@pytest.mark.proof
 def test_a_seed_gives_the_same_days_again() -> None:
     first, second, other = (years.simulate(8, seed, boards=3, rates=ROUGH) for seed in (7, 7, 8))
     assert first == second != other

@@ -20,6 +20,7 @@ MICROPYTHON = Path(sys.executable).parent / "micropython"
 KILLS = 20
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize(("story", "least", "checks"), [("contributions", 700, "11"), ("shares", 380, "9")])
 def test_the_scenario_passes_on_littlefs_under_micropython(story: str, least: int, checks: str) -> None:
     command = [str(MICROPYTHON), "-X", "heapsize=2M", "tests/power_cut/scenario.py", story]

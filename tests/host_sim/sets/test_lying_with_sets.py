@@ -272,6 +272,7 @@ def test_a_power_cut_while_a_set_is_taken_up_leaves_a_board_in_one_of_two(world:
 # -- alternation
 
 
+@pytest.mark.proof
 def test_alternating_by_one_member_is_a_close_list_whatever_the_sets_are_called(tmp_path: Path) -> None:
     """All, all but one, all, ... : each change is a close list, and the policy's few are all that
     anybody answers."""
@@ -294,6 +295,7 @@ def test_alternating_by_one_member_is_a_close_list_whatever_the_sets_are_called(
     assert len(opened) == most + 1
 
 
+@pytest.mark.proof
 def test_the_same_set_again_and_again_is_no_close_list(tmp_path: Path) -> None:
     """The control."""
     world = World(tmp_path, policy=Policy(close_most=0))
