@@ -145,7 +145,12 @@ def _run(home: Home, rosters: list[str], schedule: Schedule, wait: bool, link: L
     machines = home.machines(schedule)
     if not machines and not wait:
         raise HomeError("no roster yet; sign one with `hum authority roster` and give it with --roster GROUP=FILE")
-    service = Service(home.deployment, machines, home.storage, link, Renewing(home, schedule, wait))
+    _until_told(
+        home, Service(home.deployment, machines, home.storage, link, Renewing(home, schedule, wait)), link, announce
+    )
+
+
+def _until_told(home: Home, service: Service, link: Link, announce: bool | None) -> None:
     try:
         run_until_told(_serve(service, home.deployment, link, announce))
     except (SQLAlchemyError, sqlite3.Error) as error:

@@ -276,7 +276,7 @@ def test_a_signal_ends_the_other_commands(tmp_path: Path, command: str, number: 
     folder = tmp_path / "out"
     arguments = [*COMMANDS[command], *([folder] if command == "query" else [])]
     process = subprocess.Popen(
-        [sys.executable, "-m", "host_sim", *map(str, arguments)], cwd=ROOT,
+        [sys.executable, "-c", "from host_sim.cli import main; main()", *map(str, arguments)], cwd=ROOT,
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
     run = Run(folder, process)

@@ -11,7 +11,7 @@ import pytest
 from agent.crypto import accelerate
 from broker.authority.authority import Authority
 from broker.cli.main import main
-from broker.coordinator.history import results
+from broker.coordinator.history import Span, results
 from host_sim.fleet.fleet import Fleet
 from host_sim.fleet.plan import GROUP, Plan
 from tests.support.called import called
@@ -33,7 +33,7 @@ async def sums(fleet: Fleet, folder: Path, epoch: int, count: int) -> list[dict[
     async with asyncio.timeout(WAIT_S):
         while True:
             assert fleet.coordinator.returncode is None, "the coordinator has ended"
-            found = [row for row in results(folder / "coordinator", GROUP, 1000) if row["epoch"] == epoch]
+            found = [row for row in results(folder / "coordinator", None, Span(1000)) if row["epoch"] == epoch]
             if len([row for row in found if row["status"] == "complete"]) >= count:
                 return found
             await asyncio.sleep(0.5)
@@ -73,7 +73,7 @@ async def _main(folder: Path) -> None:
         authority.enrol(GROUP, "b3", public)
         third = await sums(fleet, folder, await renew(folder, authority), 3)
         whole(third, 4)
-        everything = results(folder / "coordinator", GROUP, 1000)
+        everything = results(folder / "coordinator", GROUP, Span(1000))
         order = [row["epoch"] for row in everything]
         assert order == sorted(order)
         last = [row for row in everything if row["epoch"] == 1][-1]

@@ -52,13 +52,10 @@ class Street:
             said = self.type("hum result --last 1 --json")
             rows = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
             attendance = json.loads(self.type("hum status --json").splitlines()[-1])
-            if rows and not rows[-1]["missing"] and sorted(self._members(attendance)) == sorted(members):
+            (group,) = attendance["groups"]
+            of = group["epoch"], sorted(one["member"] for one in group["attendance"])
+            if rows and not rows[-1]["missing"] and of == (rows[-1]["epoch"], sorted(members)):
                 return dict(rows[-1])
-
-    @staticmethod
-    def _members(status: dict[str, object]) -> list[str]:
-        (group,) = status["groups"]  # type: ignore[misc]  # as JSON has it
-        return [member["member"] for member in group["attendance"]]
 
 
 @pytest.fixture
