@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -44,18 +45,20 @@ class Street:
                 self.shell.wait(word, STEP_S * self._slow, begun)
         return said
 
-    def sum_of(self, *members: str) -> dict[str, object]:
+    def sum_of(self, *members: str) -> dict[str, Any]:
         """Wait for a sum over just these boards, and return it as `hum result --json` tells it."""
         while True:
             found = self.shell.wait(r"round \d+ of mystreet: complete", SUM_S * self._slow, self._seen)
             self._seen = found.end()
-            said = self.type("hum result --last 1 --json")
-            rows = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
-            attendance = json.loads(self.type("hum status --json").splitlines()[-1])
-            (group,) = attendance["groups"]
+            # Boards in the background talk, too.
+            rows = self._told("hum result --last 1 --json", '{"group"')
+            (group,) = self._told("hum status --json", '{"coordinator"')[-1]["groups"]
             of = group["epoch"], sorted(one["member"] for one in group["attendance"])
             if rows and not rows[-1]["missing"] and of == (rows[-1]["epoch"], sorted(members)):
                 return dict(rows[-1])
+
+    def _told(self, line: str, begins: str) -> list[dict[str, Any]]:
+        return [json.loads(one) for one in self.type(line).splitlines() if one.startswith(begins)]
 
 
 @pytest.fixture
@@ -73,4 +76,4 @@ def test_the_readmes_deployment_sums_loses_and_gets_boards_and_sums_again(shell:
             before = street.sum_of("attic", "cellar", "kitchen")
         street.type(line)
     after = street.sum_of("attic", "kitchen", "porch")
-    assert after["epoch"] > before["epoch"]  # type: ignore[operator]  # numbers, as JSON has them
+    assert after["epoch"] > before["epoch"]
