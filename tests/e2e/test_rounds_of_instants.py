@@ -7,12 +7,19 @@ from pathlib import Path
 
 import pytest
 
+from host_sim.fleet import broker_process
 from host_sim.fleet.pace import pace
 from tests.host_sim.test_fleet import BOARDS, plan, scene
+from tests.support.witness import with_witness
 
 pytestmark = pytest.mark.alone
 
 SPREAD = 3
+
+
+@pytest.fixture(autouse=True)
+def witness(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(broker_process, "choose", with_witness)
 
 
 @pytest.mark.proof
