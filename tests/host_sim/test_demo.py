@@ -69,9 +69,7 @@ def check(run: "subprocess.CompletedProcess[str]", readings: list[list[Decimal]]
         assert row["latency_ms"] > 0
         # Shares, of keys or of a batch, may be dealt in any round: two letters of each kind and their
         # acknowledgements for each other board.
-        # Of round 0 a board may not tell what it sent: what was before it is not known.
-        told = row["bytes_per_board"]
-        assert (told is None and row["round"] == 0) or 400 < told < 3072 + 2048 * len(readings)
+        assert 400 < row["bytes_per_board"] < 3072 + 2048 * len(readings)
     assert last["ok"] is True
     assert last["rounds"] == rounds
     assert Path(last["picture"]).read_bytes()[:4] == b"\x89PNG"
