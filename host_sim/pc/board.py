@@ -19,6 +19,8 @@ from agent.meters.simulated import SimulatedMeter
 from agent.runtime.flash.store import Corrupt, Store
 from agent.runtime.key_pair import KeyPairError, load_or_make
 from agent.runtime.start import assemble, assemble_board
+from agent.wire import rosters
+from agent.wire.envelope import Envelope
 from broker.deploy.mosquitto.configuration import BrokerError, read_password
 from broker.deployment.folder import Deployment
 from broker.errors import HumError
@@ -92,17 +94,28 @@ class Board:
             yield
 
     def await_password(self, waits: Callable[[], None], credentials: Path) -> str:
-        """Return its password at the broker once there is one; `waits()` is called if there is none
+        """Return its password at the broker once it was added; `waits()` is called if it was not
         yet. Whoever started this ends it by Ctrl-C."""
         told = False
-        while True:
-            try:
-                return read_password(credentials, self.device)
-            except BrokerError:
-                if not told:
-                    waits()
-                told = True
+        while (password := self._password(credentials)) is None:
+            if not told:
+                waits()
+            told = True
             time.sleep(POLL_S)
+        return password
+
+    def _password(self, credentials: Path) -> str | None:
+        """None also while another board has the name: its password is not this one's."""
+        try:
+            signed = self._deployment.roster(self._group).read_bytes()
+        except FileNotFoundError:  # of a group with one member, or on another machine
+            signed = b""
+        if signed and (self.device, self.public) not in rosters.read_roster(Envelope(signed).unverified()).members:
+            return None
+        try:
+            return read_password(credentials, self.device)
+        except BrokerError:
+            return None
 
     def run(self, meter: Meter, password: str, micropython: bool) -> None:
         """Run it until it is ended. Its console goes to standard output, an event a line."""

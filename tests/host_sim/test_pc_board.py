@@ -16,6 +16,7 @@ import pytest
 
 from agent.crypto.key_code import key_code
 from agent.meters.uart.port import open_uart
+from broker.deploy.mosquitto.configuration import read_password
 from broker.deployment.folder import Deployment
 from host_sim.fleet.pace import pace
 from host_sim.pc import serial_port
@@ -77,6 +78,23 @@ def test_a_key_pair_is_made_once_and_shown_by_its_code(deployment: Deployment) -
     record.write_bytes(b"damaged")
     with pytest.raises(BoardError, match="its key pair is of no use"):
         Board(deployment, "b0", "main")
+
+
+@pytest.mark.usefixtures("private")
+def test_who_has_a_name_that_the_roster_gives_another_key_waits_and_does_not_take_its_password(
+    deployment: Deployment,
+) -> None:
+    class Waits(Exception):
+        pass
+
+    def waits() -> None:
+        raise Waits
+
+    one = Board(deployment, "b0", "main")
+    with pytest.raises(Waits):
+        one.await_password(waits, deployment.credentials)
+    deployment.roster("main").unlink()
+    assert one.await_password(waits, deployment.credentials) == read_password(deployment.credentials, "b0")
 
 
 @pytest.fixture

@@ -34,10 +34,11 @@ def apply(deployment: Deployment, outcome: Outcome) -> dict[str, str]:
     deployment = Deployment.find(deployment.folder)
     if deployment.authority is None:
         known.keep(deployment, outcome.members)
-    told = _hand_over(deployment, outcome)
     gone = [device for _, device in outcome.gone]
     if gone:
+        # First: whoever is in the roster that follows has no password but its own.
         configuration.forget(deployment.mosquitto, gone)
+    told = _hand_over(deployment, outcome)
     told["broker"] = reload(deployment)
     if gone:
         told["cleared"] = _clear(deployment, outcome, told["broker"])
