@@ -1,0 +1,81 @@
+"""The README's first deployment as it is typed: init, up, three boards, a sum, one removed, one
+replaced, one added, a sum again."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from host_sim.fleet.pace import pace
+from tests.e2e.typed_shell import ROOT, Shell
+from tests.support.mosquitto_process import free_port
+
+pytestmark = [pytest.mark.proof, pytest.mark.alone, pytest.mark.timeout(1500)]
+COMMANDS = re.compile(r"^## Run it\n+```sh\n(.*?)^```$", re.M | re.S)
+STEP_S = 120.0  # a command's end, with pace(): the machine may be busy
+SUM_S = 240.0  # boards' keys and masks, and a round
+STARTED = {"hum up": "waits for the first roster", "hum board": r"code [0-9A-Z-]+, key"}
+
+
+def lines() -> list[str]:
+    """Return what the README has to be typed, without what it says of it."""
+    (block,) = COMMANDS.findall((ROOT / "README.md").read_text())
+    return [line.partition(" #")[0].rstrip() for line in block.splitlines()]
+
+
+class Street:
+    """A shell in an empty folder, where a deployment is made and changed."""
+
+    def __init__(self, shell: Shell) -> None:
+        self.shell = shell
+        self._slow = pace()
+        self._seen = 0
+
+    def type(self, line: str) -> str:
+        """Type a line as a person does, who lets what was started come up."""
+        begun = len(self.shell.said)
+        status, said = self.shell.enter(line, STEP_S * self._slow)
+        assert status == 0, (line, said)
+        for command, word in STARTED.items():
+            if command in line and line.endswith("&"):
+                self.shell.wait(word, STEP_S * self._slow, begun)
+        return said
+
+    def sum_of(self, *members: str) -> dict[str, Any]:
+        """Wait for a sum over just these boards, and return it as `hum result --json` tells it."""
+        while True:
+            found = self.shell.wait(r"round \d+ of mystreet: complete", SUM_S * self._slow, self._seen)
+            self._seen = found.end()
+            # Boards in the background talk, too.
+            rows = self._told("hum result --last 1 --json", '{"group"')
+            (group,) = self._told("hum status --json", '{"coordinator"')[-1]["groups"]
+            of = group["epoch"], sorted(one["member"] for one in group["attendance"])
+            if rows and not rows[-1]["missing"] and of == (rows[-1]["epoch"], sorted(members)):
+                return dict(rows[-1])
+
+    def _told(self, line: str, begins: str) -> list[dict[str, Any]]:
+        return [json.loads(one) for one in self.type(line).splitlines() if one.startswith(begins)]
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Iterator[Shell]:
+    empty, tools = tmp_path / "empty", tmp_path / "tools"
+    for folder in (empty, tools):
+        folder.mkdir()
+    with Shell(empty, tools, HUM_PORT=str(free_port())) as typed:
+        yield typed
+
+
+def test_the_readmes_deployment_sums_loses_and_gets_boards_and_sums_again(shell: Shell) -> None:
+    street = Street(shell)
+    typed = lines()
+    assert len(typed) > 15 and typed[0].startswith("hum init")
+    for line in typed:
+        if line == "hum status":
+            before = street.sum_of("attic", "cellar", "kitchen")
+        street.type(line)
+    after = street.sum_of("attic", "kitchen", "porch")
+    assert after["epoch"] > before["epoch"]
