@@ -1,5 +1,5 @@
 """The README's first deployment as it is typed: init, up, three boards, a sum, one removed, one
-replaced, one added, a sum again."""
+replaced, one added, a sum again. And the same with an authority in another folder."""
 
 import json
 import re
@@ -17,6 +17,7 @@ pytestmark = [pytest.mark.proof, pytest.mark.alone, pytest.mark.timeout(1500)]
 COMMANDS = re.compile(r"^## Run it\n+```sh\n(.*?)^```$", re.M | re.S)
 STEP_S = 120.0  # a command's end, with pace(): the machine may be busy
 SUM_S = 240.0  # boards' keys and masks, and a round
+SIGN = "hum sign requests/request.hum --dir ../office/authority --yes --output answer.hum"
 STARTED = {"hum up": "waits for the first roster", "hum board": r"code [0-9A-Z-]+, key"}
 
 
@@ -79,3 +80,23 @@ def test_the_readmes_deployment_sums_loses_and_gets_boards_and_sums_again(shell:
         street.type(line)
     after = street.sum_of("attic", "kitchen", "porch")
     assert after["epoch"] > before["epoch"]
+
+
+def test_the_same_with_an_authority_in_another_folder(shell: Shell) -> None:
+    street = Street(shell)
+    typed = lines()
+    changes = typed.index("hum remove cellar")
+    street.type(typed[0] + " --authority office/authority")
+    for line in typed[1:changes]:
+        if line not in ("hum status", "hum result"):
+            street.type(line)
+    street.type(SIGN)
+    street.type("hum add --answer answer.hum")
+    before = street.sum_of("attic", "cellar", "kitchen")
+    for line in typed[changes : typed.index("hum doctor")]:
+        street.type(line)
+    street.type(SIGN)
+    street.type("hum add --answer answer.hum")
+    street.type("hum doctor")
+    assert street.sum_of("attic", "kitchen", "porch")["epoch"] > before["epoch"]
+    assert not list((shell.folder / "mystreet").rglob("authority.key"))

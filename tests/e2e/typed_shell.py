@@ -22,6 +22,7 @@ class Shell:
     def __init__(self, folder: Path, tools: Path, **environment: str) -> None:
         """`tools` gets the command `hum` of this checkout, wherever the one is that was
         installed."""
+        self.folder = folder
         hum = tools / "hum"
         hum.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m broker "$@"\n')
         hum.chmod(0o700)
