@@ -65,11 +65,11 @@ def show(as_json: bool, fields: dict[str, Any]) -> None:
 
 
 def show_rows(as_json: bool, title: str, columns: list[str], rows: list[dict[str, Any]]) -> None:
-    """Print a table, or its rows as one JSON array."""
-    if as_json:
-        print(json.dumps(rows))
-    else:
+    """Print a table, or its rows as JSON, an object a line."""
+    if not as_json:
         show_table(title, columns, rows)
+    for row in rows if as_json else []:
+        print(json.dumps(row))
 
 
 def link_to(host: str, port: int, credentials: Path | None, ca: Path | None, user: str = topics.COORDINATOR) -> Link:

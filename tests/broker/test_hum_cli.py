@@ -109,10 +109,14 @@ class Hum:
 
     def json(self, *arguments: object) -> Any:
         """Run with --json; the answer is the one line on standard output."""
+        (row,) = self.rows(*arguments)
+        return row
+
+    def rows(self, *arguments: object) -> list[Any]:
+        """Run with --json; return what each line on standard output is."""
         done = self.call(*arguments, "--json")
         assert (done.returncode, done.stderr) == (0, ""), done.stderr
-        (line,) = done.stdout.splitlines()
-        return json.loads(line)
+        return [json.loads(line) for line in done.stdout.splitlines()]
 
     def fails(self, *arguments: object, process: bool = False, status: int = 1) -> str:
         """Run what must fail, and return its one line of error."""
@@ -573,7 +577,7 @@ def test_members_are_shown_changed_and_split(hum: Hum) -> None:
     about = ["--place", "cellar", "--measures", "heat pump", "--label", "north"]
     for index in range(3, 9):
         hum.json("authority", "enrol", f"b{index}", key(), *about)
-    shown = hum.json("authority", "members")
+    shown = hum.rows("authority", "members")
     assert [row["device"] for row in shown] == [f"b{index}" for index in range(9)]
     assert shown[0]["code"] == key_code(bytes.fromhex(KEYS[0])) and shown[0]["labels"] == []
     assert (shown[8]["place"], shown[8]["measures"], shown[8]["labels"]) == ("cellar", "heat pump", ["north"])
@@ -585,6 +589,6 @@ def test_members_are_shown_changed_and_split(hum: Hum) -> None:
     assert "b8 is in main, not in other" in hum.fails("authority", "remove", "b8", "--group", "other")
     assert hum.json("authority", "remove", "b8") == {"group": "main", "removed": "b8"}
     assert "b8 was removed from main" in hum.fails("authority", "remove", "b8")
-    parts = hum.json("authority", "split", "main", "--size", "5")
+    parts = hum.rows("authority", "split", "main", "--size", "5")
     assert [(part["group"], part["members"]) for part in parts] == [("main", 4), ("main-2", 4)]
     assert "nothing to split" in hum.fails("authority", "split", "main", "--size", "32")

@@ -12,7 +12,7 @@ import os
 import random
 import sqlite3
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from hashlib import sha256
@@ -378,12 +378,12 @@ class Run:
         for number, row in rows.items():
             listed = {name for index, name in enumerate(self.names) if lists.get(number, 0) >> index & 1}
             assert listed <= contributions[number].keys(), "a list names who has not contributed"
-            self._check_result(row, listed)
+            self._check_result(row, listed, contributions[number].keys())
         self._check_blinding(contributions)
         self._check_published(rows, lists)
         self._check_times()
 
-    def _check_result(self, row: dict[str, Any], listed: set[str]) -> None:
+    def _check_result(self, row: dict[str, Any], listed: set[str], sent: Set[str]) -> None:
         summed = [board for board in self.boards if board.name not in row["missing"]]
         if row["status"] == coordination.COMPLETE:
             assert {board.name for board in summed} <= listed, "a sum names who is not on the list"
@@ -393,6 +393,10 @@ class Run:
         else:
             assert row["status"] == coordination.INCOMPLETE, "nobody lied, and the sum does not open"
             assert row["sums"] is None
+            silent = set(self.names) - sent
+            named = set(row["missing"])
+            assert silent <= named, "who sent nothing is not named as missing"
+            assert named - silent <= listed - set(row["attendance"]["answered"]), "who did all is named as missing"
 
     def _check_boards(self, contributions: dict[int, dict[str, tuple[bytes, bytes]]], lists: dict[int, int]) -> None:
         for board in self.boards:

@@ -245,5 +245,5 @@ async def _hears(connection: Connection, topic: str, seconds: float) -> bool:
                 if message.topic == topic:
                     return True
     except TimeoutError:
-        pass
+        return False
     return False

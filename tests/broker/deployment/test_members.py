@@ -45,6 +45,12 @@ class Street:
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
+    def members(self) -> list[dict[str, Any]]:
+        """Return what `hum members` tells."""
+        done = called(main, "hum", self.folder, "members", "--json")
+        assert done.returncode == 0, done.stderr
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
     def fails(self, *words: object, folder: Path | None = None, code: int = 1) -> str:
         """Return the one line of a command that fails."""
         done = called(main, "hum", folder or self.folder, *words)
@@ -98,7 +104,7 @@ def test_a_board_is_a_member_in_one_step(street: Street) -> None:
     assert street.epochs() == {"main": 2} and (street.folder / "rosters/main.cose").is_file()
     assert {"b0", "b1", "b2"} <= set(street.credentials())
     assert "user b2" in (street.folder / "mosquitto/access").read_text()
-    rows = street.run("members")
+    rows = street.members()
     assert [(row["device"], row["code"]) for row in rows] == [
         (name, key_code(bytes.fromhex(public))) for name, public in street.keys.items()
     ]
@@ -179,7 +185,7 @@ def test_a_board_that_is_removed_leaves_nothing(street: Street) -> None:
         assert street.credentials()["b1"] != old
         assert street.run("remove", "b0")["removed"] == "b0", "the same again completes what was cut off"
     assert "b0" not in street.credentials() and password not in (street.folder / "mosquitto/access").read_text()
-    assert [row["device"] for row in street.run("members")] == ["b1", "b2"]
+    assert [row["device"] for row in street.members()] == ["b1", "b2"]
     told = street.run("remove", "b1")
     assert told["roster of main"] == "none any more: too few members for a sum"
     assert street.epochs() == {} and not (street.folder / "rosters/main.cose").exists()
@@ -210,10 +216,10 @@ def test_an_offline_authority_is_asked_by_one_file_and_answers_with_one(offline:
     assert offline.offline
     asked = offline.add("b0", "b1", "b2")
     assert (asked["serial"], asked["changes"]) == ("3", "3")
-    assert offline.run("members") == [] and offline.epochs() == {}
+    assert offline.members() == [] and offline.epochs() == {}
     told = offline.run("add", "--answer", offline.sign())
     assert told["roster of main"] == "epoch 1, 3 members"
-    assert [row["device"] for row in offline.run("members")] == ["b0", "b1", "b2"]
+    assert [row["device"] for row in offline.members()] == ["b0", "b1", "b2"]
     assert {"b0", "b1", "b2"} <= set(offline.credentials())
     place = ["--place", "cellar", "--label", "north"]
     offline.run("add", "b3", "--key", offline.key_of("b3"), *place)
