@@ -170,7 +170,11 @@ def test_a_board_without_a_signature_sits_the_query_out(signer: BlindSigner) -> 
     assert (closed.status, closed.count) == (COMPLETE, BOARDS - 1)
     assert closed.state is not None and rest.to_bytes(10, "big") in closed.state
     found = refused(world)
-    assert found.pop("not-signed") == 1 and set(found) == {"late"}  # what comes to who sits it out
+    assert found.pop("not-signed") == 1
+    # In the tree of its own group it may be a child of the leader, who then is told too little
+    # (agent/protocols/gossip/phases/tree.py); the other two groups are whole.
+    assert found.pop("too-few", 0) <= 1
+    assert set(found) == {"late"}  # what comes to who sits it out
 
 
 def test_answers_that_are_none_are_tried_three_times_and_a_right_one_among_them_serves(signer: BlindSigner) -> None:

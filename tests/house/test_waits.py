@@ -67,7 +67,7 @@ REVIEWED: dict[tuple[str, str], tuple[tuple[str, ...], str]] = {
         "on the board, whose link this is: the bench ends it when it ends the board",
     ),
     ("host_sim/pc/board.py", "Board.await_password"): (
-        ("while True: sleep",),
+        ("while (password := self._password(credentials)) is None: sleep",),
         "until somebody adds the board, which it has asked for; Ctrl-C ends it",
     ),
     ("host_sim/pc/board.py", "Board._run_micropython"): (
