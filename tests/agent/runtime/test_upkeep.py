@@ -123,9 +123,10 @@ def live(scripts, scenario, **limits):
     for name, value in limits.items():
         saved[name] = getattr(upkeep, name)
         setattr(upkeep, name, value)
-    slow, hundredth = (upkeep.asyncio, watchdog.asyncio, watchdog.ticks_diff), watchdog.ticks_diff
+    slow = (upkeep.asyncio, watchdog.asyncio, watchdog.ticks_diff)
     upkeep.asyncio = watchdog.asyncio = Hurry
-    watchdog.ticks_diff = lambda later, earlier: 100 * hundredth(later, earlier)
+    # The time that passes for it is what it slept, not what a loaded machine had for others.
+    watchdog.ticks_diff = lambda later, earlier: 1000 * watchdog.FEED_S
     try:
         with Folder() as folder:
             board = board_in(folder)
