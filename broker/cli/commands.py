@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from broker.cli.help import WholeHelp
+from broker.cli.help import WholeHelp, fitting
 from broker.cli.options import one_line
 from broker.errors import HumError
 
@@ -39,7 +39,7 @@ class Commands(WholeHelp):
         if not found:
             return None
         try:
-            return _loaded(cmd_name, found)
+            return fitting(_loaded(cmd_name, found))
         except CommandsError as error:
             return _broken(cmd_name, error)
 

@@ -1,12 +1,53 @@
-"""What `--help` shows of a group of commands: the first paragraph of each, all of it."""
+"""What `--help` shows: of a group of commands the first paragraph of each, all of it; and on a
+narrow screen what each option is below its name, where it would not fit beside it."""
 
+import shutil
 from typing import Any
 
 from typer.core import TyperGroup
 
+WIDE = 58  # columns; on fewer a description has no room beside what it is of
+MOST = 80
+DEEPER = 6  # columns that a description below its term is indented
+
+# Typer's own classes: it brings what it builds on with it, or does not, by its version.
+_Context: Any = TyperGroup.context_class
+_Formatter: Any = _Context.formatter_class
+
+
+class FittingFormatter(_Formatter):
+    """Help that fits the screen, however narrow."""
+
+    def __init__(self, indent_increment: int = 2, width: int | None = None, max_width: int | None = None) -> None:
+        fits = min(shutil.get_terminal_size().columns, max_width or MOST) - 2
+        super().__init__(indent_increment, width or max(fits, DEEPER + 10), max_width)
+
+    def write_dl(self, rows: Any, col_max: int = 30, col_spacing: int = 2) -> None:
+        """Write a list of terms and what they are, (term, description) each."""
+        if self.width >= WIDE:
+            super().write_dl(rows, col_max, col_spacing)
+            return
+        for term, description in rows:
+            self.write_text(term)
+            self.current_indent += DEEPER
+            self.write_text(description)
+            self.current_indent -= DEEPER
+
+
+class FittingContext(_Context):
+    """What a command runs in; its help fits the screen."""
+
+    formatter_class = FittingFormatter
+
 
 class WholeHelp(TyperGroup):
     """A group whose commands' descriptions wrap; as it comes, a long one is cut."""
+
+    context_class = FittingContext
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return a command by its name, None if there is none."""
+        return fitting(super().get_command(ctx, cmd_name))
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write the commands that are not hidden, a row each."""
@@ -15,6 +56,13 @@ class WholeHelp(TyperGroup):
         if rows:
             with formatter.section("Commands"):
                 formatter.write_dl(rows)
+
+
+def fitting(command: Any) -> Any:
+    """Have a command's help fit the screen, and return it."""
+    if command is not None:
+        command.context_class = FittingContext
+    return command
 
 
 def _first(description: str) -> str:

@@ -2,13 +2,14 @@
 
 import json
 import ssl
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from agent.wire import topics
-from broker.cli.tables import show_table
+from broker.cli.tables import show_table, wrapped
 from broker.deploy.mosquitto import configuration
 from broker.transport.link import Link
 
@@ -61,7 +62,8 @@ def show(as_json: bool, fields: dict[str, Any]) -> None:
         print(json.dumps(fields))
     else:
         for key, value in fields.items():
-            print(f"{key}: {value}")
+            line = f"{key}: {value}"
+            print(wrapped(line) if sys.stdout.isatty() else line)  # a program reads a field a line
 
 
 def show_rows(as_json: bool, title: str, columns: list[str], rows: list[dict[str, Any]]) -> None:

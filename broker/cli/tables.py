@@ -1,6 +1,9 @@
 """Tables that can be read at any width: cells and headings wrap between words, and what is too wide
-for one table becomes several, each with the columns that name its rows. Nothing is cut."""
+for one table becomes several, each with the columns that name its rows; on a narrow screen a row
+becomes lines, one for each cell. Nothing is cut."""
 
+import shutil
+import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
@@ -11,7 +14,10 @@ from rich.table import Table
 from rich.text import Text
 
 NAMED_MOST = 3  # of many names so many are shown; --json has all
+NOTHING = "-"  # is in a cell of which nothing is known
 GAP = 2  # between two columns
+NARROW = 60  # columns of a screen; below, what is no one table is lines
+INDENT = 2  # of such lines below those that name a row, and of a line that goes on
 NAMES_LEAST = 28  # to this width a column that names rows is narrowed before others leave its table
 
 
@@ -32,7 +38,7 @@ def sides(disagree: Sequence[Sequence[Sequence[str]]]) -> str | None:
 def told(value: Any) -> str:
     """Return one value of a cell as people read it."""
     if value is None:
-        return "-"
+        return NOTHING
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, dict):
@@ -40,6 +46,14 @@ def told(value: Any) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(map(told, value)) or "none"
     return str(value)
+
+
+def wrapped(text: str, indent: str = "") -> str:
+    """Return text for people in lines as wide as the screen; paths and keys stay whole."""
+    width = shutil.get_terminal_size().columns
+    wrapper = textwrap.TextWrapper(width, initial_indent=indent, subsequent_indent=indent + " " * INDENT)
+    wrapper.break_long_words = wrapper.break_on_hyphens = False
+    return wrapper.fill(text)
 
 
 def show_table(title: str, columns: Sequence[str], rows: Sequence[dict[str, Any]], keys: int = 1) -> None:
@@ -82,6 +96,11 @@ def _print(title: str, cells: list[list[str]], right: list[bool], keys: int) -> 
         console.print(Text(f"{title}: none"))
         return
     console.print(Text(title, style="italic"))
+    if console.width < NARROW and _widths(cells, keys, console.width) is None:
+        for line in _lines(cells, keys, console.width):
+            console.print(Text(line))
+        console.print()
+        return
     for at, widths in _parts(cells, keys, console.width):
         headed = any(cells[i][0] for i in at)
         table = Table(
@@ -94,6 +113,22 @@ def _print(title: str, cells: list[list[str]], right: list[bool], keys: int) -> 
             table.add_row(*map(Text, row))
         console.print(table)
         console.print()
+
+
+def _lines(cells: list[list[str]], keys: int, room: int) -> Iterator[str]:
+    """Yield each row as lines, a cell each; those that name the row begin further left. What a row
+    lacks is left out."""
+    headings, *rows = zip(*cells, strict=True)
+    for row in rows:
+        for i, (heading, cell) in enumerate(zip(headings, row, strict=True)):
+            if i < keys or cell not in ("", NOTHING):
+                wrapper = textwrap.TextWrapper(
+                    room,
+                    initial_indent=" " * INDENT * (i >= keys),
+                    subsequent_indent=" " * INDENT * (1 + (i >= keys)),
+                    break_on_hyphens=False,
+                )
+                yield from wrapper.wrap(f"{heading}: {cell}" if heading else cell)
 
 
 def _parts(cells: list[list[str]], keys: int, room: int) -> Iterator[tuple[list[int], list[int]]]:

@@ -1,5 +1,5 @@
-"""A deployment's private certificate authority, and the certificates that it signs: the broker's
-for its name, and one for a client of a broker that asks for certificates.
+"""A deployment's private certificate authority, and the certificate that it signs: the broker's, for
+its name. Who connects has a password, and no certificate.
 
 P-256 throughout, which is what boards verify fastest. An operator may bring his own: without ca.key
 nothing here is written over.
@@ -15,7 +15,6 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from agent.wire.topics import CLIENT
 from broker.errors import HumError
 from broker.files import private_folder, replace
 
@@ -33,23 +32,19 @@ class CertificateError(HumError):
 
 
 def make(folder: Path, deployment: str, host: str) -> list[str]:
-    """Make what is missing in `folder` of ca.key, ca.crt, server.key, server.crt, client.key and
-    client.crt, and what is of no more use; return the names of the certificates that were made.
-    Raises CertificateError."""
+    """Make what is missing in `folder` of ca.key, ca.crt, server.key and server.crt, and what is of
+    no more use; return the names of the certificates that were made. Raises CertificateError."""
     private_folder(folder)
     made = []
     if not (folder / "ca.crt").is_file():
         _make_authority(folder, deployment)
         made.append("ca.crt")
     authority = load(folder / "ca.crt")
-    for name, common, sans in (("server", host, [host, *HERE]), ("client", CLIENT, [])):
-        wrong = fault(folder, name, authority, sans[:1], RENEW_DAYS)
-        if wrong is None or (name == "client" and not (folder / "ca.key").is_file()):
-            continue
+    if wrong := fault(folder, "server", authority, [host], RENEW_DAYS):
         if not (folder / "ca.key").is_file():
-            raise CertificateError(f"{wrong}; put ca.key back to have one made, or bring {name}.crt and {name}.key")
-        _make_signed(folder, name, authority, common, sans)
-        made.append(f"{name}.crt")
+            raise CertificateError(f"{wrong}; put ca.key back to have one made, or bring server.crt and server.key")
+        _make_signed(folder, authority, host)
+        made.append("server.crt")
     return made
 
 
@@ -123,22 +118,20 @@ def _make_authority(folder: Path, deployment: str) -> None:
     _write(folder / "ca.crt", builder.sign(key, hashes.SHA256()))
 
 
-def _make_signed(folder: Path, name: str, authority: x509.Certificate, common: str, sans: list[str]) -> None:
+def _make_signed(folder: Path, authority: x509.Certificate, host: str) -> None:
     signer = _load_key(folder / "ca.key")
     if signer.public_key() != authority.public_key():
         raise CertificateError(f"{folder / 'ca.key'} is not of ca.crt; put back the one that is")
-    key = _new_key(folder / f"{name}.key")  # first: an old certificate does not fit it
-    purpose = ExtendedKeyUsageOID.SERVER_AUTH if sans else ExtendedKeyUsageOID.CLIENT_AUTH
+    key = _new_key(folder / "server.key")  # first: an old certificate does not fit it
     issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key())
-    builder = _builder(_name(common[:64]), key, DAYS).issuer_name(authority.subject)
+    builder = _builder(_name(host[:64]), key, DAYS).issuer_name(authority.subject)
     builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
     builder = builder.add_extension(_usage(signs=False), critical=True)
-    builder = builder.add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
+    builder = builder.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
     builder = builder.add_extension(issuer, critical=False)
-    if sans:
-        general = x509.SubjectAlternativeName([_general(host) for host in dict.fromkeys(sans)])
-        builder = builder.add_extension(general, critical=False)
-    _write(folder / f"{name}.crt", builder.sign(signer, hashes.SHA256()))
+    general = x509.SubjectAlternativeName([_general(each) for each in dict.fromkeys([host, *HERE])])
+    builder = builder.add_extension(general, critical=False)
+    _write(folder / "server.crt", builder.sign(signer, hashes.SHA256()))
 
 
 def _builder(name: x509.Name, key: Key, days: int) -> x509.CertificateBuilder:

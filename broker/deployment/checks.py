@@ -4,6 +4,7 @@ wanted."""
 import ipaddress
 import math
 import re
+import shlex
 from collections.abc import Callable, Iterable
 from dataclasses import MISSING
 from difflib import get_close_matches
@@ -21,6 +22,7 @@ from broker.errors import HumError
 SEALS = ("cohort", "fleet")  # a seal's place is its number in the roster
 SECONDS_LEAST = 0.1
 LABELS_MOST = 64
+COMMAND_MOST = 1024  # characters
 HOST = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_-]{0,62})(\.[A-Za-z0-9_]([A-Za-z0-9_-]{0,62}))*\.?")
 
 Slot = tuple[str, int, int]
@@ -94,6 +96,16 @@ def _is_path(value: Any) -> bool:
     return isinstance(value, str) and 1 <= len(value) <= 4096 and "\0" not in value
 
 
+def is_command(value: Any) -> bool:
+    """Tell whether `value` is a command that can be run without a shell, or none: ""."""
+    if not isinstance(value, str) or len(value) > COMMAND_MOST or not value.isprintable():
+        return False
+    try:
+        return bool(shlex.split(value)) == bool(value)
+    except ValueError:
+        return False
+
+
 _SECONDS = (_seconds(SECONDS_LEAST), f"a number of seconds from {SECONDS_LEAST:g} to {INTERVAL_MOST}")
 _WANTED: dict[str, tuple[Callable[[Any], bool], str]] = {
     "deployment": (valid_name, NAME),
@@ -101,6 +113,7 @@ _WANTED: dict[str, tuple[Callable[[Any], bool], str]] = {
     "broker.port": (_whole(1, 65535), "a whole number from 1 to 65535"),
     "broker.address": (_is_address, "an address of this machine, such as 0.0.0.0,"),
     "broker.existing": (_is_bool, YES_OR_NO),
+    "broker.reload": (is_command, 'a command in one line, such as "systemctl reload mosquitto",'),
     "rounds.interval": _SECONDS,
     "rounds.window": _SECONDS,
     "rounds.answers": _SECONDS,
@@ -180,6 +193,12 @@ def rounds(interval: float, at_once: bool) -> None:
             f"rounds.interval = {interval:g}: instants are whole seconds, {INTERVAL_LEAST} to {INTERVAL_MOST} apart; "
             "with at_once = true rounds have none"
         )
+
+
+def reloaded(existing: bool, command: str) -> None:
+    """Raise SettingsError for a command that nothing would run."""
+    if command and not existing:
+        raise SettingsError("broker.reload goes with existing = true; Hum's own broker needs no command")
 
 
 def group_name(name: str) -> None:

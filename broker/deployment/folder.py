@@ -86,6 +86,13 @@ class Deployment:
         return self.certificates / "ca.crt"
 
     @property
+    def tls(self) -> Path | None:
+        """The folder of the broker's certificate; None if it has one of its own."""
+        # One of the two is a fault that is named, never a listener without TLS.
+        there = any((self.certificates / name).is_file() for name in ("server.crt", "server.key"))
+        return self.certificates if there else None
+
+    @property
     def credentials(self) -> Path:
         """The passwords of all users of the broker."""
         return self.mosquitto / "credentials.json"

@@ -12,7 +12,6 @@ from broker.deploy.mosquitto import configuration, handover
 from broker.deploy.systemd import units
 from broker.deploy.systemd.units import MARK, Site
 from broker.deployment.folder import Deployment
-from broker.deployment.running.parts import certificates
 from broker.errors import HumError
 from broker.files import replace
 
@@ -33,7 +32,7 @@ def install(deployment: Deployment, folder: Path = UNITS, packaged: bool = False
     _check_root(folder)
     listener = deployment.settings.broker
     if not listener.existing:
-        configuration.refresh(deployment.mosquitto, listener.address, listener.port, certificates(deployment))
+        configuration.refresh(deployment.mosquitto, listener.address, listener.port, deployment.tls)
     wanted = _texts(deployment, packaged)
     for name in wanted:
         _check_ours(folder / name, deployment)

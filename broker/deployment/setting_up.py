@@ -5,6 +5,7 @@ import errno
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from dataclasses import replace as replaced
 from pathlib import Path
 
 from agent.protocols.base import Refused
@@ -33,7 +34,8 @@ class SetUpError(HumError):
 @dataclass(frozen=True)
 class Asked:
     """What `hum init` was called with; None where nothing was said. `authority` is a folder
-    elsewhere, or a public key; `ca` the certificate of who signed an existing broker's."""
+    elsewhere, or a public key; `ca` the certificate of who signed an existing broker's, `reload`
+    the command that has that broker take up changed users."""
 
     deployment: str | None = None
     host: str | None = None
@@ -43,6 +45,7 @@ class Asked:
     authority: str | None = None
     existing: bool = False
     ca: Path | None = None
+    reload: str | None = None
 
 
 def set_up(folder: Path, asked: Asked) -> tuple[Deployment, list[str]]:
@@ -76,7 +79,8 @@ def _wanted(folder: Path, asked: Asked) -> template.Wanted:
     group = asked.group or name
     inside, public = Path("authority"), "04" + "0" * 128
     wanted = template.Wanted(
-        name, asked.host, asked.port or PORT, asked.existing, group, asked.slots or [SLOT], inside, None
+        *(name, asked.host, asked.port or PORT, asked.existing, asked.reload or ""),
+        *(group, asked.slots or [SLOT], inside, None),
     )
     settings.read(template.text(wanted).encode(), {})  # before anything is made
     if asked.ca:
@@ -84,9 +88,7 @@ def _wanted(folder: Path, asked: Asked) -> template.Wanted:
     if asked.authority is None:
         return wanted
     public = _elsewhere(folder, asked.authority, name)
-    return template.Wanted(
-        *(wanted.deployment, wanted.host, wanted.port, wanted.existing, group), wanted.slots, None, public
-    )
+    return replaced(wanted, folder=None, public=public)
 
 
 def _elsewhere(folder: Path, named: str, deployment: str) -> str:
@@ -122,6 +124,7 @@ def _check_same(found: Deployment, asked: Asked) -> None:
         ("broker.host", asked.host, now.broker.host),
         ("broker.port", asked.port, now.broker.port),
         ("broker.existing", asked.existing or None, now.broker.existing),
+        ("broker.reload", asked.reload, now.broker.reload),
     ]
     for key, wanted, there in said:
         if wanted is not None and wanted != there:
@@ -189,6 +192,8 @@ def _step_certificates(deployment: Deployment, ca: Path | None) -> bool:
         if deployment.settings.broker.existing and _is_foreign(folder):
             return False
         return bool(certificates.make(folder, deployment.name, deployment.settings.broker.host))
+    if (folder / "ca.key").is_file():
+        raise SetUpError(f"{folder} is for a port of Hum's; to use one that serves already, move it away and say --port")
     private_folder(folder)
     data = ca.read_bytes()
     if deployment.ca.is_file() and deployment.ca.read_bytes() == data:
@@ -205,8 +210,7 @@ def _is_foreign(folder: Path) -> bool:
 def _step_broker(deployment: Deployment) -> bool:
     folder, broker = deployment.mosquitto, deployment.settings.broker
     before = _contents(folder)
-    tls = None if _is_foreign(deployment.certificates) and broker.existing else deployment.certificates
-    configuration.write(folder, deployment.name, groups(deployment), broker.address, broker.port, tls)
+    configuration.write(folder, deployment.name, groups(deployment), broker.address, broker.port, deployment.tls)
     told = broker.existing and fragment.write(folder)
     return told or _contents(folder) != before
 

@@ -23,12 +23,14 @@ FROM_ENVIRONMENT = {
 @dataclass(frozen=True)
 class BrokerSettings:
     """`host`, the name in the broker's certificate, and `port` are where all connect to; `address`
-    is what the broker listens on. `existing`: the operator runs it himself."""
+    is what the broker listens on. `existing`: the operator runs it himself, and `reload` is the
+    command that has it take up changed users, if there is one."""
 
     host: str
     port: int = 8883
     address: str = "0.0.0.0"  # noqa: S104 (boards are elsewhere; anonymous access is off, TLS on)
     existing: bool = False
+    reload: str = ""
 
 
 @dataclass(frozen=True)
@@ -135,6 +137,7 @@ def read(data: bytes, said: Mapping[str, Mapping[str, Any]]) -> Settings:
     _overlay(table, said)
     deployment = checks.value("deployment", table.get("deployment", MISSING))
     broker = BrokerSettings(**_section("broker", BrokerSettings, table["broker"]))
+    checks.reloaded(broker.existing, broker.reload)
     rounds = RoundSettings(**_section("rounds", RoundSettings, table["rounds"]))
     checks.rounds(rounds.interval, rounds.at_once)
     groups = {name: _group(name, entry) for name, entry in table["groups"].items()}

@@ -17,6 +17,7 @@ host = {host}  # where boards connect to: the name in its certificate
 port = {port}
 {address}
 {existing}
+{reload}
 
 [rounds]
 # interval = 900    # seconds from one round to the next: the instants of readings, in UTC
@@ -53,6 +54,7 @@ class Wanted:
     host: str
     port: int
     existing: bool
+    reload: str
     group: str
     slots: list[str]
     folder: Path | None
@@ -71,6 +73,8 @@ def text(wanted: Wanted) -> str:
         existing="existing = true  # its operator runs it; Hum writes access rules for it"
         if wanted.existing
         else "# existing = false  # true: a broker that runs already",
+        reload=("" if wanted.reload else "# ")
+        + f"reload = {_quoted(wanted.reload)}  # if it exists already: has it take up users when boards change",
         authority=elsewhere if wanted.folder is None else inside,
     )
     return filled + group(wanted.group, wanted.slots)

@@ -1,6 +1,7 @@
 """`hum-sim query`: boards on a real broker answer queries, and die in the middle of them."""
 
 import json
+import shutil
 import sys
 import textwrap
 import time
@@ -137,8 +138,8 @@ def _run(
 
 
 def _line(row: Row) -> str:
-    """Return what a query gave, its verdict and its cost, on lines that are no longer than
-    WIDTH."""
+    """Return what a query gave, its verdict and its cost, on lines that are no longer than WIDTH or
+    the screen."""
     if row.result is None:
         lines = [f"{row.function}: {row.error}"]
     else:
@@ -149,4 +150,5 @@ def _line(row: Row) -> str:
             f"  {row.seconds} s, {row.messages} messages, {row.bytes_median} bytes a board",
             f"  killed: {some(row.killed) or 'none'}",
         ]
-    return "\n".join(part for line in lines for part in textwrap.wrap(line, WIDTH, subsequent_indent="    "))
+    width = min(WIDTH, shutil.get_terminal_size().columns)
+    return "\n".join(part for line in lines for part in textwrap.wrap(line, width, subsequent_indent="    "))

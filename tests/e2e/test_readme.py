@@ -1,5 +1,6 @@
 """The README's first deployment as it is typed: init, up, three boards, a sum, one removed, one
-replaced, one added, a sum again. And the same with an authority in another folder."""
+replaced, one added, a sum again. And the same with an authority in another folder, and with a
+Mosquitto that somebody runs already, for users of his own."""
 
 import json
 import re
@@ -10,20 +11,21 @@ from typing import Any
 import pytest
 
 from host_sim.fleet.pace import pace
+from tests.e2e.a_mosquitto_of_theirs import TheirMosquitto
 from tests.e2e.typed_shell import ROOT, Shell
 from tests.support.mosquitto_process import free_port
 
 pytestmark = [pytest.mark.proof, pytest.mark.alone, pytest.mark.timeout(1500)]
-COMMANDS = re.compile(r"^## Run it\n+```sh\n(.*?)^```$", re.M | re.S)
+BLOCK = r"^## {}\n.*?```sh\n(.*?)^```$"  # the first one below a heading
 STEP_S = 120.0  # a command's end, with pace(): the machine may be busy
 SUM_S = 240.0  # boards' keys and masks, and a round
 SIGN = "hum sign requests/request.hum --dir ../office/authority --yes --output answer.hum"
 STARTED = {"hum up": "waits for the first roster", "hum board": r"code [0-9A-Z-]+, key"}
 
 
-def lines() -> list[str]:
-    """Return what the README has to be typed, without what it says of it."""
-    (block,) = COMMANDS.findall((ROOT / "README.md").read_text())
+def lines(page: str = "README.md", heading: str = "Run it") -> list[str]:
+    """Return what a page has to be typed, without what it says of it."""
+    (block,) = re.findall(BLOCK.format(heading), (ROOT / page).read_text(), re.M | re.S)
     return [line.partition(" #")[0].rstrip() for line in block.splitlines()]
 
 
@@ -39,7 +41,7 @@ class Street:
         """Type a line as a person does, who lets what was started come up."""
         begun = len(self.shell.said)
         status, said = self.shell.enter(line, STEP_S * self._slow)
-        assert status == 0, (line, said)
+        assert status == 0, f"{line}: {said}"
         for command, word in STARTED.items():
             if command in line and line.endswith("&"):
                 self.shell.wait(word, STEP_S * self._slow, begun)
@@ -100,3 +102,26 @@ def test_the_same_with_an_authority_in_another_folder(shell: Shell) -> None:
     street.type("hum doctor")
     assert street.sum_of("attic", "kitchen", "porch")["epoch"] > before["epoch"]
     assert not list((shell.folder / "mystreet").rglob("authority.key"))
+
+
+def test_the_same_with_a_mosquitto_that_runs_already_for_others(shell: Shell, tmp_path: Path) -> None:
+    street, typed = Street(shell), lines()
+    port = shell.environment["HUM_PORT"]
+    theirs = TheirMosquitto(tmp_path / "etc/mosquitto", tmp_path / "tools", free_port())
+    street.type("systemctl start mosquitto")
+    first = lines("docs/operate/deployment.md", "A Mosquitto that runs already")
+    assert len(first) == 5 and first[0].startswith("hum init")
+    for line in first:  # its folder and its port, on this machine
+        said = street.type(line.replace("/etc/mosquitto", str(theirs.folder)).replace("8884", port))
+        if line == "hum init mystreet":
+            assert "access rules: good" in said and said.count(": good") == 5
+    connected = theirs.said("New client connected")
+    for line in typed[typed.index("export HUM_INTERVAL=10") :]:
+        if line == "hum status":
+            before = street.sum_of("attic", "cellar", "kitchen")
+        street.type(line)
+    assert street.sum_of("attic", "kitchen", "porch")["epoch"] > before["epoch"]
+    assert theirs.is_theirs_still() and theirs.said("Reloading config") == 6
+    assert theirs.said("New client connected") > connected
+    kitchen = "as kitchen ("
+    assert theirs.said(kitchen) == 1  # no reload ended a link

@@ -17,12 +17,13 @@ END_S = 60.0  # for all jobs, once they were told to
 
 
 class Shell:
-    """A shell in `folder`. Everything that it and its jobs say is in `said`."""
+    """A shell in `folder`, with more in its `environment`. Everything that it and its jobs say is in
+    `said`."""
 
     def __init__(self, folder: Path, tools: Path, **environment: str) -> None:
         """`tools` gets the command `hum` of this checkout, wherever the one is that was
         installed."""
-        self.folder = folder
+        self.folder, self.environment = folder, environment
         hum = tools / "hum"
         hum.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m broker "$@"\n')
         hum.chmod(0o700)

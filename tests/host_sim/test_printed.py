@@ -1,5 +1,5 @@
-"""What programs print for people fits 80 columns, whole: no cell, heading or description is cut,
-and none of it is lost."""
+"""What programs print for people fits 80 columns, and 40, whole: no cell, heading or description is
+cut, and none of it is lost."""
 
 import random
 import re
@@ -32,15 +32,22 @@ from host_sim.gossip import report, suitable_sizes
 from host_sim.gossip.simulation import Setting as Simulated
 
 CUT = "…"
-WIDTH = 80
+WIDTHS = (80, 40)
 NAMES = [f"sceaux-2007-02-{day:02}" for day in range(1, 25)]
 
 
+@pytest.fixture(params=WIDTHS)
+def columns(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
+    """The width of the screen."""
+    width = int(request.param)
+    monkeypatch.setenv("COLUMNS", str(width))
+    return width
+
+
 @pytest.fixture
-def printed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+def printed(columns: int, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
     """A function that calls another and returns what that printed on standard output, which it has
     looked at."""
-    monkeypatch.setenv("COLUMNS", str(WIDTH))
 
     def call(function: Callable[..., object], *arguments: object, **options: object) -> str:
         capsys.readouterr()
@@ -48,14 +55,15 @@ def printed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
         text = capsys.readouterr().out
         assert text.strip()
         assert CUT not in text
-        assert [line for line in text.splitlines() if len(line) > WIDTH] == []
+        assert [line for line in text.splitlines() if len(line) > columns] == []
         return text
 
     return call
 
 
 def words(text: str) -> list[str]:
-    return sorted(set(re.findall(r"[^\s─]+", text)))
+    """Return the words in text; a narrow screen has a colon behind what is a heading elsewhere."""
+    return sorted({word.rstrip(":") for word in re.findall(r"[^\s─]+", text)})
 
 
 def all_told(text: str, figures: dict[str, dict[str, Any]]) -> bool:
@@ -153,14 +161,14 @@ def test_the_last_results_of_a_folder_are_printed_whole(printed: Callable[..., s
     storage.close()
     found = words(printed(rows.table, results(tmp_path, None, Span(10))))
     assert {"neighbourhood-north", "17520", "12345678,", "-12345678", "incomplete", "123456.7"} <= set(found)
-    assert {f"{len(NAMES)}:", NAMES[2], "21", "more"} <= set(found) and NAMES[3] not in found
+    assert {f"{len(NAMES)}", NAMES[2], "21", "more"} <= set(found) and NAMES[3] not in found
 
 
-def test_the_tables_of_the_status_are_whole(printed: Callable[..., str]) -> None:
+def test_the_tables_of_the_status_are_whole(printed: Callable[..., str], columns: int) -> None:
     board: dict[str, Any] = dict.fromkeys(coordinator_commands.BOARD_COLUMNS, 12345678)
     board |= {"device": NAMES[0], "phase": "shares", "reset": "watchdog"}
     text = printed(show_table, "Boards", coordinator_commands.BOARD_COLUMNS, [board, {"device": "b1"}])
-    assert text.count(NAMES[0]) == text.count("device") == 3
+    assert text.count(NAMES[0]) == (3 if columns == 80 else 1) and text.count("device") >= 2
     assert text.count("12345678") == len(board) - 3
     group: dict[str, Any] = dict.fromkeys(coordinator_commands.GROUP_COLUMNS, 1234)
     group |= {
@@ -184,12 +192,12 @@ def test_names_are_told_whole_if_few() -> None:
     assert some(["b1", "b2", "b3", "b4", "b5"]) == "b1, b2, b3 and 2 more"
 
 
-def test_answers_of_queries_are_lines_of_80_columns(printed: Callable[..., str]) -> None:
+def test_answers_of_queries_fit_the_screen(printed: Callable[..., str]) -> None:
     bins = {"counts": [123] * 40, "count": 4920}
     row = Row(1, "histogram", bins, bins, True, 64, NAMES, 12.3, 456, 123456, 234567, {}, None, 12)
     for each in (row, Row(1, "sum", None, {}, False, 3, [], 1.0, None, None, None, {}, "no answer " * 20)):
         printed(lambda each=each: print(query_command._line(each)))
-    assert f"{NAMES[2]} and 21 more" in printed(lambda: print(query_command._line(row)))
+    assert f"{NAMES[2]} and 21 more" in joined(printed(lambda: print(query_command._line(row))))
 
 
 def test_a_simulated_query_is_reported_whole(printed: Callable[..., str]) -> None:
@@ -214,14 +222,13 @@ def joined(text: str) -> str:
 @pytest.mark.parametrize(
     ("name", "app", "least"), [("hum", main.app, 22), ("hum-sim", cli.app, 14), ("hum-firmware", firmware_cli.app, 7)]
 )
-def test_help_is_whole_at_80_columns(name: str, app: typer.Typer, least: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", str(WIDTH))
+def test_help_is_whole(name: str, app: typer.Typer, least: int, columns: int) -> None:
     found = list(screens(typer.main.get_command(app), name))
     assert len(found) >= least
     texts = {path: joined(text) for path, text, _ in found}
     for path, text, command in found:
         assert CUT not in text
-        assert [line for line in text.splitlines() if len(line) > WIDTH] == []
+        assert [line for line in text.splitlines() if len(line) > columns] == []
         assert joined(command.help) in texts[path]
         for option in command.params:
             assert joined(option.help) in texts[path]

@@ -1,7 +1,5 @@
 """`hum doctor`: what is wrong with a deployment, and what to do about it."""
 
-import shutil
-import textwrap
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +7,7 @@ from typing import Annotated
 import typer
 
 from broker.cli.options import AsJson, show
+from broker.cli.tables import wrapped
 from broker.deployment.checkup.examination import examine
 from broker.deployment.checkup.findings import Finding
 
@@ -43,14 +42,6 @@ def doctor(folder: DeploymentFolder = None, as_json: AsJson = False) -> None:
 
 
 def _say(one: Finding) -> None:
-    _wrapped(f"{one.check}: {one.fault or 'good'}", "")
+    print(wrapped(f"{one.check}: {one.fault or 'good'}"), flush=True)
     if one.remedy:
-        _wrapped(one.remedy, "    ")
-
-
-def _wrapped(text: str, indent: str) -> None:
-    """Print in lines as wide as the terminal; paths stay whole."""
-    width = shutil.get_terminal_size().columns
-    wrapper = textwrap.TextWrapper(width, initial_indent=indent, subsequent_indent=indent + "  ")
-    wrapper.break_long_words = wrapper.break_on_hyphens = False
-    print(wrapper.fill(text), flush=True)
+        print(wrapped(one.remedy, "    "), flush=True)

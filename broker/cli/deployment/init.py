@@ -55,7 +55,19 @@ Existing = Annotated[
 Ca = Annotated[
     Path | None,
     typer.Option(
-        help="With --existing-broker: the certificate, PEM, of who signed that broker's.", dir_okay=False, exists=True
+        help="With --existing-broker: the port is one that it serves already, with a certificate signed by who "
+        "has this one, PEM. Without: it gets a port for Hum.",
+        dir_okay=False,
+        exists=True,
+    ),
+]
+
+Reload = Annotated[
+    str | None,
+    typer.Option(
+        metavar="COMMAND",
+        help="With --existing-broker: has it take up changed users, such as 'systemctl reload mosquitto'.",
+        show_default=False,
     ),
 ]
 
@@ -70,6 +82,7 @@ def init(
     authority: Elsewhere = None,
     existing: Existing = False,
     ca: Ca = None,
+    reload: Reload = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a deployment: hum.toml, authority, coordinator, certificates and the broker's
@@ -78,7 +91,7 @@ def init(
     The same again makes what is missing, renews a certificate that is about to end, and changes
     nothing else. With a broker that runs already it says what is not in force there yet.
     """
-    asked = Asked(deployment, host, port, group, slots or None, authority, existing, ca)
+    asked = Asked(deployment, host, port, group, slots or None, authority, existing, ca, reload)
     found, made = set_up(folder, asked)
     fields: dict[str, Any] = {
         "deployment": found.name,

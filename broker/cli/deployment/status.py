@@ -2,7 +2,6 @@
 
 import json
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,13 +10,16 @@ from rich.console import Console
 
 from broker.cli.options import STATE, AsJson
 from broker.cli.results.rows import local
-from broker.cli.tables import show_table
+from broker.cli.tables import show_table, wrapped
 from broker.coordinator.history import recorded
 from broker.coordinator.overview import groups, health, is_running
+from broker.deploy.mosquitto import refusals
 from broker.deployment.folder import Deployment, where
 
 ROUND_COLUMNS = ["group", "epoch", "round", "status", "why", "sent", "missing", "over", "now"]
 MEMBER_COLUMNS = ["group", "member", "sent", "listed", "answered", "now", "absent_since", "why", "heard_s"]
+REFUSED_COLUMNS = ["refused", "of", "count", "last"]
+NOT_RUN = "no coordinator runs here: this is what it recorded last; start it with `hum up` or `hum coordinator`"
 PUBLIC_MOST = 1024  # bytes of a file with a public key
 WATCH_S = 2.0
 NOT_RUNNING, UNWELL = 3, 4  # exit statuses
@@ -34,26 +36,25 @@ def status(
     as_json: AsJson = False,
 ) -> None:
     """Show the last round of each group, the one that is open, and of each member whether it sent,
-    was listed and answered, and since when and why it is absent. What is shown is durable.
+    was listed and answered, and since when and why it is absent; and what the broker has refused.
+    What is shown is durable.
 
     Exit status 0 if all is well, 3 if no coordinator runs, 4 if a group's last round has no sum.
     """
-    at = state
-    if at is None:
-        at = Deployment.find(folder).coordinator if where(folder) else STATE
-    show = _print_json if as_json else _print_tables
+    deployment = Deployment.find(folder) if state is None and where(folder) else None
+    at = deployment.coordinator if deployment else state or STATE
     if watch:
-        _watch(at, show, as_json)
+        _watch(at, deployment, as_json)
         return
-    found = overview(at)
-    show(found)
+    found = overview(at, deployment)
+    _show(found, as_json)
     if code := exit_status(found):
         raise typer.Exit(code)
 
 
-def overview(folder: Path) -> dict[str, Any]:
-    """Return how the coordinator in `folder` and its groups are, with JSON types. Raises
-    HomeError."""
+def overview(folder: Path, deployment: Deployment | None = None) -> dict[str, Any]:
+    """Return how the coordinator in `folder` and its groups are, and what the broker of a
+    deployment has refused, with JSON types. Raises HomeError."""
     with recorded(folder) as storage:
         found = groups(storage)
         boards, refused = health(storage), storage.refusals()
@@ -68,7 +69,17 @@ def overview(folder: Path) -> dict[str, Any]:
         "groups": found,
         "boards": boards,
         "refused": refused,
+        "broker": _broker(deployment),
     }
+
+
+def _broker(deployment: Deployment | None) -> dict[str, Any] | None:
+    """Return what `hum up` has counted of the broker's refusals; None if it does not run it."""
+    if deployment is None or deployment.settings.broker.existing:
+        return None
+    folder = deployment.mosquitto
+    counted = (folder / refusals.FILE).is_file()
+    return {"since": refusals.read(folder)["since"] if counted else None, "refused": refusals.rows(folder)}
 
 
 def exit_status(found: dict[str, Any]) -> int:
@@ -116,22 +127,26 @@ def _waits(group: dict[str, Any]) -> str:
     return "waits for the next round" if group.get("last_round") else "no round yet"
 
 
-def _print_json(found: dict[str, Any]) -> None:
-    print(json.dumps(found), flush=True)
-
-
-def _print_tables(found: dict[str, Any]) -> None:
+def _show(found: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(found), flush=True)
+        return
     if not found["running"]:
-        print("no coordinator runs here: this is what it recorded last; start it with `hum up` or `hum coordinator`")
+        print(wrapped(NOT_RUN))
     show_table("Rounds", ROUND_COLUMNS, rounds(found["groups"]))
     show_table("Members, in the last round and now", MEMBER_COLUMNS, members(found["groups"]), keys=2)
+    if found["broker"]:
+        since = local(found["broker"]["since"])
+        show_table(
+            f"Refused by the broker{f' since {since}' if since else ''}", REFUSED_COLUMNS, found["broker"]["refused"]
+        )
 
 
-def _watch(folder: Path, show: Callable[[dict[str, Any]], None], as_json: bool) -> None:
+def _watch(folder: Path, deployment: Deployment | None, as_json: bool) -> None:
     console = Console()
     while True:
-        found = overview(folder)
+        found = overview(folder, deployment)
         if not as_json:
             console.clear()
-        show(found)
+        _show(found, as_json)
         time.sleep(WATCH_S)

@@ -71,7 +71,8 @@ def reached(deployment: Deployment) -> Iterator[Finding]:
     except OSError as error:
         start = "start it: `hum up`, or its service of `hum install`"
         if deployment.settings.broker.existing:
-            start = "start it, or correct [broker] in hum.toml"
+            there = deployment.mosquitto / fragment.NAME
+            start = f"put {there} into its configuration and restart it, or correct [broker] in hum.toml"
         yield Finding(name, f"no broker answers at {host}:{port}: {error.strerror or error}", start)
         return
     yield Finding(name)

@@ -15,7 +15,7 @@ from broker.authority.requests import Outcome
 from broker.coordinator.clearing import clear
 from broker.coordinator.home import Home, StaleRoster
 from broker.deploy.mosquitto import access, configuration, reloading
-from broker.deployment import settings
+from broker.deployment import fragment, settings
 from broker.deployment.folder import Deployment
 from broker.deployment.members import known
 from broker.errors import NoAnswer
@@ -49,9 +49,11 @@ def reload(deployment: Deployment) -> str:
     """Write the broker's users and access rules, and have a broker that runs take them up; return
     what became of it. Raises HumError."""
     listener, folder = deployment.settings.broker, deployment.mosquitto
-    # As `hum init` chose: an existing broker may have certificates of its own.
-    tls = deployment.certificates if (deployment.certificates / "server.key").is_file() else None
-    groups = known.groups(deployment)
+    groups, tls = known.groups(deployment), deployment.tls
+    if listener.existing:
+        configuration.write(folder, deployment.name, groups, listener.address, listener.port, tls)
+        fragment.write(folder)
+        return fragment.take_up(deployment)
     return reloading.update(folder, deployment.name, groups, listener.address, listener.port, tls)[1]
 
 

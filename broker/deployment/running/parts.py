@@ -83,13 +83,8 @@ def check_broker(deployment: Deployment) -> None:
     if found:
         raise UpError(f"its broker runs already (process {found[0]}); end that, or run `hum up --only coordinator`")
     listener = deployment.settings.broker
-    configuration.refresh(deployment.mosquitto, listener.address, listener.port, certificates(deployment))
+    configuration.refresh(deployment.mosquitto, listener.address, listener.port, deployment.tls)
     _check_port(listener.address, listener.port)
-
-
-def certificates(deployment: Deployment) -> Path | None:
-    """Return the folder of the broker's certificate, None if it has none."""
-    return deployment.certificates if (deployment.certificates / "server.crt").exists() else None
 
 
 def _check_port(address: str, port: int) -> None:

@@ -31,6 +31,10 @@ REFUSED = {
     GOOD + "prot = 1": "broker.prot is unknown; did you mean broker.port?",
     GOOD + "intervall = 1": "did you mean rounds.interval?",
     GOOD + "zzz = 1": "broker.zzz is unknown; known are host, port, address, existing",
+    GOOD + "existing = true\nreload = 'a \"b'": "a command in one line, such as",
+    GOOD + 'existing = true\nreload = "a\\nb"': "a command in one line",
+    GOOD + 'existing = true\nreload = " "': "a command in one line",
+    GOOD + 'reload = "systemctl reload mosquitto"': "goes with existing = true",
     GOOD + 'address = "everywhere"': "an address of this machine",
     GOOD.replace("broker.example", "two words"): "the broker's name or address is wanted",
     GOOD + "[brokers]": "brokers is unknown; did you mean broker?",
@@ -94,14 +98,16 @@ def test_defaults_are_those_of_the_commands() -> None:
 @pytest.mark.parametrize("existing", [False, True])
 def test_the_file_that_init_writes_says_what_was_wanted(place: tuple[Path | None, str | None], existing: bool) -> None:
     slots = ["load:0:1000", "feed-in:-500:0"]
-    read = settings.read(text(Wanted("street", "10.0.0.7", 1883, existing, "north", slots, *place)).encode(), {})
-    assert read.broker == settings.BrokerSettings("10.0.0.7", 1883, "0.0.0.0", existing)
+    command = "systemctl reload mosquitto" if existing else ""
+    wanted = Wanted("street", "10.0.0.7", 1883, existing, command, "north", slots, *place)
+    read = settings.read(text(wanted).encode(), {})
+    assert read.broker == settings.BrokerSettings("10.0.0.7", 1883, "0.0.0.0", existing, command)
     assert (read.deployment, read.authority) == ("street", settings.AuthoritySettings(*place))
     assert read.groups == {"north": settings.GroupSettings(slots)}
 
 
 def test_every_commented_default_of_that_file_is_the_default() -> None:
-    written = text(Wanted("street", "b", 8883, False, "north", ["load:0:1"], Path("authority"), None))
+    written = text(Wanted("street", "b", 8883, False, "", "north", ["load:0:1"], Path("authority"), None))
     lines = [line.removeprefix("# ") if " = " in line else line for line in written.splitlines()[3:]]
     read = settings.read("\n".join(lines).encode(), {})
     group = settings.GroupSettings(["load:0:1"], cohort=32, seal="cohort", audit=True, spread=0)
