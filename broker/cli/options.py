@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from agent.wire import topics
-from broker.cli.tables import show_table, wrapped
+from broker.cli.tables import show_table, told, wrapped
 from broker.deploy.mosquitto import configuration
 from broker.transport.link import Link
 
@@ -62,7 +62,7 @@ def show(as_json: bool, fields: dict[str, Any]) -> None:
         print(json.dumps(fields))
     else:
         for key, value in fields.items():
-            line = f"{key}: {value}"
+            line = f"{key}: {told(value)}"
             print(wrapped(line) if sys.stdout.isatty() else line)  # a program reads a field a line
 
 

@@ -69,7 +69,8 @@ class Machine:
         own = self.identity
         own_mail, _ = self.letters()
         if topic.startswith(own_mail):
-            return self._guard(self._take_mail, topic[len(own_mail) :], payload)
+            # One without a byte takes back what somebody had the broker keep there.
+            return self._guard(self._take_mail, topic[len(own_mail) :], payload) if payload else []
         for kind, handler in self._handlers:
             if topic == topics.group(own.deployment, own.group, kind):
                 return self._guard(handler, payload)
@@ -124,6 +125,8 @@ class Machine:
 
     def _take_roster(self, raw: bytes) -> "list[Action]":
         """A roster is retained, and comes again with every link: it is taken up once."""
+        if not raw:
+            return []  # the broker keeps it no more: the group has ended, or another one follows
         digest = sha256(raw).digest()
         if digest == self._raw_digest:
             return []

@@ -378,9 +378,13 @@ def test_mail_outside_the_prescribed_partner_and_round_is_dropped_and_counted():
     assert says(letter(one, partner, 0, 1, 0, (partner, 0), good, epoch=2)) == "wrong-epoch"
     assert says(letter(one, partner, 0, 1, 0, (partner, 0), good), other) == "bad-tag"
     assert says(OVERSIZED) == "oversized"
-    assert says(b"") == "malformed"
-    assert refused_of(board, b"", "hum/v1/test/g/street/mail/b000/b009") == "not-a-member"
+    assert says(b"\x00") == "malformed"
+    assert refused_of(board, b"\x00", "hum/v1/test/g/street/mail/b000/b009") == "not-a-member"
     assert refused_of(board, b"", "hum/v1/test/g/street/round") == "wrong-topic"
+    before = dict(board.machine.refused)
+    for topic in ("hum/v1/test/g/street/roster", "hum/v1/test/g/street/mail/b000/b009"):  # taken back
+        assert board.machine.message(topic, b"") == []
+    assert board.machine.refused == before
     partial = letter(one, partner, 0, 1, 0, (partner, 0), bytes(3), mail.PARTIAL, pair_keys.AGGREGATE)
     assert says(partial) == "malformed"
 

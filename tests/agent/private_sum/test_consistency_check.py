@@ -446,7 +446,7 @@ def test_letters_that_are_forged_replayed_or_malformed_change_nothing_and_are_co
         ("malformed", vouch(B, A, ALL, 1, data=b"garbage")),
         ("malformed", vouch(B, A, ALL, 1, kind=SPLIT, data=messages.nothing())),
         ("malformed", good[:-1]),
-        ("malformed", b""),
+        ("malformed", b"\x00"),
     ):
         refuses(device.machine, reason, device.machine.message, box, raw)
     changed = bytearray(good)

@@ -59,7 +59,6 @@ def test_rosters_that_are_not_ours_or_not_right_are_refused():
     wide = [("s%02d" % i, -(1 << 48), 1 << 48) for i in range(48)]
     context = Context(SCOPE[0], "roster", SCOPE[1], 1, 0, "authority", "")
     for reason, raw in (
-        ("malformed", b""),
         ("malformed", b"\xff"),
         ("malformed", SIGNED[:-1]),
         ("malformed", envelope.sign(private("authority"), context, b"\xa0")),
@@ -185,7 +184,7 @@ def test_the_roster_alone_gives_secrets_and_the_key_of_here():
         refuses(device.machine, "not-ready", device.machine.message, ROUND, opening)
         refuses(device.machine, "not-ready", device.machine.message, ROUND.replace("round", "roll"), opening)
         mail = ROUND.replace("round", "mail/meter-b/")
-        refuses(device.machine, "not-ready", device.machine.message, mail + "meter-a", b"")
+        refuses(device.machine, "not-ready", device.machine.message, mail + "meter-a", b"\x00")
         coming = active_sets.coming(1, 5, bytes(16))
         refuses(device.machine, "not-ready", device.machine.message, mail + "coordinator", coming)
 

@@ -401,7 +401,7 @@ def test_receipts_for_nothing_that_waits_are_refused():
     sent = contribute(device)
     for raw in (receipt(sent, 1), receipt(sent, 0, epoch=2)):
         refuses(machine, "replayed", machine.message, MAIL, raw)
-    for raw in (b"", b"\x00", sent[:-1], receipt(sent)[:-1]):
+    for raw in (b"\x00", sent[:-1], receipt(sent)[:-1]):
         refuses(machine, "malformed", machine.message, MAIL, raw)
     settle(device, sent)
     refuses(machine, "replayed", machine.message, MAIL, receipt(sent))
@@ -525,6 +525,16 @@ def test_messages_on_other_topics_are_refused():
         "\x00",
     ):
         refuses(machine, "wrong-topic", machine.message, topic, opening(0))
+
+
+def test_what_takes_back_a_kept_message_is_no_refusal_and_changes_nothing():
+    device = ready_board()
+    contribute(device)
+    machine = device.machine
+    before = dict(machine.refused)
+    for topic in (ROSTER, MAIL, mailbox(ME, "meter-b"), mailbox(ME, "nobody"), ACTIVE):
+        assert machine.message(topic, b"") == []
+    assert machine.refused == before and machine.epoch == device.machine.member.epoch
 
 
 def test_random_bytes_on_any_topic_raise_nothing_and_change_nothing():
