@@ -2,7 +2,7 @@
 narrow screen what each option is below its name, where it would not fit beside it."""
 
 import shutil
-from typing import Any
+from typing import Any, TypeVar
 
 from typer.core import TyperGroup
 
@@ -13,9 +13,10 @@ DEEPER = 6  # columns that a description below its term is indented
 # Typer's own classes: it brings what it builds on with it, or does not, by its version.
 _Context: Any = TyperGroup.context_class
 _Formatter: Any = _Context.formatter_class
+Command = TypeVar("Command")
 
 
-class FittingFormatter(_Formatter):
+class FittingFormatter(_Formatter):  # type: ignore[misc]
     """Help that fits the screen, however narrow."""
 
     def __init__(self, indent_increment: int = 2, width: int | None = None, max_width: int | None = None) -> None:
@@ -34,7 +35,7 @@ class FittingFormatter(_Formatter):
             self.current_indent -= DEEPER
 
 
-class FittingContext(_Context):
+class FittingContext(_Context):  # type: ignore[misc]
     """What a command runs in; its help fits the screen."""
 
     formatter_class = FittingFormatter
@@ -58,10 +59,11 @@ class WholeHelp(TyperGroup):
                 formatter.write_dl(rows)
 
 
-def fitting(command: Any) -> Any:
+def fitting(command: Command) -> Command:
     """Have a command's help fit the screen, and return it."""
-    if command is not None:
-        command.context_class = FittingContext
+    found: Any = command
+    if found is not None:
+        found.context_class = FittingContext
     return command
 
 

@@ -17,7 +17,7 @@ import typer
 from agent.wire.topics import CLIENT
 from broker.cli.options import STATE, AsJson, CertificateAuthority, Credentials, Host, Port, link_to
 from broker.cli.results import rows as made
-from broker.cli.results.areas import Area, groups_of, of_rows
+from broker.cli.results.areas import Area, groups_of, named, of_rows
 from broker.cli.results.rows import Csv, Row, of_result
 from broker.client import Access, ClientError, Reader, follow, latest
 from broker.deploy.mosquitto import configuration
@@ -41,7 +41,13 @@ TIME = "a date, or date and time as 2026-10-25T02:30, of this machine's zone if 
 Since = Annotated[str | None, typer.Option(help=f"Only what was measured then or later: {TIME}.")]
 Until = Annotated[str | None, typer.Option(help="Only what was measured before that time.")]
 AreaLabel = Annotated[
-    str | None, typer.Option("--area", help="The sum over all groups with this label in hum.toml, of each instant.")
+    str | None,
+    typer.Option(
+        "--area",
+        metavar="LABEL",
+        help="The sum over all groups with this label in hum.toml, of each instant; without a hum.toml "
+        "LABEL=GROUP,GROUP names them.",
+    ),
 ]
 AsCsv = Annotated[bool, typer.Option("--csv", help="Print CSV, a column for each reading; times are in UTC.")]
 Key = Annotated[
@@ -125,7 +131,10 @@ def result(
         raise ClientError("--key is for the broker, which keeps each group's last result; --state and --last are not")
     if not (deployment and authority):
         raise ClientError("--key wants --deployment NAME and --authority KEY, too")
-    reader = Reader(Access.load(key, deployment, authority), group)
+    access = Access.load(key, deployment, authority)
+    if wanted.area and (closed := [one for one in wanted.area[1] if access.key_of(one) is None]):
+        raise ClientError(f"{key} has no key of {', '.join(closed)}, of the area; copy GROUP.key of each into it")
+    reader = Reader(access, group)
     if user is None:
         user = configuration.reader_in(credentials) if credentials else CLIENT
     link = link_to(host, port, credentials, ca, user)
@@ -140,8 +149,13 @@ def _area(found: Deployment | None, label: str | None, group: str | None) -> tup
         return None
     if group is not None:
         raise ClientError("--area is of several groups, --group of one; give one of the two")
+    if listed := named(label):
+        return listed
     if found is None:
-        raise ClientError("--area wants a deployment's hum.toml, which says the groups' labels; give --dir FOLDER")
+        raise ClientError(
+            f"--area wants a deployment's hum.toml, which says the groups' labels: --dir FOLDER; or name them, "
+            f"--area {label}=GROUP,GROUP"
+        )
     return label, groups_of(label, {name: one.labels for name, one in found.settings.groups.items()})
 
 
@@ -212,7 +226,8 @@ def _place(row: Row) -> tuple[int, ...]:
 async def _of_broker(link: Link, reader: Reader, wanted: Wanted) -> None:
     if not wanted.going_on:
         found = [of_result(one) for one in await latest(link, reader)]
-        _known(reader, wanted.group)
+        for one in wanted.area[1] if wanted.area else [wanted.group]:
+            _known(reader, one)
         if not found:
             raise ClientError(f"no result{_why(reader)}")
         rows = [row for row in found if wanted.has(row)]

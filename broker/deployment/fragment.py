@@ -63,7 +63,6 @@ def take_up(deployment: Deployment) -> str:
     owner = handover.owner_of(deployment.folder)
     # What somebody else has written into hum.toml is not done as root.
     other = os.geteuid() == 0 and owner.uid != 0
-    account = {"user": owner.uid, "group": owner.gid, "extra_groups": []} if other else {}
     try:
         done = subprocess.run(
             shlex.split(command),
@@ -73,7 +72,9 @@ def take_up(deployment: Deployment) -> str:
             stderr=subprocess.STDOUT,
             timeout=RELOAD_S,
             check=False,
-            **account,  # type: ignore[arg-type]
+            user=owner.uid if other else None,
+            group=owner.gid if other else None,
+            extra_groups=[] if other else None,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         said = error.strerror if isinstance(error, OSError) else f"no end within {RELOAD_S:g} s"

@@ -125,7 +125,7 @@ class Storage:
                 connection.execute(row.on_conflict_do_update(index_elements=["group"], set_={"epoch": epoch}))
 
     def forget_device(self, device: str) -> None:
-        """Forget how a device was, that is no member any more."""
+        """Forget how a device was, that is no member any more, or another board now."""
         with self._engine.begin() as connection:
             connection.execute(tables.health.delete().where(tables.health.c.device == device))
 

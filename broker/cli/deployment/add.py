@@ -1,8 +1,9 @@
-"""`hum add`, `hum remove` and `hum replace`: a board becomes a member of the deployment, in one
-step, and that is undone."""
+"""`hum add`, `hum replace` and `hum remove`: a board becomes a member of the deployment, in one
+step, and that is undone. The first two are commands of firmware/cli/add.py, which does the same for
+boards on a serial port."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -20,15 +21,6 @@ DeploymentFolder = Annotated[
     ),
 ]
 Name = Annotated[str, typer.Argument(help="The board's name.")]
-Key = Annotated[
-    Path,
-    typer.Option(
-        "--key",
-        help="A file with the board's public key: hexadecimal, or what it printed.",
-        exists=True,
-        dir_okay=False,
-    ),
-]
 Answer = Annotated[
     Path | None,
     typer.Option(
@@ -95,13 +87,17 @@ def remove(name: Name, folder: DeploymentFolder = None, as_json: AsJson = False)
     show(as_json, {"removed": name, "group": group, **made.told})
 
 
-def replace(name: Name, key: Key, folder: DeploymentFolder = None, as_json: AsJson = False) -> None:
-    """Let another board have a board's name: it gets a new key and a new password, and the old key
-    never comes back. Compare the code with what the new board shows."""
-    deployment = Deployment.find(folder)
-    public = public_in(key).hex()
+def replace(deployment: Deployment, name: str, public: str) -> dict[str, Any]:
+    """Let the board with this public key (hexadecimal) have a board's name, and return what there
+    is to tell. Raises HumError."""
+    group = group_to_replace(deployment, name)
+    made = change.make(deployment, {"do": "replace", "device": name, "public": public}, group)
+    return {"replaced": name, "group": group, "code": code_of(public), **made.told}
+
+
+def group_to_replace(deployment: Deployment, name: str) -> str:
+    """Return the group of a member that is to be replaced. Raises MembersError if there is none."""
     group = known.group_of(deployment, name)
     if group is None:
         raise MembersError(f"no device is called {name!r}; `hum members` shows all, `hum add` adds one")
-    made = change.make(deployment, {"do": "replace", "device": name, "public": public}, group)
-    show(as_json, {"replaced": name, "group": group, "code": code_of(public), **made.told})
+    return group

@@ -4,9 +4,22 @@ summed by itself, so that an area tells no more of anybody than its groups do.""
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from agent.wire import topics
 from broker.client import ClientError
 
 Row = dict[str, Any]
+
+
+def named(text: str) -> tuple[str, list[str]] | None:
+    """Return (label, groups) of LABEL=GROUP,GROUP,..., None if `text` is a label alone. Raises
+    ClientError."""
+    label, given, listed = text.partition("=")
+    if not given:
+        return None
+    groups = listed.split(",")
+    if not all(map(topics.valid_name, [label, *groups])) or len(set(groups)) < len(groups):
+        raise ClientError(f"--area {text}: LABEL=GROUP,GROUP is wanted, names of a-z, 0-9 and -, each once")
+    return label, sorted(groups)
 
 
 def groups_of(label: str, labels: Mapping[str, Sequence[str]]) -> list[str]:

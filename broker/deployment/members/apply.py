@@ -75,9 +75,8 @@ def _hand_over(deployment: Deployment, outcome: Outcome) -> dict[str, str]:
         for group, devices in outcome.members.items():
             if group not in outcome.rosters and group not in outcome.ended:
                 told[f"roster of {group}"] = f"none yet, with {len(devices)} members"
-        for group, device in outcome.gone:
-            if device not in outcome.members.get(group, {}):
-                home.storage.forget_device(device)
+        for _, device in outcome.gone:
+            home.storage.forget_device(device)  # another board of its name has said nothing yet
         running = home.is_running()
     finally:
         home.storage.close()

@@ -141,6 +141,20 @@ def test_an_area_is_the_sum_over_its_whole_groups_and_of_nothing_less(town: Path
     assert "wants a deployment's hum.toml" in fails(town / "coordinator", "--area", "all", "--state", ".")
 
 
+def test_an_area_is_named_where_there_is_no_hum_toml(town: Path) -> None:
+    place = town / "coordinator"
+    labelled, named = rows(town, "--area", "all", "--last", 20), rows(place, "--area", "all=south,north", "--state", ".")
+    assert named == labelled[-len(named) :] and len(named) > 5
+    for wrong in ("all=", "=north", "all=north,north", "all=north,", "all=North"):
+        assert "LABEL=GROUP,GROUP is wanted" in fails(town, "--area", wrong)
+    keys = town / "keys"
+    keys.mkdir()
+    (keys / "north.key").write_text("00" * 16)
+    known = ["--deployment", "test", "--authority", Authority(town / "authority").public, "--key", str(keys)]
+    assert "has no key of south, of the area" in fails(town, "--area", "all", *known)
+    assert "has no key of south, of the area" in fails(place, "--area", "all=north,south", *known)
+
+
 def test_a_group_that_there_is_not_is_an_error_with_those_there_are(town: Path) -> None:
     assert "no group nowhere in" in fails(town, "--group", "nowhere")
     assert fails(town, "--group", "nowhere").endswith("; known: north, south\n")
