@@ -193,7 +193,9 @@ def _step_certificates(deployment: Deployment, ca: Path | None) -> bool:
             return False
         return bool(certificates.make(folder, deployment.name, deployment.settings.broker.host))
     if (folder / "ca.key").is_file():
-        raise SetUpError(f"{folder} is for a port of Hum's; to use one that serves already, move it away and say --port")
+        raise SetUpError(
+            f"{folder} is for a port of Hum's; to use one that serves already, move it away and say --port"
+        )
     private_folder(folder)
     data = ca.read_bytes()
     if deployment.ca.is_file() and deployment.ca.read_bytes() == data:

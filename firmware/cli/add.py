@@ -173,9 +173,7 @@ class _New:
     def make(self, connected: Device, build: Path, moves: bool) -> str:
         """Have it make its key pair, and return the public key, hexadecimal. Raises
         FirmwareError."""
-        return provision.make(
-            connected, self.kind, self._pinned(), self.group, self.name, build, options.COPIED, moves
-        )
+        return provision.make(connected, self.kind, self._pinned(), self.group, self.name, build, options.COPIED, moves)
 
     def settings(self) -> dict[str, Any]:
         """Return its settings, with its password at the broker. Raises FirmwareError."""

@@ -57,8 +57,7 @@ class TheirMosquitto:
 
     def _files(self) -> dict[str, bytes]:
         return {
-            name: (self.folder / name).read_bytes()
-            for name in ("mosquitto.conf", "conf.d/lamps.conf", "passwd", "acl")
+            name: (self.folder / name).read_bytes() for name in ("mosquitto.conf", "conf.d/lamps.conf", "passwd", "acl")
         }
 
     def is_theirs_still(self) -> bool:

@@ -211,6 +211,29 @@ def test_the_command_in_a_folder_that_holds_the_result_key_only(tmp_path: Path) 
     scene(tmp_path, play)
 
 
+def test_an_area_is_summed_from_any_machine_with_a_folder_of_keys(tmp_path: Path) -> None:
+    async def play(scene: Scene) -> None:
+        keys = scene.folder / "keys"
+        keys.mkdir()
+        (scene.folder / "result.key").rename(keys / "street.key")
+        payload = scene.town.result(3, [7, -8], ["b4"], instant=1_800_000_000)
+        await scene.say(*scene.rosters(), (scene.town.topic("result"), payload))
+        options = [*scene.options, "--key", "keys"]
+        status, output, errors = await scene.hum("result", *options, "--area", "hill=street", "--json")
+        assert (status, errors) == (0, "")
+        (row,) = map(json.loads, output.splitlines())
+        assert (row["area"], row["instant"], row["sums"]) == ("hill", 1_800_000_000, [7, -8])
+        assert (row["status"], row["missing"]) == ("complete", ["street/b4"])
+        for area, said in (("hill=street,lane", "has no key of lane"), ("hill", "--area hill=GROUP,GROUP")):
+            status, _, errors = await scene.hum("result", *options, "--area", area)
+            assert status == 1 and said in errors and errors.count("\n") == 1
+        (keys / "elsewhere.key").write_text((keys / "street.key").read_text())
+        status, _, errors = await scene.hum("result", *options, "--area", "hill=street,elsewhere")
+        assert status == 1 and "no group elsewhere at the broker; known: lane, street" in errors
+
+    scene(tmp_path, play)
+
+
 def test_what_goes_wrong_is_one_line(tmp_path: Path) -> None:
     async def play(scene: Scene) -> None:
         async def fails(*arguments: object, code: int = 1) -> str:

@@ -64,7 +64,8 @@ class Town:
         outgoing = self._outgoing(other.get("scope", self.scopes["street"]))
         status = coordination.COMPLETE if sums is not None else coordination.INCOMPLETE
         return outgoing.result(
-            number, set(), other.get("status", status), (missing or []) if sums is not None else NAMES, sums
+            *(number, set(), other.get("status", status), (missing or []) if sums is not None else NAMES, sums),
+            other.get("instant", 0),
         )
 
     def opening(self, number: int) -> bytes:

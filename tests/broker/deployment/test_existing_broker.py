@@ -131,3 +131,14 @@ def test_who_is_added_is_let_in_and_who_is_removed_is_not(tmp_path: Path) -> Non
         assert lets_in(street, password, False)
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
+
+
+@pytest.mark.parametrize("name", ["server.key", "server.crt"])
+def test_half_a_certificate_never_makes_a_listener_without_tls(name: str, tmp_path: Path) -> None:
+    street = set_up(tmp_path / "mystreet", Asked(host="127.0.0.1"))[0]
+    (street.certificates / name).unlink()
+    path = tmp_path / "b0.pub"
+    path.write_text(p256.public_key(p256.generate(os.urandom)).hex())
+    done = called(main, "hum", street.folder, "add", "b0", "--key", path)
+    assert done.returncode == 1 and done.stderr == f"hum: no {name} in {street.certificates}\n"
+    assert "certfile" in (street.mosquitto / "mosquitto.conf").read_text()

@@ -74,6 +74,13 @@ class Street:
         answer = self.run("sign", request, "--dir", self.offline, folder=self.offline)["answer"]
         return Path(answer)
 
+    def health(self) -> dict[str, Any]:
+        home = Home(self.folder / "coordinator")
+        try:
+            return dict(home.storage.health())
+        finally:
+            home.storage.close()
+
     def epochs(self) -> dict[str, int]:
         home = Home(self.folder / "coordinator")
         try:
@@ -183,6 +190,7 @@ def test_a_board_that_is_removed_leaves_nothing(street: Street) -> None:
         assert street.run("replace", "b1", "--key", street.key_of("b1"))["roster of main"] == "epoch 4, 2 members"
         assert asyncio.run(_kept(street)) == set()
         assert street.credentials()["b1"] != old
+        assert "b1" not in street.health(), "what the former one said is not the new one's"
         assert street.run("remove", "b0")["removed"] == "b0", "the same again completes what was cut off"
     assert "b0" not in street.credentials() and password not in (street.folder / "mosquitto/access").read_text()
     assert [row["device"] for row in street.members()] == ["b1", "b2"]

@@ -19,7 +19,6 @@ from tests.broker.truth.test_result_command import closed
 from tests.support.called import called
 from tests.support.mosquitto_process import free_port
 
-
 WIDTHS = (80, 40)
 NAMES = ("neighbourhood-north-4711", "cellar", "kitchen")
 LINES = (

@@ -1,17 +1,20 @@
 """Who took part in a round, who did not and why: recorded, in the log, and there after a restart."""
 
 import logging
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from agent.crypto import accelerate
+from agent.crypto import accelerate, p256
 from agent.wire import coordination
+from broker.authority.authority import Authority
 from broker.coordinator import overview
+from broker.coordinator.home import Home
 from broker.coordinator.protocols.private_sum import reading
-from broker.coordinator.protocols.private_sum.records import Absence, CloseRound
+from broker.coordinator.protocols.private_sum.records import Absence, CloseRound, Counted
 from tests.support.hand_made import ROLL, ROUND, World, of_kind, published
 
 
@@ -157,3 +160,19 @@ def test_rounds_of_before_have_no_attendance(five: World) -> None:
     (row,) = five.home.storage.read(reading.shown, "main", 9)
     assert (row["attendance"], row["why"]) == (None, None)
     assert {row["sent"] for row in stands(five).values()} == {None}
+
+
+def test_what_was_counted_of_a_board_is_not_of_the_one_that_takes_its_name_over(tmp_path: Path) -> None:
+    authority = Authority.init(tmp_path / "authority", "test")
+    home = Home.init(tmp_path / "coordinator", "test", bytes.fromhex(authority.public))
+    keys = [p256.public_key(p256.generate(os.urandom)).hex() for _ in range(6)]
+    for index in range(5):
+        authority.enrol("main", f"b{index}", keys[index])
+    how = (home.public, [("load", 0, 1000)], "private-sum", "hum-2048")
+    home.adopt("main", authority.sign_roster("main", *how)[1])
+    home.storage.commit([Counted("main", f"b{index}", 1, 7) for index in range(5)], {})
+    authority.replace("b2", keys[5])
+    home.adopt("main", authority.sign_roster("main", *how)[1])
+    assert sorted(home.storage.read(reading.saved, "main", 1).counted) == ["b0", "b1", "b2", "b3", "b4"]
+    assert sorted(home.storage.read(reading.saved, "main", 2).counted) == ["b0", "b1", "b3", "b4"]
+    home.storage.close()

@@ -143,7 +143,10 @@ def test_an_area_is_the_sum_over_its_whole_groups_and_of_nothing_less(town: Path
 
 def test_an_area_is_named_where_there_is_no_hum_toml(town: Path) -> None:
     place = town / "coordinator"
-    labelled, named = rows(town, "--area", "all", "--last", 20), rows(place, "--area", "all=south,north", "--state", ".")
+    labelled, named = (
+        rows(town, "--area", "all", "--last", 20),
+        rows(place, "--area", "all=south,north", "--state", "."),
+    )
     assert named == labelled[-len(named) :] and len(named) > 5
     for wrong in ("all=", "=north", "all=north,north", "all=north,", "all=North"):
         assert "LABEL=GROUP,GROUP is wanted" in fails(town, "--area", wrong)

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, func, select
 
 from agent.protocols.base.identity import CLOSE_WINDOW
-from agent.wire import messages
+from agent.wire import messages, rosters
 from agent.wire.envelope import Envelope
 from broker.coordinator.protocols.private_sum import roll_call, tables
 from broker.coordinator.protocols.private_sum.records import (
@@ -23,6 +23,7 @@ from broker.coordinator.protocols.private_sum.records import (
     MasksUntil,
     Saved,
 )
+from broker.storage import tables as stored
 
 DAY_S = 86_400.0
 CALLED = 2 * CLOSE_WINDOW  # roll calls: what boards remember of them
@@ -55,11 +56,25 @@ def saved(connection: Connection, group: str, epoch: int) -> Saved:
     here = select(masks_until).where((masks_until.c.group == group) & (masks_until.c.epoch == epoch))
     found.masks_until = {row.device: MasksUntil(**row._mapping) for row in connection.execute(here)}
     of_group = select(counted).where(counted.c.group == group)
-    found.counted = {row.device: Counted(**row._mapping) for row in connection.execute(of_group)}
+    found.counted = _of_same_boards(
+        connection, group, epoch, [Counted(**row._mapping) for row in connection.execute(of_group)]
+    )
     absences = select(tables.absences).where(tables.absences.c.group == group)
     found.absences = {row.device: Absence(**row._mapping) for row in connection.execute(absences)}
     _sets(connection, group, epoch, found)
     return found
+
+
+def _of_same_boards(connection: Connection, group: str, epoch: int, counted: list[Counted]) -> dict[str, Counted]:
+    """Return by device what was counted last of boards that have the key that they had then: of one
+    that took a name over nothing was."""
+    c, before = stored.rosters.c, {one.epoch for one in counted} - {epoch}
+    wanted = (c.group == group) & c.epoch.in_({epoch, *before} if before else set())
+    rows = connection.execute(select(c.epoch, c.signed).where(wanted))
+    keys = {row.epoch: dict(rosters.read_roster(Envelope(row.signed).unverified()).members) for row in rows}
+    now = keys.get(epoch, {})
+    same = (one for one in counted if keys.get(one.epoch, {}).get(one.device) == now.get(one.device))
+    return {one.device: one for one in same}
 
 
 def _sets(connection: Connection, group: str, epoch: int, found: Saved) -> None:
