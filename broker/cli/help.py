@@ -8,7 +8,8 @@ from typer.core import TyperGroup
 
 WIDE = 58  # columns; on fewer a description has no room beside what it is of
 MOST = 80
-DEEPER = 6  # columns that a description below its term is indented
+DEEPER = 3  # steps that a description below its term is indented
+LEAST = 20  # columns
 
 # Typer's own classes: it brings what it builds on with it, or does not, by its version.
 _Context: Any = TyperGroup.context_class
@@ -16,12 +17,12 @@ _Formatter: Any = _Context.formatter_class
 Command = TypeVar("Command")
 
 
-class FittingFormatter(_Formatter):  # type: ignore[misc]
+class FittingFormatter(_Formatter):  # type: ignore[misc]  # of which package it is, Typer knows
     """Help that fits the screen, however narrow."""
 
     def __init__(self, indent_increment: int = 2, width: int | None = None, max_width: int | None = None) -> None:
         fits = min(shutil.get_terminal_size().columns, max_width or MOST) - 2
-        super().__init__(indent_increment, width or max(fits, DEEPER + 10), max_width)
+        super().__init__(indent_increment, width or max(fits, LEAST), max_width)
 
     def write_dl(self, rows: Any, col_max: int = 30, col_spacing: int = 2) -> None:
         """Write a list of terms and what they are, (term, description) each."""
@@ -30,12 +31,14 @@ class FittingFormatter(_Formatter):  # type: ignore[misc]
             return
         for term, description in rows:
             self.write_text(term)
-            self.current_indent += DEEPER
+            for _ in range(DEEPER):
+                self.indent()
             self.write_text(description)
-            self.current_indent -= DEEPER
+            for _ in range(DEEPER):
+                self.dedent()
 
 
-class FittingContext(_Context):  # type: ignore[misc]
+class FittingContext(_Context):  # type: ignore[misc]  # as above
     """What a command runs in; its help fits the screen."""
 
     formatter_class = FittingFormatter

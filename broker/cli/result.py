@@ -226,8 +226,8 @@ def _place(row: Row) -> tuple[int, ...]:
 async def _of_broker(link: Link, reader: Reader, wanted: Wanted) -> None:
     if not wanted.going_on:
         found = [of_result(one) for one in await latest(link, reader)]
-        for one in wanted.area[1] if wanted.area else [wanted.group]:
-            _known(reader, one)
+        for name in wanted.area[1] if wanted.area else [wanted.group]:
+            _known(reader, name)
         if not found:
             raise ClientError(f"no result{_why(reader)}")
         rows = [row for row in found if wanted.has(row)]

@@ -1,5 +1,5 @@
-"""A deployment's private certificate authority, and the certificate that it signs: the broker's, for
-its name. Who connects has a password, and no certificate.
+"""A deployment's private certificate authority, and the certificate that it signs: the broker's,
+for its name. Who connects has a password, and no certificate.
 
 P-256 throughout, which is what boards verify fastest. An operator may bring his own: without ca.key
 nothing here is written over.

@@ -55,8 +55,8 @@ def write(folder: Path) -> bool:
 
 
 def take_up(deployment: Deployment) -> str:
-    """Have the broker take up the files of users and rules; return what became of it in a few words,
-    with what is left to do if it has not."""
+    """Have the broker take up the files of users and rules; return what became of it in a few
+    words, with what is left to do if it has not."""
     command = deployment.settings.broker.reload
     if not command:
         return f"has to take it up: {HOW}; as reload in hum.toml it is done from here"
