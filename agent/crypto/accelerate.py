@@ -72,7 +72,8 @@ def use_host_libraries() -> None:
     def aes(key: bytes, mode: int, *iv: bytes) -> "Cipher":
         from Crypto.Cipher import AES
 
-        return AES.new(key, mode, *iv)
+        made: Cipher = AES.new(key, mode, *iv)  # type: ignore[call-overload]  # overloads know no mode but a literal one
+        return made
 
     def int_powmod(base: int, exponent: int, modulus: int) -> int:
         return int(powmod(base, exponent, modulus))

@@ -125,11 +125,14 @@ def _read_key(path: Path) -> tuple[int, int, int]:
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
     try:
-        key = load_pem_private_key(path.read_bytes(), None)
+        # To check the primes would take longer than a signature, each of which is checked as it is made.
+        key = load_pem_private_key(path.read_bytes(), None, unsafe_skip_rsa_key_validation=True)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         raise BlindSignerError(f"{path} is damaged; restore it from a copy") from None
     if isinstance(key, rsa.RSAPrivateKey) and key.key_size == 8 * LEAST:
         numbers = key.private_numbers()
+        if numbers.p * numbers.q != numbers.public_numbers.n:
+            raise BlindSignerError(f"{path} is damaged; restore it from a copy")
         if numbers.public_numbers.e == EXPONENT:
             return numbers.public_numbers.n, numbers.p, numbers.q
     raise BlindSignerError(f"{path} has no private key of {8 * LEAST} bits with the exponent {EXPONENT}")
