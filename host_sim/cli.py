@@ -3,7 +3,7 @@
 import typer
 
 from broker.cli.help import WholeHelp
-from broker.deploy.mosquitto.configuration import BrokerError
+from broker.deploy.mosquitto.credentials import BrokerError
 from broker.files import begin_private
 from firmware.errors import CompileError
 from host_sim import ending

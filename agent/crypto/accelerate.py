@@ -66,14 +66,21 @@ def use_host_libraries() -> None:
     missing; nothing changes then."""
     from hashlib import sha384
 
-    from Crypto.Cipher import AES
-    from Crypto.PublicKey.ECC import EccPoint
+    import Crypto  # noqa: F401  # is it there? Its parts take a while to import, and wait until they are wanted
     from gmpy2 import powmod
+
+    def aes(key: bytes, mode: int, *iv: bytes) -> "Cipher":
+        from Crypto.Cipher import AES
+
+        made: Cipher = AES.new(key, mode, *iv)  # type: ignore[call-overload]  # overloads know no mode but a literal one
+        return made
 
     def int_powmod(base: int, exponent: int, modulus: int) -> int:
         return int(powmod(base, exponent, modulus))
 
     def point_sum(terms: list[tuple[int, int, int]]) -> tuple[int, int] | None:
+        from Crypto.PublicKey.ECC import EccPoint
+
         total = EccPoint(0, 0, "p256")  # pycryptodome's point at infinity
         for scalar, x, y in terms:
             total += EccPoint(x, y, "p256") * scalar
@@ -82,7 +89,7 @@ def use_host_libraries() -> None:
     def sha384_digest(message: bytes) -> bytes:
         return sha384(message).digest()
 
-    install(aes=AES.new, powmod=int_powmod, point_sum=point_sum, sha384=sha384_digest)
+    install(aes=aes, powmod=int_powmod, point_sum=point_sum, sha384=sha384_digest)
 
 
 def powmod(base: int, exponent: int, modulus: int) -> int:

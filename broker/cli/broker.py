@@ -7,7 +7,8 @@ import typer
 
 from broker.authority.authority import Authority
 from broker.cli.options import AUTHORITY, AsJson, AuthorityFolder, show
-from broker.deploy.mosquitto import configuration, handover, reloading
+from broker.deploy.mosquitto import handover, reloading
+from broker.deploy.mosquitto.credentials import BrokerError
 from broker.transport import users
 
 
@@ -27,7 +28,7 @@ def broker_configuration(
     in its own group and topics. The broker that runs with it takes it up at once, no link ends.
     """
     if tls is None and address not in ("127.0.0.1", "::1", "localhost"):
-        raise configuration.BrokerError(f"to listen on {address} give --tls FOLDER; plain TCP is for this machine only")
+        raise BrokerError(f"to listen on {address} give --tls FOLDER; plain TCP is for this machine only")
     authority = Authority(authority_folder)
     added, removed = _readers(add or []), _readers(remove or [])
     known, reload = reloading.update(
@@ -45,4 +46,4 @@ def _readers(names: list[str]) -> list[str]:
     try:
         return [users.reader(name) for name in names]
     except ValueError as error:
-        raise configuration.BrokerError(str(error)) from None
+        raise BrokerError(str(error)) from None

@@ -1,6 +1,5 @@
 """How a command ends by a signal: SIGTERM ends it in good order, as Ctrl-C does."""
 
-import asyncio
 import signal
 from collections.abc import Coroutine
 from types import FrameType
@@ -31,6 +30,8 @@ def _as_ctrl_c(number: int, frame: FrameType | None) -> None:
 def run_until_told(work: Coroutine[Any, Any, None]) -> None:
     """Run what goes on until it is told to end. SIGTERM is how it is told to: this returns then,
     and the exit status is 0. Raises KeyboardInterrupt after Ctrl-C."""
+    import asyncio  # which takes a while, and most commands have no such work
+
     try:
         asyncio.run(work)
     except KeyboardInterrupt:

@@ -8,7 +8,6 @@ from importlib.metadata import version
 from typing import Annotated, Any, NoReturn
 
 import typer
-from sqlalchemy.exc import SQLAlchemyError
 
 from agent.crypto import accelerate
 from broker.cli import ending
@@ -59,7 +58,7 @@ def run(commands: typer.Typer, program: str, defaults: dict[str, Any]) -> None:
         _fail(program, error, error.exit_code)
     except ssl.SSLError as error:
         _fail(program, f"--ca: {error}")
-    except (OSError, UnicodeError, SQLAlchemyError, sqlite3.Error) as error:
+    except (OSError, UnicodeError, sqlite3.Error) as error:
         _fail(program, one_line(error))
     except KeyboardInterrupt:
         raise SystemExit(ending.status()) from None
@@ -67,6 +66,16 @@ def run(commands: typer.Typer, program: str, defaults: dict[str, Any]) -> None:
         if end.code == ending.INTERRUPTED:  # which is what typer makes of a KeyboardInterrupt
             raise SystemExit(ending.status()) from None
         raise
+    except Exception as error:
+        if not _is_of_database(error):
+            raise
+        _fail(program, one_line(error))
+
+
+def _is_of_database(error: Exception) -> bool:
+    from sqlalchemy.exc import SQLAlchemyError  # what raises it has imported it; a command without a database has not
+
+    return isinstance(error, SQLAlchemyError)
 
 
 def _fail(program: str, error: object, status: int = FAILED) -> NoReturn:

@@ -4,14 +4,15 @@ import json
 import ssl
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from agent.wire import topics
-from broker.cli.tables import show_table, told, wrapped
-from broker.deploy.mosquitto import configuration
-from broker.transport.link import Link
+from broker.deploy.mosquitto.credentials import read_password
+
+if TYPE_CHECKING:
+    from broker.transport.link import Link
 
 AuthorityFolder = Annotated[
     Path, typer.Option("--dir", help="The authority's folder. Keep it offline.", envvar="HUM_AUTHORITY_DIR")
@@ -61,6 +62,8 @@ def show(as_json: bool, fields: dict[str, Any]) -> None:
     if as_json:
         print(json.dumps(fields))
     else:
+        from broker.cli.tables import told, wrapped  # as in show_rows()
+
         for key, value in fields.items():
             line = f"{key}: {told(value)}"
             print(wrapped(line) if sys.stdout.isatty() else line)  # a program reads a field a line
@@ -69,15 +72,19 @@ def show(as_json: bool, fields: dict[str, Any]) -> None:
 def show_rows(as_json: bool, title: str, columns: list[str], rows: list[dict[str, Any]]) -> None:
     """Print a table, or its rows as JSON, an object a line."""
     if not as_json:
+        from broker.cli.tables import show_table  # whose library takes a while to import, as in link_to()
+
         show_table(title, columns, rows)
     for row in rows if as_json else []:
         print(json.dumps(row))
 
 
-def link_to(host: str, port: int, credentials: Path | None, ca: Path | None, user: str = topics.COORDINATOR) -> Link:
+def link_to(host: str, port: int, credentials: Path | None, ca: Path | None, user: str = topics.COORDINATOR) -> "Link":
     """Return where `user` goes, a user of broker/transport/users.py."""
+    from broker.transport.link import Link
+
     if ca:
         # One that cannot be read is an error now, not a link that never comes.
         ssl.create_default_context(cafile=ca)
-    password = configuration.read_password(credentials, user) if credentials else None
+    password = read_password(credentials, user) if credentials else None
     return Link(host, port, user if password else None, password, str(ca) if ca else None)

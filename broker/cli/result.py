@@ -20,7 +20,7 @@ from broker.cli.results import rows as made
 from broker.cli.results.areas import Area, groups_of, named, of_rows
 from broker.cli.results.rows import Csv, Row, of_result
 from broker.client import Access, ClientError, Reader, follow, latest
-from broker.deploy.mosquitto import configuration
+from broker.deploy.mosquitto.credentials import reader_in
 from broker.deployment.folder import Deployment, where
 from broker.transport.link import Link, LinkError
 
@@ -136,7 +136,7 @@ def result(
         raise ClientError(f"{key} has no key of {', '.join(closed)}, of the area; copy GROUP.key of each into it")
     reader = Reader(access, group)
     if user is None:
-        user = configuration.reader_in(credentials) if credentials else CLIENT
+        user = reader_in(credentials) if credentials else CLIENT
     link = link_to(host, port, credentials, ca, user)
     try:
         asyncio.run(_of_broker(link, reader, wanted))

@@ -14,13 +14,16 @@ keeps its line.
 import ast
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 
+from firmware.build.syntax import walk
 from firmware.errors import CompileError
 
 FLAG = "TYPE_CHECKING"
 _CLOSING = re.compile(rb"(?:\s|#[^\n]*\n)*\)")
 
 
+@lru_cache(1024)  # a process that compiles for several kinds of boards has the same modules
 def without_types(path: str, text: str) -> str:
     """Return the source `text` of the module at `path` without annotations. Raises CompileError."""
     source = _Source(text)
@@ -35,7 +38,7 @@ def without_types(path: str, text: str) -> str:
         else:
             source.cut_annotations(node)
     stripped = source.text()
-    for each in ast.walk(ast.parse(stripped, path)):
+    for each in walk(ast.parse(stripped, path)):
         match each:
             case ast.Name(id=name) if name == FLAG:
                 raise CompileError(f"{path}:{each.lineno}: {FLAG} only goes in `if {FLAG}:`")
@@ -101,7 +104,7 @@ class _Source:
         if isinstance(node, ast.AnnAssign):
             self._cut(self._data.index(b":", self._span(node.target)[1]), node.annotation)
         elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            for each in ast.walk(node.args):
+            for each in walk(node.args):
                 if isinstance(each, ast.arg) and each.annotation:
                     self._cut(self._span(each)[0] + len(each.arg.encode()), each.annotation)
             if node.returns:

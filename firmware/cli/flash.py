@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from broker.cli.options import show
-from broker.deploy.mosquitto.configuration import read_password
+from broker.deploy.mosquitto.credentials import read_password
 from broker.transport.link import Link
 from broker.transport.users import INSTALLER
 from firmware import boards

@@ -17,7 +17,7 @@ from broker.authority import releases
 from broker.authority.authority import Authority
 from broker.authority.errors import AuthorityError
 from broker.authority.keys import read_public
-from broker.deploy.mosquitto.configuration import read_password
+from broker.deploy.mosquitto.credentials import read_password
 from broker.files import alone_in, replace
 from firmware.boards import Board
 from firmware.build import romfs

@@ -13,7 +13,7 @@ from typing import Any
 
 from broker.deploy.mosquitto import configuration
 from broker.deploy.mosquitto.access import Groups
-from broker.deploy.mosquitto.configuration import BrokerError
+from broker.deploy.mosquitto.credentials import BrokerError
 from broker.transport import users
 from host_sim.fleet.child import Child
 

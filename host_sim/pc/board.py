@@ -21,7 +21,7 @@ from agent.runtime.key_pair import KeyPairError, load_or_make
 from agent.runtime.start import assemble, assemble_board
 from agent.wire import rosters
 from agent.wire.envelope import Envelope
-from broker.deploy.mosquitto.configuration import BrokerError, read_password
+from broker.deploy.mosquitto.credentials import BrokerError, read_password
 from broker.deployment.folder import Deployment
 from broker.errors import HumError
 from broker.files import locked, make_private, private_folder, replace

@@ -4,6 +4,7 @@ fault for every message."""
 import heapq
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 Handler = Callable[[str, bytes], None]
 # What becomes of one delivery: the delays in seconds after which it arrives. None at all is a loss,
@@ -32,6 +33,7 @@ class VirtualClock:
         self.now = until
 
 
+@lru_cache(1 << 16)  # a street has few topics, and many messages under each
 def matches(topic_filter: str, topic: str) -> bool:
     """Tell whether an MQTT topic filter covers a topic (MQTT 3.1.1 section 4.7)."""
     wanted, levels = topic_filter.split("/"), topic.split("/")

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from importlib.metadata import entry_points
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -128,8 +129,22 @@ def install(folder: Path, name: str, points: str) -> None:
     (made / "entry_points.txt").write_text(f"[hum.commands]\n{points}\n")
 
 
+SCREEN = {"COLUMNS": "80", "NO_COLOR": "1", "TERM": "dumb"}
+
+
 def hum(site: Path, *arguments: object) -> tuple[int, str, str]:
-    environment = {**os.environ, "PYTHONPATH": f"{PROJECT}:{site}", "COLUMNS": "80", "NO_COLOR": "1", "TERM": "dumb"}
+    """Call `hum` in this process, with what is installed in `site`; it is gone again afterwards."""
+    with pytest.MonkeyPatch.context() as patch, mock.patch.dict(os.environ, SCREEN):
+        patch.syspath_prepend(site)
+        done = called(main, "hum", site, *arguments)
+    for name in {path.stem for path in site.glob("*.py")} & set(sys.modules):
+        del sys.modules[name]
+    return done.returncode, done.stdout, done.stderr
+
+
+def hum_process(site: Path, *arguments: object) -> tuple[int, str, str]:
+    """The same as a process."""
+    environment = {**os.environ, "PYTHONPATH": f"{PROJECT}:{site}", **SCREEN}
     command = [sys.executable, "-W", "error", "-m", "broker", *map(str, arguments)]
     done = subprocess.run(command, cwd=site, env=environment, capture_output=True, text=True, timeout=100, check=False)
     return done.returncode, done.stdout, done.stderr
@@ -144,7 +159,8 @@ def test_another_package_brings_its_commands(tmp_path: Path) -> None:
     shown = [line.split()[0] for line in below if line[:3].strip()]  # what a description wraps to stands further in
     assert (status, shown) == (0, known)
     assert all(len(line) <= 80 for line in output.splitlines())
-    assert hum(tmp_path, "toy", "play", "--times", 2) == (0, "played 2\n", "")
+    for each in (hum, hum_process):
+        assert each(tmp_path, "toy", "play", "--times", 2) == (0, "played 2\n", "")
     assert hum(tmp_path, "play") == (0, "played 1\n", "")
     assert hum(tmp_path, "toy", "play", "--times", 4) == (1, "", "hum: that is too often\n")
 
@@ -155,9 +171,14 @@ def test_commands_that_do_not_load_are_one_line_and_harm_no_other(tmp_path: Path
     install(tmp_path, "torn", "torn = torn:app\nresult = torn:app\nempty = empty:app\nlost = empty:lost")
     status, output, _ = hum(tmp_path, "--help")
     assert status == 0 and "Broken: `hum torn`" in output and "authority" in output
-    for arguments in (["torn"], ["torn", "play", "--times", "3"], ["torn", "--help"]):
+    for each, arguments in (
+        (hum, ["torn"]),
+        (hum, ["torn", "play", "--times", "3"]),
+        (hum, ["torn", "--help"]),
+        (hum_process, ["torn"]),
+    ):
         line = "hum: `hum torn`, of torn (torn:app), does not load: ModuleNotFoundError: No module named 'nothing_of_this_name'\n"
-        assert hum(tmp_path, *arguments) == (1, "", line)
+        assert each(tmp_path, *arguments) == (1, "", line)
     for name in ("empty", "lost"):
         status, output, errors = hum(tmp_path, name)
         assert (status, output, errors.count("\n")) == (1, "", 1) and f"`hum {name}`, of torn" in errors

@@ -605,6 +605,7 @@ def test_a_flapping_board_causes_at_most_24_sets_a_day_whatever_the_interval(
     day.world.close()
 
 
+@pytest.mark.proof
 def test_without_backing_off_a_flapping_board_causes_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(proposals.BackingOff, "is_over", lambda self, name, now: True)
     day = Day(tmp_path, 120.0, 240.0, ["ready"])

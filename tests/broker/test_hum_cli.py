@@ -31,6 +31,7 @@ from tests.support.called import called
 from tests.support.signer_at_hand import key_file
 
 PROJECT = Path(__file__).parents[2]
+SCREEN = {"COLUMNS": "120", "NO_COLOR": "1", "TERM": "dumb"}
 COMMANDS = [
     [],
     *([name] for name in ("add", "remove", "replace", "members", "split", "sign")),
@@ -97,7 +98,7 @@ class Hum:
 
     def run(self, *arguments: object) -> "subprocess.CompletedProcess[str]":
         """Run the command as a process."""
-        environment = {**os.environ, "PYTHONPATH": str(PROJECT), "COLUMNS": "120", "NO_COLOR": "1", "TERM": "dumb"}
+        environment = {**os.environ, "PYTHONPATH": str(PROJECT), **SCREEN}
         command = [sys.executable, "-W", "error", "-m", "broker", *map(str, arguments)]
         return subprocess.run(
             command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=250, check=False
@@ -105,7 +106,8 @@ class Hum:
 
     def call(self, *arguments: object) -> "subprocess.CompletedProcess[str]":
         """The same in this process."""
-        return called(main, "hum", self.folder, *arguments)
+        with mock.patch.dict(os.environ, SCREEN):
+            return called(main, "hum", self.folder, *arguments)
 
     def json(self, *arguments: object) -> Any:
         """Run with --json; the answer is the one line on standard output."""
@@ -215,7 +217,7 @@ def test_a_roster_is_adopted_and_status_shows_it(hum: Hum) -> None:
     found = hum.json("coordinator", "status")
     assert [row["member"] for row in found["groups"][0].pop("attendance")] == ["b0", "b1", "b2"]
     assert found == empty | {"groups": [group]}
-    table = hum.run("coordinator", "status").stdout
+    table = hum.call("coordinator", "status").stdout
     assert re.search(r"main\W+1\W+3\W+0\W+idle\W+0", table)
 
 
@@ -237,13 +239,13 @@ def test_results_and_refusals_are_shown(hum: Hum) -> None:
     assert (second["round"], second["status"], second["sums"], second["missing"]) == (1, "incomplete", None, ["b2"])
     assert [json.loads(line) for line in hum.call("result", "--last", "1", "--json").stdout.splitlines()] == [second]
     assert hum.fails("result", "--group", "other") == "hum: no group other in coordinator; known: main"
-    table = hum.run("result").stdout
+    table = hum.call("result").stdout
     assert re.search(r"main +1 +0 +complete +300, -20 ", table)
     assert re.search(r"2027-01-1[456]", table)  # when 1.8 billion seconds are over, wherever that is
     assert "b0, b2 against b1" in re.sub(r"\s+", " ", table)
     assert re.search(r"main +1 +1 +incomplete +no sum +b2 ", table)
     assert hum.json("coordinator", "status")["refused"] == {"bad-tag": 2}
-    assert "bad-tag" in hum.run("coordinator", "status").stdout
+    assert "bad-tag" in hum.call("coordinator", "status").stdout
 
 
 def test_a_policy_is_signed_for_one_board_as_its_settings_want_it(hum: Hum) -> None:
@@ -380,7 +382,7 @@ def test_policy_errors_are_one_line(hum: Hum) -> None:
     command = ["authority", "policy", "b0", "--output", "new.policy"]
     assert "no authority in" in hum.fails(*command, "--dir", "none")
     assert "b9 is not enrolled in main" in hum.fails("authority", "policy", "b9", "--output", "new.policy")
-    assert "b0 is not enrolled in two" in hum.fails(*command, "--group", "two", process=True)
+    assert "b0 is not enrolled in two" in hum.fails(*command, "--group", "two")
     assert "NAME:LOW:HIGH" in hum.fails(*command, "--slot", "load")
     for slot in ("load:5:1", "LOAD:0:1", f"load:0:{10**30}", b"\xff:0:1".decode(errors="surrogateescape")):
         assert "make no policy" in hum.fails(*command, "--slot", slot)
@@ -407,7 +409,7 @@ def test_a_group_of_one_has_no_roster(hum: Hum) -> None:
 
 
 def test_broker_errors_are_one_line(hum: Hum) -> None:
-    assert "no authority in" in hum.fails("broker", "mosquitto", "--dir", "none", process=True)
+    assert "no authority in" in hum.fails("broker", "mosquitto", "--dir", "none")
     assert "plain TCP is for this machine only" in hum.fails("broker", "mosquitto", "--address", "0.0.0.0")
     assert "no server.crt" in hum.fails("broker", "mosquitto", "--address", "0.0.0.0", "--tls", "authority")
     (hum.folder / "damaged").mkdir()
@@ -421,7 +423,7 @@ def test_broker_errors_are_one_line(hum: Hum) -> None:
 def test_coordinator_folder_errors_are_one_line(hum: Hum) -> None:
     for command in (["coordinator", "--state", "none"], ["coordinator", "status", "--state", "none"]):
         assert "no coordinator in none" in hum.fails(*command)
-    assert "no coordinator in none" in hum.fails("result", "--state", "none", process=True)
+    assert "no coordinator in none" in hum.fails("result", "--state", "none")
     assert not (hum.folder / "none").exists()
     public = (hum.folder / "authority" / "authority.pub").read_text()
     assert "has a coordinator already" in hum.fails("coordinator", "init", "test", "--authority", public)
@@ -470,7 +472,7 @@ def test_credentials_without_the_coordinator_are_one_line(hum: Hum) -> None:
     for text in ("", "{}", "[]", "null", '{"coordinator": 5}', '{"client": "x"}', "\udcff"):
         (hum.folder / "credentials").write_bytes(text.encode(errors="surrogateescape"))
         assert "holds no password of coordinator" in hum.fails(*run, "credentials")
-    assert "holds no password of coordinator" in hum.fails(*run, "none", process=True)
+    assert "holds no password of coordinator" in hum.fails(*run, "none")
     assert "No such file" in hum.fails("coordinator", "--roster", "main=roster.cose", "--ca", "none.pem")
     assert "--ca" in hum.fails("coordinator", "--roster", "main=roster.cose", "--ca", "roster.cose")
 
@@ -506,7 +508,7 @@ def test_a_corrupt_database_is_one_line(hum: Hum) -> None:
         path.unlink()  # what is in the write-ahead log would mend the file
     (hum.folder / "coordinator" / "coordinator.db").write_bytes(b"no database " * 1000)
     for command in (["coordinator"], ["coordinator", "status"], ["result"]):
-        assert "not a database" in hum.fails(*command, process=True)
+        assert "not a database" in hum.fails(*command, process=command == ["result"])
 
 
 def test_a_signers_record_that_is_damaged_is_one_line(hum: Hum) -> None:
@@ -554,7 +556,7 @@ def test_the_status_tells_the_sides_where_answers_disagreed_in_the_last_round(hu
     storage.close()
     (group,) = hum.json("coordinator", "status")["groups"]
     assert (group["next_round"], group["phase"], group["disagree"]) == (2, "idle", [[[], ["b0", "b1", "b2"]]])
-    assert "nobody against b0, b1, b2" in re.sub(r"\s+", " ", hum.run("coordinator", "status").stdout)
+    assert "nobody against b0, b1, b2" in re.sub(r"\s+", " ", hum.call("coordinator", "status").stdout)
 
 
 def test_wrong_usage_is_explained_with_status_two(hum: Hum) -> None:
@@ -582,7 +584,7 @@ def test_members_are_shown_changed_and_split(hum: Hum) -> None:
     assert shown[0]["code"] == key_code(bytes.fromhex(KEYS[0])) and shown[0]["labels"] == []
     assert (shown[8]["place"], shown[8]["measures"], shown[8]["labels"]) == ("cellar", "heat pump", ["north"])
     assert hum.json("authority", "describe", "b8", "--place", "attic")["place"] == "attic"
-    assert "attic" in hum.run("authority", "members", "--group", "main").stdout
+    assert "attic" in hum.call("authority", "members", "--group", "main").stdout
     new = key()
     assert hum.json("authority", "replace", "b1", new)["code"] == key_code(bytes.fromhex(new))
     assert "never comes back" in hum.fails("authority", "enrol", "b9", KEYS[1])

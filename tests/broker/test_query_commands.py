@@ -18,6 +18,7 @@ from agent.crypto import p256
 from agent.wire import answers
 from agent.wire.queries import Query
 from broker.authority.authority import Authority
+from broker.cli.main import main
 from broker.cli.options import MILLION
 from broker.cli.query import QueryError, _noise, _parameters
 from broker.cli.query import query as command
@@ -25,8 +26,10 @@ from broker.coordinator.actions import Record
 from broker.coordinator.home import Home, HomeError
 from broker.coordinator.protocols.gossip.queries import waiting
 from broker.coordinator.schedule import Schedule
+from host_sim import cli as simulator
 from host_sim.demo.query import Asked, is_exact, truth
 from host_sim.fleet.pace import pace
+from tests.support.called import called
 from tests.support.processes import running
 
 BIN = Path(sys.executable).parent
@@ -52,8 +55,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def query(folder: Path, *arguments: object) -> "subprocess.CompletedProcess[str]":
-    command = [str(BIN / "hum"), "query", *map(str, arguments), "--state", str(folder)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=250)
+    return called(main, "hum", folder, "query", *arguments, "--state", folder)
 
 
 @pytest.mark.parametrize(
@@ -250,7 +252,6 @@ def test_micropython_boards_on_a_real_broker_answer_though_one_of_them_equivocat
     assert row["result"]["count"] in (6, 7)
 
 
-@pytest.mark.alone
 def test_hum_sim_query_refuses_options_that_make_no_sense(tmp_path: Path) -> None:
     for options, error in (
         (["--kill", "3"], "--kill 3: at most as many as --tolerate"),
@@ -258,6 +259,5 @@ def test_hum_sim_query_refuses_options_that_make_no_sense(tmp_path: Path) -> Non
         (["--query", "median"], "--query median: sum, count"),
         (["--query", "max", "--epsilon", "1"], "--epsilon and --record-epsilon are checked for --query sum only"),
     ):
-        command = [str(BIN / "hum-sim"), "query", *options, "--output", str(tmp_path / "out")]
-        run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=250)
+        run = called(simulator.main, "hum-sim", tmp_path, "query", *options, "--output", tmp_path / "out")
         assert run.returncode == 1 and error in run.stderr and run.stderr.count("\n") == 1

@@ -43,7 +43,7 @@ def with_another_tag_turned(message: bytes) -> bytes:
     return cbor.encode({1: found[1], 2: bytes([found[2][0] ^ 1]) + found[2][1:]})
 
 
-@pytest.mark.parametrize("bound", ["text", "message"])
+@pytest.mark.parametrize("bound", ["text", pytest.param("message", marks=pytest.mark.proof)])
 def test_who_turns_a_bit_of_anothers_tag_in_a_boards_copy_knows_none_of_its_tuples(
     bound: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -101,7 +101,7 @@ def test_who_turns_a_bit_of_anothers_tag_in_a_boards_copy_knows_none_of_its_tupl
     assert bound == "text" or recognised
 
 
-@pytest.mark.parametrize("bound", [True, False])
+@pytest.mark.parametrize("bound", [True, pytest.param(False, marks=pytest.mark.proof)])
 def test_what_a_board_makes_for_another_text_is_of_no_use_in_the_query_of_the_others(
     bound: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -183,6 +183,7 @@ def completes(operator: Operator, device: FlashedDevice, cut: Cut, wanted: Files
     assert done["next"].startswith("run `hum broker`")
 
 
+@pytest.mark.proof
 def test_a_first_provisioning_that_is_cut_anywhere_is_completed_by_the_next(
     operator: Operator, empty: FlashedDevice
 ) -> None:
@@ -230,6 +231,7 @@ def test_a_first_provisioning_that_is_cut_anywhere_is_completed_by_the_next(
 # -- a board that runs, and gets other settings
 
 
+@pytest.mark.proof
 def test_a_board_that_runs_gets_new_settings_or_keeps_the_old_wherever_it_is_cut(
     operator: Operator, empty: FlashedDevice, tmp_path: Path
 ) -> None:

@@ -16,6 +16,8 @@ from host_sim.bench.threshold import paper_method, verifiable
 from host_sim.bench.threshold import server as threshold_server
 from host_sim.bench.threshold.inputs import BenchError, HumInputs, Setting, evaluate, pack, powers_of, unpack
 from host_sim.bench.threshold.paper_inputs import PaperInputs
+from host_sim.cli import main
+from tests.support.called import called
 
 CLIENT = {"setup_keys", "setup_shares", "masks_ahead", "blinding_ahead", "online", "answer"}
 
@@ -61,8 +63,8 @@ def test_a_table_for_readers_names_both_methods():
         (["--clients", "12", "--failures", "0.33"], "hum-sim: bench threshold: 4 failed of a cohort of 12 leave"),
     ],
 )
-def test_a_useless_option_is_one_line_on_standard_error(arguments, reason):
-    run = command(*arguments)
+def test_a_useless_option_is_one_line_on_standard_error(arguments, reason, tmp_path):
+    run = called(main, "hum-sim", tmp_path, "bench", "threshold", *arguments)
     assert run.returncode == 1
     assert run.stdout == ""
     assert len(run.stderr.strip().splitlines()) == 1

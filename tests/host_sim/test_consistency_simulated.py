@@ -93,7 +93,10 @@ def answered_lists(world: World, number: int, sides: tuple[list[int], list[int]]
     return sum(any(world.names[index] in answers for index in side) for side in sides)
 
 
-@pytest.mark.parametrize(("colluders", "lists"), [(0, 1), (1, 1), (2, 1), (3, 2)])
+LONG = [pytest.param(*each, marks=pytest.mark.proof) for each in ((1, 1), (2, 1))]
+
+
+@pytest.mark.parametrize(("colluders", "lists"), [(0, 1), *LONG, (3, 2)])
 def test_a_broker_and_liars_get_answers_to_one_list_and_to_two_only_from_the_edge_on(
     tmp_path: Path, colluders: int, lists: int
 ) -> None:
@@ -185,6 +188,7 @@ def test_an_honest_cohort_opens_every_sum_for_one_letter_from_each_to_each(tmp_p
     assert all(board.machine._standing.unmasking._check is None for board in group.boards)
 
 
+@pytest.mark.proof
 def test_groups_below_8_do_without_unless_told(tmp_path: Path) -> None:
     for audit, letters in ((None, 0), (True, 5 * 4)):
         group = Group(tmp_path / str(audit), audit, 5)
@@ -209,6 +213,7 @@ def when(group: Group, kind: str, number: int, count: int, then: Callable[[], No
     group.network.publish = watch  # type: ignore[method-assign]
 
 
+@pytest.mark.proof
 def test_boards_that_die_after_they_were_listed_do_not_stop_the_round(tmp_path: Path) -> None:
     group = Group(tmp_path)
     dead = group.boards[2], group.boards[5], group.boards[11]
@@ -228,6 +233,7 @@ def test_boards_that_die_after_they_were_listed_do_not_stop_the_round(tmp_path: 
     assert len(group.vouches(2)) == THRESHOLD * (THRESHOLD - 1)  # nobody waits for who is not on the list
 
 
+@pytest.mark.proof
 def test_a_quarter_of_the_letters_may_be_lost(tmp_path: Path) -> None:
     group = Group(tmp_path)
     count = 0
@@ -266,7 +272,7 @@ def test_garbage_from_a_member_is_refused_and_the_round_goes_on(tmp_path: Path) 
     assert [board.machine.refused.get("malformed", 0) for board in group.boards] == [1] * 4 + [0] + [1] * 7
 
 
-@pytest.mark.parametrize("kind", [mail.VOUCH, mail.SPLIT])
+@pytest.mark.parametrize("kind", [mail.VOUCH, pytest.param(mail.SPLIT, marks=pytest.mark.proof)])
 def test_a_false_list_or_alarm_from_a_member_denies_one_sum_and_no_more(tmp_path: Path, kind: int) -> None:
     group = Group(tmp_path)
     liar = group.boards[4]
@@ -284,6 +290,7 @@ def test_a_false_list_or_alarm_from_a_member_denies_one_sum_and_no_more(tmp_path
 # -- its cost
 
 
+@pytest.mark.proof
 def test_the_bench_counts_one_letter_to_each_other_member_and_one_more_message_time() -> None:
     (figures,) = consistency_check.measure([5], lambda phase: None).values()
     assert figures["letters, one to each other member"] == 4

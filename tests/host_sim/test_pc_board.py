@@ -16,7 +16,7 @@ import pytest
 
 from agent.crypto.key_code import key_code
 from agent.meters.uart.port import open_uart
-from broker.deploy.mosquitto.configuration import read_password
+from broker.deploy.mosquitto.credentials import read_password
 from broker.deployment.folder import Deployment
 from host_sim.fleet.pace import pace
 from host_sim.pc import serial_port

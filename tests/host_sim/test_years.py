@@ -117,7 +117,13 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize("name", WRONG)
+# Those that are found soonest are in every run.
+SOON = ("the bookmark is of the spend before", "what is counted comes again", "the burn is not durable")
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in SOON else pytest.param(name, marks=pytest.mark.proof) for name in WRONG]
+)
 def test_boards_that_are_wrong_on_purpose_are_caught(name: str) -> None:
     parts, words = WRONG[name]
     with pytest.raises(Violation, match=words) as caught:

@@ -6,7 +6,6 @@ nobody ends another's connection by calling itself the same. The broker is trust
 the envelopes are (docs/security/threat-model.md).
 """
 
-import json
 import os
 import secrets
 import shutil
@@ -14,11 +13,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from agent.runtime.net.mqtt_packets import PACKET_LIMIT, TOPIC_LIMIT
-from agent.wire.topics import CLIENT
 from broker.deploy.mosquitto import access, handover, passwords
 from broker.deploy.mosquitto.access import Groups
+from broker.deploy.mosquitto.credentials import BrokerError, as_text, known_in
 from broker.deploy.mosquitto.handover import Account
-from broker.errors import HumError
 from broker.files import alone_in, private_folder, replace
 from broker.transport import users
 
@@ -32,10 +30,6 @@ CERTIFICATE_KEYS = ("certfile", "keyfile")
 READ = ("passwords", "access")  # by Mosquitto, beside mosquitto.conf
 
 
-class BrokerError(HumError):
-    """Mosquitto cannot be had or configured. args[0] says what to do."""
-
-
 def find(program: str = "mosquitto") -> str:
     """Return the path of a Mosquitto program. Raises BrokerError."""
     path = shutil.which(program) or shutil.which(program, path="/usr/sbin:/usr/local/sbin:/opt/homebrew/sbin")
@@ -44,47 +38,16 @@ def find(program: str = "mosquitto") -> str:
     return path
 
 
-def _known(path: Path) -> dict[str, str]:
-    """Return the credentials of an earlier call."""
-    if not path.exists():
-        return {}
-    credentials = json.loads(path.read_text())
-    if not isinstance(credentials, dict) or not all(isinstance(value, str) for value in credentials.values()):
-        raise ValueError("credentials")
-    return credentials
-
-
-def read_password(path: Path, user: str) -> str:
-    """Return the password of `user` in a credentials.json. Raises BrokerError."""
-    try:
-        return _known(path)[user]
-    except (OSError, ValueError, KeyError):
-        raise BrokerError(
-            f"{path} holds no password of {user}; the credentials.json that `hum broker` wrote is wanted, "
-            f"or users/{user}.json beside it"
-        ) from None
-
-
 def forget(folder: Path, names: Iterable[str]) -> None:
     """Forget the passwords of users: write() gives new ones to who is still a member. Raises
     BrokerError."""
     path = folder / "credentials.json"
     with alone_in(folder):
         try:
-            known = _known(path)
+            known = known_in(path)
         except ValueError:
             raise BrokerError(f"{path} is damaged; restore it from a copy") from None
-        replace(path, _as_text({user: password for user, password in known.items() if user not in set(names)}))
-
-
-def reader_in(path: Path) -> str:
-    """Return the reader whose password is in a credentials.json: CLIENT, or the only one that there
-    is."""
-    try:
-        readers = [user for user in _known(path) if users.is_reader(user)]
-    except (OSError, ValueError):
-        readers = []
-    return readers[0] if len(readers) == 1 else CLIENT
+        replace(path, as_text({user: password for user, password in known.items() if user not in set(names)}))
 
 
 def _with_new_users(path: Path, devices: list[str], add: list[str], remove: list[str]) -> dict[str, str]:
@@ -92,7 +55,7 @@ def _with_new_users(path: Path, devices: list[str], add: list[str], remove: list
     that are in it unchanged, and return them: readers stay until they are removed. Raises
     BrokerError."""
     try:
-        known = _known(path)
+        known = known_in(path)
     except ValueError:
         raise BrokerError(f"{path} is damaged; restore it, or remove it and give every board a new password") from None
     readers = [user for user in known if user.startswith(users.READER) and user not in remove]
@@ -100,12 +63,8 @@ def _with_new_users(path: Path, devices: list[str], add: list[str], remove: list
     if len(set(wanted)) != len(wanted):
         raise BrokerError(f"two users of one name; no device can be called {' or '.join(users.TOOLS)}, or be two")
     credentials = {user: known.get(user) or secrets.token_urlsafe(18) for user in wanted}
-    replace(path, _as_text(credentials))
+    replace(path, as_text(credentials))
     return credentials
-
-
-def _as_text(credentials: dict[str, str]) -> bytes:
-    return (json.dumps(credentials, indent=1) + "\n").encode()
 
 
 def _hand_out(folder: Path, credentials: dict[str, str]) -> None:
@@ -113,7 +72,7 @@ def _hand_out(folder: Path, credentials: dict[str, str]) -> None:
     gone."""
     private_folder(folder)
     for user, password in credentials.items():
-        replace(folder / f"{user}.json", _as_text({user: password}))
+        replace(folder / f"{user}.json", as_text({user: password}))
     for path in folder.glob("*.json"):
         if path.stem not in credentials:
             path.unlink()

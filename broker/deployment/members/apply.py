@@ -15,6 +15,7 @@ from broker.authority.requests import Outcome
 from broker.coordinator.clearing import clear
 from broker.coordinator.home import Home, StaleRoster
 from broker.deploy.mosquitto import access, configuration, reloading
+from broker.deploy.mosquitto.credentials import read_password
 from broker.deployment import fragment, settings
 from broker.deployment.folder import Deployment
 from broker.deployment.members import known
@@ -95,7 +96,7 @@ def _clear(deployment: Deployment, outcome: Outcome, reloaded: str) -> str:
         )
     ]
     broker = deployment.settings.broker
-    password = configuration.read_password(deployment.credentials, users.MEMBERS)
+    password = read_password(deployment.credentials, users.MEMBERS)
     ca = str(deployment.ca) if deployment.ca.is_file() else None
     link = Link(broker.host, broker.port, users.MEMBERS, password, ca)
     deadline = time.monotonic() + CLEAR_S

@@ -34,6 +34,7 @@ from firmware.build.minify.origins import Table, origins, table
 from firmware.build.minify.program import check_imports
 from firmware.build.minify.scopes import bindings, module_name
 from firmware.build.minify.unused import prune
+from firmware.build.syntax import walk
 
 COMMON = 80  # names
 
@@ -74,7 +75,7 @@ def _common_first(tree: ast.Module) -> str:
     kB.
     """
     own = set(bindings(tree.body)) | set(dir(builtins))
-    found = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute | ast.Name)]
+    found = [node for node in walk(tree) if isinstance(node, ast.Attribute | ast.Name)]
     names = Counter(node.attr if isinstance(node, ast.Attribute) else node.id for node in found)
     used = {node.attr for node in found if isinstance(node, ast.Attribute)} | own
     common = [name for name, _ in names.most_common() if name in used]

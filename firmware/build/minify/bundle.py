@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from agent.runtime.unload import ONCE
 from firmware.build.minify.program import BundleError, Module, Program, Target
 from firmware.build.minify.rewriting import Rewrite
+from firmware.build.syntax import walk
 
 # The first of a line is what the bundle is called. What code of others than the build looks for
 # (firmware/build/keep.py) must come first. What a board lets go of is in agent/runtime/unload.py,
@@ -93,7 +94,7 @@ def _name_heads(tree: ast.Module, program: Program) -> None:
     """Leave in the text of what is let go of only names of modules that there are: each bundle's
     first."""
     heads = dict.fromkeys(program.modules[name].head for name in ONCE.split() if name in program.modules)
-    for node in ast.walk(tree):
+    for node in walk(tree):
         if isinstance(node, ast.Constant) and node.value == ONCE:
             node.value = " ".join(heads)
 

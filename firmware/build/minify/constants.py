@@ -4,6 +4,8 @@ nobody reads there."""
 import ast
 from collections.abc import Collection, Iterator, Mapping
 
+from firmware.build.syntax import walk
+
 TEXT_MOST = 10  # letters: one in the table of names, however often it is mentioned
 NUMBER_MOST = 1 << 30  # larger ones are objects on the heap: once is better than in every place
 # What these say of a caller's mistake is read on a host only: on a board nobody asks such an
@@ -13,7 +15,7 @@ UNREAD = ("CborError", "CryptoError", "RuntimeError", "TypeError", "ValueError")
 
 def silence(tree: ast.Module) -> None:
     """Take away what an exception of UNREAD says: 4 kB of heap in all."""
-    for node in ast.walk(tree):
+    for node in walk(tree):
         match node:
             case ast.Raise(exc=ast.Call(func=ast.Name(id=name)) as call) if name in UNREAD:
                 call.args = []

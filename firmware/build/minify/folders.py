@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping
 
 from firmware.build.minify.program import BundleError
 from firmware.build.minify.scopes import module_name
+from firmware.build.syntax import walk
 
 TOP = "agent"
 
@@ -40,7 +41,7 @@ def flatten(trees: Mapping[str, ast.Module], stay: Collection[str]) -> tuple[dic
 
 
 def _rename(tree: ast.Module, new: Mapping[str, str]) -> None:
-    for node in ast.walk(tree):
+    for node in walk(tree):
         match node:
             case ast.ImportFrom(module=str(name)):
                 node.module = new.get(name, name)

@@ -24,6 +24,7 @@ from typing import TypeVar
 
 from firmware.build.minify.known_names import FREE, GLOBAL, MORE, WORD, standard
 from firmware.build.minify.scopes import Comprehension, Function, bindings, names_in, parameters, targets
+from firmware.build.syntax import walk
 
 K = TypeVar("K", bound=Hashable)
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
@@ -57,7 +58,7 @@ def _inside(node: ast.AST) -> bool:
 def _globals(tree: ast.Module) -> set[str]:
     """Return the names that a module defines, or has from another one of these."""
     body = [node for node in tree.body if not isinstance(node, ast.Import | ast.ImportFrom)]
-    declared = [node for node in ast.walk(tree) if isinstance(node, ast.Global) or _inside(node)]
+    declared = [node for node in walk(tree) if isinstance(node, ast.Global) or _inside(node)]
     return set(bindings(body)).union(
         *(names_in(each) for node in declared for each in (node, *ast.iter_child_nodes(node)))
     )
@@ -89,7 +90,7 @@ def _attributes(one: ast.ClassDef) -> tuple[set[str], set[str]]:
     """Return (names that the class, or a method on its object, defines, names that a method looks
     for in its object)."""
     own, mentioned = set(bindings(one.body)), set()
-    for node in ast.walk(one):
+    for node in walk(one):
         match node:
             case ast.Attribute(attr=name, value=ast.Name(id="self"), ctx=ast.Store()):
                 own.add(name)
@@ -107,7 +108,7 @@ def _read_in_body(one: ast.ClassDef) -> Iterator[str]:
         if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
             read += [each for each in (*statement.args.defaults, *statement.args.kw_defaults) if each]
         for each in read:
-            yield from (node.id for node in ast.walk(each) if isinstance(node, ast.Name))
+            yield from (node.id for node in walk(each) if isinstance(node, ast.Name))
 
 
 class _Rename(ast.NodeVisitor):
@@ -153,13 +154,13 @@ class _Rename(ast.NodeVisitor):
 def _lengthen_variables(tree: ast.AST, stay: set[str]) -> None:
     """Rename the functions' variables that have one of the names in the firmware, so that globals
     can get those."""
-    for node in [node for node in ast.walk(tree) if isinstance(node, Function | Comprehension)]:
+    for node in [node for node in walk(tree) if isinstance(node, Function | Comprehension)]:
         if isinstance(node, Comprehension):
             bound = targets(node)
         else:
             bound = set(parameters(node.args)) | set([] if isinstance(node, ast.Lambda) else bindings(node.body))
         new = {name: name + "_" for name in bound & ({*FREE, *GLOBAL, *MORE} - stay)}
-        for part in _inner(node):
+        for part in _inner(node) if new else []:
             _Rename(new, {}).visit(part)
 
 
@@ -175,8 +176,8 @@ def _inner(node: ast.AST) -> list[ast.AST]:
 def _rename_parameters(tree: ast.Module, keywords: set[str]) -> None:
     """Rename the parameters of all functions, outer ones first, but for those named in
     `keywords`."""
-    for function in [node for node in ast.walk(tree) if isinstance(node, Function)]:
-        inside = [node for node in ast.walk(function) if not isinstance(node, ast.Attribute)]
+    for function in [node for node in walk(tree) if isinstance(node, Function)]:
+        inside = [node for node in walk(function) if not isinstance(node, ast.Attribute)]
         mentioned = {name for node in inside for name in names_in(node)}
         defined = {node.name for node in inside if isinstance(node, Definition)}
         imported = {name for node in inside if isinstance(node, ast.alias) for name in names_in(node)}
@@ -184,7 +185,7 @@ def _rename_parameters(tree: ast.Module, keywords: set[str]) -> None:
         stay = keywords | defined | imported | {"self", *FREE}
         free = iter([name for name in FREE if name not in mentioned])
         new = {parameter.arg: next(free) for parameter in named if parameter.arg not in stay}
-        for part in _inner(function):
+        for part in _inner(function) if new else []:
             _Rename(new, {}).visit(part)
 
 
@@ -206,11 +207,11 @@ def _assign(
 def shorten(trees: Mapping[str, ast.Module], kept: set[str]) -> dict[str, dict[str, list[str]]]:
     """Rename in `trees`, modules by path, what nobody else mentions, and nothing in `kept`; return
     {module: {new: what it was}}."""
-    found = {module: list(ast.walk(tree)) for module, tree in trees.items()}
+    found = {module: list(walk(tree)) for module, tree in trees.items()}
     keywords = {node.arg for each in found.values() for node in each if isinstance(node, ast.keyword) and node.arg}
     for tree in trees.values():
         _lengthen_variables(tree, keywords | kept)
-    nodes = {module: list(ast.walk(tree)) for module, tree in trees.items()}
+    nodes = {module: list(walk(tree)) for module, tree in trees.items()}
     total = Counter(name for each in nodes.values() for node in each for name in names_in(node))
     fixed = _fixed(nodes)
     # "_do_" + name, for getattr.

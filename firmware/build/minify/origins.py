@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TypedDict
 
 from firmware.build.minify.scopes import names_in
+from firmware.build.syntax import walk
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -87,7 +88,7 @@ def table(
         functions: dict[str, list[FunctionEntry]] = {}
         families = _families(tree, derived)
         within = {each: one.name for one in _classes(tree) for each in one.body}
-        for node in ast.walk(tree):
+        for node in walk(tree):
             if isinstance(node, Function) and (origin := was_at.get(node)):
                 mentions, own = _mentions(node)
                 entry: FunctionEntry = {
@@ -109,7 +110,7 @@ def _mentions(function: Function) -> tuple[set[str], set[str]]:
     object)."""
     own: Counter[str] = Counter()
     total: Counter[str] = Counter()
-    for node in ast.walk(function):
+    for node in walk(function):
         if node is not function:
             total.update(names_in(node))
         match node:
@@ -119,7 +120,7 @@ def _mentions(function: Function) -> tuple[set[str], set[str]]:
 
 
 def _classes(tree: ast.Module) -> list[ast.ClassDef]:
-    return [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+    return [node for node in walk(tree) if isinstance(node, ast.ClassDef)]
 
 
 def _bases(one: ast.ClassDef) -> set[str]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from firmware.build.minify.scopes import Comprehension, bindings, module_name, of_scope, parameters, targets
+from firmware.build.syntax import walk
 from firmware.errors import CompileError
 
 
@@ -20,7 +21,7 @@ def check_imports(trees: Mapping[str, ast.Module]) -> None:
     known = {module_name(path): tree for path, tree in trees.items()}
     has = {name: set(bindings(tree.body)) for name, tree in known.items()}
     for path, tree in trees.items():
-        for node in ast.walk(tree):
+        for node in walk(tree):
             if isinstance(node, ast.ImportFrom) and node.module in has:
                 for alias in node.names:
                     if alias.name not in has[node.module] and f"{node.module}.{alias.name}" not in has:
@@ -90,7 +91,7 @@ class Program:
             module.own |= {
                 name
                 for node in module.body
-                for each in ast.walk(node)
+                for each in walk(node)
                 if isinstance(each, ast.Global)
                 for name in each.names
             }
@@ -167,7 +168,7 @@ class Program:
         of a function."""
         taken = {*dir(builtins)}
         for tree in trees.values():
-            for node in ast.walk(tree):
+            for node in walk(tree):
                 if isinstance(node, ast.Lambda):
                     taken.update(parameters(node.args))
                 elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):

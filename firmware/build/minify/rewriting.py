@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from firmware.build.minify.program import BundleError, Module, Program, Target, let_go
 from firmware.build.minify.scopes import bindings, parameters, targets
+from firmware.build.syntax import walk
 
 
 class Rewrite(ast.NodeTransformer):
@@ -73,7 +74,7 @@ class Rewrite(ast.NodeTransformer):
         """Return what the function uses of the module that it has imported as `bound`."""
         used = {
             self._program.resolve(Target(module, node.attr))
-            for node in ast.walk(self._within)
+            for node in walk(self._within)
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == bound
         }
         return sorted(used, key=lambda target: self._program.unique[target])

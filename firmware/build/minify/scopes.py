@@ -5,6 +5,8 @@ import ast
 from collections import Counter
 from collections.abc import Iterator
 
+from firmware.build.syntax import walk
+
 Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 Comprehension = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
 
@@ -49,7 +51,7 @@ def parameters(arguments: ast.arguments) -> list[str]:
 def targets(node: ast.AST) -> set[str]:
     """Return the names that a comprehension binds."""
     generators = node.generators if isinstance(node, Comprehension) else []
-    return {each.id for part in generators for each in ast.walk(part.target) if isinstance(each, ast.Name)}
+    return {each.id for part in generators for each in walk(part.target) if isinstance(each, ast.Name)}
 
 
 def names_in(node: ast.AST) -> Iterator[str]:

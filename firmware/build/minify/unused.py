@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from firmware.build.minify.scopes import module_name
+from firmware.build.syntax import walk
 
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
@@ -31,7 +32,7 @@ class _Part:
 def _mentions(node: ast.AST) -> Iterator[str]:
     """Yield the names that the node and what is in it mention, but for those that are imported
     under the same name."""
-    for each in ast.walk(node):
+    for each in walk(node):
         match each:
             case ast.Name(id=name, ctx=ast.Load() | ast.Del()) | ast.Attribute(attr=name):
                 yield name
@@ -98,7 +99,7 @@ def _parts(holder: ast.Module | ast.ClassDef, outer: list[_Part]) -> Iterator[_P
 
 
 def _imported(tree: ast.Module) -> Iterator[str]:
-    for node in ast.walk(tree):
+    for node in walk(tree):
         if isinstance(node, ast.ImportFrom):
             yield from (alias.name for alias in node.names)
 
@@ -108,7 +109,7 @@ def _drop_imports(tree: ast.Module, exported: set[str], modules: set[str]) -> bo
     what others import from here."""
     used = set(_mentions(tree))
     dropped = False
-    for holder in ast.walk(tree):
+    for holder in walk(tree):
         found = getattr(holder, "body", None)
         body: list[ast.stmt] = found if isinstance(found, list) else []
         for node in list(body):
@@ -141,7 +142,7 @@ def _reached(trees: Mapping[str, ast.Module], roots: set[str]) -> dict[str, ast.
 
 def _modules(tree: ast.Module) -> Iterator[str]:
     """Yield the names of all that is imported; some may be no modules."""
-    for node in ast.walk(tree):
+    for node in walk(tree):
         if isinstance(node, ast.ImportFrom):
             yield str(node.module)
             yield from (f"{node.module}.{alias.name}" for alias in node.names)

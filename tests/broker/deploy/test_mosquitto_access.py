@@ -20,6 +20,7 @@ import pytest
 from agent.runtime.net import mqtt_packets
 from agent.wire.topics import valid_device
 from broker.deploy.mosquitto import configuration
+from broker.deploy.mosquitto.credentials import BrokerError, read_password, reader_in
 from broker.transport.users import READER, TOOLS
 from host_sim.fleet.broker_process import HOST, MosquittoBroker
 
@@ -338,12 +339,12 @@ def test_readers_stay_until_they_are_removed_and_each_tool_has_a_file_of_its_own
 def test_a_file_with_one_reader_says_who_reads(tmp_path: Path, known: dict[str, str], reader: str) -> None:
     path = tmp_path / "credentials.json"
     path.write_text(json.dumps(known))
-    assert configuration.reader_in(path) == reader
+    assert reader_in(path) == reader
 
 
 @pytest.mark.parametrize("device", ["client", "coordinator", "b0"])
 def test_a_device_cannot_have_the_name_of_another_user(tmp_path: Path, device: str) -> None:
-    with pytest.raises(configuration.BrokerError, match="one name"):
+    with pytest.raises(BrokerError, match="one name"):
         configuration.write(tmp_path, "test", {"main": ["b0"], "other": [device]}, HOST, 18883, None)
 
 
@@ -356,13 +357,13 @@ def test_no_device_can_be_called_as_a_tool_or_a_reader(user: str) -> None:
 def test_damaged_credentials_are_an_error_and_stay_as_they_are(tmp_path: Path, text: str) -> None:
     path = tmp_path / "credentials.json"
     path.write_text(text)
-    with pytest.raises(configuration.BrokerError, match="damaged"):
+    with pytest.raises(BrokerError, match="damaged"):
         configuration.write(tmp_path, "test", GROUPS, HOST, 18883, None)
-    with pytest.raises(configuration.BrokerError, match="no password"):
-        configuration.read_password(path, "b0")
+    with pytest.raises(BrokerError, match="no password"):
+        read_password(path, "b0")
     assert path.read_text() == text
 
 
 def test_tls_without_its_files_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(configuration.BrokerError, match=r"server\.crt"):
+    with pytest.raises(BrokerError, match=r"server\.crt"):
         configuration.write(tmp_path / "broker", "test", GROUPS, "0.0.0.0", 18883, tmp_path)

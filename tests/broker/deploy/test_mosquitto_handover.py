@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.kdf.pbkdf2 import PBKDF2HMAC
 from agent.runtime.net import mqtt_packets
 from broker import files
 from broker.deploy.mosquitto import configuration, handover, passwords, refusals, reloading
+from broker.deploy.mosquitto.credentials import read_password
 from broker.deploy.mosquitto.refusals import Refusals
 from tests.support.mosquitto_process import free_port
 
@@ -150,7 +151,7 @@ def test_mosquitto_runs_as_its_user_without_a_warning_and_takes_members_up(open_
 def test_what_the_broker_refuses_is_counted_from_its_log(open_folder: Path) -> None:
     folder, port = open_folder / "mosquitto", free_port()
     with started(folder, port, ROOT) as (_, log):
-        password = configuration.read_password(folder / "users" / "tool.releases.json", "tool.releases")
+        password = read_password(folder / "users" / "tool.releases.json", "tool.releases")
         for user in ("b0", "nobody"):
             assert connect(port, user, "wrong") == 5
         with socket.create_connection((HOST, port), WAIT_S) as link:

@@ -78,7 +78,7 @@ def group(tmp_path: Path) -> Group:
     return Group(tmp_path)
 
 
-@pytest.mark.parametrize("absent", [[7], [0, 7]])
+@pytest.mark.parametrize("absent", [[7], pytest.param([0, 7], marks=pytest.mark.proof)])
 def test_boards_that_never_start_cost_no_round_and_are_named(group: Group, absent: list[int]) -> None:
     group.street.coordinator.start()
     for index, board in enumerate(group.boards):
@@ -126,6 +126,7 @@ def test_who_deals_no_blinding_and_says_that_all_hold_it_costs_no_round_and_is_l
     assert group.left_out() == {"b007": "false-held"}
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("kind", [KEY_SHARE, BLINDING])
 def test_a_coordinator_that_believes_the_dealer_loses_rounds_to_it(
     group: Group, kind: int, monkeypatch: pytest.MonkeyPatch
@@ -166,6 +167,7 @@ def test_a_board_that_was_away_for_longer_than_its_masks_stalls_nobody_and_is_so
     assert group.left_out() == {}
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("what", ["behind", "coming"])
 def test_without_either_half_of_it_the_board_stalls_its_group_or_is_not_in_a_sum(
     tmp_path: Path, what: str, monkeypatch: pytest.MonkeyPatch

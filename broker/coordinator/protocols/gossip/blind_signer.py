@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 
-from Crypto.PublicKey import RSA
 from gmpy2 import gcd, invert, mpz, powmod, powmod_sec
 
 from agent.crypto.blind_rsa import EXPONENT, LEAST
@@ -43,15 +42,10 @@ class BlindSigner:
         self.folder = folder
         path = folder / KEY_FILE
         if not path.exists():
-            replace(path, RSA.generate(8 * LEAST, e=EXPONENT).export_key(pkcs=8))
-        try:
-            key = RSA.import_key(path.read_bytes())
-        except (ValueError, IndexError, TypeError):
-            raise BlindSignerError(f"{path} is damaged; restore it from a copy") from None
-        if not key.has_private() or key.size_in_bits() != 8 * LEAST or key.e != EXPONENT:
-            raise BlindSignerError(f"{path} has no private key of {8 * LEAST} bits with the exponent {EXPONENT}")
-        self.modulus = int(key.n).to_bytes(LEAST, "big")
-        self._n, self._p, self._q = mpz(int(key.n)), mpz(int(key.p)), mpz(int(key.q))
+            replace(path, _new_key())
+        modulus, p, q = _read_key(path)
+        self.modulus = modulus.to_bytes(LEAST, "big")
+        self._n, self._p, self._q = mpz(modulus), mpz(p), mpz(q)
         self._d_p = invert(EXPONENT, self._p - 1)
         self._d_q = invert(EXPONENT, self._q - 1)
         self._q_inverse = invert(self._q, self._p)
@@ -113,6 +107,35 @@ class BlindSigner:
         """Return the modulus and the proof that `read_statement` checks, 9 times 256 bytes, for the
         authority."""
         return self.modulus + b"".join(self._power(point) for point in _points(self.modulus))
+
+
+def _new_key() -> bytes:
+    # Imported here, as below: most commands know the protocol, and few its signer's key.
+    from cryptography.hazmat.primitives.asymmetric import rsa
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+    key = rsa.generate_private_key(EXPONENT, 8 * LEAST)
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def _read_key(path: Path) -> tuple[int, int, int]:
+    """Return the modulus and its two primes. Raises BlindSignerError."""
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric import rsa
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    try:
+        # To check the primes would take longer than a signature, each of which is checked as it is made.
+        key = load_pem_private_key(path.read_bytes(), None, unsafe_skip_rsa_key_validation=True)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise BlindSignerError(f"{path} is damaged; restore it from a copy") from None
+    if isinstance(key, rsa.RSAPrivateKey) and key.key_size == 8 * LEAST:
+        numbers = key.private_numbers()
+        if numbers.p * numbers.q != numbers.public_numbers.n:
+            raise BlindSignerError(f"{path} is damaged; restore it from a copy")
+        if numbers.public_numbers.e == EXPONENT:
+            return numbers.public_numbers.n, numbers.p, numbers.q
+    raise BlindSignerError(f"{path} has no private key of {8 * LEAST} bits with the exponent {EXPONENT}")
 
 
 def sign_all(

@@ -147,10 +147,9 @@ class Proposals:
         """Whom a new set would leave out, and why."""
         unit = self._units[found.record.unit]
         late = found.members & ~self._members.were_ready(found)
-        liars = unit.liars | words.believed_least(
-            self._harmed(found), found.members, self._members.held(), self._members.holds()
-        )
-        if late or self._harmed(found):
+        harmed = self._harmed(found)
+        liars = unit.liars | words.believed_least(harmed, found.members, self._members.held(), self._members.holds())
+        if late or harmed:
             if late and now < unit.since + self._schedule.patience:
                 return {}
             unit.all_ready = now if unit.all_ready is None else unit.all_ready
@@ -204,12 +203,11 @@ class Proposals:
     def _harmed(self, found: InForce) -> list[int]:
         """The members of a set whose key shares fewer than t hold by their own word."""
         holds = self._members.holds()
-        return [
-            index
-            for cohort, threshold in zip(found.unit.cohorts, found.unit.thresholds, strict=True)
-            for index in cohort
-            if words.holders(index, roll_call.bitmap(cohort), holds).bit_count() < threshold
-        ]
+        harmed: list[int] = []
+        for cohort, threshold in zip(found.unit.cohorts, found.unit.thresholds, strict=True):
+            among = roll_call.bitmap(cohort)
+            harmed += [i for i in cohort if words.holders(i, among, holds).bit_count() < threshold]
+        return harmed
 
     def _enough(self, at: int, wanted: int) -> bool:
         """Whether t of each cohort are in a set."""
