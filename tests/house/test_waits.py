@@ -20,7 +20,7 @@ SERVER = "the coordinator's main loop: until Ctrl-C, which cancels it, or --roun
 # (file, function) -> the waits in it, and why they need no end of their own.
 REVIEWED: dict[tuple[str, str], tuple[tuple[str, ...], str]] = {
     (SERVICE, "Service.run"): (("await asyncio.wait",), SERVER),
-    (SERVICE, "Service._watch_jobs"): (("await self._failed_job.wait",), SERVER),
+    (POWERS, "Jobs.watch"): (("await self._failed.wait",), SERVER),
     (SERVICE, "Service._serve"): (("await asyncio.wait", "await asyncio.gather"), SERVER),
     (SERVICE, "Service._read"): (("async for in connection.messages()",), SERVER),
     (SERVICE, "Service._write"): (("await self._outbox.get", "await asyncio.gather"), SERVER),
