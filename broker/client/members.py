@@ -205,7 +205,8 @@ class Watch:
             gate = Channel(self._access.deployment, self._private, group.roster.coordinator, is_gateway=True)
         except CryptoError:
             raise Refused("malformed") from None
-        self._groups[name] = _Watched(group, gate, payload, known.last if known else {})
+        same = known and known.group.roster.coordinator == group.roster.coordinator
+        self._groups[name] = _Watched(group, gate, payload, known.last if known and same else {})
         waiting = {kind: self._waiting.pop((name, kind), None) for kind in (*VIEWS, TOLD)}
         return [news for kind, one in waiting.items() if one for news in self._taken(name, kind, one)]
 
@@ -260,11 +261,19 @@ def _report(name: str, one: Report) -> BoardReport:
 
 
 def _progress(names: list[str], one: Progress) -> RoundProgress:
-    listed = None if one.listed is None else _named(names, one.listed)
-    missing = None if one.missing is None else _named(names, one.missing)
-    steps = (_named(names, one.sent), listed, _named(names, one.answered), missing)
-    times = (one.opened_at, one.instant, one.closed_at)
-    return RoundProgress(one.round, one.status, *times, *steps, one.why, one.needed)
+    return RoundProgress(
+        one.round,
+        one.status,
+        one.opened_at,
+        one.instant,
+        one.closed_at,
+        sent=_named(names, one.sent),
+        listed=None if one.listed is None else _named(names, one.listed),
+        answered=_named(names, one.answered),
+        missing=None if one.missing is None else _named(names, one.missing),
+        why=one.why,
+        needed=one.needed,
+    )
 
 
 def _named(names: list[str], bits: int) -> tuple[str, ...]:
