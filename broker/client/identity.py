@@ -1,5 +1,5 @@
-"""The gateway's own key pair, by which the coordinator knows it: `gateway.key`, 32 bytes, which only
-its owner can read, and `gateway.pub`, hexadecimal, of which the coordinator is given a copy."""
+"""The gateway's own key pair, by which the coordinator knows it: `gateway.key`, 32 bytes, which
+only its owner can read, and `gateway.pub`, hexadecimal, which the coordinator is told."""
 
 import os
 from pathlib import Path

@@ -215,7 +215,8 @@ class Watch:
         if watched is None:
             if len(payload) > channel.MESSAGE_MOST or len(self._waiting) >= 4 * GROUPS_MOST:
                 raise Refused("oversized" if len(payload) > channel.MESSAGE_MOST else "too-many-groups")
-            self._waiting[name, kind] = payload  # the roster comes by another topic, and may come later
+            # The roster comes by another topic, and may come later.
+            self._waiting[name, kind] = payload
             return []
         epoch, plain = watched.gate.open(kind, name, payload)
         if kind == TOLD:

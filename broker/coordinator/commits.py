@@ -64,7 +64,8 @@ class Commits:
         waiting.records += [action for action in actions if isinstance(action, Record)]
         waiting.refusals.update(refusals or {})
         waiting.publish += [action for action in actions if isinstance(action, Publish)]
-        waiting.then += [then] if then else []
+        if then:
+            waiting.then.append(then)
         self._go_on()
 
     def note_health(self, reports: Health) -> None:

@@ -141,7 +141,7 @@ def _complete(deployment: Deployment, elsewhere: str | None, ca: Path | None, dr
     steps: list[tuple[str, Callable[[Deployment], bool]]] = [
         ("authority", _step_authority),
         ("coordinator", _step_coordinator),
-        ("gateway", lambda deployment: identity.make(deployment.gateway)),
+        ("gateway's key", lambda deployment: identity.make(deployment.gateway)),
         ("certificates", lambda deployment: _step_certificates(deployment, ca)),
         (settings.FILE, lambda deployment: _step_settings(deployment, draft)),
         ("broker", _step_broker),  # whose files are its user's in a deployment's folder

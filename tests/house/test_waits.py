@@ -44,6 +44,14 @@ REVIEWED: dict[tuple[str, str], tuple[tuple[str, ...], str]] = {
         ("async with aclosing", "async for in messages"),
         "for as long as its caller wants; leaving the link has aiomqtt's timeout",
     ),
+    ("broker/client/serving.py", "Serving.news"): (
+        ("while True: sleep", "async with self._link.connect", "async for in connection.messages()"),
+        "for as long as its caller wants; a call to the broker has aiomqtt's timeout",
+    ),
+    ("broker/client/serving.py", "Serving._write"): (
+        ("await self._outbox.get",),
+        "beside what is read of the link, which cancels it and waits RECONNECT_S",
+    ),
     ("broker/transport/link.py", "Connection.messages"): (("await anext",), "for as long as its caller wants"),
     ("broker/transport/link.py", "Link._connection"): (("async with client",), "aiomqtt gives it the client's timeout"),
     ("broker/transport/link.py", "Link.follow"): (

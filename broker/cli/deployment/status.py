@@ -12,6 +12,7 @@ from rich.console import Console
 from broker.cli.options import STATE, AsJson
 from broker.cli.results.rows import local
 from broker.cli.tables import show_table
+from broker.coordinator.gateway import tables
 from broker.coordinator.history import recorded
 from broker.coordinator.overview import groups, health, is_running
 from broker.deployment.folder import Deployment, where
@@ -34,7 +35,8 @@ def status(
     as_json: AsJson = False,
 ) -> None:
     """Show the last round of each group, the one that is open, and of each member whether it sent,
-    was listed and answered, and since when and why it is absent. What is shown is durable.
+    was listed and answered, and since when and why it is absent; and whether a gateway is told, and
+    when it has asked last. What is shown is durable.
 
     Exit status 0 if all is well, 3 if no coordinator runs, 4 if a group's last round has no sum.
     """
@@ -57,6 +59,7 @@ def overview(folder: Path) -> dict[str, Any]:
     with recorded(folder) as storage:
         found = groups(storage)
         boards, refused = health(storage), storage.refusals()
+        gateway = storage.read(tables.status)
     public = folder / "coordinator.pub"
     heard = {board["device"]: board["age_s"] for board in boards}
     for group in found:
@@ -68,6 +71,7 @@ def overview(folder: Path) -> dict[str, Any]:
         "groups": found,
         "boards": boards,
         "refused": refused,
+        "gateway": gateway,
     }
 
 
@@ -123,8 +127,17 @@ def _print_json(found: dict[str, Any]) -> None:
 def _print_tables(found: dict[str, Any]) -> None:
     if not found["running"]:
         print("no coordinator runs here: this is what it recorded last; start it with `hum up` or `hum coordinator`")
+    print(_contact(found["gateway"]))
     show_table("Rounds", ROUND_COLUMNS, rounds(found["groups"]))
     show_table("Members, in the last round and now", MEMBER_COLUMNS, members(found["groups"]), keys=2)
+
+
+def _contact(gateway: dict[str, Any] | None) -> str:
+    """Return whether a gateway is told and asks, and when it did last."""
+    if gateway is None:
+        return "no gateway is told of members and rounds; `hum init` makes its key, and `hum up` gives it on"
+    told, asked = (local(gateway[at]) if gateway[at] else "never yet" for at in ("told_at", "asked_at"))
+    return f"the gateway {gateway['public'][2:10]}...: told {told}, has asked {asked}"
 
 
 def _watch(folder: Path, show: Callable[[dict[str, Any]], None], as_json: bool) -> None:

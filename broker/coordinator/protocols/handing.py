@@ -10,8 +10,8 @@ from broker.storage.storage import Storage
 
 
 class Handing:
-    """`record` makes durable that a request is refused whose group there is not. Those whose ids are
-    in `given_up` are not handed on: of these it is being recorded that nobody waits for them."""
+    """`record` makes durable that a request is refused whose group there is not. Those whose ids
+    are in `given_up` are not handed on: of these it is being recorded that nobody waits."""
 
     def __init__(self, storage: Storage, record: Callable[[Sequence[Record]], None], given_up: Collection[int]) -> None:
         self._storage = storage

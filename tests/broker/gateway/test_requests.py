@@ -14,7 +14,7 @@ from broker.coordinator.protocols.gossip import queries
 from broker.coordinator.protocols.gossip.records import Request
 from broker.wire import channel, requests
 from broker.wire.channel import Channel
-from tests.support.gateway_at_hand import Asker, Office
+from tests.broker.gateway.office import Asker, Office
 from tests.support.street_of_askers import DEPLOYMENT, GROUP
 
 SUM = Wanted("load", "sum")

@@ -20,7 +20,7 @@ from broker.coordinator.home import HomeError
 from broker.wire import channel, views
 from broker.wire.channel import MESSAGE_MOST, Channel
 from broker.wire.views import Order, Progress, Report, Standing
-from tests.support.gateway_at_hand import Office
+from tests.broker.gateway.office import Office
 from tests.support.hand_made import ROLL, ROUND, World, published
 
 
