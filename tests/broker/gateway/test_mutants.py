@@ -17,7 +17,7 @@ from tests.broker.gateway.office import Asker, Office
 from tests.broker.gateway.test_requests import SUM
 from tests.support.street_of_askers import DEPLOYMENT, GROUP
 
-MUTANTS = 300
+MUTANTS = 120
 
 
 @pytest.fixture(autouse=True)
