@@ -1,6 +1,7 @@
 """What a gateway asks: taken once, done once, told step by step, whatever is repeated or restarted
 in between."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -8,10 +9,14 @@ from pathlib import Path
 import pytest
 
 from agent.crypto import accelerate, p256
-from broker.client.asking import LOOK_S, RETRY_S, Wanted, next_number
+from broker.client.access import ClientError
+from broker.client.asking import LOOK_S, RETRY_S, Wanted, check, cost_of, next_number
 from broker.coordinator.gateway import tables
+from broker.coordinator.protocols import registry
 from broker.coordinator.protocols.gossip import queries
 from broker.coordinator.protocols.gossip.records import Request
+from broker.storage.migrations import StorageError
+from broker.storage.storage import Storage
 from broker.wire import channel, requests
 from broker.wire.channel import Channel
 from tests.broker.gateway.office import Asker, Office
@@ -276,3 +281,46 @@ def test_an_asker_gives_up_when_nobody_answers(office: Office) -> None:
 
 def test_numbers_grow_also_when_the_last_one_is_forgotten() -> None:
     assert next_number(0, 1.5) == 1500 and next_number(1500, 1.5) == 1501 and next_number(7, 1.5) == 1500
+
+
+@pytest.mark.parametrize(
+    ("wanted", "said"),
+    [
+        (Wanted("water", "sum"), "slot 'water': street has load, count"),
+        (Wanted("load", "median"), "median of load cannot be asked so: unknown-function"),
+        (Wanted("load", "sum", tries=9), "tries 9: 1 to 5"),
+        (Wanted("load", "sum", between=(5, 1)), "the lower bound first"),
+        (Wanted("load", "sum", epsilon=1e-9), "epsilon 1e-09: 0.000001 to 100"),
+        (Wanted("load", "sum", period_ms=1), "period 1 ms"),
+    ],
+)
+def test_what_cannot_be_asked_is_said_before_anybody_is(office: Office, wanted: Wanted, said: str) -> None:
+    group = office.watch.group(GROUP)
+    assert group
+    with pytest.raises(ClientError, match=re.escape(said)):
+        check(wanted, group)
+
+
+@pytest.mark.parametrize("epsilon", [0, 0.5])
+@pytest.mark.parametrize("record_epsilon", [0, 0.25])
+def test_the_cost_that_is_shown_before_asking_is_the_coordinators(
+    office: Office, epsilon: float, record_epsilon: float
+) -> None:
+    wanted, group = replace(SUM, epsilon=epsilon, record_epsilon=record_epsilon), office.watch.group(GROUP)
+    assert group
+    check(wanted, group)
+    asker = Asker(office, wanted)
+    asker.ask()
+    asker.hear(office.news())
+    assert asker.news[0].cost == cost_of(wanted, group)
+
+
+def test_a_database_of_before_gets_its_tables(tmp_path: Path) -> None:
+    path = tmp_path / "coordinator.db"
+    Storage(path, registry.schemas()).close()
+    with pytest.raises(StorageError, match="hum coordinator"):
+        Storage(path, tables.schemas(), read_only=True)
+    storage = Storage(path, tables.schemas())
+    assert storage.read(tables.status) is None and storage.read(tables.live) == []
+    storage.close()
+    Storage(path, registry.schemas()).close()  # and a program of before goes on with it
