@@ -185,7 +185,7 @@ class Home:
         """Return the end of the gateway with the key `public`; None for None, and from then on none
         is known. Raises HomeError."""
         if public is None:
-            self.storage.write(gateway_tables.begin, None, 1)
+            self.storage.write(gateway_tables.end)
             return None
         try:
             return Gateway(self.storage, self.deployment, self._workplace.private, public, self._workplace.unix_time)

@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     Connection,
     Executable,
@@ -37,7 +38,8 @@ gateway = Table(
     "gateway",
     metadata,
     Column("id", Integer, primary_key=True),
-    Column("public", String),
+    Column("public", String, nullable=False),
+    Column("active", Boolean, nullable=False),
     Column("life", BigInteger, nullable=False),
     Column("told_at", Float),
     Column("asked_at", Float),
@@ -133,26 +135,35 @@ def schemas() -> list[Schema]:
 # -- for Storage.read() and Storage.write()
 
 
-def begin(connection: Connection, public: str | None, life: int) -> int:
-    """Have the gateway be that with the key `public`, None for none, and return the number of this
-    life of the coordinator: `life`, or more, for it grows whatever the clock does."""
+def begin(connection: Connection, public: str, life: int) -> int:
+    """Have the gateway be that with the key `public`, and return the number of this life of the
+    coordinator: `life`, or more, for it grows whatever the clock does.
+
+    What another one has asked is forgotten but for what is not over: its numbers are nothing to
+    this one, and nobody can say any of it again.
+    """
     known = connection.execute(select(gateway.c.life, gateway.c.public)).first()
-    if known is None and public is None:
-        return life
     life = max(life, known.life + 1) if known else life
-    values: dict[str, Any] = {"public": public, "life": life}
+    values: dict[str, Any] = {"public": public, "active": True, "life": life}
     if known and known.public != public:
         values |= {"told_at": None, "asked_at": None}
+        connection.execute(requests.delete().where(requests.c.state.in_(OVER)))
     row = insert(gateway).values(id=_ONE, **values)
     connection.execute(row.on_conflict_do_update(index_elements=["id"], set_=values))
     return life
 
 
+def end(connection: Connection) -> None:
+    """Have no gateway."""
+    connection.execute(gateway.update().values(active=False))
+
+
 def status(connection: Connection) -> dict[str, Any] | None:
     """Return the gateway's key, and when it was told and asked last, in Unix seconds; None if there
     is no gateway."""
-    found = connection.execute(select(gateway.c.public, gateway.c.told_at, gateway.c.asked_at)).first()
-    return dict(found._mapping) if found and found.public else None
+    row = select(gateway.c.public, gateway.c.told_at, gateway.c.asked_at).where(gateway.c.active)
+    found = connection.execute(row).first()
+    return dict(found._mapping) if found else None
 
 
 def live(connection: Connection) -> list[Kept]:

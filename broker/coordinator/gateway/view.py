@@ -73,7 +73,7 @@ class View:
 
     def turn(self, machines: Mapping[str, Machine], now: float) -> list[Publish]:
         """Return what there is to be told; `now` is of a monotonic clock."""
-        said = [publish for group in set(self._groups) - set(machines) for publish in self._ended(group)]
+        said = [publish for group in set(self._names) - set(machines) for publish in self._ended(group)]
         for group, machine in machines.items():
             known = self._groups.setdefault(group, _Group())
             if known.epoch != machine.scope.epoch:
@@ -89,7 +89,8 @@ class View:
 
     def _ended(self, group: str) -> list[Publish]:
         """Take back what was told of a group that is no more."""
-        del self._groups[group], self._names[group]
+        del self._names[group]
+        self._groups.pop(group, None)
         return [Publish(channel.topic(self._channel.deployment, group, kind), b"", retain=True) for kind in VIEWS]
 
     def _news(self, group: str, machine: Machine, known: _Group) -> list[Publish]:

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from agent.crypto import accelerate, p256
-from broker.client.access import ClientError
+from broker.client.access import Access, ClientError
 from broker.client.asking import LOOK_S, RETRY_S, Wanted, check, cost_of, next_number
+from broker.client.members import Watch
 from broker.coordinator.gateway import tables
 from broker.coordinator.protocols import registry
 from broker.coordinator.protocols.gossip import queries
@@ -267,6 +268,23 @@ def test_a_gateway_that_has_another_key_is_refused_until_the_coordinator_knows_i
     office.start()
     assert asker.do(asker.machine.tick(office.now + RETRY_S + 1, office.unix())) == []
     assert asker.hear(office.turn()) == [("accepted", None), ("open", None)]
+
+
+def test_a_gateway_with_a_new_key_is_not_held_to_the_numbers_of_the_former(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever broke into a gateway may have used up all numbers that there are."""
+    monkeypatch.setattr(tables, "KEPT", 2)
+    for number in range(2):
+        Asker(office, Wanted("water", "sum"), (1 << 53) - 1 - number).ask()
+    assert Asker(office, SUM, 2_000).ask() == ["replayed"]
+    office.start()
+    assert Asker(office, SUM, 2_000).ask() == ["replayed"]
+    office.key = p256.generate(lambda size: bytes(size - 1) + b"\x07")
+    office.watch = Watch(Access(DEPLOYMENT, office.street.authority), office.key)
+    office.watch.take(office.scope.topic("roster"), office.street.signed)
+    office.start()
+    assert Asker(office, SUM, 2_000).ask() == []
 
 
 def test_an_asker_gives_up_when_nobody_answers(office: Office) -> None:
