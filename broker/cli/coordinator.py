@@ -119,6 +119,10 @@ def coordinator(
     patience: Patience = 600.0,
     wait: Annotated[bool, typer.Option("--wait", help="Start without a roster too, and wait for the first.")] = False,
     rounds: Annotated[int | None, typer.Option(help="Stop after so many rounds of the epoch.", min=1)] = None,
+    gateway: Annotated[
+        str | None,
+        typer.Option(help="The public key of the gateway that is told and may ask: gateway.pub of its folder."),
+    ] = None,
     announce: Annotated[
         bool | None,
         typer.Option(
@@ -135,19 +139,21 @@ def coordinator(
     link = link_to(host, port, credentials, ca)
     home = Home(state)
     schedule = Schedule(interval, window, patience, rounds, answers, _instants(interval, at_once))
+    public = read_public(gateway) if gateway else None
     with home.lock():
-        _run(home, roster or [], schedule, wait, link, announce)
+        _until_told(home, _service(home, roster or [], schedule, wait, link, public), link, announce)
 
 
-def _run(home: Home, rosters: list[str], schedule: Schedule, wait: bool, link: Link, announce: bool | None) -> None:
+def _service(
+    home: Home, rosters: list[str], schedule: Schedule, wait: bool, link: Link, gateway: bytes | None
+) -> Service:
     adopt_newer(home, rosters)
     home.end_former()
     machines = home.machines(schedule)
     if not machines and not wait:
         raise HomeError("no roster yet; sign one with `hum authority roster` and give it with --roster GROUP=FILE")
-    _until_told(
-        home, Service(home.deployment, machines, home.storage, link, Renewing(home, schedule, wait)), link, announce
-    )
+    renewing, told = Renewing(home, schedule, wait), home.gateway(gateway)
+    return Service(home.deployment, machines, home.storage, link, renewing, told)
 
 
 def _until_told(home: Home, service: Service, link: Link, announce: bool | None) -> None:
@@ -258,7 +264,7 @@ def _group(home: Home, machine: Machine) -> dict[str, Any]:
         "members": len(scope.roster.members),
         "next_round": machine.next_round,
         "phase": machine.phase,
-        "ready": machine.ready_members,
+        "ready": len(machine.ready),
     }
     for declaration in registry.declarations():  # all: a group may have run another protocol before
         if declaration.status:

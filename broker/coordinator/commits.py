@@ -23,12 +23,13 @@ COMMIT_S = 60.0  # for one transaction; the database itself waits 5 s for anothe
 
 @dataclass
 class _Batch:
-    """What one transaction is for, and what is published after it."""
+    """What one transaction is for, what is published after it, and what is called then."""
 
     records: list[Record] = field(default_factory=list)
     refusals: Counter[str] = field(default_factory=Counter)
     health: Health = field(default_factory=dict)
     publish: list[Publish] = field(default_factory=list)
+    then: list[Callable[[], None]] = field(default_factory=list)
 
     def has_records(self) -> bool:
         """Tell whether there is anything to be made durable."""
@@ -51,13 +52,20 @@ class Commits:
         self._idle = asyncio.Event()
         self._idle.set()
 
-    def put(self, actions: Sequence[Record | Publish], refusals: Mapping[str, int] | None = None) -> None:
-        """Make the records in `actions` durable, then publish what is to be published; and count
-        refusals."""
+    def put(
+        self,
+        actions: Sequence[Record | Publish],
+        refusals: Mapping[str, int] | None = None,
+        then: Callable[[], None] | None = None,
+    ) -> None:
+        """Make the records in `actions` durable, then publish what is to be published, and call
+        `then`; and count refusals."""
         waiting = self._waiting
         waiting.records += [action for action in actions if isinstance(action, Record)]
         waiting.refusals.update(refusals or {})
         waiting.publish += [action for action in actions if isinstance(action, Publish)]
+        if then:
+            waiting.then.append(then)
         self._go_on()
 
     def note_health(self, reports: Health) -> None:
@@ -124,4 +132,7 @@ class Commits:
         said, batch.publish = batch.publish, []
         for action in said:
             self._publish(action)
+        calls, batch.then = batch.then, []
+        for call in calls:
+            call()
         self._room.set()

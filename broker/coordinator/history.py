@@ -8,6 +8,7 @@ from typing import Any
 
 from agent.wire import rosters
 from agent.wire.envelope import Envelope
+from broker.coordinator.gateway import tables as gateway_tables
 from broker.coordinator.home import DATABASE, HomeError
 from broker.coordinator.protocols import registry
 from broker.storage.migrations import StorageError
@@ -42,7 +43,7 @@ def recorded(folder: Path) -> Iterator[Storage]:
     if not path.is_file():
         raise HomeError(f"no coordinator in {folder}; make one with `hum coordinator init`")
     try:
-        storage = Storage(path, registry.schemas(), read_only=True)
+        storage = Storage(path, gateway_tables.schemas(), read_only=True)
     except StorageError as error:
         raise HomeError(f"{folder}: {error}") from None
     try:

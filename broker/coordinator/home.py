@@ -19,6 +19,8 @@ from agent.wire import messages, rosters, topics
 from agent.wire.envelope import Context, Envelope, EnvelopeError
 from broker import names
 from broker.coordinator.actions import Record
+from broker.coordinator.gateway import tables as gateway_tables
+from broker.coordinator.gateway.gateway import Gateway
 from broker.coordinator.machine import Machine
 from broker.coordinator.overview import LOCK
 from broker.coordinator.protocols import registry
@@ -64,7 +66,7 @@ class Home:
         self.folder = folder
         self.database = folder / DATABASE
         try:
-            self.storage = Storage(self.database, registry.schemas())
+            self.storage = Storage(self.database, gateway_tables.schemas())
         except StorageError as error:
             raise HomeError(f"{folder}: {error}") from None
         except SQLAlchemyError as error:
@@ -178,6 +180,17 @@ class Home:
             if group == wanted:
                 return self._machine(self._scope(group, signed), schedule, self.result_keys.of(group))
         raise HomeError(f"no roster of {wanted} is known here")
+
+    def gateway(self, public: bytes | None) -> Gateway | None:
+        """Return the end of the gateway with the key `public`; None for None, and from then on none
+        is known. Raises HomeError."""
+        if public is None:
+            self.storage.write(gateway_tables.end)
+            return None
+        try:
+            return Gateway(self.storage, self.deployment, self._workplace.private, public, self._workplace.unix_time)
+        except CryptoError:
+            raise HomeError("the gateway's key is not a P-256 public key; gateway.pub of its folder has it") from None
 
     def _machine(self, scope: Scope, schedule: Schedule, result_key: bytes) -> Machine:
         declaration = self._declaration(scope)

@@ -11,7 +11,7 @@ class Machine(Protocol):
 
     `refused` counts refusals by named reason, `finished` tells whether nothing will happen any
     more, `phase` is for people; `next_round` is the round or query in progress, or the next one;
-    `ready_members` how many could take part in it. end() closes what is in progress, as it stands:
+    `ready` names who could take part in it. end() closes what is in progress, as it stands:
     the epoch is over.
     """
 
@@ -28,7 +28,7 @@ class Machine(Protocol):
     def next_round(self) -> int: ...
 
     @property
-    def ready_members(self) -> int: ...
+    def ready(self) -> list[str]: ...
 
     def link_up(self, now: float) -> list[Action]: ...
 

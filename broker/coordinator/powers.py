@@ -10,7 +10,7 @@ import asyncio
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection
 from typing import Any
@@ -152,3 +152,30 @@ class Powers:
         """End all workers, whatever they do."""
         for worker in list(self._workers):
             self._rid_of(worker)
+
+
+class Jobs:
+    """What waits for powers, `under_way`."""
+
+    def __init__(self) -> None:
+        self.under_way: set[asyncio.Task[None]] = set()
+        self._failed = asyncio.Event()
+
+    def begin(self, work: Coroutine[Any, Any, None]) -> None:
+        """Begin what takes up an outcome when it is there."""
+        job = asyncio.create_task(work)
+        self.under_way.add(job)
+        job.add_done_callback(self._ended)
+
+    def _ended(self, job: "asyncio.Task[None]") -> None:
+        if job.cancelled() or job.exception() is None:
+            self.under_way.discard(job)
+        else:
+            self._failed.set()
+
+    async def watch(self) -> None:
+        """Wait for a job that fails, and raise what it raised."""
+        await self._failed.wait()
+        for job in self.under_way:
+            if job.done():
+                job.result()

@@ -8,20 +8,22 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from agent.wire import coordination, messages, topics
-from broker.coordinator.actions import Action, Compute, Publish
+from broker.coordinator.actions import Action, Compute, Publish, Record
 from broker.coordinator.commits import COMMIT_S, Commits
+from broker.coordinator.gateway.gateway import Gateway, enters
 from broker.coordinator.linking import Linking
 from broker.coordinator.machine import Machine
 from broker.coordinator.members.renewing import Renewing
 from broker.coordinator.members.reports import Reports
-from broker.coordinator.powers import Powers
+from broker.coordinator.powers import Jobs, Powers
 from broker.coordinator.protocols import registry
-from broker.coordinator.protocols.base import Declaration, Requests
-from broker.coordinator.upload_filter import USUAL
+from broker.coordinator.protocols.handing import Handing
+from broker.coordinator.upload_filter import Refusals
 from broker.storage.storage import Storage
 from broker.transport.link import Connection, Link, LinkError, Will
 
@@ -45,22 +47,23 @@ class Service:
         storage: Storage,
         link: Link,
         renewing: Renewing | None = None,
+        gateway: Gateway | None = None,
     ) -> None:
         self._deployment = deployment
         self._machines = {machine.scope.group: machine for machine in machines}
-        self._storage = storage
         self._link = link
         self._linking = Linking(link)
         self._powers = Powers()
         self._commits = Commits(storage, self._say)
         self._refused: Counter[str] = Counter()
-        self._counted: dict[str, Counter[str]] = {}  # by group, "" for none
+        self._refusals = Refusals()
         self._outbox: asyncio.Queue[Publish] = asyncio.Queue()
         self._members = self._names()
         self._renewing = renewing
+        self._gateway = gateway
+        self._handing = Handing(storage, self._record, gateway.given_up if gateway else ())
         self._reports = Reports(self._commits)
-        self._jobs: set[asyncio.Task[None]] = set()
-        self._failed_job = asyncio.Event()
+        self._jobs = Jobs()
         self._clock = time.monotonic
 
     async def run(self) -> None:
@@ -68,12 +71,12 @@ class Service:
         sqlite3.Error when a database fails, and what a job raises. What machines have recorded is
         durable on return, also if this is cancelled."""
         commits = asyncio.create_task(self._commits.run())
-        others = [asyncio.create_task(work) for work in (self._keep_linked(), self._watch_jobs())]
+        others = [asyncio.create_task(work) for work in (self._keep_linked(), self._jobs.watch())]
         done: set[asyncio.Task[None]] = set()
         try:
             done, _ = await asyncio.wait([commits, *others], return_when=asyncio.FIRST_COMPLETED)
         finally:
-            ending = [*others, *self._jobs]
+            ending = [*others, *self._jobs.under_way]
             for task in ending:
                 task.cancel()
             ended, _ = await asyncio.wait(ending, timeout=STOP_S)
@@ -122,11 +125,15 @@ class Service:
         for levels in (*(f"g/+/up/+/{kind}" for kind in sorted(kinds)), "dev/+/state"):
             await connection.subscribe(f"hum/v1/{self._deployment}/{levels}")
         await connection.subscribe(f"hum/v1/{self._deployment}/dev/+/diag", qos=0)
+        if self._gateway:
+            await connection.subscribe(*self._gateway.filters())
         await connection.publish(topics.coordinator_state(self._deployment), messages.presence(True), retain=True)
         log.info("linked to %s:%d", self._link.host, self._link.port)
         self._outbox = asyncio.Queue()
         for machine in self._machines.values():
             self._perform(machine, machine.link_up(self._clock()))
+        if self._gateway:
+            self._record(self._gateway.link_up())
         tasks = [
             asyncio.create_task(work)
             for work in (self._read(connection), self._write(connection), self._tick(connection))
@@ -148,12 +155,14 @@ class Service:
         """Let time pass for the machines until all are finished and what they said is sent."""
         while not self._finished():
             await self._renew(connection)
-            self._hear_requests()
+            self._handing.turn(self._machines)
             for machine in self._machines.values():
                 self._perform(machine, machine.tick(self._clock()))
                 self._perform(machine, machine.prepare())
                 # What boards sent meanwhile is not kept waiting by all groups at once.
                 await asyncio.sleep(0)
+            if self._gateway:
+                self._record(self._gateway.turn(self._machines, self._clock()))
             self._refused["dropped"] += connection.take_dropped()
             self._count_refusals()
             self._reports.note(self._clock())
@@ -171,7 +180,7 @@ class Service:
         changed = await self._renewing.turn(self._machines, self._commits, self._clock()) if self._renewing else []
         self._members = self._names() if changed else self._members
         for group in changed:
-            self._counted.pop(group, None)
+            self._refusals.forget(group)
             if group in self._machines:
                 self._perform(self._machines[group], self._machines[group].link_up(self._clock()))
         if changed:  # the broker tells once more who is online
@@ -179,25 +188,6 @@ class Service:
 
     def _names(self) -> set[str]:
         return {name for machine in self._machines.values() for name in machine.scope.roster.names()}
-
-    def _hear_requests(self) -> None:
-        """Give what another process has asked, through the database, to the machines."""
-        for declaration in registry.declarations():
-            if declaration.requests:
-                self._hand(declaration, declaration.requests)
-
-    def _hand(self, declaration: Declaration, requests: Requests) -> None:
-        waiting = self._storage.read(requests.waiting)
-        machines = {
-            group: machine
-            for group, machine in self._machines.items()
-            if machine.scope.roster.protocol in declaration.serves
-        }
-        for group, machine in machines.items():
-            requests.give(machine, [request for request in waiting if request.group == group])
-        unknown = [request for request in waiting if request.group not in machines]
-        if unknown:
-            self._commits.put([requests.refuse(request) for request in unknown])
 
     async def _read(self, connection: Connection) -> None:
         async for message in connection.messages():
@@ -221,23 +211,37 @@ class Service:
             case _ if not payload:  # a message that the broker kept is taken back
                 self._refused["cleared"] += 1
             case [self._deployment, "dev", device, "state"]:
-                try:
-                    online = coordination.read_presence(payload)
-                except messages.MessageError as error:
-                    self._refused[error.args[0]] += 1
-                    return
-                for machine in self._machines.values():
-                    self._perform(machine, machine.presence(device, online, now))
+                self._hear_presence(device, payload, now)
             case [self._deployment, "dev", device, "diag"]:
-                self._refused.update(self._reports.hear(device, payload, self._members))
+                refused = self._reports.hear(device, payload, self._members)
+                self._refused.update(refused)
+                if self._gateway and not refused:
+                    self._gateway.view.report(device, self._reports.of(device))
+            case [self._deployment, "g", group, "ask"] if self._gateway:
+                actions, refused = self._gateway.hear(group, payload, self._machines)
+                self._refused.update(refused)
+                self._record(actions)
             case [self._deployment, "g", group, "up", device, kind]:
                 if group in self._machines:
                     machine = self._machines[group]
                     self._perform(machine, machine.message(device, kind, payload, now))
+                    if self._gateway and device in self._members:
+                        self._gateway.view.heard(device)
                 else:
                     self._refused["unknown-group"] += 1
             case _:
                 self._refused["wrong-topic"] += 1
+
+    def _hear_presence(self, device: str, payload: bytes, now: float) -> None:
+        try:
+            online = coordination.read_presence(payload)
+        except messages.MessageError as error:
+            self._refused[error.args[0]] += 1
+            return
+        for machine in self._machines.values():
+            self._perform(machine, machine.presence(device, online, now))
+        if self._gateway and device in self._members:
+            self._gateway.view.presence(device, online)
 
     def _perform(self, machine: Machine, actions: list[Action]) -> None:
         """Records first, in one durable transaction; then, and only then, what is published because
@@ -253,29 +257,34 @@ class Service:
             self._renewing.heed(group, actions)
         said = [action for action in actions if not isinstance(action, Compute)]
         if said:
-            self._commits.put(said, self._new_refusals(group, machine.refused))
+            self._record(said, group, self._refusals.new(group, machine.refused))
         for action in actions:
             if isinstance(action, Compute):
-                job = asyncio.create_task(self._compute(machine, action))
-                self._jobs.add(job)
-                job.add_done_callback(self._ended)
+                self._jobs.begin(self._compute(machine, action))
+
+    def _record(
+        self, actions: Sequence[Record | Publish], group: str = "", refusals: Mapping[str, int] | None = None
+    ) -> None:
+        """Make durable what is to be recorded, of this group or of any, then publish; and tell the
+        gateway. What lets a request wait has it handed on as soon as it is durable."""
+        if not self._gateway:
+            self._commits.put(actions, refusals)
+        elif actions:
+            more = self._gateway.heed([action for action in actions if isinstance(action, Record)])
+            then = partial(self._recorded, group, enters([*actions, *more]))
+            self._commits.put([*actions, *more], refusals, then)
+
+    def _recorded(self, group: str, waits: bool) -> None:
+        if self._gateway:
+            self._gateway.view.changed(group)
+        if waits:
+            self._handing.turn(self._machines)
+            for machine in self._machines.values():
+                self._perform(machine, machine.tick(self._clock()))
 
     async def _compute(self, machine: Machine, wanted: Compute) -> None:
         outcome = await self._powers.run(wanted.job, wanted.seconds, wanted.long)
         self._perform(machine, machine.computed(wanted.key, outcome, self._clock()))
-
-    def _ended(self, job: "asyncio.Task[None]") -> None:
-        if job.cancelled() or job.exception() is None:
-            self._jobs.discard(job)
-        else:
-            self._failed_job.set()
-
-    async def _watch_jobs(self) -> None:
-        """Wait for a job that fails, and raise what it raised."""
-        await self._failed_job.wait()
-        for job in self._jobs:
-            if job.done():
-                job.result()
 
     def _say(self, action: Publish) -> None:
         self._outbox.put_nowait(action)
@@ -283,18 +292,8 @@ class Service:
     def _count_refusals(self) -> None:
         """Record the refusals since the last time. A refusal alone waits for the next tick: a flood
         of bad input costs one transaction a tick, not one a message."""
-        new = Counter(self._new_refusals("", self._refused))
+        new = Counter(self._refusals.new("", self._refused))
         for group, machine in self._machines.items():
-            new.update(self._new_refusals(group, machine.refused))
+            new.update(self._refusals.new(group, machine.refused))
         if new:
             self._commits.put([], new)
-
-    def _new_refusals(self, group: str, refused: Mapping[str, int]) -> dict[str, int]:
-        """Return what was refused of a group, or of none, since this was asked last."""
-        new = Counter(refused) - self._counted.get(group, Counter())
-        if new:
-            self._counted[group] = Counter(refused)
-        for reason, count in new.items():
-            level = logging.DEBUG if reason in USUAL else logging.WARNING
-            log.log(level, "refused %d%s: %s", count, f" of {group}" if group else "", reason)
-        return dict(new)

@@ -1,6 +1,8 @@
 """The filter of all uploads, whatever the protocol: it knows who may send what and how much of it,
 and counts refusals."""
 
+import logging
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
@@ -9,6 +11,8 @@ from agent.wire import messages
 from agent.wire.envelope import Envelope, EnvelopeError
 from broker.coordinator.actions import Action
 from broker.coordinator.scope import Scope
+
+log = logging.getLogger("hum.coordinator")
 
 # What honest boards have refused every day, of no use any more: an answer when the sum is open, a
 # message that a broker or a board repeats, what was kept for who links again, what was said of the
@@ -68,3 +72,24 @@ class UploadFilter:
         if envelope.epoch != self._epoch:
             raise Refused("wrong-epoch")
         return Upload(device, envelope, sha256(payload).digest())
+
+
+class Refusals:
+    """What has been refused of each group, "" for none, and is counted and logged already."""
+
+    def __init__(self) -> None:
+        self._told: dict[str, Counter[str]] = {}
+
+    def new(self, group: str, refused: Mapping[str, int]) -> dict[str, int]:
+        """Return what was refused since this was asked last, of all that was `refused`."""
+        new = Counter(refused) - self._told.get(group, Counter())
+        if new:
+            self._told[group] = Counter(refused)
+        for reason, count in new.items():
+            level = logging.DEBUG if reason in USUAL else logging.WARNING
+            log.log(level, "refused %d%s: %s", count, f" of {group}" if group else "", reason)
+        return dict(new)
+
+    def forget(self, group: str) -> None:
+        """A group counts anew."""
+        self._told.pop(group, None)

@@ -97,6 +97,16 @@ class Deployment:
         """The passwords of all users of the broker."""
         return self.mosquitto / "credentials.json"
 
+    @property
+    def gateway(self) -> Path:
+        """The gateway's folder."""
+        return self.folder / "gateway"
+
+    @property
+    def gateway_pub(self) -> Path:
+        """The gateway's public key, hexadecimal."""
+        return self.gateway / "gateway.pub"
+
     def result_key(self, group: str) -> Path:
         """Return where the result key of a group is."""
         return self.results / f"{group}.key"
@@ -115,6 +125,10 @@ class Deployment:
     def coordinator_public(self) -> str:
         """Return the coordinator's public key, hexadecimal. Raises NoDeployment."""
         return _public(self.coordinator / "coordinator.pub")
+
+    def gateway_public(self) -> str:
+        """Return the gateway's public key, hexadecimal. Raises NoDeployment."""
+        return _public(self.gateway_pub)
 
 
 def where(folder: Path | None = None) -> Path | None:

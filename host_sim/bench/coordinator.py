@@ -93,13 +93,20 @@ class _Connection:
 
 
 class _CommitsAtOnce(Commits):
-    def put(self, actions: Sequence[Record | Publish], refusals: Mapping[str, int] | None = None) -> None:
+    def put(
+        self,
+        actions: Sequence[Record | Publish],
+        refusals: Mapping[str, int] | None = None,
+        then: Callable[[], None] | None = None,
+    ) -> None:
         records = [action for action in actions if isinstance(action, Record)]
         if records or refusals:
             self._storage.commit(records, refusals or {})
         for action in actions:
             if isinstance(action, Publish):
                 self._publish(action)
+        if then:
+            then()
 
 
 class OnTheLoop(Service):

@@ -64,6 +64,7 @@ class Fleet:
         arguments += ["--port", self.broker.port, "--interval", plan.interval, "--window", plan.window]
         arguments += ["--rounds", plan.rounds, "--patience", plan.patience]
         arguments += [] if plan.instants else ["--at-once"]
+        arguments += ["--gateway", plan.gateway] if plan.gateway else []
         if self.broker.credentials:
             arguments += ["--credentials", self.folder / "broker" / "credentials.json"]
         with (self.folder / "coordinator.log").open("ab") as log:

@@ -55,6 +55,8 @@ class Plan:
     # Boards on MicroPython that have a meter at a line (lines.py): their setting "meter", and the
     # line's path. They have no columns: an empty list.
     meters: dict[str, tuple[dict[str, Any], str]] = field(default_factory=dict)
+    # The public key, hexadecimal, of a gateway that the coordinator tells and hears.
+    gateway: str = ""
     # Groups beside GROUP: their devices, which are in `columns` too, and their slots.
     others: dict[str, tuple[list[str], Slots]] = field(default_factory=dict)
 

@@ -13,6 +13,7 @@ from agent.meters.uart.telegram import TelegramError
 from agent.protocols.private_sum.roster_part import SumPart, read_part
 from agent.wire import active_sets, answers, cbor, coordination, dns, messages, queries, release, rosters, topics
 from agent.wire.envelope import Context, Envelope, EnvelopeError, seal
+from broker.wire import requests, views
 from host_sim.fuzz.mutations import Mutator
 from host_sim.fuzz.place import Violation
 from host_sim.meters import made
@@ -42,6 +43,23 @@ def _stream(telegrams: dsmr_frames.Telegrams | sml_frames.Telegrams, data: bytes
         found.append(telegram)
         telegram = telegrams.feed(b"")
     return found
+
+
+def _of_gateway() -> dict[str, tuple[Parser, tuple[type[Exception], ...], bytes]]:
+    """Return those of what coordinator and gateway say to each other, as parsers() does."""
+    order = views.Order(1_700_000_000_000, 3)
+    standing = [views.Standing("absent", True, "no-mask", 7, 1_700_000_000), views.Standing("ready", None)]
+    said = {"phase": "ready", "trouble": "checksum", "masks": 7, "rssi_dbm": -70, "link_losses": 2}
+    rounds = [views.Progress(7, "incomplete", 5, 6, 7, 1, 1, 0, 2, "too-few-answers", 2)]
+    ask = requests.Ask(9, 1_700_000_600, "load", "histogram", [0, 100, 8], [0, 900], 1000, 500_000, 0, 3)
+    told = requests.Told(9, 2, 1_700_000_001, "again", "no-result", 1, 1, 4, 500_000, 2, 1_000_000)
+    return {
+        "told of members": (views.read_members, REFUSED, views.members(order, 1_700_000_000, standing)),
+        "told of boards": (views.read_reports, REFUSED, views.reports(order, 5, [views.Report(4, said)])),
+        "told of rounds": (views.read_progress, REFUSED, views.progress(order, 5, rounds)),
+        "asked": (requests.read_ask, REFUSED, ask.encode()),
+        "told of a request": (requests.read_told, REFUSED, told.encode()),
+    }
 
 
 def parsers() -> dict[str, tuple[Parser, tuple[type[Exception], ...], bytes]]:
@@ -87,7 +105,7 @@ def parsers() -> dict[str, tuple[Parser, tuple[type[Exception], ...], bytes]]:
         "dns services": (lambda data: dns.services(data, b"\x00\x01"), (dns.DnsError,), dns.query(b"\x00\x01")),
         "dns addresses": (lambda data: dns.addresses(data, b"\x00\x01"), (dns.DnsError,), dns.lookup(b"\x00\x01", "a.b")),
     }  # fmt: skip
-    return found
+    return found | _of_gateway()
 
 
 def play(mutants: int, seed: int, progress: Callable[[int], None] = lambda done: None) -> dict[str, Any]:

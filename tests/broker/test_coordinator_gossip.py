@@ -110,7 +110,7 @@ def answer_of(closed: CloseQuery, function: str) -> Any:
 def test_a_query_is_recorded_before_it_is_asked_and_its_answer_is_for_the_clients_alone() -> None:
     world = World()
     world.begin()
-    assert world.machine.phase == "idle" and world.machine.ready_members == 5 and not world.machine.finished
+    assert world.machine.phase == "idle" and len(world.machine.ready) == 5 and not world.machine.finished
     record, message = world.open(request(7))
     assert (record.number, record.request, world.machine.phase, world.machine.next_round) == (1, 7, "open", 1)
     sent = world.run(message)
@@ -191,7 +191,7 @@ def test_who_is_offline_or_not_ready_is_announced_absent_after_the_patience() ->
     query, _, _ = queries.read_query(record.message)
     assert query.absent == 0b10010
     world.machine.presence("b004", True, 11.0)
-    assert world.machine.ready_members == 5
+    assert len(world.machine.ready) == 5
 
 
 def test_what_cannot_be_asked_is_refused_with_a_reason_and_takes_no_number() -> None:

@@ -268,7 +268,7 @@ def test_ready_is_recorded_and_its_replay_refused(world: World) -> None:
     world.first_set()
     ready = world.members["b0"].ready()
     assert world.machine.message("b0", "ready", ready, 0.0) == [masks_until(world, 3, 3, 7)]
-    assert world.machine.ready_members == 1
+    assert len(world.machine.ready) == 1
     assert_refused(world, "replayed", "b0", "ready", ready)
     older = world.members["b0"].ready(2)
     assert_refused(world, "replayed", "b0", "ready", older)
@@ -370,7 +370,7 @@ def test_a_restart_finishes_the_open_round(world: World) -> None:
     machine = world.restart()
     said = world.do(machine.link_up(100.0), 100.0)
     assert (published(said, ROUND), published(said, ROLL)) == ([opening], [b""])
-    assert (machine.phase, machine.next_round, machine.ready_members) == ("open", 0, 3)
+    assert (machine.phase, machine.next_round, len(machine.ready)) == ("open", 0, 3)
     assert machine.message("b0", "contribution", sent["b0"], 101.0) == of_kind(first, Publish)
     called = world.send("contribution", {name: sent[name] for name in NAMES[1:]}, 101.0)
     actions = world.send("answer", world.answers(published(called, ROLL)[0]), 102.0)

@@ -125,7 +125,7 @@ def test_whose_answers_disagree_is_in_the_log(tmp_path: Path, caplog: pytest.Log
         for name, payload in sent.items():
             service._perform(world.machine, world.machine.message(name, "answer", payload, 1.0))
             async with asyncio.timeout(WAIT_S):
-                while service._jobs:
+                while service._jobs.under_way:
                     await asyncio.sleep(0.01)
         service._powers.close()
         service._commits.end()

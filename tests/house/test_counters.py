@@ -24,6 +24,8 @@ from agent.wire import coordination, messages
 from broker.cli.main import app
 from broker.cli.result import _why
 from broker.client import Reader, follow
+from broker.client.members import Watch
+from broker.client.serving import Serving
 from broker.coordinator.home import Home
 from broker.coordinator.protocols.gossip.machine import Gossip
 from broker.coordinator.protocols.gossip.records import Saved
@@ -83,7 +85,11 @@ class Counter(NamedTuple):
 
 
 # Looked for in tests of their own, below: of clients, and of a link's queue.
-ELSEWHERE = [Counter("broker/client/reader.py", "refused", True), Counter("broker/transport/link.py", "dropped", False)]
+ELSEWHERE = [
+    Counter("broker/client/reader.py", "refused", True),
+    Counter("broker/client/members.py", "refused", True),
+    Counter("broker/transport/link.py", "dropped", False),
+]
 
 
 def counters_of(path: str, text: str) -> Iterator[Counter]:
@@ -303,6 +309,15 @@ def test_what_a_reader_of_results_refuses_is_told(tmp_path: Path, caplog: pytest
 
     asyncio.run(followed())
     assert {one.getMessage() for one in caplog.records} == {"refused 95001: probe-95001", "refused 1: wrong-topic"}
+
+
+def test_what_a_gateway_refuses_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    town = Town(tmp_path)
+    watch = Watch(town.access, town.private)
+    assert set(plant(watch, 96001).values()) == {ELSEWHERE[1]}
+    serving = Serving(Link("127.0.0.1", 1, None, None, None), Reader(town.access), watch)
+    assert serving._take("hum/v1/town/g/street/else", b"x") == []
+    assert {one.getMessage() for one in caplog.records} == {"refused 96001: probe-96001", "refused 1: wrong-topic"}
 
 
 def test_messages_that_came_too_fast_are_counted_as_refused() -> None:

@@ -20,7 +20,7 @@ SERVER = "the coordinator's main loop: until Ctrl-C, which cancels it, or --roun
 # (file, function) -> the waits in it, and why they need no end of their own.
 REVIEWED: dict[tuple[str, str], tuple[tuple[str, ...], str]] = {
     (SERVICE, "Service.run"): (("await asyncio.wait",), SERVER),
-    (SERVICE, "Service._watch_jobs"): (("await self._failed_job.wait",), SERVER),
+    (POWERS, "Jobs.watch"): (("await self._failed.wait",), SERVER),
     (SERVICE, "Service._serve"): (("await asyncio.wait", "await asyncio.gather"), SERVER),
     (SERVICE, "Service._read"): (("async for in connection.messages()",), SERVER),
     (SERVICE, "Service._write"): (("await self._outbox.get", "await asyncio.gather"), SERVER),
@@ -43,6 +43,14 @@ REVIEWED: dict[tuple[str, str], tuple[tuple[str, ...], str]] = {
     ("broker/client/following.py", "follow"): (
         ("async with aclosing", "async for in messages"),
         "for as long as its caller wants; leaving the link has aiomqtt's timeout",
+    ),
+    ("broker/client/serving.py", "Serving.news"): (
+        ("while True: sleep", "async with self._link.connect", "async for in connection.messages()"),
+        "for as long as its caller wants; a call to the broker has aiomqtt's timeout",
+    ),
+    ("broker/client/serving.py", "Serving._write"): (
+        ("await self._outbox.get",),
+        "beside what is read of the link, which cancels it and waits RECONNECT_S",
     ),
     ("broker/transport/link.py", "Connection.messages"): (("await anext",), "for as long as its caller wants"),
     ("broker/transport/link.py", "Link._connection"): (("async with client",), "aiomqtt gives it the client's timeout"),

@@ -2,7 +2,7 @@
 rounds, every value on the way, from fixed keys; two onions, and a query.
 
 Run `python -m tests.interop.make_vectors` after a deliberate change of the protocol, and change
-docs/protocol/sums.md or docs/protocol/queries.md with it. The messages are what the boards' and the
+docs/protocol/sums.md, queries.md or gateway.md with it. The messages are what the boards' and the
 coordinator's machines publish; tests/interop/test_vectors.py and test_query_vectors.py derive the
 same values without them. The active set has six of the seven. In round 0 all six are there; meter-d
 is dead from round 1 on.
@@ -35,7 +35,7 @@ from broker.coordinator.protocols.private_sum.records import ActiveSet, Answer, 
 from broker.coordinator.schedule import Schedule
 from broker.coordinator.scope import Scope
 from host_sim.virtual.at_once import at_once
-from tests.interop import onion_vectors, query_vectors
+from tests.interop import gateway_vectors, onion_vectors, query_vectors
 
 FOLDER = Path(__file__).parents[2] / "tests/interop/vectors"
 DEPLOYMENT, GROUP, EPOCH = "test-street", "north", 1
@@ -421,6 +421,7 @@ def build() -> dict[str, str]:
         values |= {f"round-{number}": _round_values(group, number) for number in (0, 1)}
         values["onions"] = onion_vectors.values()
         values["queries"] = query_vectors.values()
+        values["gateway"] = gateway_vectors.values()
     finally:
         accelerate.install()
     return {f"{name}.json": json.dumps(value, indent=1) + "\n" for name, value in values.items()}

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from gmpy2 import is_prime, powmod
 
 FOLDER = Path(__file__).parents[2] / "tests/interop/vectors"
-FILES = ("group", "keys", "onions", "queries", "round-0", "round-1", "shares")
+FILES = ("gateway", "group", "keys", "onions", "queries", "round-0", "round-1", "shares")
 
 
 @cache

@@ -94,7 +94,7 @@ class Board(Quiet):
 
 
 class Street:
-    """`boards` after start(); `up` are the (device, kind, payload) for the coordinator; `clock` is
+    """`boards` after start(); `authority` is its public key; `up` are the (device, kind, payload) for the coordinator; `clock` is
     the time in ms."""
 
     def __init__(
@@ -113,6 +113,7 @@ class Street:
         self._due = []
         self._sequence = 0
         authority = p256.generate(os.urandom)
+        self.authority = p256.public_key(authority)
         self.coordinator = p256.generate(os.urandom)
         names = ["b%03d" % i for i in range(count)]
         privates = [p256.generate(os.urandom) for _ in names]

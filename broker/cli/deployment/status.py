@@ -11,6 +11,7 @@ from rich.console import Console
 from broker.cli.options import STATE, AsJson
 from broker.cli.results.rows import local
 from broker.cli.tables import show_table, wrapped
+from broker.coordinator.gateway import tables
 from broker.coordinator.history import recorded
 from broker.coordinator.overview import groups, health, is_running
 from broker.deploy.mosquitto import refusals
@@ -36,8 +37,8 @@ def status(
     as_json: AsJson = False,
 ) -> None:
     """Show the last round of each group, the one that is open, and of each member whether it sent,
-    was listed and answered, and since when and why it is absent; and what the broker has refused.
-    What is shown is durable.
+    was listed and answered, and since when and why it is absent; whether a gateway is told, and
+    when it has asked last; and what the broker has refused. What is shown is durable.
 
     Exit status 0 if all is well, 3 if no coordinator runs, 4 if a group's last round has no sum.
     """
@@ -58,6 +59,7 @@ def overview(folder: Path, deployment: Deployment | None = None) -> dict[str, An
     with recorded(folder) as storage:
         found = groups(storage)
         boards, refused = health(storage), storage.refusals()
+        gateway = storage.read(tables.status)
     public = folder / "coordinator.pub"
     heard = {board["device"]: board["age_s"] for board in boards}
     for group in found:
@@ -69,6 +71,7 @@ def overview(folder: Path, deployment: Deployment | None = None) -> dict[str, An
         "groups": found,
         "boards": boards,
         "refused": refused,
+        "gateway": gateway,
         "broker": _broker(deployment),
     }
 
@@ -133,6 +136,7 @@ def _show(found: dict[str, Any], as_json: bool) -> None:
         return
     if not found["running"]:
         print(wrapped(NOT_RUN))
+    print(wrapped(_contact(found["gateway"])))
     show_table("Rounds", ROUND_COLUMNS, rounds(found["groups"]))
     show_table("Members, in the last round and now", MEMBER_COLUMNS, members(found["groups"]), keys=2)
     if found["broker"]:
@@ -140,6 +144,14 @@ def _show(found: dict[str, Any], as_json: bool) -> None:
         show_table(
             f"Refused by the broker{f' since {since}' if since else ''}", REFUSED_COLUMNS, found["broker"]["refused"]
         )
+
+
+def _contact(gateway: dict[str, Any] | None) -> str:
+    """Return whether a gateway is told and asks, and when it did last."""
+    if gateway is None:
+        return "no gateway is told of members and rounds; `hum init` makes its key, and `hum up` gives it on"
+    told, asked = (local(gateway[at]) if gateway[at] else "never yet" for at in ("told_at", "asked_at"))
+    return f"the gateway {gateway['public'][2:10]}...: told {told}, has asked {asked}"
 
 
 def _watch(folder: Path, deployment: Deployment | None, as_json: bool) -> None:

@@ -3,6 +3,7 @@ each, and they steer nothing."""
 
 import time
 from collections.abc import Collection
+from typing import Any
 
 from agent.wire import coordination, messages
 from broker.coordinator.commits import Commits
@@ -39,6 +40,10 @@ class Reports:
             report["reset"] = coordination.RESETS[reset]
         self._health[device] = (time.time(), report | {"refused": refused})
         return []
+
+    def of(self, device: str) -> dict[str, Any]:
+        """Return what `device` has just said."""
+        return self._health[device][1]
 
     def count(self) -> int:
         """Return of how many boards a report waits."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Executable, ScalarSelect
 
 from agent.wire.rosters import Roster
 from broker.coordinator.actions import Record
@@ -15,6 +15,7 @@ from broker.coordinator.machine import Machine
 from broker.coordinator.schedule import Schedule
 from broker.coordinator.scope import Scope
 from broker.storage.schema import Schema
+from broker.wire.requests import Ask
 
 
 class RosterError(Exception):
@@ -50,18 +51,64 @@ class Request(Protocol):
     """What another process asks of a group, through the database."""
 
     @property
+    def id(self) -> int: ...
+
+    @property
     def group(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class Opened:
+    """The request with the id `request` is open, as the `number`-th of an epoch: what it costs each
+    board in millionths of epsilon, None for a loss without bound, and who was absent, a bitmap."""
+
+    request: int
+    epoch: int
+    number: int
+    cost: int | None
+    absent: int
+
+
+@dataclass(frozen=True)
+class Closed:
+    """The request with the id `request` is over: `reason` says why it has no answer, None if it has
+    one; `again` tells whether it may have one if it is asked once more."""
+
+    request: int
+    reason: str | None
+    again: bool = False
+
+
+@dataclass(frozen=True)
+class Asks:
+    """How what a gateway asks (broker/wire/requests.py) becomes a request of a protocol.
+
+    `quote(machine, group, ask)` returns what it costs each board, as Opened has it, and raises
+    Refused if it cannot be asked. `enter(group, ask)` writes it to where requests wait, `newest`
+    finds the id that it has got, in the same transaction; `give_up(id)` takes one back that still
+    waits. `heed(record)` tells what a machine's record says of a request; `over(connection, id)`
+    how one has ended, None if it has not; `spent(connection, group)` what all have cost each board.
+    """
+
+    quote: Callable[[Any, str, Ask], int | None]
+    enter: Callable[[str, Ask], Executable]
+    newest: ScalarSelect[Any]
+    give_up: Callable[[int], Executable]
+    heed: Callable[[Record], Opened | Closed | None]
+    over: Callable[[Connection, int], Closed | None]
+    spent: Callable[[Connection, str], int]
 
 
 @dataclass(frozen=True)
 class Requests:
     """Where requests come from: `waiting` finds those that wait, in order; `give(machine,
     requests)` hands a machine those of its group; `refuse` makes the record of one whose group
-    there is not."""
+    there is not; `asks` is there if a gateway may ask, too."""
 
     waiting: Callable[[Connection], Sequence[Any]]
     give: Callable[[Any, Sequence[Any]], None]
     refuse: Callable[[Any], Record]
+    asks: Asks | None = None
 
 
 @dataclass(frozen=True)

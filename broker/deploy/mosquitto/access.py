@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from agent.wire import topics
 from broker.coordinator.protocols import registry
 from broker.transport import users
+from broker.wire import channel
 
 OWN = ("state", "diag")  # kinds below dev/<device>
 READ = ("roster", "round", "result")  # of what a reader of results needs
@@ -22,9 +23,10 @@ def rules(deployment: str, groups: Groups, readers: Iterable[str]) -> str:
     root = f"hum/v1/{deployment}"
     told, uploads = _told(), _uploads()
     lines = _user(topics.COORDINATOR, _coordinator(root, groups, told))
+    reads = [f"read {root}/{topic}" for topic in (*(f"g/+/{kind}" for kind in READ), "coord/state", "dev/+/+")]
     for reader in readers:
-        reads = [*(f"g/+/{kind}" for kind in READ), "coord/state", "dev/+/+"]
-        lines += _user(reader, [f"read {root}/{topic}" for topic in reads])
+        lines += _user(reader, reads)
+    lines += _user(users.GATEWAY, [*reads, *_gateway(root, groups)])
     lines += _user(users.RELEASES, [f"readwrite {root}/release/+", f"readwrite {root}/chunk/+/+"])
     lines += _user(users.INSTALLER, [f"read {root}/dev/+/state"])
     lines += _user(users.MEMBERS, [f"write {root}/{topic}" for topic in ("dev/+/+", "g/+/up/+/+", "g/+/mail/+/+")])
@@ -62,7 +64,22 @@ def _coordinator(root: str, groups: Groups, told: Sequence[str]) -> list[str]:
         may += [f"write {root}/g/{group}/{kind}" for kind in told]
         # Its own answers, and to clear what others left there.
         may.append(f"write {root}/g/{group}/mail/+/+")
+        may += [f"write {root}/{kind}" for kind in _to_gateway(group)]
+        may.append(f"read {root}/g/{group}/{channel.ASK}")
     return may
+
+
+def _gateway(root: str, groups: Groups) -> list[str]:
+    may = []
+    for group in groups:
+        may += [f"read {root}/{kind}" for kind in _to_gateway(group)]
+        may.append(f"write {root}/g/{group}/{channel.ASK}")
+    return may
+
+
+def _to_gateway(group: str) -> list[str]:
+    """Return the topics, below the deployment's, that the coordinator tells its gateway by."""
+    return [f"g/{group}/view/{kind}" for kind in channel.VIEWS] + [f"g/{group}/{channel.TOLD}"]
 
 
 def _board(

@@ -263,6 +263,24 @@ def test_readers_and_the_installer_write_nothing(broker: MosquittoBroker, topic:
         assert not asyncio.run(arrives(broker, writer, topic, reader))
 
 
+VIEWS = [f"{ROOT}/g/main/view/{kind}" for kind in ("members", "reports", "progress")]
+
+
+def test_the_gateway_is_told_and_asks_and_nobody_else(broker: MosquittoBroker) -> None:
+    for topic in (*VIEWS, f"{ROOT}/g/main/told", f"{ROOT}/g/other/view/members", f"{ROOT}/g/main/result"):
+        assert asyncio.run(arrives(broker, "coordinator", topic, "tool.gateway"))
+    assert asyncio.run(arrives(broker, "tool.gateway", f"{ROOT}/g/main/ask", "coordinator"))
+    for reader in ("b0", "client", "reader.grafana", "tool.installer"):
+        for topic in (VIEWS[0], f"{ROOT}/g/main/told"):
+            assert not asyncio.run(arrives(broker, "coordinator", topic, reader))
+        assert not asyncio.run(arrives(broker, "tool.gateway", f"{ROOT}/g/main/ask", reader))
+    for writer in ("b0", "client", "tool.members", "tool.releases"):
+        assert not asyncio.run(arrives(broker, writer, f"{ROOT}/g/main/ask", "coordinator"))
+        assert not asyncio.run(arrives(broker, writer, VIEWS[0], "tool.gateway"))
+    for topic in (VIEWS[0], f"{ROOT}/g/main/told", f"{ROOT}/g/main/result", f"{ROOT}/dev/b0/state"):
+        assert not asyncio.run(arrives(broker, "tool.gateway", topic, "client"))
+
+
 def test_a_retained_message_is_kept_from_who_may_not_read_it(broker: MosquittoBroker) -> None:
     async def main() -> list[tuple[str, bytes]]:
         topic = f"{ROOT}/g/main/up/b0/ready"
@@ -302,11 +320,11 @@ def test_the_files_with_secrets_are_their_owners_alone_and_hold_no_plain_passwor
     hashed = (tmp_path / "passwords").read_text()
     assert sorted(line.partition(":")[0] for line in hashed.splitlines()) == sorted(credentials)
     assert not any(password in hashed for password in credentials.values())
-    assert len(set(credentials.values())) == len(credentials) == len(DEVICES) + 5
+    assert len(set(credentials.values())) == len(credentials) == len(DEVICES) + len(TOOLS)
 
 
 def test_another_call_keeps_the_passwords_and_drops_who_is_gone(tmp_path: Path) -> None:
-    tools = ["client", "coordinator", "tool.installer", "tool.members", "tool.releases"]
+    tools = sorted(TOOLS)
     first = configuration.write(tmp_path, "test", {"g": ["b0", "b1"]}, HOST, 18883, None)
     second = configuration.write(tmp_path, "test", {"g": ["b0", "b2"]}, HOST, 18883, None)
     assert {user: second[user] for user in ("b0", *tools)} == {user: first[user] for user in ("b0", *tools)}

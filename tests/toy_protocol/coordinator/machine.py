@@ -53,8 +53,8 @@ class Toy:
         return self._round
 
     @property
-    def ready_members(self) -> int:
-        return len(self._here)
+    def ready(self) -> list[str]:
+        return sorted(self._here)
 
     # -- events
 

@@ -6,7 +6,7 @@ from agent.protocols.base import Refused
 from agent.protocols.gossip.roster_part import read_part
 from agent.wire.messages import MessageError
 from broker.coordinator.protocols.base import Declaration, Requests, RosterError, Workplace
-from broker.coordinator.protocols.gossip import queries, roster, tables
+from broker.coordinator.protocols.gossip import gateway, queries, roster, tables
 from broker.coordinator.protocols.gossip.blind_signer import BlindSigner, BlindSignerError
 from broker.coordinator.protocols.gossip.machine import UPLOADS, Gossip
 from broker.coordinator.protocols.gossip.records import Saved
@@ -40,6 +40,6 @@ GOSSIP = Declaration(
     says=("query", "result"),
     schema=tables.SCHEMA,
     roster=roster.RULES,
-    requests=Requests(queries.waiting, Gossip.ask, queries.refused),
+    requests=Requests(queries.waiting, Gossip.ask, queries.refused, gateway.ASKS),
     status=queries.status,
 )

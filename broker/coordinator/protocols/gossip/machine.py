@@ -109,9 +109,9 @@ class Gossip:
         return self._number + (self._open is None)
 
     @property
-    def ready_members(self) -> int:
-        """How many members have their keys and are online."""
-        return len(self._ready - self._offline)
+    def ready(self) -> list[str]:
+        """Which members have their keys and are online."""
+        return sorted(self._ready - self._offline)
 
     # -- events
 
@@ -130,6 +130,11 @@ class Gossip:
         asked any more: who wanted the answer has given up, and boards have a budget."""
         self._taken &= {request.id for request in waiting}
         self._waiting = [request for request in waiting if request.id not in self._taken]
+
+    def quote(self, request: Request) -> int | None:
+        """Return what a request would cost each board, were all there: millionths of epsilon, None
+        for a loss without bound. Raises NotAsked."""
+        return asked(request, self.scope, self._tolerate, self._number + 1, 0, 0, bytes(queries.CHALLENGE)).cost
 
     def message(self, device: str, kind: str, payload: bytes, now: float) -> list[Action]:
         """Take what `device` published to its `kind` topic."""

@@ -5,7 +5,7 @@ import json
 import time
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, Insert, Update, func, insert, select
 
 from agent.protocols.gossip.privacy.terms import MILLION
 from broker.coordinator.protocols.gossip.records import OPEN, REFUSED, WAITING, CloseQuery, Request, Saved
@@ -15,6 +15,13 @@ from broker.coordinator.protocols.gossip.tables import queries as table
 def ask(connection: Connection, request: Request) -> int:
     """Record a request that waits for the coordinator, and return its id; that of `request` is not
     looked at."""
+    key = connection.execute(entry(request)).inserted_primary_key
+    assert key
+    return int(key[0])
+
+
+def entry(request: Request) -> Insert:
+    """Return what records a request that waits."""
     values = {
         "group": request.group,
         "slot": request.slot,
@@ -27,9 +34,7 @@ def ask(connection: Connection, request: Request) -> int:
         "asked_at": time.time(),
         "status": WAITING,
     }
-    key = connection.execute(insert(table).values(**values)).inserted_primary_key
-    assert key
-    return int(key[0])
+    return insert(table).values(**values)
 
 
 def waiting(connection: Connection) -> list[Request]:
@@ -40,8 +45,13 @@ def waiting(connection: Connection) -> list[Request]:
 
 def give_up(connection: Connection, request: int) -> None:
     """The asker does not wait any longer: what was not opened yet never is."""
+    connection.execute(giving_up(request))
+
+
+def giving_up(request: int) -> Update:
+    """Return what takes back a request that still waits."""
     update = table.update().where((table.c.id == request) & (table.c.status == WAITING))
-    connection.execute(update.values(status=REFUSED, reason="given-up", closed_at=time.time()))
+    return update.values(status=REFUSED, reason="given-up", closed_at=time.time())
 
 
 def row(connection: Connection, request: int) -> dict[str, Any]:

@@ -112,9 +112,9 @@ class PrivateSum:
         return self._round
 
     @property
-    def ready_members(self) -> int:
-        """How many members can take part in the round to come, or in the one in progress."""
-        return self._members.ready(self._round).bit_count()
+    def ready(self) -> list[str]:
+        """Which members can take part in the round to come, or in the one in progress."""
+        return [self._members.names[index] for index in roll_call.members(self._members.ready(self._round))]
 
     # -- events
 
