@@ -10,8 +10,9 @@ from broker import names
 RELEASES = "tool.releases"  # `hum release`: publishes versions of the boards' application
 INSTALLER = "tool.installer"  # `hum firmware flash`: sees whether a board has come up
 MEMBERS = "tool.members"  # `hum remove`: clears what the broker keeps of who is gone
+GATEWAY = "tool.gateway"  # `hum gateway`: reads results, for those who ask it
 READER = "reader."  # and a name: reads results beside CLIENT, with a connection of its own
-TOOLS = (COORDINATOR, CLIENT, RELEASES, INSTALLER, MEMBERS)
+TOOLS = (COORDINATOR, CLIENT, RELEASES, INSTALLER, MEMBERS, GATEWAY)
 
 
 def reader(name: str) -> str:

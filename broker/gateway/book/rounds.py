@@ -4,6 +4,7 @@ in the same transaction."""
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import Connection, Row, Select, func, insert, select
@@ -116,12 +117,12 @@ def last(connection: Connection, group: str) -> Round | None:
     return None if row is None else _round(row)
 
 
-def complete(connection: Connection, group: str, since: float, until: float) -> list[Round]:
+def complete(connection: Connection, group: str, since: float, until: float, most: int) -> list[Round]:
     """Return the complete rounds of a group that were measured after `since`, up to `until`, in
-    Unix seconds."""
+    Unix seconds; at most so many."""
     c = rounds.c
     query = _rounds().where(c.group == group, c.at > since, c.at <= until, c.sums.is_not(None))
-    return [_round(row) for row in connection.execute(query.order_by(c.number))]
+    return [_round(row) for row in connection.execute(query.order_by(c.number).limit(most))]
 
 
 def of_instants(connection: Connection, groups: Sequence[str], wanted: Wanted) -> list[Round]:
@@ -167,7 +168,7 @@ def _json(value: Iterable[Any] | None) -> str | None:
 
 
 def _round(row: Row[Any]) -> Round:
-    slots = tuple(name for name, _, _ in json.loads(row.slots))
+    slots = tuple(name for name, _, _ in _tuple(row.slots))
     sums = None if row.sums is None else _tuple(row.sums)
     total, mean_power = (None if text is None else json.loads(text) for text in (row.total, row.mean_power))
     scope = (row.group, row.epoch, row.round, row.status)
@@ -175,5 +176,6 @@ def _round(row: Row[Any]) -> Round:
     return Round(*scope, slots, sums, *members, row.instant, row.closed, row.opened, total, mean_power)
 
 
+@lru_cache(maxsize=256)  # a roster's are the same for thousands of rounds
 def _tuple(text: str) -> tuple[Any, ...]:
     return tuple(json.loads(text))

@@ -13,6 +13,10 @@ from sqlalchemy import Connection, Row, func, insert, select, update
 
 from broker.gateway.book.tables import tokens
 
+SCOPE = r"^(sums|members|admin|ask:([a-z0-9-]{1,32}|\*):([a-z0-9-]{1,32}|\*))$"  # what each opens: http/scopes.py
+OPERATOR = ("admin", "members", "sums", "ask:*:*")  # all
+SCOPES_MOST = 64
+NOTE_MOST = 200  # characters
 PREFIX = "hum"
 ID_ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
 ID_LENGTH = 8
