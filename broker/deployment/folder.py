@@ -71,6 +71,11 @@ class Deployment:
         return self.folder / "rosters"
 
     @property
+    def gateway(self) -> Path:
+        """The gateway's folder: its database, and copies of result keys."""
+        return self.folder / "gateway"
+
+    @property
     def mosquitto(self) -> Path:
         """The folder of the broker's configuration, passwords and access rules."""
         return self.folder / "mosquitto"

@@ -25,7 +25,7 @@ class Entry:
 def add(connection: Connection, at: float, token: str, method: str, path: str, status: int) -> None:
     """Keep an entry; of many the oldest go."""
     values = {"at": at, "token": token, "method": method, "path": path, "status": status}
-    number = connection.execute(insert(audit).values(**values)).inserted_primary_key[0]
+    number = connection.execute(insert(audit).values(**values)).lastrowid
     if number % PRUNED == 0:
         connection.execute(delete(audit).where(audit.c.id <= number - KEPT))
 

@@ -59,10 +59,10 @@ def record(connection: Connection, roster: GroupRoster, found: Round) -> Event |
         return None
     found = totals.with_totals(found, after)
     _keep_roster(connection, roster)
-    number = connection.execute(insert(rounds).values(_row(found))).inserted_primary_key[0]
+    number = connection.execute(insert(rounds).values(_row(found))).lastrowid
     values = {"group": found.group, "standing": after.to_json()}
     connection.execute(upsert(standings).values(**values).on_conflict_do_update(["group"], set_=values))
-    identifier = connection.execute(insert(events).values(kind=ROUND, round=number)).inserted_primary_key[0]
+    identifier = connection.execute(insert(events).values(kind=ROUND, round=number)).lastrowid
     return Event(identifier, ROUND, found)
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Generic, TypeVar
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from broker.client.units import unit_of
-from broker.gateway.book.tokens import NOTE_MOST, SCOPE, SCOPES_MOST
+from broker.gateway.book.tokens import NOTE_MOST, SCOPE, SCOPES_MOST, Token
 from broker.gateway.rounds import Round
 
 T = TypeVar("T")
@@ -69,9 +69,7 @@ class RoundBody(BaseModel):
     summed: Annotated[int, Field(description="How many members are in the sums.")]
     members: Annotated[int, Field(description="How many members the group has.")]
     missing: Annotated[int, Field(description="How many members are not in the sums.")]
-    missing_members: Annotated[
-        list[str] | None, Field(description="Their names, with the scope `members`; else null.")
-    ]
+    missing_members: Annotated[list[str] | None, Field(description="Their names, with the scope `members`; else null.")]
     sums: Annotated[dict[str, int] | None, Field(description="By slot, in its unit.")]
     total: Annotated[dict[str, int] | None, Field(description="The running totals after it, by slot.")]
     mean_power: Annotated[
@@ -166,6 +164,18 @@ class TokenBody(BaseModel):
     made: Time
     expires: Time | None
     revoked: Time | None
+
+    @classmethod
+    def of(cls, token: Token) -> "TokenBody":
+        """Return a token's body."""
+        return cls(
+            id=token.id,
+            scopes=list(token.scopes),
+            note=token.note,
+            made=stamp(token.made),
+            expires=_stamp(token.expires),
+            revoked=_stamp(token.revoked),
+        )
 
 
 class NewTokenBody(TokenBody):

@@ -5,7 +5,7 @@ import json
 import logging
 import time
 from collections.abc import AsyncIterator
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Header
 from fastapi.responses import StreamingResponse
@@ -37,10 +37,12 @@ LastEventId = Annotated[
         description="The last event that was heard: all that came after it is told. Without it, what comes from now on.",
     ),
 ]
-STREAM = {200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}, "description": "Events, without an end"}}
+STREAM: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}, "description": "Events, without an end"}
+}
 
 
-@router.get("/events", response_class=StreamingResponse, responses={**STREAM})
+@router.get("/events", response_class=StreamingResponse, responses=STREAM)
 async def events(here: Here, caller: ForEvents, last: LastEventId = None) -> StreamingResponse:
     """Tell of each event as it happens, `round` for each result, with its number as `id`. The
     stream ends when the token does. Who reads slowly is cut off, comes again and misses nothing."""

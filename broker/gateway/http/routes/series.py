@@ -6,7 +6,7 @@ import math
 import re
 import time
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from fastapi.responses import PlainTextResponse, Response
@@ -41,10 +41,12 @@ class Format(StrEnum):
 
 Slot = Annotated[str | None, Query(max_length=32, description="The slot; without it, the group's first.")]
 StepLength = Annotated[str, Query(pattern=r"^[1-9][0-9]{0,7}[smhd]$", description="A step: 15m, 1h, 1d.")]
-TEXTS = {200: {"content": {kind: {"schema": {"type": "string"}} for kind in ("text/csv", "text/plain")}}}
+TEXTS: dict[int | str, dict[str, Any]] = {
+    200: {"content": {kind: {"schema": {"type": "string"}} for kind in ("text/csv", "text/plain")}}
+}
 
 
-@router.get("/groups/{group}/series", response_model=SeriesBody, responses={**TEXTS})
+@router.get("/groups/{group}/series", response_model=SeriesBody, responses=TEXTS)
 def series(
     here: Here,
     caller: ForSums,
@@ -74,7 +76,7 @@ def series(
         case Format.LINE:
             return PlainTextResponse(_lines(here.site.deployment, group, slot, listed))
         case _:
-            body = [StepBody(**dict(zip(COLUMNS, (stamp(one.start), *_rest(one)), strict=True))) for one in listed]
+            body = [StepBody(**vars(one) | {"start": stamp(one.start)}) for one in listed]
             return SeriesBody(group=group, slot=slot, unit=unit_of(slot), step_s=length, steps=body)
 
 
@@ -86,7 +88,9 @@ def _checked(since: float, until: float, length: int) -> tuple[int, int]:
         raise Problem(422, "invalid", "`from` is later than `to`")
     begin, end = bounds(since, until, length)
     if end - begin > STEPS_MOST * length:
-        raise Problem(422, "too-much", f"these are more than {STEPS_MOST} steps; ask for longer ones, or a shorter time")
+        raise Problem(
+            422, "too-much", f"these are more than {STEPS_MOST} steps; ask for longer ones, or a shorter time"
+        )
     return begin, end
 
 
@@ -105,7 +109,9 @@ def _csv(listed: list[Step]) -> str:
 
 def _lines(deployment: str, group: str, slot: str, listed: list[Step]) -> str:
     """Return the steps that have a value, a line each, stamped with their start in nanoseconds."""
-    tags = ",".join(f"{key}={_escaped(tag)}" for key, tag in (("deployment", deployment), ("group", group), ("slot", slot)))
+    tags = ",".join(
+        f"{key}={_escaped(tag)}" for key, tag in (("deployment", deployment), ("group", group), ("slot", slot))
+    )
     return "".join(
         f"hum,{tags} value={one.value},rounds={one.rounds}i,summed={one.summed}i,members={one.members}i"
         f" {one.start * 10**9}\n"

@@ -8,12 +8,11 @@ from sqlalchemy import Connection
 
 from broker.gateway.book import tokens
 from broker.gateway.book.repeats import OtherRequest, Repeat
-from broker.gateway.book.tokens import Token
 from broker.gateway.http import paging
-from broker.gateway.http.bodies import NewTokenBody, Page, TokenBody, TokenWish, stamp
+from broker.gateway.http.bodies import NewTokenBody, Page, TokenBody, TokenWish
 from broker.gateway.http.paging import After, Limit
 from broker.gateway.http.problems import Problem
-from broker.gateway.http.scopes import Caller, ForAdmin
+from broker.gateway.http.scopes import ForAdmin
 from broker.gateway.http.serving import Here
 
 router = APIRouter(tags=["tokens"])
@@ -35,7 +34,7 @@ def listed(
 ) -> Page[TokenBody]:
     """List all tokens, the oldest first, also those that are over."""
     found, more = here.book.read(tokens.every, max(0, paging.place(after)), limit)
-    items = [TokenBody(**_fields(token)) for token in found]
+    items = [TokenBody.of(token) for token in found]
     return Page(items=items, next=paging.link(request, response, more))
 
 
@@ -61,7 +60,7 @@ def _make(connection: Connection, repeat: Repeat, wish: TokenWish) -> bytes:
     if answer is None:
         expires = wish.expires.timestamp() if wish.expires else None
         token, text = tokens.make(connection, tuple(wish.scopes), wish.note, expires)
-        answer = NewTokenBody(**_fields(token), token=text).model_dump_json().encode()
+        answer = NewTokenBody(**vars(TokenBody.of(token)), token=text).model_dump_json().encode()
         repeat.keep(connection, answer)
     return answer
 
