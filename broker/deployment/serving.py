@@ -1,4 +1,4 @@
-"""What the gateway of a deployment has from its other parts: copies of the result keys of the groups
+"""What a gateway has from a deployment's other parts: copies of the result keys of the groups
 that it serves, a password of the broker's, and the operator's token."""
 
 import time

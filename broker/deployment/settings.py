@@ -45,16 +45,16 @@ class RoundSettings:
 @dataclass(frozen=True)
 class GatewaySettings:
     """Whether `hum up` runs the gateway, and where it listens. `groups` are those that it serves,
-    and has the result keys of; None is all."""
+    and has the result keys of; all if there are none."""
 
     enabled: bool = True
     address: str = "127.0.0.1"
     port: int = 8880
-    groups: list[str] | None = None
+    groups: list[str] = field(default_factory=list)
 
     def serves(self, group: str) -> bool:
         """Tell whether results of a group are for the gateway."""
-        return self.groups is None or group in self.groups
+        return not self.groups or group in self.groups
 
 
 @dataclass(frozen=True)

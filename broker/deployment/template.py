@@ -32,7 +32,7 @@ port = {port}
 # enabled = true           # `hum up` runs it: pages, HTTP and events for who has a token
 # address = "127.0.0.1"    # what it listens on, without TLS
 # port = 8880
-# groups = []              # that it serves, and has the result keys of; all if there is no such line
+# groups = []              # that it serves, and has the result keys of; all if there are none
 
 # A table for each group. Boards join with `hum add`.
 """

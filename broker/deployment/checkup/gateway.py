@@ -35,8 +35,7 @@ def _prepared(deployment: Deployment) -> Finding:
         return Finding(name, f"there is no {serving.credentials(deployment)}", AGAIN)
     if not (deployment.gateway / "results").is_dir():
         return Finding(name, f"there is no folder {deployment.gateway / 'results'}", AGAIN)
-    served = deployment.settings.gateway.groups or []
-    odd = [group for group in served if group not in deployment.settings.groups]
+    odd = [group for group in deployment.settings.gateway.groups if group not in deployment.settings.groups]
     if odd:
         return Finding(name, f"[gateway] groups: there is no group {odd[0]}", "correct hum.toml")
     return Finding(name)

@@ -126,8 +126,8 @@ def complete(connection: Connection, group: str, since: float, until: float, mos
 
 
 def of_instants(connection: Connection, groups: Sequence[str], wanted: Wanted) -> list[Round]:
-    """Return the rounds of `groups` of the first instants after `wanted.after`, in Unix seconds, one
-    more than its limit; `status` is not heeded."""
+    """Return the rounds of `groups` of the first instants after `wanted.after`, in Unix seconds: of
+    one more than its limit. `status` is not heeded."""
     c = rounds.c
     instants = select(c.instant).distinct().where(c.group.in_(groups), c.instant > wanted.after)
     if wanted.since is not None:

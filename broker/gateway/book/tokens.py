@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Row, func, insert, select, update
 
 from broker.gateway.book.tables import tokens
 
-SCOPE = r"^(sums|members|admin|ask:([a-z0-9-]{1,32}|\*):([a-z0-9-]{1,32}|\*))$"  # what each opens: http/scopes.py
+SCOPE = r"^(sums|members|admin|ask:([a-z0-9-]{1,32}|\*):([a-z0-9-]{1,32}|\*))$"
 OPERATOR = ("admin", "members", "sums", "ask:*:*")  # all
 SCOPES_MOST = 64
 NOTE_MOST = 200  # characters
@@ -63,8 +63,8 @@ def find(connection: Connection, text: str, now: float) -> Token | None:
 
 
 def every(connection: Connection, after: int, limit: int) -> tuple[list[Token], int | None]:
-    """Return at most `limit` tokens in the order in which they were made, without the first `after`;
-    and, if there are more, how many were before those."""
+    """Return at most `limit` tokens in the order in which they were made, without the first
+    `after`; and, if there are more, how many were before those."""
     query = select(tokens).order_by(tokens.c.made, tokens.c.id).offset(after).limit(limit + 1)
     found = [_token(row) for row in connection.execute(query)]
     return found[:limit], after + limit if len(found) > limit else None

@@ -1,6 +1,7 @@
 """Errors as RFC 9457 has them: application/problem+json, of a type that names the reason."""
 
 import logging
+import re
 from collections.abc import Mapping
 from http import HTTPStatus
 
@@ -71,7 +72,19 @@ async def _of_status(request: Request, error: Exception) -> JSONResponse:
     if error.status_code == HTTPStatus.BAD_REQUEST:  # a body that is no JSON
         return Problem(422, "invalid", str(error.detail)).response()
     reason = OF_STATUS.get(error.status_code, "refused")
-    return Problem(error.status_code, reason, str(error.detail), error.headers).response()
+    headers = dict(error.headers or {})
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["Allow"] = ", ".join(_methods(request))  # FastAPI names the first route's alone
+    return Problem(error.status_code, reason, str(error.detail), headers).response()
+
+
+def _methods(request: Request) -> list[str]:
+    """Return the methods that there are for the path of a request."""
+    found = set()
+    for path, methods in request.app.openapi()["paths"].items():
+        if re.fullmatch(re.sub(r"\{[^}]*\}", "[^/]+", path), request.url.path):
+            found.update(method.upper() for method in methods)
+    return sorted(found)
 
 
 async def _unavailable(request: Request, error: Exception) -> JSONResponse:

@@ -301,11 +301,11 @@ def test_the_files_with_secrets_are_their_owners_alone_and_hold_no_plain_passwor
     hashed = (tmp_path / "passwords").read_text()
     assert sorted(line.partition(":")[0] for line in hashed.splitlines()) == sorted(credentials)
     assert not any(password in hashed for password in credentials.values())
-    assert len(set(credentials.values())) == len(credentials) == len(DEVICES) + 5
+    assert len(set(credentials.values())) == len(credentials) == len(DEVICES) + len(TOOLS)
 
 
 def test_another_call_keeps_the_passwords_and_drops_who_is_gone(tmp_path: Path) -> None:
-    tools = ["client", "coordinator", "tool.installer", "tool.members", "tool.releases"]
+    tools = ["client", "coordinator", "tool.gateway", "tool.installer", "tool.members", "tool.releases"]
     first = configuration.write(tmp_path, "test", {"g": ["b0", "b1"]}, HOST, 18883, None)
     second = configuration.write(tmp_path, "test", {"g": ["b0", "b2"]}, HOST, 18883, None)
     assert {user: second[user] for user in ("b0", *tools)} == {user: first[user] for user in ("b0", *tools)}

@@ -29,7 +29,7 @@ from tests.support.called import called
 from tests.support.mosquitto_process import free_port
 
 ASKED = Asked(host="broker.example")
-ALL = ["authority", "coordinator", "certificates", "hum.toml", "broker"]
+ALL = ["authority", "coordinator", "certificates", "hum.toml", "broker", "gateway"]
 PROJECT = Path(__file__).parents[3]
 
 
