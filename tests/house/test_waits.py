@@ -54,7 +54,10 @@ REVIEWED: dict[tuple[str, str], tuple[tuple[str, ...], str]] = {
         "until Feed.run() cancels it; leaving the link has aiomqtt's timeout",
     ),
     (FEED, "Feed._keep"): (("while True: sleep",), "until the database takes the round, or Feed.run() cancels it"),
-    (AUDITING, "Audited.__call__"): (("await self._app", "await unavailable(error.args[0]).response()"), ANSWER),
+    (AUDITING, "Audited.__call__"): (
+        ("await self._app", "await self._app", "await unavailable(error.args[0]).response()"),
+        ANSWER,
+    ),
     (AUDITING, "Audited.__call__.enter"): (("await send",), ANSWER),
     ("broker/gateway/process.py", "run"): (("await asyncio.wait",), GATEWAY),
     ("broker/transport/link.py", "Connection.messages"): (("await anext",), "for as long as its caller wants"),

@@ -80,7 +80,7 @@ async def _of_status(request: Request, error: Exception) -> JSONResponse:
 
 def _methods(request: Request) -> list[str]:
     """Return the methods that there are for the path of a request."""
-    found = set()
+    found: set[str] = set()
     for path, methods in request.app.openapi()["paths"].items():
         if re.fullmatch(re.sub(r"\{[^}]*\}", "[^/]+", path), request.url.path):
             found.update(method.upper() for method in methods)
