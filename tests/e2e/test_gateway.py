@@ -91,7 +91,7 @@ class Served:
         until(lambda: len(self.complete()) >= least, what, self.street)
 
 
-OTHER = bytes(range(100, 116))
+OTHER = os.urandom(16)  # the result key of a group that is not served
 
 
 @pytest.fixture

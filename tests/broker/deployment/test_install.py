@@ -39,7 +39,10 @@ WantedBy=multi-user.target
 
 @pytest.fixture
 def deployment(tmp_path: Path) -> Deployment:
-    return Deployment.find(make(tmp_path / "street", free_port()).folder)
+    folder = make(tmp_path / "street", free_port()).folder
+    file = folder / "hum.toml"
+    file.write_text(file.read_text().replace("enabled = false", "enabled = true"))
+    return Deployment.find(folder)
 
 
 @pytest.fixture
@@ -81,7 +84,7 @@ def test_systemd_takes_the_units_and_finds_them_hardened(deployment: Deployment,
     text = (folder / "hum-street.service").read_text()
     assert f"--dir {deployment.folder} --only coordinator\n" in text
     assert installing.install(deployment, folder)["units"] == said["units"]  # again is no fault
-    assert installing.uninstall(deployment, folder) == [str(path) for path in paths]
+    assert sorted(installing.uninstall(deployment, folder)) == [str(path) for path in paths]
     assert not any(folder.iterdir()) and installing.uninstall(deployment, folder) == []
 
 
