@@ -293,7 +293,7 @@ def check_completed(folder: Path) -> None:
     """The same again completes what is there."""
     whole = (folder / "hum.toml").exists()
     parts = set_up(folder, ASKED)[1]
-    assert set(parts) <= {"broker"} if whole else "hum.toml" in parts
+    assert set(parts) <= {"broker", "gateway"} if whole else "hum.toml" in parts
     assert set_up(folder, ASKED)[1] == []
     assert not [name for name in files(folder) if name.endswith(".tmp")]
 
