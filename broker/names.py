@@ -6,8 +6,11 @@ in a file's name and in a host's name, where a dash first or last means somethin
 have such a name from before go on.
 """
 
+import re
+
 from agent.wire import topics
 
+LABEL = re.compile(r"[a-z0-9-]{1,32}(=[a-z0-9-]{1,32})?")
 RULE = "1 to 32 of a-z, 0-9 and -, and no - first or last"
 
 
@@ -19,3 +22,8 @@ def fits(name: object) -> bool:
 def fits_device(name: object) -> bool:
     """Tell whether `name` may be given to a new device: not those of the broker's own users."""
     return fits(name) and topics.valid_device(name)
+
+
+def fits_label(label: object) -> bool:
+    """Tell whether a group may have this label: NAME or NAME=VALUE."""
+    return isinstance(label, str) and LABEL.fullmatch(label) is not None

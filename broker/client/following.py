@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, suppress
 
 from agent.wire import topics
@@ -18,15 +18,18 @@ WAIT_S = 10.0
 REFUSED_S = 10.0  # between two warnings of what was refused
 
 
-async def follow(link: Link, reader: Reader) -> AsyncGenerator[Result, None]:
+async def follow(
+    link: Link, reader: Reader, note: Callable[[bool], None] = lambda linked: None
+) -> AsyncGenerator[Result, None]:
     """Yield each group's last result, and then each as it is published, without an end.
 
     Of what is published while the link is lost only each group's last is there when it is back.
-    What the reader refuses is logged. Raises LinkError if there is no link to begin with.
+    `note` is told when the link comes and goes. What the reader refuses is logged. Raises LinkError
+    if there is no link to begin with.
     """
     said: Counter[str] = Counter()
     due = 0.0
-    async with aclosing(link.follow(*reader.filters())) as messages:
+    async with aclosing(link.follow(*reader.filters(), note=note)) as messages:
         async for message in messages:
             now = time.monotonic()
             result = reader.take(message.topic, message.payload, now)

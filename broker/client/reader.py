@@ -60,6 +60,12 @@ class Reader:
         """Return the groups that have an authentic roster."""
         return sorted({*self._others, *(name for name, followed in self._groups.items() if followed.group)})
 
+    def group(self, name: str) -> Group | None:
+        """Return a group whose results are read, as the authority signed it last; None before its
+        roster came."""
+        followed = self._groups.get(name)
+        return followed.group if followed else None
+
     def take(self, topic: str, payload: bytes, now: float) -> Result | None:
         """Take a message, at `now` in seconds, and return the result that it brings, if any."""
         try:

@@ -18,6 +18,7 @@ from agent.wire.topics import valid_name
 from broker.coordinator.protocols import registry
 from broker.coordinator.schedule import INTERVAL_LEAST, INTERVAL_MOST
 from broker.errors import HumError
+from broker.names import fits_label
 
 SEALS = ("cohort", "fleet")  # a seal's place is its number in the roster
 SECONDS_LEAST = 0.1
@@ -80,6 +81,10 @@ def _is_names(value: Any) -> bool:
     return isinstance(value, list) and len(value) <= LABELS_MOST and all(map(valid_name, value))
 
 
+def _is_labels(value: Any) -> bool:
+    return isinstance(value, list) and len(value) <= LABELS_MOST and all(map(fits_label, value))
+
+
 def _whole(least: int, most: int) -> Callable[[Any], bool]:
     return lambda value: type(value) is int and least <= value <= most
 
@@ -121,6 +126,10 @@ _WANTED: dict[str, tuple[Callable[[Any], bool], str]] = {
     "rounds.at_once": (_is_bool, YES_OR_NO),
     "authority.folder": (_is_path, "a folder's path"),
     "authority.public": (is_public, "the authority's public key, 130 hexadecimal digits that begin with 04,"),
+    "gateway.enabled": (_is_bool, YES_OR_NO),
+    "gateway.address": (_is_address, "an address of this machine, such as 127.0.0.1,"),
+    "gateway.port": (_whole(1, 65535), "a whole number from 1 to 65535"),
+    "gateway.groups": (_is_names, f'a list of at most {LABELS_MOST} names of groups, such as ["north"],'),
     "groups.slots": (_is_slots, f'a list of 1 to {SLOTS_MOST} of "NAME:LOW:HIGH", such as ["load:0:100000"],'),
     "groups.protocol": (valid_name, NAME),
     "groups.parameters": (valid_name, NAME),
@@ -128,7 +137,10 @@ _WANTED: dict[str, tuple[Callable[[Any], bool], str]] = {
     "groups.seal": (lambda value: value in SEALS, '"cohort" or "fleet"'),
     "groups.audit": (_is_bool, YES_OR_NO),
     "groups.spread": (_whole(0, SPREAD_MOST), f"a whole number of seconds from 0 to {SPREAD_MOST}"),
-    "groups.labels": (_is_names, f'a list of at most {LABELS_MOST} names of a-z, 0-9 and -, such as ["north"],'),
+    "groups.labels": (
+        _is_labels,
+        f'a list of at most {LABELS_MOST} names of a-z, 0-9 and -, or NAME=VALUE, such as ["north", "feeder=7"],',
+    ),
 }
 
 

@@ -71,6 +71,11 @@ class Deployment:
         return self.folder / "rosters"
 
     @property
+    def gateway(self) -> Path:
+        """The gateway's folder: its key pair, its database, and copies of result keys."""
+        return self.folder / "gateway"
+
+    @property
     def mosquitto(self) -> Path:
         """The folder of the broker's configuration, passwords and access rules."""
         return self.folder / "mosquitto"
@@ -96,11 +101,6 @@ class Deployment:
     def credentials(self) -> Path:
         """The passwords of all users of the broker."""
         return self.mosquitto / "credentials.json"
-
-    @property
-    def gateway(self) -> Path:
-        """The gateway's folder."""
-        return self.folder / "gateway"
 
     @property
     def gateway_pub(self) -> Path:

@@ -90,17 +90,23 @@ def _texts(deployment: Deployment, packaged: bool) -> dict[str, str]:
     owner = handover.owner_of(deployment.folder)
     code = [Path(path).resolve() for path in (broker.__file__, sys.prefix, sys.base_prefix)]
     program = [sys.executable, "-P", "-m", "broker"]
-    site = Site(
-        deployment.name, deployment.folder, owner.name, owner.group(), program, code, deployment.settings.broker.port
-    )
-    brokers, coordinators = units.names(deployment.name)
-    if deployment.settings.broker.existing:
-        return {coordinators: units.coordinator(site, "mosquitto.service")}
-    if packaged:
+    listener, gateway = deployment.settings.broker, deployment.settings.gateway
+    owned = (deployment.name, deployment.folder, owner.name, owner.group())
+    site = Site(*owned, program, code, listener.port, gateway.port)
+    brokers, coordinators, gateways = units.names(deployment.name)
+    after = brokers
+    texts = {}
+    if listener.existing or packaged:
+        after = "mosquitto.service"
+    if packaged and not listener.existing:
         runs_as = handover.broker_account(deployment.mosquitto)
-        text = units.packaged(site, configuration.find(), runs_as.name, runs_as.group())
-        return {units.drop_in(deployment.name): text, coordinators: units.coordinator(site, "mosquitto.service")}
-    return {brokers: units.broker(site), coordinators: units.coordinator(site, brokers)}
+        texts[units.drop_in(deployment.name)] = units.packaged(
+            site, configuration.find(), runs_as.name, runs_as.group()
+        )
+    elif not listener.existing:
+        texts[brokers] = units.broker(site)
+    texts[coordinators] = units.coordinator(site, after)
+    return texts | ({gateways: units.gateway(site, after)} if gateway.enabled else {})
 
 
 def _start(folder: Path, services: list[str]) -> str:

@@ -17,7 +17,7 @@ from broker.client import identity
 from broker.client.access import Access, read_group
 from broker.coordinator.home import Home
 from broker.deploy.mosquitto import configuration
-from broker.deployment import certificates, checks, fragment, settings, template
+from broker.deployment import certificates, checks, fragment, serving, settings, template
 from broker.deployment.folder import Deployment
 from broker.deployment.members import known
 from broker.errors import HumError
@@ -148,6 +148,7 @@ def _complete(deployment: Deployment, elsewhere: str | None, ca: Path | None, dr
         ("certificates", lambda deployment: _step_certificates(deployment, ca)),
         (settings.FILE, lambda deployment: _step_settings(deployment, draft)),
         ("broker", _step_broker),  # whose files are its user's in a deployment's folder
+        ("gateway", serving.prepare),
     ]
     return [name for name, step in steps if step(deployment)]
 

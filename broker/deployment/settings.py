@@ -45,6 +45,21 @@ class RoundSettings:
 
 
 @dataclass(frozen=True)
+class GatewaySettings:
+    """Whether `hum up` runs the gateway, and where it listens. `groups` are those that it serves,
+    and has the result keys of; all if there are none."""
+
+    enabled: bool = True
+    address: str = "127.0.0.1"
+    port: int = 8880
+    groups: list[str] = field(default_factory=list)
+
+    def serves(self, group: str) -> bool:
+        """Tell whether results of a group are for the gateway."""
+        return not self.groups or group in self.groups
+
+
+@dataclass(frozen=True)
 class AuthoritySettings:
     """`folder`, relative to the deployment's, if the authority is at hand; else `public`, its
     public key in hexadecimal."""
@@ -88,6 +103,7 @@ class Settings:
     broker: BrokerSettings
     rounds: RoundSettings = RoundSettings()
     authority: AuthoritySettings = AuthoritySettings(Path("authority"))
+    gateway: GatewaySettings = GatewaySettings()
     groups: dict[str, GroupSettings] = field(default_factory=dict)
 
     @classmethod
@@ -105,7 +121,12 @@ class Settings:
             raise SettingsError(f"{path}: {error}") from None
 
 
-SECTIONS = {"broker": BrokerSettings, "rounds": RoundSettings, "authority": AuthoritySettings}
+SECTIONS = {
+    "broker": BrokerSettings,
+    "rounds": RoundSettings,
+    "authority": AuthoritySettings,
+    "gateway": GatewaySettings,
+}
 
 
 def from_environment(environment: Mapping[str, str]) -> dict[str, dict[str, Any]]:
@@ -131,7 +152,7 @@ def read(data: bytes, said: Mapping[str, Mapping[str, Any]]) -> Settings:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise SettingsError(f"is no TOML: {error}") from None
     checks.known("", table, [each.name for each in fields(Settings)], _everywhere())
-    for name in ("broker", "rounds", "authority", "groups"):
+    for name in ("broker", "rounds", "authority", "gateway", "groups"):
         if not isinstance(table.setdefault(name, {}), dict):
             raise SettingsError(f"{name} = ...: a table is wanted, [{name}]")
     _overlay(table, said)
@@ -140,8 +161,9 @@ def read(data: bytes, said: Mapping[str, Mapping[str, Any]]) -> Settings:
     checks.reloaded(broker.existing, broker.reload)
     rounds = RoundSettings(**_section("rounds", RoundSettings, table["rounds"]))
     checks.rounds(rounds.interval, rounds.at_once)
+    gateway = GatewaySettings(**_section("gateway", GatewaySettings, table["gateway"]))
     groups = {name: _group(name, entry) for name, entry in table["groups"].items()}
-    return Settings(deployment, broker, rounds, _authority(table["authority"]), groups)
+    return Settings(deployment, broker, rounds, _authority(table["authority"]), gateway, groups)
 
 
 def _section(where: str, kind: type, table: dict[str, Any]) -> dict[str, Any]:

@@ -29,6 +29,12 @@ port = {port}
 [authority]
 {authority}
 
+[gateway]
+# enabled = true           # `hum up` runs it: pages, HTTP and events for who has a token
+# address = "127.0.0.1"    # what it listens on, without TLS
+# port = 8880
+# groups = []              # that it serves, and has the result keys of; all if there are none
+
 # A table for each group. Boards join with `hum add`.
 """
 
@@ -41,7 +47,7 @@ slots = {slots}  # NAME:LOW:HIGH, a reading and its range
 # seal = "cohort"            # what opens: each cohort's sum, or with "fleet" only the group's
 # audit = true               # boards compare roll calls before they answer; from 8 boards on
 # spread = 0                 # seconds after an instant in which boards send
-# labels = []                # of the group, for areas of several groups
+# labels = []                # of the group, for areas of several groups: ["north", "feeder=7"]
 """
 
 

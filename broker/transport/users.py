@@ -9,7 +9,7 @@ from broker import names
 
 RELEASES = "tool.releases"  # `hum release`: publishes versions of the boards' application
 INSTALLER = "tool.installer"  # `hum firmware flash`: sees whether a board has come up
-GATEWAY = "tool.gateway"  # reads results and what it is told of members; asks
+GATEWAY = "tool.gateway"  # `hum gateway`: reads results and what it is told of members; asks
 MEMBERS = "tool.members"  # `hum remove`: clears what the broker keeps of who is gone
 READER = "reader."  # and a name: reads results beside CLIENT, with a connection of its own
 TOOLS = (COORDINATOR, CLIENT, RELEASES, INSTALLER, MEMBERS, GATEWAY)

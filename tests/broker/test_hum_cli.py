@@ -316,8 +316,8 @@ def test_a_roster_takes_the_audit_and_the_signer_of_blind_signatures(hum: Hum) -
 
 def test_the_brokers_files_are_written_for_all_enrolled(hum: Hum) -> None:
     answer = hum.json("broker", "mosquitto", "--port", "18883")
-    tools = ["client", "coordinator", "tool.installer", "tool.members", "tool.releases"]
-    told = {"configuration": "mosquitto/mosquitto.conf", "users": 8, "credentials": "mosquitto/users"}
+    tools = ["client", "coordinator", "tool.gateway", "tool.installer", "tool.members", "tool.releases"]
+    told = {"configuration": "mosquitto/mosquitto.conf", "users": 9, "credentials": "mosquitto/users"}
     told |= {"runs_as": answer["runs_as"], "reload": "no broker runs with it on this machine"}
     assert answer == told
     credentials = json.loads((hum.folder / "mosquitto" / "credentials.json").read_text())
@@ -534,7 +534,7 @@ def test_members_are_hashed_and_it_is_said_whether_a_broker_took_them_up(hum: Hu
     hum.json("broker", "mosquitto")
     hum.json("authority", "enrol", "b9", key())
     said = hum.json("broker", "mosquitto")
-    assert (said["users"], said["reload"]) == (9, "no broker runs with it on this machine")
+    assert (said["users"], said["reload"]) == (10, "no broker runs with it on this machine")
     known = (hum.folder / "mosquitto" / "passwords").read_text().splitlines()
     assert len(known) == 9 and all(line.split(":")[1].startswith("$7$101$") for line in known)
 

@@ -49,6 +49,7 @@ NO_COUNTERS = {
     "count": "pulses: the register has them",
     "bytes_received": "the link's pings go by it",
     "bytes_sent": "with each event on the console",
+    "listeners": "how many streams are open now: it bounds them",
     "keys_done": "progress(), as done",
     "publish": "a list of what is to be said",
     "records": "a list of what is to be recorded",
@@ -300,7 +301,7 @@ def test_what_a_reader_of_results_refuses_is_told(tmp_path: Path, caplog: pytest
     class Told:
         """A link that has brought one message, and is lost."""
 
-        async def follow(self, *filters: str) -> AsyncGenerator[Message, None]:
+        async def follow(self, *filters: str, note: Callable[[bool], None]) -> AsyncGenerator[Message, None]:
             yield Message("hum/v1/town/g/street/else", b"", False)
 
     async def followed() -> None:

@@ -17,6 +17,11 @@ DELAY = "host_sim/fleet/delay.py"
 RELAY = "a relay's end is that of either side's connection; Delay.stop() cancels it and waits STOP_S"
 SERVER = "the coordinator's main loop: until Ctrl-C, which cancels it, or --rounds"
 
+FEED = "broker/gateway/feed.py"
+AUDITING = "broker/gateway/http/auditing.py"
+ANSWER = "one request: it ends with its connection, and that with a peer that takes nothing (process.STALLED_MS)"
+GATEWAY = "the gateway's main loop: until Ctrl-C, which cancels it"
+
 # (file, function) -> the waits in it, and why they need no end of their own.
 REVIEWED: dict[tuple[str, str], tuple[tuple[str, ...], str]] = {
     (SERVICE, "Service.run"): (("await asyncio.wait",), SERVER),
@@ -52,6 +57,17 @@ REVIEWED: dict[tuple[str, str], tuple[tuple[str, ...], str]] = {
         ("await self._outbox.get",),
         "beside what is read of the link, which cancels it and waits RECONNECT_S",
     ),
+    (FEED, "Feed._follow"): (
+        ("while True: sleep", "async with aclosing", "async for in results"),
+        "until Feed.run() cancels it; leaving the link has aiomqtt's timeout",
+    ),
+    (FEED, "Feed._keep"): (("while True: sleep",), "until the database takes the round, or Feed.run() cancels it"),
+    (AUDITING, "Audited.__call__"): (
+        ("await self._app", "await self._app", "await unavailable(error.args[0]).response()"),
+        ANSWER,
+    ),
+    (AUDITING, "Audited.__call__.enter"): (("await send",), ANSWER),
+    ("broker/gateway/process.py", "run"): (("await asyncio.wait",), GATEWAY),
     ("broker/transport/link.py", "Connection.messages"): (("await anext",), "for as long as its caller wants"),
     ("broker/transport/link.py", "Link._connection"): (("async with client",), "aiomqtt gives it the client's timeout"),
     ("broker/transport/link.py", "Link.follow"): (

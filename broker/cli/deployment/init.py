@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from broker.cli.options import AsJson, show
-from broker.deployment import fragment
+from broker.deployment import fragment, serving
 from broker.deployment.checkup.broker import reached
 from broker.deployment.setting_up import PORT, SLOT, Asked, set_up
 
@@ -88,7 +88,8 @@ def init(
     """Make a deployment: hum.toml, authority, coordinator, certificates and the broker's
     configuration, in one folder.
 
-    The same again makes what is missing, renews a certificate that is about to end, and changes
+    It says where the gateway will answer and, this once, the operator's token for it. The same
+    again makes what is missing, renews a certificate that is about to end, and changes
     nothing else. With a broker that runs already it says what is not in force there yet.
     """
     asked = Asked(deployment, host, port, group, slots or None, authority, existing, ca, reload)
@@ -99,6 +100,10 @@ def init(
         "authority": found.authority_public(),
         "made": made,
     }
+    if found.settings.gateway.enabled:
+        fields["gateway"] = serving.address(found)
+        token = serving.first_token(found)
+        fields |= {"token": token} if token else {}
     tried = list(reached(found)) if found.settings.broker.existing else []
     if as_json:
         show(True, fields | ({"broker": [asdict(one) for one in tried]} if tried else {}))

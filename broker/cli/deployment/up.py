@@ -22,16 +22,17 @@ class Part(StrEnum):
 
     BROKER = "broker"
     COORDINATOR = "coordinator"
+    GATEWAY = "gateway"
 
 
 def up(
     folder: DeploymentFolder = None,
     only: Annotated[
-        Part | None, typer.Option(help="Run one of the two; the other runs elsewhere.", show_default=False)
+        Part | None, typer.Option(help="Run one of the three; the others run elsewhere.", show_default=False)
     ] = None,
 ) -> None:
-    """Run the broker and the coordinator, until Ctrl-C or SIGTERM ends both. One log goes to
-    standard error, with a prefix for each; who dies is started again.
+    """Run the broker, the coordinator and the gateway, until Ctrl-C or SIGTERM ends all. One log
+    goes to standard error, with a prefix for each; who dies is started again.
     """
     number = running.run(Deployment.find(folder), only.value if only else None)
     raise typer.Exit(running.exit_status(number))

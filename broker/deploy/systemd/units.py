@@ -47,8 +47,8 @@ class UnitError(HumError):
 @dataclass(frozen=True)
 class Site:
     """What units are made for: the deployment `name` in `folder`, which is `user`'s and `group`'s;
-    `program` starts Hum there, `code` are the folders that it is loaded from; the broker's
-    `port`."""
+    `program` starts Hum there, `code` are the folders that it is loaded from; `port` is
+    the broker's, `gateway` the gateway's."""
 
     name: str
     folder: Path
@@ -57,6 +57,7 @@ class Site:
     program: Sequence[str]
     code: Sequence[Path]
     port: int
+    gateway: int
 
     @property
     def is_root(self) -> bool:
@@ -64,9 +65,9 @@ class Site:
         return self.user == "root"
 
 
-def names(name: str) -> tuple[str, str]:
-    """Return the names of the broker's unit and of the coordinator's."""
-    return f"hum-{name}-broker.service", f"hum-{name}.service"
+def names(name: str) -> tuple[str, str, str]:
+    """Return the names of the broker's unit, the coordinator's and the gateway's."""
+    return f"hum-{name}-broker.service", f"hum-{name}.service", f"hum-{name}-gateway.service"
 
 
 def drop_in(name: str) -> str:
@@ -100,6 +101,19 @@ def coordinator(site: Site, after: str) -> str:
         [site.folder / "coordinator", site.folder / "results", site.folder / "rosters"],
         ["AF_INET", "AF_INET6", "AF_UNIX", "AF_NETLINK"],  # the last tells this machine's addresses
         [],
+    )
+
+
+def gateway(site: Site, after: str) -> str:
+    """Return the unit of the gateway; `after` is its broker's unit."""
+    return _unit(
+        site,
+        f"Hum: the gateway of {site.name}",
+        [f"After=network-online.target time-sync.target {after}", f"Wants=network-online.target {after}"],
+        [*site.program, "up", "--dir", str(site.folder), "--only", "gateway"],
+        [site.folder / "gateway"],
+        ["AF_INET", "AF_INET6", "AF_UNIX"],
+        ["CAP_NET_BIND_SERVICE"] * (site.gateway < PRIVILEGED_PORTS),
     )
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from broker.deployment.checkup import broker, clock, files, keys
+from broker.deployment.checkup import broker, clock, files, gateway, keys
 from broker.deployment.checkup.findings import Check, Finding
 from broker.deployment.folder import Deployment, NoDeployment, where
 from broker.deployment.settings import FILE
@@ -18,6 +18,7 @@ CHECKS: tuple[Check, ...] = (
     keys.coordinator,
     broker.configured,
     broker.reached,
+    gateway.gateway,
     clock.compared,
 )
 

@@ -13,7 +13,7 @@ from broker.files import replace
 FREE_LEAST = 64 << 20  # bytes: a street's database grows by a few MB a year
 TRIAL = ".doctor"
 SKEW_S = 5.0  # between this clock and the disk's, which is another machine's on a network
-KNOWN = ("authority", "coordinator", "results", "rosters", "certificates")
+KNOWN = ("authority", "coordinator", "results", "rosters", "certificates", "gateway")
 
 
 def folders(deployment: Deployment) -> Iterator[Finding]:
@@ -33,6 +33,7 @@ def folders(deployment: Deployment) -> Iterator[Finding]:
 
 def _places(deployment: Deployment) -> list[Path]:
     found = [deployment.folder, deployment.coordinator, deployment.rosters, deployment.mosquitto]
+    found += [deployment.gateway] * deployment.settings.gateway.enabled
     return found + ([deployment.authority] if deployment.authority else [])
 
 

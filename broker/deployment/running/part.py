@@ -33,11 +33,13 @@ class Program:
 @dataclass
 class Part:
     """`program()` says what is run at each start, None while that is not known yet; `heed(line)`
-    returns what of a line of its output is shown."""
+    returns what of a line of its output is shown. The others go on without one that is not `vital`,
+    though trying again may change nothing."""
 
     name: str
     program: Callable[[], Program | None]
     heed: Callable[[str], str | None]
+    vital: bool = True
     process: "subprocess.Popen[bytes] | None" = None
     last: str = ""  # the last line that was shown
     was_started: bool = False

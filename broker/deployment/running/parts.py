@@ -1,5 +1,5 @@
-"""What `hum up` runs of a deployment: its Mosquitto and its coordinator, and whether they can
-run."""
+"""What `hum up` runs of a deployment: its Mosquitto, its coordinator and its gateway, and whether
+they can run."""
 
 import contextlib
 import errno
@@ -19,7 +19,7 @@ from broker.deployment.running.supervisor import stamped
 from broker.errors import HumError
 from broker.files import locked, make_private
 
-BROKER, COORDINATOR = "broker", "coordinator"
+BROKER, COORDINATOR, GATEWAY = "broker", "coordinator", "gateway"
 LOCK = "up.lock"
 SOURCES = Path(broker.__file__).parents[1]
 
@@ -57,8 +57,15 @@ def _coordinator(deployment: Deployment, rosters: list[Path]) -> list[str]:
     return command
 
 
+def of_gateway(deployment: Deployment) -> Part:
+    """Return the gateway of a deployment. Rounds go on without it, whatever its fault."""
+    command = [sys.executable, "-P", "-m", "broker", "gateway", "--dir", str(deployment.folder)]
+    program = Program(command, deployment.folder, _environment())
+    return Part(GATEWAY, lambda: program, lambda line: line if line.strip() else None, vital=False)
+
+
 def _environment() -> dict[str, str]:
-    """Return what the coordinator runs with: the same Hum as this process, its log as it comes."""
+    """Return what Hum's own parts run with: the same Hum as this process, its log as it comes."""
     paths = [str(SOURCES), os.environ.get("PYTHONPATH", "")]
     return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "PYTHONUNBUFFERED": "1"}
 

@@ -121,7 +121,7 @@ class Supervisor:
             if self._told:
                 continue
             said = f": {part.last.removeprefix('hum: ')}" if part.last else ""
-            if status in HOPELESS:
+            if status in HOPELESS and part.vital:
                 raise PartError(f"the {part.name} ended ({why(status)}){said}", status)
             self._say("hum", f"the {part.name} ended ({why(status)}); next start in {part.wait:g} s")
 

@@ -1,32 +1,47 @@
-"""`hum up`: a deployment's broker and coordinator, until a signal comes."""
+"""`hum up`: a deployment's broker, coordinator and gateway, until a signal comes."""
 
 import contextlib
 import signal
 
 from broker.deploy.mosquitto.refusals import Refusals
+from broker.deployment import serving
 from broker.deployment.folder import Deployment
 from broker.deployment.running import parts
 from broker.deployment.running.part import Part, now
-from broker.deployment.running.parts import BROKER, COORDINATOR, UpError
+from broker.deployment.running.parts import BROKER, COORDINATOR, GATEWAY, UpError
 from broker.deployment.running.supervisor import PartError, Supervisor, say, stamped
 
+SHARE_S = 2.0
 UP_S = 5.0  # whoever has not said that it is up after so long is taken to be
 
 
 def run(deployment: Deployment, only: str | None = None) -> int:
-    """Run broker and coordinator, or `only` one of the two, and return the number of the signal
-    that ended them. Raises UpError, PartError."""
-    wanted = [only] if only else [BROKER, COORDINATOR]
-    if deployment.settings.broker.existing:
+    """Run broker, coordinator and gateway, or `only` one of them, and return the number of the
+    signal that ended them. Raises UpError, PartError."""
+    settings = deployment.settings
+    wanted = [only] if only else [BROKER, COORDINATOR] + [GATEWAY] * settings.gateway.enabled
+    if only == GATEWAY and not settings.gateway.enabled:
+        raise UpError("[gateway] enabled = false in hum.toml; set it to true, or leave that line out")
+    if settings.broker.existing:
         wanted = [name for name in wanted if name != BROKER]
     if not wanted:
         raise UpError("[broker] existing = true: its operator runs the broker, `hum up` the coordinator")
     parts.check_owner(deployment)
-    folders = {BROKER: deployment.mosquitto, COORDINATOR: deployment.coordinator}
+    folders = {BROKER: deployment.mosquitto, COORDINATOR: deployment.coordinator, GATEWAY: deployment.gateway}
+    if GATEWAY in wanted:
+        _prepare(deployment)
     with contextlib.ExitStack() as stack:
         for name in wanted:
             stack.enter_context(parts.alone(folders[name], name))
         return _Up(deployment, wanted).run()
+
+
+def _prepare(deployment: Deployment) -> None:
+    """Have the gateway's folder, which deployments of before have not."""
+    try:
+        serving.prepare(deployment)
+    except OSError as error:
+        raise UpError(f"cannot write in {deployment.gateway}: {error.strerror}") from None
 
 
 class _Up:
@@ -42,11 +57,16 @@ class _Up:
             self._parts.append(parts.of_broker(deployment, self._refusals))
         if COORDINATOR in wanted:
             self._parts.append(parts.of_coordinator(deployment))
+        if GATEWAY in wanted:
+            self._parts.append(parts.of_gateway(deployment))
+        self._unshared = False  # said that it cannot be given some
+        self._shared = now()  # when result keys were given to the gateway last
         self._deployment = deployment
 
     def run(self) -> int:
         """Return the number of the signal that ended it."""
-        names = " and ".join(part.name for part in self._parts)
+        *first, last = (part.name for part in self._parts)
+        names = " and ".join([*([", ".join(first)] if first else []), last])
         say("hum", stamped(f"{self._deployment.name}: {names} of {self._deployment.folder}; Ctrl-C ends them"))
         try:
             return Supervisor(self._parts, self._ready, self._say, self._tick).run()
@@ -63,12 +83,25 @@ class _Up:
 
     def _tick(self) -> None:
         self._refusals.save(now())
+        self._share()
         for part in self._parts:
             if part.name == BROKER and part.process is None and not self._up:
                 raise PartError(f"the broker does not start: {part.last or 'it says nothing'}", 1)
             if part.name == COORDINATOR and not part.was_started and part.due and not self._waiting:
                 self._waiting = True
                 say("hum", stamped("the coordinator waits for the first roster: `hum add NAME` signs one"))
+
+    def _share(self) -> None:
+        """Give the gateway the result keys of groups that are new."""
+        if now() < self._shared + SHARE_S or all(part.name != GATEWAY for part in self._parts):
+            return
+        self._shared = now()
+        try:
+            serving.share(self._deployment)
+        except OSError as error:
+            if not self._unshared:
+                say("hum", stamped(f"the gateway is not given new result keys: {error}"))
+            self._unshared = True
 
 
 def exit_status(number: int) -> int:

@@ -23,6 +23,9 @@ interval = {interval}
 window = {window}
 at_once = true
 
+[gateway]
+enabled = false
+
 [groups.main]
 slots = ["load:0:10000"]
 """

@@ -74,7 +74,8 @@ def street(template: Deployment, tmp_path: Path) -> Deployment:
     folder = tmp_path / "street"
     shutil.copytree(template.folder, folder)
     file = folder / "hum.toml"
-    file.write_text(file.read_text().replace("port = 1\n", f"port = {free_port()}\n"))
+    text = file.read_text().replace("port = 1\n", f"port = {free_port()}\n")
+    file.write_text(text.replace("# enabled = true", "enabled = false"))
     return set_up(folder, Asked())[0]
 
 

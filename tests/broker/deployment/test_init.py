@@ -29,7 +29,7 @@ from tests.support.called import called
 from tests.support.mosquitto_process import free_port
 
 ASKED = Asked(host="broker.example")
-ALL = ["authority", "coordinator", "gateway's key", "certificates", "hum.toml", "broker"]
+ALL = ["authority", "coordinator", "gateway's key", "certificates", "hum.toml", "broker", "gateway"]
 PROJECT = Path(__file__).parents[3]
 
 
@@ -295,7 +295,7 @@ def check_completed(folder: Path) -> None:
     """The same again completes what is there."""
     whole = (folder / "hum.toml").exists()
     parts = set_up(folder, ASKED)[1]
-    assert set(parts) <= {"broker"} if whole else "hum.toml" in parts
+    assert set(parts) <= {"broker", "gateway"} if whole else "hum.toml" in parts
     assert set_up(folder, ASKED)[1] == []
     assert not [name for name in files(folder) if name.endswith(".tmp")]
 

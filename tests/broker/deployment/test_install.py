@@ -39,7 +39,10 @@ WantedBy=multi-user.target
 
 @pytest.fixture
 def deployment(tmp_path: Path) -> Deployment:
-    return Deployment.find(make(tmp_path / "street", free_port()).folder)
+    folder = make(tmp_path / "street", free_port()).folder
+    file = folder / "hum.toml"
+    file.write_text(file.read_text().replace("enabled = false", "enabled = true"))
+    return Deployment.find(folder)
 
 
 @pytest.fixture
@@ -65,8 +68,15 @@ def exposure(path: Path) -> float:
 def test_systemd_takes_the_units_and_finds_them_hardened(deployment: Deployment, folder: Path) -> None:
     said = installing.install(deployment, folder)
     paths = sorted(folder.iterdir())
-    assert [path.name for path in paths] == ["hum-street-broker.service", "hum-street.service"]
-    assert "systemctl enable --now hum-street-broker.service hum-street.service" in said["services"]
+    assert [path.name for path in paths] == [
+        "hum-street-broker.service",
+        "hum-street-gateway.service",
+        "hum-street.service",
+    ]
+    assert (
+        "systemctl enable --now hum-street-broker.service hum-street.service hum-street-gateway.service"
+        in said["services"]
+    )
     assert analyze("verify", *paths) == ""
     for path in paths:
         assert exposure(path) <= EXPOSED_MOST
@@ -74,7 +84,7 @@ def test_systemd_takes_the_units_and_finds_them_hardened(deployment: Deployment,
     text = (folder / "hum-street.service").read_text()
     assert f"--dir {deployment.folder} --only coordinator\n" in text
     assert installing.install(deployment, folder)["units"] == said["units"]  # again is no fault
-    assert installing.uninstall(deployment, folder) == [str(path) for path in paths]
+    assert sorted(installing.uninstall(deployment, folder)) == [str(path) for path in paths]
     assert not any(folder.iterdir()) and installing.uninstall(deployment, folder) == []
 
 
@@ -98,7 +108,7 @@ def test_the_packaged_service_runs_with_the_deployments_files(deployment: Deploy
     assert [path.name for path in folder.iterdir()] == ["mosquitto.service"] and not drop_in.parent.exists()
 
 
-SITE = Site("street", Path("/srv/street"), "hum", "hum", ["/opt/hum/bin/python"], [Path("/opt/hum")], 8883)
+SITE = Site("street", Path("/srv/street"), "hum", "hum", ["/opt/hum/bin/python"], [Path("/opt/hum")], 8883, 8880)
 
 
 def test_what_a_unit_keeps_away_goes_with_where_it_is_and_whose(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""The gateway's own database: rounds, standings, events, tokens, the audit log."""

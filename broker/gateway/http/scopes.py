@@ -1,0 +1,83 @@
+"""Who may ask what: `Authorization: Bearer hum_...`, and the scopes of that token.
+
+sums: groups, rounds, series, areas. members: which members were missing, and how each is.
+ask:<group>:<function>: computations; * stands for every group or function. admin: tokens, the audit
+log. None implies another.
+"""
+
+import math
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request, Security
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from broker.gateway.book import tokens
+from broker.gateway.book.tokens import Token
+from broker.gateway.http.limits import Limiter
+from broker.gateway.http.problems import Problem
+from broker.gateway.http.serving import Here
+
+SUMS, MEMBERS, ADMIN, ASK = "sums", "members", "admin", "ask"
+REALM = {"WWW-Authenticate": 'Bearer realm="hum"'}
+
+_bearer = HTTPBearer(auto_error=False, scheme_name="token", description="A token, hum_<id>_<43 characters>.")
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who asks: the token, and its text."""
+
+    token: Token
+    text: str
+
+    def has(self, scope: str) -> bool:
+        """Tell whether the token has a scope; of `ask` whether it has any."""
+        return scope in self.token.scopes or (scope == ASK and any(one.startswith("ask:") for one in self.token.scopes))
+
+
+def known(
+    request: Request, here: Here, credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)]
+) -> Caller:
+    """Return who asks. Raises Problem 401 or 429."""
+    text = credentials.credentials if credentials else ""
+    token = here.book.read(tokens.find, text, time.time()) if text else None
+    if token is None:
+        _check(here.failures, request.client.host if request.client else "")
+        detail = "send Authorization: Bearer hum_..., a token that is in force"
+        raise Problem(401, "no-token" if not text else "token-refused", detail, REALM)
+    request.state.token = token.id  # from here on the request is in the audit log
+    _check(here.requests, token.id)
+    return Caller(token, text)
+
+
+Known = Annotated[Caller, Depends(known)]
+
+
+def allowed(*scopes: str) -> Callable[[Known], Caller]:
+    """Return the dependency of a route that any of `scopes` opens. It raises Problem 403."""
+
+    def check(caller: Known) -> Caller:
+        if not any(map(caller.has, scopes)):
+            raise Problem(403, "scope-missing", f"the token has not the scope {_either(scopes)}")
+        return caller
+
+    return check
+
+
+def _either(scopes: Collection[str]) -> str:
+    return " or ".join(scopes)
+
+
+def _check(limiter: Limiter, who: str) -> None:
+    wait = limiter.wait(who)
+    if wait:
+        again = {"Retry-After": str(math.ceil(wait))}
+        raise Problem(429, "too-many-requests", f"ask again in {math.ceil(wait)} s", again)
+
+
+ForSums = Annotated[Caller, Depends(allowed(SUMS))]
+ForAdmin = Annotated[Caller, Depends(allowed(ADMIN))]
+ForEvents = Annotated[Caller, Depends(allowed(SUMS, MEMBERS, ASK))]

@@ -1,0 +1,102 @@
+"""The gateway's process: it follows the broker, and answers."""
+
+import asyncio
+import contextlib
+import errno
+import logging
+import socket
+from collections.abc import Iterator
+
+import uvicorn
+from sqlalchemy.exc import SQLAlchemyError
+
+from broker.errors import HumError
+from broker.gateway.book import rounds
+from broker.gateway.book.book import Book
+from broker.gateway.feed import Feed
+from broker.gateway.http.app import application
+from broker.gateway.http.serving import Serving
+from broker.gateway.hub import Hub
+from broker.gateway.site import Site
+from broker.transport.link import Link
+
+log = logging.getLogger("hum.gateway")
+
+BACKLOG = 512
+CONNECTIONS_MOST = 1024
+LEAVE_S = 5
+STALLED_MS = 60_000  # a peer that takes nothing for so long is gone
+
+
+class GatewayError(HumError):
+    """The gateway cannot run. args[0] says why and what to do."""
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without signals of its own: whoever runs the gateway ends it."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def opened(site: Site) -> Book:
+    """Return the gateway's database. Raises GatewayError, BookError."""
+    try:
+        return Book(site.folder)
+    except (SQLAlchemyError, OSError) as error:
+        said = next(iter(str(getattr(error, "orig", None) or error).splitlines()), type(error).__name__)
+        raise GatewayError(f"{site.folder}: {said}; mend that (is there room on the disk?), and start again") from None
+
+
+def listening(address: str, port: int) -> socket.socket:
+    """Return a socket that listens. Raises GatewayError."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    made = socket.socket(family)
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, STALLED_MS)
+        made.bind((address, port))
+        made.listen(BACKLOG)
+    except OSError as error:
+        made.close()
+        if error.errno == errno.EADDRINUSE:
+            why = f"port {port} of {address} is taken by another program; end that, or set another [gateway] port"
+        else:
+            why = f"cannot listen on {address}, port {port}: {error.strerror}; see [gateway] in hum.toml"
+        raise GatewayError(why) from None
+    return made
+
+
+async def run(site: Site, link: Link, book: Book, sock: socket.socket, version: str) -> None:
+    """Follow and answer on `sock` until this is cancelled."""
+    hub = Hub(book.read(rounds.last_event))
+    hub.begin()
+    feed = Feed(site, link, book, hub)
+    app = application(Serving(site, version, book, feed, hub))
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        proxy_headers=False,
+        server_header=False,
+        limit_concurrency=CONNECTIONS_MOST,
+        timeout_graceful_shutdown=LEAVE_S,
+    )
+    server = _Server(config)
+    host, port = sock.getsockname()[:2]
+    log.info("the gateway of %s answers at http://%s:%d", site.deployment, f"[{host}]" if ":" in host else host, port)
+    answering = asyncio.create_task(server.serve([sock]))
+    following = asyncio.create_task(feed.run())
+    try:
+        done, _ = await asyncio.wait([answering, following], return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        hub.close()
+        server.should_exit = True
+        following.cancel()
+        await asyncio.wait([answering, following], timeout=2 * LEAVE_S)
+        book.close()

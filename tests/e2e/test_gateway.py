@@ -1,0 +1,159 @@
+"""A deployment with boards and its gateway: sums by HTTP; killed in mid-round, and its database
+locked, rounds go on, and every event is told once; and what is not in its memory."""
+
+import contextlib
+import http.client
+import json
+import os
+import re
+import signal
+import sqlite3
+import threading
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from broker.deployment import serving
+from broker.deployment.folder import Deployment
+from tests.e2e.test_up_killed import READINGS, WAIT_S, Street, until
+from tests.support.mosquitto_process import free_port
+from tests.support.processes import running
+
+pytestmark = [pytest.mark.alone, pytest.mark.proof]
+
+SUM = {"load": sum(READINGS.values())}
+Event = tuple[int, dict[str, Any]]
+
+
+class Served:
+    """A street whose deployment has a gateway; who listens to its events comes again whenever the
+    stream ends, with the last number."""
+
+    def __init__(self, street: Street) -> None:
+        self.street, folder = street, street.small.folder
+        self.port = free_port()
+        text = (folder / "hum.toml").read_text()
+        (folder / "hum.toml").write_text(text.replace("enabled = false", f'port = {self.port}\ngroups = ["main"]'))
+        self.made = Deployment.find(folder)
+        (self.made.results / "other.key").write_text(OTHER.hex())
+        self.token = serving.new_token(self.made, ("sums",), "", None)
+        self.events: list[Event] = []
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._listen, daemon=True)
+
+    def ask(self, path: str, **headers: str) -> Any:
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}{path}", headers={"Authorization": f"Bearer {self.token}"} | headers
+        )
+        return urllib.request.urlopen(request, timeout=30)
+
+    def get(self, path: str) -> Any:
+        """Return what is answered, None if nothing is."""
+        try:
+            with self.ask(path) as answer:
+                return json.load(answer)
+        except (OSError, http.client.HTTPException):
+            return None
+
+    def listen(self) -> None:
+        self._thread.start()
+
+    def end(self) -> None:
+        self._over.set()
+        self._thread.join(60)
+
+    def _listen(self) -> None:
+        while not self._over.is_set():
+            last = self.events[-1][0] if self.events else 0
+            with (
+                contextlib.suppress(OSError, http.client.HTTPException),
+                self.ask("/api/v1/events", **{"Last-Event-ID": str(last)}) as answer,
+            ):
+                for line in answer:
+                    if line.startswith(b"id: "):
+                        number = int(line[4:])
+                    if line.startswith(b"data: "):
+                        self.events.append((number, json.loads(line[6:])))
+            self._over.wait(0.2)
+
+    def process(self, word: str) -> int:
+        (number,) = (each for each, line in running(self.street.small.folder).items() if word in line)
+        return number
+
+    def complete(self) -> list[Event]:
+        return [event for event in list(self.events) if event[1]["status"] == "complete"]
+
+    def await_more(self, what: str, more: int = 2) -> None:
+        least = len(self.complete()) + more
+        until(lambda: len(self.complete()) >= least, what, self.street)
+
+
+OTHER = os.urandom(16)  # the result key of a group that is not served
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Served]:
+    street = Street(tmp_path)
+    try:
+        yield Served(street)
+    finally:
+        street.end()
+
+
+def memory(process: int) -> bytes:
+    """Return all that a process can write to, and has."""
+    found = []
+    with open(f"/proc/{process}/mem", "rb", buffering=0) as file:
+        for line in Path(f"/proc/{process}/maps").read_text().splitlines():
+            begin, end, rights = re.match(r"([0-9a-f]+)-([0-9a-f]+) (\S+)", line).groups()  # type: ignore[union-attr]
+            if rights.startswith("rw"):
+                with contextlib.suppress(OSError, OverflowError, ValueError):
+                    file.seek(int(begin, 16))
+                    found.append(file.read(int(end, 16) - int(begin, 16)))
+    return b"".join(found)
+
+
+def test_killed_and_locked_it_stops_no_round_and_tells_each_once(served: Served) -> None:
+    street, made = served.street, served.made
+    process = street.up()
+    until(lambda: served.get("/readyz") == {"status": "ready"}, "not ready", street)
+    served.listen()
+    served.await_more("no sum", 1)
+    assert served.get("/api/v1/groups/main")["last"]["sums"] == SUM
+    assert served.complete()[-1][1]["sums"] == SUM
+
+    rounds = len(street.rounds())
+    os.kill(served.process(" gateway --dir"), signal.SIGKILL)
+    served.await_more("no event after the gateway was killed")
+    assert len(street.rounds()) > rounds
+
+    with contextlib.closing(sqlite3.connect(made.gateway / "gateway.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        before = len(street.sums())
+        until(lambda: len(street.sums()) >= before + 2, "rounds wait for the gateway", street)
+        other.execute("ROLLBACK")
+    served.await_more("no event after its database was locked")
+
+    private = (made.coordinator / "coordinator.key").read_bytes()
+    key = bytes.fromhex(made.result_key("main").read_text().strip())
+    gateway, coordinator = memory(served.process(" gateway --dir")), memory(served.process("--state"))
+    assert private in coordinator and key in gateway  # the search finds what is there
+    for secret in (private, OTHER):
+        for form in (secret, secret.hex().encode()):
+            assert form not in gateway
+            assert all(form not in path.read_bytes() for path in made.gateway.rglob("*") if path.is_file())
+
+    standing = served.get("/api/v1/groups/main")
+    served.end()
+    process.terminate()
+    assert process.wait(WAIT_S) == 0
+    numbers = [number for number, _ in served.events]
+    assert numbers == list(range(1, len(numbers) + 1))
+    told = [data["round"] for _, data in served.events]
+    assert told == sorted(set(told)) and all(data["sums"] == SUM for _, data in served.complete())
+    assert {number for number, *_ in street.rounds()} >= set(told)
+    assert standing["total"]["load"] % SUM["load"] == 0
+    assert "Traceback" not in (street.folder / "up.log").read_text()
