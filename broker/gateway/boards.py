@@ -1,5 +1,5 @@
-"""What members' boards say of themselves, as it comes by MQTT. Nobody has authenticated it: it is
-kept of members only, the last of each, and steers nothing. No I/O."""
+"""What boards say of themselves, as it comes by MQTT. Nobody has authenticated it: it is told of
+members only, the last of each, and steers nothing. No I/O."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping
@@ -10,6 +10,7 @@ from agent.wire import coordination, topics
 from agent.wire.messages import MessageError
 
 PRESENCE_MOST = 64  # bytes
+BOARDS_MOST = 1 << 14  # a reader's groups with as many members as a group may have
 
 
 @dataclass
@@ -31,63 +32,72 @@ class Board:
 
 
 class Boards:
-    """The boards of a deployment that are members of a group. `refused` counts what was refused, by
-    named reason."""
+    """The boards of a deployment, of which those of groups' members are told. `refused` counts what was refused, by
+    named reason; `coordinator` tells whether the coordinator says that it is there, None before it
+    said anything."""
 
     def __init__(self, deployment: str) -> None:
         self.refused: Counter[str] = Counter()
+        self.coordinator: bool | None = None
         self._deployment = deployment
         self._members: dict[str, tuple[str, ...]] = {}
         self._boards: dict[str, Board] = {}
 
     def filters(self) -> list[str]:
         """Return the topic filters to subscribe to."""
-        return [topics.device(self._deployment, "+", kind) for kind in ("state", "diag")]
+        every = [topics.device(self._deployment, "+", kind) for kind in ("state", "diag")]
+        return [topics.coordinator_state(self._deployment), *every]
 
     def describe(self, group: str, members: Collection[str]) -> None:
-        """Keep what is said by these members of a group; by none, where it is gone."""
+        """These are the members of a group; there are none where it is gone."""
         self._members[group] = tuple(members)
         known = {name for names in self._members.values() for name in names}
-        self._boards = {name: self._boards.get(name, Board()) for name in sorted(known)}
+        for name in self._boards.keys() - known:
+            self._boards[name] = Board(self._boards[name].online)
 
     def of(self, group: str) -> list[Board]:
-        """Return the boards of a group's members."""
-        return [self._boards[name] for name in self._members.get(group, ())]
+        """Return the boards of a group's members, as far as they were heard."""
+        return [self._boards[name] for name in self._members.get(group, ()) if name in self._boards]
 
-    def every(self) -> Mapping[str, Board]:
-        """Return all members' boards by name."""
-        return self._boards
+    def every(self) -> dict[str, Board]:
+        """Return all members' boards that were heard, by name."""
+        known = {name for names in self._members.values() for name in names}
+        return {name: self._boards[name] for name in sorted(known & self._boards.keys())}
 
     def take(self, topic: str, payload: bytes, retained: bool, now: float) -> None:
         """Take what was heard at `now`, in Unix seconds."""
-        match topics.split(topic):
-            case [self._deployment, "dev", name, "state" | "diag" as kind]:
-                board = self._boards.get(name)
-            case _:
-                self.refused["wrong-topic"] += 1
-                return
-        if board is None:
-            self.refused["not-a-member"] += 1
-            return
         try:
-            if kind == "state":
-                _take_presence(board, payload)
-            else:
-                _take_report(board, payload)
+            match topics.split(topic):
+                case [self._deployment, "coord", "state"]:
+                    self.coordinator = _presence(payload)
+                case [self._deployment, "dev", name, "state" | "diag" as kind]:
+                    self._take(name, kind, payload, None if retained else now)
+                case _:
+                    raise MessageError("wrong-topic")
         except MessageError as error:
             self.refused[error.args[0]] += 1
+
+    def _take(self, name: str, kind: str, payload: bytes, seen: float | None) -> None:
+        is_member = any(name in names for names in self._members.values())
+        if kind == "state":
+            online = _presence(payload)
+            if name not in self._boards and len(self._boards) >= BOARDS_MOST:
+                raise MessageError("too-many-boards")
+            # It may be retained, and come before the roster that makes it a member.
+            board = self._boards.setdefault(name, Board())
+            board.online = online
+        elif is_member:
+            _, _, _, masks, heap_free, _, health = coordination.read_diagnostics(payload)
+            board = self._boards.setdefault(name, Board())
+            board.masks, board.heap_free, board.health = masks, heap_free, health
+        else:
             return
-        if not retained:
-            board.seen = now
+        if is_member and seen is not None:
+            board.seen = seen
 
 
-def _take_presence(board: Board, payload: bytes) -> None:
+def _presence(payload: bytes) -> bool:
+    """An empty payload takes back what was retained of who is gone."""
     if len(payload) > PRESENCE_MOST:
         raise MessageError("oversized")
-    # An empty one takes back what was retained of a board that is gone.
-    board.online = coordination.read_presence(payload) if payload else False
-
-
-def _take_report(board: Board, payload: bytes) -> None:
-    _, _, _, masks, heap_free, _, health = coordination.read_diagnostics(payload)
-    board.masks, board.heap_free, board.health = masks, heap_free, health
+    return coordination.read_presence(payload) if payload else False

@@ -4,7 +4,7 @@ serves this asks for a token.
 """
 
 from collections import Counter as Counts
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, generate_latest
@@ -22,15 +22,14 @@ STATUSES = ("complete", "incomplete", "invalid")
 # Seconds: a round of boards at hand takes less than one, one that waits for who is late minutes.
 BUCKETS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 900)
 
-Refusals = Callable[[], Iterable[Mapping[str, int]]]
-
 
 class Metrics:
-    """The metrics of one gateway, in a registry of their own. `refusals` returns what was refused
-    since the start, by named reason, of each part that refuses; with `energy` the groups' totals
-    are among the metrics."""
+    """The metrics of one gateway, in a registry of their own. `refusals` return what was refused
+    since the start, by named reason, one for each part that refuses; with `energy` the groups'
+    totals are among the metrics."""
 
-    def __init__(self, version: str, boards: Boards, refusals: Refusals, energy: bool = False) -> None:
+    def __init__(self, version: str, boards: Boards, energy: bool = False) -> None:
+        self.refusals: list[Callable[[], Mapping[str, int]]] = [lambda: boards.refused]
         # When a counter was made is of no use here, and doubles their number.
         prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # the library's own
         own = self._registry = CollectorRegistry()
@@ -58,7 +57,7 @@ class Metrics:
         self._queries = Counter("hum_queries", queries, ["group", "function", "status"], registry=own)
         self._groups: dict[str, Group] = {}
         self._standings: dict[str, Standing] = {}
-        self._boards, self._refusals, self._energy = boards, refusals, energy
+        self._boards, self._energy = boards, energy
         own.register(self)
 
     def render(self) -> bytes:
@@ -106,8 +105,8 @@ class Metrics:
     def collect(self) -> Iterator[Metric]:
         """Yield what is asked for at each scrape, as prometheus_client wants it of a collector."""
         refused: Counts[str] = Counts()
-        for counts in self._refusals():
-            refused.update(counts)
+        for counts in self.refusals:
+            refused.update(counts())
         family = CounterMetricFamily("hum_inputs_refused", "Inputs that were refused.", labels=["reason"])
         for reason in sorted(refused):
             family.add_metric([reason], refused[reason])

@@ -22,11 +22,9 @@ def rules(deployment: str, groups: Groups, readers: Iterable[str]) -> str:
     root = f"hum/v1/{deployment}"
     told, uploads = _told(), _uploads()
     lines = _user(topics.COORDINATOR, _coordinator(root, groups, told))
-    for reader in readers:
+    for reader in (*readers, users.GATEWAY):
         reads = [*(f"g/+/{kind}" for kind in READ), "coord/state", "dev/+/+"]
         lines += _user(reader, [f"read {root}/{topic}" for topic in reads])
-    reads = [*(f"g/+/{kind}" for kind in READ), "coord/state"]
-    lines += _user(users.GATEWAY, [f"read {root}/{topic}" for topic in reads])
     lines += _user(users.RELEASES, [f"readwrite {root}/release/+", f"readwrite {root}/chunk/+/+"])
     lines += _user(users.INSTALLER, [f"read {root}/dev/+/state"])
     lines += _user(users.MEMBERS, [f"write {root}/{topic}" for topic in ("dev/+/+", "g/+/up/+/+", "g/+/mail/+/+")])

@@ -1,9 +1,9 @@
 """What programs ask on the broker of the home, and the answers. Whoever may write there may ask:
-requests are bounded, refused by name, and counted. No I/O but what the questions need."""
+requests are bounded, refused by name, and counted."""
 
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 from broker.gateway.programs import topics
@@ -23,13 +23,17 @@ Fields = dict[str, Any]
 
 
 class Kept(Protocol):
-    """What the gateway keeps of groups."""
+    """What the gateway keeps of groups. Raises KeptError."""
 
-    def rounds(self, group: str, limit: int) -> list[Round]:
+    async def rounds(self, group: str, limit: int) -> list[Round]:
         """Return a group's last rounds, at most `limit`, the newest first."""
 
-    def standing(self, group: str) -> Standing | None:
+    async def standing(self, group: str) -> Standing | None:
         """Return where a group stands, if it had a round."""
+
+
+class KeptError(Exception):
+    """What is kept is not to be had at the moment."""
 
 
 class RequestRefused(Exception):
@@ -37,22 +41,20 @@ class RequestRefused(Exception):
 
 
 class Requests:
-    """Answers requests. `refused` counts what was refused, by named reason; `answered` the others,
-    by name of request."""
+    """Answers requests. `refused` counts what was refused, by named reason."""
 
     def __init__(self, programs: Programs, kept: Kept) -> None:
         self.refused: Counter[str] = Counter()
-        self.answered: Counter[str] = Counter()
         self._programs = programs
         self._kept = kept
-        self._known: dict[str, Callable[[Fields], object]] = {
+        self._known: dict[str, Callable[[Fields], Awaitable[object]]] = {
             "groups": self._groups,
             "rounds": self._rounds,
             "totals": self._totals,
         }
         self._budget, self._since = float(BURST), 0.0
 
-    def take(self, topic: str, payload: bytes, retain: bool, now: float) -> list[Publish]:
+    async def take(self, topic: str, payload: bytes, retain: bool, now: float) -> list[Publish]:
         """Take a request at `now`, in seconds of a clock that only rises; return the response.
 
         Nothing is said to what has no topic to answer on, to what was retained (it would be asked
@@ -69,12 +71,11 @@ class Requests:
             answer = self._known.get(name)
             if answer is None:
                 raise RequestRefused("unknown-request", f"known are {', '.join(self._known)}")
-            data = answer(fields)
+            data = await _told(answer(fields))
         except RequestRefused as error:
             self.refused[error.args[0]] += 1
             said: Fields = {"status": "error", "data": {}, "error": ": ".join(error.args)}
         else:
-            self.answered[name] += 1
             said = {"status": "ok", "data": data}
         if transaction is not None:
             said["transaction"] = transaction
@@ -88,20 +89,20 @@ class Requests:
         self._budget -= 1
         return True
 
-    def _groups(self, fields: Fields) -> object:
+    async def _groups(self, fields: Fields) -> object:
         _only(fields)
         return [group_of(group) for group in self._programs.groups]
 
-    def _rounds(self, fields: Fields) -> object:
+    async def _rounds(self, fields: Fields) -> object:
         _only(fields, "group", "limit")
         limit = fields.get("limit", ROUNDS)
         if type(limit) is not int or not 1 <= limit <= ROUNDS_MOST:
             raise RequestRefused("wrong-limit", f"limit is a whole number from 1 to {ROUNDS_MOST}")
-        return [round_of(one) for one in self._kept.rounds(self._group(fields), limit)]
+        return [round_of(one) for one in await self._kept.rounds(self._group(fields), limit)]
 
-    def _totals(self, fields: Fields) -> object:
+    async def _totals(self, fields: Fields) -> object:
         _only(fields, "group")
-        standing = self._kept.standing(self._group(fields))
+        standing = await self._kept.standing(self._group(fields))
         if standing is None:
             return {"totals": {}, "since": None, "rounds": 0, "unseen": 0}
         return {
@@ -117,6 +118,13 @@ class Requests:
             if group.name == name:
                 return group.name
         raise RequestRefused("unknown-group", "give group, one of those that the request groups names")
+
+
+async def _told(answer: Awaitable[object]) -> object:
+    try:
+        return await answer
+    except KeptError:
+        raise RequestRefused("storage-unavailable", "ask again later; the gateway's log says why") from None
 
 
 def _read(payload: bytes) -> Fields:

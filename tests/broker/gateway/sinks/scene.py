@@ -21,7 +21,8 @@ class Scene:
     def __init__(self, energy: bool = True) -> None:
         self.boards = Boards(DEPLOYMENT)
         self.refused: Counter[str] = Counter()
-        self.metrics = Metrics("0.1.0", self.boards, lambda: [self.refused, self.boards.refused], energy)
+        self.metrics = Metrics("0.1.0", self.boards, energy)
+        self.metrics.refusals.append(lambda: self.refused)
         self.standings: dict[str, Standing] = {}
         self.describe("north")
 

@@ -12,7 +12,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 from agent.wire import messages
-from tests.broker.gateway.sinks.scene import MEMBERS, START, Scene
+from broker.gateway.boards import BOARDS_MOST
+from tests.broker.gateway.sinks.scene import START, Scene
 
 FOLDER = Path(__file__).parents[4] / "broker/deploy/grafana"
 NAMES = {
@@ -150,7 +151,6 @@ def test_a_board_in_two_groups_stays_while_it_is_in_one():
 @pytest.mark.parametrize(
     ("topic", "payload", "reason"),
     [
-        ("hum/v1/street/dev/b9/state", messages.presence(True), "not-a-member"),
         ("hum/v1/lane/dev/b0/state", messages.presence(True), "wrong-topic"),
         ("hum/v1/street/dev/b0/else", messages.presence(True), "wrong-topic"),
         ("hum/v1/street/g/north/result", b"", "wrong-topic"),
@@ -170,12 +170,22 @@ def test_what_boards_cannot_say_is_refused_by_name(topic: str, payload: bytes, r
     assert [one for one in samples(scene) if one.name != "hum_inputs_refused_total"] == before
 
 
-def test_only_what_members_say_is_kept():
+def test_only_what_members_say_is_told():
     scene = Scene()
-    assert scene.boards.filters() == ["hum/v1/street/dev/+/state", "hum/v1/street/dev/+/diag"]
-    for number in range(500):
+    assert scene.boards.filters()[1:] == ["hum/v1/street/dev/+/state", "hum/v1/street/dev/+/diag"]
+    for number in range(BOARDS_MOST + 5):
         scene.say(f"stranger-{number}", "state", messages.presence(True))
-    assert set(scene.boards.every()) == set(MEMBERS)
+    scene.report("stranger-1")
+    assert scene.boards.every() == {}
+    assert scene.boards.refused == {"too-many-boards": 5}
+
+
+def test_what_a_board_said_before_its_roster_came_is_not_lost():
+    scene = Scene()
+    scene.say("b9", "state", messages.presence(True), retained=True)
+    assert value(scene, "hum_board_online", device="b9") is None
+    scene.boards.describe("south", ("b9",))
+    assert value(scene, "hum_board_online", device="b9") == 1
 
 
 def queries() -> Iterator[str]:
