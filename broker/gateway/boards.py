@@ -32,9 +32,9 @@ class Board:
 
 
 class Boards:
-    """The boards of a deployment, of which those of groups' members are told. `refused` counts what was refused, by
-    named reason; `coordinator` tells whether the coordinator says that it is there, None before it
-    said anything."""
+    """The boards of a deployment, of which those of groups' members are told. `refused` counts what
+    was refused, by named reason; `coordinator` tells whether the coordinator says that it is there,
+    None before it said anything."""
 
     def __init__(self, deployment: str) -> None:
         self.refused: Counter[str] = Counter()

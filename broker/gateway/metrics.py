@@ -72,8 +72,8 @@ class Metrics:
         """A group is there, or is in a new epoch."""
         self._groups[group.name] = group
         self._members.labels(group.name).set(group.members)
-        for status in STATUSES:
-            self._rounds.labels(group.name, status)  # from 0 on, so that the first one is an increase
+        for status in STATUSES:  # from 0 on, so that the first one is an increase
+            self._rounds.labels(group.name, status)
 
     def resumed(self, round: Round, standing: Standing) -> None:
         """Where a group stood when the gateway was started: its last round, counted by an earlier

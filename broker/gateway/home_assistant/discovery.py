@@ -1,4 +1,4 @@
-"""What Home Assistant discovers: one retained message for the gateway, and one for each group. Pure.
+"""What Home Assistant discovers: a retained message for the gateway, and one for each group. Pure.
 
 The rules are those of its mqtt and sensor integrations; the tests state them again.
 """

@@ -86,7 +86,10 @@ class Home:
         while True:
             self._more.clear()
             while self._waiting or self._responses:
-                await (self._respond(connection) if self._responses else self._tell(connection))
+                if self._responses:
+                    await self._respond(connection)
+                else:
+                    await self._tell(connection)
             await self._more.wait()
 
     async def _respond(self, connection: Connection) -> None:

@@ -33,7 +33,10 @@ class Kept(Protocol):
 
 
 class KeptError(Exception):
-    """What is kept is not to be had at the moment."""
+    """What is kept is not to be had at the moment. args are as of RequestRefused."""
+
+    def __init__(self) -> None:
+        super().__init__("storage-unavailable", "ask again later")
 
 
 class RequestRefused(Exception):
@@ -71,8 +74,8 @@ class Requests:
             answer = self._known.get(name)
             if answer is None:
                 raise RequestRefused("unknown-request", f"known are {', '.join(self._known)}")
-            data = await _told(answer(fields))
-        except RequestRefused as error:
+            data = await answer(fields)
+        except (RequestRefused, KeptError) as error:
             self.refused[error.args[0]] += 1
             said: Fields = {"status": "error", "data": {}, "error": ": ".join(error.args)}
         else:
@@ -118,13 +121,6 @@ class Requests:
             if group.name == name:
                 return group.name
         raise RequestRefused("unknown-group", "give group, one of those that the request groups names")
-
-
-async def _told(answer: Awaitable[object]) -> object:
-    try:
-        return await answer
-    except KeptError:
-        raise RequestRefused("storage-unavailable", "ask again later; the gateway's log says why") from None
 
 
 def _read(payload: bytes) -> Fields:
