@@ -21,7 +21,7 @@ from broker.gateway.programs.machine import Programs
 from broker.gateway.programs.requests import KeptError, Requests
 from broker.gateway.rounds import Round
 from broker.gateway.site import Outward, Site
-from broker.gateway.totals import Standing, StandingError
+from broker.gateway.totals import Standing, StandingError, after
 from broker.transport.link import Link, LinkError
 
 log = logging.getLogger("hum.gateway")
@@ -77,6 +77,7 @@ class Outlets:
         self._boards = boards
         self._home = home
         self._known: dict[str, GroupRoster] = {}
+        self._standings: dict[str, Standing] = {}
         self._seen = hub.last
 
     async def run(self) -> None:
@@ -102,7 +103,8 @@ class Outlets:
                 continue
             self._describe(roster)
             last = await beside(self._book.read, rounds.last, roster.group)
-            standing = await beside(self._book.read, rounds.standing, roster.group)
+            await self._load(roster.group)
+            standing = self._standings.get(roster.group)
             if last is not None and standing is not None:
                 self._metrics.resumed(last, standing)
                 if self._home:
@@ -133,11 +135,21 @@ class Outlets:
                 self._seen = event.id
 
     async def _tell_of(self, event: Event) -> None:
-        standing = await beside(self._book.read, rounds.standing, event.round.group)
-        if standing is not None and event.round.group in self._known:
-            self._metrics.closed(event.round, standing)
-            if self._home:
-                self._home.say(self._home.programs.closed(event.round, standing))
+        group = event.round.group
+        if group not in self._known:
+            return
+        if group not in self._standings:
+            await self._load(group)
+        # Its own standing, and not that of a later one which the database may have by now.
+        standing = self._standings[group] = after(self._standings.get(group), event.round)
+        self._metrics.closed(event.round, standing)
+        if self._home:
+            self._home.say(self._home.programs.closed(event.round, standing))
+
+    async def _load(self, group: str) -> None:
+        standing = await beside(self._book.read, rounds.standing, group)
+        if standing is not None:
+            self._standings[group] = standing
 
     def _describe(self, roster: GroupRoster) -> None:
         self._known[roster.group] = roster
@@ -150,6 +162,7 @@ class Outlets:
 
     def _go(self, group: str) -> None:
         self._known.pop(group, None)
+        self._standings.pop(group, None)
         self._metrics.gone(group)
         self._boards.describe(group, ())
         if self._home:
