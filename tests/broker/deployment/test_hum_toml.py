@@ -13,6 +13,8 @@ from broker.cli import defaults
 from broker.cli.main import app
 from broker.deployment import serving, settings
 from broker.deployment.checks import SettingsError
+from broker.deployment.checkup.findings import Finding
+from broker.deployment.checkup.gateway import gateway
 from broker.deployment.folder import Deployment, NoDeployment
 from broker.deployment.template import Wanted, text
 from broker.errors import HumError
@@ -132,6 +134,18 @@ def test_a_password_that_is_none_is_named(tmp_path: Path, password: bytes | None
     with pytest.raises(HumError, match=r"home\.password(: .*password_file|.*a line of 1 to 256)") as error:
         serving.outward(Deployment.find(tmp_path))
     assert "\n" not in str(error.value)
+
+
+def test_doctor_names_what_the_home_s_broker_lacks(tmp_path: Path) -> None:
+    user = 'user = "hum"\npassword_file = "home.password"\n'
+    (tmp_path / "hum.toml").write_text(GOOD + HOME + user)
+    found = {one.check: one for one in gateway(Deployment.find(tmp_path))}["home's broker"]
+    assert found.fault and found.fault.startswith(f"{tmp_path / 'home.password'}: No such file")
+    assert found.remedy
+    (tmp_path / "home.password").write_text("secret\n")
+    assert Finding("home's broker") in list(gateway(Deployment.find(tmp_path)))
+    (tmp_path / "hum.toml").write_text(GOOD)
+    assert "home's broker" not in {one.check for one in gateway(Deployment.find(tmp_path))}
 
 
 def test_a_certificate_that_is_none_is_named(tmp_path: Path) -> None:

@@ -32,7 +32,8 @@ PASSWORD = "a home's secret"
 # `hum` knows the command once the package is installed with it.
 COMMAND = [
     *(sys.executable, "-c"),
-    "from broker.cli import ending, gateway; ending.heed_signals(); gateway.gateway_app()",
+    "from broker.cli import ending; from broker.cli.deployment.gateway import gateway_app; "
+    "ending.heed_signals(); gateway_app()",
 ]
 TOTAL, POWER = "hum_town_street_load_total", "hum_town_street_load_power"
 STATE, SUM = "hum-gateway/town/state", "hum-gateway/town/g/street/sum"
