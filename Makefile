@@ -56,8 +56,12 @@ test: setup ## Run the tests: CPython, and the shared suite again on MicroPython
 
 .PHONY: proof
 proof: export PYTHONDONTWRITEBYTECODE =
-proof: setup ## Run the tests that take long, fleets and all that has many rounds; 30 minutes at most
+proof: setup promtool ## Run the tests that take long, fleets and all that has many rounds; 30 minutes at most
 	@$(BIN)/python -m pytest $(ALONE) -m proof
+
+.PHONY: promtool
+promtool:
+	@command -v promtool >/dev/null || host_sim/install_package.sh prometheus
 
 .PHONY: soak
 soak: setup ## Run what takes hours, and go on where it ended: PART=years|overlay|power-cut|updates|meters|queries|fuzz, STEPS=n

@@ -10,7 +10,7 @@ if command -v apt-get >/dev/null; then
 	fi
 	echo "installing $name" >&2
 	export DEBIAN_FRONTEND=noninteractive
-	# Debian starts a Mosquitto of its own on port 1883 after the installation; Hum starts its own and needs none.
+	# Debian starts a Mosquitto of its own on port 1883 after the installation, and a Prometheus on 9090; Hum starts its own and needs none.
 	$run apt-get update -qq >/dev/null && $run apt-get install -y -qq --no-install-recommends "$name" >/dev/null
 elif command -v brew >/dev/null; then
 	brew install --quiet "$name"

@@ -25,6 +25,7 @@ SECONDS_LEAST = 0.1
 LABELS_MOST = 64
 COMMAND_MOST = 1024  # characters
 HOST = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_-]{0,62})(\.[A-Za-z0-9_]([A-Za-z0-9_-]{0,62}))*\.?")
+PREFIX = re.compile(r"(?=.{1,64}$)[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*")
 
 Slot = tuple[str, int, int]
 NAME = "a name of 1 to 32 of a-z, 0-9 and -"
@@ -111,6 +112,14 @@ def is_command(value: Any) -> bool:
         return False
 
 
+def _is_user(value: Any) -> bool:
+    return isinstance(value, str) and 1 <= len(value) <= 128 and value.isprintable()
+
+
+def _is_prefix(value: Any) -> bool:
+    return isinstance(value, str) and PREFIX.fullmatch(value) is not None
+
+
 _SECONDS = (_seconds(SECONDS_LEAST), f"a number of seconds from {SECONDS_LEAST:g} to {INTERVAL_MOST}")
 _WANTED: dict[str, tuple[Callable[[Any], bool], str]] = {
     "deployment": (valid_name, NAME),
@@ -130,6 +139,13 @@ _WANTED: dict[str, tuple[Callable[[Any], bool], str]] = {
     "gateway.address": (_is_address, "an address of this machine, such as 127.0.0.1,"),
     "gateway.port": (_whole(1, 65535), "a whole number from 1 to 65535"),
     "gateway.groups": (_is_names, f'a list of at most {LABELS_MOST} names of groups, such as ["north"],'),
+    "gateway.energy_metrics": (_is_bool, YES_OR_NO),
+    "home_assistant.host": (is_host, "the name or address of the home's broker"),
+    "home_assistant.port": (_whole(1, 65535), "a whole number from 1 to 65535"),
+    "home_assistant.user": (_is_user, "a user of the home's broker, at most 128 characters,"),
+    "home_assistant.password_file": (_is_path, "a file's path"),
+    "home_assistant.ca": (_is_path, "a file's path"),
+    "home_assistant.prefix": (_is_prefix, 'a topic without + and #, such as "homeassistant",'),
     "groups.slots": (_is_slots, f'a list of 1 to {SLOTS_MOST} of "NAME:LOW:HIGH", such as ["load:0:100000"],'),
     "groups.protocol": (valid_name, NAME),
     "groups.parameters": (valid_name, NAME),

@@ -1,24 +1,61 @@
 """What a gateway has from a deployment's other parts: copies of the result keys of the groups
 that it serves, a password of the broker's, and the operator's token."""
 
+import ssl
 import time
 from pathlib import Path
 
 from broker.deployment.folder import Deployment
+from broker.errors import HumError
 from broker.files import private_folder, replace
 from broker.gateway.book import tokens
 from broker.gateway.book.book import Book
-from broker.gateway.site import Site
+from broker.gateway.site import Outward, Site
+from broker.transport.link import Link
 from broker.transport.users import GATEWAY
 
 OPERATOR = "the operator's, of `hum init`"
 DAY = 86_400
+PASSWORD_MOST = 256  # characters
+
+
+class ServingError(HumError):
+    """What the gateway needs is not there. args[0] says what, and where it is named."""
 
 
 def site(deployment: Deployment) -> Site:
     """Return what the gateway serves. Raises NoDeployment."""
     labels = {name: tuple(group.labels) for name, group in deployment.settings.groups.items()}
     return Site(deployment.name, bytes.fromhex(deployment.authority_public()), deployment.gateway, labels)
+
+
+def outward(deployment: Deployment) -> Outward:
+    """Return whom the gateway tells of sums beside those who ask. Raises HumError."""
+    settings, found = deployment.settings, deployment.settings.home_assistant
+    if found is None:
+        return Outward(energy=settings.gateway.energy_metrics)
+    password = _password(deployment.folder / found.password_file) if found.password_file else None
+    ca = str(deployment.folder / found.ca) if found.ca else None
+    if ca:
+        try:
+            ssl.create_default_context(cafile=ca)
+        except OSError as error:
+            raise ServingError(f"{ca}: {error.strerror or error}; see [home_assistant] ca") from None
+    home = Link(found.host, found.port, found.user, password, ca)
+    return Outward(home, found.prefix, settings.gateway.energy_metrics)
+
+
+def _password(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            text = file.read(PASSWORD_MOST + 1).decode().strip("\r\n")
+    except OSError as error:
+        raise ServingError(f"{path}: {error.strerror}; see [home_assistant] password_file") from None
+    except UnicodeDecodeError:
+        text = ""
+    if not 1 <= len(text) <= PASSWORD_MOST:
+        raise ServingError(f"{path} holds no password: a line of 1 to {PASSWORD_MOST} characters is wanted")
+    return text
 
 
 def address(deployment: Deployment) -> str:

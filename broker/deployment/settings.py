@@ -47,16 +47,33 @@ class RoundSettings:
 @dataclass(frozen=True)
 class GatewaySettings:
     """Whether `hum up` runs the gateway, and where it listens. `groups` are those that it serves,
-    and has the result keys of; all if there are none."""
+    and has the result keys of; all if there are none. `energy_metrics`: its metrics tell totals of
+    energy."""
 
     enabled: bool = True
     address: str = "127.0.0.1"
     port: int = 8880
     groups: list[str] = field(default_factory=list)
+    energy_metrics: bool = False
 
     def serves(self, group: str) -> bool:
         """Tell whether results of a group are for the gateway."""
         return not self.groups or group in self.groups
+
+
+@dataclass(frozen=True)
+class HomeAssistantSettings:
+    """The broker of the home, where Home Assistant and programs hear sums: never the boards' own.
+    `user` has its password in `password_file`, and `ca` is the certificate authority of a broker
+    with TLS; paths are relative to the deployment's folder. `prefix` is of Home Assistant's
+    discovery topics."""
+
+    host: str
+    port: int = 1883
+    user: str | None = None
+    password_file: str | None = None
+    ca: str | None = None
+    prefix: str = "homeassistant"
 
 
 @dataclass(frozen=True)
@@ -104,6 +121,7 @@ class Settings:
     rounds: RoundSettings = RoundSettings()
     authority: AuthoritySettings = AuthoritySettings(Path("authority"))
     gateway: GatewaySettings = GatewaySettings()
+    home_assistant: HomeAssistantSettings | None = None
     groups: dict[str, GroupSettings] = field(default_factory=dict)
 
     @classmethod
@@ -126,6 +144,7 @@ SECTIONS = {
     "rounds": RoundSettings,
     "authority": AuthoritySettings,
     "gateway": GatewaySettings,
+    "home_assistant": HomeAssistantSettings,
 }
 
 
@@ -163,7 +182,8 @@ def read(data: bytes, said: Mapping[str, Mapping[str, Any]]) -> Settings:
     checks.rounds(rounds.interval, rounds.at_once)
     gateway = GatewaySettings(**_section("gateway", GatewaySettings, table["gateway"]))
     groups = {name: _group(name, entry) for name, entry in table["groups"].items()}
-    return Settings(deployment, broker, rounds, _authority(table["authority"]), gateway, groups)
+    authority, home = _authority(table["authority"]), _home(table.get("home_assistant"), broker)
+    return Settings(deployment, broker, rounds, authority, gateway, home, groups)
 
 
 def _section(where: str, kind: type, table: dict[str, Any]) -> dict[str, Any]:
@@ -184,6 +204,19 @@ def _authority(table: dict[str, Any]) -> AuthoritySettings:
     if "public" in values:
         return AuthoritySettings(None, values["public"].lower())
     return AuthoritySettings(Path(values.get("folder", "authority")))
+
+
+def _home(table: Any, broker: BrokerSettings) -> HomeAssistantSettings | None:
+    if table is None:
+        return None
+    if not isinstance(table, dict):
+        raise SettingsError("home_assistant = ...: a table is wanted, [home_assistant]")
+    found = HomeAssistantSettings(**_section("home_assistant", HomeAssistantSettings, table))
+    if (found.user is None) != (found.password_file is None):
+        raise SettingsError("home_assistant.user and home_assistant.password_file: both are wanted, or neither")
+    if (found.host, found.port) == (broker.host, broker.port):
+        raise SettingsError("home_assistant: another broker than the boards' is wanted: sums are in plain text there")
+    return found
 
 
 def _group(name: str, entry: Any) -> GroupSettings:

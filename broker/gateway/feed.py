@@ -3,13 +3,15 @@
 import asyncio
 import logging
 import time
+from collections import Counter
+from collections.abc import Callable
 from contextlib import aclosing
 from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from agent.wire import topics
-from broker.client import Access, ClientError, Reader, RoundResult, follow
+from broker.client import Access, ClientError, QueryResult, Reader, RoundResult, follow
 from broker.client.access import Group, read_key
 from broker.gateway.book import rounds
 from broker.gateway.book.book import Book, beside
@@ -30,9 +32,16 @@ DENIED_S = 10.0  # the broker counts who is not let in
 class Feed:
     """Follows the groups whose result keys are in the site's folder `results`, from now on also
     those whose keys come later. `linked` tells whether the broker is there, `keeping` whether the
-    database has taken what came last."""
+    database has taken what came last. `answered` is told of each query's result."""
 
-    def __init__(self, site: Site, link: Link, book: Book, hub: Hub) -> None:
+    def __init__(
+        self,
+        site: Site,
+        link: Link,
+        book: Book,
+        hub: Hub,
+        answered: Callable[[QueryResult], None] = lambda result: None,
+    ) -> None:
         self.linked = False
         self.keeping = True
         self._site = site
@@ -41,6 +50,18 @@ class Feed:
         self._hub = hub
         self._keys: dict[str, bytes] = {}
         self._reader: Reader | None = None
+        self._refused: Counter[str] = Counter()
+        self._answered = answered
+
+    @property
+    def served(self) -> frozenset[str]:
+        """The groups whose result keys are there."""
+        return frozenset(self._keys)
+
+    @property
+    def refused(self) -> Counter[str]:
+        """What was refused since the start, by named reason."""
+        return self._refused + self._reader.refused if self._reader else self._refused
 
     def rosters(self) -> list[GroupRoster]:
         """Return the rosters of the served groups, as far as the broker handed them out."""
@@ -52,6 +73,7 @@ class Feed:
     async def run(self) -> None:
         """Follow without an end."""
         while True:
+            self._refused = self.refused
             self._keys = read_keys(self._site.results)
             self._reader = Reader(Access(self._site.deployment, self._site.authority, None, self._keys))
             following = asyncio.create_task(self._follow(self._reader))
@@ -70,7 +92,9 @@ class Feed:
                 async with aclosing(follow(self._link, reader, self._note)) as results:
                     async for result in results:
                         group = reader.group(result.group)
-                        if group is not None and isinstance(result, RoundResult):
+                        if isinstance(result, QueryResult):
+                            self._answered(result)
+                        elif group is not None:
                             await self._keep(_roster(group), result)
             except LinkError as error:
                 wait = DENIED_S if isinstance(error, LinkDenied) else RETRY_S

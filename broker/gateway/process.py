@@ -6,18 +6,22 @@ import errno
 import logging
 import socket
 from collections.abc import Iterator
+from functools import partial
 
 import uvicorn
 from sqlalchemy.exc import SQLAlchemyError
 
 from broker.errors import HumError
+from broker.gateway.boards import Boards
 from broker.gateway.book import rounds
 from broker.gateway.book.book import Book
 from broker.gateway.feed import Feed
 from broker.gateway.http.app import application
 from broker.gateway.http.serving import Serving
 from broker.gateway.hub import Hub
-from broker.gateway.site import Site
+from broker.gateway.metrics import Metrics
+from broker.gateway.outlets import Kept, Outlets, count, follow_boards, home_of
+from broker.gateway.site import NOBODY, Outward, Site
 from broker.transport.link import Link
 
 log = logging.getLogger("hum.gateway")
@@ -69,12 +73,17 @@ def listening(address: str, port: int) -> socket.socket:
     return made
 
 
-async def run(site: Site, link: Link, book: Book, sock: socket.socket, version: str) -> None:
-    """Follow and answer on `sock` until this is cancelled."""
+async def run(site: Site, link: Link, book: Book, sock: socket.socket, version: str, outward: Outward = NOBODY) -> None:
+    """Follow, answer on `sock`, and tell those of `outward`, until this is cancelled."""
     hub = Hub(book.read(rounds.last_event))
     hub.begin()
-    feed = Feed(site, link, book, hub)
-    app = application(Serving(site, version, book, feed, hub))
+    boards = Boards(site.deployment)
+    metrics = Metrics(version, boards, outward.energy)
+    feed = Feed(site, link, book, hub, partial(count, metrics))
+    metrics.refusals.append(lambda: feed.refused)
+    home = home_of(outward, site.deployment, version, Kept(book), metrics)
+    outlets = Outlets(site, book, feed, hub, metrics, boards, home)
+    app = application(Serving(site, version, book, feed, hub, metrics))
     config = uvicorn.Config(
         app,
         log_config=None,
@@ -89,14 +98,16 @@ async def run(site: Site, link: Link, book: Book, sock: socket.socket, version: 
     host, port = sock.getsockname()[:2]
     log.info("the gateway of %s answers at http://%s:%d", site.deployment, f"[{host}]" if ":" in host else host, port)
     answering = asyncio.create_task(server.serve([sock]))
-    following = asyncio.create_task(feed.run())
+    works = [feed.run(), outlets.run(), follow_boards(link, boards), *([home.run()] if home else [])]
+    following = [asyncio.create_task(work) for work in works]
     try:
-        done, _ = await asyncio.wait([answering, following], return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait([answering, *following], return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             task.result()
     finally:
         hub.close()
         server.should_exit = True
-        following.cancel()
-        await asyncio.wait([answering, following], timeout=2 * LEAVE_S)
+        for one in following:
+            one.cancel()
+        await asyncio.wait([answering, *following], timeout=2 * LEAVE_S)
         book.close()

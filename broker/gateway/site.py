@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from broker.transport.link import Link
+
 RESULTS = "results"  # the folder of result keys in the gateway's own
 
 
@@ -21,3 +23,17 @@ class Site:
     def results(self) -> Path:
         """The folder with copies of the result keys, GROUP.key, of the groups that are served."""
         return self.folder / RESULTS
+
+
+@dataclass(frozen=True)
+class Outward:
+    """Whom the gateway tells of sums beside those who ask: `home` is the home's broker, None if
+    there is none; `prefix` is of Home Assistant's topics there; `energy` has totals of energy among
+    the metrics."""
+
+    home: Link | None = None
+    prefix: str = "homeassistant"
+    energy: bool = False
+
+
+NOBODY = Outward()

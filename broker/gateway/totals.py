@@ -58,6 +58,11 @@ class Standing:
             raise StandingError(f"a group's standing cannot be read: {error}") from None
 
 
+def accumulates(slot: str) -> bool:
+    """Tell whether a slot's sums add up to something: those of power, in W, do not."""
+    return unit_of(slot) != "W"
+
+
 def after(standing: Standing | None, round: Round) -> Standing:
     """Return where the group stands when `round` has been seen, too.
 
@@ -82,7 +87,7 @@ def after(standing: Standing | None, round: Round) -> Standing:
         return now
     totals = dict(before.totals)
     for slot, value in zip(round.slots, round.sums, strict=True):
-        if unit_of(slot) != "W":
+        if accumulates(slot):
             totals[slot] = totals.get(slot, 0) + value
     since = round.closed if before.since is None else before.since
     return replace(now, totals=totals, mean_power=_mean_power(before, round), since=since, rounds=before.rounds + 1)

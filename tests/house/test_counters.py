@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Callable, Iterator
 from functools import cache, partial
 from pathlib import Path
 from types import BuiltinMethodType, FunctionType, MethodType, ModuleType, SimpleNamespace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import pytest
 from typer.testing import CliRunner
@@ -31,6 +31,10 @@ from broker.coordinator.protocols.gossip.machine import Gossip
 from broker.coordinator.protocols.gossip.records import Saved
 from broker.coordinator.scope import Scope
 from broker.coordinator.service import Service
+from broker.gateway.boards import Boards
+from broker.gateway.metrics import Metrics
+from broker.gateway.outlets import Kept, home_of
+from broker.gateway.site import Outward
 from broker.transport.link import Connection, Link, Message, _Queue
 from host_sim.virtual.memory_store import MemoryStore
 from tests.agent.runtime import test_start
@@ -85,12 +89,13 @@ class Counter(NamedTuple):
     named: bool
 
 
-# Looked for in tests of their own, below: of clients, and of a link's queue.
+# Looked for in tests of their own, below: of clients, of a link's queue, and of the gateway.
 ELSEWHERE = [
     Counter("broker/client/reader.py", "refused", True),
     Counter("broker/client/members.py", "refused", True),
     Counter("broker/transport/link.py", "dropped", False),
 ]
+IN_METRICS = [Counter(f"broker/gateway/{name}.py", "refused", True) for name in ("boards", "programs/requests")]
 
 
 def counters_of(path: str, text: str) -> Iterator[Counter]:
@@ -333,6 +338,17 @@ def test_messages_that_came_too_fast_are_counted_as_refused() -> None:
     assert (connection.take_dropped(), connection.take_dropped()) == (2, 0)
 
 
+def test_what_the_gateway_refuses_is_in_its_metrics() -> None:
+    boards = Boards(DEPLOYMENT)
+    metrics, kept = Metrics("0", boards), cast(Kept, None)  # nothing is asked of it
+    home = home_of(Outward(Link("127.0.0.1", 1, None, None, None)), DEPLOYMENT, "0", kept, metrics)
+    assert home
+    assert set(plant([boards, home._requests], 96001).values()) == set(IN_METRICS)
+    text = metrics.render().decode()
+    for number in (96001, 96002):
+        assert f'hum_inputs_refused_total{{reason="probe-{number}"}} {number}.0' in text
+
+
 def test_every_counter_is_found_where_an_operator_looks(tmp_path: Path) -> None:
     """Who adds a counter gives it a reader, or says in NO_COUNTERS why it needs none."""
     looks: dict[str, Callable[[Path], set[Counter]]] = {
@@ -340,7 +356,7 @@ def test_every_counter_is_found_where_an_operator_looks(tmp_path: Path) -> None:
         **{protocol: partial(look_at_a_query, protocol=protocol) for protocol in ("gossip", "gossip-bft")},
         "coordinator": look_at_a_coordinator,
     }
-    met = set(ELSEWHERE)
+    met = {*ELSEWHERE, *IN_METRICS}
     for name, look in looks.items():
         folder = tmp_path / name
         folder.mkdir()

@@ -112,6 +112,34 @@ REVIEWED: dict[tuple[str, str], tuple[tuple[str, ...], str]] = {
         ("async with turn",),
         "those before it have IDENTITY_S each",
     ),
+    ("broker/gateway/home_assistant/home.py", "Home.run"): (
+        ("while True: sleep",),
+        "the home's broker is waited for as long as the gateway runs, which cancels it",
+    ),
+    ("broker/gateway/home_assistant/home.py", "Home._linked"): (
+        ("async with self._link.connect", "await asyncio.wait"),
+        "a link is waited for no longer than its timeout, and held until it is lost or the gateway ends",
+    ),
+    ("broker/gateway/home_assistant/home.py", "Home._send"): (
+        ("await self._more.wait",),
+        "until there is something to say: the task is cancelled with its link",
+    ),
+    ("broker/gateway/home_assistant/home.py", "Home._listen"): (
+        ("async for in connection.messages()",),
+        "until the link is lost; the task is cancelled with it",
+    ),
+    ("broker/gateway/outlets.py", "Outlets.run"): (
+        ("while True: sleep",),
+        "a database that fails is tried again as long as the gateway runs, which cancels this",
+    ),
+    ("broker/gateway/outlets.py", "follow_boards"): (
+        ("while True: sleep", "async for in link.follow(*boards.filters())"),
+        "boards are heard as long as the gateway runs, which cancels this",
+    ),
+    ("broker/gateway/programs/requests.py", "Requests.take"): (
+        ("await answer",),
+        "a question to the gateway's database, which has WAIT_S",
+    ),
     ("broker/coordinator/clearing.py", "clear"): (
         ("await asyncio.gather",),
         "messages to a broker: a connection gives each of its calls its timeout",

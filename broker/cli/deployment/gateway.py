@@ -57,10 +57,10 @@ def gateway(context: typer.Context, folder: DeploymentFolder = None) -> None:
     settings = deployment.settings
     ca = deployment.ca if deployment.ca.exists() else None
     link = link_to(settings.broker.host, settings.broker.port, serving.credentials(deployment), ca, GATEWAY)
-    site = serving.site(deployment)
+    site, outward = serving.site(deployment), serving.outward(deployment)
     with process.listening(settings.gateway.address, settings.gateway.port) as sock:
         book = process.opened(site)
-        run_until_told(process.run(site, link, book, sock, version("hum")))
+        run_until_told(process.run(site, link, book, sock, version("hum"), outward))
 
 
 @gateway_app.command("token")

@@ -10,6 +10,7 @@ from pathlib import Path
 from broker.deployment import serving
 from broker.deployment.checkup.findings import Finding
 from broker.deployment.folder import Deployment
+from broker.errors import HumError
 from broker.gateway.book.book import NAME
 
 ANSWER_S = 5.0
@@ -23,6 +24,8 @@ def gateway(deployment: Deployment) -> Iterator[Finding]:
     if not deployment.settings.gateway.enabled:
         return
     yield _prepared(deployment)
+    if deployment.settings.home_assistant:
+        yield _home(deployment)
     fault = _database(deployment.gateway / NAME)
     if fault:
         yield Finding("gateway's database", fault, "restore it from a copy, or move it away: tokens begin anew")
@@ -39,6 +42,14 @@ def _prepared(deployment: Deployment) -> Finding:
     if odd:
         return Finding(name, f"[gateway] groups: there is no group {odd[0]}", "correct hum.toml")
     return Finding(name)
+
+
+def _home(deployment: Deployment) -> Finding:
+    try:
+        serving.outward(deployment)
+    except HumError as error:
+        return Finding("home's broker", error.args[0], "correct that, or take [home_assistant] out of hum.toml")
+    return Finding("home's broker")
 
 
 def _database(path: Path) -> str | None:

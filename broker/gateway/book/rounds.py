@@ -117,6 +117,12 @@ def last(connection: Connection, group: str) -> Round | None:
     return None if row is None else _round(row)
 
 
+def latest(connection: Connection, group: str, limit: int) -> list[Round]:
+    """Return a group's last rounds, the newest first."""
+    query = _rounds().where(rounds.c.group == group).order_by(rounds.c.number.desc()).limit(limit)
+    return [_round(row) for row in connection.execute(query)]
+
+
 def complete(connection: Connection, group: str, since: float, until: float, most: int) -> list[Round]:
     """Return the complete rounds of a group that were measured after `since`, up to `until`, in
     Unix seconds; at most so many."""

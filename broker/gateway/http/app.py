@@ -6,7 +6,7 @@ from fastapi import FastAPI
 
 from broker.gateway.http import document, problems
 from broker.gateway.http.auditing import Audited
-from broker.gateway.http.routes import areas, audit, events, groups, health, rounds, series, tokens
+from broker.gateway.http.routes import areas, audit, events, groups, health, metrics, rounds, series, tokens
 from broker.gateway.http.serving import Serving
 
 PREFIX = "/api/v1"
@@ -18,6 +18,7 @@ def routed() -> FastAPI:
     # FastAPI's own pages of documentation load from elsewhere.
     app = FastAPI(openapi_url=DOCUMENT, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.include_router(health.router)
+    app.include_router(metrics.router)
     for part in (health, groups, areas, rounds, series, events, tokens, audit):
         app.include_router(part.router, prefix=PREFIX)
     problems.install(app)

@@ -12,6 +12,7 @@ from broker.gateway.feed import Feed
 from broker.gateway.http.limits import Limiter
 from broker.gateway.http.problems import Problem
 from broker.gateway.hub import Hub
+from broker.gateway.metrics import Metrics
 from broker.gateway.site import Site
 
 REQUESTS_S, REQUESTS = 50.0, 200.0  # of a token: so many a second, and so many at once
@@ -28,6 +29,7 @@ class Serving:
     book: Book
     feed: Feed
     hub: Hub
+    metrics: Metrics
     requests: Limiter = field(default_factory=lambda: Limiter(REQUESTS_S, REQUESTS))
     failures: Limiter = field(default_factory=lambda: Limiter(FAILURES_S, FAILURES))
     running: set[tuple[str, bytes]] = field(default_factory=set)

@@ -176,7 +176,7 @@ def test_the_coordinator_speaks_to_a_group(broker: MosquittoBroker, kind: str) -
     assert not asyncio.run(arrives(broker, "coordinator", f"{ROOT}/g/invented/{kind}", "client"))
 
 
-@pytest.mark.parametrize("reader", ["client", "reader.grafana"])
+@pytest.mark.parametrize("reader", ["client", "reader.grafana", "tool.gateway"])
 def test_readers_hear_what_a_result_takes_and_no_more(broker: MosquittoBroker, reader: str) -> None:
     for kind in ("round", "result", "roster"):
         assert asyncio.run(arrives(broker, "coordinator", f"{ROOT}/g/main/{kind}", reader))

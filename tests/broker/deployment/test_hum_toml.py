@@ -11,12 +11,18 @@ from typer.main import get_command
 from agent.crypto import p256
 from broker.cli import defaults
 from broker.cli.main import app
-from broker.deployment import settings
+from broker.deployment import serving, settings
 from broker.deployment.checks import SettingsError
+from broker.deployment.checkup.findings import Finding
+from broker.deployment.checkup.gateway import gateway
 from broker.deployment.folder import Deployment, NoDeployment
 from broker.deployment.template import Wanted, text
+from broker.errors import HumError
+from broker.gateway.site import Outward
+from broker.transport.link import Link
 
 GOOD = 'deployment = "street"\n[broker]\nhost = "broker.example"\n'
+HOME = '[home_assistant]\nhost = "home.example"\n'
 GROUP = '[groups.north]\nslots = ["load:0:1000"]\n'
 PUBLIC = p256.public_key(p256.generate(os.urandom)).hex()
 
@@ -58,6 +64,18 @@ REFUSED = {
     GOOD + GROUP + 'seal = "all"': '"cohort" or "fleet"',
     GOOD + GROUP + "label = []": "did you mean groups.north.labels?",
     GOOD + GROUP + 'labels = ["A b"]': "names of a-z",
+    GOOD + "home_assistant = 1": "broker.home_assistant is unknown",
+    "home_assistant = 1\n" + GOOD: "a table is wanted, [home_assistant]",
+    GOOD + "[home_assistant]": "home_assistant.host is missing; the name or address of the home's broker is wanted",
+    GOOD + '[home_assistant]\nhost = "a b"': "home_assistant.host = 'a b'",
+    GOOD + HOME + "port = 70000": "home_assistant.port = 70000",
+    GOOD + HOME + 'user = "hum"': "both are wanted, or neither",
+    GOOD + HOME + 'password_file = "x"': "both are wanted, or neither",
+    GOOD + HOME + 'user = "a\\nb"\npassword_file = "x"': "at most 128 characters",
+    GOOD + HOME + 'prefix = "a/+"': "a topic without + and #",
+    GOOD + HOME + 'password = "x"': "did you mean home_assistant.password_file?",
+    GOOD + HOME.replace("home.example", "broker.example") + "port = 8883": "another broker than the boards' is wanted",
+    GOOD + "[gateway]\nenergy_metrics = 1": "true or false is wanted",
     GOOD + "]": "is no TOML",
     GOOD + GROUP + GROUP: "is no TOML",
     "a = " + "[" * 5000: "is no TOML",
@@ -92,6 +110,55 @@ def test_defaults_are_those_of_the_commands() -> None:
     assert options == {"cohort": 8, "seal": 1, "audit": True, "spread": 60}
     away = settings.read((GOOD + f'[authority]\npublic = "{PUBLIC.upper()}"').encode(), {})
     assert away.authority == settings.AuthoritySettings(None, PUBLIC)
+
+
+def test_home_assistant_is_off_unless_there_is_its_table(tmp_path: Path) -> None:
+    public = f'[authority]\npublic = "{PUBLIC}"\n'
+    (tmp_path / "hum.toml").write_text(GOOD + public)
+    assert serving.outward(Deployment.find(tmp_path)) == Outward(None, "homeassistant", False)
+    energy = "[gateway]\nenergy_metrics = true\n"
+    (tmp_path / "hum.toml").write_text(GOOD + public + energy + HOME)
+    assert serving.outward(Deployment.find(tmp_path)) == Outward(
+        Link("home.example", 1883, None, None, None), energy=True
+    )
+    user = 'user = "hum"\npassword_file = "home.password"\nprefix = "ha"\nport = 8883\n'
+    (tmp_path / "hum.toml").write_text(GOOD + public + HOME + user)
+    (tmp_path / "home.password").write_text("secret\n")
+    assert serving.outward(Deployment.find(tmp_path)) == Outward(
+        Link("home.example", 8883, "hum", "secret", None), "ha"
+    )
+
+
+@pytest.mark.parametrize("password", [None, b"", b"\n", b"\xff", b"x" * 300])
+def test_a_password_that_is_none_is_named(tmp_path: Path, password: bytes | None) -> None:
+    user = 'user = "hum"\npassword_file = "home.password"\n'
+    (tmp_path / "hum.toml").write_text(GOOD + HOME + user)
+    if password is not None:
+        (tmp_path / "home.password").write_bytes(password)
+    with pytest.raises(HumError, match=r"home\.password(: .*password_file|.*a line of 1 to 256)") as error:
+        serving.outward(Deployment.find(tmp_path))
+    assert "\n" not in str(error.value)
+
+
+def test_doctor_names_what_the_home_s_broker_lacks(tmp_path: Path) -> None:
+    user = 'user = "hum"\npassword_file = "home.password"\n'
+    (tmp_path / "hum.toml").write_text(GOOD + HOME + user)
+    found = {one.check: one for one in gateway(Deployment.find(tmp_path))}["home's broker"]
+    assert found.fault and found.fault.startswith(f"{tmp_path / 'home.password'}: No such file")
+    assert found.remedy
+    (tmp_path / "home.password").write_text("secret\n")
+    assert Finding("home's broker") in list(gateway(Deployment.find(tmp_path)))
+    (tmp_path / "hum.toml").write_text(GOOD)
+    assert "home's broker" not in {one.check for one in gateway(Deployment.find(tmp_path))}
+
+
+def test_a_certificate_that_is_none_is_named(tmp_path: Path) -> None:
+    (tmp_path / "hum.toml").write_text(GOOD + HOME + 'ca = "home-ca.crt"\n')
+    for content in (None, "none"):
+        if content:
+            (tmp_path / "home-ca.crt").write_text(content)
+        with pytest.raises(HumError, match=r"home-ca\.crt: .*; see \[home_assistant\] ca"):
+            serving.outward(Deployment.find(tmp_path))
 
 
 @pytest.mark.parametrize("place", [(Path("authority"), None), (None, PUBLIC)])
