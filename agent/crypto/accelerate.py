@@ -66,13 +66,14 @@ def use_host_libraries() -> None:
     missing; nothing changes then."""
     from hashlib import sha384
 
-    import Crypto  # noqa: F401  # is it there? Its parts take a while to import, and wait until they are wanted
+    # Is it there? Its parts take a while to import, and wait until they are wanted.
+    import Crypto  # noqa: F401
     from gmpy2 import powmod
 
     def aes(key: bytes, mode: int, *iv: bytes) -> "Cipher":
         from Crypto.Cipher import AES
 
-        made: Cipher = AES.new(key, mode, *iv)  # type: ignore[call-overload]  # overloads know no mode but a literal one
+        made: Cipher = AES.new(key, mode, *iv)  # type: ignore[call-overload]  # it has literals
         return made
 
     def int_powmod(base: int, exponent: int, modulus: int) -> int:

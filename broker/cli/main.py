@@ -73,7 +73,8 @@ def run(commands: typer.Typer, program: str, defaults: dict[str, Any]) -> None:
 
 
 def _is_of_database(error: Exception) -> bool:
-    from sqlalchemy.exc import SQLAlchemyError  # what raises it has imported it; a command without a database has not
+    # Who raises it has imported it; a command without a database has not.
+    from sqlalchemy.exc import SQLAlchemyError
 
     return isinstance(error, SQLAlchemyError)
 

@@ -72,7 +72,8 @@ def show(as_json: bool, fields: dict[str, Any]) -> None:
 def show_rows(as_json: bool, title: str, columns: list[str], rows: list[dict[str, Any]]) -> None:
     """Print a table, or its rows as JSON, an object a line."""
     if not as_json:
-        from broker.cli.tables import show_table  # whose library takes a while to import, as in link_to()
+        # Its library takes a while to import, as in link_to().
+        from broker.cli.tables import show_table
 
         show_table(title, columns, rows)
     for row in rows if as_json else []:

@@ -14,7 +14,7 @@ class BrokerError(HumError):
 
 
 def known_in(path: Path) -> dict[str, str]:
-    """Return what a credentials.json holds, nothing where there is none. Raises OSError, ValueError."""
+    """Return what a credentials.json holds; empty where there is none. Raises ValueError."""
     if not path.exists():
         return {}
     credentials = json.loads(path.read_text())

@@ -125,7 +125,7 @@ def _read_key(path: Path) -> tuple[int, int, int]:
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
     try:
-        # To check the primes would take longer than a signature, each of which is checked as it is made.
+        # To test the primes would take longer than to sign; each signature is checked anyway.
         key = load_pem_private_key(path.read_bytes(), None, unsafe_skip_rsa_key_validation=True)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         raise BlindSignerError(f"{path} is damaged; restore it from a copy") from None
