@@ -29,11 +29,12 @@ DENIED_S = 10.0  # the broker counts who is not let in
 
 class Feed:
     """Follows the groups whose result keys are in the site's folder `results`, from now on also
-    those whose keys come later. `linked` tells whether the broker is there, `keeping` whether the
-    database has taken what came last."""
+    those whose keys come later. `linked` tells whether the broker is there, since `changed`, in Unix
+    seconds; `keeping` whether the database has taken what came last."""
 
     def __init__(self, site: Site, link: Link, book: Book, hub: Hub) -> None:
         self.linked = False
+        self.changed = time.time()
         self.keeping = True
         self._site = site
         self._link = link
@@ -41,6 +42,15 @@ class Feed:
         self._hub = hub
         self._keys: dict[str, bytes] = {}
         self._reader: Reader | None = None
+
+    @property
+    def broker(self) -> str:
+        """The broker's address, host:port."""
+        return f"{self._link.host}:{self._link.port}"
+
+    def refused(self) -> dict[str, int]:
+        """Return how many messages were refused since the keys changed last, by named reason."""
+        return dict(sorted(self._reader.refused.items())) if self._reader else {}
 
     def rosters(self) -> list[GroupRoster]:
         """Return the rosters of the served groups, as far as the broker handed them out."""
@@ -79,7 +89,9 @@ class Feed:
 
     def _note(self, linked: bool) -> None:
         if linked and not self.linked:
-            log.info("linked to %s:%d", self._link.host, self._link.port)
+            log.info("linked to %s", self.broker)
+        if linked != self.linked:
+            self.changed = time.time()
         self.linked = linked
 
     async def _keep(self, roster: GroupRoster, result: RoundResult) -> None:

@@ -17,6 +17,7 @@ from broker.gateway.feed import Feed
 from broker.gateway.http.app import application
 from broker.gateway.http.serving import Serving
 from broker.gateway.hub import Hub
+from broker.gateway.page.app import install
 from broker.gateway.site import Site
 from broker.transport.link import Link
 
@@ -75,6 +76,7 @@ async def run(site: Site, link: Link, book: Book, sock: socket.socket, version: 
     hub.begin()
     feed = Feed(site, link, book, hub)
     app = application(Serving(site, version, book, feed, hub))
+    install(app)
     config = uvicorn.Config(
         app,
         log_config=None,

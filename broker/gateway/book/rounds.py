@@ -117,6 +117,12 @@ def last(connection: Connection, group: str) -> Round | None:
     return None if row is None else _round(row)
 
 
+def newest(connection: Connection, group: str, most: int) -> list[Round]:
+    """Return the last rounds of a group, at most so many, in their order."""
+    query = _rounds().where(rounds.c.group == group).order_by(rounds.c.number.desc()).limit(most)
+    return [_round(row) for row in reversed(connection.execute(query).all())]
+
+
 def complete(connection: Connection, group: str, since: float, until: float, most: int) -> list[Round]:
     """Return the complete rounds of a group that were measured after `since`, up to `until`, in
     Unix seconds; at most so many."""
