@@ -72,7 +72,8 @@ def standing(last: Round | None) -> Standing:
     if last is None:
         return Standing("waiting", "no round yet")
     if last.sums is None:
-        return Standing("broken", f"{last.status}: no sum")
+        came = len(last.members) - len(last.missing)
+        return Standing("broken", f"{last.status}: {came} of {len(last.members)} came, no sum")
     missing = len(last.members) - len(last.summed)
     return Standing("some", f"complete without {missing}") if missing else Standing("good", "complete")
 

@@ -42,4 +42,5 @@ def curve(points: Sequence[tuple[float, float | None]], interval: float) -> Curv
             lines[-1].append(place(at, value))
             before = at
     # A line of one point is drawn as a dot.
-    return Curve([" ".join(line * 2 if len(line) == 1 else line) for line in lines if line], MARGIN + high * scale, min(values), max(values))
+    drawn = [" ".join(line * 2 if len(line) == 1 else line) for line in lines if line]
+    return Curve(drawn, MARGIN + high * scale, min(values), max(values))

@@ -58,7 +58,9 @@ def merged(some: list[Step], slot: str) -> Step:
     if known:
         power = unit_of(slot) == "W"
         value = sum(each * (number if power else 1) for each, number in known) / (rounds if power else 1)
-    return Step(some[0].start, value, rounds, _known(min, (s.summed for s in some)), _known(max, (s.members for s in some)))
+    return Step(
+        some[0].start, value, rounds, _known(min, (s.summed for s in some)), _known(max, (s.members for s in some))
+    )
 
 
 def _known(choice: Callable[[list[int]], int], values: Iterable[int | None]) -> int | None:

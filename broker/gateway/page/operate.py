@@ -47,7 +47,9 @@ def operate(request: Request, here: Here, caller: ForAdmin, before: Before = Non
         request,
         "operate",
         caller,
-        faults=broken(here.feed, [(name, rhythm(here.book.read(rounds.newest, name, LOOKED_AT))) for name in rosters], now),
+        faults=broken(
+            here.feed, [(name, rhythm(here.book.read(rounds.newest, name, LOOKED_AT))) for name in rosters], now
+        ),
         rosters=rosters,
         standings={name: here.book.read(rounds.standing, name) for name in rosters},
         refused=here.feed.refused(),
@@ -81,7 +83,11 @@ def _wish(form: Form) -> TokenWish:
     days = form.one("days")
     if days not in DAYS:
         raise Problem(422, "invalid", "say how long the token is to be in force")
-    expires = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(int(days) + 1) if days else None
+    expires = (
+        datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(int(days) + 1)
+        if days
+        else None
+    )
     try:
         return TokenWish(scopes=form.every("scope"), note=form.one("note"), expires=expires)
     except ValidationError:

@@ -24,5 +24,7 @@ def check_private(request: Request) -> None:
     keep the cookie either."""
     found = urlsplit(request.headers.get("origin", ""))
     if found.scheme != "https" and found.hostname not in LOOPBACK:
-        detail = "a token sent by plain http can be read on the way; use https, or http://localhost on the gateway itself"
+        detail = (
+            "a token sent by plain http can be read on the way; use https, or http://localhost on the gateway itself"
+        )
         raise Problem(403, "not-private", detail)

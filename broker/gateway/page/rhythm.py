@@ -2,6 +2,7 @@
 I/O."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from statistics import median
 from typing import NamedTuple
 
@@ -38,5 +39,5 @@ def rhythm(rounds: Sequence[Round]) -> Rhythm | None:
     """Return the rhythm of a group's last rounds, which are in their order; None of fewer than
     two."""
     times = [taken_at(one) for one in rounds[-LOOKED_AT:]]
-    between = [after - before for before, after in zip(times, times[1:], strict=False) if after > before]
+    between = [after - before for before, after in pairwise(times) if after > before]
     return Rhythm(times[-1], median(between)) if between else None

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from broker.gateway.book import tokens
 from broker.gateway.http import cookie
 from broker.gateway.http.problems import Problem
-from broker.gateway.http.scopes import OPERATOR, failed, identified
+from broker.gateway.http.scopes import failed, identified
 from broker.gateway.http.serving import Here, Serving
 from broker.gateway.page import origin, password
 from broker.gateway.page.answers import SIGN_IN, PageRoute, elsewhere, page
@@ -70,7 +70,7 @@ def end_those_by_password(connection: Connection) -> None:
 def _token(request: Request, here: Serving, secret: str) -> str:
     """Return the text of the token that `secret` is, or is good for. Raises Problem 401 or 429."""
     if secret.startswith(f"{tokens.PREFIX}_"):
-        return identified(request, here, secret) and secret
+        return identified(request, here, secret).text
     failed(request, here)  # before the work: it is what somebody who guesses would have done for him
     try:
         good = bool(secret) and password.matches(here.site.folder, secret)
@@ -78,7 +78,7 @@ def _token(request: Request, here: Serving, secret: str) -> str:
         raise Problem(503, "password-unreadable", error.args[0]) from None
     if not good:
         raise Problem(401, "password-refused", "that is not the password")
-    token, text = here.book.write(tokens.make, OPERATOR, NOTE, time.time() + HOURS * 3600)
+    token, text = here.book.write(tokens.make, tokens.OPERATOR, NOTE, time.time() + HOURS * 3600)
     request.state.token = token.id
     return text
 
