@@ -75,7 +75,7 @@ def standing(last: Round | None) -> Standing:
         came = len(last.members) - len(last.missing)
         return Standing("broken", f"{last.status}: {came} of {len(last.members)} came, no sum")
     missing = len(last.members) - len(last.summed)
-    return Standing("some", f"complete without {missing}") if missing else Standing("good", "complete")
+    return Standing("some", f"complete, {missing} missing") if missing else Standing("good", "complete")
 
 
 def readings(one: Round) -> list[Reading]:

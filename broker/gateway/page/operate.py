@@ -22,7 +22,7 @@ from broker.gateway.page.links import broken
 from broker.gateway.page.rhythm import LOOKED_AT, rhythm
 from broker.gateway.page.session import ForAdmin
 
-ENTRIES = 50
+ENTRIES = 25
 TOKENS = 200  # that are listed
 DAYS = {"1": "1 day", "30": "30 days", "365": "1 year", "": "until it is revoked"}
 SCOPES = {

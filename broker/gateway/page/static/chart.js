@@ -5,7 +5,8 @@
 import { local } from "./times.js";
 
 const HEIGHT = 260;
-const BAND = 12;
+const BAND = 14;
+const AXIS = 30; // for the times, between bars and band
 let plot = null;
 let shown = null;
 
@@ -36,18 +37,18 @@ function options(place, rows, read) {
   const ink = colour("--soft");
   const axis = { stroke: ink, grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false }, font: "12px system-ui, sans-serif" };
   const tell = (self) => {
-    read.textContent = told(rows[self.cursor.idx], unit, view);
+    read.textContent = told(rows[self.cursor.idx] ?? rows.findLast((row) => row.value !== ""), unit, view);
   };
   return {
     width: place.clientWidth - 18,
     height: HEIGHT,
-    padding: [12, 8, BAND + 4, 0],
+    padding: [12, 24, BAND + 4, 0],
     legend: { show: false },
     cursor: { y: false, drag: { x: false, y: false }, points: { show: false } },
     // Days and months are the gateway's: of UTC.
     tzDate: (seconds) => (view === "quarter" ? new Date(seconds * 1000) : uPlot.tzDate(new Date(seconds * 1000), "UTC")),
     scales: { x: { range: (_, low, high) => [low, Math.max(high + Number(step), low + 1)] }, y: { range: around }, part: { range: [0, 1] } },
-    axes: [{ ...axis, values: clock(view), space: 60 }, { ...axis, size: 58, values: (_, all) => all.map((one) => short(one, unit)) }],
+    axes: [{ ...axis, size: AXIS, values: clock(view), space: 60 }, { ...axis, size: 58, values: (_, all) => all.map((one) => short(one, unit)) }],
     series: [
       {},
       { stroke: colour("--series"), fill: colour("--series"), width: unit === "W" ? 2 : 0, ...(unit === "W" ? { fill: undefined, spanGaps: false } : {}), paths: unit === "W" ? undefined : uPlot.paths.bars({ size: [0.85, 64], align: 1 }), points: { show: unit === "W" ? undefined : false } },
@@ -67,7 +68,7 @@ function around(_, low, high) {
 function band(self, step) {
   const { ctx, bbox } = self;
   const scale = devicePixelRatio;
-  const floor = bbox.top + bbox.height + (BAND + 30 + 12) * scale;
+  const floor = bbox.top + bbox.height + (AXIS + BAND) * scale;
   ctx.save();
   self.data[0].forEach((start, index) => {
     const end = self.data[0][index + 1] ?? start + step;
