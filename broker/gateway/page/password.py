@@ -5,12 +5,17 @@ import hmac
 import json
 import os
 import threading
+import time
 from pathlib import Path
+
+from sqlalchemy import Connection
 
 from broker import files
 from broker.errors import HumError
+from broker.gateway.book import tokens
 
 NAME = "password"
+NOTE = "signed in with the operator's password"  # of the tokens that it opens the page with
 LENGTH_LEAST, LENGTH_MOST = 12, 256  # characters
 SALT, HASH = 16, 32  # bytes
 # 16 MB and five passes: what OWASP's Password Storage Cheat Sheet has for scrypt with little memory.
@@ -31,6 +36,11 @@ def keep(folder: Path, password: str) -> None:
     kept = {"n": COST, "r": BLOCK, "p": PASSES, "salt": salt.hex()}
     kept["hash"] = _hash(password, salt, COST, BLOCK, PASSES).hex()
     files.replace(folder / NAME, json.dumps(kept).encode())
+
+
+def end_sessions(connection: Connection) -> None:
+    """End the tokens that a password has opened the page with."""
+    tokens.revoke_noted(connection, NOTE, time.time())
 
 
 def is_set(folder: Path) -> bool:

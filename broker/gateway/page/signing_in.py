@@ -6,7 +6,6 @@ import time
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
-from sqlalchemy import Connection
 
 from broker.gateway.book import tokens
 from broker.gateway.http import cookie
@@ -20,7 +19,6 @@ from broker.gateway.page.password import PasswordError
 
 log = logging.getLogger("hum.gateway")
 
-NOTE = "signed in with the operator's password"
 HOURS = 12  # that a password opens the page for
 NEXT = re.compile(r"/(groups/[a-z0-9-]{1,32}|operate)?")
 
@@ -54,17 +52,12 @@ def signed_in(request: Request, here: Here, form: Sent) -> Response:
 def signed_out(request: Request, here: Here) -> Response:
     """Have the browser forget the token; one that was made for the password is over."""
     found = here.book.read(tokens.find, cookie.token_in(request), time.time())
-    if found and found.note == NOTE:
+    if found and found.note == password.NOTE:
         here.book.write(tokens.revoke, found.id, time.time())
         here.hub.revoke(found.id)
     answer = elsewhere(SIGN_IN)
     cookie.take(answer)
     return answer
-
-
-def end_those_by_password(connection: Connection) -> None:
-    """End what former passwords have opened."""
-    tokens.revoke_noted(connection, NOTE, time.time())
 
 
 def _token(request: Request, here: Serving, secret: str) -> str:
@@ -78,7 +71,7 @@ def _token(request: Request, here: Serving, secret: str) -> str:
         raise Problem(503, "password-unreadable", error.args[0]) from None
     if not good:
         raise Problem(401, "password-refused", "that is not the password")
-    token, text = here.book.write(tokens.make, tokens.OPERATOR, NOTE, time.time() + HOURS * 3600)
+    token, text = here.book.write(tokens.make, tokens.OPERATOR, password.NOTE, time.time() + HOURS * 3600)
     request.state.token = token.id
     return text
 
