@@ -23,12 +23,13 @@ from broker.gateway.http import cookie
 from broker.gateway.http.app import application
 from broker.gateway.http.serving import Serving
 from broker.gateway.hub import Hub
-from broker.gateway.page import group, history, now, operate, password, signing_in, static
+from broker.gateway.page import history, password, static
 from broker.gateway.page.answers import PageRoute
 from broker.gateway.page.app import install
 from broker.gateway.page.forms import BODY_MOST
-from broker.gateway.page.group import TIME_MOST
 from broker.gateway.page.headers import POLICY
+from broker.gateway.page.views import group, now, operate, signing_in
+from broker.gateway.page.views.group import TIME_MOST
 from broker.gateway.rounds import Round
 from broker.gateway.site import Site
 from broker.transport.link import Link
@@ -190,6 +191,15 @@ def test_a_token_stays_in_force_at_sign_out(scene: Scene) -> None:
     text = scene.token()
     answer = scene.with_token(text).post("/sign-out", headers=SAME)
     assert "Max-Age=0" in answer.headers["set-cookie"] and scene.book.read(tokens.find, text, time.time())
+
+
+def test_passwords_are_compared_one_at_a_time(scene: Scene) -> None:
+    password.keep(scene.folder, WORDS)
+    client = scene.stranger()
+    with password._one_at_a_time:
+        answer = client.post("/sign-in", data={"secret": WORDS}, headers=SAME)
+        assert answer.status_code == 429 and answer.headers["retry-after"] == "1"
+    assert client.post("/sign-in", data={"secret": WORDS}, headers=SAME).status_code == 303
 
 
 def test_the_password_is_kept_as_its_hash(tmp_path: Path) -> None:

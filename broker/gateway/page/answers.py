@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from broker.gateway.http import cookie
 from broker.gateway.http.problems import Problem, unavailable
-from broker.gateway.http.scopes import Caller
+from broker.gateway.http.scopes import ASK, MEMBERS, SUMS, Caller
 from broker.gateway.http.serving import serving
 from broker.gateway.page import figures, origin, static
 from broker.gateway.page.headers import HEADERS
@@ -37,6 +37,7 @@ _templates.filters |= {"moment": figures.moment, "day": figures.day, "grouped": 
 def page(request: Request, name: str, caller: Caller | None, status: int = 200, **values: Any) -> HTMLResponse:
     """Return the page of the template `name`; `caller` is who looks, if that is known."""
     values |= {"caller": caller, "static": static.root(), "here": serving(request), "path": request.url.path}
+    values["hears"] = caller is not None and any(map(caller.has, (SUMS, MEMBERS, ASK)))
     return HTMLResponse(_templates.get_template(f"{name}.html").render(values), status, PRIVATE)
 
 

@@ -2,7 +2,8 @@
 
 from fastapi import FastAPI
 
-from broker.gateway.page import group, now, operate, signing_in, static
+from broker.gateway.page import static
+from broker.gateway.page.views import group, now, operate, signing_in
 
 
 def install(app: FastAPI) -> None:

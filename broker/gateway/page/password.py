@@ -21,11 +21,15 @@ SALT, HASH = 16, 32  # bytes
 # 16 MB and five passes: what OWASP's Password Storage Cheat Sheet has for scrypt with little memory.
 COST, BLOCK, PASSES = 2**14, 8, 5
 
-_one_at_a_time = threading.Lock()  # so that many who try do not take the memory
+_one_at_a_time = threading.Lock()  # so that many who try take neither the memory nor the threads
 
 
 class PasswordError(HumError):
     """A password cannot be had. args[0] says why and what to do."""
+
+
+class Busy(Exception):
+    """Another password is being compared."""
 
 
 def keep(folder: Path, password: str) -> None:
@@ -49,8 +53,8 @@ def is_set(folder: Path) -> bool:
 
 
 def matches(folder: Path, password: str) -> bool:
-    """Tell whether this is the password; False if there is none. Raises PasswordError if the file
-    cannot be read."""
+    """Tell whether this is the password; False if there is none. Raises Busy, and PasswordError if
+    the file cannot be read."""
     path = folder / NAME
     try:
         kept = json.loads(path.read_bytes())
@@ -66,5 +70,9 @@ def matches(folder: Path, password: str) -> bool:
 
 def _hash(password: str, salt: bytes, cost: int, block: int, passes: int) -> bytes:
     text = password.encode("utf-8", "surrogatepass")
-    with _one_at_a_time:
+    if not _one_at_a_time.acquire(blocking=False):
+        raise Busy
+    try:
         return hashlib.scrypt(text, salt=salt, n=cost, r=block, p=passes, dklen=HASH)
+    finally:
+        _one_at_a_time.release()

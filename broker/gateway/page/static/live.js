@@ -7,8 +7,18 @@ const AGAIN_MS = 10_000;
 const PAUSE_MS = 500; // several groups' rounds come together
 const QUIET_MS = 60_000; // a link that is broken is told by no event
 
+const asCame = new Map(); // what the gateway sent of each part that changes, by its id
+
+/** Keep what the gateway sent, before scripts say it in the reader's own way. */
+export function remember() {
+  for (const node of document.querySelectorAll("[data-live]")) asCame.set(node.id, bare(node));
+}
+
 /** Follow the gateway while the page is in sight, and call `changed` when something is new. */
 export function follow(changed) {
+  const line = document.getElementById("live");
+  if (!line || !asCame.size) return;
+  const hears = "events" in line.dataset; // the token's scopes let it
   let source = null;
   let waiting = null;
   let at = new Date();
@@ -22,22 +32,24 @@ export function follow(changed) {
       put(new DOMParser().parseFromString(await answer.text(), "text/html"));
       at = new Date();
       changed();
-      if (source?.readyState === EventSource.OPEN) say("good", "Live");
+      if (!hears || source.readyState === EventSource.OPEN) say(line, "good", "Live");
     } catch {
-      lost(at);
+      lost();
       later(AGAIN_MS);
     }
   };
   const later = (milliseconds) => {
     waiting ??= setTimeout(refresh, milliseconds);
   };
+  const lost = () => say(line, "broken", `This page has lost the gateway; what it shows is of ${local(at, "second")}`);
   const open = () => {
     source?.close();
+    if (!hears) return;
     source = new EventSource("/api/v1/events");
-    source.onopen = () => say("good", "Live");
+    source.onopen = () => say(line, "good", "Live");
     source.addEventListener("round", () => later(PAUSE_MS));
     source.onerror = () => {
-      lost(at);
+      lost();
       if (source.readyState === EventSource.CLOSED) later(AGAIN_MS);
     };
   };
@@ -51,7 +63,7 @@ export function follow(changed) {
   });
   setInterval(() => {
     if (document.hidden) return;
-    if (source.readyState === EventSource.CLOSED) open();
+    if (source?.readyState === EventSource.CLOSED) open();
     later(0);
   }, QUIET_MS);
   if (!document.hidden) open();
@@ -60,34 +72,26 @@ export function follow(changed) {
 function put(fresh) {
   for (const old of document.querySelectorAll("[data-live]")) {
     const made = fresh.getElementById(old.id);
-    if (!made || same(old, made) || old.contains(document.activeElement)) continue;
+    if (made?.tagName !== old.tagName) return location.reload(); // there is a chart now, or none any more
+    if (asCame.get(old.id) === bare(made)) continue;
+    asCame.set(old.id, bare(made));
     const node = document.importNode(made, true);
+    const focused = old.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
     old.replaceWith(node);
+    if (focused) node.querySelector(`a[href="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
     if (old.id !== "faults") node.classList.add("fresh");
   }
 }
 
-const asCame = new WeakMap();
-
-function same(old, made) {
-  // What the page's own scripts rewrote is no change.
-  const bare = made.innerHTML.replaceAll(/data-now="[^"]*"/g, "").replaceAll(/(data-due="[^"]*" *>)[^<]*/g, "$1");
-  const before = asCame.get(document.body)?.[old.id];
-  const kept = asCame.get(document.body) ?? {};
-  kept[old.id] = bare;
-  asCame.set(document.body, kept);
-  return before === bare;
+/** Return what a part says, without what is another each time it is asked for. */
+function bare(node) {
+  return node.innerHTML.replaceAll(/data-now="[^"]*"/g, "").replaceAll(/(data-due="[^"]*" *>)[^<]*/g, "$1");
 }
 
-function lost(at) {
-  say("broken", `This page has lost the gateway; what it shows is of ${local(at, "second")}`);
-}
-
-function say(kind, word) {
-  const line = document.getElementById("live");
-  const sign = kind === "good" ? "\u25CF" : "\u25B2";
-  if (line.textContent === `${sign} ${word}`) return;
+function say(line, kind, word) {
+  const said = `${kind === "good" ? "\u25CF" : "\u25B2"} ${word}`;
+  if (line.textContent === said) return;
   line.hidden = false;
   line.className = `state ${kind}`;
-  line.textContent = `${sign} ${word}`;
+  line.textContent = said;
 }

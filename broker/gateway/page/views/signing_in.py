@@ -15,7 +15,7 @@ from broker.gateway.http.serving import Here, Serving
 from broker.gateway.page import origin, password
 from broker.gateway.page.answers import SIGN_IN, PageRoute, elsewhere, page
 from broker.gateway.page.forms import Sent
-from broker.gateway.page.password import PasswordError
+from broker.gateway.page.password import Busy, PasswordError
 
 log = logging.getLogger("hum.gateway")
 
@@ -67,6 +67,9 @@ def _token(request: Request, here: Serving, secret: str) -> str:
     failed(request, here)  # before the work: it is what somebody who guesses would have done for him
     try:
         good = bool(secret) and password.matches(here.site.folder, secret)
+    except Busy:
+        again = {"Retry-After": "1"}
+        raise Problem(429, "too-many-requests", "somebody else is signing in; try again", again) from None
     except PasswordError as error:
         raise Problem(503, "password-unreadable", error.args[0]) from None
     if not good:
