@@ -83,8 +83,8 @@ def new_token(deployment: Deployment, scopes: tuple[str, ...], note: str, days: 
 
 
 def new_password(deployment: Deployment, words: str) -> None:
-    """Have `words` be what the operator signs in with on the page; what a former password has opened
-    is over. Raises PasswordError, BookError, SQLAlchemyError."""
+    """Have `words` be what the operator signs in with on the page; what a former password has
+    opened is over. Raises PasswordError, BookError, SQLAlchemyError."""
     book = Book(deployment.gateway)
     try:
         password.keep(deployment.gateway, words)

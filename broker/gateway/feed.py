@@ -29,8 +29,8 @@ DENIED_S = 10.0  # the broker counts who is not let in
 
 class Feed:
     """Follows the groups whose result keys are in the site's folder `results`, from now on also
-    those whose keys come later. `linked` tells whether the broker is there, since `changed`, in Unix
-    seconds; `keeping` whether the database has taken what came last."""
+    those whose keys come later. `linked` tells whether the broker is there, since `changed`, in
+    Unix seconds; `keeping` whether the database has taken what came last."""
 
     def __init__(self, site: Site, link: Link, book: Book, hub: Hub) -> None:
         self.linked = False

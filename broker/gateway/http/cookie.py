@@ -9,7 +9,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 NAME = "__Host-hum"
-READING = ("GET", "HEAD")  # by the cookie alone nothing is changed under /api: a form may be anybody's
+# By the cookie alone nothing is changed under /api: a form may be anybody's.
+READING = ("GET", "HEAD")
 
 
 def token_in(request: Request) -> str:

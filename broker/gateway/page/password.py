@@ -1,4 +1,4 @@
-"""The operator's password, for who has no token at hand: scrypt of it is in the gateway's folder."""
+"""The operator's password, for who has no token at hand: its scrypt is in the gateway's folder."""
 
 import hashlib
 import hmac
@@ -18,7 +18,7 @@ NAME = "password"
 NOTE = "signed in with the operator's password"  # of the tokens that it opens the page with
 LENGTH_LEAST, LENGTH_MOST = 12, 256  # characters
 SALT, HASH = 16, 32  # bytes
-# 16 MB and five passes: what OWASP's Password Storage Cheat Sheet has for scrypt with little memory.
+# 16 MB and five passes: what OWASP's Password Storage Cheat Sheet has for little memory.
 COST, BLOCK, PASSES = 2**14, 8, 5
 
 _one_at_a_time = threading.Lock()  # so that many who try take neither the memory nor the threads

@@ -32,7 +32,7 @@ export function follow(changed) {
       put(new DOMParser().parseFromString(await answer.text(), "text/html"));
       at = new Date();
       changed();
-      if (!hears || source.readyState === EventSource.OPEN) say(line, "good", "Live");
+      if (!hears || source.readyState === EventSource.OPEN) say(line, "good", "Live: this page hears the gateway");
     } catch {
       lost();
       later(AGAIN_MS);
@@ -46,7 +46,7 @@ export function follow(changed) {
     source?.close();
     if (!hears) return;
     source = new EventSource("/api/v1/events");
-    source.onopen = () => say(line, "good", "Live");
+    source.onopen = () => say(line, "good", "Live: this page hears the gateway");
     source.addEventListener("round", () => later(PAUSE_MS));
     source.onerror = () => {
       lost();

@@ -64,7 +64,7 @@ def _token(request: Request, here: Serving, secret: str) -> str:
     """Return the text of the token that `secret` is, or is good for. Raises Problem 401 or 429."""
     if secret.startswith(f"{tokens.PREFIX}_"):
         return identified(request, here, secret).text
-    failed(request, here)  # before the work: it is what somebody who guesses would have done for him
+    failed(request, here)  # before the work, which is what guessing costs
     try:
         good = bool(secret) and password.matches(here.site.folder, secret)
     except Busy:
