@@ -17,7 +17,7 @@ import pytest
 from agent.crypto import accelerate
 from broker.gateway.book import rounds, tokens
 from broker.gateway.page import password
-from tests.support.gateway_scene import GROUP, HOSTILE, GatewayScene
+from tests.gateway.gateway_scene import GROUP, HOSTILE, GatewayScene
 
 pytestmark = pytest.mark.proof
 

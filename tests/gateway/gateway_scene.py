@@ -16,7 +16,7 @@ from broker.gateway.site import Site
 from broker.transport import users
 from broker.transport.link import Link
 from host_sim.fleet.broker_process import HOST, MosquittoBroker
-from tests.support.quarter_street import QuarterStreet
+from tests.gateway.quarter_street import QuarterStreet
 
 DEPLOYMENT, GROUP = "test", "main"
 HOSTILE = "<img src=x onerror=alert(1)>"  # no label that `hum` takes; the page shows any
