@@ -56,8 +56,14 @@ test: setup ## Run the tests: CPython, and the shared suite again on MicroPython
 
 .PHONY: proof
 proof: export PYTHONDONTWRITEBYTECODE =
-proof: setup promtool ## Run the tests that take long, fleets and all that has many rounds; 30 minutes at most
+proof: setup .venv/proof promtool ## Run the tests that take long, fleets and all that has many rounds; 30 minutes at most
 	@$(BIN)/python -m pytest $(ALONE) -m proof
+
+# A browser, and what drives it: nothing else needs them.
+.venv/proof: requirements-proof.txt .venv/ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-proof.txt
+	@command -v chromium >/dev/null || host_sim/install_package.sh chromium
+	@touch .venv/proof
 
 .PHONY: promtool
 promtool:

@@ -10,6 +10,7 @@ from broker.errors import HumError
 from broker.files import private_folder, replace
 from broker.gateway.book import tokens
 from broker.gateway.book.book import Book
+from broker.gateway.page import password
 from broker.gateway.site import Outward, Site
 from broker.transport.link import Link
 from broker.transport.users import GATEWAY
@@ -114,5 +115,16 @@ def new_token(deployment: Deployment, scopes: tuple[str, ...], note: str, days: 
     book = Book(deployment.gateway)
     try:
         return book.write(tokens.make, scopes, note, None if days is None else time.time() + days * DAY)[1]
+    finally:
+        book.close()
+
+
+def new_password(deployment: Deployment, words: str) -> None:
+    """Have `words` be what the operator signs in with on the page; what a former password has
+    opened is over. Raises PasswordError, BookError, SQLAlchemyError."""
+    book = Book(deployment.gateway)
+    try:
+        password.keep(deployment.gateway, words)
+        book.write(password.end_sessions)
     finally:
         book.close()

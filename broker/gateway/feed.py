@@ -31,8 +31,9 @@ DENIED_S = 10.0  # the broker counts who is not let in
 
 class Feed:
     """Follows the groups whose result keys are in the site's folder `results`, from now on also
-    those whose keys come later. `linked` tells whether the broker is there, `keeping` whether the
-    database has taken what came last. `answered` is told of each query's result."""
+    those whose keys come later. `linked` tells whether the broker is there, since `changed`, in
+    Unix seconds; `keeping` whether the database has taken what came last. `answered` is told of
+    each query's result."""
 
     def __init__(
         self,
@@ -43,6 +44,7 @@ class Feed:
         answered: Callable[[QueryResult], None] = lambda result: None,
     ) -> None:
         self.linked = False
+        self.changed = time.time()
         self.keeping = True
         self._site = site
         self._link = link
@@ -62,6 +64,11 @@ class Feed:
     def refused(self) -> Counter[str]:
         """What was refused since the start, by named reason."""
         return self._refused + self._reader.refused if self._reader else self._refused
+
+    @property
+    def broker(self) -> str:
+        """The broker's address, host:port."""
+        return f"{self._link.host}:{self._link.port}"
 
     def rosters(self) -> list[GroupRoster]:
         """Return the rosters of the served groups, as far as the broker handed them out."""
@@ -103,7 +110,9 @@ class Feed:
 
     def _note(self, linked: bool) -> None:
         if linked and not self.linked:
-            log.info("linked to %s:%d", self._link.host, self._link.port)
+            log.info("linked to %s", self.broker)
+        if linked != self.linked:
+            self.changed = time.time()
         self.linked = linked
 
     async def _keep(self, roster: GroupRoster, result: RoundResult) -> None:

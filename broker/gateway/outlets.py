@@ -41,7 +41,7 @@ class Kept:
     async def rounds(self, group: str, limit: int) -> list[Round]:
         """Return a group's last rounds, the newest first. Raises KeptError."""
         try:
-            return await beside(self._book.read, rounds.latest, group, limit)
+            return (await beside(self._book.read, rounds.newest, group, limit))[::-1]
         except (SQLAlchemyError, TimeoutError) as error:
             raise KeptError from error
 

@@ -21,6 +21,7 @@ from broker.gateway.http.serving import Serving
 from broker.gateway.hub import Hub
 from broker.gateway.metrics import Metrics
 from broker.gateway.outlets import Kept, Outlets, count, follow_boards, home_of
+from broker.gateway.page.app import install
 from broker.gateway.site import NOBODY, Outward, Site
 from broker.transport.link import Link
 
@@ -84,6 +85,7 @@ async def run(site: Site, link: Link, book: Book, sock: socket.socket, version: 
     home = home_of(outward, site.deployment, version, Kept(book), metrics)
     outlets = Outlets(site, book, feed, hub, metrics, boards, home)
     app = application(Serving(site, version, book, feed, hub, metrics))
+    install(app)
     config = uvicorn.Config(
         app,
         log_config=None,

@@ -67,6 +67,13 @@ REVIEWED: dict[tuple[str, str], tuple[tuple[str, ...], str]] = {
         ANSWER,
     ),
     (AUDITING, "Audited.__call__.enter"): (("await send",), ANSWER),
+    ("broker/gateway/page/answers.py", "PageRoute.get_route_handler.told"): (("await answer",), ANSWER),
+    ("broker/gateway/page/forms.py", "sent"): (("async for in request.stream()",), ANSWER),
+    ("broker/gateway/page/password.py", "_hash"): (("_one_at_a_time.acquire",), "it does not wait: blocking=False"),
+    ("broker/cli/deployment/gateway.py", "gateway_password"): (
+        ("sys.stdin.readline",),
+        "a person types, or a file ends",
+    ),
     ("broker/gateway/process.py", "run"): (("await asyncio.wait",), GATEWAY),
     ("broker/transport/link.py", "Connection.messages"): (("await anext",), "for as long as its caller wants"),
     ("broker/transport/link.py", "Link._connection"): (("async with client",), "aiomqtt gives it the client's timeout"),

@@ -1,8 +1,9 @@
-"""`hum gateway`: run the gateway, and make tokens for it."""
+"""`hum gateway`: run the gateway, make tokens for it, and set a password."""
 
 import json
 import logging
 import re
+import sys
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
@@ -83,6 +84,23 @@ def gateway_token(
         serving.prepare(deployment)
     token = serving.new_token(deployment, wanted, note, days)
     show(as_json, {"token": token, "scopes": list(wanted) if as_json else ", ".join(wanted)})
+
+
+@gateway_app.command("password")
+def gateway_password(
+    folder: DeploymentFolder = None,
+    from_input: Annotated[bool, typer.Option("--stdin", help="Read it from standard input; else it is asked.")] = False,
+) -> None:
+    """Set the password that the operator signs in with on the page; a former one ends."""
+    deployment = Deployment.find(folder)
+    words = sys.stdin.readline().rstrip("\n") if from_input else _asked()
+    with alone_in(deployment.folder):
+        serving.prepare(deployment)
+    serving.new_password(deployment, words)
+
+
+def _asked() -> str:
+    return str(typer.prompt("New password", hide_input=True, confirmation_prompt=True))
 
 
 @gateway_app.command("openapi")

@@ -36,3 +36,13 @@ def page(connection: Connection, after: int, limit: int) -> tuple[list[Entry], i
     rows = connection.execute(select(audit).where(audit.c.id > after).order_by(audit.c.id).limit(limit + 1)).all()
     found = [Entry(row.id, row.at, row.token, row.method, row.path, row.status) for row in rows[:limit]]
     return found, found[-1].id if len(rows) > limit else None
+
+
+def newest(connection: Connection, before: int | None, limit: int) -> list[Entry]:
+    """Return at most `limit` entries, the newest first: those numbered below `before`, None for the
+    last ones."""
+    query = select(audit).order_by(audit.c.id.desc()).limit(limit)
+    if before is not None:
+        query = query.where(audit.c.id < before)
+    rows = connection.execute(query)
+    return [Entry(row.id, row.at, row.token, row.method, row.path, row.status) for row in rows]

@@ -117,10 +117,10 @@ def last(connection: Connection, group: str) -> Round | None:
     return None if row is None else _round(row)
 
 
-def latest(connection: Connection, group: str, limit: int) -> list[Round]:
-    """Return a group's last rounds, the newest first."""
-    query = _rounds().where(rounds.c.group == group).order_by(rounds.c.number.desc()).limit(limit)
-    return [_round(row) for row in connection.execute(query)]
+def newest(connection: Connection, group: str, most: int) -> list[Round]:
+    """Return the last rounds of a group, at most so many, in their order."""
+    query = _rounds().where(rounds.c.group == group).order_by(rounds.c.number.desc()).limit(most)
+    return [_round(row) for row in reversed(connection.execute(query).all())]
 
 
 def complete(connection: Connection, group: str, since: float, until: float, most: int) -> list[Round]:

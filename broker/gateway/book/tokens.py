@@ -70,6 +70,19 @@ def every(connection: Connection, after: int, limit: int) -> tuple[list[Token], 
     return found[:limit], after + limit if len(found) > limit else None
 
 
+def in_force(connection: Connection, now: float, limit: int) -> list[Token]:
+    """Return at most `limit` tokens that are in force, the newest first."""
+    c = tokens.c
+    query = select(tokens).where(c.revoked.is_(None), c.expires.is_(None) | (c.expires > now))
+    return [_token(row) for row in connection.execute(query.order_by(c.made.desc(), c.id).limit(limit))]
+
+
+def revoke_noted(connection: Connection, note: str, now: float) -> None:
+    """End all tokens with this note."""
+    change = update(tokens).where(tokens.c.note == note, tokens.c.revoked.is_(None))
+    connection.execute(change.values(revoked=now))
+
+
 def revoke(connection: Connection, identifier: str, now: float) -> bool:
     """End a token; tell whether there is one of this name. One that was revoked stays so."""
     there = connection.execute(select(tokens.c.id).where(tokens.c.id == identifier)).first()

@@ -16,9 +16,10 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from broker.gateway.book import tokens
 from broker.gateway.book.tokens import Token
+from broker.gateway.http import cookie
 from broker.gateway.http.limits import Limiter
 from broker.gateway.http.problems import Problem
-from broker.gateway.http.serving import Here
+from broker.gateway.http.serving import Here, Serving
 
 SUMS, MEMBERS, ADMIN, ASK = "sums", "members", "admin", "ask"
 REALM = {"WWW-Authenticate": 'Bearer realm="hum"'}
@@ -41,16 +42,29 @@ class Caller:
 def known(
     request: Request, here: Here, credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)]
 ) -> Caller:
-    """Return who asks. Raises Problem 401 or 429."""
+    """Return who asks; a browser may read by the page's cookie. Raises Problem 401 or 429."""
     text = credentials.credentials if credentials else ""
+    if not text and request.method in cookie.READING:
+        text = cookie.token_in(request)
+    return identified(request, here, text)
+
+
+def identified(request: Request, here: Serving, text: str) -> Caller:
+    """Return who brings the token `text`. Raises Problem 401 or 429."""
     token = here.book.read(tokens.find, text, time.time()) if text else None
     if token is None:
-        _check(here.failures, request.client.host if request.client else "")
+        failed(request, here)
         detail = "send Authorization: Bearer hum_..., a token that is in force"
         raise Problem(401, "no-token" if not text else "token-refused", detail, REALM)
     request.state.token = token.id  # from here on the request is in the audit log
     _check(here.requests, token.id)
     return Caller(token, text)
+
+
+def failed(request: Request, here: Serving) -> None:
+    """Count that somebody has shown nothing that is in force. Raises Problem 429 for who does so
+    often."""
+    _check(here.failures, request.client.host if request.client else "")
 
 
 Known = Annotated[Caller, Depends(known)]

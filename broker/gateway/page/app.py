@@ -1,0 +1,12 @@
+"""The page becomes part of the application that answers for a gateway."""
+
+from fastapi import FastAPI
+
+from broker.gateway.page import static
+from broker.gateway.page.views import group, now, operate, signing_in
+
+
+def install(app: FastAPI) -> None:
+    """Have `app` answer with the page, beside what programs ask."""
+    for part in (static, signing_in, now, group, operate):
+        app.include_router(part.router)
