@@ -5,6 +5,7 @@ import ssl
 import time
 from pathlib import Path
 
+from broker.client import identity
 from broker.deployment.folder import Deployment
 from broker.errors import HumError
 from broker.files import private_folder, replace
@@ -71,13 +72,14 @@ def credentials(deployment: Deployment) -> Path:
 
 
 def prepare(deployment: Deployment) -> bool:
-    """Make the gateway's folder if there is none, with the result keys; tell whether that was
-    needed."""
+    """Make what is missing of the gateway's folder: its key pair, and the copies of result keys;
+    tell whether anything was. Raises ClientError for a key that is damaged."""
     results = deployment.gateway / "results"
     there = results.is_dir()
+    made = identity.make(deployment.gateway)
     private_folder(results)
     share(deployment)
-    return not there
+    return made or not there
 
 
 def share(deployment: Deployment) -> None:

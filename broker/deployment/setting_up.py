@@ -13,7 +13,6 @@ from agent.wire import topics
 from agent.wire.envelope import EnvelopeError
 from agent.wire.messages import MessageError
 from broker.authority.authority import Authority
-from broker.client import identity
 from broker.client.access import Access, read_group
 from broker.coordinator.home import Home
 from broker.deploy.mosquitto import configuration
@@ -144,7 +143,6 @@ def _complete(deployment: Deployment, elsewhere: str | None, ca: Path | None, dr
     steps: list[tuple[str, Callable[[Deployment], bool]]] = [
         ("authority", _step_authority),
         ("coordinator", _step_coordinator),
-        ("gateway's key", lambda deployment: identity.make(deployment.gateway)),
         ("certificates", lambda deployment: _step_certificates(deployment, ca)),
         (settings.FILE, lambda deployment: _step_settings(deployment, draft)),
         ("broker", _step_broker),  # whose files are its user's in a deployment's folder

@@ -52,6 +52,8 @@ COMMANDS = [
     ["firmware"],
     *(["firmware", name] for name in ("boards", "build", "provision", "flash", "monitor", "erase")),
     ["doctor"],
+    ["gateway"],
+    *(["gateway", name] for name in ("token", "password", "openapi")),
     ["init"],
     ["install"],
     ["query"],
@@ -536,7 +538,7 @@ def test_members_are_hashed_and_it_is_said_whether_a_broker_took_them_up(hum: Hu
     said = hum.json("broker", "mosquitto")
     assert (said["users"], said["reload"]) == (10, "no broker runs with it on this machine")
     known = (hum.folder / "mosquitto" / "passwords").read_text().splitlines()
-    assert len(known) == 9 and all(line.split(":")[1].startswith("$7$101$") for line in known)
+    assert len(known) == 10 and all(line.split(":")[1].startswith("$7$101$") for line in known)
 
 
 def test_a_database_of_an_older_version_is_one_line(hum: Hum) -> None:

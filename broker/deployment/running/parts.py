@@ -50,7 +50,7 @@ def _coordinator(deployment: Deployment, rosters: list[Path]) -> list[str]:
     for name in ("interval", "window", "answers", "patience"):
         command += [f"--{name}", f"{getattr(settings.rounds, name):g}"]
     command += ["--at-once"] * settings.rounds.at_once
-    if deployment.gateway_pub.is_file():
+    if settings.gateway.enabled and deployment.gateway_pub.is_file():
         command += ["--gateway", deployment.gateway_public()]
     for path in rosters:
         command += ["--roster", f"{path.stem}={path}"]
