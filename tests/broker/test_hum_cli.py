@@ -324,7 +324,7 @@ def test_the_brokers_files_are_written_for_all_enrolled(hum: Hum) -> None:
     assert answer == told
     credentials = json.loads((hum.folder / "mosquitto" / "credentials.json").read_text())
     assert sorted(credentials) == ["b0", "b1", "b2", *tools]
-    assert hum.json("broker", "mosquitto", "--reader", "grafana", "--port", "18883") == answer | {"users": 9}
+    assert hum.json("broker", "mosquitto", "--reader", "grafana", "--port", "18883") == answer | {"users": 10}
     users = hum.folder / "mosquitto" / "users"
     assert sorted(path.stem for path in users.iterdir()) == ["client", "coordinator", "reader.grafana", *tools[2:]]
     assert hum.json("broker", "mosquitto", "--no-reader", "grafana", "--port", "18883") == answer
