@@ -56,6 +56,13 @@ class Reader:
         groups."""
         return [topics.group(self.deployment, "+" if kind == "roster" else self._only or "+", kind) for kind in KINDS]
 
+    def reads(self, topic: str) -> bool:
+        """Tell whether what comes by `topic` is for it."""
+        match topics.split(topic):
+            case [self._access.deployment, "g", _, kind]:
+                return kind in KINDS
+        return False
+
     def known(self) -> list[str]:
         """Return the groups that have an authentic roster."""
         return sorted({*self._others, *(name for name, followed in self._groups.items() if followed.group)})

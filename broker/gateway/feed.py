@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from agent.wire import topics
 from broker.client import Access, ClientError, QueryResult, Reader, RoundResult, follow
 from broker.client.access import Group, read_key
+from broker.gateway.boards import Boards
 from broker.gateway.book import rounds
 from broker.gateway.book.book import Book, beside
 from broker.gateway.book.rounds import GroupRoster
@@ -32,8 +33,8 @@ DENIED_S = 10.0  # the broker counts who is not let in
 class Feed:
     """Follows the groups whose result keys are in the site's folder `results`, from now on also
     those whose keys come later. `linked` tells whether the broker is there, since `changed`, in
-    Unix seconds; `keeping` whether the database has taken what came last. `answered` is told of
-    each query's result."""
+    Unix seconds; `keeping` whether the database has taken what came last. `boards` hear, on the
+    same link, what those say of themselves; `answered` is told of each query's result."""
 
     def __init__(
         self,
@@ -41,6 +42,7 @@ class Feed:
         link: Link,
         book: Book,
         hub: Hub,
+        boards: Boards,
         answered: Callable[[QueryResult], None] = lambda result: None,
     ) -> None:
         self.linked = False
@@ -50,6 +52,7 @@ class Feed:
         self._link = link
         self._book = book
         self._hub = hub
+        self._boards = boards
         self._keys: dict[str, bytes] = {}
         self._reader: Reader | None = None
         self._refused: Counter[str] = Counter()
@@ -96,7 +99,7 @@ class Feed:
     async def _follow(self, reader: Reader) -> None:
         while True:
             try:
-                async with aclosing(follow(self._link, reader, self._note)) as results:
+                async with aclosing(follow(self._link, reader, self._note, self._boards)) as results:
                     async for result in results:
                         group = reader.group(result.group)
                         if isinstance(result, QueryResult):

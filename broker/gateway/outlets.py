@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import time
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -22,7 +21,6 @@ from broker.gateway.programs.requests import KeptError, Requests
 from broker.gateway.rounds import Round
 from broker.gateway.site import Outward, Site
 from broker.gateway.totals import Standing, StandingError, after
-from broker.transport.link import Link, LinkError
 
 log = logging.getLogger("hum.gateway")
 
@@ -167,17 +165,6 @@ class Outlets:
         self._boards.describe(group, ())
         if self._home:
             self._home.say([*self._home.home_assistant.gone(group), *self._home.programs.gone(group)])
-
-
-async def follow_boards(link: Link, boards: Boards) -> None:
-    """Hear what boards say of themselves, without an end."""
-    while True:
-        try:
-            async for message in link.follow(*boards.filters()):
-                boards.take(message.topic, message.payload, message.retained, time.time())
-        except LinkError as error:
-            log.debug("boards are not heard: %s", error)  # the feed has the same link, and says so
-            await asyncio.sleep(RETRY_S)
 
 
 def count(metrics: Metrics, result: QueryResult) -> None:

@@ -20,7 +20,7 @@ from broker.gateway.http.app import application
 from broker.gateway.http.serving import Serving
 from broker.gateway.hub import Hub
 from broker.gateway.metrics import Metrics
-from broker.gateway.outlets import Kept, Outlets, count, follow_boards, home_of
+from broker.gateway.outlets import Kept, Outlets, count, home_of
 from broker.gateway.page.app import install
 from broker.gateway.site import NOBODY, Outward, Site
 from broker.transport.link import Link
@@ -80,7 +80,7 @@ async def run(site: Site, link: Link, book: Book, sock: socket.socket, version: 
     hub.begin()
     boards = Boards(site.deployment)
     metrics = Metrics(version, boards, outward.energy)
-    feed = Feed(site, link, book, hub, partial(count, metrics))
+    feed = Feed(site, link, book, hub, boards, partial(count, metrics))
     metrics.refusals.append(lambda: feed.refused)
     home = home_of(outward, site.deployment, version, Kept(book), metrics)
     outlets = Outlets(site, book, feed, hub, metrics, boards, home)
@@ -100,7 +100,7 @@ async def run(site: Site, link: Link, book: Book, sock: socket.socket, version: 
     host, port = sock.getsockname()[:2]
     log.info("the gateway of %s answers at http://%s:%d", site.deployment, f"[{host}]" if ":" in host else host, port)
     answering = asyncio.create_task(server.serve([sock]))
-    works = [feed.run(), outlets.run(), follow_boards(link, boards), *([home.run()] if home else [])]
+    works = [feed.run(), outlets.run(), *([home.run()] if home else [])]
     following = [asyncio.create_task(work) for work in works]
     try:
         done, _ = await asyncio.wait([answering, *following], return_when=asyncio.FIRST_COMPLETED)

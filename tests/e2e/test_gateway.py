@@ -39,7 +39,7 @@ class Served:
         (folder / "hum.toml").write_text(text.replace("enabled = false", f'port = {self.port}\ngroups = ["main"]'))
         self.made = Deployment.find(folder)
         (self.made.results / "other.key").write_text(OTHER.hex())
-        self.token = serving.new_token(self.made, ("sums",), "", None)
+        self.token = serving.new_token(self.made, ("sums", "members"), "", None)
         self.events: list[Event] = []
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._listen, daemon=True)
@@ -147,6 +147,8 @@ def test_killed_and_locked_it_stops_no_round_and_tells_each_once(served: Served)
             assert all(form not in path.read_bytes() for path in made.gateway.rglob("*") if path.is_file())
 
     standing = served.get("/api/v1/groups/main")
+    with served.ask("/metrics") as answer:
+        metrics = answer.read().decode()
     served.end()
     process.terminate()
     assert process.wait(WAIT_S) == 0
@@ -156,4 +158,8 @@ def test_killed_and_locked_it_stops_no_round_and_tells_each_once(served: Served)
     assert told == sorted(set(told)) and all(data["sums"] == SUM for _, data in served.complete())
     assert {number for number, *_ in street.rounds()} >= set(told)
     assert standing["total"]["load"] % SUM["load"] == 0
-    assert "Traceback" not in (street.folder / "up.log").read_text()
+    log = (street.folder / "up.log").read_text()
+    assert "Traceback" not in log
+    # A user of the broker has one connection: results and boards come by the same.
+    assert len([line for line in log.splitlines() if "gateway" in line and "linked to" in line]) == 2
+    assert all(re.search(rf'hum_board_online{{.*"{board}".*}} 1.0', metrics) for board in READINGS)

@@ -139,10 +139,6 @@ REVIEWED: dict[tuple[str, str], tuple[tuple[str, ...], str]] = {
         ("while True: sleep",),
         "a database that fails is tried again as long as the gateway runs, which cancels this",
     ),
-    ("broker/gateway/outlets.py", "follow_boards"): (
-        ("while True: sleep", "async for in link.follow(*boards.filters())"),
-        "boards are heard as long as the gateway runs, which cancels this",
-    ),
     ("broker/gateway/programs/requests.py", "Requests.take"): (
         ("await answer",),
         "a question to the gateway's database, which has WAIT_S",

@@ -61,7 +61,7 @@ class Gate:
         self.book = Book(self.folder)
         self.hub = Hub(self.book.read(rounds.last_event))
         site = Site("town", bytes(65), self.folder, LABELS)
-        self.feed = Feed(site, Link("127.0.0.1", 1, None, None, None), self.book, self.hub)
+        self.feed = Feed(site, Link("127.0.0.1", 1, None, None, None), self.book, self.hub, Boards(site.deployment))
         metrics = Metrics("0.1", Boards("town"))
         self.serving = Serving(site, "0.1", self.book, self.feed, self.hub, metrics)
         self.app = application(self.serving)

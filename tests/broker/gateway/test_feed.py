@@ -12,6 +12,7 @@ import pytest
 
 from agent.crypto import accelerate
 from broker.gateway import feed as module
+from broker.gateway.boards import Boards
 from broker.gateway.book import book, rounds
 from broker.gateway.book.book import Book
 from broker.gateway.feed import Feed
@@ -76,7 +77,7 @@ class Scene:
         site = Site("town", self.town.access.authority, folder / "gateway", {})
         site.results.mkdir()
         self.results = site.results
-        self.feed = Feed(site, self.link, self.book, self.hub)
+        self.feed = Feed(site, self.link, self.book, self.hub, Boards(site.deployment))
 
     def key(self, group: str = "street") -> None:
         (self.results / f"{group}.key").write_text(self.town.result_key.hex())

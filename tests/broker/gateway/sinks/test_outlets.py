@@ -57,7 +57,7 @@ class Scene:
     async def running(self) -> AsyncIterator[tuple[Hub, Metrics, Home]]:
         hub, boards = Hub(self.book.read(rounds.last_event)), Boards("town")
         metrics = Metrics("0.1", boards, energy=True)
-        feed = Feed(self.site, NOWHERE, self.book, hub)
+        feed = Feed(self.site, NOWHERE, self.book, hub, Boards(self.site.deployment))
         home = home_of(Outward(NOWHERE), "town", "0.1", Kept(self.book), metrics)
         assert home
         running = Outlets(self.site, self.book, feed, hub, metrics, boards, home)
