@@ -1,11 +1,11 @@
 """The `hum-firmware` command from its first instant, as broker/start.py has it."""
 
-from broker.start import end_at_once
+from broker.start import begin, end_at_once
 
 
 def hum_firmware() -> None:
     """Run the command line."""
-    end_at_once()
+    begin()
     from broker.cli.ending import heed_signals
     from firmware.cli import main
 

@@ -1,11 +1,11 @@
 """The `hum-sim` command from its first instant, as broker/start.py has it."""
 
-from broker.start import end_at_once
+from broker.start import begin, end_at_once
 
 
 def hum_sim() -> None:
     """Run the command line."""
-    end_at_once()
+    begin()
     from host_sim.cli import main
 
     try:

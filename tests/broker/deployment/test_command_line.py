@@ -97,3 +97,27 @@ def test_a_signal_while_a_program_still_imports_ends_it_without_a_word(program: 
     command = [sys.executable, "-c", SIGNAL_WHILE_IMPORTING, program, str(number)]
     done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=250, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (128 + number, "", "")
+
+
+LATE = """
+import os, signal
+from broker import start
+
+start.begin()
+
+class Late:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGTERM)
+        print("put away", flush=True)
+
+late = Late()
+raise SystemExit(7)
+"""
+
+
+def test_a_second_ctrl_c_while_the_interpreter_ends_does_not_change_what_the_command_said() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LATE], capture_output=True, text=True, cwd=PROJECT, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (7, "put away\n", "")
