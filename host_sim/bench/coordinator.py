@@ -20,8 +20,8 @@ from agent.crypto import accelerate, p256
 from broker.cli.tables import show_figures
 from broker.coordinator.actions import Compute, Publish, Record
 from broker.coordinator.commits import Commits
+from broker.coordinator.gateway import tables as gateway_tables
 from broker.coordinator.machine import Machine
-from broker.coordinator.protocols import registry
 from broker.coordinator.schedule import Schedule
 from broker.coordinator.service import Service
 from broker.storage.storage import Storage
@@ -130,7 +130,7 @@ class Street:
         self.groups = [Group(f"g{number:03d}", MEMBERS, private) for number in range(count)]
         self.searcher = self.hostile.machine(SCHEDULE, saved)
         machines = [self.searcher, *(group.machine(SCHEDULE, group.opened()) for group in self.groups)]
-        self.storage = Storage(folder / "coordinator.db", registry.schemas())
+        self.storage = Storage(folder / "coordinator.db", gateway_tables.schemas())
         devices = [(group, device) for group in self.groups for device in group.names]
         self._due = {name: BEGIN_S + SPREAD_S * place / len(devices) for place, (_, name) in enumerate(devices)}
         sent = [(self._due[device], *group.contribution(device)) for group, device in devices]

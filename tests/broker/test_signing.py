@@ -197,7 +197,8 @@ def test_answers_that_are_none_are_tried_three_times_and_a_right_one_among_them_
     found = refused(world)
     assert found.pop("bad-signature") == 5 and found.pop("not-signed") == 1
     assert found.pop("unasked") == 2 and found.pop("late") > 1  # and what comes to who sits it out
-    assert sum(found.values()) == 3 and len(found) <= 3, found
+    assert found.pop("too-few", 0) <= 1  # as in the test before
+    assert found == {"malformed": 2}  # a letter without a byte takes back what was kept
 
 
 def test_the_coordinator_signs_once_a_board_and_query_for_members_only(signer: BlindSigner) -> None:

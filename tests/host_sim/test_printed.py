@@ -16,8 +16,8 @@ from broker.cli import coordinator as coordinator_commands
 from broker.cli import main
 from broker.cli.results import rows
 from broker.cli.tables import show_figures, show_table, sides, some, told
+from broker.coordinator.gateway import tables as gateway_tables
 from broker.coordinator.history import Span, results
-from broker.coordinator.protocols import registry
 from broker.coordinator.protocols.private_sum.records import CloseRound, OpenRound
 from broker.storage.storage import Storage
 from firmware import cli as firmware_cli
@@ -150,7 +150,7 @@ def test_the_footprint_is_printed_whole(printed: Callable[..., str]) -> None:
 
 
 def test_the_last_results_of_a_folder_are_printed_whole(printed: Callable[..., str], tmp_path: Path) -> None:
-    storage = Storage(tmp_path / "coordinator.db", registry.schemas())
+    storage = Storage(tmp_path / "coordinator.db", gateway_tables.schemas())
     storage.commit([OpenRound("neighbourhood-north", 12, number, b"o") for number in (17520, 17521)], {})
     sums = [12345678, -12345678]
     for close in (
