@@ -17,13 +17,13 @@ import pytest
 from agent.crypto import accelerate
 from broker.gateway.book import rounds, tokens
 from broker.gateway.page import password
-from tests.gateway.gateway_scene import GROUP, GatewayScene
+from tests.broker.gateway.page.gateway_scene import GROUP, GatewayScene
 
 pytestmark = pytest.mark.proof
 
 AXE = Path(__file__).parent / "vendored/axe.min.js"  # axe-core 4.14.1 of npm
 AXE_SHA256 = "29348999450cdf2849a8e70b7912fc2da85a849da39c0d0d5394f51d4a9ed95c"
-OUT = Path(__file__).parents[2] / "out/page"
+OUT = Path(__file__).parents[4] / "out/page"
 QUARTERS = 50
 ABSENT = {17: ["b1"], 24: ["b1", "b2", "b3"], 42: ["b4"]}  # b4 stays away
 SIZES = {"desk": {"width": 1180, "height": 800}, "phone": {"width": 360, "height": 740}}

@@ -16,7 +16,7 @@ from broker.gateway.site import Site
 from broker.transport import users
 from broker.transport.link import Link
 from host_sim.fleet.broker_process import HOST, MosquittoBroker
-from tests.gateway.quarter_street import QuarterStreet
+from tests.broker.gateway.page.quarter_street import QuarterStreet
 
 DEPLOYMENT, GROUP = "test", "main"
 WAIT_S = 60.0

@@ -448,7 +448,7 @@ def test_a_cold_load_is_below_150_kb_and_from_here_alone(scene: Scene) -> None:
 
 def test_installed_packages_have_templates_and_files() -> None:
     here = Path(static.__file__).parent
-    kept = (Path(__file__).parents[2] / "pyproject.toml").read_text()
+    kept = (Path(__file__).parents[4] / "pyproject.toml").read_text()
     (line,) = re.findall(r'^"broker\.gateway\.page" = \[(.*)\]$', kept, re.M)
     patterns = re.findall(r'"([^"]+)"', line)
     packed = {path for pattern in patterns for path in here.glob(pattern)}
