@@ -338,9 +338,10 @@ def test_hostile_input_is_counted_and_changes_nothing_and_the_next_round_is_exac
         counts = site.boards["b0"].machine.refused
         before_mail = counts.get("malformed", 0)
         async with site.as_user("b2") as client:
+            # The one without a byte takes back what the broker kept: it is no garbage.
             for garbage in (b"", b"\x00", os.urandom(300), good[:-1]):
                 await client.publish(f"{ROOT}/mail/b0/b2", garbage, qos=1)
-        await until(lambda: counts.get("malformed", 0) == before_mail + 4, "four refusals of mail")
+        await until(lambda: counts.get("malformed", 0) == before_mail + 3, "three refusals of mail")
 
         # b2 itself comes back, and the round is complete and exact.
         site.make_board("b2", 102)

@@ -60,7 +60,10 @@ class Street:
                 return dict(rows[-1])
 
     def _told(self, line: str, begins: str) -> list[dict[str, Any]]:
-        said, read = self.type(line), json.JSONDecoder().raw_decode
+        status, said = self.shell.enter(line, STEP_S * self._slow)
+        # 4: the last round has no sum, as one has in whose midst a member was removed.
+        assert status in (0, 4), f"{line}: {said}"
+        read = json.JSONDecoder().raw_decode
         # A board may write behind it before its line ends.
         return [read(said, one.start())[0] for one in re.finditer(re.escape(begins), said)]
 
