@@ -10,7 +10,7 @@ from typing import Any
 
 from agent.crypto import accelerate
 from agent.joye_libert import masks
-from broker.cli.tables import show_notes, show_table
+from broker.cli.tables import show_notes, show_table, wrapped
 from host_sim.bench.threshold.client import SAMPLE, Figures, hum_client, paper_client
 from host_sim.bench.threshold.inputs import ROUND, HumInputs, Setting
 from host_sim.bench.threshold.paper_inputs import PaperInputs
@@ -113,5 +113,6 @@ def show(figures: dict[str, Any]) -> None:
         rows = [(method, phase, value) for method, phases in figures[part].items() for phase, value in phases.items()]
         show_table(title, COLUMNS, [dict(zip(COLUMNS, row, strict=True)) for row in rows], keys=2)
     ratio = figures["ratio"]
-    print(f"paper to Hum: server {ratio['server']}, client online {ratio['client_online']}; every sum was exact")
+    ratios = f"server {ratio['server']}, client online {ratio['client_online']}"
+    print(wrapped(f"paper to Hum: {ratios}; every sum was exact"))
     show_notes(figures["notes"])
