@@ -36,7 +36,7 @@ pytestmark = pytest.mark.alone
 
 ROUNDS = 20
 INTERVAL_S = 8  # a port reads a telegram in 5
-WORK_S = 4  # of twelve boards, for a round
+WORK_S = 8  # of twelve boards, for a round, beside another test: a mask each
 SPREAD = 2
 LANE = "lane"  # of the meters with pulses, which tell no more than what was taken
 WH, W = 6000, 24000
