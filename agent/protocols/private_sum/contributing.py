@@ -82,9 +82,14 @@ class Contributing:
             self.workspace = masks.workspace(parameters)
         return self.workspace
 
+    def next_mask(self, member: "Membership") -> int:
+        """Return the round that the next mask is for. Before one of another batch of blinding is
+        made that batch is dealt: who makes a mask as fast as rounds come never has enough."""
+        return max([self._over(member.epoch)] + self.stock) + 1
+
     def refill(self, member: "Membership", sharing: "SecretSharing") -> "Steps | None":
         """Return a generator that makes, keeps and announces a mask; None if there are enough."""
-        round = max([self._over(member.epoch)] + self.stock) + 1
+        round = self.next_mask(member)
         return self._mask_steps(member, sharing, round) if self.refilling and round <= ROUND_MOST else None
 
     def _mask_steps(self, member: "Membership", sharing: "SecretSharing", round: int) -> "Steps":

@@ -88,6 +88,7 @@ class Standing:
             (sharing.enter(batch) if batch != sharing.batch else None)
             or sharing.deal(batch)
             or (unmasking.foresee() if own.stock else None)
+            or (sharing.deal(batch + 1) if own.next_mask(member) // member.field.batch > batch else None)
             or own.refill(member, sharing)
             or sharing.deal(batch + 1)
         )
