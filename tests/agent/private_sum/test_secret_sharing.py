@@ -278,6 +278,22 @@ def test_batches_that_are_over_are_forgotten():
     refuses(board.machine, "wrong-batch", board.machine.message, mailbox(ME, PEER), blind_share(1))
 
 
+def test_a_batch_is_dealt_before_a_mask_of_it_is_made_however_few_masks_there_are():
+    """Where masks are made no faster than rounds come there are never enough."""
+    flash = street().devices[ME].flash.copy()
+    key = flash.records["key"]
+    flash.records["key"] = key[:64] + (5).to_bytes(513, "big") + key[577:]
+    board = Device(ME, flash, None, 4)
+    own = board.machine._own
+    own.stock, own.refilling = [BATCH - 2], True
+    board.idle()
+    done = [(action[0], action[2]) if action[0] == "mask" else action[0] for action in board.done]
+    dealt = ["publish"] * 2  # to each of the two others
+    assert done == dealt * 2 + [("mask", BATCH - 1)] + dealt + [("mask", BATCH), ("mask", BATCH + 1)]
+    for name in (PEER, THIRD):
+        assert nonces(board.take(name)) == SHARES
+
+
 # -- acknowledgements
 
 
