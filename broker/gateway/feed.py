@@ -124,6 +124,7 @@ class Feed:
         while True:
             try:
                 event = await beside(self._book.write, rounds.record, roster, found)
+                last = await beside(self._book.read, rounds.last_event)
                 break
             except (SQLAlchemyError, TimeoutError, StandingError) as error:
                 if self.keeping:
@@ -136,6 +137,7 @@ class Feed:
         if event is not None:
             log.info("round %s of %s: %s", found.id, found.group, found.status)
             self._hub.tell(event)
+        self._hub.reach(last)
 
 
 def read_keys(folder: Path) -> dict[str, bytes]:

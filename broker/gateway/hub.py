@@ -36,14 +36,20 @@ class Hub:
         self.last = event.id
         self._wake()
 
+    def reach(self, number: int) -> None:
+        """Have all listeners hear of events up to this one, which only the database may have: who
+        wrote one may have ended before it told of it."""
+        if number > self.last:
+            self.last = number
+            self._wake()
+
     def after(self, number: int) -> list[Event] | None:
         """Return the events that came after the one of this number; None if they are not all kept
         here."""
         if number >= self.last:
             return []
-        if not self._recent or number < self._recent[0].id - 1:
-            return None
-        return [event for event in self._recent if event.id > number]
+        found = [event for event in self._recent if event.id > number]
+        return found if len(found) == self.last - number else None
 
     def revoke(self, token: str) -> None:
         """End the streams of a token, from any thread."""

@@ -5,6 +5,7 @@ import asyncio
 import sqlite3
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +130,27 @@ def test_each_result_is_a_round_once(tmp_path: Path) -> None:
     assert found is not None and found.sums == (10, -2)
     assert (found.members, found.missing, found.summed) == (tuple(NAMES), ("b4",), tuple(NAMES[:4]))
     assert found.total == {"load": 17, "feed-in": -10} and found.status == "complete"
+
+
+def test_a_round_that_was_written_and_not_told_is_told(tmp_path: Path) -> None:
+    """As where a transaction takes longer than the feed waits, and is done in the end."""
+
+    async def act(scene: Scene) -> None:
+        scene.key()
+        scene.roster()
+        scene.result(3, 7, -8)
+        assert await scene.told(1) == ["1.3"]
+        last = scene.book.read(rounds.last, "street")
+        (roster,) = scene.book.read(rounds.last_rosters)
+        assert last is not None
+        scene.book.write(rounds.record, roster, replace(last, round=4))
+        scene.result(4, 7, -8)
+        assert await scene.told(2) == ["1.3", "1.4"] and scene.hub.after(1) is None  # the database has it
+        scene.result(5, 10, -2)
+        assert await scene.told(3) == ["1.3", "1.4", "1.5"]
+        assert scene.hub.after(0) is scene.hub.after(1) is None and len(scene.hub.after(2) or []) == 1
+
+    play(tmp_path, act)
 
 
 def test_a_group_is_read_from_when_its_key_comes(tmp_path: Path) -> None:
