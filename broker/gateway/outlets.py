@@ -27,7 +27,6 @@ log = logging.getLogger("hum.gateway")
 LOOK_S = 2.0  # between two looks which groups there are
 RETRY_S = 5.0
 EVENTS_MOST = 256  # that are read at once
-SUMS = "private-sum"
 
 
 class Kept:
@@ -155,7 +154,7 @@ class Outlets:
         group = Group(roster.group, roster.epoch, roster.slots, len(roster.members), labels)
         self._metrics.described(group)
         self._boards.describe(roster.group, roster.members)
-        if self._home and roster.protocol == SUMS:
+        if self._home and roster.has_sums:
             self._home.say([*self._home.home_assistant.described(group), *self._home.programs.described(group)])
 
     def _go(self, group: str) -> None:

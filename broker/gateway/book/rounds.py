@@ -16,6 +16,7 @@ from broker.gateway.rounds import Round
 from broker.gateway.totals import Standing
 
 ROUND = "round"  # a kind of event
+SUMS = "private-sum"  # a protocol
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,11 @@ class GroupRoster:
     protocol: str
     slots: tuple[tuple[str, int, int], ...]
     members: tuple[str, ...]
+
+    @property
+    def has_sums(self) -> bool:
+        """Tell whether its results are sums, and no answers to queries."""
+        return self.protocol == SUMS
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """What is answered: groups, rounds, pages, series, areas, tokens, and errors in one form."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -8,7 +9,7 @@ import pytest
 
 from broker.gateway.http.bodies import stamp
 from broker.gateway.labels import LabelError, groups_of
-from tests.broker.gateway.gate import BEGIN, LABELS, STEP, Gate, a_round
+from tests.broker.gateway.gate import BEGIN, LABELS, STEP, Gate, a_round, roster
 from tests.broker.gateway.test_scopes import reason
 
 API = "/api/v1"
@@ -140,6 +141,12 @@ def test_an_area_is_whole_groups(gate: Gate) -> None:
         ("incomplete", None, ["lane"]),
     ]
     assert (found["items"][1]["summed"], found["items"][1]["members"]) == (8, 8)
+    # A group that answers queries has no sums, and is in no area's way.
+    asked = replace(roster("asked"), protocol="gossip")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(LABELS, "asked", ("north",))
+        patch.setattr(gate.feed, "rosters", lambda: [asked])
+        assert gate.ask(f"{API}/areas?label=north").json() == found
     assert reason(gate.ask(f"{API}/areas?label=south")) == "unknown-label"
     assert reason(gate.ask(f"{API}/areas?label=a%20b")) == "invalid-label"
 

@@ -43,7 +43,8 @@ def area(
 ) -> AreaBody:
     """Add up the groups that have a label, instant by instant, the oldest first: whole groups, and
     only rounds of instants."""
-    known = {group: here.site.labels.get(group, ()) for group in here.rosters()}
+    summed = [group for group, roster in here.rosters().items() if roster.has_sums]
+    known = {group: here.site.labels.get(group, ()) for group in summed}
     try:
         groups = labels.groups_of(label, known)
     except labels.LabelError as error:
