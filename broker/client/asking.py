@@ -12,11 +12,11 @@ from agent.protocols.gossip.functions import FunctionError
 from agent.protocols.gossip.group import tolerated
 from agent.protocols.gossip.onion import proof
 from agent.protocols.gossip.plan import Plan, PlanError
-from agent.protocols.gossip.privacy.terms import PrivacyError
+from agent.protocols.gossip.privacy.terms import EPSILON_MOST, MILLION, PrivacyError
 from agent.protocols.gossip.query_function import SEED, function_of, terms_of
 from agent.wire.queries import PERIOD_LEAST, PERIOD_MOST
 from broker.client.access import ClientError, Group
-from broker.client.members import MILLION, RequestTold
+from broker.client.members import RequestTold
 from broker.wire import channel, requests
 from broker.wire.channel import Channel
 from broker.wire.requests import TRIES_MOST, Ask
@@ -92,7 +92,7 @@ def check(wanted: Wanted, group: Group) -> None:
     if wanted.between and wanted.between[0] > wanted.between[1]:
         raise ClientError(f"between {wanted.between[0]} and {wanted.between[1]}: the lower bound first")
     for epsilon in (wanted.epsilon, wanted.record_epsilon):
-        if epsilon and not 1 <= round(epsilon * MILLION) <= 100 * MILLION:
+        if epsilon and not 1 <= round(epsilon * MILLION) <= EPSILON_MOST:
             raise ClientError(f"epsilon {epsilon:g}: 0.000001 to 100 is wanted, or 0 for no noise")
     cost_of(wanted, group)
 

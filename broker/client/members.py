@@ -7,6 +7,7 @@ from typing import Any
 
 from agent.crypto import CryptoError
 from agent.protocols.base import Refused
+from agent.protocols.gossip.privacy.terms import MILLION
 from agent.wire import topics
 from agent.wire.envelope import EnvelopeError
 from agent.wire.messages import MessageError, check
@@ -126,7 +127,6 @@ class RequestTold:
 
 
 News = GroupMembers | GroupReports | GroupProgress | RequestTold
-MILLION = 1_000_000
 
 
 @dataclass

@@ -24,7 +24,7 @@ _KEY, _NONCE = 16, 13
 def topic(deployment: str, group: str, kind: str) -> str:
     """Return the topic of a kind of message about a group."""
     levels = f"view/{kind}" if kind in VIEWS else kind
-    return f"{topics.group(deployment, group, levels)}"
+    return topics.group(deployment, group, levels)
 
 
 class Channel:

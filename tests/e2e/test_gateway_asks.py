@@ -16,8 +16,8 @@ from agent.crypto import accelerate, p256
 from broker.cli.deployment.status import overview
 from broker.client import Access, QueryResult, Reader
 from broker.client.asking import Asking, Changed, Send, Wanted
+from broker.client.gateway_link import GatewayLink, Linked
 from broker.client.members import GroupMembers, GroupReports, RequestTold, Watch
-from broker.client.serving import Linked, Serving
 from broker.transport.link import Link
 from broker.transport.users import GATEWAY
 from host_sim.fleet.broker_process import HOST
@@ -47,7 +47,7 @@ class Desk:
         self.watch = Watch(access, key)
         self.reader = Reader(access)
         link = Link(HOST, fleet.broker.port, GATEWAY, fleet.broker.credentials[GATEWAY], None)
-        self.serving = Serving(link, self.reader, self.watch)
+        self.gateway = GatewayLink(link, self.reader, self.watch)
         self.members: GroupMembers | None = None
         self.reports: GroupReports | None = None
         self.results: dict[int, QueryResult] = {}
@@ -56,7 +56,7 @@ class Desk:
         self._changed = asyncio.Event()
 
     async def run(self) -> None:
-        async with aclosing(self.serving.news()) as found:
+        async with aclosing(self.gateway.news()) as found:
             async for news in found:
                 match news:
                     case GroupMembers():
@@ -74,7 +74,7 @@ class Desk:
     def do(self, actions: Any) -> None:
         for action in actions:
             if isinstance(action, Send):
-                self.serving.say(action)
+                self.gateway.say(action)
             elif isinstance(action, Changed):
                 self.told.append((action.told.state, action.told.reason))
 

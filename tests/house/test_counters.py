@@ -24,8 +24,8 @@ from agent.wire import coordination, messages
 from broker.cli.main import app
 from broker.cli.result import _why
 from broker.client import Reader, follow
+from broker.client.gateway_link import GatewayLink
 from broker.client.members import Watch
-from broker.client.serving import Serving
 from broker.coordinator.home import Home
 from broker.coordinator.protocols.gossip.machine import Gossip
 from broker.coordinator.protocols.gossip.records import Saved
@@ -321,8 +321,8 @@ def test_what_a_gateway_refuses_is_told(tmp_path: Path, caplog: pytest.LogCaptur
     town = Town(tmp_path)
     watch = Watch(town.access, town.private)
     assert set(plant(watch, 96001).values()) == {ELSEWHERE[1]}
-    serving = Serving(Link("127.0.0.1", 1, None, None, None), Reader(town.access), watch)
-    assert serving._take("hum/v1/town/g/street/else", b"x") == []
+    gateway = GatewayLink(Link("127.0.0.1", 1, None, None, None), Reader(town.access), watch)
+    assert gateway._take("hum/v1/town/g/street/else", b"x") == []
     assert {one.getMessage() for one in caplog.records} == {"refused 96001: probe-96001", "refused 1: wrong-topic"}
 
 

@@ -49,11 +49,11 @@ REVIEWED: dict[tuple[str, str], tuple[tuple[str, ...], str]] = {
         ("async with aclosing", "async for in messages"),
         "for as long as its caller wants; leaving the link has aiomqtt's timeout",
     ),
-    ("broker/client/serving.py", "Serving.news"): (
+    ("broker/client/gateway_link.py", "GatewayLink.news"): (
         ("while True: sleep", "async with self._link.connect", "async for in connection.messages()"),
         "for as long as its caller wants; a call to the broker has aiomqtt's timeout",
     ),
-    ("broker/client/serving.py", "Serving._write"): (
+    ("broker/client/gateway_link.py", "GatewayLink._write"): (
         ("await self._outbox.get",),
         "beside what is read of the link, which cancels it and waits RECONNECT_S",
     ),

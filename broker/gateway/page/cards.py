@@ -24,12 +24,15 @@ class Reading(NamedTuple):
     power: Figure | None
 
 
-class Standing(NamedTuple):
+class State(NamedTuple):
     """How a group is, in a `word`, with the kind of sign that goes with it: "good", "some",
     "broken" or "waiting"."""
 
     kind: str
     word: str
+
+
+ANSWERS = State("waiting", "answers queries, and has no sums")
 
 
 class Card(NamedTuple):
@@ -38,7 +41,7 @@ class Card(NamedTuple):
     name: str
     labels: Sequence[str]
     members: int
-    standing: Standing
+    state: State
     last: Round | None
     summed: Round | None
     readings: list[Reading]
@@ -58,7 +61,7 @@ def card(here: Serving, roster: GroupRoster) -> Card:
         name=roster.group,
         labels=here.site.labels.get(roster.group, ()),
         members=len(roster.members),
-        standing=standing(last),
+        state=state_of(last) if roster.has_sums else ANSWERS,
         last=last,
         summed=summed,
         readings=readings(summed) if summed else [],
@@ -67,15 +70,15 @@ def card(here: Serving, roster: GroupRoster) -> Card:
     )
 
 
-def standing(last: Round | None) -> Standing:
+def state_of(last: Round | None) -> State:
     """Tell how a group is by its last round."""
     if last is None:
-        return Standing("waiting", "no round yet")
+        return State("waiting", "no round yet")
     if last.sums is None:
         came = len(last.members) - len(last.missing)
-        return Standing("broken", f"{last.status}: {came} of {len(last.members)} came, no sum")
+        return State("broken", f"{last.status}: {came} of {len(last.members)} came, no sum")
     missing = len(last.members) - len(last.summed)
-    return Standing("some", f"complete, {missing} missing") if missing else Standing("good", "complete")
+    return State("some", f"complete, {missing} missing") if missing else State("good", "complete")
 
 
 def readings(one: Round) -> list[Reading]:

@@ -12,8 +12,8 @@ import pytest
 from agent.crypto import accelerate
 from agent.wire import messages, topics
 from broker.client import Access, Reader
+from broker.client.gateway_link import GatewayLink, Linked
 from broker.client.members import GroupMembers, RequestTold
-from broker.client.serving import Linked, Serving
 from broker.coordinator.service import Service
 from broker.transport.link import Link
 from broker.transport.users import GATEWAY
@@ -54,13 +54,13 @@ async def play(office: Office, broker: MosquittoBroker) -> tuple[list[str], list
 
     service = Service(DEPLOYMENT, [office.machine], office.storage, link("coordinator"), None, office.gateway)
     reader = Reader(Access(DEPLOYMENT, office.street.authority, RESULT_KEY))
-    serving = Serving(link(GATEWAY), reader, office.watch)
+    gateway = GatewayLink(link(GATEWAY), reader, office.watch)
     running = asyncio.create_task(service.run())
     asker = Asker(office, SUM)
     states: list[str] = []
     told: list[tuple[str, str | None]] = []
     try:
-        async with asyncio.timeout(WAIT_S), aclosing(serving.news()) as found:
+        async with asyncio.timeout(WAIT_S), aclosing(gateway.news()) as found:
             async for news in found:
                 match news:
                     case Linked(True):
@@ -71,7 +71,7 @@ async def play(office: Office, broker: MosquittoBroker) -> tuple[list[str], list
                         if known.count("offline") == 3 and "unheard" not in known:
                             states = known
                             ask: Any = asker.machine.link_up(0.0)
-                            serving.say(*ask)
+                            gateway.say(*ask)
                     case RequestTold():
                         told.append((news.state, news.reason))
                         if news.state == "refused":

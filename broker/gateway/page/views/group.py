@@ -19,7 +19,7 @@ from broker.gateway.http.scopes import MEMBERS
 from broker.gateway.http.serving import Here, Serving
 from broker.gateway.page import figures, history
 from broker.gateway.page.answers import PageRoute, page
-from broker.gateway.page.cards import card, standing
+from broker.gateway.page.cards import card, state_of
 from broker.gateway.page.figures import Figure
 from broker.gateway.page.history import Span
 from broker.gateway.page.links import broken
@@ -82,7 +82,7 @@ def group(
         counted=figures.counted,
         figure=figures.figure,
         unit_of=unit_of,
-        standing_of=standing,
+        state_of=state_of,
     )
 
 

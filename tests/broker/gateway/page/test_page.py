@@ -6,6 +6,7 @@ import re
 import shutil
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -318,6 +319,12 @@ def test_now_shows_the_last_sum_who_was_counted_and_when_the_next_is(scene: Scen
     scene.round(4, int(time.time()), None, ("attic", "kitchen"))
     broken = text_of(scene.client().get("/"))
     assert "incomplete: 1 of 3 came, no sum" in broken and "1,300 Wh" in broken  # the last sum there was
+
+
+def test_a_group_that_answers_queries_waits_for_no_round(empty: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(empty.feed, "rosters", lambda: [replace(ROSTER, protocol="gossip")])
+    assert "answers queries, and has no sums" in text_of(empty.client().get("/"))
+    assert "answers queries, and has no sums" in text_of(empty.client().get("/groups/street"))
 
 
 def test_without_a_group_now_says_how_to_get_one(empty: Scene) -> None:

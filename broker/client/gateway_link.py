@@ -26,7 +26,7 @@ class Linked:
     up: bool
 
 
-class Serving:
+class GatewayLink:
     """Reads as `reader` and `watch` do, over `link`, and says what it is given. A user of the
     broker has one connection, so all of it goes over this one."""
 
