@@ -149,14 +149,16 @@ def _area(found: Deployment | None, label: str | None, group: str | None) -> tup
         return None
     if group is not None:
         raise ClientError("--area is of several groups, --group of one; give one of the two")
-    if listed := named(label):
+    labels = {name: one.labels for name, one in found.settings.groups.items()} if found else {}
+    is_label = any(label in some for some in labels.values())
+    if not is_label and (listed := named(label)):
         return listed
     if found is None:
         raise ClientError(
             f"--area wants a deployment's hum.toml, which says the groups' labels: --dir FOLDER; or name them, "
             f"--area {label}=GROUP,GROUP"
         )
-    return label, groups_of(label, {name: one.labels for name, one in found.settings.groups.items()})
+    return label, groups_of(label, labels)
 
 
 def _time(text: str | None, option: str) -> float | None:

@@ -5,19 +5,20 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from agent.wire import topics
+from broker import names
 from broker.client import ClientError
 
 Row = dict[str, Any]
 
 
 def named(text: str) -> tuple[str, list[str]] | None:
-    """Return (label, groups) of LABEL=GROUP,GROUP,..., None if `text` is a label alone. Raises
-    ClientError."""
-    label, given, listed = text.partition("=")
+    """Return (label, groups) of LABEL=GROUP,GROUP,..., None if there is no = in `text`; a label may
+    have one itself: feeder=7=north,south. Raises ClientError."""
+    label, given, listed = text.rpartition("=")
     if not given:
         return None
     groups = listed.split(",")
-    if not all(map(topics.valid_name, [label, *groups])) or len(set(groups)) < len(groups):
+    if not names.fits_label(label) or not all(map(topics.valid_name, groups)) or len(set(groups)) < len(groups):
         raise ClientError(f"--area {text}: LABEL=GROUP,GROUP is wanted, names of a-z, 0-9 and -, each once")
     return label, sorted(groups)
 

@@ -31,7 +31,7 @@ HUM = """deployment = "test"
 host = "broker.example"
 [groups.north]
 slots = ["load:0:1000", "export:0:1000"]
-labels = ["feeder-7", "all"]
+labels = ["feeder=7", "all"]
 [groups.south]
 slots = ["load:0:1000"]
 labels = ["all"]
@@ -127,7 +127,7 @@ def test_an_area_is_the_sum_over_its_whole_groups_and_of_nothing_less(town: Path
     assert (found[0]["slots"], found[0]["sums"], found[0]["missing"]) == (["load"], [150], ["south/south-1"])
     assert (found[2700]["status"], found[2700]["sums"], found[2700]["without"]) == ("incomplete", None, ["north"])
     assert (found[10800]["status"], found[10800]["without"]) == ("incomplete", ["north"])  # it has no such round
-    assert rows(town, "--area", "feeder-7", "--last", 1)[0]["sums"] == [111, 11]
+    assert rows(town, "--area", "feeder=7", "--last", 1)[0]["sums"] == [111, 11]
     assert "all" in run(town, "--area", "all").stdout
     first, *others = csv.DictReader(io.StringIO(run(town, "--area", "all", "--csv").stdout))
     assert (first["group"], first["time"], first["missing"], len(others)) == (
@@ -136,7 +136,7 @@ def test_an_area_is_the_sum_over_its_whole_groups_and_of_nothing_less(town: Path
         "north south/south-1",
         9,
     )
-    assert "no group has the label 'x'; known labels: all, feeder-7" in fails(town, "--area", "x")
+    assert "no group has the label 'x'; known labels: all, feeder=7" in fails(town, "--area", "x")
     assert "give one of the two" in fails(town, "--area", "all", "--group", "north")
     assert "wants a deployment's hum.toml" in fails(town / "coordinator", "--area", "all", "--state", ".")
 
@@ -148,6 +148,7 @@ def test_an_area_is_named_where_there_is_no_hum_toml(town: Path) -> None:
         rows(place, "--area", "all=south,north", "--state", "."),
     )
     assert named == labelled[-len(named) :] and len(named) > 5
+    assert rows(place, "--area", "feeder=7=north", "--state", ".", "--last", 1)[0]["area"] == "feeder=7"
     for wrong in ("all=", "=north", "all=north,north", "all=north,", "all=North"):
         assert "LABEL=GROUP,GROUP is wanted" in fails(town, "--area", wrong)
     keys = town / "keys"
