@@ -13,7 +13,8 @@ from pathlib import Path
 import broker
 from broker.deploy.mosquitto import configuration, handover, reloading
 from broker.deploy.mosquitto.refusals import Refusals
-from broker.deployment.folder import Deployment
+from broker.deployment.checks import is_public
+from broker.deployment.folder import Deployment, NoDeployment
 from broker.deployment.running.part import Part, Program
 from broker.deployment.running.supervisor import stamped
 from broker.errors import HumError
@@ -50,11 +51,21 @@ def _coordinator(deployment: Deployment, rosters: list[Path]) -> list[str]:
     for name in ("interval", "window", "answers", "patience"):
         command += [f"--{name}", f"{getattr(settings.rounds, name):g}"]
     command += ["--at-once"] * settings.rounds.at_once
-    if settings.gateway.enabled and deployment.gateway_pub.is_file():
-        command += ["--gateway", deployment.gateway_public()]
+    if settings.gateway.enabled:
+        command += _told(deployment)
     for path in rosters:
         command += ["--roster", f"{path.stem}={path}"]
     return command
+
+
+def _told(deployment: Deployment) -> list[str]:
+    """Return how the coordinator learns whom it tells: nobody, where there is no key that is one.
+    No fault of the gateway's keeps rounds from going on."""
+    try:
+        public = deployment.gateway_public()
+    except NoDeployment:
+        return []
+    return ["--gateway", public] if is_public(public) else []
 
 
 def of_gateway(deployment: Deployment) -> Part:

@@ -10,6 +10,7 @@ from broker.deployment.running import parts
 from broker.deployment.running.part import Part, now
 from broker.deployment.running.parts import BROKER, COORDINATOR, GATEWAY, UpError
 from broker.deployment.running.supervisor import PartError, Supervisor, say, stamped
+from broker.errors import HumError
 
 SHARE_S = 2.0
 UP_S = 5.0  # whoever has not said that it is up after so long is taken to be
@@ -28,20 +29,27 @@ def run(deployment: Deployment, only: str | None = None) -> int:
         raise UpError("[broker] existing = true: its operator runs the broker, `hum up` the coordinator")
     parts.check_owner(deployment)
     folders = {BROKER: deployment.mosquitto, COORDINATOR: deployment.coordinator, GATEWAY: deployment.gateway}
-    if GATEWAY in wanted:
-        _prepare(deployment)
+    if GATEWAY in wanted and (fault := _unprepared(deployment)):
+        if only == GATEWAY:
+            raise UpError(fault)
+        say("hum", stamped(f"the gateway does not run: {fault}"))
+        wanted.remove(GATEWAY)
     with contextlib.ExitStack() as stack:
         for name in wanted:
             stack.enter_context(parts.alone(folders[name], name))
         return _Up(deployment, wanted).run()
 
 
-def _prepare(deployment: Deployment) -> None:
-    """Have the gateway's folder, which deployments of before have not."""
+def _unprepared(deployment: Deployment) -> str | None:
+    """Have the gateway's folder, which deployments of before have not; return why it cannot be had.
+    Rounds go on without it."""
     try:
         serving.prepare(deployment)
     except OSError as error:
-        raise UpError(f"cannot write in {deployment.gateway}: {error.strerror}") from None
+        return f"cannot write in {deployment.gateway}: {error.strerror or error}"
+    except HumError as error:
+        return str(error.args[0])
+    return None
 
 
 class _Up:

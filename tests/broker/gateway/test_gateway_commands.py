@@ -17,6 +17,8 @@ from broker.cli.deployment.init import init
 from broker.deployment import serving
 from broker.deployment.checkup.gateway import gateway as examined
 from broker.deployment.folder import Deployment
+from broker.deployment.running import parts, up
+from broker.deployment.running.parts import UpError
 from broker.gateway import process
 from broker.gateway.book import tokens
 from broker.gateway.book.book import Book
@@ -179,3 +181,27 @@ def test_the_openapi_document_is_the_committed_one() -> None:
     purpose."""
     made = CliRunner().invoke(gateway_app, ["openapi"])
     assert json.loads(made.stdout) == json.loads(DOCUMENT.read_text())
+
+
+def test_no_fault_of_the_gateway_keeps_rounds_from_going_on(
+    street: Deployment, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    started = []
+
+    class Started:
+        def __init__(self, deployment: Deployment, wanted: list[str]) -> None:
+            started.append(wanted)
+
+        def run(self) -> int:
+            return 15
+
+    monkeypatch.setattr(up, "_Up", Started)
+    assert up.run(street) == 15 and "--gateway" in parts._coordinator(street, [])
+    (street.gateway / "gateway.key").write_bytes(b"x")
+    assert up.run(street) == 15 and started == [["broker", "coordinator", "gateway"], ["broker", "coordinator"]]
+    assert "the gateway does not run: " in capsys.readouterr().err
+    with pytest.raises(UpError, match=r"gateway\.key is damaged"):
+        up.run(street, "gateway")
+    for damaged in (b"\xff\n", b"04zz\n", b""):
+        street.gateway_pub.write_bytes(damaged)
+        assert "--gateway" not in parts._coordinator(street, [])
