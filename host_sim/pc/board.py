@@ -20,7 +20,8 @@ from agent.runtime.flash.store import Corrupt, Store
 from agent.runtime.key_pair import KeyPairError, load_or_make
 from agent.runtime.start import assemble, assemble_board
 from agent.wire import rosters
-from agent.wire.envelope import Envelope
+from agent.wire.envelope import Envelope, EnvelopeError
+from agent.wire.messages import MessageError
 from broker.deploy.mosquitto.credentials import BrokerError, read_password
 from broker.deployment.folder import Deployment
 from broker.errors import HumError
@@ -106,11 +107,14 @@ class Board:
 
     def _password(self, credentials: Path) -> str | None:
         """None also while another board has the name: its password is not this one's."""
+        path = self._deployment.roster(self._group)
         try:
-            signed = self._deployment.roster(self._group).read_bytes()
+            members = rosters.read_roster(Envelope(path.read_bytes()).unverified()).members
         except FileNotFoundError:  # of a group with one member, or on another machine
-            signed = b""
-        if signed and (self.device, self.public) not in rosters.read_roster(Envelope(signed).unverified()).members:
+            members = None
+        except (EnvelopeError, MessageError) as error:
+            raise BoardError(f"{path} is no roster ({error}); `hum doctor` says what to do") from None
+        if members is not None and (self.device, self.public) not in members:
             return None
         try:
             return read_password(credentials, self.device)

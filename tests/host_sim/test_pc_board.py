@@ -93,6 +93,10 @@ def test_who_has_a_name_that_the_roster_gives_another_key_waits_and_does_not_tak
     one = Board(deployment, "b0", "main")
     with pytest.raises(Waits):
         one.await_password(waits, deployment.credentials)
+    whole = deployment.roster("main").read_bytes()
+    deployment.roster("main").write_bytes(whole[:20])
+    with pytest.raises(BoardError, match=r"main\.cose is no roster \(malformed\)"):
+        one.await_password(waits, deployment.credentials)
     deployment.roster("main").unlink()
     assert one.await_password(waits, deployment.credentials) == read_password(deployment.credentials, "b0")
 
