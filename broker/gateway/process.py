@@ -12,13 +12,13 @@ import uvicorn
 from sqlalchemy.exc import SQLAlchemyError
 
 from broker.errors import HumError
-from broker.gateway.boards import Boards
 from broker.gateway.book import rounds
 from broker.gateway.book.book import Book
 from broker.gateway.feed import Feed
 from broker.gateway.http.app import application
 from broker.gateway.http.serving import Serving
 from broker.gateway.hub import Hub
+from broker.gateway.members import Members
 from broker.gateway.metrics import Metrics
 from broker.gateway.outlets import Kept, Outlets, count, home_of
 from broker.gateway.page.app import install
@@ -78,13 +78,14 @@ async def run(site: Site, link: Link, book: Book, sock: socket.socket, version: 
     """Follow, answer on `sock`, and tell those of `outward`, until this is cancelled."""
     hub = Hub(book.read(rounds.last_event))
     hub.begin()
-    boards = Boards(site.deployment)
-    metrics = Metrics(version, boards, outward.energy)
-    feed = Feed(site, link, book, hub, boards, partial(count, metrics))
+    members = Members()
+    metrics = Metrics(version, members, outward.energy)
+    feed = Feed(site, link, book, hub, members)
+    feed.listeners.append(partial(count, metrics))
     metrics.refusals.append(lambda: feed.refused)
     home = home_of(outward, site.deployment, version, Kept(book), metrics)
-    outlets = Outlets(site, book, feed, hub, metrics, boards, home)
-    app = application(Serving(site, version, book, feed, hub, metrics))
+    outlets = Outlets(site, book, feed, hub, metrics, home)
+    app = application(Serving(site, version, book, feed, hub, metrics, members))
     install(app)
     config = uvicorn.Config(
         app,
