@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import aclosing
 from pathlib import Path
+from typing import Any, TypeVar
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -16,11 +17,13 @@ from broker.client.access import Group, read_key
 from broker.client.asking import Send
 from broker.client.gateway_link import GatewayLink, Linked
 from broker.client.members import GroupMembers, GroupProgress, GroupReports, RequestTold, Watch
+from broker.client.past import Past, PastRound
 from broker.gateway.book import rounds
 from broker.gateway.book.book import Book, beside
 from broker.gateway.book.rounds import GroupRoster
 from broker.gateway.hub import Hub
 from broker.gateway.members import Members
+from broker.gateway.missed import Action, Missed, Place, Seen
 from broker.gateway.rounds import Round
 from broker.gateway.site import Site
 from broker.gateway.totals import StandingError
@@ -32,6 +35,8 @@ KEYS_S = 2.0  # between two looks whether a result key came or went
 RETRY_S = 2.0
 DENIED_S = 10.0  # the broker counts who is not let in
 UNTOLD_S = 20.0  # after which a coordinator that is there has told how its members stand
+
+_T = TypeVar("_T")
 
 Heard = QueryResult | RequestTold | Linked
 
@@ -54,6 +59,10 @@ class Feed:
         self._members = members
         self._keys: dict[str, bytes] = {}
         self._reader: Reader | None = None
+        self._past: Past | None = None
+        self._missed = Missed()
+        self._places: dict[str, Place | None] = {}  # of the round of a group that was kept last
+        self._keeps = asyncio.Lock()  # rounds are kept in their order
         self._gateway: GatewayLink | None = None
         self._refused: Counter[str] = Counter()
         self._unknown = ""
@@ -70,7 +79,8 @@ class Feed:
     @property
     def refused(self) -> Counter[str]:
         """What was refused since the start, by named reason."""
-        return self._refused + self.watch.refused + (self._reader.refused if self._reader else Counter())
+        readers = [reader.refused for reader in (self._reader, self._past) if reader]
+        return sum(readers, self._refused + self.watch.refused)
 
     @property
     def broker(self) -> str:
@@ -111,15 +121,18 @@ class Feed:
         if self._no_key:
             log.warning("%s", self._no_key)
         while True:
-            if self._reader is not None:
-                self._refused += self._reader.refused
+            if self._reader is not None and self._past is not None:
+                self._refused += self._reader.refused + self._past.refused
             self._keys = read_keys(self._site.results)
-            self._reader = Reader(Access(self._site.deployment, self._site.authority, None, self._keys))
-            self._gateway = GatewayLink(self._link, self._reader, self.watch)
+            access = Access(self._site.deployment, self._site.authority, None, self._keys)
+            self._reader, self._past = Reader(access), Past(access, self.watch)
+            self._gateway = GatewayLink(self._link, self._reader, self.watch, self._past)
             following = asyncio.create_task(self._follow(self._reader, self._gateway))
             try:
                 while read_keys(self._site.results) == self._keys and not following.done():
                     await asyncio.wait([following], timeout=KEYS_S)
+                    if not self._keeps.locked():
+                        await self._see(lambda: self._missed.tick(time.monotonic()))
                     self._say_unknown()
             finally:
                 following.cancel()
@@ -136,7 +149,9 @@ class Feed:
                             case GroupMembers() | GroupReports() | GroupProgress():
                                 self._members.take(news)
                             case RoundResult() if group := reader.group(news.group):
-                                await self._keep(_roster(group), news)
+                                await self._take(_seen(group, news))
+                            case PastRound():
+                                await self._take_past(news)
                             case QueryResult() | RequestTold() | Linked():
                                 self._hear(news)
             except LinkError as error:
@@ -165,13 +180,45 @@ class Feed:
             log.warning("members are not known, results are shown all the same; %s", said)
         self._unknown = said
 
-    async def _keep(self, roster: GroupRoster, result: RoundResult) -> None:
+    async def _take(self, seen: Seen) -> None:
+        """A round is over: keep it, and before it those that were missed."""
+        name = seen.group.name
+        if name not in self._places:
+            standing = await self._taken(self._book.read, rounds.standing, name)
+            self._places[name] = (standing.epoch, standing.round) if standing else None
+        await self._see(lambda: self._missed.heard(seen, self._places[name], time.monotonic()))
+
+    async def _take_past(self, told: PastRound) -> None:
+        seen = Seen(told.group, told.result, told.opened, told.closed)
+        await self._see(lambda: self._missed.told(seen, told.left, time.monotonic()))
+
+    async def _see(self, events: Callable[[], list[Action]]) -> None:
+        """Do what comes of an event, when what came of those before it is done."""
+        async with self._keeps:
+            for action in events():
+                if isinstance(action, Seen):
+                    await self._keep(action)
+                    self._places[action.group.name] = action.place
+                elif send := self._past.recall(action.group, action.epoch, action.round) if self._past else None:
+                    log.info("asks for rounds of %s from %d.%d on", action.group, action.epoch, action.round)
+                    self.say(send)
+
+    async def _keep(self, seen: Seen) -> None:
         """Have the database take a round, however long that takes; then tell of it."""
-        found = _round(roster, result, time.time())
+        roster = _roster(seen.group)
+        found = _round(roster, seen)
+        event = await self._taken(self._book.write, rounds.record, roster, found)
+        last = await self._taken(self._book.read, rounds.last_event)
+        if event is not None:
+            log.info("round %s of %s: %s", found.id, found.group, found.status)
+            self._hub.tell(event)
+        self._hub.reach(last)
+
+    async def _taken(self, call: Callable[..., _T], *arguments: Any) -> _T:
+        """Return what the database answers, however long that takes."""
         while True:
             try:
-                event = await beside(self._book.write, rounds.record, roster, found)
-                last = await beside(self._book.read, rounds.last_event)
+                found = await beside(call, *arguments)
                 break
             except (SQLAlchemyError, TimeoutError, StandingError) as error:
                 if self.keeping:
@@ -181,10 +228,7 @@ class Feed:
         if not self.keeping:
             log.info("%s takes rounds again", self._book.path)
         self.keeping = True
-        if event is not None:
-            log.info("round %s of %s: %s", found.id, found.group, found.status)
-            self._hub.tell(event)
-        self._hub.reach(last)
+        return found
 
 
 def read_keys(folder: Path) -> dict[str, bytes]:
@@ -213,8 +257,13 @@ def _roster(group: Group) -> GroupRoster:
     return GroupRoster(group.name, group.epoch, group.roster.protocol, slots, tuple(group.roster.names()))
 
 
-def _round(roster: GroupRoster, result: RoundResult, now: float) -> Round:
-    opened = None if result.latency_ms is None else now - result.latency_ms / 1000
+def _seen(group: Group, result: RoundResult) -> Seen:
+    now = time.time()
+    return Seen(group, result, None if result.latency_ms is None else now - result.latency_ms / 1000, now)
+
+
+def _round(roster: GroupRoster, seen: Seen) -> Round:
+    result = seen.result
     return Round(
         group=result.group,
         epoch=result.epoch,
@@ -225,8 +274,8 @@ def _round(roster: GroupRoster, result: RoundResult, now: float) -> Round:
         missing=tuple(result.missing),
         members=roster.members,
         instant=result.instant,
-        closed=now,
-        opened=opened,
+        closed=seen.closed,
+        opened=seen.opened,
     )
 
 

@@ -65,6 +65,9 @@ class Played(Link):
         for queue in self.heard:
             queue.put_nowait((topic, payload))
 
+    def hear(self, topic: str, payload: bytes) -> None:
+        """Take what the gateway says: nobody answers."""
+
     @asynccontextmanager
     async def connect(self, *_: Any, **__: Any) -> AsyncGenerator[Connection, None]:
         if self.failing:
@@ -84,6 +87,7 @@ class Connected(Connection):
 
     async def publish(self, topic: str, payload: bytes, retain: bool = False) -> None:
         self._link.said.append((topic, payload))
+        self._link.hear(topic, payload)
 
     async def messages(self) -> AsyncIterator[Message]:
         queue: asyncio.Queue[tuple[str, bytes] | None] = asyncio.Queue()
