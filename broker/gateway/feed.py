@@ -7,26 +7,21 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import aclosing
 from pathlib import Path
-from typing import Any, TypeVar
-
-from sqlalchemy.exc import SQLAlchemyError
 
 from agent.wire import topics
 from broker.client import Access, ClientError, QueryResult, Reader, RoundResult, identity
 from broker.client.access import Group, read_key
 from broker.client.asking import Send
 from broker.client.gateway_link import GatewayLink, Linked
-from broker.client.members import GroupMembers, GroupProgress, GroupReports, RequestTold, Watch
+from broker.client.members import GroupMembers, GroupProgress, GroupReports, News, Watch
 from broker.client.past import Past, PastRound
-from broker.gateway.book import rounds
-from broker.gateway.book.book import Book, beside
+from broker.gateway.book.book import Book
 from broker.gateway.book.rounds import GroupRoster
 from broker.gateway.hub import Hub
+from broker.gateway.keeper import Keeper, roster_of
 from broker.gateway.members import Members
-from broker.gateway.missed import Action, Missed, Place, Seen
-from broker.gateway.rounds import Round
+from broker.gateway.missed import Recall, Seen
 from broker.gateway.site import Site
-from broker.gateway.totals import StandingError
 from broker.transport.link import Link, LinkDenied, LinkError
 
 log = logging.getLogger("hum.gateway")
@@ -36,33 +31,26 @@ RETRY_S = 2.0
 DENIED_S = 10.0  # the broker counts who is not let in
 UNTOLD_S = 20.0  # after which a coordinator that is there has told how its members stand
 
-_T = TypeVar("_T")
-
-Heard = QueryResult | RequestTold | Linked
+Heard = QueryResult | News | Linked
 
 
 class Feed:
     """Follows the groups whose result keys are in the site's folder `results`, from now on also
     those whose keys come later; and, on the same link, what the coordinator tells the gateway by
     its own key in the site's folder. `linked` tells whether the broker is there, since `changed`,
-    in Unix seconds; `keeping` whether the database has taken what came last. `members` are told how
-    members stand, `listeners` of the link, of queries' results and of what is told of requests."""
+    in Unix seconds. `members` are told how members stand, then `listeners`; those also of the link,
+    of queries' results and of requests."""
 
     def __init__(self, site: Site, link: Link, book: Book, hub: Hub, members: Members) -> None:
         self.linked = False
         self.changed = time.time()
-        self.keeping = True
         self._site = site
         self._link = link
-        self._book = book
-        self._hub = hub
         self._members = members
         self._keys: dict[str, bytes] = {}
         self._reader: Reader | None = None
         self._past: Past | None = None
-        self._missed = Missed()
-        self._places: dict[str, Place | None] = {}  # of the round of a group that was kept last
-        self._keeps = asyncio.Lock()  # rounds are kept in their order
+        self._keeper = Keeper(book, hub, self._recall)
         self._gateway: GatewayLink | None = None
         self._refused: Counter[str] = Counter()
         self._unknown = ""
@@ -83,6 +71,11 @@ class Feed:
         return sum(readers, self._refused + self.watch.refused)
 
     @property
+    def keeping(self) -> bool:
+        """Whether the database has taken what came last."""
+        return self._keeper.keeping
+
+    @property
     def broker(self) -> str:
         """The broker's address, host:port."""
         return f"{self._link.host}:{self._link.port}"
@@ -92,7 +85,7 @@ class Feed:
         if self._reader is None:
             return []
         found = (self._reader.group(name) for name in sorted(self._keys))
-        return [_roster(group) for group in found if group]
+        return [roster_of(group) for group in found if group]
 
     def say(self, *sends: Send) -> None:
         """Say this on the link; where there is none nobody hears it, and listeners are told of the
@@ -131,8 +124,7 @@ class Feed:
             try:
                 while read_keys(self._site.results) == self._keys and not following.done():
                     await asyncio.wait([following], timeout=KEYS_S)
-                    if not self._keeps.locked():
-                        await self._see(lambda: self._missed.tick(time.monotonic()))
+                    await self._keeper.tick()
                     self._say_unknown()
             finally:
                 following.cancel()
@@ -146,13 +138,12 @@ class Feed:
                 async with aclosing(gateway.news()) as found:
                     async for news in found:
                         match news:
-                            case GroupMembers() | GroupReports() | GroupProgress():
-                                self._members.take(news)
-                            case RoundResult() if group := reader.group(news.group):
-                                await self._take(_seen(group, news))
+                            case RoundResult():
+                                if group := reader.group(news.group):
+                                    await self._keeper.take(_seen(group, news))
                             case PastRound():
-                                await self._take_past(news)
-                            case QueryResult() | RequestTold() | Linked():
+                                await self._keeper.take_past(news)
+                            case _:
                                 self._hear(news)
             except LinkError as error:
                 self._hear(Linked(False))
@@ -160,8 +151,15 @@ class Feed:
                 log.warning("%s; next try in %g s", self._link.unreached(error), wait)
                 await asyncio.sleep(wait)
 
+    def _recall(self, wanted: Recall) -> None:
+        if self._past and (send := self._past.recall(wanted.group, wanted.epoch, wanted.round)):
+            log.info("asks for rounds of %s from %d.%d on", wanted.group, wanted.epoch, wanted.round)
+            self.say(send)
+
     def _hear(self, news: Heard) -> None:
-        if isinstance(news, Linked):
+        if isinstance(news, GroupMembers | GroupReports | GroupProgress):
+            self._members.take(news)
+        elif isinstance(news, Linked):
             if news.up and not self.linked:
                 log.info("linked to %s", self.broker)
             if news.up != self.linked:
@@ -179,56 +177,6 @@ class Feed:
         if said and said != self._unknown:
             log.warning("members are not known, results are shown all the same; %s", said)
         self._unknown = said
-
-    async def _take(self, seen: Seen) -> None:
-        """A round is over: keep it, and before it those that were missed."""
-        name = seen.group.name
-        if name not in self._places:
-            standing = await self._taken(self._book.read, rounds.standing, name)
-            self._places[name] = (standing.epoch, standing.round) if standing else None
-        await self._see(lambda: self._missed.heard(seen, self._places[name], time.monotonic()))
-
-    async def _take_past(self, told: PastRound) -> None:
-        seen = Seen(told.group, told.result, told.opened, told.closed)
-        await self._see(lambda: self._missed.told(seen, told.left, time.monotonic()))
-
-    async def _see(self, events: Callable[[], list[Action]]) -> None:
-        """Do what comes of an event, when what came of those before it is done."""
-        async with self._keeps:
-            for action in events():
-                if isinstance(action, Seen):
-                    await self._keep(action)
-                    self._places[action.group.name] = action.place
-                elif send := self._past.recall(action.group, action.epoch, action.round) if self._past else None:
-                    log.info("asks for rounds of %s from %d.%d on", action.group, action.epoch, action.round)
-                    self.say(send)
-
-    async def _keep(self, seen: Seen) -> None:
-        """Have the database take a round, however long that takes; then tell of it."""
-        roster = _roster(seen.group)
-        found = _round(roster, seen)
-        event = await self._taken(self._book.write, rounds.record, roster, found)
-        last = await self._taken(self._book.read, rounds.last_event)
-        if event is not None:
-            log.info("round %s of %s: %s", found.id, found.group, found.status)
-            self._hub.tell(event)
-        self._hub.reach(last)
-
-    async def _taken(self, call: Callable[..., _T], *arguments: Any) -> _T:
-        """Return what the database answers, however long that takes."""
-        while True:
-            try:
-                found = await beside(call, *arguments)
-                break
-            except (SQLAlchemyError, TimeoutError, StandingError) as error:
-                if self.keeping:
-                    log.error("%s: %s; rounds wait until that is mended", self._book.path, _why(error))
-                self.keeping = False
-                await asyncio.sleep(RETRY_S)
-        if not self.keeping:
-            log.info("%s takes rounds again", self._book.path)
-        self.keeping = True
-        return found
 
 
 def read_keys(folder: Path) -> dict[str, bytes]:
@@ -252,33 +200,6 @@ def _own_key(site: Site) -> tuple[bytes | None, str]:
         return None, f"members are not known, results are shown all the same: {error}"
 
 
-def _roster(group: Group) -> GroupRoster:
-    slots = tuple((name, low, high) for name, low, high in group.roster.slots)
-    return GroupRoster(group.name, group.epoch, group.roster.protocol, slots, tuple(group.roster.names()))
-
-
 def _seen(group: Group, result: RoundResult) -> Seen:
     now = time.time()
     return Seen(group, result, None if result.latency_ms is None else now - result.latency_ms / 1000, now)
-
-
-def _round(roster: GroupRoster, seen: Seen) -> Round:
-    result = seen.result
-    return Round(
-        group=result.group,
-        epoch=result.epoch,
-        round=result.round,
-        status=result.status,
-        slots=tuple(result.slots),
-        sums=None if result.sums is None else tuple(result.sums),
-        missing=tuple(result.missing),
-        members=roster.members,
-        instant=result.instant,
-        closed=seen.closed,
-        opened=seen.opened,
-    )
-
-
-def _why(error: Exception) -> str:
-    said = str(getattr(error, "orig", None) or error)
-    return next(iter(said.splitlines()), type(error).__name__)

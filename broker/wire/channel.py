@@ -14,8 +14,9 @@ from agent.wire import cbor, envelope, topics
 from agent.wire.envelope import Context, Envelope
 from broker.transport.users import GATEWAY
 
-MEMBERS, REPORTS, PROGRESS, TOLD, PAST = "members", "reports", "progress", "told", "past"  # by the coordinator
-PAST_ROSTER = "past/roster"  # by it, too: what the authority signed, and not sealed
+# By the coordinator; past/roster is what the authority signed, and not sealed.
+MEMBERS, REPORTS, PROGRESS, TOLD, PAST = "members", "reports", "progress", "told", "past"
+PAST_ROSTER = "past/roster"
 ASK, RECALL = "ask", "recall"  # by the gateway
 ASKED = (ASK, RECALL)
 VIEWS = (MEMBERS, REPORTS, PROGRESS)  # retained

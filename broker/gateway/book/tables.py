@@ -61,6 +61,8 @@ events = Table(  # the numbers of events only grow, also when the last one is go
     Column("id", Integer, primary_key=True),
     Column("kind", String, nullable=False),
     Column("round", Integer, ForeignKey("rounds.number")),
+    Column("changes", String),  # of members, as JSON: of an event that is about those
+    Index("events_by_kind", "kind", "id"),
     sqlite_autoincrement=True,
 )
 tokens = Table(
@@ -96,6 +98,23 @@ answers = Table(  # to requests that may come again, by the token and its Idempo
     PrimaryKeyConstraint("token", "key"),
 )
 
-# MIGRATIONS[i] brings a file of version i + 1 to version i + 2.
-MIGRATIONS: tuple[Callable[[Connection], None], ...] = ()
+steps = Table(  # of rounds that are over, member by member, as JSON
+    "steps",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("group", String, nullable=False),
+    Column("epoch", Integer, nullable=False),
+    Column("round", Integer, nullable=False),
+    Column("progress", String, nullable=False),
+    UniqueConstraint("group", "epoch", "round"),
+)
+
+
+def _events_of_members(connection: Connection) -> None:
+    connection.exec_driver_sql("ALTER TABLE events ADD COLUMN changes VARCHAR")
+    connection.exec_driver_sql("CREATE INDEX events_by_kind ON events (kind, id)")
+
+
+# MIGRATIONS[i] brings a file of version i + 1 to version i + 2; tables that are new need none.
+MIGRATIONS: tuple[Callable[[Connection], None], ...] = (_events_of_members,)
 VERSION = 1 + len(MIGRATIONS)

@@ -93,5 +93,6 @@ def _check(limiter: Limiter, who: str) -> None:
 
 
 ForSums = Annotated[Caller, Depends(allowed(SUMS))]
+ForMembers = Annotated[Caller, Depends(allowed(MEMBERS))]
 ForAdmin = Annotated[Caller, Depends(allowed(ADMIN))]
 ForEvents = Annotated[Caller, Depends(allowed(SUMS, MEMBERS, ASK))]

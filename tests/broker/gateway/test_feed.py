@@ -17,6 +17,7 @@ from broker.client import identity
 from broker.client.asking import Send
 from broker.client.gateway_link import Linked
 from broker.gateway import feed as module
+from broker.gateway import keeper
 from broker.gateway.book import book, rounds
 from broker.gateway.book.book import Book
 from broker.gateway.feed import Feed
@@ -35,6 +36,7 @@ from tests.support.client_town import NAMES, Town
 def fast(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name, seconds in (("KEYS_S", 0.02), ("RETRY_S", 0.02)):
         monkeypatch.setattr(module, name, seconds)
+    monkeypatch.setattr(keeper, "AGAIN_S", 0.02)
     accelerate.use_host_libraries()
     yield
     accelerate.install()

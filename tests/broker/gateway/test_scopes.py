@@ -15,12 +15,14 @@ from broker.gateway.http.problems import MEDIA_TYPE
 from tests.broker.gateway.gate import Gate, a_round
 
 API = "/api/v1"
-SUMS, ADMIN, EVENTS = {"sums"}, {"admin"}, {"sums", "members", "ask:street:mean"}
+SUMS, NAMED, ADMIN, EVENTS = {"sums"}, {"members"}, {"admin"}, {"sums", "members", "ask:street:mean"}
 SCOPES = ("sums", "members", "admin", "ask:street:mean")
 ROUTES: dict[tuple[str, str], set[str]] = {
     ("GET", "/deployment"): SUMS,
     ("GET", "/groups"): SUMS,
     ("GET", "/groups/{group}"): SUMS,
+    ("GET", "/groups/{group}/members"): NAMED,
+    ("GET", "/groups/{group}/members/{member}"): NAMED,
     ("GET", "/groups/{group}/rounds"): SUMS,
     ("GET", "/groups/{group}/rounds/{id}"): SUMS,
     ("GET", "/groups/{group}/series"): SUMS,
@@ -44,7 +46,9 @@ def gate(tmp_path: Path) -> Gate:
 def asked(gate: Gate, method: str, route: str, token: str) -> Any:
     """Ask a route of something that is there. A stream is ended before it begins."""
     gate.hub.is_closed = True
-    path = API + route.replace("{group}", "street").replace("rounds/{id}", "rounds/1.0").replace("{id}", "aaaaaaaa")
+    path = API + route.replace("{group}", "street").replace("{member}", "attic").replace(
+        "rounds/{id}", "rounds/1.0"
+    ).replace("{id}", "aaaaaaaa")
     query = {"label": "north"} if route == "/areas" else {}
     body = {"json": {"scopes": ["sums"]}} if method == "POST" else {}
     return gate.ask(path, token, method, params=query, headers={"Idempotency-Key": "k"}, **body)
