@@ -26,6 +26,16 @@ LOOK_S = 60.0  # afterwards: news may have been lost with a link
 LAST_S = 30.0  # after the time of a request: its refusal may be on its way
 AHEAD_MOST_S = 3600
 BYZANTINE = "gossip-bft"
+FUNCTIONS = {  # what can be asked, and the names of its parameters
+    "sum": (),
+    "count": (),
+    "mean": (),
+    "variance": (),
+    "min": (),
+    "max": (),
+    "histogram": ("low", "width", "bins"),
+    "top-k": ("k",),
+}
 
 
 @dataclass(frozen=True)

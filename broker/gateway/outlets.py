@@ -9,7 +9,7 @@ from broker.client import QueryResult
 from broker.gateway.boards import Boards
 from broker.gateway.book import rounds
 from broker.gateway.book.book import Book, beside
-from broker.gateway.book.rounds import Event, GroupRoster
+from broker.gateway.book.rounds import GroupRoster
 from broker.gateway.feed import Feed
 from broker.gateway.groups import Group
 from broker.gateway.home_assistant.home import Home
@@ -128,20 +128,21 @@ class Outlets:
             if not events:
                 return
             for event in events:
-                await self._tell_of(event)
+                if event.round is not None:
+                    await self._tell_of(event.round)
                 self._seen = event.id
 
-    async def _tell_of(self, event: Event) -> None:
-        group = event.round.group
+    async def _tell_of(self, round: Round) -> None:
+        group = round.group
         if group not in self._known:
             return
         if group not in self._standings:
             await self._load(group)
         # Its own standing, and not that of a later one which the database may have by now.
-        standing = self._standings[group] = after(self._standings.get(group), event.round)
-        self._metrics.closed(event.round, standing)
+        standing = self._standings[group] = after(self._standings.get(group), round)
+        self._metrics.closed(round, standing)
         if self._home:
-            self._home.say(self._home.programs.closed(event.round, standing))
+            self._home.say(self._home.programs.closed(round, standing))
 
     async def _load(self, group: str) -> None:
         standing = await beside(self._book.read, rounds.standing, group)

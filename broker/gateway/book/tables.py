@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from sqlalchemy import (
+    Boolean,
     Column,
     Connection,
     Float,
@@ -61,6 +62,7 @@ events = Table(  # the numbers of events only grow, also when the last one is go
     Column("id", Integer, primary_key=True),
     Column("kind", String, nullable=False),
     Column("round", Integer, ForeignKey("rounds.number")),
+    Column("computation", String),  # as it stood then: of an event that is about one
     sqlite_autoincrement=True,
 )
 tokens = Table(
@@ -96,6 +98,33 @@ answers = Table(  # to requests that may come again, by the token and its Idempo
     PrimaryKeyConstraint("token", "key"),
 )
 
-# MIGRATIONS[i] brings a file of version i + 1 to version i + 2.
-MIGRATIONS: tuple[Callable[[Connection], None], ...] = ()
+computations = Table(  # what is asked of groups; all but what is searched for is JSON
+    "computations",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("group", String, nullable=False),
+    Column("function", String, nullable=False),
+    Column("over", Boolean, nullable=False),
+    Column("computation", String, nullable=False),
+)
+spent = Table(  # what queries have cost each board of a group, in epsilon, as was told last
+    "spent",
+    metadata,
+    Column("group", String, primary_key=True),
+    Column("epsilon", Float, nullable=False),
+)
+drawn = Table(  # the greatest number of a computation that ever was, in the only row
+    "drawn",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("number", Integer, nullable=False),
+)
+
+
+def _events_of_computations(connection: Connection) -> None:
+    connection.exec_driver_sql("ALTER TABLE events ADD COLUMN computation VARCHAR")
+
+
+# MIGRATIONS[i] brings a file of version i + 1 to version i + 2; tables that are new need none.
+MIGRATIONS: tuple[Callable[[Connection], None], ...] = (_events_of_computations,)
 VERSION = 1 + len(MIGRATIONS)

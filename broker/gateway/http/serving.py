@@ -8,6 +8,7 @@ from fastapi import Depends, Request
 from broker.gateway.book import rounds
 from broker.gateway.book.book import Book
 from broker.gateway.book.rounds import GroupRoster
+from broker.gateway.computations.service import Computations
 from broker.gateway.feed import Feed
 from broker.gateway.http.limits import Limiter
 from broker.gateway.http.problems import Problem
@@ -30,6 +31,7 @@ class Serving:
     feed: Feed
     hub: Hub
     metrics: Metrics
+    computations: Computations
     requests: Limiter = field(default_factory=lambda: Limiter(REQUESTS_S, REQUESTS))
     failures: Limiter = field(default_factory=lambda: Limiter(FAILURES_S, FAILURES))
     running: set[tuple[str, bytes]] = field(default_factory=set)
