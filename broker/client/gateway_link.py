@@ -69,10 +69,11 @@ class GatewayLink:
 
     def _take(self, topic: str, payload: bytes) -> list[Result | News]:
         found: list[Result | News] = []
-        kind = topic.rpartition("/")[2]
-        if kind in ("roster", "round", "result") and (result := self._reader.take(topic, payload, time.monotonic())):
+        refused = self._reader.refused.total()
+        if self._reader.reads(topic) and (result := self._reader.take(topic, payload, time.monotonic())):
             found.append(result)
-        if kind not in ("round", "result"):
+        # Both read rosters: what one has refused is refused once.
+        if topic.rpartition("/")[2] not in ("round", "result") and self._reader.refused.total() == refused:
             found += self._watch.take(topic, payload)
         self._say_refused()
         return found

@@ -6,11 +6,10 @@ import logging
 from sqlalchemy.exc import SQLAlchemyError
 
 from broker.client import QueryResult
-from broker.gateway.boards import Boards
 from broker.gateway.book import rounds
 from broker.gateway.book.book import Book, beside
 from broker.gateway.book.rounds import GroupRoster
-from broker.gateway.feed import Feed
+from broker.gateway.feed import Feed, Heard
 from broker.gateway.groups import Group
 from broker.gateway.home_assistant.home import Home
 from broker.gateway.home_assistant.machine import HomeAssistant
@@ -63,15 +62,12 @@ def home_of(outward: Outward, deployment: str, version: str, kept: Kept, metrics
 class Outlets:
     """Tells `metrics`, and `home` if there is one, what the feed and the database know."""
 
-    def __init__(
-        self, site: Site, book: Book, feed: Feed, hub: Hub, metrics: Metrics, boards: Boards, home: Home | None
-    ) -> None:
+    def __init__(self, site: Site, book: Book, feed: Feed, hub: Hub, metrics: Metrics, home: Home | None) -> None:
         self._site = site
         self._book = book
         self._feed = feed
         self._hub = hub
         self._metrics = metrics
-        self._boards = boards
         self._home = home
         self._known: dict[str, GroupRoster] = {}
         self._standings: dict[str, Standing] = {}
@@ -115,7 +111,7 @@ class Outlets:
         for group in sorted(set(self._known) - self._feed.served):
             self._go(group)
         if self._home:
-            there = self._feed.linked and self._boards.coordinator is not False
+            there = self._feed.linked and self._feed.watch.coordinator is not False
             for group in self._known:
                 self._home.say(self._home.programs.present(group, there))
 
@@ -154,7 +150,6 @@ class Outlets:
         labels = self._site.labels.get(roster.group, ())
         group = Group(roster.group, roster.epoch, roster.slots, len(roster.members), labels)
         self._metrics.described(group)
-        self._boards.describe(roster.group, roster.members)
         if self._home and roster.has_sums:
             self._home.say([*self._home.home_assistant.described(group), *self._home.programs.described(group)])
 
@@ -162,11 +157,11 @@ class Outlets:
         self._known.pop(group, None)
         self._standings.pop(group, None)
         self._metrics.gone(group)
-        self._boards.describe(group, ())
         if self._home:
             self._home.say([*self._home.home_assistant.gone(group), *self._home.programs.gone(group)])
 
 
-def count(metrics: Metrics, result: QueryResult) -> None:
-    """Count the result of a query."""
-    metrics.answered(result.group, result.function, result.status)
+def count(metrics: Metrics, heard: Heard) -> None:
+    """Count the results of queries."""
+    if isinstance(heard, QueryResult):
+        metrics.answered(heard.group, heard.function, heard.status)

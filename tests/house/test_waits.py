@@ -58,7 +58,7 @@ REVIEWED: dict[tuple[str, str], tuple[tuple[str, ...], str]] = {
         "beside what is read of the link, which cancels it and waits RECONNECT_S",
     ),
     (FEED, "Feed._follow"): (
-        ("while True: sleep", "async with aclosing", "async for in results"),
+        ("while True: sleep", "async with aclosing", "async for in found"),
         "until Feed.run() cancels it; leaving the link has aiomqtt's timeout",
     ),
     (FEED, "Feed._keep"): (("while True: sleep",), "until the database takes the round, or Feed.run() cancels it"),

@@ -13,6 +13,7 @@ from broker.gateway.feed import Feed
 from broker.gateway.http.limits import Limiter
 from broker.gateway.http.problems import Problem
 from broker.gateway.hub import Hub
+from broker.gateway.members import Members
 from broker.gateway.metrics import Metrics
 from broker.gateway.site import Site
 
@@ -31,6 +32,7 @@ class Serving:
     feed: Feed
     hub: Hub
     metrics: Metrics
+    members: Members
     computations: Computations
     requests: Limiter = field(default_factory=lambda: Limiter(REQUESTS_S, REQUESTS))
     failures: Limiter = field(default_factory=lambda: Limiter(FAILURES_S, FAILURES))

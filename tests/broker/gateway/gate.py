@@ -13,14 +13,15 @@ import uvicorn
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
-from broker.gateway.boards import Boards
 from broker.gateway.book import rounds, tokens
 from broker.gateway.book.book import Book
 from broker.gateway.book.rounds import Event, GroupRoster
+from broker.gateway.computations.service import Computations
 from broker.gateway.feed import Feed
 from broker.gateway.http.app import application
 from broker.gateway.http.serving import Serving
 from broker.gateway.hub import Hub
+from broker.gateway.members import Members
 from broker.gateway.metrics import Metrics
 from broker.gateway.process import _Server, listening
 from broker.gateway.rounds import Round
@@ -61,9 +62,11 @@ class Gate:
         self.book = Book(self.folder)
         self.hub = Hub(self.book.read(rounds.last_event))
         site = Site("town", bytes(65), self.folder, LABELS)
-        self.feed = Feed(site, Link("127.0.0.1", 1, None, None, None), self.book, self.hub, Boards(site.deployment))
-        metrics = Metrics("0.1", Boards("town"))
-        self.serving = Serving(site, "0.1", self.book, self.feed, self.hub, metrics)
+        self.members = Members()
+        self.feed = Feed(site, Link("127.0.0.1", 1, None, None, None), self.book, self.hub, self.members)
+        metrics = Metrics("0.1", self.members)
+        computations = Computations(self.book, self.hub, self.feed.watch, self.feed.say)
+        self.serving = Serving(site, "0.1", self.book, self.feed, self.hub, metrics, self.members, computations)
         self.app = application(self.serving)
         self._streams: list[Stream] = []
         self.client = TestClient(self.app, raise_server_exceptions=False)

@@ -8,9 +8,9 @@ from broker.client import QueryResult, Reader
 from broker.client.access import Access
 from broker.client.asking import Send, Wanted
 from broker.client.members import News, RequestTold
+from broker.coordinator.actions import Publish
 from broker.gateway.computation import Computation
 from broker.gateway.computations.live import Live
-from broker.coordinator.actions import Publish
 from tests.broker.gateway import office as module
 from tests.broker.gateway.office import RESULT_KEY, Office
 from tests.support.street_of_askers import DEPLOYMENT, GROUP

@@ -12,7 +12,6 @@ import pytest
 from sqlalchemy import update
 
 from broker.gateway import outlets
-from broker.gateway.boards import Boards
 from broker.gateway.book import rounds
 from broker.gateway.book.book import Book
 from broker.gateway.book.rounds import GroupRoster
@@ -20,6 +19,7 @@ from broker.gateway.book.tables import standings
 from broker.gateway.feed import Feed
 from broker.gateway.home_assistant.home import Home
 from broker.gateway.hub import Hub
+from broker.gateway.members import Members
 from broker.gateway.metrics import Metrics
 from broker.gateway.outlets import Kept, Outlets, home_of
 from broker.gateway.programs.requests import KeptError
@@ -55,12 +55,12 @@ class Scene:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[tuple[Hub, Metrics, Home]]:
-        hub, boards = Hub(self.book.read(rounds.last_event)), Boards("town")
-        metrics = Metrics("0.1", boards, energy=True)
-        feed = Feed(self.site, NOWHERE, self.book, hub, Boards(self.site.deployment))
+        hub, members = Hub(self.book.read(rounds.last_event)), Members()
+        metrics = Metrics("0.1", members, energy=True)
+        feed = Feed(self.site, NOWHERE, self.book, hub, members)
         home = home_of(Outward(NOWHERE), "town", "0.1", Kept(self.book), metrics)
         assert home
-        running = Outlets(self.site, self.book, feed, hub, metrics, boards, home)
+        running = Outlets(self.site, self.book, feed, hub, metrics, home)
         tasks = [asyncio.create_task(work) for work in (feed.run(), running.run())]
         try:
             yield hub, metrics, home
