@@ -144,14 +144,15 @@ class FunctionBody(BaseModel):
 
 
 class FunctionsBody(BaseModel):
-    """What a group can be asked; `why` it cannot be asked now, in a word."""
+    """What a group can be asked, and why it cannot be asked with success now, if it cannot."""
 
     group: str
     kind: str | None
     why: Annotated[
         str | None,
-        Field(description="no-queries: it runs sums; no-link: its broker is not there; busy: it has enough to do."),
+        Field(description="no-queries (it runs sums), no-link, no-coordinator, too-few (boards are there) or busy."),
     ]
+    detail: Annotated[str | None, Field(description="The same for people, and what to do.")]
     slots: list[SlotBody]
     functions: list[FunctionBody]
     spent: Spent

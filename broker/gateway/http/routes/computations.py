@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 
 from agent.protocols import QUERIES
 from broker.client.access import ClientError, Group
-from broker.client.asking import FUNCTIONS, check, cost_of
+from broker.client.asking import FUNCTIONS, check, cost_of, needed
 from broker.gateway.book import computations
 from broker.gateway.book.computations import LIVE_OF_GROUP, Busy
 from broker.gateway.computation import QUERY, Computation
@@ -36,10 +36,12 @@ def functions(here: Here, caller: ForAsking, group: GroupName) -> FunctionsBody:
     roster = here.roster(group)
     has_queries = roster.protocol in QUERIES
     known = FUNCTIONS if has_queries else {}
+    why, detail = _hindered(here, group) if has_queries else ("no-queries", _no_queries(group))
     return FunctionsBody(
         group=group,
         kind=QUERY if has_queries else None,
-        why=_why(here, group) if has_queries else "no-queries",
+        why=why,
+        detail=detail,
         slots=[slot_body(slot) for slot in roster.slots],
         functions=[
             FunctionBody(function=name, parameters=list(parameters), allowed=caller.may_ask(group, name))
@@ -114,16 +116,29 @@ def forgotten(here: Here, caller: ForAsking, identifier: ComputationId) -> None:
     here.computations.forgotten(number, here.book.write(computations.forget, number))
 
 
-def _why(here: Serving, group: str) -> str | None:
-    if not here.feed.linked or here.computations.watch.group(group) is None:
-        return "no-link"
-    return "busy" if here.book.read(computations.waiting, group) >= LIVE_OF_GROUP else None
+def _no_queries(group: str) -> str:
+    return f"{group} sums, and answers no queries; groups of {', '.join(QUERIES)} do"
+
+
+def _hindered(here: Serving, group: str) -> tuple[str | None, str | None]:
+    """Return why a group cannot be asked with success now, in a word and in a sentence."""
+    found, standing = here.computations.watch.group(group), here.members.standing(group)
+    if found is None or not here.feed.linked:
+        return "no-link", here.feed.unknown(group) or "the gateway has no link to the broker"
+    if standing is None:
+        return "no-coordinator", here.feed.unknown(group)
+    ready = sum(member.state == "ready" for member in standing.members)
+    if ready < needed(found):
+        return "too-few", f"{ready} of {len(standing.members)} boards are ready; a query takes {needed(found)}"
+    if here.book.read(computations.waiting, group) >= LIVE_OF_GROUP:
+        return "busy", f"{LIVE_OF_GROUP} computations of {group} are not over; wait for one, or forget it"
+    return None, None
 
 
 def _askable(here: Serving, group: str, wish: Wish) -> Group:
     """Return the group that this may be asked of. Raises Problem."""
     if here.roster(group).protocol not in QUERIES:
-        raise Problem(422, "no-queries", f"{group} sums, and answers no queries; {', '.join(QUERIES)} do")
+        raise Problem(422, "no-queries", _no_queries(group))
     found = here.computations.watch.group(group)
     if found is None:
         detail = f"the broker has handed out no roster of {group} yet; ask again later"
