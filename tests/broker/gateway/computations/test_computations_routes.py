@@ -108,7 +108,7 @@ def test_the_cost_is_told_before_it_is_spent(gate: Gate) -> None:
     quote = gate.ask(QUOTE, params=noisy).json()
     assert (quote["cost"], quote["cost_most"], quote["spent"], quote["members"]) == (2.0, 4.0, None, 5)
     assert gate.book.read(computations.live) == []
-    assert ask(gate, **{key: value for key, value in noisy.items()}).json()["cost"] == 2.0
+    assert ask(gate, **noisy).json()["cost"] == 2.0
     without = gate.ask(QUOTE, params=WISH).json()
     assert (without["cost"], without["cost_most"]) == (None, None)
     bins = {"slot": "load", "function": "histogram", "parameters": [0, 100, 4], "between": [0, 400]}
