@@ -111,7 +111,8 @@ class Live:
                 case Changed(told) if told.state == COMPLETE:
                     one.complete = told
                     done.append(self._complete(one, unix))
-                case Changed(told) if told.step > one.computation.step:  # else an earlier process was told
+                # Else an earlier process of the gateway was told.
+                case Changed(told) if told.step > one.computation.step:
                     done.append(self._now(one, _told(one.computation, told, unix)))
                 case Unanswered():
                     over = replace(one.computation, state=UNANSWERED, reason=action.reason, changed=unix)
