@@ -17,8 +17,6 @@ from broker.wire import channel, requests, views
 from broker.wire.channel import MEMBERS, PROGRESS, REPORTS, TOLD, VIEWS, Channel
 from broker.wire.views import Order, Progress, Report, Standing
 
-PRESENCE_MOST = 64  # bytes
-
 
 @dataclass(frozen=True)
 class Member:
@@ -143,8 +141,8 @@ class _Watched:
 
 class Watch:
     """Reads what the coordinator tells the gateway whose key is `private`, of all groups of a
-    deployment, up to GROUPS_MOST; without a key only whether the coordinator is there: `coordinator`,
-    None before it said anything, which nobody has authenticated.
+    deployment, up to GROUPS_MOST; without a key only whether the coordinator is there.
+    `coordinator` tells that, None before it said anything; nobody has authenticated it.
 
     The broker is trusted for nothing: the authority's signature tells which coordinator is a
     group's. What is refused is counted in `refused`, by named reason. A broker can hold news back;
@@ -162,11 +160,10 @@ class Watch:
     def filters(self) -> list[str]:
         """Return the topic filters to subscribe to, in this order."""
         deployment = self._access.deployment
-        found = [topics.coordinator_state(deployment)]
-        if self._private is not None:
-            found.append(topics.group(deployment, "+", "roster"))
-            found += [channel.topic(deployment, "+", kind) for kind in (*VIEWS, TOLD)]
-        return found
+        state, roster = topics.coordinator_state(deployment), topics.group(deployment, "+", "roster")
+        if self._private is None:
+            return [state]
+        return [state, roster, *(channel.topic(deployment, "+", kind) for kind in (*VIEWS, TOLD))]
 
     def channel_of(self, group: str) -> Channel | None:
         """Return what requests to a group's coordinator are sealed with; None if there is no roster
@@ -185,7 +182,8 @@ class Watch:
         try:
             match topics.split(topic):
                 case [self._access.deployment, "coord", "state"]:
-                    self.coordinator = _presence(payload)
+                    # It has three bytes: what is cut off here is malformed.
+                    self.coordinator = bool(payload) and coordination.read_presence(payload[:64])
                     return []
                 case [self._access.deployment, "g", *_] if not payload or self._private is None:
                     return []
@@ -262,12 +260,6 @@ class Watch:
             raise Refused("replayed")
         watched.last[kind] = order
         return [found]
-
-
-def _presence(payload: bytes) -> bool:
-    if len(payload) > PRESENCE_MOST:
-        raise Refused("oversized")
-    return coordination.read_presence(payload) if payload else False
 
 
 def _member(name: str, one: Standing) -> Member:

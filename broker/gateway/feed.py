@@ -15,7 +15,7 @@ from broker.client import Access, ClientError, QueryResult, Reader, RoundResult,
 from broker.client.access import Group, read_key
 from broker.client.asking import Send
 from broker.client.gateway_link import GatewayLink, Linked
-from broker.client.members import GroupMembers, GroupProgress, GroupReports, RequestTold, Watch
+from broker.client.members import GroupMembers, GroupProgress, GroupReports, News, Watch
 from broker.gateway.book import rounds
 from broker.gateway.book.book import Book, beside
 from broker.gateway.book.rounds import GroupRoster
@@ -33,7 +33,7 @@ RETRY_S = 2.0
 DENIED_S = 10.0  # the broker counts who is not let in
 UNTOLD_S = 20.0  # after which a coordinator that is there has told how its members stand
 
-Heard = QueryResult | RequestTold | Linked
+Heard = QueryResult | News | Linked
 
 
 class Feed:
@@ -41,7 +41,7 @@ class Feed:
     those whose keys come later; and, on the same link, what the coordinator tells the gateway by
     its own key in the site's folder. `linked` tells whether the broker is there, since `changed`,
     in Unix seconds; `keeping` whether the database has taken what came last. `members` are told how
-    members stand, `listeners` of the link, of queries' results and of what is told of requests."""
+    members stand, then `listeners`; those also of the link, of queries' results and of requests."""
 
     def __init__(self, site: Site, link: Link, book: Book, hub: Hub, members: Members) -> None:
         self.linked = False
@@ -132,13 +132,10 @@ class Feed:
             try:
                 async with aclosing(gateway.news()) as found:
                     async for news in found:
-                        match news:
-                            case GroupMembers() | GroupReports() | GroupProgress():
-                                self._members.take(news)
-                            case RoundResult() if group := reader.group(news.group):
-                                await self._keep(_roster(group), news)
-                            case QueryResult() | RequestTold() | Linked():
-                                self._hear(news)
+                        if not isinstance(news, RoundResult):
+                            self._hear(news)
+                        elif group := reader.group(news.group):
+                            await self._keep(_roster(group), news)
             except LinkError as error:
                 self._hear(Linked(False))
                 wait = DENIED_S if isinstance(error, LinkDenied) else RETRY_S
@@ -146,7 +143,9 @@ class Feed:
                 await asyncio.sleep(wait)
 
     def _hear(self, news: Heard) -> None:
-        if isinstance(news, Linked):
+        if isinstance(news, GroupMembers | GroupReports | GroupProgress):
+            self._members.take(news)
+        elif isinstance(news, Linked):
             if news.up and not self.linked:
                 log.info("linked to %s", self.broker)
             if news.up != self.linked:

@@ -161,7 +161,7 @@ COUNTERS: tuple[tuple[str, str, Callable[[Board], float | None]], ...] = (
 
 
 def of_boards(boards: Mapping[str, Board]) -> Iterator[Metric]:
-    """Yield how members are, by device: whether they are online, and what they say of themselves."""
+    """Yield how members are, by device: if they are online, and what boards say of themselves."""
     for name, text, value in GAUGES:
         yield _filled(GaugeMetricFamily(name, text, labels=["device"]), boards, value)
     for name, text, value in COUNTERS:

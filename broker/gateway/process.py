@@ -20,6 +20,7 @@ from broker.gateway.http.app import application
 from broker.gateway.http.serving import Serving
 from broker.gateway.hub import Hub
 from broker.gateway.members import Members
+from broker.gateway.members.recorder import Recorder
 from broker.gateway.metrics import Metrics
 from broker.gateway.outlets import Kept, Outlets, count, home_of
 from broker.gateway.page.app import install
@@ -83,7 +84,8 @@ async def run(site: Site, link: Link, book: Book, sock: socket.socket, version: 
     metrics = Metrics(version, members, outward.energy)
     feed = Feed(site, link, book, hub, members)
     computations = Computations(book, hub, feed.watch, feed.say)
-    feed.listeners += [partial(count, metrics), computations.hear]
+    recorder = Recorder(book, hub, members, lambda: feed.served)
+    feed.listeners += [partial(count, metrics), computations.hear, lambda heard: recorder.wake()]
     metrics.refusals.append(lambda: feed.refused)
     home = home_of(outward, site.deployment, version, Kept(book), metrics)
     outlets = Outlets(site, book, feed, hub, metrics, home)
@@ -103,7 +105,7 @@ async def run(site: Site, link: Link, book: Book, sock: socket.socket, version: 
     host, port = sock.getsockname()[:2]
     log.info("the gateway of %s answers at http://%s:%d", site.deployment, f"[{host}]" if ":" in host else host, port)
     answering = asyncio.create_task(server.serve([sock]))
-    works = [feed.run(), outlets.run(), computations.run(), *([home.run()] if home else [])]
+    works = [feed.run(), outlets.run(), recorder.run(), computations.run(), *([home.run()] if home else [])]
     following = [asyncio.create_task(work) for work in works]
     try:
         done, _ = await asyncio.wait([answering, *following], return_when=asyncio.FIRST_COMPLETED)

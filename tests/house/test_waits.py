@@ -61,6 +61,10 @@ REVIEWED: dict[tuple[str, str], tuple[tuple[str, ...], str]] = {
         ("while True: sleep", "async with aclosing", "async for in found"),
         "until Feed.run() cancels it; leaving the link has aiomqtt's timeout",
     ),
+    ("broker/gateway/members/recorder.py", "Recorder.run"): (
+        ("while True: sleep", "await self._woken.wait"),
+        "until process.run() cancels it; the database has WAIT_S",
+    ),
     (FEED, "Feed._keep"): (("while True: sleep",), "until the database takes the round, or Feed.run() cancels it"),
     (AUDITING, "Audited.__call__"): (
         ("await self._app", "await self._app", "await unavailable(error.args[0]).response()"),

@@ -62,6 +62,8 @@ events = Table(  # the numbers of events only grow, also when the last one is go
     Column("id", Integer, primary_key=True),
     Column("kind", String, nullable=False),
     Column("round", Integer, ForeignKey("rounds.number")),
+    Column("changes", String),  # of members, as JSON: of an event that is about those
+    Index("events_by_kind", "kind", "id"),
     Column("computation", String),  # as it stood then: of an event that is about one
     sqlite_autoincrement=True,
 )
@@ -98,6 +100,16 @@ answers = Table(  # to requests that may come again, by the token and its Idempo
     PrimaryKeyConstraint("token", "key"),
 )
 
+steps = Table(  # of rounds that are over, member by member, as JSON
+    "steps",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("group", String, nullable=False),
+    Column("epoch", Integer, nullable=False),
+    Column("round", Integer, nullable=False),
+    Column("progress", String, nullable=False),
+    UniqueConstraint("group", "epoch", "round"),
+)
 computations = Table(  # what is asked of groups; all but what is searched for is JSON
     "computations",
     metadata,
@@ -121,10 +133,15 @@ drawn = Table(  # the greatest number of a computation that ever was, in the onl
 )
 
 
+def _events_of_members(connection: Connection) -> None:
+    connection.exec_driver_sql("ALTER TABLE events ADD COLUMN changes VARCHAR")
+    connection.exec_driver_sql("CREATE INDEX events_by_kind ON events (kind, id)")
+
+
 def _events_of_computations(connection: Connection) -> None:
     connection.exec_driver_sql("ALTER TABLE events ADD COLUMN computation VARCHAR")
 
 
 # MIGRATIONS[i] brings a file of version i + 1 to version i + 2; tables that are new need none.
-MIGRATIONS: tuple[Callable[[Connection], None], ...] = (_events_of_computations,)
+MIGRATIONS: tuple[Callable[[Connection], None], ...] = (_events_of_members, _events_of_computations)
 VERSION = 1 + len(MIGRATIONS)

@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from broker.client import QueryResult
 from broker.client.asking import Send
 from broker.client.gateway_link import Linked
-from broker.client.members import RequestTold, Watch
+from broker.client.members import News, RequestTold, Watch
 from broker.gateway.book import computations, rounds
 from broker.gateway.book.book import Book, beside
 from broker.gateway.book.rounds import Event
@@ -62,7 +62,7 @@ class Computations:
                 await asyncio.sleep(RETRY_S)
             await self._turn()
 
-    def hear(self, news: RequestTold | QueryResult | Linked) -> None:
+    def hear(self, news: QueryResult | News | Linked) -> None:
         """Take what the link brings."""
         now, unix = time.monotonic(), time.time()
         match news:

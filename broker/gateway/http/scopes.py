@@ -117,6 +117,7 @@ def _check(limiter: Limiter, who: str) -> None:
 
 
 ForSums = Annotated[Caller, Depends(allowed(SUMS))]
+ForMembers = Annotated[Caller, Depends(allowed(MEMBERS))]
 ForAdmin = Annotated[Caller, Depends(allowed(ADMIN))]
 ForAsking = Annotated[Caller, Depends(allowed(ASK))]
 ForEvents = Annotated[Caller, Depends(allowed(SUMS, MEMBERS, ASK))]

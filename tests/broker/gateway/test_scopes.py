@@ -19,12 +19,14 @@ from tests.broker.gateway.lane import LANE, WISH, watch_of_lane, with_lane
 
 API = "/api/v1"
 ASK = "ask:lane:mean"
-SUMS, ADMIN, ASKS, EVENTS = {"sums"}, {"admin"}, {ASK}, {"sums", "members", ASK}
+SUMS, NAMED, ADMIN, ASKS, EVENTS = {"sums"}, {"members"}, {"admin"}, {ASK}, {"sums", "members", ASK}
 SCOPES = ("sums", "members", "admin", ASK)
 ROUTES: dict[tuple[str, str], set[str]] = {
     ("GET", "/deployment"): SUMS,
     ("GET", "/groups"): SUMS,
     ("GET", "/groups/{group}"): SUMS,
+    ("GET", "/groups/{group}/members"): NAMED,
+    ("GET", "/groups/{group}/members/{member}"): NAMED,
     ("GET", "/groups/{group}/rounds"): SUMS,
     ("GET", "/groups/{group}/rounds/{id}"): SUMS,
     ("GET", "/groups/{group}/series"): SUMS,
@@ -60,7 +62,9 @@ def gate(tmp_path: Path, lane: Watch) -> Gate:
 def asked(gate: Gate, method: str, route: str, token: str) -> Any:
     """Ask a route of something that is there. A stream is ended before it begins."""
     gate.hub.is_closed = True
-    path = API + route.replace("{group}", "street").replace("rounds/{id}", "rounds/1.0").replace("{id}", "aaaaaaaa")
+    path = API + route.replace("{group}", "street").replace("{member}", "attic").replace(
+        "rounds/{id}", "rounds/1.0"
+    ).replace("{id}", "aaaaaaaa")
     live = gate.book.read(computations.live)
     path = path.replace("{lane}", LANE).replace("{number}", str(live[0].number if live else 0))
     query = {"label": "north"} if route == "/areas" else WISH if route.endswith("/quote") else {}

@@ -208,7 +208,7 @@ def tell(gate: Gate, bureau: Bureau, seconds: float = 2.0) -> None:
     for one in bureau.turn(seconds):
         if isinstance(one, GroupMembers):
             gate.members.take(one)
-        elif not hasattr(one, "rounds") and not hasattr(one, "reports"):
+        else:
             gate.serving.computations.hear(one)
 
 

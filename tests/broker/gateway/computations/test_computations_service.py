@@ -229,7 +229,7 @@ def test_numbers_grow_and_the_oldest_that_are_over_go(tmp_path: Path, monkeypatc
     assert book.write(computations.ask, GROUP, SUM, 600, None).number == 1006
 
 
-def test_a_database_of_before_is_brought_up_with_its_events(tmp_path: Path) -> None:
+def test_a_database_of_version_2_is_brought_up_with_its_events(tmp_path: Path) -> None:
     book = Book(tmp_path)
     book.write(rounds.record, roster(), a_round(0))
     book.close()
@@ -237,7 +237,7 @@ def test_a_database_of_before_is_brought_up_with_its_events(tmp_path: Path) -> N
         for table in (tables.computations, tables.spent, tables.drawn):
             old.execute(f"DROP TABLE {table.name}")
         old.execute("ALTER TABLE events DROP COLUMN computation")
-        old.execute("PRAGMA user_version=1")
+        old.execute("PRAGMA user_version=2")
     book = Book(tmp_path)
     book.write(computations.ask, GROUP, SUM, 600, None)
     (first,) = book.read(rounds.events_after, 0, 100)
