@@ -25,6 +25,7 @@ class Computation:
     Of the try `attempt`: its query as <epoch>.<number>; what it costs each board, in epsilon, None
     for a loss without bound; who was `absent` when it was asked, None if nobody knows. `spent` is
     what queries have cost each board of the group so far. `step` is of the coordinator's news.
+    `asked_by` is the name of the token that asked.
     `result` has the function's values by name, with "count" and "left_out".
     """
 
@@ -34,6 +35,7 @@ class Computation:
     until: int
     made: float
     changed: float
+    asked_by: str
     kind: str = QUERY
     state: str = ASKED
     reason: str | None = None

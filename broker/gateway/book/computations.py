@@ -26,7 +26,9 @@ class Busy(Exception):
     """As many computations as there may be are not over."""
 
 
-def ask(connection: Connection, group: str, wanted: Wanted, seconds: int, cost: float | None) -> Computation:
+def ask(
+    connection: Connection, group: str, wanted: Wanted, seconds: int, cost: float | None, asked_by: str
+) -> Computation:
     """Keep a new computation, whose answer is waited for so many seconds. Raises Busy."""
     c, now = computations.c, time.time()
     alive = connection.execute(select(c.group).where(~c.over)).scalars().all()
@@ -35,7 +37,7 @@ def ask(connection: Connection, group: str, wanted: Wanted, seconds: int, cost: 
     number = next_number(connection.execute(select(drawn.c.number)).scalar() or 0, now)
     values = {"id": _ONE, "number": number}
     connection.execute(upsert(drawn).values(**values).on_conflict_do_update(["id"], set_=values))
-    made = Computation(number, group, wanted, int(now) + seconds, now, now, cost=cost)
+    made = Computation(number, group, wanted, int(now) + seconds, now, now, asked_by, cost=cost)
     row = {"group": group, "function": wanted.function, "over": False, "computation": made.to_json()}
     connection.execute(insert(computations).values(number=number, **row))
     oldest = select(c.number).where(c.over).order_by(c.number.desc()).offset(KEPT)

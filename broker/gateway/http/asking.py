@@ -6,13 +6,15 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from agent.protocols.gossip.privacy.terms import EPSILON_MOST, MILLION, RANGE_MOST
 from agent.wire.queries import PARAMETERS_MOST, PERIOD_LEAST, PERIOD_MOST
-from broker.client.asking import AHEAD_MOST_S, Wanted
+from broker.client.asking import Wanted
 from broker.gateway.computation import Computation
 from broker.gateway.http.bodies import SlotBody, Time, stamp
+from broker.gateway.http.scopes import ADMIN, MEMBERS, Caller
 from broker.wire.requests import TRIES_MOST
 
 NAME = r"^[a-z0-9-]{1,32}$"
-WAIT_S, WAIT_LEAST_S = 300, 10
+# What a coordinator takes is 3600 s ahead at most, by its own clock.
+WAIT_S, WAIT_LEAST_S, WAIT_MOST_S = 300, 10, 3000
 EPSILON = EPSILON_MOST / MILLION
 
 Limit = Annotated[int, Field(ge=-RANGE_MOST, le=RANGE_MOST)]
@@ -48,7 +50,7 @@ class Wish(BaseModel):
         int, Field(ge=1, le=TRIES_MOST, description="How often it is asked at most; each try costs the boards.")
     ] = 3
     wait_s: Annotated[
-        int, Field(ge=WAIT_LEAST_S, le=AHEAD_MOST_S, description="Nobody is asked any more after so many seconds.")
+        int, Field(ge=WAIT_LEAST_S, le=WAIT_MOST_S, description="Nobody is asked any more after so many seconds.")
     ] = WAIT_S
 
     def wanted(self) -> Wanted:
@@ -85,6 +87,7 @@ class ComputationBody(BaseModel):
     cost: Cost
     spent: Spent
     absent: Annotated[int | None, Field(description="How many members were absent when it was asked.")]
+    asked_by: Annotated[str | None, Field(description="The token that asked, with the scope `admin`; else null.")]
     absent_members: Annotated[list[str] | None, Field(description="Their names, with the scope `members`; else null.")]
     result: Annotated[
         dict[str, int | float | list[int] | None] | None,
@@ -92,8 +95,8 @@ class ComputationBody(BaseModel):
     ]
 
     @classmethod
-    def of(cls, found: Computation, named: bool) -> "ComputationBody":
-        """Return a computation's body, with the names of who was absent if `named`."""
+    def of(cls, found: Computation, caller: Caller) -> "ComputationBody":
+        """Return a computation's body for who asks for it."""
         wanted, absent = found.wanted, found.absent
         return cls(
             id=str(found.number),
@@ -116,7 +119,8 @@ class ComputationBody(BaseModel):
             cost=found.cost,
             spent=found.spent,
             absent=None if absent is None else len(absent),
-            absent_members=list(absent) if named and absent is not None else None,
+            asked_by=found.asked_by if caller.has(ADMIN) else None,
+            absent_members=list(absent) if caller.has(MEMBERS) and absent is not None else None,
             result=found.result,
         )
 

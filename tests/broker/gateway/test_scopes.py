@@ -55,7 +55,7 @@ def lane(tmp_path_factory: pytest.TempPathFactory) -> Watch:
 def gate(tmp_path: Path, lane: Watch) -> Gate:
     gate = with_lane(Gate(tmp_path), lane)
     gate.put(a_round(0))
-    gate.book.write(computations.ask, LANE, Wanted("load", "mean"), 60, None)
+    gate.book.write(computations.ask, LANE, Wanted("load", "mean"), 60, None, "who")
     return gate
 
 

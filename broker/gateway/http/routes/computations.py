@@ -19,7 +19,7 @@ from broker.gateway.http.paging import After, Limit
 from broker.gateway.http.problems import Problem
 from broker.gateway.http.repeating import IdempotencyKey, once
 from broker.gateway.http.routes.groups import GroupName
-from broker.gateway.http.scopes import MEMBERS, Caller, ForAsking
+from broker.gateway.http.scopes import Caller, ForAsking
 from broker.gateway.http.serving import Here, Serving
 
 router = APIRouter(tags=["computations"])
@@ -77,7 +77,7 @@ def asked(
     told by events, and at its Location."""
     caller.must_ask(group, wish.function)
     request = f"POST computations {group} {wish.model_dump_json()}".encode()
-    answer, is_new = once(here, caller, key, request, partial(_ask, here=here, group=group, wish=wish))
+    answer, is_new = once(here, caller, key, request, partial(_ask, here=here, caller=caller, group=group, wish=wish))
     body = ComputationBody.model_validate_json(answer)
     found = here.book.read(computations.one, int(body.id)) if is_new else None
     if found is not None:
@@ -99,13 +99,13 @@ def listed(
     """List the computations that the token might ask, whoever has asked them, the newest first."""
     before = paging.place(after, paging.NUMBER_MOST)
     found, more = here.book.read(computations.page, caller.asks, group, before, limit)
-    return Page(items=[_body(one, caller) for one in found], next=paging.link(request, response, more))
+    return Page(items=[ComputationBody.of(one, caller) for one in found], next=paging.link(request, response, more))
 
 
 @router.get("/computations/{id}")
 def one(here: Here, caller: ForAsking, identifier: ComputationId) -> ComputationBody:
     """Tell how a computation stands."""
-    return _body(_found(here, caller, identifier), caller)
+    return ComputationBody.of(_found(here, caller, identifier), caller)
 
 
 @router.delete("/computations/{id}", status_code=204)
@@ -122,11 +122,12 @@ def _no_queries(group: str) -> str:
 
 def _hindered(here: Serving, group: str) -> tuple[str | None, str | None]:
     """Return why a group cannot be asked with success now, in a word and in a sentence."""
-    found, standing = here.computations.watch.group(group), here.members.standing(group)
+    watch, standing = here.computations.watch, here.members.standing(group)
+    found = watch.group(group)
     if found is None or not here.feed.linked:
         return "no-link", here.feed.unknown(group) or "the gateway has no link to the broker"
-    if standing is None:
-        return "no-coordinator", here.feed.unknown(group)
+    if standing is None or watch.coordinator is False:
+        return "no-coordinator", here.feed.unknown(group) or "the coordinator is not there"
     ready = sum(member.state == "ready" for member in standing.members)
     if ready < needed(found):
         return "too-few", f"{ready} of {len(standing.members)} boards are ready; a query takes {needed(found)}"
@@ -142,7 +143,7 @@ def _askable(here: Serving, group: str, wish: Wish) -> Group:
     found = here.computations.watch.group(group)
     if found is None:
         detail = f"the broker has handed out no roster of {group} yet; ask again later"
-        raise Problem(503, "no-link", detail, {"Retry-After": str(AGAIN_S)})
+        raise Problem(503, "no-roster", detail, {"Retry-After": str(AGAIN_S)})
     try:
         check(wish.wanted(), found)
     except ClientError as error:
@@ -150,16 +151,16 @@ def _askable(here: Serving, group: str, wish: Wish) -> Group:
     return found
 
 
-def _ask(connection: Connection, here: Serving, group: str, wish: Wish) -> bytes:
+def _ask(connection: Connection, here: Serving, caller: Caller, group: str, wish: Wish) -> bytes:
     """Keep what is asked, and return what is told of it."""
     wanted = wish.wanted()
     cost = cost_of(wanted, _askable(here, group, wish))
     try:
-        made = computations.ask(connection, group, wanted, wish.wait_s, cost)
+        made = computations.ask(connection, group, wanted, wish.wait_s, cost, caller.token.id)
     except Busy:
         detail = f"as many computations as there may be are not over, {LIVE_OF_GROUP} of a group"
         raise Problem(429, "busy", detail, {"Retry-After": str(AGAIN_S)}) from None
-    return ComputationBody.of(made, False).model_dump_json().encode()
+    return ComputationBody.of(made, caller).model_dump_json().encode()
 
 
 def _found(here: Serving, caller: Caller, identifier: str) -> Computation:
@@ -169,7 +170,3 @@ def _found(here: Serving, caller: Caller, identifier: str) -> Computation:
         raise Problem(404, "unknown-computation", f"there is no computation {identifier}, or it was forgotten")
     caller.must_ask(found.group, found.wanted.function)
     return found
-
-
-def _body(found: Computation, caller: Caller) -> ComputationBody:
-    return ComputationBody.of(found, caller.has(MEMBERS))

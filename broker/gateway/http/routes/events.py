@@ -129,5 +129,5 @@ def _body(event: Event, caller: Caller) -> RoundBody | ChangesBody | Computation
         case Event(changes=Changes() as changed) if named:
             return ChangesBody.of(changed)
         case Event(computation=Computation() as asked) if caller.may_ask(asked.group, asked.wanted.function):
-            return ComputationBody.of(asked, named)
+            return ComputationBody.of(asked, caller)
     return None

@@ -68,7 +68,7 @@ class Desk:
 
     def ask(self, wanted: Wanted = SUM, number: int = 1_000, seconds: int = 600, **other) -> Computation:
         now = self.bureau.unix()
-        made = Computation(number, GROUP, wanted, int(now) + seconds, now, now, **other)
+        made = Computation(number, GROUP, wanted, int(now) + seconds, now, now, "who", **other)
         self.do(self.live.ask(made, self.bureau.now, now))
         return made
 

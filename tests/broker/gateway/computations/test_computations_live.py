@@ -181,6 +181,6 @@ def test_results_that_nobody_here_has_asked_for_are_kept_in_bounds(
 
 def test_a_computation_is_the_same_after_it_was_kept() -> None:
     wanted = Wanted("load", "histogram", (0, 10, 3), (0, 20), 0.5, 0.25, 900, 2)
-    one = Computation(7, GROUP, wanted, 10, 1.5, 2.5, absent=("b1",), result={"bins": [1, 2], "mean": None})
+    one = Computation(7, GROUP, wanted, 10, 1.5, 2.5, "who", absent=("b1",), result={"bins": [1, 2], "mean": None})
     assert Computation.from_json(one.to_json()) == one
     assert Computation.from_json(replace(one, absent=None).to_json()).absent is None

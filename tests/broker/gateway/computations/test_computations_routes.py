@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from agent.crypto import accelerate
+from agent.wire import messages, topics
 from broker.client.gateway_link import Linked
 from broker.client.members import GroupMembers, Watch
 from broker.gateway.book import computations, rounds
@@ -20,7 +21,7 @@ from tests.broker.gateway.computations.bureau import LATE_S, Bureau
 from tests.broker.gateway.gate import WAIT_S, Gate, Stream, a_round
 from tests.broker.gateway.lane import LANE, WISH, ask, watch_of_lane, with_lane
 from tests.broker.gateway.test_scopes import API, reason
-from tests.support.street_of_askers import GROUP
+from tests.support.street_of_askers import DEPLOYMENT, GROUP
 
 QUOTE = f"{API}/groups/{LANE}/quote"
 
@@ -81,7 +82,7 @@ def test_the_same_request_again_is_one_computation(gate: Gate) -> None:
         (LANE, {"epsilon": 1e-9}, 422, "cannot-be-asked"),
         (LANE, {"between": [5]}, 422, "invalid"),
         (LANE, {"tries": 6}, 422, "invalid"),
-        (LANE, {"wait_s": 3601}, 422, "invalid"),
+        (LANE, {"wait_s": 3001}, 422, "invalid"),
         (LANE, {"epsilon": "NaN"}, 422, "invalid"),
         (LANE, {"why": "so"}, 422, "invalid"),
         ("street", {}, 422, "no-queries"),
@@ -100,7 +101,9 @@ def test_what_cannot_be_asked_is_refused_before_anybody_is(
 def test_before_the_broker_has_handed_out_a_roster_nothing_is_asked(gate: Gate) -> None:
     gate.serving.computations = Computations(gate.book, gate.hub, gate.feed.watch, gate.feed.say)
     answer = ask(gate)
-    assert (answer.status_code, reason(answer)) == (503, "no-link") and "retry-after" in answer.headers
+    assert (answer.status_code, reason(answer)) == (503, "no-roster") and "retry-after" in answer.headers
+    gate.feed._keys = {"yard": bytes(16)}  # which is served, and of which nothing came yet
+    assert reason(gate.ask(f"{API}/groups/yard/functions")) == reason(gate.ask(f"{API}/groups/yard")) == "no-roster"
 
 
 def test_the_cost_is_told_before_it_is_spent(gate: Gate) -> None:
@@ -181,6 +184,9 @@ def test_why_a_group_cannot_be_asked_is_told_in_a_word_and_in_a_sentence(tmp_pat
     assert why() == "no-coordinator"
     tell(gate, bureau)
     assert why() is None
+    for there in (False, True):
+        bureau.watch.take(topics.coordinator_state(DEPLOYMENT), messages.presence(there))
+        assert why() == (None if there else "no-coordinator")
     for name in ("b001", "b002"):
         bureau.presence(name, False)
     tell(gate, bureau)
@@ -246,7 +252,8 @@ def test_from_the_request_to_the_answer_each_try_is_told_to_whom_the_scope_is(tm
             last = told[0][-1]
             assert (last["absent"], last["absent_members"]) == (1, ["b004"]) and last["result"]["count"] == 4
             assert (last["cost"], last["spent"], last["query"]) == (1.0, 2.0, "1.2")
-            assert [one | {"absent_members": None} for one in told[0]] == told[1]
+            assert {one["asked_by"] for one in told[0]} == {operator.split("_")[1]}
+            assert [one | {"absent_members": None, "asked_by": None} for one in told[0]] == told[1]
             assert (await asyncio.to_thread(gate.ask, place, operator)).json() == last
             gate.hub.close()
             with pytest.raises(EOFError):

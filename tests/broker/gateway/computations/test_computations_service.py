@@ -67,7 +67,7 @@ class Scene:
 
     async def ask(self, tries: int = 3) -> int:
         said = len(self.known)
-        made = self.book.write(computations.ask, GROUP, replace(SUM, tries=tries), 600, None)
+        made = self.book.write(computations.ask, GROUP, replace(SUM, tries=tries), 600, None, "who")
         self.computations.asked(made)
         await self.until(lambda: len(self.known) > said)
         return made.number
@@ -130,6 +130,17 @@ def test_a_gateway_that_ended_in_the_midst_of_it_goes_on_and_it_is_asked_once(tm
             told = await scene.until_told(2 * opened + 1)
             assert told == [("accepted", None), ("open", None), ("complete", None)][-len(told) :]
             assert scene.bureau.machine.next_round == 2
+
+    play(tmp_path, act)
+
+
+def test_what_was_kept_and_not_said_when_the_gateway_ended_is_said(tmp_path: Path) -> None:
+    async def act(scene: Scene) -> None:
+        scene.book.write(computations.ask, GROUP, SUM, 600, None, "who")
+        async with scene.gateway():
+            await scene.until(lambda: scene.known)
+            scene.hear()
+            assert await scene.until_told(2) == [("accepted", None), ("open", None)]
 
     play(tmp_path, act)
 
@@ -199,17 +210,17 @@ def test_what_is_forgotten_in_the_midst_of_it_is_told_once_as_given_up(tmp_path:
 def test_as_many_wait_as_may_and_no_more(tmp_path: Path) -> None:
     book = Book(tmp_path)
     for _ in range(LIVE_OF_GROUP):
-        book.write(computations.ask, GROUP, SUM, 600, None)
+        book.write(computations.ask, GROUP, SUM, 600, None, "who")
     with pytest.raises(Busy):
-        book.write(computations.ask, GROUP, SUM, 600, None)
+        book.write(computations.ask, GROUP, SUM, 600, None, "who")
     for number in range(LIVE_MOST - LIVE_OF_GROUP):
-        book.write(computations.ask, f"g{number}", SUM, 600, None)
+        book.write(computations.ask, f"g{number}", SUM, 600, None, "who")
     with pytest.raises(Busy):
-        book.write(computations.ask, "other", SUM, 600, None)
+        book.write(computations.ask, "other", SUM, 600, None, "who")
     first = book.read(computations.live)[0]
     book.write(computations.record, replace(first, state="refused", reason="busy"))
     assert book.read(computations.waiting, GROUP) == LIVE_OF_GROUP - 1
-    book.write(computations.ask, GROUP, SUM, 600, None)
+    book.write(computations.ask, GROUP, SUM, 600, None, "who")
 
 
 def test_numbers_grow_and_the_oldest_that_are_over_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -218,7 +229,7 @@ def test_numbers_grow_and_the_oldest_that_are_over_go(tmp_path: Path, monkeypatc
     book = Book(tmp_path)
     numbers = []
     for _ in range(6):
-        made = book.write(computations.ask, GROUP, SUM, 600, None)
+        made = book.write(computations.ask, GROUP, SUM, 600, None, "who")
         numbers.append(made.number)
         book.write(computations.record, replace(made, state="complete"))
         assert book.write(computations.record, replace(made, state="open")) is None  # it is over
@@ -226,7 +237,7 @@ def test_numbers_grow_and_the_oldest_that_are_over_go(tmp_path: Path, monkeypatc
     found, more = book.read(computations.page, [(None, None)], None, 1 << 62, 100)
     assert ([one.number for one in found], more) == ([1005, 1004, 1003, 1002], None)
     book.write(computations.forget, 1005)
-    assert book.write(computations.ask, GROUP, SUM, 600, None).number == 1006
+    assert book.write(computations.ask, GROUP, SUM, 600, None, "who").number == 1006
 
 
 def test_a_database_of_version_2_is_brought_up_with_its_events(tmp_path: Path) -> None:
@@ -239,7 +250,7 @@ def test_a_database_of_version_2_is_brought_up_with_its_events(tmp_path: Path) -
         old.execute("ALTER TABLE events DROP COLUMN computation")
         old.execute("PRAGMA user_version=2")
     book = Book(tmp_path)
-    book.write(computations.ask, GROUP, SUM, 600, None)
+    book.write(computations.ask, GROUP, SUM, 600, None, "who")
     (first,) = book.read(rounds.events_after, 0, 100)
     assert first.round and first.round.id == "1.0" and len(book.read(computations.live)) == 1
 

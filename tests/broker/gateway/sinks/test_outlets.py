@@ -154,7 +154,7 @@ def test_a_group_whose_key_is_taken_away_is_forgotten(scene: Scene, monkeypatch:
 def test_what_queries_have_cost_is_told_after_a_start_and_with_each_news(scene: Scene):
     told = RequestTold("street", 7, 1, 0, "open", None, 1, 1, 1, 0.5, (), 1.5)
     for group in ("street", "lane"):  # which is served no more
-        kept = scene.book.write(computations.ask, group, Wanted("load", "sum"), 60, None)
+        kept = scene.book.write(computations.ask, group, Wanted("load", "sum"), 60, None, "who")
         scene.book.write(computations.record, replace(kept, state="open", spent=1.0))
 
     async def play() -> None:
