@@ -6,7 +6,8 @@ import logging
 from sqlalchemy.exc import SQLAlchemyError
 
 from broker.client import QueryResult
-from broker.gateway.book import rounds
+from broker.client.members import RequestTold
+from broker.gateway.book import computations, rounds
 from broker.gateway.book.book import Book, beside
 from broker.gateway.book.rounds import GroupRoster
 from broker.gateway.feed import Feed, Heard
@@ -15,6 +16,7 @@ from broker.gateway.home_assistant.home import Home
 from broker.gateway.home_assistant.machine import HomeAssistant
 from broker.gateway.hub import Hub
 from broker.gateway.metrics import Metrics
+from broker.gateway.programs.computing import Computing
 from broker.gateway.programs.machine import Programs
 from broker.gateway.programs.requests import KeptError, Requests
 from broker.gateway.rounds import Round
@@ -49,12 +51,14 @@ class Kept:
             raise KeptError from error
 
 
-def home_of(outward: Outward, deployment: str, version: str, kept: Kept, metrics: Metrics) -> Home | None:
+def home_of(
+    outward: Outward, deployment: str, version: str, kept: Kept, metrics: Metrics, computing: Computing | None = None
+) -> Home | None:
     """Return what speaks to the home's broker, if there is one."""
     if outward.home is None:
         return None
-    programs = Programs(deployment, version)
-    requests = Requests(programs, kept)
+    programs = Programs(deployment, version, outward.compute)
+    requests = Requests(programs, kept, computing)
     metrics.refusals.append(lambda: requests.refused)
     return Home(outward.home, programs, HomeAssistant(outward.prefix, deployment, version), requests)
 
@@ -90,6 +94,9 @@ class Outlets:
 
     async def _resume(self) -> None:
         """Begin with where each group stood; of those that are no longer served nothing stays."""
+        for group, epsilon in (await beside(self._book.read, computations.every_spent)).items():
+            if group in self._feed.served:
+                self._metrics.spent(group, epsilon)
         for roster in await beside(self._book.read, rounds.last_rosters):
             if roster.group not in self._feed.served:
                 self._go(roster.group)
@@ -126,6 +133,8 @@ class Outlets:
             for event in events:
                 if event.round is not None:
                     await self._tell_of(event.round)
+                if event.computation is not None and self._home:
+                    self._home.say(self._home.programs.computed(event.computation))
                 self._seen = event.id
 
     async def _tell_of(self, round: Round) -> None:
@@ -162,6 +171,9 @@ class Outlets:
 
 
 def count(metrics: Metrics, heard: Heard) -> None:
-    """Count the results of queries."""
-    if isinstance(heard, QueryResult):
-        metrics.answered(heard.group, heard.function, heard.status)
+    """Count the results of queries, and what they have cost."""
+    match heard:
+        case QueryResult():
+            metrics.answered(heard.group, heard.function, heard.status)
+        case RequestTold():
+            metrics.spent(heard.group, heard.spent)
