@@ -18,9 +18,9 @@ from broker.client.past import Past, PastRound
 from broker.gateway.book.book import Book
 from broker.gateway.book.rounds import GroupRoster
 from broker.gateway.hub import Hub
-from broker.gateway.keeper import Keeper, roster_of
+from broker.gateway.keeping.keeper import Keeper, roster_of
+from broker.gateway.keeping.missed import Recall, Seen
 from broker.gateway.members import Members
-from broker.gateway.missed import Recall, Seen
 from broker.gateway.site import Site
 from broker.transport.link import Link, LinkDenied, LinkError
 

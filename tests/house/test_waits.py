@@ -18,7 +18,7 @@ RELAY = "a relay's end is that of either side's connection; Delay.stop() cancels
 SERVER = "the coordinator's main loop: until Ctrl-C, which cancels it, or --rounds"
 
 FEED = "broker/gateway/feed.py"
-KEEPER = "broker/gateway/keeper.py"
+KEEPER = "broker/gateway/keeping/keeper.py"
 TAKES = "until the database takes what came, or Feed.run() cancels it"
 AUDITING = "broker/gateway/http/auditing.py"
 ANSWER = "one request: it ends with its connection, and that with a peer that takes nothing (process.STALLED_MS)"

@@ -121,7 +121,7 @@ def test_health_wants_no_token(gate: Gate) -> None:
         assert answer.status_code == 200 if path.endswith("healthz") else reason(answer) == "no-link"
     gate.feed.linked = True
     assert gate.ask("/readyz", "").json() == {"status": "ready"}
-    gate.feed.keeping = False
+    gate.feed._keeper.keeping = False
     assert reason(gate.ask("/readyz", "")) == "storage-unavailable"
 
 
