@@ -80,6 +80,17 @@ class Feed:
         found = (self._reader.group(name) for name in sorted(self._keys))
         return [_roster(group) for group in found if group]
 
+    def group(self, name: str) -> Group | None:
+        """Return a served group as the authority signed it last; None before the broker handed that
+        out."""
+        return self._reader.group(name) if self._reader and name in self._keys else None
+
+    def members(self) -> dict[str, dict[str, str]]:
+        """Return the members of the served groups by name with their public keys, hexadecimal, as
+        far as the broker handed out their rosters."""
+        found = {name: self.group(name) for name in sorted(self._keys)}
+        return {name: {one: key.hex() for one, key in each.roster.members} for name, each in found.items() if each}
+
     async def run(self) -> None:
         """Follow without an end."""
         while True:

@@ -95,7 +95,34 @@ answers = Table(  # to requests that may come again, by the token and its Idempo
     Column("at", Float, nullable=False),
     PrimaryKeyConstraint("token", "key"),
 )
+enrolments = Table(  # what was asked about members; numbers only grow
+    "enrolments",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("kind", String, nullable=False),
+    Column("group", String, nullable=False),
+    Column("device", String, nullable=False),
+    Column("public", String),  # hexadecimal
+    Column("token", String, nullable=False),
+    Column("asked", Float, nullable=False),
+    Column("state", String, nullable=False),
+    Column("decided", Float),
+    Column("why", String),
+    Index("enrolments_by_state", "state"),
+    sqlite_autoincrement=True,
+)
+
+
+def _with_enrolments(connection: Connection) -> None:
+    """Add the table as it was first, whatever it is today: later steps begin with that."""
+    connection.exec_driver_sql(
+        "CREATE TABLE enrolments (id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, kind VARCHAR NOT NULL, "
+        '"group" VARCHAR NOT NULL, device VARCHAR NOT NULL, public VARCHAR, token VARCHAR NOT NULL, '
+        "asked FLOAT NOT NULL, state VARCHAR NOT NULL, decided FLOAT, why VARCHAR)"
+    )
+    connection.exec_driver_sql("CREATE INDEX enrolments_by_state ON enrolments (state)")
+
 
 # MIGRATIONS[i] brings a file of version i + 1 to version i + 2.
-MIGRATIONS: tuple[Callable[[Connection], None], ...] = ()
+MIGRATIONS: tuple[Callable[[Connection], None], ...] = (_with_enrolments,)
 VERSION = 1 + len(MIGRATIONS)

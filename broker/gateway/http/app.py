@@ -6,7 +6,20 @@ from fastapi import FastAPI
 
 from broker.gateway.http import document, problems
 from broker.gateway.http.auditing import Audited
-from broker.gateway.http.routes import areas, audit, events, groups, health, metrics, rounds, series, tokens
+from broker.gateway.http.bounding import Bounded
+from broker.gateway.http.routes import (
+    areas,
+    audit,
+    enrolments,
+    events,
+    groups,
+    health,
+    metrics,
+    rosters,
+    rounds,
+    series,
+    tokens,
+)
 from broker.gateway.http.serving import Serving
 
 PREFIX = "/api/v1"
@@ -19,7 +32,7 @@ def routed() -> FastAPI:
     app = FastAPI(openapi_url=DOCUMENT, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.include_router(health.router)
     app.include_router(metrics.router)
-    for part in (health, groups, areas, rounds, series, events, tokens, audit):
+    for part in (health, groups, areas, rounds, series, events, enrolments, rosters, tokens, audit):
         app.include_router(part.router, prefix=PREFIX)
     problems.install(app)
     app.openapi = partial(document.document, app)  # type: ignore[method-assign]  # as FastAPI says to extend it
@@ -30,5 +43,6 @@ def application(serving: Serving) -> FastAPI:
     """Return what answers for a gateway."""
     app = routed()
     app.state.serving = serving
+    app.add_middleware(Bounded)
     app.add_middleware(Audited, book=serving.book)
     return app

@@ -53,6 +53,7 @@ class Gate:
     """The gateway in `folder`, and who asks it."""
 
     folder: Path
+    authority: bytes = bytes(65)
     book: Book = field(init=False)
     hub: Hub = field(init=False)
     app: FastAPI = field(init=False)
@@ -60,7 +61,7 @@ class Gate:
     def __post_init__(self) -> None:
         self.book = Book(self.folder)
         self.hub = Hub(self.book.read(rounds.last_event))
-        site = Site("town", bytes(65), self.folder, LABELS)
+        site = Site("town", self.authority, self.folder, LABELS)
         self.feed = Feed(site, Link("127.0.0.1", 1, None, None, None), self.book, self.hub, Boards(site.deployment))
         metrics = Metrics("0.1", Boards("town"))
         self.serving = Serving(site, "0.1", self.book, self.feed, self.hub, metrics)

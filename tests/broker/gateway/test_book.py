@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
 from broker.gateway.book import book as module
-from broker.gateway.book import repeats, rounds, tokens
+from broker.gateway.book import repeats, rounds, tables, tokens
 from broker.gateway.book.book import NAME, Book, BookError
 from broker.gateway.book.repeats import OtherRequest, Repeat
 from tests.broker.deployment.deployed import in_a_child
@@ -114,7 +114,7 @@ def test_a_file_of_another_version_is_refused_and_stays(tmp_path: Path) -> None:
     Book(tmp_path).close()
     with closing(sqlite3.connect(tmp_path / NAME)) as other:
         other.execute("PRAGMA user_version=7")
-    with pytest.raises(BookError, match="has version 7, and this program knows version 1"):
+    with pytest.raises(BookError, match=f"has version 7, and this program knows version {tables.VERSION};"):
         Book(tmp_path)
     foreign = tmp_path / "foreign"
     foreign.mkdir()
