@@ -5,7 +5,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from broker.gateway.http.problems import MEDIA_TYPE, PREFIX
+from broker.gateway.http.problems import CONTENT, PREFIX
 
 TITLE = "Hum gateway"
 SUMMARY = "Private sums of a deployment's groups"
@@ -54,7 +54,6 @@ def document(app: FastAPI) -> dict[str, Any]:
 
 
 def _refusals(method: str, operation: dict[str, Any]) -> None:
-    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     for status, why in REFUSALS.items():
         if (
             (status in OPEN and "security" not in operation)
@@ -62,4 +61,4 @@ def _refusals(method: str, operation: dict[str, Any]) -> None:
             or (status in WITH_BODY and method not in ("post", "put"))
         ):
             continue
-        operation["responses"][status] = {"description": why, "content": content}
+        operation["responses"][status] = {"description": why, "content": CONTENT}

@@ -15,6 +15,7 @@ log = logging.getLogger("hum.gateway")
 
 PREFIX = "urn:hum:error:"
 MEDIA_TYPE = "application/problem+json"
+CONTENT = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}  # in the OpenAPI document
 OF_STATUS = {404: "not-found", 405: "method-not-allowed", 413: "oversized"}  # of what finds no route
 TOLD = 5  # faults of a request that are named
 
