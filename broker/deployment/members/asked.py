@@ -1,5 +1,5 @@
-"""What a gateway was asked about members: read for whoever holds the authority's folder, and done by
-nobody else.
+"""What a gateway was asked about members: read for whoever holds the authority's folder, and done
+by nobody else.
 
 Nothing of it is taken on trust: whoever runs the gateway may have written it. So each field is
 checked here, and the person who signs compares the code with what the board shows.

@@ -4,7 +4,7 @@ import io
 
 from broker.gateway.exports.exported import Exported
 
-EXTRA = "parquet"
+LIBRARY = "pyarrow"  # the extra `parquet` has it
 
 
 class ParquetMissing(Exception):

@@ -93,7 +93,7 @@ def _written(exported: Exported, form: Format, low: int) -> SeriesBody | Respons
             try:
                 return Response(parquet.as_parquet(exported), media_type=PARQUET)
             except parquet.ParquetMissing:
-                wanted = f"pip install 'hum[{parquet.EXTRA}]' where the gateway runs, and start it again"
+                wanted = f"install {parquet.LIBRARY} where the gateway runs, with pip or as Hum's extra parquet, and start it again"
                 raise Problem(406, "parquet-missing", wanted) from None
         case Format.GREEN_BUTTON:
             if exported.unit != green_button.ENERGY:
