@@ -85,12 +85,6 @@ class Feed:
         out."""
         return self._reader.group(name) if self._reader and name in self._keys else None
 
-    def members(self) -> dict[str, dict[str, str]]:
-        """Return the members of the served groups by name with their public keys, hexadecimal, as
-        far as the broker handed out their rosters."""
-        found = {name: self.group(name) for name in sorted(self._keys)}
-        return {name: {one: key.hex() for one, key in each.roster.members} for name, each in found.items() if each}
-
     async def run(self) -> None:
         """Follow without an end."""
         while True:

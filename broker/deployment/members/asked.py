@@ -60,7 +60,7 @@ def in_file(path: Path) -> list[Enrolment]:
 def _in_file(one: Mapping[str, Any]) -> Enrolment:
     """Return a request; fault() tells whether it is one."""
     kept = (one["id"], one["kind"], one["group"], one["device"], one["public"])
-    return Enrolment(*kept, token="", asked=0.0, state=one["state"])
+    return Enrolment(*kept, epoch=0, token="", asked=0.0, state=one["state"])
 
 
 def fault(one: Enrolment) -> str | None:

@@ -27,27 +27,30 @@ class Full(Exception):
 @dataclass(frozen=True)
 class Enrolment:
     """A request of the token `token`: that `device` be added to `group`, removed from it, or get
-    the key `public` (hexadecimal; None where it is removed) of another board. Times are Unix
-    seconds; `why` is said of what was declined."""
+    the key `public` (hexadecimal; None where it is removed) of another board. `epoch` is that of
+    the group's roster that was known then, 0 for none. Times are Unix seconds; `why` is said of
+    what was declined."""
 
     id: int
     kind: str
     group: str
     device: str
     public: str | None
+    epoch: int
     token: str
     asked: float
     state: str = OPEN
     decided: float | None = None
     why: str | None = None
 
-    def is_met(self, members: Mapping[str, str]) -> bool:
-        """Tell whether it is so in a roster of its group, of `members` by name with their keys."""
-        return members.get(self.device) == self.public
+    def is_met(self, epoch: int, members: Mapping[str, str]) -> bool:
+        """Tell whether a roster of its group has it done: one that is later than the request, of
+        `members` by name with their keys."""
+        return epoch > self.epoch and members.get(self.device) == self.public
 
 
 def ask(
-    connection: Connection, kind: str, group: str, device: str, public: str | None, token: str, now: float
+    connection: Connection, kind: str, group: str, device: str, public: str | None, epoch: int, token: str, now: float
 ) -> Enrolment:
     """Keep a request, and return it; one that waits already with the same content is returned as it
     is. Raises Full."""
@@ -58,10 +61,10 @@ def ask(
         return _enrolment(there)
     if count(connection) >= WAITING_MOST:
         raise Full
-    values = {"kind": kind, "group": group, "device": device, "public": public, "token": token, "asked": now}
-    number = connection.execute(insert(enrolments).values(**values, state=OPEN)).lastrowid
+    values = {"kind": kind, "group": group, "device": device, "public": public, "epoch": epoch}
+    number = connection.execute(insert(enrolments).values(**values, token=token, asked=now, state=OPEN)).lastrowid
     connection.execute(delete(enrolments).where(c.id <= number - KEPT, c.state.not_in(WAITING)))
-    return Enrolment(number, kind, group, device, public, token, now)
+    return Enrolment(number, kind, group, device, public, epoch, token, now)
 
 
 def count(connection: Connection) -> int:
@@ -103,6 +106,5 @@ def decide(connection: Connection, numbers: Collection[int], state: str, now: fl
 
 
 def _enrolment(row: Row[Any]) -> Enrolment:
-    return Enrolment(
-        row.id, row.kind, row.group, row.device, row.public, row.token, row.asked, row.state, row.decided, row.why
-    )
+    what = (row.kind, row.group, row.device, row.public, row.epoch)
+    return Enrolment(row.id, *what, row.token, row.asked, row.state, row.decided, row.why)

@@ -103,6 +103,7 @@ enrolments = Table(  # what was asked about members; numbers only grow
     Column("group", String, nullable=False),
     Column("device", String, nullable=False),
     Column("public", String),  # hexadecimal
+    Column("epoch", Integer, nullable=False),  # of the roster that was known then
     Column("token", String, nullable=False),
     Column("asked", Float, nullable=False),
     Column("state", String, nullable=False),
@@ -117,7 +118,7 @@ def _with_enrolments(connection: Connection) -> None:
     """Add the table as it was first, whatever it is today: later steps begin with that."""
     connection.exec_driver_sql(
         "CREATE TABLE enrolments (id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, kind VARCHAR NOT NULL, "
-        '"group" VARCHAR NOT NULL, device VARCHAR NOT NULL, public VARCHAR, token VARCHAR NOT NULL, '
+        '"group" VARCHAR NOT NULL, device VARCHAR NOT NULL, public VARCHAR, epoch INTEGER NOT NULL, token VARCHAR NOT NULL, '
         "asked FLOAT NOT NULL, state VARCHAR NOT NULL, decided FLOAT, why VARCHAR)"
     )
     connection.exec_driver_sql("CREATE INDEX enrolments_by_state ON enrolments (state)")

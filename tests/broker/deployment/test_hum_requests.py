@@ -53,7 +53,7 @@ class Town:
         """Have the gateway be asked; return the request's number."""
         if kind != "remove":
             self.keys[device] = public or key()
-        what = (kind, group, device, None if kind == "remove" else self.keys[device], "token", 1.0)
+        what = (kind, group, device, None if kind == "remove" else self.keys[device], 0, "token", 1.0)
         return self.write(enrolments.ask, *what).id
 
     def write(self, work: Callable[..., Any], *what: Any) -> Any:
@@ -204,8 +204,8 @@ HOSTILE = (
 @pytest.mark.parametrize(("field", "value"), HOSTILE, ids=repr)
 def test_what_no_gateway_takes_has_a_fault(field: str, value: Any) -> None:
     good: dict[str, Any] = {"id": 1, "kind": "add", "group": "main", "device": "b0", "public": key()}
-    assert fault(Enrolment(**good, token="", asked=0.0)) is None
-    assert fault(Enrolment(**(good | {field: value}), token="", asked=0.0)) is not None
+    assert fault(Enrolment(**good, epoch=0, token="", asked=0.0)) is None
+    assert fault(Enrolment(**(good | {field: value}), epoch=0, token="", asked=0.0)) is not None
 
 
 def test_what_no_gateway_takes_is_neither_shown_nor_signed(town: Town) -> None:

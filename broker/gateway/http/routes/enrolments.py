@@ -51,10 +51,7 @@ def added(here: Here, caller: ForAdmin, wish: EnrolmentWish, key: IdempotencyKey
         raise Problem(422, "unknown-group", f"no group {wish.group} is known here")
     if not names.fits_device(wish.device):
         raise Problem(422, "unfit-name", f"names are {names.RULE}; 'coordinator' and 'client' are no devices")
-    there = next((name for name, one in here.rosters().items() if wish.device in one.members), None)
-    if there is not None:
-        raise Problem(422, "member-already", f"{wish.device} is a member of {there}; ask that it be replaced")
-    return _asked(here, caller, key, ADD, wish.group, wish.device, _public(here, wish.public))
+    return _asked(here, caller, key, ADD, wish.group, wish.device, _public(wish.public))
 
 
 @router.post("/groups/{group}/members/{device}/revocation", status_code=202)
@@ -70,7 +67,7 @@ def replaced(
 ) -> EnrolmentBody:
     """Ask that another board have a member's name. The old key never comes back."""
     _check_member(here, group, device)
-    return _asked(here, caller, key, REPLACE, group, device, _public(here, wish.public))
+    return _asked(here, caller, key, REPLACE, group, device, _public(wish.public))
 
 
 def groups(here: Serving) -> list[str]:
@@ -82,9 +79,11 @@ def groups(here: Serving) -> list[str]:
 def settle(here: Serving) -> None:
     """Note of requests that wait which of them the authority has signed: a roster that the broker
     hands out says so."""
-    there = here.feed.members()
-    waiting, _ = here.book.read(enrolments.page, 0, WAITING_MOST, WAITING)
-    met = [one.id for one in waiting if one.group in there and one.is_met(there[one.group])]
+    met = []
+    for one in here.book.read(enrolments.page, 0, WAITING_MOST, WAITING)[0]:
+        group = here.feed.group(one.group)
+        if group and one.is_met(group.epoch, {name: key.hex() for name, key in group.roster.members}):
+            met.append(one.id)
     if met:
         here.book.write(enrolments.decide, met, SIGNED, time.time())
 
@@ -94,18 +93,13 @@ def _check_member(here: Serving, group: str, device: str) -> None:
         raise Problem(404, "unknown-member", f"{group} has no member {device}")
 
 
-def _public(here: Serving, text: str) -> str:
-    """Return the key in what was pasted, hexadecimal. Raises Problem if it is none, or a
-    member's."""
+def _public(text: str) -> str:
+    """Return the key in what was pasted, hexadecimal. Raises Problem. Whether it is somebody else's
+    the authority knows."""
     try:
-        public = public_keys.said(text).hex()
+        return public_keys.said(text).hex()
     except ValueError:
         raise Problem(422, "not-a-key", f"this is no public key of a board: {public_keys.WANTED}") from None
-    for group, members in here.feed.members().items():
-        if public in members.values():
-            owner = next(name for name, key in members.items() if key == public)
-            raise Problem(422, "key-in-use", f"this key is {owner}'s in {group}; erase the board: it makes its own")
-    return public
 
 
 def _asked(
@@ -113,11 +107,12 @@ def _asked(
 ) -> EnrolmentBody:
     settle(here)
     asked = f"POST enrolments {kind} {group} {device} {public}".encode()
-    work = partial(_ask, (kind, group, device, public, caller.token.id))
+    roster = here.rosters().get(group)
+    work = partial(_ask, (kind, group, device, public, roster.epoch if roster else 0, caller.token.id))
     return EnrolmentBody.model_validate_json(once(here, caller, key, asked, work))
 
 
-def _ask(what: tuple[str, str, str, str | None, str], connection: Connection) -> bytes:
+def _ask(what: tuple[str, str, str, str | None, int, str], connection: Connection) -> bytes:
     try:
         found = enrolments.ask(connection, *what, time.time())
     except Full:

@@ -119,7 +119,7 @@ def test_a_hostile_code_is_refused_and_harms_nobody(scene: Scene) -> None:
 
 def test_what_became_of_a_request_is_told(scene: Scene) -> None:
     for number, state in enumerate(("open", "passed", "signed", "declined")):
-        one = scene.book.write(enrolments.ask, "add", "street", f"b{number}", key(), "token", 1.0)
+        one = scene.book.write(enrolments.ask, "add", "street", f"b{number}", key(), 0, "token", 1.0)
         if state != "open":
             scene.book.write(enrolments.decide, [one.id], state, 2.0, HOSTILE if state == "declined" else None)
     answer = scene.client().get("/enrol")
@@ -137,7 +137,7 @@ def test_what_became_of_a_request_is_told(scene: Scene) -> None:
 def test_a_full_table_says_so(scene: Scene) -> None:
     def fill(connection: Connection, public: str) -> None:
         for number in range(WAITING_MOST):
-            enrolments.ask(connection, "add", "street", f"b{number}", public, "token", 1.0)
+            enrolments.ask(connection, "add", "street", f"b{number}", public, 0, "token", 1.0)
 
     scene.book.write(fill, key())
     client = scene.client()
@@ -148,8 +148,8 @@ def test_a_full_table_says_so(scene: Scene) -> None:
 
 def test_a_key_is_a_picture(scene: Scene) -> None:
     public = key()
-    scene.book.write(enrolments.ask, "add", "street", "shed", public, "token", 1.0)
-    scene.book.write(enrolments.ask, "remove", "street", "attic", None, "token", 1.0)
+    scene.book.write(enrolments.ask, "add", "street", "shed", public, 0, "token", 1.0)
+    scene.book.write(enrolments.ask, "remove", "street", "attic", None, 0, "token", 1.0)
     client = scene.client()
     answer = client.get("/enrol/1/key.svg")
     assert answer.headers["content-type"] == "image/svg+xml" and "no-store" in answer.headers["cache-control"]

@@ -76,7 +76,7 @@ def test_asked_on_a_phone_and_signed_elsewhere(scene: GatewayScene, browser: Any
 @pytest.mark.parametrize("size", SIZES)
 def test_all_states_in_each_size_and_theme(scene: GatewayScene, browser: Any, size: str, theme: str) -> None:
     for state in ("open", "passed", "declined"):
-        one = scene.book.write(enrolments.ask, "add", GROUP, f"b-{state}-{size}-{theme}", key(), "token", 1.0)
+        one = scene.book.write(enrolments.ask, "add", GROUP, f"b-{state}-{size}-{theme}", key(), 0, "token", 1.0)
         if state != "open":
             scene.book.write(enrolments.decide, [one.id], state, 2.0, HOSTILE if state == "declined" else None)
     with window(browser, scene, scene.token, viewport=SIZES[size], color_scheme=theme) as page:
