@@ -109,6 +109,11 @@ class Feed:
             f"{self._site.folder / identity.PUBLIC}, as `hum up` does"
         )
 
+    def group(self, name: str) -> Group | None:
+        """Return a served group as the authority signed it last; None before the broker handed that
+        out."""
+        return self._reader.group(name) if self._reader and name in self._keys else None
+
     async def run(self) -> None:
         """Follow without an end."""
         if self._no_key:
