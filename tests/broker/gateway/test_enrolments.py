@@ -4,9 +4,7 @@ that the authority signed is what ends them. And rosters that are handed in."""
 import asyncio
 import os
 import shutil
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +16,7 @@ from agent.crypto import accelerate, p256
 from agent.crypto.key_code import key_code
 from broker.authority.authority import Authority
 from broker.client import Access, Reader
-from broker.gateway.book import enrolments, tables
-from broker.gateway.book.book import NAME, Book
+from broker.gateway.book import enrolments
 from broker.gateway.book.enrolments import WAITING_MOST
 from broker.gateway.http.bounding import BODY_MOST, Bounded
 from tests.broker.gateway.gate import MEMBERS, Gate, a_round
@@ -241,23 +238,6 @@ def test_an_endless_body_is_not_read_on() -> None:
     with pytest.raises(HTTPException) as refused:
         asyncio.run(Bounded(reads_all)({"type": "http"}, part, send))
     assert (refused.value.status_code, taken) == (413, BODY_MOST // 4096 + 1)
-
-
-def test_a_file_of_the_version_before_gets_the_table(tmp_path: Path) -> None:
-    def schema(folder: Path) -> list[Any]:
-        with closing(sqlite3.connect(folder / NAME)) as file:
-            columns = file.execute("PRAGMA table_info(enrolments)").fetchall()
-            return [columns, file.execute("PRAGMA index_list(enrolments)").fetchall()]
-
-    Book(tmp_path / "new").close()
-    Book(tmp_path / "old").close()
-    with closing(sqlite3.connect(tmp_path / "old" / NAME)) as file:
-        file.execute("DROP TABLE enrolments")
-        file.execute("PRAGMA user_version=1")
-    Book(tmp_path / "old").close()
-    assert schema(tmp_path / "old") == schema(tmp_path / "new") and len(schema(tmp_path / "old")[0]) == 11
-    with closing(sqlite3.connect(tmp_path / "old" / NAME)) as file:
-        assert file.execute("PRAGMA user_version").fetchone() == (tables.VERSION,)
 
 
 def states(gate: Gate) -> dict[str, str]:
