@@ -1,9 +1,8 @@
-"""Public keys as people hand them on."""
+"""Public keys that the authority is given."""
 
-import json
 from pathlib import Path
 
-from agent.crypto import CryptoError, p256
+from broker import public_keys
 from broker.authority.errors import AuthorityError
 
 FILE_MOST = 16384  # bytes of a file with a key in it
@@ -12,12 +11,9 @@ FILE_MOST = 16384  # bytes of a file with a key in it
 def read_public(text: str) -> bytes:
     """Return the 65-byte key in `text` (hexadecimal, uncompressed). Raises AuthorityError."""
     try:
-        public = bytes.fromhex(text.strip())
-        # Checks length, range and that the point is on the curve.
-        p256.ecdh((1).to_bytes(32, "big"), public)
-    except (ValueError, CryptoError):
-        raise AuthorityError("not a P-256 public key: 130 hexadecimal digits that begin with 04 are wanted") from None
-    return public
+        return public_keys.read(text)
+    except ValueError:
+        raise AuthorityError(f"not a P-256 public key: {public_keys.WANTED}") from None
 
 
 def public_in(path: Path) -> bytes:
@@ -30,14 +26,7 @@ def public_in(path: Path) -> bytes:
         raise AuthorityError(
             f"{path} holds no public key: {getattr(error, 'strerror', None) or 'it is no text'}"
         ) from None
-    for line in text.splitlines():
-        try:
-            said = json.loads(line)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(said, dict) and isinstance(said.get("public"), str):
-            return read_public(said["public"])
     try:
-        return read_public(text)
-    except AuthorityError as error:
-        raise AuthorityError(f"{path} holds {error}") from None
+        return public_keys.said(text)
+    except ValueError:
+        raise AuthorityError(f"{path} holds not a P-256 public key: {public_keys.WANTED}") from None

@@ -76,6 +76,11 @@ class Deployment:
         return self.folder / "gateway"
 
     @property
+    def handed_in(self) -> Path:
+        """The folder of signed rosters that the gateway was given."""
+        return self.gateway / "rosters"
+
+    @property
     def mosquitto(self) -> Path:
         """The folder of the broker's configuration, passwords and access rules."""
         return self.folder / "mosquitto"

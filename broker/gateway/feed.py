@@ -18,9 +18,9 @@ from broker.client.past import Past, PastRound
 from broker.gateway.book.book import Book
 from broker.gateway.book.rounds import GroupRoster
 from broker.gateway.hub import Hub
-from broker.gateway.keeper import Keeper, roster_of
+from broker.gateway.keeping.keeper import Keeper, roster_of
+from broker.gateway.keeping.missed import Recall, Seen
 from broker.gateway.members import Members
-from broker.gateway.missed import Recall, Seen
 from broker.gateway.site import Site
 from broker.transport.link import Link, LinkDenied, LinkError
 
@@ -108,6 +108,11 @@ class Feed:
             "the coordinator tells this gateway nothing; start it with --gateway and the key in "
             f"{self._site.folder / identity.PUBLIC}, as `hum up` does"
         )
+
+    def group(self, name: str) -> Group | None:
+        """Return a served group as the authority signed it last; None before the broker handed that
+        out."""
+        return self._reader.group(name) if self._reader and name in self._keys else None
 
     async def run(self) -> None:
         """Follow without an end."""

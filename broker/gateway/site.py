@@ -7,6 +7,7 @@ from pathlib import Path
 from broker.transport.link import Link
 
 RESULTS = "results"  # the folder of result keys in the gateway's own
+ROSTERS = "rosters"  # that of rosters that were handed in
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,11 @@ class Site:
     def results(self) -> Path:
         """The folder with copies of the result keys, GROUP.key, of the groups that are served."""
         return self.folder / RESULTS
+
+    @property
+    def rosters(self) -> Path:
+        """The folder of signed rosters that were handed in, GROUP.cose; `hum up` takes them up."""
+        return self.folder / ROSTERS
 
 
 @dataclass(frozen=True)

@@ -60,6 +60,7 @@ COMMANDS = [
     ["release"],
     ["release", "publish"],
     ["release", "retract"],
+    *(["requests", *name] for name in ([], ["sign"], ["decline"])),
     ["result"],
     ["status"],
     ["uninstall"],

@@ -18,7 +18,7 @@ RELAY = "a relay's end is that of either side's connection; Delay.stop() cancels
 SERVER = "the coordinator's main loop: until Ctrl-C, which cancels it, or --rounds"
 
 FEED = "broker/gateway/feed.py"
-KEEPER = "broker/gateway/keeper.py"
+KEEPER = "broker/gateway/keeping/keeper.py"
 TAKES = "until the database takes what came, or Feed.run() cancels it"
 AUDITING = "broker/gateway/http/auditing.py"
 ANSWER = "one request: it ends with its connection, and that with a peer that takes nothing (process.STALLED_MS)"
@@ -76,6 +76,9 @@ REVIEWED: dict[tuple[str, str], tuple[tuple[str, ...], str]] = {
         ANSWER,
     ),
     (AUDITING, "Audited.__call__.enter"): (("await send",), ANSWER),
+    ("broker/gateway/http/bounding.py", "Bounded.__call__"): (("await self._app",), ANSWER),
+    ("broker/gateway/http/bounding.py", "Bounded.__call__.within"): (("await receive",), ANSWER),
+    ("broker/gateway/http/routes/rosters.py", "_file"): (("async for in request.stream()",), ANSWER),
     ("broker/gateway/page/answers.py", "PageRoute.get_route_handler.told"): (("await answer",), ANSWER),
     ("broker/gateway/page/forms.py", "sent"): (("async for in request.stream()",), ANSWER),
     ("broker/gateway/page/password.py", "_hash"): (("_one_at_a_time.acquire",), "it does not wait: blocking=False"),

@@ -7,12 +7,13 @@ from broker.deploy.mosquitto.refusals import Refusals
 from broker.deployment import serving
 from broker.deployment.folder import Deployment
 from broker.deployment.running import parts
+from broker.deployment.running.handed_in import HandedIn
 from broker.deployment.running.part import Part, now
 from broker.deployment.running.parts import BROKER, COORDINATOR, GATEWAY, UpError
 from broker.deployment.running.supervisor import PartError, Supervisor, say, stamped
 from broker.errors import HumError
 
-SHARE_S = 2.0
+SHARE_S = 2.0  # between two looks at what gateway and coordinator have for each other
 UP_S = 5.0  # whoever has not said that it is up after so long is taken to be
 
 
@@ -68,7 +69,8 @@ class _Up:
         if GATEWAY in wanted:
             self._parts.append(parts.of_gateway(deployment))
         self._unshared = False  # said that it cannot be given some
-        self._shared = now()  # when result keys were given to the gateway last
+        self._looked = now()
+        self._handed_in = HandedIn(deployment, lambda words: say("hum", stamped(words)))
         self._deployment = deployment
 
     def run(self) -> int:
@@ -91,7 +93,13 @@ class _Up:
 
     def _tick(self) -> None:
         self._refusals.save(now())
-        self._share()
+        if now() >= self._looked + SHARE_S:
+            self._looked = now()
+            names = {part.name for part in self._parts}
+            if GATEWAY in names:
+                self._share()
+            if COORDINATOR in names:
+                self._handed_in.look()
         for part in self._parts:
             if part.name == BROKER and part.process is None and not self._up:
                 raise PartError(f"the broker does not start: {part.last or 'it says nothing'}", 1)
@@ -101,9 +109,6 @@ class _Up:
 
     def _share(self) -> None:
         """Give the gateway the result keys of groups that are new."""
-        if now() < self._shared + SHARE_S or all(part.name != GATEWAY for part in self._parts):
-            return
-        self._shared = now()
         try:
             serving.share(self._deployment)
         except OSError as error:

@@ -99,7 +99,23 @@ answers = Table(  # to requests that may come again, by the token and its Idempo
     Column("at", Float, nullable=False),
     PrimaryKeyConstraint("token", "key"),
 )
-
+enrolments = Table(  # what was asked about members; numbers only grow
+    "enrolments",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("kind", String, nullable=False),
+    Column("group", String, nullable=False),
+    Column("device", String, nullable=False),
+    Column("public", String),  # hexadecimal
+    Column("epoch", Integer, nullable=False),  # of the roster that was known then
+    Column("token", String, nullable=False),
+    Column("asked", Float, nullable=False),
+    Column("state", String, nullable=False),
+    Column("decided", Float),
+    Column("why", String),
+    Index("enrolments_by_state", "state"),
+    sqlite_autoincrement=True,
+)
 steps = Table(  # of rounds that are over, member by member, as JSON
     "steps",
     metadata,

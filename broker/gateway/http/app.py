@@ -6,15 +6,18 @@ from fastapi import FastAPI
 
 from broker.gateway.http import document, problems
 from broker.gateway.http.auditing import Audited
+from broker.gateway.http.bounding import Bounded
 from broker.gateway.http.routes import (
     areas,
     audit,
     computations,
+    enrolments,
     events,
     groups,
     health,
     members,
     metrics,
+    rosters,
     rounds,
     series,
     tokens,
@@ -31,7 +34,8 @@ def routed() -> FastAPI:
     app = FastAPI(openapi_url=DOCUMENT, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.include_router(health.router)
     app.include_router(metrics.router)
-    for part in (health, groups, members, areas, rounds, series, computations, events, tokens, audit):
+    parts = (health, groups, members, areas, rounds, series, computations, events, enrolments, rosters, tokens, audit)
+    for part in parts:
         app.include_router(part.router, prefix=PREFIX)
     problems.install(app)
     app.openapi = partial(document.document, app)  # type: ignore[method-assign]  # as FastAPI says to extend it
@@ -42,5 +46,6 @@ def application(serving: Serving) -> FastAPI:
     """Return what answers for a gateway."""
     app = routed()
     app.state.serving = serving
+    app.add_middleware(Bounded)
     app.add_middleware(Audited, book=serving.book)
     return app

@@ -5,7 +5,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from broker.gateway.http.problems import MEDIA_TYPE, PREFIX
+from broker.gateway.http.problems import CONTENT, PREFIX
 
 TITLE = "Hum gateway"
 SUMMARY = "Private sums of a deployment's groups"
@@ -16,12 +16,14 @@ REFUSALS = {
     "403": "The token has not the scope",
     "404": "There is none",
     "409": "The same request is being answered",
+    "413": "The body is too large",
     "422": "The request is not valid",
     "429": "Too many requests",
     "503": "Not to be had at the moment",
 }
 OPEN = ("401", "403", "429")  # cannot happen where no token is wanted
 POSTED = ("400", "409")
+WITH_BODY = ("413",)
 PROBLEM: dict[str, Any] = {
     "title": "Problem",
     "description": "RFC 9457",
@@ -52,8 +54,11 @@ def document(app: FastAPI) -> dict[str, Any]:
 
 
 def _refusals(method: str, operation: dict[str, Any]) -> None:
-    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     for status, why in REFUSALS.items():
-        if (status in OPEN and "security" not in operation) or (status in POSTED and method != "post"):
+        if (
+            (status in OPEN and "security" not in operation)
+            or (status in POSTED and method != "post")
+            or (status in WITH_BODY and method not in ("post", "put"))
+        ):
             continue
-        operation["responses"][status] = {"description": why, "content": content}
+        operation["responses"][status] = {"description": why, "content": CONTENT}

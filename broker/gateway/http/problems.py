@@ -15,7 +15,10 @@ log = logging.getLogger("hum.gateway")
 
 PREFIX = "urn:hum:error:"
 MEDIA_TYPE = "application/problem+json"
-OF_STATUS = {404: "not-found", 405: "method-not-allowed"}  # of what finds no route
+# What the OpenAPI document says of an answer that is one.
+CONTENT = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+# Of what finds no route, or is not read.
+OF_STATUS = {404: "not-found", 405: "method-not-allowed", 413: "oversized"}
 TOLD = 5  # faults of a request that are named
 
 

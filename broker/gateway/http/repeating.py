@@ -12,12 +12,13 @@ from broker.gateway.http.problems import Problem
 from broker.gateway.http.scopes import Caller
 from broker.gateway.http.serving import Serving
 
+KEY_MOST = 255  # characters
 IdempotencyKey = Annotated[
     str,
     Header(
         alias="Idempotency-Key",
         min_length=1,
-        max_length=255,
+        max_length=KEY_MOST,
         description="New for each new request; the same again is answered as before, for 24 h.",
     ),
 ]

@@ -2,7 +2,7 @@
 
 sums: groups, rounds, series, areas. members: which members were missing, and how each is.
 ask:<group>:<function>: computations; * stands for every group or function. admin: tokens, the audit
-log. None implies another.
+log, requests about members. None implies another.
 """
 
 import math

@@ -75,6 +75,7 @@ class Gate:
     """The gateway in `folder`, and who asks it."""
 
     folder: Path
+    authority: bytes = bytes(65)
     book: Book = field(init=False)
     hub: Hub = field(init=False)
     app: FastAPI = field(init=False)
@@ -82,7 +83,7 @@ class Gate:
     def __post_init__(self) -> None:
         self.book = Book(self.folder)
         self.hub = Hub(self.book.read(rounds.last_event))
-        site = Site("town", bytes(65), self.folder, LABELS)
+        site = Site("town", self.authority, self.folder, LABELS)
         self.members = Members()
         self._unsaid = Unsaid(self.members)
         self.feed = Feed(site, Link("127.0.0.1", 1, None, None, None), self.book, self.hub, self.members)

@@ -117,7 +117,7 @@ def test_a_file_of_another_version_is_refused_and_stays(tmp_path: Path) -> None:
     Book(tmp_path).close()
     with closing(sqlite3.connect(tmp_path / NAME)) as other:
         other.execute("PRAGMA user_version=7")
-    with pytest.raises(BookError, match=f"has version 7, and this program knows version {tables.VERSION}"):
+    with pytest.raises(BookError, match=f"has version 7, and this program knows version {tables.VERSION};"):
         Book(tmp_path)
     foreign = tmp_path / "foreign"
     foreign.mkdir()

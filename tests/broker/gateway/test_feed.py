@@ -17,11 +17,11 @@ from broker.client import identity
 from broker.client.asking import Send
 from broker.client.gateway_link import Linked
 from broker.gateway import feed as module
-from broker.gateway import keeper
 from broker.gateway.book import book, rounds
 from broker.gateway.book.book import Book
 from broker.gateway.feed import Feed
 from broker.gateway.hub import Hub
+from broker.gateway.keeping import keeper
 from broker.gateway.members import Members
 from broker.gateway.site import Site
 from broker.transport.link import Connection, Link, LinkError, Message

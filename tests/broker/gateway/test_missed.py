@@ -18,9 +18,9 @@ from broker.coordinator.actions import Publish
 from broker.coordinator.gateway import recalled, tables
 from broker.coordinator.protocols.private_sum.records import Attendance, CloseRound, OpenRound
 from broker.gateway import feed as module
-from broker.gateway import keeper, missed
 from broker.gateway.book import rounds
-from broker.gateway.missed import TRIES_MOST, Missed, Recall, Seen
+from broker.gateway.keeping import keeper, missed
+from broker.gateway.keeping.missed import TRIES_MOST, Missed, Recall, Seen
 from broker.storage.storage import Storage
 from broker.wire import channel
 from broker.wire import past as payloads

@@ -1,25 +1,24 @@
-"""A slot over time, for charts and other programs: JSON, CSV, InfluxDB's line protocol."""
+"""A slot over time, for charts and other programs, in several forms."""
 
-import csv
-import io
 import math
-import re
 import time
 from enum import StrEnum
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
-from fastapi.responses import PlainTextResponse, Response
+from fastapi.responses import PlainTextResponse, Response, StreamingResponse
 
 from broker.client.units import unit_of
 from broker.gateway.book import rounds
+from broker.gateway.exports import green_button, parquet, text
+from broker.gateway.exports.exported import Exported
 from broker.gateway.http.bodies import SeriesBody, StepBody, stamp
-from broker.gateway.http.problems import Problem
+from broker.gateway.http.problems import CONTENT, Problem
 from broker.gateway.http.routes.groups import GroupName
 from broker.gateway.http.routes.rounds import Since, Until
 from broker.gateway.http.scopes import ForSums
 from broker.gateway.http.serving import Here
-from broker.gateway.series import Step, bounds, steps
+from broker.gateway.series import bounds, steps
 
 router = APIRouter(tags=["rounds"])
 
@@ -28,7 +27,7 @@ SECONDS = {"s": 1, "m": 60, "h": 3600, "d": DAY}
 STEP_MOST = 366 * DAY
 STEPS_MOST = 10_000
 ROUNDS_MOST = 100_000
-COLUMNS = ("start", "value", "rounds", "summed", "members")
+PARQUET = "application/vnd.apache.parquet"
 
 
 class Format(StrEnum):
@@ -37,16 +36,20 @@ class Format(StrEnum):
     JSON = "json"
     CSV = "csv"
     LINE = "line"
+    PARQUET = "parquet"
+    GREEN_BUTTON = "green-button"
 
 
 Slot = Annotated[str | None, Query(max_length=32, description="The slot; without it, the group's first.")]
 StepLength = Annotated[str, Query(pattern=r"^[1-9][0-9]{0,7}[smhd]$", description="A step: 15m, 1h, 1d.")]
-TEXTS: dict[int | str, dict[str, Any]] = {
-    200: {"content": {kind: {"schema": {"type": "string"}} for kind in ("text/csv", "text/plain")}}
+OTHERS = ("text/csv", "text/plain", PARQUET, green_button.MEDIA_TYPE)
+FORMS: dict[int | str, dict[str, Any]] = {
+    200: {"content": {kind: {"schema": {"type": "string"}} for kind in OTHERS}},
+    406: {"description": "What writes this form is not installed", "content": CONTENT},
 }
 
 
-@router.get("/groups/{group}/series", response_model=SeriesBody, responses=TEXTS)
+@router.get("/groups/{group}/series", response_model=SeriesBody, responses=FORMS)
 def series(
     here: Here,
     caller: ForSums,
@@ -55,14 +58,18 @@ def series(
     since: Since = None,
     until: Until = None,
     step: StepLength = "15m",
-    form: Annotated[Format, Query(alias="format", description="line is InfluxDB's line protocol.")] = Format.JSON,
+    form: Annotated[
+        Format,
+        Query(alias="format", description="line is InfluxDB's line protocol; parquet is an extra of the package."),
+    ] = Format.JSON,
 ) -> SeriesBody | Response:
     """Tell what a slot gave over time, the last day if nothing else is said. Steps begin at whole
     multiples of their length, in UTC; an instant belongs to the step that ends with it."""
-    slots = [name for name, _, _ in here.roster(group).slots]
-    slot = slots[0] if slot is None else slot
-    if slot not in slots:
-        raise Problem(422, "unknown-slot", f"{group} has the slots {', '.join(slots)}")
+    slots = here.roster(group).slots
+    names = [name for name, _, _ in slots]
+    slot = names[0] if slot is None else slot
+    if slot not in names:
+        raise Problem(422, "unknown-slot", f"{group} has the slots {', '.join(names)}")
     length = int(step[:-1]) * SECONDS[step[-1]]
     end = until.timestamp() if until else float(math.ceil(time.time()))
     begin, end = _checked(since.timestamp() if since else end - DAY, end, length)
@@ -70,14 +77,37 @@ def series(
     if len(found) > ROUNDS_MOST:
         raise Problem(422, "too-much", f"these are more than {ROUNDS_MOST} rounds; ask for a shorter time")
     listed = steps(found, slot, begin, end, length)
+    exported = Exported(here.site.deployment, group, slot, unit_of(slot), length, listed)
+    return _written(exported, form, low=next(low for name, low, _ in slots if name == slot))
+
+
+def _written(exported: Exported, form: Format, low: int) -> SeriesBody | Response:
+    """Return a series in a form; `low` is the least that a member's reading may be. Raises
+    Problem."""
     match form:
         case Format.CSV:
-            return PlainTextResponse(_csv(listed), media_type="text/csv")
+            return PlainTextResponse(text.as_csv(exported), media_type="text/csv")
         case Format.LINE:
-            return PlainTextResponse(_lines(here.site.deployment, group, slot, listed))
+            return PlainTextResponse(text.as_lines(exported))
+        case Format.PARQUET:
+            try:
+                return Response(parquet.as_parquet(exported), media_type=PARQUET)
+            except parquet.ParquetMissing:
+                wanted = f"install {parquet.LIBRARY} where the gateway runs, with pip or as Hum's extra parquet, and start it again"
+                raise Problem(406, "parquet-missing", wanted) from None
+        case Format.GREEN_BUTTON:
+            if exported.unit != green_button.ENERGY:
+                raise Problem(422, "not-energy", f"Green Button tells of energy, and {exported.slot} is none in Wh")
+            if all(one.value is None for one in exported.steps):
+                raise Problem(422, "nothing-there", "there is no sum in this time, and a feed has one at least")
+            return StreamingResponse(
+                green_button.feed(exported, low, int(time.time())), media_type=green_button.MEDIA_TYPE
+            )
         case _:
-            body = [StepBody(**vars(one) | {"start": stamp(one.start)}) for one in listed]
-            return SeriesBody(group=group, slot=slot, unit=unit_of(slot), step_s=length, steps=body)
+            body = [StepBody(**vars(one) | {"start": stamp(one.start)}) for one in exported.steps]
+            return SeriesBody(
+                group=exported.group, slot=exported.slot, unit=exported.unit, step_s=exported.length, steps=body
+            )
 
 
 def _checked(since: float, until: float, length: int) -> tuple[int, int]:
@@ -92,33 +122,3 @@ def _checked(since: float, until: float, length: int) -> tuple[int, int]:
             422, "too-much", f"these are more than {STEPS_MOST} steps; ask for longer ones, or a shorter time"
         )
     return begin, end
-
-
-def _rest(one: Step) -> tuple[float | None, int, int | None, int | None]:
-    return one.value, one.rounds, one.summed, one.members
-
-
-def _csv(listed: list[Step]) -> str:
-    """Return the steps as CSV (RFC 4180); what is null is empty."""
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(COLUMNS)
-    writer.writerows((stamp(one.start), *_rest(one)) for one in listed)
-    return text.getvalue()
-
-
-def _lines(deployment: str, group: str, slot: str, listed: list[Step]) -> str:
-    """Return the steps that have a value, a line each, stamped with their start in nanoseconds."""
-    tags = ",".join(
-        f"{key}={_escaped(tag)}" for key, tag in (("deployment", deployment), ("group", group), ("slot", slot))
-    )
-    return "".join(
-        f"hum,{tags} value={one.value},rounds={one.rounds}i,summed={one.summed}i,members={one.members}i"
-        f" {one.start * 10**9}\n"
-        for one in listed
-        if one.value is not None
-    )
-
-
-def _escaped(tag: str) -> str:
-    return re.sub(r"([,= ])", r"\\\1", tag)

@@ -28,7 +28,7 @@ DAYS = {"1": "1 day", "30": "30 days", "365": "1 year", "": "until it is revoked
 SCOPES = {
     SUMS: "sums: groups, rounds, series",
     MEMBERS: "members: who was missing",
-    ADMIN: "admin: tokens and this view",
+    ADMIN: "admin: tokens, this view, requests about members",
 }
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)

@@ -14,7 +14,7 @@ from broker.gateway.book import rounds
 from broker.gateway.book.book import Book, beside
 from broker.gateway.book.rounds import GroupRoster
 from broker.gateway.hub import Hub
-from broker.gateway.missed import Action, Missed, Place, Recall, Seen
+from broker.gateway.keeping.missed import Action, Missed, Place, Recall, Seen
 from broker.gateway.rounds import Round
 from broker.gateway.totals import StandingError
 

@@ -1,0 +1,1 @@
+"""A series as other programs take it: a module a form, no I/O."""
