@@ -45,9 +45,9 @@ class Computations:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def run(self) -> None:
-        """Go on with those that an earlier process left, and with what is asked, without an end. Now
-        and then the database is asked whether it has one that nobody has told of: who put it there
-        may have waited in vain for a word of that."""
+        """Go on with those that an earlier process left, and with what is asked, without an end.
+        Now and then the database is asked whether it has one that nobody has told of: who put it
+        there may have waited in vain for a word of that."""
         self._loop = asyncio.get_running_loop()
         is_failing, due = False, 0.0
         while True:
