@@ -25,6 +25,7 @@ log = logging.getLogger("hum.gateway")
 
 TICK_S = 1.0
 RETRY_S = 2.0
+LOOK_S = 60.0
 
 
 class Computations:
@@ -44,16 +45,18 @@ class Computations:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def run(self) -> None:
-        """Go on with those that an earlier process left, and with what is asked, without an end."""
+        """Go on with those that an earlier process left, and with what is asked, without an end.
+        Now and then the database is asked whether it has one that nobody has told of: who put it
+        there may have waited in vain for a word of that."""
         self._loop = asyncio.get_running_loop()
-        is_failing = resumed = False
+        is_failing, due = False, 0.0
         while True:
             try:
-                if not resumed:
-                    for one in await beside(self._book.read, computations.live):
-                        self._do(self._live.ask(one, time.monotonic(), time.time()))
-                    resumed = True
                 await self._keep()
+                if time.monotonic() >= due:
+                    for one in await beside(self._book.read, computations.live):
+                        self._ask(one)
+                    due = time.monotonic() + LOOK_S
                 is_failing = False
             except (SQLAlchemyError, TimeoutError) as error:
                 if not is_failing:

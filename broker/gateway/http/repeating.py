@@ -24,11 +24,9 @@ IdempotencyKey = Annotated[
 ]
 
 
-def once(
-    here: Serving, caller: Caller, key: str, asked: bytes, do: Callable[[Connection], bytes]
-) -> tuple[bytes, bool]:
-    """Return the answer that `do` gives in one transaction, and True; or that of before, and False.
-    `asked` are the request's method, path and body. Raises Problem."""
+def once(here: Serving, caller: Caller, key: str, asked: bytes, do: Callable[[Connection], bytes]) -> bytes:
+    """Return the answer that `do` gives in one transaction; if there was one before, that, and
+    nothing is done. `asked` are the request's method, path and body. Raises Problem."""
     repeat = Repeat(caller.token.id, caller.text, key, asked)
     if repeat.name in here.running:
         raise Problem(409, "idempotency-key-running", "this request is being answered; ask again", {"Retry-After": "1"})
@@ -41,11 +39,10 @@ def once(
         here.running.discard(repeat.name)
 
 
-def _done(connection: Connection, repeat: Repeat, do: Callable[[Connection], bytes]) -> tuple[bytes, bool]:
+def _done(connection: Connection, repeat: Repeat, do: Callable[[Connection], bytes]) -> bytes:
     """Do it, or return the answer of before. Raises OtherRequest."""
     answer = repeat.answer(connection)
-    if answer is not None:
-        return answer, False
-    answer = do(connection)
-    repeat.keep(connection, answer)
-    return answer, True
+    if answer is None:
+        answer = do(connection)
+        repeat.keep(connection, answer)
+    return answer

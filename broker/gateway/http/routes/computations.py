@@ -1,6 +1,5 @@
 """Computations on request: what can be asked, what it costs, and what became of it."""
 
-from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
@@ -77,11 +76,15 @@ def asked(
     told by events, and at its Location."""
     caller.must_ask(group, wish.function)
     request = f"POST computations {group} {wish.model_dump_json()}".encode()
-    answer, is_new = once(here, caller, key, request, partial(_ask, here=here, caller=caller, group=group, wish=wish))
-    body = ComputationBody.model_validate_json(answer)
-    found = here.book.read(computations.one, int(body.id)) if is_new else None
-    if found is not None:
-        here.computations.asked(found)
+    made: list[Computation] = []  # none if it was asked before
+
+    def ask(connection: Connection) -> bytes:
+        made.append(_kept(connection, here, caller, group, wish))
+        return ComputationBody.of(made[0], caller).model_dump_json().encode()
+
+    body = ComputationBody.model_validate_json(once(here, caller, key, request, ask))
+    for each in made:
+        here.computations.asked(each)
     response.headers["Location"] = f"/api/v1/computations/{body.id}"
     return body
 
@@ -151,16 +154,15 @@ def _askable(here: Serving, group: str, wish: Wish) -> Group:
     return found
 
 
-def _ask(connection: Connection, here: Serving, caller: Caller, group: str, wish: Wish) -> bytes:
-    """Keep what is asked, and return what is told of it."""
+def _kept(connection: Connection, here: Serving, caller: Caller, group: str, wish: Wish) -> Computation:
+    """Keep what is asked, and return it. Raises Problem."""
     wanted = wish.wanted()
     cost = cost_of(wanted, _askable(here, group, wish))
     try:
-        made = computations.ask(connection, group, wanted, wish.wait_s, cost, caller.token.id)
+        return computations.ask(connection, group, wanted, wish.wait_s, cost, caller.token.id)
     except Busy:
         detail = f"as many computations as there may be are not over, {LIVE_OF_GROUP} of a group"
         raise Problem(429, "busy", detail, {"Retry-After": str(AGAIN_S)}) from None
-    return ComputationBody.of(made, caller).model_dump_json().encode()
 
 
 def _found(here: Serving, caller: Caller, identifier: str) -> Computation:

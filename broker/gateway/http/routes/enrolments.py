@@ -109,7 +109,7 @@ def _asked(
     asked = f"POST enrolments {kind} {group} {device} {public}".encode()
     roster = here.rosters().get(group)
     work = partial(_ask, (kind, group, device, public, roster.epoch if roster else 0, caller.token.id))
-    answer, _ = once(here, caller, key, asked, work)
+    answer = once(here, caller, key, asked, work)
     return EnrolmentBody.model_validate_json(answer)
 
 

@@ -33,7 +33,7 @@ def listed(
 def made(here: Here, caller: ForAdmin, wish: TokenWish, key: IdempotencyKey) -> NewTokenBody:
     """Make a token."""
     asked = b"POST tokens " + wish.model_dump_json().encode()
-    answer, _ = once(here, caller, key, asked, partial(_make, wish=wish))
+    answer = once(here, caller, key, asked, partial(_make, wish=wish))
     return NewTokenBody.model_validate_json(answer)
 
 

@@ -145,6 +145,27 @@ def test_what_was_kept_and_not_said_when_the_gateway_ended_is_said(tmp_path: Pat
     play(tmp_path, act)
 
 
+def test_what_was_kept_and_nobody_told_of_is_found_and_said_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where its transaction takes longer than who asks waits, and is done in the end."""
+    monkeypatch.setattr(module, "LOOK_S", 0.02)
+
+    async def act(scene: Scene) -> None:
+        async with scene.gateway():
+            await scene.ask()
+            scene.hear()
+            await scene.until_told(2)
+            scene.book.write(computations.ask, GROUP, SUM, 600, None, "who")
+            await scene.until(lambda: len(scene.known) == 2)
+            scene.bureau.answer()
+            scene.hear()
+            told = await scene.until_told(5)
+            assert sorted(state for state, _ in told[2:]) == ["accepted", "complete", "open"] and len(scene.known) == 2
+
+    play(tmp_path, act)
+
+
 def test_a_computation_restarted_twice_is_refused_and_each_try_is_an_event(tmp_path: Path) -> None:
     async def act(scene: Scene) -> None:
         async with scene.gateway():
