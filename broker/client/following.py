@@ -4,9 +4,8 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
-from typing import Protocol
 
 from agent.wire import topics
 from broker.client.reader import Reader
@@ -19,36 +18,16 @@ WAIT_S = 10.0
 REFUSED_S = 10.0  # between two warnings of what was refused
 
 
-class Listener(Protocol):
-    """Who hears other topics on a reader's link: a user of the broker has one connection."""
-
-    def filters(self) -> list[str]:
-        """Return the topic filters to subscribe to."""
-
-    def take(self, topic: str, payload: bytes, retained: bool, now: float) -> None:
-        """Take what was heard at `now`, in Unix seconds."""
-
-
-async def follow(
-    link: Link,
-    reader: Reader,
-    note: Callable[[bool], None] = lambda linked: None,
-    listener: Listener | None = None,
-) -> AsyncGenerator[Result, None]:
+async def follow(link: Link, reader: Reader) -> AsyncGenerator[Result, None]:
     """Yield each group's last result, and then each as it is published, without an end.
 
     Of what is published while the link is lost only each group's last is there when it is back.
-    `note` is told when the link comes and goes, and `listener` what is no reader's. What the reader
-    refuses is logged. Raises LinkError if there is no link to begin with.
+    What the reader refuses is logged. Raises LinkError if there is no link to begin with.
     """
     said: Counter[str] = Counter()
     due = 0.0
-    filters = [*reader.filters(), *(listener.filters() if listener else [])]
-    async with aclosing(link.follow(*filters, note=note)) as messages:
+    async with aclosing(link.follow(*reader.filters())) as messages:
         async for message in messages:
-            if listener and not reader.reads(message.topic):
-                listener.take(message.topic, message.payload, message.retained, time.time())
-                continue
             now = time.monotonic()
             result = reader.take(message.topic, message.payload, now)
             if result:

@@ -8,7 +8,7 @@ from typing import Any
 from agent.crypto import CryptoError
 from agent.protocols.base import Refused
 from agent.protocols.gossip.privacy.terms import MILLION
-from agent.wire import topics
+from agent.wire import coordination, topics
 from agent.wire.envelope import EnvelopeError
 from agent.wire.messages import MessageError, check
 from broker.client.access import Access, Group, read_group
@@ -141,15 +141,17 @@ class _Watched:
 
 class Watch:
     """Reads what the coordinator tells the gateway whose key is `private`, of all groups of a
-    deployment, up to GROUPS_MOST.
+    deployment, up to GROUPS_MOST; without a key only whether the coordinator is there.
+    `coordinator` tells that, None before it said anything; nobody has authenticated it.
 
     The broker is trusted for nothing: the authority's signature tells which coordinator is a
     group's. What is refused is counted in `refused`, by named reason. A broker can hold news back;
     to a Watch that is new it can hand out what was true once: `at` tells when.
     """
 
-    def __init__(self, access: Access, private: bytes) -> None:
+    def __init__(self, access: Access, private: bytes | None) -> None:
         self.refused: Counter[str] = Counter()
+        self.coordinator: bool | None = None
         self._access = access
         self._private = private
         self._groups: dict[str, _Watched] = {}
@@ -157,9 +159,11 @@ class Watch:
 
     def filters(self) -> list[str]:
         """Return the topic filters to subscribe to, in this order."""
-        kinds = (*VIEWS, TOLD)
         deployment = self._access.deployment
-        return [topics.group(deployment, "+", "roster"), *(channel.topic(deployment, "+", kind) for kind in kinds)]
+        state, roster = topics.coordinator_state(deployment), topics.group(deployment, "+", "roster")
+        if self._private is None:
+            return [state]
+        return [state, roster, *(channel.topic(deployment, "+", kind) for kind in (*VIEWS, TOLD))]
 
     def channel_of(self, group: str) -> Channel | None:
         """Return what requests to a group's coordinator are sealed with; None if there is no roster
@@ -173,11 +177,16 @@ class Watch:
         return watched.group if watched else None
 
     def take(self, topic: str, payload: bytes) -> list[News]:
-        """Take a message, and return what is new by it."""
-        if not payload:
-            return []  # it takes back what was retained
+        """Take a message, and return what is new by it. An empty one takes back what was
+        retained."""
         try:
             match topics.split(topic):
+                case [self._access.deployment, "coord", "state"]:
+                    # It has three bytes: what is cut off here is malformed.
+                    self.coordinator = bool(payload) and coordination.read_presence(payload[:64])
+                    return []
+                case [self._access.deployment, "g", *_] if not payload or self._private is None:
+                    return []
                 case [self._access.deployment, "g", name, "roster"]:
                     return self._take_roster(name, payload)
                 case [self._access.deployment, "g", name, "view", kind] if kind in VIEWS:
@@ -191,6 +200,7 @@ class Watch:
             return []
 
     def _take_roster(self, name: str, payload: bytes) -> list[News]:
+        assert self._private is not None  # else nothing of a group is taken
         known = self._groups.get(name)
         if known and payload == known.roster:
             return []

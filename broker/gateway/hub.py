@@ -31,10 +31,11 @@ class Hub:
         self._loop = asyncio.get_running_loop()
 
     def tell(self, event: Event) -> None:
-        """Have all listeners hear of an event."""
-        self._recent.append(event)
-        self.last = event.id
-        self._wake()
+        """Have all listeners hear of an event. One that another overtook is in the database."""
+        if event.id > self.last:
+            self._recent.append(event)
+            self.last = event.id
+            self._wake()
 
     def reach(self, number: int) -> None:
         """Have all listeners hear of events up to this one, which only the database may have: who

@@ -12,8 +12,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 from prometheus_client.metrics_core import Metric
 
 from broker.client.units import unit_of
-from broker.gateway.boards import Board, Boards
 from broker.gateway.groups import Group
+from broker.gateway.members import Board, Members
 from broker.gateway.rounds import Round
 from broker.gateway.totals import HOUR, Standing
 
@@ -28,8 +28,8 @@ class Metrics:
     since the start, by named reason, one for each part that refuses; with `energy` the groups'
     totals are among the metrics."""
 
-    def __init__(self, version: str, boards: Boards, energy: bool = False) -> None:
-        self.refusals: list[Callable[[], Mapping[str, int]]] = [lambda: boards.refused]
+    def __init__(self, version: str, members: Members, energy: bool = False) -> None:
+        self.refusals: list[Callable[[], Mapping[str, int]]] = []
         # When a counter was made is of no use here, and doubles their number.
         prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # the library's own
         own = self._registry = CollectorRegistry()
@@ -55,9 +55,11 @@ class Metrics:
         )
         queries = "Anonymous queries that ended."
         self._queries = Counter("hum_queries", queries, ["group", "function", "status"], registry=own)
+        spent = "What queries have cost each board, in epsilon, as was told last."
+        self._spent = Gauge("hum_privacy_spent_epsilon", spent, ["group"], registry=own)
         self._groups: dict[str, Group] = {}
         self._standings: dict[str, Standing] = {}
-        self._boards, self._energy = boards, energy
+        self._told, self._energy = members, energy
         own.register(self)
 
     def render(self) -> bytes:
@@ -95,11 +97,16 @@ class Metrics:
         """A query has ended; nobody but its group knows the function of one that failed."""
         self._queries.labels(group, function or "unknown", status).inc()
 
+    def spent(self, group: str, epsilon: float) -> None:
+        """Queries have cost each board of a group so much."""
+        self._spent.labels(group).set(epsilon)
+
     def gone(self, group: str) -> None:
         """A group is no longer served."""
         self._groups.pop(group, None)
         self._standings.pop(group, None)
-        for metric in (self._rounds, self._duration, self._complete, self._members, self._summed, self._queries):
+        totals = (self._rounds, self._duration, self._complete, self._queries)
+        for metric in (*totals, self._members, self._summed, self._spent):
             metric.remove_by_labels({"group": group})
 
     def collect(self) -> Iterator[Metric]:
@@ -111,12 +118,13 @@ class Metrics:
         for reason in sorted(refused):
             family.add_metric([reason], refused[reason])
         yield family
-        text = "Members that are online and have a mask, as they say themselves."
+        text = "Members that can take part in the next round."
         ready = GaugeMetricFamily("hum_group_ready_members", text, labels=["group"])
         for name in sorted(self._groups):
-            ready.add_metric([name], sum(board.ready for board in self._boards.of(name)))
+            told = self._told.standing(name)
+            ready.add_metric([name], sum(member.state == "ready" for member in told.members) if told else 0)
         yield ready
-        yield from of_boards(self._boards.every())
+        yield from of_boards(self._told.boards(self._groups))
         if self._energy:
             yield self._energies()
 
@@ -133,35 +141,35 @@ class Metrics:
 
 # Of each board: the metric, what it is, and where the value is in what the board said.
 GAUGES: tuple[tuple[str, str, Callable[[Board], float | None]], ...] = (
-    ("hum_board_online", "Whether the board says that it is there.", lambda board: board.online),
-    ("hum_board_last_seen_timestamp_seconds", "When the board was heard last.", lambda board: board.seen),
-    ("hum_board_masks", "Masks that the board has for coming rounds.", lambda board: board.masks),
-    ("hum_board_heap_free_bytes", "Memory that is free on the board.", lambda board: board.heap_free),
+    ("hum_board_online", "Whether the board says that it is there.", lambda board: board.standing.online),
+    ("hum_board_last_seen_timestamp_seconds", "When the board was heard last.", lambda board: board.report.seen),
+    ("hum_board_masks", "Masks that the board has for coming rounds.", lambda board: board.report.masks),
+    ("hum_board_heap_free_bytes", "Memory that is free on the board.", lambda board: board.report.heap_free),
 )
 COUNTERS: tuple[tuple[str, str, Callable[[Board], float | None]], ...] = (
     (
         "hum_board_flash_written_bytes",
         "What the board wrote to its flash since it was started.",
-        lambda board: board.health.get("flash_bytes"),
+        lambda board: board.report.flash_bytes,
     ),
     (
         "hum_board_link_losses",
         "How often the board lost its link since it was started.",
-        lambda board: sum(board.health["link_ends"].values()) if "link_ends" in board.health else None,
+        lambda board: board.report.link_losses,
     ),
 )
 
 
 def of_boards(boards: Mapping[str, Board]) -> Iterator[Metric]:
-    """Yield what boards say of themselves, by device."""
+    """Yield how members are, by device: if they are online, and what boards say of themselves."""
     for name, text, value in GAUGES:
         yield _filled(GaugeMetricFamily(name, text, labels=["device"]), boards, value)
     for name, text, value in COUNTERS:
         yield _filled(CounterMetricFamily(name, text, labels=["device"]), boards, value)
     firmware = InfoMetricFamily("hum_board_firmware", "The version that the board runs.", labels=["device"])
     for device, board in boards.items():
-        if "version" in board.health:
-            firmware.add_metric([device], {"version": str(board.health["version"])})
+        if board.report.firmware is not None:
+            firmware.add_metric([device], {"version": str(board.report.firmware)})
     yield firmware
 
 

@@ -6,16 +6,17 @@ import logging
 from sqlalchemy.exc import SQLAlchemyError
 
 from broker.client import QueryResult
-from broker.gateway.boards import Boards
-from broker.gateway.book import rounds
+from broker.client.members import RequestTold
+from broker.gateway.book import computations, rounds
 from broker.gateway.book.book import Book, beside
-from broker.gateway.book.rounds import Event, GroupRoster
-from broker.gateway.feed import Feed
+from broker.gateway.book.rounds import GroupRoster
+from broker.gateway.feed import Feed, Heard
 from broker.gateway.groups import Group
 from broker.gateway.home_assistant.home import Home
 from broker.gateway.home_assistant.machine import HomeAssistant
 from broker.gateway.hub import Hub
 from broker.gateway.metrics import Metrics
+from broker.gateway.programs.computing import Computing
 from broker.gateway.programs.machine import Programs
 from broker.gateway.programs.requests import KeptError, Requests
 from broker.gateway.rounds import Round
@@ -50,12 +51,14 @@ class Kept:
             raise KeptError from error
 
 
-def home_of(outward: Outward, deployment: str, version: str, kept: Kept, metrics: Metrics) -> Home | None:
+def home_of(
+    outward: Outward, deployment: str, version: str, kept: Kept, metrics: Metrics, computing: Computing | None = None
+) -> Home | None:
     """Return what speaks to the home's broker, if there is one."""
     if outward.home is None:
         return None
-    programs = Programs(deployment, version)
-    requests = Requests(programs, kept)
+    programs = Programs(deployment, version, outward.compute)
+    requests = Requests(programs, kept, computing)
     metrics.refusals.append(lambda: requests.refused)
     return Home(outward.home, programs, HomeAssistant(outward.prefix, deployment, version), requests)
 
@@ -63,15 +66,12 @@ def home_of(outward: Outward, deployment: str, version: str, kept: Kept, metrics
 class Outlets:
     """Tells `metrics`, and `home` if there is one, what the feed and the database know."""
 
-    def __init__(
-        self, site: Site, book: Book, feed: Feed, hub: Hub, metrics: Metrics, boards: Boards, home: Home | None
-    ) -> None:
+    def __init__(self, site: Site, book: Book, feed: Feed, hub: Hub, metrics: Metrics, home: Home | None) -> None:
         self._site = site
         self._book = book
         self._feed = feed
         self._hub = hub
         self._metrics = metrics
-        self._boards = boards
         self._home = home
         self._known: dict[str, GroupRoster] = {}
         self._standings: dict[str, Standing] = {}
@@ -94,6 +94,9 @@ class Outlets:
 
     async def _resume(self) -> None:
         """Begin with where each group stood; of those that are no longer served nothing stays."""
+        for group, epsilon in (await beside(self._book.read, computations.every_spent)).items():
+            if group in self._feed.served:
+                self._metrics.spent(group, epsilon)
         for roster in await beside(self._book.read, rounds.last_rosters):
             if roster.group not in self._feed.served:
                 self._go(roster.group)
@@ -115,7 +118,7 @@ class Outlets:
         for group in sorted(set(self._known) - self._feed.served):
             self._go(group)
         if self._home:
-            there = self._feed.linked and self._boards.coordinator is not False
+            there = self._feed.linked and self._feed.watch.coordinator is not False
             for group in self._known:
                 self._home.say(self._home.programs.present(group, there))
 
@@ -128,20 +131,23 @@ class Outlets:
             if not events:
                 return
             for event in events:
-                await self._tell_of(event)
+                if event.round is not None:
+                    await self._tell_of(event.round)
+                if event.computation is not None and self._home:
+                    self._home.say(self._home.programs.computed(event.computation))
                 self._seen = event.id
 
-    async def _tell_of(self, event: Event) -> None:
-        group = event.round.group
+    async def _tell_of(self, round: Round) -> None:
+        group = round.group
         if group not in self._known:
             return
         if group not in self._standings:
             await self._load(group)
         # Its own standing, and not that of a later one which the database may have by now.
-        standing = self._standings[group] = after(self._standings.get(group), event.round)
-        self._metrics.closed(event.round, standing)
+        standing = self._standings[group] = after(self._standings.get(group), round)
+        self._metrics.closed(round, standing)
         if self._home:
-            self._home.say(self._home.programs.closed(event.round, standing))
+            self._home.say(self._home.programs.closed(round, standing))
 
     async def _load(self, group: str) -> None:
         standing = await beside(self._book.read, rounds.standing, group)
@@ -153,7 +159,6 @@ class Outlets:
         labels = self._site.labels.get(roster.group, ())
         group = Group(roster.group, roster.epoch, roster.slots, len(roster.members), labels)
         self._metrics.described(group)
-        self._boards.describe(roster.group, roster.members)
         if self._home and roster.has_sums:
             self._home.say([*self._home.home_assistant.described(group), *self._home.programs.described(group)])
 
@@ -161,11 +166,14 @@ class Outlets:
         self._known.pop(group, None)
         self._standings.pop(group, None)
         self._metrics.gone(group)
-        self._boards.describe(group, ())
         if self._home:
             self._home.say([*self._home.home_assistant.gone(group), *self._home.programs.gone(group)])
 
 
-def count(metrics: Metrics, result: QueryResult) -> None:
-    """Count the result of a query."""
-    metrics.answered(result.group, result.function, result.status)
+def count(metrics: Metrics, heard: Heard) -> None:
+    """Count the results of queries, and what they have cost."""
+    match heard:
+        case QueryResult():
+            metrics.answered(heard.group, heard.function, heard.status)
+        case RequestTold():
+            metrics.spent(heard.group, heard.spent)

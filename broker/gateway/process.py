@@ -12,13 +12,16 @@ import uvicorn
 from sqlalchemy.exc import SQLAlchemyError
 
 from broker.errors import HumError
-from broker.gateway.boards import Boards
 from broker.gateway.book import rounds
 from broker.gateway.book.book import Book
+from broker.gateway.computations.asked import AskedByPrograms
+from broker.gateway.computations.service import Computations
 from broker.gateway.feed import Feed
 from broker.gateway.http.app import application
 from broker.gateway.http.serving import Serving
 from broker.gateway.hub import Hub
+from broker.gateway.members import Members
+from broker.gateway.members.recorder import Recorder
 from broker.gateway.metrics import Metrics
 from broker.gateway.outlets import Kept, Outlets, count, home_of
 from broker.gateway.page.app import install
@@ -78,13 +81,17 @@ async def run(site: Site, link: Link, book: Book, sock: socket.socket, version: 
     """Follow, answer on `sock`, and tell those of `outward`, until this is cancelled."""
     hub = Hub(book.read(rounds.last_event))
     hub.begin()
-    boards = Boards(site.deployment)
-    metrics = Metrics(version, boards, outward.energy)
-    feed = Feed(site, link, book, hub, boards, partial(count, metrics))
+    members = Members()
+    metrics = Metrics(version, members, outward.energy)
+    feed = Feed(site, link, book, hub, members)
+    computations = Computations(book, hub, feed.watch, feed.say)
+    recorder = Recorder(book, hub, members, lambda: feed.served)
+    feed.listeners += [partial(count, metrics), computations.hear, lambda heard: recorder.wake()]
     metrics.refusals.append(lambda: feed.refused)
-    home = home_of(outward, site.deployment, version, Kept(book), metrics)
-    outlets = Outlets(site, book, feed, hub, metrics, boards, home)
-    app = application(Serving(site, version, book, feed, hub, metrics))
+    asked = AskedByPrograms(book, computations, lambda: feed.served)
+    home = home_of(outward, site.deployment, version, Kept(book), metrics, asked)
+    outlets = Outlets(site, book, feed, hub, metrics, home)
+    app = application(Serving(site, version, book, feed, hub, metrics, members, computations))
     install(app)
     config = uvicorn.Config(
         app,
@@ -100,7 +107,7 @@ async def run(site: Site, link: Link, book: Book, sock: socket.socket, version: 
     host, port = sock.getsockname()[:2]
     log.info("the gateway of %s answers at http://%s:%d", site.deployment, f"[{host}]" if ":" in host else host, port)
     answering = asyncio.create_task(server.serve([sock]))
-    works = [feed.run(), outlets.run(), *([home.run()] if home else [])]
+    works = [feed.run(), outlets.run(), recorder.run(), computations.run(), *([home.run()] if home else [])]
     following = [asyncio.create_task(work) for work in works]
     try:
         done, _ = await asyncio.wait([answering, *following], return_when=asyncio.FIRST_COMPLETED)

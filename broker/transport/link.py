@@ -4,7 +4,7 @@ messages."""
 import asyncio
 import logging
 import socket
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
@@ -177,12 +177,9 @@ class Link:
             return Denied(f"{where} does not let {who} in ({error}); give credentials of this broker that are in force")
         return NoAnswer(f"{where}: {error}")
 
-    async def follow(
-        self, *filters: str, note: Callable[[bool], None] = lambda linked: None
-    ) -> AsyncGenerator[Message, None]:
+    async def follow(self, *filters: str) -> AsyncGenerator[Message, None]:
         """Yield what is heard under `filters`, in whose order what is retained comes, and connect
-        again when the link is lost; `note` is told whether there is one. Raises LinkError if there
-        is none to begin with."""
+        again when the link is lost. Raises LinkError if there is none to begin with."""
         was_linked = False
         while True:
             try:
@@ -190,11 +187,9 @@ class Link:
                     for one in filters:
                         await connection.subscribe(one)
                     was_linked = True
-                    note(True)
                     async for message in connection.messages():
                         yield message
             except LinkError as error:
-                note(False)
                 if not was_linked:
                     raise
                 log.warning("no link to %s:%d: %s; next try in %g s", self.host, self.port, error, RECONNECT_S)

@@ -26,12 +26,13 @@ from broker.cli.result import _why
 from broker.client import Reader, follow
 from broker.client.gateway_link import GatewayLink
 from broker.client.members import Watch
+from broker.client.past import Past
 from broker.coordinator.home import Home
 from broker.coordinator.protocols.gossip.machine import Gossip
 from broker.coordinator.protocols.gossip.records import Saved
 from broker.coordinator.scope import Scope
 from broker.coordinator.service import Service
-from broker.gateway.boards import Boards
+from broker.gateway.members import Members
 from broker.gateway.metrics import Metrics
 from broker.gateway.outlets import Kept, home_of
 from broker.gateway.site import Outward
@@ -93,9 +94,10 @@ class Counter(NamedTuple):
 ELSEWHERE = [
     Counter("broker/client/reader.py", "refused", True),
     Counter("broker/client/members.py", "refused", True),
+    Counter("broker/client/past.py", "refused", True),
     Counter("broker/transport/link.py", "dropped", False),
 ]
-IN_METRICS = [Counter(f"broker/gateway/{name}.py", "refused", True) for name in ("boards", "programs/requests")]
+IN_METRICS = [Counter("broker/gateway/programs/requests.py", "refused", True)]
 
 
 def counters_of(path: str, text: str) -> Iterator[Counter]:
@@ -306,7 +308,7 @@ def test_what_a_reader_of_results_refuses_is_told(tmp_path: Path, caplog: pytest
     class Told:
         """A link that has brought one message, and is lost."""
 
-        async def follow(self, *filters: str, note: Callable[[bool], None]) -> AsyncGenerator[Message, None]:
+        async def follow(self, *filters: str) -> AsyncGenerator[Message, None]:
             yield Message("hum/v1/town/g/street/else", b"", False)
 
     async def followed() -> None:
@@ -321,9 +323,12 @@ def test_what_a_gateway_refuses_is_told(tmp_path: Path, caplog: pytest.LogCaptur
     town = Town(tmp_path)
     watch = Watch(town.access, town.private)
     assert set(plant(watch, 96001).values()) == {ELSEWHERE[1]}
-    gateway = GatewayLink(Link("127.0.0.1", 1, None, None, None), Reader(town.access), watch)
+    past = Past(town.access, Watch(town.access, town.private))
+    assert set(plant(past, 97001).values()) == {ELSEWHERE[1], ELSEWHERE[2]}
+    gateway = GatewayLink(Link("127.0.0.1", 1, None, None, None), Reader(town.access), watch, past)
     assert gateway._take("hum/v1/town/g/street/else", b"x") == []
-    assert {one.getMessage() for one in caplog.records} == {"refused 96001: probe-96001", "refused 1: wrong-topic"}
+    told = {"refused 96001: probe-96001", "refused 97001: probe-97001", "refused 1: wrong-topic"}
+    assert {one.getMessage() for one in caplog.records} == told
 
 
 def test_messages_that_came_too_fast_are_counted_as_refused() -> None:
@@ -339,14 +344,12 @@ def test_messages_that_came_too_fast_are_counted_as_refused() -> None:
 
 
 def test_what_the_gateway_refuses_is_in_its_metrics() -> None:
-    boards = Boards(DEPLOYMENT)
-    metrics, kept = Metrics("0", boards), cast(Kept, None)  # nothing is asked of it
+    metrics, kept = Metrics("0", Members()), cast(Kept, None)  # nothing is asked of it
     home = home_of(Outward(Link("127.0.0.1", 1, None, None, None)), DEPLOYMENT, "0", kept, metrics)
     assert home
-    assert set(plant([boards, home._requests], 96001).values()) == set(IN_METRICS)
+    assert set(plant(home._requests, 96001).values()) == set(IN_METRICS)
     text = metrics.render().decode()
-    for number in (96001, 96002):
-        assert f'hum_inputs_refused_total{{reason="probe-{number}"}} {number}.0' in text
+    assert 'hum_inputs_refused_total{reason="probe-96001"} 96001.0' in text
 
 
 def test_every_counter_is_found_where_an_operator_looks(tmp_path: Path) -> None:

@@ -19,6 +19,8 @@ from broker.coordinator.protocols.private_sum.arithmetic.aggregation import Secr
 from broker.coordinator.protocols.private_sum.outgoing import SumOutgoing
 from broker.coordinator.protocols.private_sum.sets.in_force import Sets
 from broker.coordinator.scope import Scope
+from broker.wire import channel
+from broker.wire.channel import Channel
 
 DEPLOYMENT = "town"
 NAMES = ["b0", "b1", "b2", "b3", "b4"]
@@ -56,6 +58,13 @@ class Town:
 
     def topic(self, kind: str, group: str = "street") -> str:
         return topics.group(DEPLOYMENT, group, kind)
+
+    def told(self, gateway: bytes, kind: str, payload: bytes, group: str = "street") -> tuple[str, bytes]:
+        """Topic and payload by which the coordinator tells this to the gateway with this public
+        key."""
+        gate = Channel(DEPLOYMENT, self.private, gateway, is_gateway=False)
+        sealed = gate.seal(kind, group, 0 if kind == channel.TOLD else self.scopes[group].epoch, payload)
+        return channel.topic(DEPLOYMENT, group, kind), sealed
 
     def result(
         self, number: int, sums: list[int] | None = None, missing: list[str] | None = None, **other: Any

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from sqlalchemy import (
+    Boolean,
     Column,
     Connection,
     Float,
@@ -61,6 +62,9 @@ events = Table(  # the numbers of events only grow, also when the last one is go
     Column("id", Integer, primary_key=True),
     Column("kind", String, nullable=False),
     Column("round", Integer, ForeignKey("rounds.number")),
+    Column("changes", String),  # of members, as JSON: of an event that is about those
+    Index("events_by_kind", "kind", "id"),
+    Column("computation", String),  # as it stood then: of an event that is about one
     sqlite_autoincrement=True,
 )
 tokens = Table(
@@ -112,18 +116,58 @@ enrolments = Table(  # what was asked about members; numbers only grow
     Index("enrolments_by_state", "state"),
     sqlite_autoincrement=True,
 )
+steps = Table(  # of rounds that are over, member by member, as JSON
+    "steps",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("group", String, nullable=False),
+    Column("epoch", Integer, nullable=False),
+    Column("round", Integer, nullable=False),
+    Column("progress", String, nullable=False),
+    UniqueConstraint("group", "epoch", "round"),
+)
+computations = Table(  # what is asked of groups; all but what is searched for is JSON
+    "computations",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("group", String, nullable=False),
+    Column("function", String, nullable=False),
+    Column("over", Boolean, nullable=False),
+    Column("computation", String, nullable=False),
+)
+spent = Table(  # what queries have cost each board of a group, in epsilon, as was told last
+    "spent",
+    metadata,
+    Column("group", String, primary_key=True),
+    Column("epsilon", Float, nullable=False),
+)
+drawn = Table(  # the greatest number of a computation that ever was, in the only row
+    "drawn",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("number", Integer, nullable=False),
+)
+
+
+def _events_of_members(connection: Connection) -> None:
+    connection.exec_driver_sql("ALTER TABLE events ADD COLUMN changes VARCHAR")
+    connection.exec_driver_sql("CREATE INDEX events_by_kind ON events (kind, id)")
+
+
+def _events_of_computations(connection: Connection) -> None:
+    connection.exec_driver_sql("ALTER TABLE events ADD COLUMN computation VARCHAR")
 
 
 def _with_enrolments(connection: Connection) -> None:
     """Add the table as it was first, whatever it is today: later steps begin with that."""
     connection.exec_driver_sql(
         "CREATE TABLE enrolments (id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, kind VARCHAR NOT NULL, "
-        '"group" VARCHAR NOT NULL, device VARCHAR NOT NULL, public VARCHAR, epoch INTEGER NOT NULL, token VARCHAR NOT NULL, '
-        "asked FLOAT NOT NULL, state VARCHAR NOT NULL, decided FLOAT, why VARCHAR)"
+        '"group" VARCHAR NOT NULL, device VARCHAR NOT NULL, public VARCHAR, epoch INTEGER NOT NULL, '
+        "token VARCHAR NOT NULL, asked FLOAT NOT NULL, state VARCHAR NOT NULL, decided FLOAT, why VARCHAR)"
     )
     connection.exec_driver_sql("CREATE INDEX enrolments_by_state ON enrolments (state)")
 
 
-# MIGRATIONS[i] brings a file of version i + 1 to version i + 2.
-MIGRATIONS: tuple[Callable[[Connection], None], ...] = (_with_enrolments,)
+# MIGRATIONS[i] brings a file of version i + 1 to version i + 2; tables that are new need none.
+MIGRATIONS: tuple[Callable[[Connection], None], ...] = (_events_of_members, _events_of_computations, _with_enrolments)
 VERSION = 1 + len(MIGRATIONS)

@@ -10,10 +10,12 @@ from broker.gateway.http.bounding import Bounded
 from broker.gateway.http.routes import (
     areas,
     audit,
+    computations,
     enrolments,
     events,
     groups,
     health,
+    members,
     metrics,
     rosters,
     rounds,
@@ -32,7 +34,8 @@ def routed() -> FastAPI:
     app = FastAPI(openapi_url=DOCUMENT, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.include_router(health.router)
     app.include_router(metrics.router)
-    for part in (health, groups, areas, rounds, series, events, enrolments, rosters, tokens, audit):
+    found = (health, groups, members, areas, rounds, series, computations, events, enrolments, rosters, tokens, audit)
+    for part in found:
         app.include_router(part.router, prefix=PREFIX)
     problems.install(app)
     app.openapi = partial(document.document, app)  # type: ignore[method-assign]  # as FastAPI says to extend it

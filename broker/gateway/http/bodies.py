@@ -19,7 +19,8 @@ def stamp(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec=precision).replace("+00:00", "Z")
 
 
-def _stamp(seconds: float | None) -> str | None:
+def stamp_or_null(seconds: float | None) -> str | None:
+    """Return stamp() of a time that may be none."""
     return None if seconds is None else stamp(seconds)
 
 
@@ -86,8 +87,8 @@ class RoundBody(BaseModel):
             epoch=found.epoch,
             round=found.round,
             status=found.status,
-            instant=_stamp(found.instant),
-            opened=_stamp(found.opened),
+            instant=stamp_or_null(found.instant),
+            opened=stamp_or_null(found.opened),
             closed=stamp(found.closed),
             summed=len(found.summed),
             members=len(found.members),
@@ -173,8 +174,8 @@ class TokenBody(BaseModel):
             scopes=list(token.scopes),
             note=token.note,
             made=stamp(token.made),
-            expires=_stamp(token.expires),
-            revoked=_stamp(token.revoked),
+            expires=stamp_or_null(token.expires),
+            revoked=stamp_or_null(token.revoked),
         )
 
 

@@ -13,14 +13,17 @@ import uvicorn
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
-from broker.gateway.boards import Boards
+from broker.client.members import GroupMembers, GroupProgress, GroupReports, Member, RoundProgress
 from broker.gateway.book import rounds, tokens
 from broker.gateway.book.book import Book
 from broker.gateway.book.rounds import Event, GroupRoster
+from broker.gateway.computations.service import Computations
 from broker.gateway.feed import Feed
 from broker.gateway.http.app import application
 from broker.gateway.http.serving import Serving
 from broker.gateway.hub import Hub
+from broker.gateway.members import Members, recorder
+from broker.gateway.members.news import Unsaid
 from broker.gateway.metrics import Metrics
 from broker.gateway.process import _Server, listening
 from broker.gateway.rounds import Round
@@ -32,6 +35,7 @@ LABELS = {"street": ("north", "feeder=7"), "lane": ("north", "feeder=8")}
 BEGIN = 1_800_000_000  # 2027-01-15, a whole multiple of 900 s
 STEP = 900
 WAIT_S = 60.0
+NEVER = (None, None)
 
 
 def roster(group: str = "street", epoch: int = 1) -> GroupRoster:
@@ -48,6 +52,24 @@ def a_round(number: int, sums: tuple[int, int] | None = (600, 2400), group: str 
     )
 
 
+def standing(at: int = BEGIN, group: str = "street", **states: str) -> GroupMembers:
+    """How members stand: `ready`, but for those that are named."""
+    found = (states.get(name, "ready") for name in MEMBERS)
+    whys = {"offline": "it is not there", "absent": "it has sent nothing"}
+    told = [
+        Member(n, s, s != "offline", whys.get(s), *((3, at) if s in whys else NEVER))
+        for n, s in zip(MEMBERS, found, strict=True)
+    ]
+    return GroupMembers(group, 1, at, tuple(told))
+
+
+def progress(number: int = 0, at: int = BEGIN, group: str = "street", **fields: Any) -> GroupProgress:
+    """How the `number`-th round goes: all have sent, and nobody is listed yet."""
+    every = {"status": "open", "opened_at": at, "instant": at + STEP, "closed_at": None, "sent": MEMBERS}
+    every |= {"listed": None, "answered": (), "missing": None, "why": None, "needed": 3} | fields
+    return GroupProgress(group, 1, at, (RoundProgress(number, **every),))
+
+
 @dataclass
 class Gate:
     """The gateway in `folder`, and who asks it."""
@@ -62,9 +84,12 @@ class Gate:
         self.book = Book(self.folder)
         self.hub = Hub(self.book.read(rounds.last_event))
         site = Site("town", self.authority, self.folder, LABELS)
-        self.feed = Feed(site, Link("127.0.0.1", 1, None, None, None), self.book, self.hub, Boards(site.deployment))
-        metrics = Metrics("0.1", Boards("town"))
-        self.serving = Serving(site, "0.1", self.book, self.feed, self.hub, metrics)
+        self.members = Members()
+        self._unsaid = Unsaid(self.members)
+        self.feed = Feed(site, Link("127.0.0.1", 1, None, None, None), self.book, self.hub, self.members)
+        metrics = Metrics("0.1", self.members)
+        computations = Computations(self.book, self.hub, self.feed.watch, self.feed.say)
+        self.serving = Serving(site, "0.1", self.book, self.feed, self.hub, metrics, self.members, computations)
         self.app = application(self.serving)
         self._streams: list[Stream] = []
         self.client = TestClient(self.app, raise_server_exceptions=False)
@@ -76,6 +101,14 @@ class Gate:
             if event:
                 self.hub.tell(event)
         return events
+
+    def tell(self, *told: GroupMembers | GroupProgress | GroupReports) -> None:
+        """Have the coordinator tell of members; what has changed is an event."""
+        for one in told:
+            self.members.take(one)
+        for event in self.book.write(recorder.keep, self._unsaid.take(LABELS)):
+            self.hub.tell(event)
+        self._unsaid.said()
 
     def token(self, *scopes: str, expires: float | None = None) -> str:
         return self.book.write(tokens.make, scopes or tokens.OPERATOR, "a test's", expires)[1]
@@ -131,13 +164,21 @@ class Stream:
 
     async def event(self) -> tuple[int, dict[str, Any]]:
         """Return the next event's number and data. Raises EOFError when the stream has ended."""
-        number = -1
+        number, _, data = await self.named()
+        return number, data
+
+    async def named(self) -> tuple[int, str, dict[str, Any]]:
+        """Return the next event's number, kind and data. Raises EOFError when the stream has
+        ended."""
+        number, kind = -1, ""
         async with asyncio.timeout(WAIT_S):
             while line := await self.reader.readline():
                 if line.startswith(b"id: "):
                     number = int(line[4:])
+                if line.startswith(b"event: "):
+                    kind = line[7:].decode().strip()
                 if line.startswith(b"data: "):
-                    return number, json.loads(line[6:])
+                    return number, kind, json.loads(line[6:])
         raise EOFError
 
     async def close(self) -> None:

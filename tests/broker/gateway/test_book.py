@@ -6,18 +6,21 @@ import resource
 import signal
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
+from broker.client.members import GroupMembers, RoundProgress
 from broker.gateway.book import book as module
-from broker.gateway.book import repeats, rounds, tables, tokens
+from broker.gateway.book import changes, repeats, rounds, steps, tables, tokens
 from broker.gateway.book.book import NAME, Book, BookError
+from broker.gateway.book.changes import Changes
 from broker.gateway.book.repeats import OtherRequest, Repeat
 from tests.broker.deployment.deployed import in_a_child
-from tests.broker.gateway.gate import Gate, a_round, roster
+from tests.broker.gateway.gate import BEGIN, MEMBERS, Gate, a_round, progress, roster, standing
 from tests.broker.gateway.test_scopes import reason
 
 
@@ -122,6 +125,74 @@ def test_a_file_of_another_version_is_refused_and_stays(tmp_path: Path) -> None:
         other.execute("CREATE TABLE notes (text)")
     with pytest.raises(BookError, match="has version 0"):
         Book(foreign)
+
+
+def shape(path: Path) -> dict[str, set[str]]:
+    """The tables of a file, with their columns and indices."""
+    with closing(sqlite3.connect(path)) as file:
+        names = [name for (name,) in file.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        parts = ("table_info", "index_list")
+        return {one: {row[1] for part in parts for row in file.execute(f"PRAGMA {part}({one})")} for one in names}
+
+
+def test_a_file_of_version_1_is_brought_up_with_all_that_is_in_it(tmp_path: Path) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    old.mkdir()
+    with closing(sqlite3.connect(old / NAME)) as file:
+        file.executescript((Path(__file__).parent / "gateway_of_version_1.sql").read_text())
+    Gate(new).book.close()
+    gate = Gate(old)
+    assert shape(old / NAME) == shape(new / NAME)
+    assert events(gate.book) == [(1, "1.0"), (2, "1.1")]
+    found = changes_of(standing(kitchen="offline"))
+    assert gate.book.write(changes.keep, found) == 3
+    gate.put(a_round(2))
+    told = gate.book.read(rounds.events_after, 1, 100)
+    assert [(one.id, one.kind, one.round and one.round.id) for one in told] == [
+        (2, "round", "1.1"),
+        (3, "member", None),
+        (4, "round", "1.2"),
+    ]
+    assert told[1].changes == found and gate.book.read(rounds.standing, "street").totals == {"load": 1200}
+    gate.book.close()
+    assert Gate(old).hub.last == 4
+
+
+def changes_of(told: GroupMembers, *went: RoundProgress) -> Changes:
+    return Changes(told.group, told.epoch, told.at, told.members, went)
+
+
+def test_of_many_events_of_members_the_oldest_go_and_none_of_rounds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(changes, "KEPT", 6)
+    monkeypatch.setattr(changes, "PRUNED", 4)
+    gate = Gate(tmp_path)
+    gate.put(a_round(0))
+    for number in range(2, 13):
+        assert gate.book.write(changes.keep, changes_of(standing(BEGIN + number))) == number
+    told = gate.book.read(rounds.events_after, 0, 100)
+    assert [one.id for one in told] == [1, *range(7, 13)]
+    assert told[-1].changes == changes_of(standing(BEGIN + 12))
+
+
+def test_the_steps_of_a_groups_last_rounds_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(steps, "KEPT", 3)
+    book = Book(tmp_path)
+    (went,) = progress(0, status="complete", listed=MEMBERS[:3], answered=MEMBERS[:2], missing=MEMBERS[3:]).rounds
+    for epoch, number in ((1, 8), (1, 10), (1, 9), (2, 0)):
+        book.write(steps.record, "street", epoch, replace(went, round=number))
+    book.write(steps.record, "lane", 1, replace(went, round=1))
+    found = book.read(steps.recent, "street", 100)
+    assert [(epoch, one.round) for epoch, one in found] == [(1, 9), (1, 10), (2, 0)]
+    assert found[2][1] == went and book.read(steps.recent, "street", 2) == found[1:]
+    assert book.read(steps.one, "street", 1, 8) is None and book.read(steps.one, "street", 1, 9) == replace(
+        went, round=9
+    )
+    later = replace(went, answered=MEMBERS[:3])
+    book.write(steps.record, "street", 2, later)
+    assert book.read(steps.one, "street", 2, 0) == later and len(book.read(steps.recent, "street", 100)) == 3
+    assert [one.round for _, one in book.read(steps.recent, "lane", 100)] == [1]
 
 
 def test_the_database_is_its_owners_alone(tmp_path: Path) -> None:

@@ -253,7 +253,7 @@ def test_a_file_of_the_version_before_gets_the_table(tmp_path: Path) -> None:
     Book(tmp_path / "old").close()
     with closing(sqlite3.connect(tmp_path / "old" / NAME)) as file:
         file.execute("DROP TABLE enrolments")
-        file.execute("PRAGMA user_version=1")
+        file.execute("PRAGMA user_version=3")
     Book(tmp_path / "old").close()
     assert schema(tmp_path / "old") == schema(tmp_path / "new") and len(schema(tmp_path / "old")[0]) == 11
     with closing(sqlite3.connect(tmp_path / "old" / NAME)) as file:

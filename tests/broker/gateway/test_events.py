@@ -11,9 +11,10 @@ import pytest
 
 from broker.gateway import hub
 from broker.gateway.book import tokens
+from broker.gateway.http.bodies import stamp
 from broker.gateway.http.routes import events as route
 from broker.gateway.hub import Hub
-from tests.broker.gateway.gate import WAIT_S, Gate, a_round
+from tests.broker.gateway.gate import BEGIN, MEMBERS, STEP, WAIT_S, Gate, a_round, progress, standing
 
 Play = Callable[[Gate, int], Coroutine[Any, Any, None]]
 
@@ -55,13 +56,47 @@ def test_each_round_is_told_once_and_what_was_missed_is_replayed(tmp_path: Path)
     play(tmp_path, scene)
 
 
+def test_what_changes_of_members_is_told_to_who_may_know_it_and_replayed(tmp_path: Path) -> None:
+    async def scene(gate: Gate, port: int) -> None:
+        tokens = {scope: gate.token(scope) for scope in ("sums", "members", "admin")}
+        named, sums = [await gate.listen(port, tokens[scope]) for scope in ("members", "sums")]
+        gate.tell(standing())
+        gate.put(a_round(0))  # is not for `members` alone
+        gate.tell(standing(BEGIN + 1, kitchen="offline"), progress(1))
+        told = [await named.named() for _ in range(2)]
+        assert [(number, kind) for number, kind, _ in told] == [(1, "member"), (3, "member")]
+        assert [(one["name"], one["state"]) for one in told[0][2]["members"]] == [(name, "ready") for name in MEMBERS]
+        assert told[1][2] == {
+            "group": "street",
+            "at": stamp(BEGIN + 1),
+            "members": [
+                {"name": "kitchen", "state": "offline", "online": False, "reason": "it is not there"}
+                | {"since": stamp(BEGIN + 1), "since_round": 3}
+            ],
+            "rounds": [
+                {"id": "1.1", "status": "open", "opened": stamp(BEGIN), "instant": stamp(BEGIN + STEP), "closed": None}
+                | {"sent": list(MEMBERS), "listed": None, "answered": [], "missing": None, "needed": 3, "reason": None}
+            ],
+        }
+        again = await gate.listen(port, gate.token("members", "sums"), last=1)
+        assert [(await again.named())[:2] for _ in range(2)] == [(2, "round"), (3, "member")]
+        gate.put(a_round(1))
+        assert [(await sums.named())[:2] for _ in range(2)] == [(2, "round"), (4, "round")]
+        assert (await again.named())[:2] == (4, "round")
+        assert gate.ask("/api/v1/events", tokens["admin"]).status_code == 403
+
+    play(tmp_path, scene)
+
+
 def test_what_is_not_kept_in_memory_is_read_from_the_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hub, "RECENT", 4)
     monkeypatch.setattr(route, "REPLAYED", 3)
 
     async def scene(gate: Gate, port: int) -> None:
         count = 12
-        gate.put(*(a_round(number) for number in range(count)))
+        for number in range(count // 2):
+            gate.put(a_round(number))
+            gate.tell(progress(number))
         assert gate.hub.after(0) is None and len(gate.hub.after(count - 2) or []) == 2
         stream = await gate.listen(port, gate.token(), last=0)
         assert [(await stream.event())[0] for _ in range(count)] == list(range(1, count + 1))

@@ -109,7 +109,8 @@ def _asked(
     asked = f"POST enrolments {kind} {group} {device} {public}".encode()
     roster = here.rosters().get(group)
     work = partial(_ask, (kind, group, device, public, roster.epoch if roster else 0, caller.token.id))
-    return EnrolmentBody.model_validate_json(once(here, caller, key, asked, work))
+    answer, _ = once(here, caller, key, asked, work)
+    return EnrolmentBody.model_validate_json(answer)
 
 
 def _ask(what: tuple[str, str, str, str | None, int, str], connection: Connection) -> bytes:

@@ -13,11 +13,16 @@ from starlette.types import Message, Receive, Scope, Send
 
 from broker.gateway.book import rounds
 from broker.gateway.book.book import beside
+from broker.gateway.book.changes import Changes
 from broker.gateway.book.rounds import Event
+from broker.gateway.computation import Computation
+from broker.gateway.http.asking import ComputationBody
 from broker.gateway.http.bodies import RoundBody
+from broker.gateway.http.member_bodies import ChangesBody
 from broker.gateway.http.problems import Problem
 from broker.gateway.http.scopes import MEMBERS, SUMS, Caller, ForEvents
 from broker.gateway.http.serving import Here, Serving
+from broker.gateway.rounds import Round
 
 router = APIRouter(tags=["events"])
 
@@ -44,8 +49,10 @@ STREAM: dict[int | str, dict[str, Any]] = {
 
 @router.get("/events", response_class=StreamingResponse, responses=STREAM)
 async def events(here: Here, caller: ForEvents, last: LastEventId = None) -> StreamingResponse:
-    """Tell of each event as it happens, `round` for each result, with its number as `id`. The
-    stream ends when the token does. Who reads slowly is cut off, comes again and misses nothing."""
+    """Tell of each event as it happens, with its number as `id`: `round` for each result; with the
+    scope `members`, `member` for what changed of a group's members and rounds; `computation` for
+    each news of one that the token might ask. The stream ends when the token does. Who reads slowly
+    is cut off, comes again and misses nothing."""
     if here.hub.listeners >= STREAMS_MOST:
         raise Problem(503, "too-many-streams", f"{STREAMS_MOST} streams are open", {"Retry-After": "10"})
     begin = here.hub.last if last is None else min(int(last), here.hub.last)
@@ -108,7 +115,19 @@ def _patience(caller: Caller) -> float:
 
 def _text(event: Event, caller: Caller) -> str:
     """Return an event for who may hear it; the number alone is no event, and is remembered."""
-    if not caller.has(SUMS):
+    body = _body(event, caller)
+    if body is None:
         return f"id: {event.id}\n\n"
-    body = RoundBody.of(event.round, caller.has(MEMBERS)).model_dump()
-    return f"id: {event.id}\nevent: {event.kind}\ndata: {json.dumps(body)}\n\n"
+    return f"id: {event.id}\nevent: {event.kind}\ndata: {json.dumps(body.model_dump())}\n\n"
+
+
+def _body(event: Event, caller: Caller) -> RoundBody | ChangesBody | ComputationBody | None:
+    named = caller.has(MEMBERS)
+    match event:
+        case Event(round=Round() as found) if caller.has(SUMS):
+            return RoundBody.of(found, named)
+        case Event(changes=Changes() as changed) if named:
+            return ChangesBody.of(changed)
+        case Event(computation=Computation() as asked) if caller.may_ask(asked.group, asked.wanted.function):
+            return ComputationBody.of(asked, caller)
+    return None

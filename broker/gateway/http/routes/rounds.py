@@ -6,15 +6,17 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import AwareDatetime
 
-from broker.gateway.book import rounds
+from broker.client.members import RoundProgress
+from broker.gateway.book import rounds, steps
 from broker.gateway.book.rounds import Wanted
 from broker.gateway.http import paging
 from broker.gateway.http.bodies import Page, RoundBody
+from broker.gateway.http.member_bodies import OneRoundBody, ProgressBody
 from broker.gateway.http.paging import After, Limit
 from broker.gateway.http.problems import Problem
 from broker.gateway.http.routes.groups import GroupName
 from broker.gateway.http.scopes import MEMBERS, ForSums
-from broker.gateway.http.serving import Here
+from broker.gateway.http.serving import Here, Serving
 
 router = APIRouter(tags=["rounds"])
 
@@ -58,10 +60,19 @@ def one(
     caller: ForSums,
     group: GroupName,
     identifier: Annotated[str, Path(alias="id", pattern=r"^[0-9]{1,10}\.[0-9]{1,10}$", description="<epoch>.<round>")],
-) -> RoundBody:
+) -> OneRoundBody:
     """Tell of one round."""
-    epoch, _, number = identifier.partition(".")
-    found = here.book.read(rounds.one, group, int(epoch), int(number))
+    epoch, number = map(int, identifier.split("."))
+    found = here.book.read(rounds.one, group, epoch, number)
     if found is None:
         raise Problem(404, "unknown-round", f"no round {identifier} of {group} was seen here")
-    return RoundBody.of(found, caller.has(MEMBERS))
+    named = caller.has(MEMBERS)
+    went = _steps(here, group, epoch, number) if named else None
+    return OneRoundBody(**vars(RoundBody.of(found, named)), steps=ProgressBody.of(epoch, went) if went else None)
+
+
+def _steps(here: Serving, group: str, epoch: int, number: int) -> RoundProgress | None:
+    """Return how a round went: as it was told last, also where the database has it not yet."""
+    told = here.members.progress(group)
+    live = [one for one in told.rounds if one.round == number] if told and told.epoch == epoch else []
+    return live[0] if live else here.book.read(steps.one, group, epoch, number)

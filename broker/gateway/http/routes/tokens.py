@@ -33,10 +33,12 @@ def listed(
 def made(here: Here, caller: ForAdmin, wish: TokenWish, key: IdempotencyKey) -> NewTokenBody:
     """Make a token."""
     asked = b"POST tokens " + wish.model_dump_json().encode()
-    return NewTokenBody.model_validate_json(once(here, caller, key, asked, partial(_make, wish)))
+    answer, _ = once(here, caller, key, asked, partial(_make, wish=wish))
+    return NewTokenBody.model_validate_json(answer)
 
 
-def _make(wish: TokenWish, connection: Connection) -> bytes:
+def _make(connection: Connection, wish: TokenWish) -> bytes:
+    """Make a token, and return what is told of it."""
     expires = wish.expires.timestamp() if wish.expires else None
     token, text = tokens.make(connection, tuple(wish.scopes), wish.note, expires)
     return NewTokenBody(**vars(TokenBody.of(token)), token=text).model_dump_json().encode()

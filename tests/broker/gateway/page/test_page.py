@@ -16,15 +16,16 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from starlette.testclient import TestClient
 
-from broker.gateway.boards import Boards
 from broker.gateway.book import audit, rounds, tokens
 from broker.gateway.book.book import Book
 from broker.gateway.book.rounds import GroupRoster
+from broker.gateway.computations.service import Computations
 from broker.gateway.feed import Feed
 from broker.gateway.http import cookie
 from broker.gateway.http.app import application
 from broker.gateway.http.serving import Serving
 from broker.gateway.hub import Hub
+from broker.gateway.members import Members
 from broker.gateway.metrics import Metrics
 from broker.gateway.page import history, password, static
 from broker.gateway.page.answers import PageRoute
@@ -59,10 +60,12 @@ class Scene:
         site = Site("town", b"", folder, {"street": ("feeder=7", HOSTILE)})
         self.book = Book(folder)
         self.hub = Hub(0)
-        boards = Boards(site.deployment)
+        members = Members()
         link = Link("broker.example", 8883, "tool.gateway", "", None)
-        self.feed = Feed(site, link, self.book, self.hub, boards)
-        serving = Serving(site, "0.1.0", self.book, self.feed, self.hub, Metrics("0.1.0", boards))
+        self.feed = Feed(site, link, self.book, self.hub, members)
+        computations = Computations(self.book, self.hub, self.feed.watch, self.feed.say)
+        metrics = Metrics("0.1.0", members)
+        serving = Serving(site, "0.1.0", self.book, self.feed, self.hub, metrics, members, computations)
         self.app: FastAPI = application(serving)
         install(self.app)
         self.folder = folder
@@ -340,7 +343,7 @@ def test_a_broken_link_is_named(scene: Scene) -> None:
         assert (
             "Broken: broker → gateway" in text_of(client.get(path)) and "broker.example:8883" in client.get(path).text
         )
-    scene.feed.linked, scene.feed.keeping = True, False
+    scene.feed.linked, scene.feed._keeper.keeping = True, False
     assert "Broken: gateway → its database" in text_of(client.get("/"))
 
 

@@ -16,13 +16,16 @@ from pathlib import Path
 import pytest
 
 from agent.wire import messages, topics
+from broker.client import identity
 from broker.deploy.mosquitto import passwords
 from broker.deployment import serving
 from broker.deployment.folder import Deployment
 from broker.transport.link import Connection, Link, LinkError
 from broker.transport.users import GATEWAY
+from broker.wire import channel, views
+from broker.wire.views import Order, Standing
 from tests.broker.gateway.sinks.home_assistant_rules import House
-from tests.support.client_town import DEPLOYMENT, Town
+from tests.support.client_town import DEPLOYMENT, NAMES, Town
 from tests.support.mosquitto_process import Mosquitto, free_port
 
 pytestmark = pytest.mark.proof
@@ -49,6 +52,7 @@ class Gateway:
         self.process: subprocess.Popen[bytes] | None = None
         results = folder / "gateway/results"
         results.mkdir(parents=True)
+        identity.make(folder / "gateway")
         (results / "street.key").write_text(town.result_key.hex())
         users = folder / "mosquitto/users"
         users.mkdir(parents=True)
@@ -239,7 +243,9 @@ def test_requests_discovery_and_metrics_are_answered(tmp_path: Path):
 
 async def play_answers(folder: Path) -> None:
     async with scene(folder) as (town, gateway, home, boards, hearer):
-        await boards.publish(topics.device(DEPLOYMENT, "b0", "state"), messages.presence(True), retain=True)
+        public = bytes.fromhex((gateway.folder / "gateway" / identity.PUBLIC).read_text())
+        members = views.members(Order(1, 1), 1_790_000_000, [Standing("ready", True)] * len(NAMES))
+        await boards.publish(*town.told(public, channel.MEMBERS, members), retain=True)
         await publish(town, boards, "roster", town.roster())
         gateway.start()
         for number in range(3):

@@ -6,14 +6,11 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
-from agent.wire import messages
-from broker.gateway.boards import BOARDS_MOST
-from tests.broker.gateway.sinks.scene import START, Scene
+from tests.broker.gateway.sinks.scene import MEMBERS, START, Scene
 
 FOLDER = Path(__file__).parents[4] / "broker/deploy/grafana"
 NAMES = {
@@ -29,6 +26,7 @@ NAMES = {
     "hum_group_summed_members": {"group"},
     "hum_inputs_refused_total": {"reason"},
     "hum_queries_total": {"group", "function", "status"},
+    "hum_privacy_spent_epsilon": {"group"},
     "hum_board_online": {"device"},
     "hum_board_last_seen_timestamp_seconds": {"device"},
     "hum_board_masks": {"device"},
@@ -100,92 +98,68 @@ def test_a_group_that_is_gone_has_no_metrics():
         scene.close(0, group=group)
         scene.metrics.answered(group, None, "incomplete")
     scene.metrics.gone("north")
-    scene.boards.describe("north", ())
     assert {one.labels["group"] for one in samples(scene) if "group" in one.labels} == {"south"}
     assert value(scene, "hum_queries_total", group="south", function="unknown", status="incomplete") == 1
     scene.metrics.gone("south")
-    scene.boards.describe("south", ())
     assert not any(one.labels.keys() & {"group", "device"} for one in samples(scene))
 
 
 def test_refusals_of_all_parts_are_one_count_for_each_reason():
     scene = Scene()
     scene.refused.update({"malformed": 2, "bad-signature": 1})
-    scene.say("b0", "diag", b"\xff")
+    others = {"malformed": 1}
+    scene.metrics.refusals.append(lambda: others)
     assert value(scene, "hum_inputs_refused_total", reason="malformed") == 3
     assert value(scene, "hum_inputs_refused_total", reason="bad-signature") == 1
 
 
-def test_boards_say_how_they_are():
+def test_members_are_told_as_the_coordinator_and_their_boards_tell_them():
     scene = Scene()
     assert value(scene, "hum_board_online", device="b0") is None
     assert value(scene, "hum_group_ready_members", group="north") == 0
-    scene.say("b0", "state", messages.presence(True), retained=True)
-    assert value(scene, "hum_board_online", device="b0") == 1
-    assert value(scene, "hum_board_last_seen_timestamp_seconds", device="b0") is None  # who knows since when
-    scene.report("b0")
+    scene.stand(b0="ready", b1="joining", b2="offline")
+    online = {name: value(scene, "hum_board_online", device=name) for name in MEMBERS}
+    assert online == {"b0": 1, "b1": 1, "b2": 0}
+    assert value(scene, "hum_group_ready_members", group="north") == 1
+    assert value(scene, "hum_board_last_seen_timestamp_seconds", device="b0") is None  # it has said nothing
+    scene.report()
     assert value(scene, "hum_board_last_seen_timestamp_seconds", device="b0") == START
     assert value(scene, "hum_board_masks", device="b0") == 40
     assert value(scene, "hum_board_heap_free_bytes", device="b0") == 65536
     assert value(scene, "hum_board_flash_written_bytes_total", device="b0") == 4096
     assert value(scene, "hum_board_link_losses_total", device="b0") == 3
     assert value(scene, "hum_board_firmware_info", device="b0", version="7") == 1
-    assert value(scene, "hum_group_ready_members", group="north") == 1
-    scene.say("b0", "state", messages.presence(False), now=START + 5)
-    assert value(scene, "hum_board_online", device="b0") == 0
+    scene.stand(at=START + 5)
+    assert value(scene, "hum_board_online", device="b0") is None  # nobody has said
     assert value(scene, "hum_group_ready_members", group="north") == 0
-    scene.say("b0", "state", b"")  # the broker was told to forget it
-    assert value(scene, "hum_board_online", device="b0") == 0
 
 
-def test_a_board_in_two_groups_stays_while_it_is_in_one():
+def test_a_board_that_tells_nothing_has_no_figures():
+    scene = Scene()
+    scene.stand(b0="ready")
+    scene.report(masks=None, heap_free=None, firmware=None, flash_bytes=None, link_losses=None)
+    told = {one.name for one in samples(scene) if "device" in one.labels}
+    assert told == {"hum_board_online", "hum_board_last_seen_timestamp_seconds"}
+
+
+def test_a_board_in_two_groups_is_as_it_was_told_last_and_stays_while_it_is_in_one():
     scene = Scene()
     scene.describe("south")
-    scene.report("b1")
-    scene.boards.describe("north", ())
-    assert value(scene, "hum_board_masks", device="b1") == 40
-    scene.boards.describe("south", ("b0",))
-    assert value(scene, "hum_board_masks", device="b1") is None
+    scene.stand("south", START + 1, b1="ready")
+    scene.report("south", START + 1, masks=30)
+    scene.stand("north", START, b1="offline")
+    scene.report("north", START, masks=40)
+    assert (value(scene, "hum_board_online", device="b1"), value(scene, "hum_board_masks", device="b1")) == (1, 30)
+    scene.metrics.gone("south")
+    assert (value(scene, "hum_board_online", device="b1"), value(scene, "hum_board_masks", device="b1")) == (0, 40)
+    scene.metrics.gone("north")
+    assert value(scene, "hum_board_online", device="b1") is None
 
 
-@pytest.mark.parametrize(
-    ("topic", "payload", "reason"),
-    [
-        ("hum/v1/lane/dev/b0/state", messages.presence(True), "wrong-topic"),
-        ("hum/v1/street/dev/b0/else", messages.presence(True), "wrong-topic"),
-        ("hum/v1/street/g/north/result", b"", "wrong-topic"),
-        ("elsewhere", b"", "wrong-topic"),
-        ("hum/v1/street/dev/b0/state", b"\x00", "malformed"),
-        ("hum/v1/street/dev/b0/state", bytes(65), "oversized"),
-        ("hum/v1/street/dev/b0/diag", b"", "malformed"),
-        ("hum/v1/street/dev/b0/diag", bytes(9000), "oversized"),
-    ],
-)
-def test_what_boards_cannot_say_is_refused_by_name(topic: str, payload: bytes, reason: str):
+def test_members_of_a_group_that_is_not_served_are_not_told():
     scene = Scene()
-    before = samples(scene)
-    scene.boards.take(topic, payload, False, START)
-    assert scene.boards.refused == {reason: 1}
-    assert value(scene, "hum_inputs_refused_total", reason=reason) == 1
-    assert [one for one in samples(scene) if one.name != "hum_inputs_refused_total"] == before
-
-
-def test_only_what_members_say_is_told():
-    scene = Scene()
-    assert scene.boards.filters()[1:] == ["hum/v1/street/dev/+/state", "hum/v1/street/dev/+/diag"]
-    for number in range(BOARDS_MOST + 5):
-        scene.say(f"stranger-{number}", "state", messages.presence(True))
-    scene.report("stranger-1")
-    assert scene.boards.every() == {}
-    assert scene.boards.refused == {"too-many-boards": 5}
-
-
-def test_what_a_board_said_before_its_roster_came_is_not_lost():
-    scene = Scene()
-    scene.say("b9", "state", messages.presence(True), retained=True)
-    assert value(scene, "hum_board_online", device="b9") is None
-    scene.boards.describe("south", ("b9",))
-    assert value(scene, "hum_board_online", device="b9") == 1
+    scene.stand("south", b1="ready")
+    assert not any("device" in one.labels for one in samples(scene))
 
 
 def queries() -> Iterator[str]:

@@ -5,23 +5,27 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import update
 
+from broker.client.asking import Wanted
+from broker.client.members import RequestTold
 from broker.gateway import outlets
-from broker.gateway.boards import Boards
-from broker.gateway.book import rounds
+from broker.gateway.book import changes, computations, rounds
 from broker.gateway.book.book import Book
+from broker.gateway.book.changes import Changes
 from broker.gateway.book.rounds import GroupRoster
 from broker.gateway.book.tables import standings
 from broker.gateway.feed import Feed
 from broker.gateway.home_assistant.home import Home
 from broker.gateway.hub import Hub
+from broker.gateway.members import Members
 from broker.gateway.metrics import Metrics
-from broker.gateway.outlets import Kept, Outlets, home_of
+from broker.gateway.outlets import Kept, Outlets, count, home_of
 from broker.gateway.programs.requests import KeptError
 from broker.gateway.rounds import Round
 from broker.gateway.site import Outward, Site
@@ -55,12 +59,12 @@ class Scene:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[tuple[Hub, Metrics, Home]]:
-        hub, boards = Hub(self.book.read(rounds.last_event)), Boards("town")
-        metrics = Metrics("0.1", boards, energy=True)
-        feed = Feed(self.site, NOWHERE, self.book, hub, Boards(self.site.deployment))
+        hub, members = Hub(self.book.read(rounds.last_event)), Members()
+        metrics = Metrics("0.1", members, energy=True)
+        feed = Feed(self.site, NOWHERE, self.book, hub, members)
         home = home_of(Outward(NOWHERE), "town", "0.1", Kept(self.book), metrics)
         assert home
-        running = Outlets(self.site, self.book, feed, hub, metrics, boards, home)
+        running = Outlets(self.site, self.book, feed, hub, metrics, home)
         tasks = [asyncio.create_task(work) for work in (feed.run(), running.run())]
         try:
             yield hub, metrics, home
@@ -124,7 +128,9 @@ def test_more_rounds_than_are_kept_in_memory_are_read_from_the_database(scene: S
         scene.record(0)
         async with scene.running() as (hub, metrics, home):
             await until(lambda: total(home) == 100)
-            events = [scene.record(number) for number in range(1, 6)]
+            events = [scene.record(number) for number in range(1, 4)]
+            scene.book.write(changes.keep, Changes("street", 1, 1_790_000_100, (), ()))  # is no round
+            events += [scene.record(number) for number in range(4, 6)]
             hub.tell(events[-1])  # the others were told before this gateway listened
             await until(lambda: total(home) == 600)
             assert 'hum_rounds_total{group="street",status="complete"} 5.0' in metrics.render().decode()
@@ -144,6 +150,39 @@ def test_a_group_whose_key_is_taken_away_is_forgotten(scene: Scene, monkeypatch:
             await until(lambda: said(home, DEVICES[1]) == {})
             assert said(home, "hum-gateway/town/g/street/sum") == {}
             assert "street" not in metrics.render().decode()
+
+    asyncio.run(play())
+
+
+def test_what_queries_have_cost_is_told_after_a_start_and_with_each_news(scene: Scene):
+    told = RequestTold("street", 7, 1, 0, "open", None, 1, 1, 1, 0.5, (), 1.5)
+    for group in ("street", "lane"):  # which is served no more
+        kept = scene.book.write(computations.ask, group, Wanted("load", "sum"), 60, None, "who")
+        scene.book.write(computations.record, replace(kept, state="open", spent=1.0))
+
+    async def play() -> None:
+        async with scene.running() as (_, metrics, _):
+            await until(lambda: b'hum_privacy_spent_epsilon{group="street"} 1.0' in metrics.render())
+            assert b'"lane"' not in metrics.render()
+            count(metrics, told)
+            assert b'hum_privacy_spent_epsilon{group="street"} 1.5' in metrics.render()
+
+    asyncio.run(play())
+
+
+def test_programs_hear_of_what_they_may_ask_for_and_of_nothing_else(scene: Scene):
+    async def play() -> None:
+        async with scene.running() as (hub, _, home):
+            home.programs.compute = frozenset({"lane:max"})
+            for function in ("sum", "max"):
+                kept = scene.book.write(computations.ask, "lane", Wanted("load", function), 60, None, "who")
+                event = scene.book.write(computations.record, replace(kept, state="open"))
+                assert event
+                hub.tell(event)
+            await until(lambda: bool(home._responses))
+            (one,) = home._responses
+            assert one.topic == "hum-gateway/town/g/lane/computation" and not one.retain
+            assert json.loads(one.payload)["function"] == "max"
 
     asyncio.run(play())
 
