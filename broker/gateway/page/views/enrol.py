@@ -15,7 +15,6 @@ from broker.gateway.book.enrolments import OPEN, WAITING, WAITING_MOST
 from broker.gateway.http.enrolling import EnrolmentWish, ReplacementWish
 from broker.gateway.http.paging import NUMBER_MOST
 from broker.gateway.http.problems import Problem
-from broker.gateway.http.repeating import KEY_MOST
 from broker.gateway.http.routes.enrolments import added, groups, replaced, revoked, settle
 from broker.gateway.http.serving import Here
 from broker.gateway.page.answers import PRIVATE, PageRoute, elsewhere, page
@@ -101,4 +100,4 @@ def _member(form: Form) -> tuple[str, str]:
 
 
 def _key(form: Form) -> str:
-    return form.one("key")[:KEY_MOST] or secrets.token_urlsafe(16)
+    return form.one("key")[:255] or secrets.token_urlsafe(16)
