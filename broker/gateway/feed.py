@@ -172,6 +172,7 @@ def _round(roster: GroupRoster, result: RoundResult, now: float) -> Round:
         instant=result.instant,
         closed=now,
         opened=opened,
+        off_grid=result.off_grid,
     )
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from sqlalchemy import (
+    Boolean,
     Column,
     Connection,
     Float,
@@ -15,6 +16,7 @@ from sqlalchemy import (
     String,
     Table,
     UniqueConstraint,
+    text,
 )
 
 metadata = MetaData()
@@ -45,6 +47,7 @@ rounds = Table(
     Column("at", Float, nullable=False),  # the instant, or if there is none when it closed
     Column("total", String),
     Column("mean_power", String),
+    Column("off_grid", Boolean, nullable=False, server_default=text("0")),
     UniqueConstraint("group", "epoch", "round"),
     Index("rounds_by_time", "group", "at"),
     Index("rounds_by_instant", "instant"),
@@ -96,6 +99,15 @@ answers = Table(  # to requests that may come again, by the token and its Idempo
     PrimaryKeyConstraint("token", "key"),
 )
 
+
+def _add_off_grid(connection: Connection) -> None:
+    """Once all rounds were on the grid."""
+    connection.exec_driver_sql("ALTER TABLE rounds ADD COLUMN off_grid BOOLEAN NOT NULL DEFAULT 0")
+    connection.exec_driver_sql(
+        "UPDATE standings SET standing = json_set(standing, '$.between', json('{}'), '$.apart', json('false'))"
+    )
+
+
 # MIGRATIONS[i] brings a file of version i + 1 to version i + 2.
-MIGRATIONS: tuple[Callable[[Connection], None], ...] = ()
+MIGRATIONS: tuple[Callable[[Connection], None], ...] = (_add_off_grid,)
 VERSION = 1 + len(MIGRATIONS)

@@ -28,7 +28,7 @@ SECONDS = {"s": 1, "m": 60, "h": 3600, "d": DAY}
 STEP_MOST = 366 * DAY
 STEPS_MOST = 10_000
 ROUNDS_MOST = 100_000
-COLUMNS = ("start", "value", "rounds", "summed", "members")
+COLUMNS = ("start", "value", "rounds", "summed", "members", "off_grid")
 
 
 class Format(StrEnum):
@@ -94,8 +94,8 @@ def _checked(since: float, until: float, length: int) -> tuple[int, int]:
     return begin, end
 
 
-def _rest(one: Step) -> tuple[float | None, int, int | None, int | None]:
-    return one.value, one.rounds, one.summed, one.members
+def _rest(one: Step) -> tuple[float | None, int, int | None, int | None, int]:
+    return one.value, one.rounds, one.summed, one.members, one.off_grid
 
 
 def _csv(listed: list[Step]) -> str:
@@ -114,7 +114,7 @@ def _lines(deployment: str, group: str, slot: str, listed: list[Step]) -> str:
     )
     return "".join(
         f"hum,{tags} value={one.value},rounds={one.rounds}i,summed={one.summed}i,members={one.members}i"
-        f" {one.start * 10**9}\n"
+        f",off_grid={one.off_grid}i {one.start * 10**9}\n"
         for one in listed
         if one.value is not None
     )
