@@ -1,11 +1,13 @@
 """Rounds off the grid, in virtual time: opened on request between two of the schedule, which they
 never disturb, and told of in the database, whatever fails."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from agent.crypto import accelerate
 from agent.protocols.base.identity import CLOSE_WINDOW
 from agent.wire import coordination, messages
 from agent.wire.messages import OFF_GRID
@@ -66,6 +68,13 @@ class Street(World):
             name: self.members[name].contribution(opening, 100 + self.names.index(name), last=LAST)
             for name in (self.names if names is None else names)
         }
+
+
+@pytest.fixture(autouse=True)
+def fast() -> Iterator[None]:
+    accelerate.use_host_libraries()
+    yield
+    accelerate.install()
 
 
 @pytest.fixture
