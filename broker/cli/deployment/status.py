@@ -90,7 +90,7 @@ def exit_status(found: dict[str, Any]) -> int:
     if not found["running"]:
         return NOT_RUNNING
     last = [group["last_round"] for group in found["groups"] if group.get("last_round")]
-    return UNWELL if any(one["status"] != "complete" for one in last) else 0
+    return UNWELL if any(one["status"] != "complete" and not one["off_grid"] for one in last) else 0
 
 
 def rounds(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
