@@ -1,11 +1,13 @@
-"""Burning the number of a query: the action "burn" of agent/runtime/effects.py, in a module of its
-own that only a board with queries has in its memory.
+"""What a policy has a budget for: the actions "burn" and "off-grid" of agent/runtime/effects.py, in
+a module of its own that only a board that is asked for such has in its memory.
 
-The list of who is asked is compared with those that were answered, the query is paid for, and its
-number is burnt: each durably, before anything of the query leaves the board.
+To burn the number of a query the list of who is asked is compared with those that were answered,
+the query is paid for, and its number is burnt: each durably, before anything of the query leaves
+the board. A round off the grid is paid for before its reading is taken.
 """
 
 from agent.protocols.base import Refused, closeness
+from agent.protocols.base.identity import OFF_GRID_PERIOD
 from agent.protocols.gossip.privacy.budget import Budget, BudgetError
 from agent.runtime.flash.masks import Spent
 from agent.runtime.flash.store import Corrupt, Full, StoreError
@@ -13,6 +15,7 @@ from agent.runtime.flash.store import Corrupt, Full, StoreError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from agent.runtime.effects import Effects
+_OF_ROUNDS = {"budget": "too-often", "spent": "replayed"}  # how refusals of rounds are called
 
 
 def burn(effects: "Effects", epoch: int, number: int, cost: int | None, listed: list[str]) -> None:
@@ -41,21 +44,44 @@ def burn(effects: "Effects", epoch: int, number: int, cost: int | None, listed: 
     effects.do_all(effects.queries.burnt(epoch, number))
 
 
+def permit(effects: "Effects", epoch: int, round: int) -> bool:
+    """Tell whether the policy allows this round off the grid: it is paid for, durably, or counted
+    as refused. Raises StoreError, Full.
+
+    It is paid for before there is a reading, so that nothing that fails later gives it back: an
+    opening that comes again is refused if the board has not sent anything.
+    """
+    policy, machine = effects.machine.identity.policy, effects.machine
+    reason: str | None = "off-grid"
+    if policy.off_grid:
+        # A budget's numbers begin with 1, rounds with 0.
+        reason = _spend(effects, "off-grid", policy.off_grid, OFF_GRID_PERIOD, epoch, round + 1, 1)
+    if reason:
+        machine.refuse(_OF_ROUNDS.get(reason, reason))
+    return not reason
+
+
 def _pay(effects: "Effects", epoch: int, number: int, cost: int | None) -> str | None:
     """Take a query's cost from the budget, durably; return why that is not possible, or None."""
-    policy, store = effects.machine.identity.policy, effects.store
+    policy = effects.machine.identity.policy
     if policy.epsilon is None:
         return None
-    now, budget = effects.clock.uptime(), effects.budget
+    return _spend(effects, "budget", policy.epsilon, policy.epsilon_period, epoch, number, cost)
+
+
+def _spend(
+    effects: "Effects", record: str, total: int, period: int, epoch: int, number: int, cost: int | None
+) -> str | None:
+    """Take a cost from the budget of `total` in `period` seconds whose record that is."""
+    store, now, budget = effects.store, effects.clock.uptime(), effects.budget
     try:
         if budget is None:
-            last = store.read("budget")
-            budget = effects.budget = Budget(policy.epsilon, policy.epsilon_period, effects.started, last)
-        store.put("budget", budget.spend(epoch, number, cost, now))
+            budget = effects.budget = Budget(total, period, effects.started, store.read(record))
+        store.put(record, budget.spend(epoch, number, cost, now))
     except BudgetError as error:
         noted = budget.note(now) if budget and error.args[0] == "budget" else None
         if noted:
-            store.put("budget", noted)
+            store.put(record, noted)
         return str(error.args[0])
     except Corrupt:
         return "corrupt"

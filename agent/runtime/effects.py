@@ -85,12 +85,13 @@ class Effects:
         self.queries: "Gossip" = machine  # type: ignore[assignment]  # see above
         self.clock = clock
         self.around = around
-        self.budget: "Budget | None" = None  # made when the first query has to be paid for
+        self.budget: "Budget | None" = None  # made when there is something to be paid for
         self.started = 0  # on the clock, where there is a budget
 
     def restore(self) -> None:
         """Give the machine and the meter what the flash holds. Raises StoreError."""
-        if self.machine.identity.policy.epsilon is not None:
+        policy = self.machine.identity.policy
+        if policy.epsilon is not None or policy.off_grid:
             self.started = self.clock.uptime()
         self.perform(self.machine.restore(self.store, self.masks, self.shares))
         self.meter.restore(self.masks.bookmark())
@@ -157,6 +158,11 @@ class Effects:
             resend = masks.resends() < machine.identity.policy.close_most
             values = self.meter.read(action[2], action[3], resend, action[4])
             self.do_all(machine.taken(action[1], action[2], masks.load(action[1], action[2]), values))
+        elif action[0] == a.OFF_GRID:
+            from agent.runtime.burning import permit  # not before the first one
+
+            if permit(self, action[1], action[2]):
+                self.do_all([a.take(action[1], action[2], action[3], action[4])])
         elif action[0] == a.SPEND:
             self._spend(action[1], action[2], action[3])
         elif action[0] == a.SETTLE:

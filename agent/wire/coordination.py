@@ -9,6 +9,7 @@ from agent.wire.messages import (
     COUNTS_MOST,
     EVERYONE,
     MEMBERS_MOST,
+    OFF_GRID,
     SLOTS_MOST,
     UNITS_MOST,
     MessageError,
@@ -71,7 +72,7 @@ def opening(
     bytes each, zeros for a unit without one; `tags` are the members' 16-byte tags in roster order,
     zeros for who is in no set; `absent` is the bitmap of those that are known dead, `counted` the
     members' 8 bytes each in roster order, `time` in Unix seconds, `instant` the Unix seconds at
-    which readings are to be taken, 0 for at once."""
+    which readings are to be taken, 0 for at once, OFF_GRID for at once and off the grid."""
     found = {1: epoch, 2: round, 3: sets, 4: b"".join(tags), 5: absent, 6: b"".join(counted), 7: time}
     if instant:
         found[8] = instant
@@ -126,9 +127,9 @@ def result(
 
 def read_result(payload: bytes) -> tuple[bytes, int, list[str], bytes | None, bytes, int]:
     """Return (roster digest, status, names of the missing, sealed sums or None, digests of the
-    units' active sets, instant or 0)."""
+    units' active sets, instant, 0 or OFF_GRID)."""
     digest, status, missing, sealed, sets, instant = fields(payload, 5, 1)
-    check(instant is None or is_integer(instant, 1, 0xFFFFFFFF))
+    check(instant is None or instant == OFF_GRID or is_integer(instant, 1, 0xFFFFFFFF))
     check(is_bytes(digest, 32) and is_integer(status, COMPLETE, INVALID))
     check(isinstance(sets, bytes) and 32 <= len(sets) <= 32 * UNITS_MOST and len(sets) % 32 == 0)
     check(

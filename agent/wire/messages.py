@@ -19,6 +19,8 @@ MEMBERS_MOST = 64
 SLOTS_MOST = 48
 UNITS_MOST = 16  # cohorts have four members or more
 LEAD_MOST = 3600  # seconds from an opening to the instant that it names
+# In the place of an instant: the round is off the grid, and readings are taken at once.
+OFF_GRID = -1
 # The greatest bitmap: bit i stands for the member i of the roster.
 EVERYONE = (1 << MEMBERS_MOST) - 1
 
@@ -82,7 +84,8 @@ def read_opening(payload: bytes) -> tuple[int, int, bytes, bytes, int, bytes, in
     """Return (epoch, round, digests of the units' active sets, tags, bitmap of the members that are
     known dead, 8 bytes a member, time, instant), each one after the other: the last epoch and round
     whose published sum has the member's reading, or zeros; Unix seconds; the instant at which
-    readings are to be taken, Unix seconds, at most LEAD_MOST after that time, or 0: at once.
+    readings are to be taken, Unix seconds, at most LEAD_MOST after that time; 0 or OFF_GRID: at
+    once.
 
     Not authentic before a tag is checked.
     """
@@ -90,7 +93,8 @@ def read_opening(payload: bytes) -> tuple[int, int, bytes, bytes, int, bytes, in
     check(is_integer(epoch, 1, 0xFFFFFFFF) and is_integer(round, 0, 0xFFFFFFFF) and _is_sets(sets))
     check(_is_tags(tags) and is_integer(absent, 0, EVERYONE) and is_bytes(counted, len(tags) // 2))
     check(is_integer(time, 0, 0xFFFFFFFF))
-    check(instant is None or is_integer(instant, max(time, 1), min(time + LEAD_MOST, 0xFFFFFFFF)))
+    most = min(time + LEAD_MOST, 0xFFFFFFFF)
+    check(instant is None or instant == OFF_GRID or is_integer(instant, max(time, 1), most))
     return epoch, round, sets, tags, absent, counted, time, instant or 0
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from agent.protocols.base.identity import CLOSE_WINDOW, EPSILON_PERIOD, Policy
-from agent.protocols.base.policy import EPSILON_PERIOD_MOST, EPSILON_TOTAL_MOST
+from agent.protocols.base.policy import EPSILON_PERIOD_MOST, EPSILON_TOTAL_MOST, OFF_GRID_MOST
 from agent.protocols.private_sum.roster_part import SPREAD_MOST
 from agent.runtime.update.versions import MANIFEST
 from broker.authority import releases
@@ -167,6 +167,9 @@ def authority_policy(
     epsilon_period: Annotated[
         int, typer.Option(metavar="S", help="Seconds of such a period.", min=1, max=EPSILON_PERIOD_MOST)
     ] = EPSILON_PERIOD,
+    off_grid: Annotated[
+        int, typer.Option(help="How many rounds on request to take part in a day.", min=0, max=OFF_GRID_MOST)
+    ] = 0,
     as_json: AsJson = False,
 ) -> None:
     """Sign what a board may take part in: the "policy" of its settings."""
@@ -177,7 +180,8 @@ def authority_policy(
     if epsilon is not None and not epsilon * MILLION <= EPSILON_TOTAL_MOST:
         raise AuthorityError(f"--epsilon {epsilon:g}: at most {EPSILON_TOTAL_MOST // MILLION}")
     budget = None if epsilon is None else millionths(epsilon)
-    policy = Policy(members_least, contributors_least, allowed, close, close_most, budget, epsilon_period)
+    bounds = (members_least, contributors_least, allowed, close, close_most, budget, epsilon_period, off_grid)
+    policy = Policy(*bounds)
     serial, signed = authority.sign_policy(group, device, policy)
     replace(output, (signed.hex() + "\n").encode())
     show(as_json, {"group": group, "device": device, "serial": serial, "policy": str(output)})

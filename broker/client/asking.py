@@ -20,7 +20,7 @@ from broker.client.access import ClientError, Group
 from broker.client.members import RequestTold
 from broker.wire import channel, requests
 from broker.wire.channel import Channel
-from broker.wire.requests import TRIES_MOST, Ask
+from broker.wire.requests import TRIES_MOST, Ask, AskRound
 
 RETRY_S = 5.0  # until the first answer
 LOOK_S = 60.0  # afterwards: news may have been lost with a link
@@ -37,6 +37,7 @@ FUNCTIONS = {  # what can be asked, and the names of its parameters
     "histogram": ("low", "width", "bins"),
     "top-k": ("k",),
 }
+SUMS = "private-sum"
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,14 @@ class Wanted:
     record_epsilon: float = 0
     period_ms: int = 2000
     tries: int = 3
+
+
+@dataclass(frozen=True)
+class WantedRound:
+    """A sum of all slots off the grid, asked up to `tries` times: after one that failed the next
+    round on the grid comes first. Each takes one of the rounds that the boards' policies allow."""
+
+    tries: int = 2
 
 
 @dataclass(frozen=True)
@@ -94,8 +103,14 @@ def needed(group: Group) -> int:
     return tolerated(group.roster.parameters) + Policy().contributors_least
 
 
-def check(wanted: Wanted, group: Group) -> None:
+def check(wanted: Wanted | WantedRound, group: Group) -> None:
     """Raise ClientError with one line that says what to do, unless a group may be asked so."""
+    if not 1 <= wanted.tries <= TRIES_MOST:
+        raise ClientError(f"tries {wanted.tries}: 1 to {TRIES_MOST} are wanted")
+    if isinstance(wanted, WantedRound):
+        if group.roster.protocol != SUMS:
+            raise ClientError(f"{group.name} runs {group.roster.protocol}, which has no sums; {SUMS} has")
+        return
     if group.roster.protocol not in QUERIES:
         raise ClientError(
             f"{group.name} runs {group.roster.protocol}, which answers no queries; {', '.join(QUERIES)} do"
@@ -103,8 +118,6 @@ def check(wanted: Wanted, group: Group) -> None:
     slots = [name for name, _, _ in group.roster.slots]
     if wanted.slot not in slots:
         raise ClientError(f"slot {wanted.slot!r}: {group.name} has {', '.join(slots)}")
-    if not 1 <= wanted.tries <= TRIES_MOST:
-        raise ClientError(f"tries {wanted.tries}: 1 to {TRIES_MOST} are wanted")
     if not PERIOD_LEAST <= wanted.period_ms <= PERIOD_MOST:
         raise ClientError(f"period {wanted.period_ms} ms: {PERIOD_LEAST} to {PERIOD_MOST} are wanted")
     if wanted.between and wanted.between[0] > wanted.between[1]:
@@ -138,14 +151,17 @@ class Asking:
     """One request `number` of a group, until `until`, Unix seconds, at most AHEAD_MOST_S from now.
     Times that are given are of one monotonic clock, but for `unix_s`."""
 
-    def __init__(self, gate: Channel, group: str, number: int, until: int, wanted: Wanted) -> None:
+    def __init__(self, gate: Channel, group: str, number: int, until: int, wanted: Wanted | WantedRound) -> None:
         self.group = group
         self.number = number
         self.until = until
         self.told: RequestTold | None = None
         self._topic = channel.topic(gate.deployment, group, channel.ASK)
         self._gate = gate
-        self._plain = _ask(wanted, number, until).encode()
+        if isinstance(wanted, WantedRound):
+            self._plain = AskRound(number, until, wanted.tries).encode()
+        else:
+            self._plain = _ask(wanted, number, until).encode()
         self._due = float("-inf")
         self._unanswered = False
 

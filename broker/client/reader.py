@@ -131,7 +131,7 @@ class Reader:
     def _take_opening(self, followed: _Followed, payload: bytes, now: float) -> None:
         epoch, number, *_, at, instant = messages.read_opening(payload)
         if (epoch, number) != followed.opening:
-            followed.opening, followed.opened_at = (epoch, number), now + (instant - at if instant else 0)
+            followed.opening, followed.opened_at = (epoch, number), now + (instant - at if instant > 0 else 0)
 
     def _take_result(self, followed: _Followed, payload: bytes, now: float) -> Result | None:
         group = followed.group

@@ -10,7 +10,7 @@ from agent.protocols.gossip.functions import FunctionError
 from agent.protocols.gossip.query_function import function_of
 from agent.wire import answers, coordination
 from agent.wire.envelope import Envelope, EnvelopeError
-from agent.wire.messages import check
+from agent.wire.messages import OFF_GRID, check
 from broker.client.access import Group
 
 RESULT_MOST = 8192  # bytes; an answer's state has 4096 at most, 64 names 2176
@@ -24,7 +24,8 @@ class RoundResult:
     over the members that are not in `missing`.
 
     `instant`, in Unix seconds, is when the readings were taken, by the boards' clocks: the
-    coordinator's word. None if it named none, and they were taken at once.
+    coordinator's word. None if it named none, and they were taken at once. `off_grid` tells that
+    the round was one on request, between two of the schedule.
 
     `latency_ms` runs from the sight of the round's opening, or from its instant, to the sight of
     its result, if one Reader saw both. An opening is not authentic to clients: the time is an
@@ -40,6 +41,7 @@ class RoundResult:
     missing: list[str]
     latency_ms: float | None = None
     instant: int | None = None
+    off_grid: bool = False
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,9 @@ def _sums(group: Group, result_key: bytes, envelope: Envelope) -> RoundResult:
         sums = coordination.read_sums(_opened(group, result_key, "sums", envelope.round, sealed))
         check(len(sums) == len(slots))
     scope = (group.name, group.epoch, envelope.round, STATUS[status])
-    return RoundResult(*scope, slots, sums, missing, instant=instant or None)
+    return RoundResult(
+        *scope, slots, sums, missing, instant=instant if instant > 0 else None, off_grid=instant == OFF_GRID
+    )
 
 
 def _answer(group: Group, result_key: bytes, envelope: Envelope) -> QueryResult:

@@ -17,7 +17,9 @@ class Round:
 
     `total` has each slot's running total, kept across epochs, from the gateway's first round on;
     None unless the round is complete. `mean_power`, in watts, has each slot of energy where exactly
-    the same members were summed in the round before, at another instant; else it is None.
+    the same members were summed in the round before, at another instant; else it is None. A round
+    `off_grid` was on request, between two of the schedule: it is in the totals as any, and has no
+    mean power.
     """
 
     group: str
@@ -33,6 +35,7 @@ class Round:
     opened: float | None = None
     total: dict[str, int] | None = None
     mean_power: dict[str, float] | None = None
+    off_grid: bool = False
 
     @property
     def id(self) -> str:

@@ -12,13 +12,14 @@ from broker.gateway.rounds import Round
 class Step:
     """What was measured after `start`, in Unix seconds, up to the next step's: a sum of what adds
     up, a mean of powers; None if no round was complete. `summed` is the fewest members in a sum,
-    `members` the most that there were."""
+    `members` the most that there were; `off_grid` tells how many of the rounds were on request."""
 
     start: int
     value: float | None
     rounds: int
     summed: int | None
     members: int | None
+    off_grid: int = 0
 
 
 def bounds(since: float, until: float, step: int) -> tuple[int, int]:
@@ -46,4 +47,4 @@ def _step(start: int, rounds: list[Round], slot: str) -> Step:
     values = [(one.sums or ())[one.slots.index(slot)] for one in rounds]
     value = sum(values) / len(values) if unit_of(slot) == "W" else float(sum(values))
     summed, members = min(len(one.summed) for one in rounds), max(len(one.members) for one in rounds)
-    return Step(start, value, len(rounds), summed, members)
+    return Step(start, value, len(rounds), summed, members, len([one for one in rounds if one.off_grid]))

@@ -27,9 +27,12 @@ class Standing:
     before that. `rounds` is the number of sums in them, and `unseen` how many round numbers went by
     without a result that was seen: what was in their sums, if they had any, is in no total.
 
-    `summed` are the members in the sums of this round, none unless it was complete; `instant`, in
-    Unix seconds, is when they read. `mean_power`, in W, has each slot of energy if exactly the same
-    members were summed in the round before, at an earlier instant of the same epoch; else nothing.
+    `summed` are the members in the sums of the last round on the grid, none unless it had sums;
+    `instant`, in Unix seconds, is when they read. `between` has the sums, by slot, of the rounds
+    off the grid since then; `apart` tells that one of these was of other members, or had no sum.
+    `mean_power`, in W, has each slot of energy after a round on the grid if exactly the same
+    members were summed in the one before and in all between, at an earlier instant of the same
+    epoch; else nothing.
     """
 
     epoch: int
@@ -41,6 +44,8 @@ class Standing:
     since: float | None = None
     rounds: int = 0
     unseen: int = 0
+    between: dict[str, int] = field(default_factory=dict)
+    apart: bool = False
 
     def to_json(self) -> str:
         """Return it as a JSON object."""
@@ -74,35 +79,48 @@ def after(standing: Standing | None, round: Round) -> Standing:
     before = standing or Standing(round.epoch, round.round - 1)
     # How many rounds the former epoch had is not known: those of this one are.
     expected = before.round + 1 if before.epoch == round.epoch else 0
-    now = replace(
-        before,
-        epoch=round.epoch,
-        round=round.round,
-        instant=round.instant if round.sums is not None else None,
-        summed=round.summed,
-        mean_power={},
-        unseen=before.unseen + round.round - expected,
-    )
+    if (before.epoch, before.round + 1) != (round.epoch, round.round):
+        before = replace(before, instant=None, summed=())  # what is not known is between
+    now = _off_grid(before, round) if round.off_grid else _on_grid(before, round)
+    now = replace(now, epoch=round.epoch, round=round.round, unseen=before.unseen + round.round - expected)
     if round.sums is None:
         return now
-    totals = dict(before.totals)
-    for slot, value in zip(round.slots, round.sums, strict=True):
-        if accumulates(slot):
-            totals[slot] = totals.get(slot, 0) + value
+    totals = _added(before.totals, round)
     since = round.closed if before.since is None else before.since
-    return replace(now, totals=totals, mean_power=_mean_power(before, round), since=since, rounds=before.rounds + 1)
+    return replace(now, totals=totals, since=since, rounds=before.rounds + 1)
+
+
+def _on_grid(before: Standing, round: Round) -> Standing:
+    power = _mean_power(before, round) if round.sums is not None else {}
+    instant = round.instant if round.sums is not None else None
+    return replace(before, instant=instant, summed=round.summed, mean_power=power, between={}, apart=False)
+
+
+def _off_grid(before: Standing, round: Round) -> Standing:
+    if round.sums is None or set(round.summed) != set(before.summed):
+        return replace(before, mean_power={}, apart=True)
+    return replace(before, mean_power={}, between=_added(before.between, round))
+
+
+def _added(totals: dict[str, int], round: Round) -> dict[str, int]:
+    """Return the totals with what a round has."""
+    found = dict(totals)
+    for slot, value in zip(round.slots, round.sums or (), strict=True):
+        if accumulates(slot):
+            found[slot] = found.get(slot, 0) + value
+    return found
 
 
 def _mean_power(before: Standing, round: Round) -> dict[str, float]:
-    """Return the mean power of each slot of energy between the instants of two rounds, in W."""
-    follows = (before.epoch, before.round + 1) == (round.epoch, round.round)
+    """Return the mean power of each slot of energy between the instants of two rounds, in W. What
+    was read off the grid between them is in sums of its own."""
     # Without a sum there was nobody summed.
-    same = follows and bool(before.summed) and set(before.summed) == set(round.summed)
+    same = bool(before.summed) and set(before.summed) == set(round.summed) and not before.apart
     if not same or before.instant is None or round.instant is None or round.instant <= before.instant:
         return {}
-    seconds = round.instant - before.instant
+    seconds, between = round.instant - before.instant, before.between
     values = zip(round.slots, round.sums or (), strict=True)
-    return {slot: value * HOUR / seconds for slot, value in values if unit_of(slot) == "Wh"}
+    return {slot: (value + between.get(slot, 0)) * HOUR / seconds for slot, value in values if unit_of(slot) == "Wh"}
 
 
 def with_totals(round: Round, standing: Standing) -> Round:

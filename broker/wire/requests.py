@@ -1,5 +1,5 @@
-"""The payloads by which a gateway asks for a query, and by which a coordinator tells what becomes
-of it (CDDL in docs/protocol/gateway.md). As in views.py readers trust nothing."""
+"""The payloads by which a gateway asks for a query or a sum, and by which a coordinator tells what
+becomes of it (CDDL in docs/protocol/gateway.md). As in views.py readers trust nothing."""
 
 from dataclasses import dataclass
 
@@ -14,6 +14,7 @@ OVER = (COMPLETE, REFUSED)
 TRIES_MOST = 5
 STEP_MOST = 4 * TRIES_MOST
 COST_MOST = (1 << 53) - 1  # millionths
+_THREE_FIELDS = b"\xa3"  # a map of as many
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,23 @@ class Ask:
         return bytes(cbor.encode(dict(enumerate(values, 1))))
 
 
-def read_ask(payload: bytes) -> Ask:
-    """Return the Ask in `payload`."""
+@dataclass(frozen=True)
+class AskRound:
+    """A request for a sum off the grid: as in Ask."""
+
+    number: int
+    until: int
+    tries: int
+
+    def encode(self) -> bytes:
+        """Return the payload."""
+        return bytes(cbor.encode({1: self.number, 2: self.until, 3: self.tries}))
+
+
+def read_ask(payload: bytes) -> Ask | AskRound:
+    """Return the Ask or AskRound in `payload`."""
+    if payload[:1] == _THREE_FIELDS:
+        return _read_round(payload)
     number, until, slot, function, parameters, between, period, epsilon, record_epsilon, tries = fields(payload, 10)
     check(is_integer(number, 1, ORDER_MOST) and is_integer(until, 0, TIME_MOST))
     check(topics.valid_name(slot) and topics.valid_name(function))
@@ -52,13 +68,20 @@ def read_ask(payload: bytes) -> Ask:
     return Ask(number, until, slot, function, parameters, between, period, epsilon, record_epsilon, tries)
 
 
+def _read_round(payload: bytes) -> AskRound:
+    number, until, tries = fields(payload, 3)
+    check(is_integer(number, 1, ORDER_MOST) and is_integer(until, 0, TIME_MOST))
+    check(is_integer(tries, 1, TRIES_MOST))
+    return AskRound(number, until, tries)
+
+
 @dataclass(frozen=True)
 class Told:
     """What became of the request `number`, its `step`-th news. `state` is of STATES, `reason` why
     it is asked again or refused. Of the try `attempt`, counted from 1: the `query`, a number of
-    `epoch`, what it costs each board in millionths of epsilon, None without bound, and the bitmap
-    of the members that were absent when it was asked. `spent` is what queries have cost each board
-    of the group so far."""
+    `epoch`, or the round of a sum; what it costs each board in millionths of epsilon, None without
+    bound; and the bitmap of the members that were absent when it was asked. `spent` is what queries
+    have cost each board of the group so far."""
 
     number: int
     step: int
@@ -87,7 +110,7 @@ def read_told(payload: bytes) -> Told:
     check(reason is None or (isinstance(reason, str) and 1 <= len(reason) <= WHY_MOST and reason.isascii()))
     check((reason is None) != (STATES[state] in (AGAIN, REFUSED)))
     check((epoch is None) == (query is None) == (absent is None))
-    check(epoch is None or (is_integer(epoch, 1, TIME_MOST) and is_integer(query, 1, NUMBER_MOST)))
+    check(epoch is None or (is_integer(epoch, 1, TIME_MOST) and is_integer(query, 0, NUMBER_MOST)))
     check(absent is None or is_integer(absent, 0, EVERYONE))
     check(cost is None or is_integer(cost, 0, COST_MOST))
     check(is_integer(spent, 0, COST_MOST))

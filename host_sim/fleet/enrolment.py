@@ -52,7 +52,8 @@ def enrol(folder: Path, plan: Plan, publics: dict[str, str]) -> Enrolled:
             authority.enrol(group, device, publics[device])
         least = min(3, len(devices))
         for device in devices:
-            policies[device] = authority.sign_policy(group, device, Policy(least, least))[1].hex()
+            chosen = Policy(least, least, off_grid=plan.off_grid)
+            policies[device] = authority.sign_policy(group, device, chosen)[1].hex()
         epoch, signed = authority.sign_roster(group, home.public, slots, plan.protocol, plan.parameters, **options)
         rosters[group] = folder / ("roster.cose" if group == GROUP else f"roster-{group}.cose")
         rosters[group].write_bytes(signed)

@@ -57,6 +57,8 @@ class Plan:
     meters: dict[str, tuple[dict[str, Any], str]] = field(default_factory=dict)
     # The public key, hexadecimal, of a gateway that the coordinator tells and hears.
     gateway: str = ""
+    # How many rounds off the grid the boards' policies allow in a day.
+    off_grid: int = 0
     # Groups beside GROUP: their devices, which are in `columns` too, and their slots.
     others: dict[str, tuple[list[str], Slots]] = field(default_factory=dict)
 

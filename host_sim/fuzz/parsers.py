@@ -58,6 +58,7 @@ def _of_gateway() -> dict[str, tuple[Parser, tuple[type[Exception], ...], bytes]
         "told of boards": (views.read_reports, REFUSED, views.reports(order, 5, [views.Report(4, said)])),
         "told of rounds": (views.read_progress, REFUSED, views.progress(order, 5, rounds)),
         "asked": (requests.read_ask, REFUSED, ask.encode()),
+        "asked for a sum": (requests.read_ask, REFUSED, requests.AskRound(9, 1_700_000_600, 2).encode()),
         "told of a request": (requests.read_told, REFUSED, told.encode()),
     }
 

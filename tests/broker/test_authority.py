@@ -308,11 +308,12 @@ def obeyed(authority: Authority, signed: bytes, device: str = "b0") -> tuple[int
 
 
 def test_a_policy_is_what_the_board_reads(authority: Authority) -> None:
-    serial, signed = authority.sign_policy("main", "b0", Policy(4, 5, SLOTS, 6, 7, 8, 9))
+    serial, signed = authority.sign_policy("main", "b0", Policy(4, 5, SLOTS, 6, 7, 8, 9, 10))
     found, policy = obeyed(authority, signed)
     assert serial == found == 1
     assert (policy.members_least, policy.contributors_least, policy.slots) == (4, 5, SLOTS)
     assert (policy.close, policy.close_most, policy.epsilon, policy.epsilon_period) == (6, 7, 8, 9)
+    assert policy.off_grid == 10
 
 
 def test_serials_grow_device_by_device_and_are_remembered(authority: Authority, tmp_path: Path) -> None:
@@ -363,6 +364,9 @@ def test_a_policy_that_cannot_be_kept_is_not_signed(
         Policy(close=65),
         Policy(close_most=-1),
         Policy(close_most=49),
+        Policy(off_grid=-1),
+        Policy(off_grid=86401),
+        Policy(off_grid=True),
     ],
 )
 def test_a_policy_that_no_board_would_read_spends_no_serial(authority: Authority, policy: Policy) -> None:

@@ -78,6 +78,7 @@ OUT_OF_BOUNDS = [
         ["--epsilon", "-1"],
         ["--epsilon", "nan"],
         ["--epsilon-period", "0"],
+        ["--off-grid", "86401"],
     )
 ] + [
     ["authority", "roster", "--coordinator", "04", "--slot", "load:0:1", "--output", "x", *option]
@@ -254,7 +255,7 @@ def test_results_and_refusals_are_shown(hum: Hum) -> None:
 def test_a_policy_is_signed_for_one_board_as_its_settings_want_it(hum: Hum) -> None:
     bounds = ["--members-least", "5", "--contributors-least", "4", "--close", "3", "--close-most", "0"]
     slots = ["--slot", "load:0:1000", "--slot", "feed-in:-500:0"]
-    budget = ["--epsilon", "2.5", "--epsilon-period", "3600"]
+    budget = ["--epsilon", "2.5", "--epsilon-period", "3600", "--off-grid", "24"]
     for serial in (1, 2):
         answer = hum.json("authority", "policy", "b1", *bounds, *slots, *budget, "--output", "b1.policy")
         assert answer == {"group": "main", "device": "b1", "serial": serial, "policy": "b1.policy"}
@@ -263,7 +264,7 @@ def test_a_policy_is_signed_for_one_board_as_its_settings_want_it(hum: Hum) -> N
     serial, chosen = policy.verify(signed, authority, "test", "main", "b1")
     assert (serial, chosen.members_least, chosen.contributors_least) == (2, 5, 4)
     assert (chosen.slots, chosen.close, chosen.close_most) == ([("load", 0, 1000), ("feed-in", -500, 0)], 3, 0)
-    assert (chosen.epsilon, chosen.epsilon_period) == (2500000, 3600)
+    assert (chosen.epsilon, chosen.epsilon_period, chosen.off_grid) == (2500000, 3600, 24)
 
 
 def test_a_policy_without_options_is_the_safe_one(hum: Hum) -> None:

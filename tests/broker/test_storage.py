@@ -367,6 +367,25 @@ def test_names_of_who_was_wrong_become_a_side(tmp_path: Path) -> None:
     storage.close()
 
 
+def test_a_database_from_before_there_were_rounds_off_the_grid_goes_on_where_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "coordinator.db"
+    storage = Storage(path, registry.schemas())
+    storage.commit([opened(0), closed(0, []), opened(1)], {})
+    before = storage.read(reading.saved, "main", 1)
+    storage.close()
+    current = versions(path)
+    with sqlite3.connect(path) as database:
+        database.execute("ALTER TABLE rounds DROP COLUMN off_grid")
+        database.execute("DROP TABLE sum_requests")
+        database.execute("UPDATE versions SET version = version - 1 WHERE schema = 'private-sum'")
+    database.close()
+    storage = Storage(path, registry.schemas())
+    assert storage.read(reading.saved, "main", 1) == before
+    assert [row["off_grid"] for row in storage.read(reading.results, "main", 9)] == [False]
+    storage.close()
+    assert versions(path) == current
+
+
 def break_off(connection: Connection) -> None:
     connection.exec_driver_sql("CREATE TABLE half (id INTEGER)")
     raise StorageError("broken off")

@@ -14,8 +14,8 @@ import pytest
 
 from agent.crypto import accelerate, p256
 from broker.cli.deployment.status import overview
-from broker.client import Access, QueryResult, Reader
-from broker.client.asking import Asking, Changed, Send, Wanted
+from broker.client import Access, QueryResult, Reader, RoundResult
+from broker.client.asking import Asking, Changed, Send, Wanted, WantedRound
 from broker.client.gateway_link import GatewayLink, Linked
 from broker.client.members import GroupMembers, GroupReports, RequestTold, Watch
 from broker.client.past import Past
@@ -51,7 +51,7 @@ class Desk:
         self.gateway = GatewayLink(link, self.reader, self.watch, Past(access, self.watch))
         self.members: GroupMembers | None = None
         self.reports: GroupReports | None = None
-        self.results: dict[int, QueryResult] = {}
+        self.results: dict[int, Any] = {}
         self.asking: Asking | None = None
         self.told: list[tuple[str, str | None]] = []
         self._changed = asyncio.Event()
@@ -64,7 +64,7 @@ class Desk:
                         self.members = news
                     case GroupReports():
                         self.reports = news
-                    case QueryResult():
+                    case QueryResult() | RoundResult():
                         self.results[news.round] = news
                     case RequestTold() if self.asking:
                         self.do(self.asking.hear(news, time.monotonic()))
@@ -79,7 +79,7 @@ class Desk:
             elif isinstance(action, Changed):
                 self.told.append((action.told.state, action.told.reason))
 
-    def ask(self, number: int, wanted: Wanted) -> None:
+    def ask(self, number: int, wanted: Wanted | WantedRound) -> None:
         gate = self.watch.channel_of(GROUP)
         assert gate
         self.told = []

@@ -29,6 +29,8 @@ ROUNDS = [
 ASK = requests.Ask(1_700_000_000_500, TIME + 600, "power", "histogram", [0, 500, 8], [0, 4000], 2000, 250_000, 0, 3)
 RECALL = past.Recall(EPOCH, 5)
 PAST = past.Past(TIME - 930, TIME - 840, 2, bytes(range(40)))  # in place of a signed result
+ASK_ROUND = requests.AskRound(ASK.number + 1, TIME + 600, 2)
+TOLD_ROUND = requests.Told(ASK_ROUND.number, 1, TIME + 5, "open", None, 1, EPOCH, 0, 0, 0b010, 0)
 TOLD = requests.Told(ASK.number, 2, TIME + 9, "again", "no-result", 1, EPOCH, 4, 500_000, 0b010, 1_250_000)
 
 
@@ -65,6 +67,7 @@ def values() -> dict[str, Any]:
         }
         for gate, kind, epoch, payload in payloads
     }
+    rounds = {channel.ASK: ASK_ROUND.encode().hex(), channel.TOLD: TOLD_ROUND.encode().hex()}
     return {
         "deployment": DEPLOYMENT,
         "group": GROUP,
@@ -72,4 +75,5 @@ def values() -> dict[str, Any]:
         "private_keys": {"coordinator": coordinator.hex(), "gateway": gateway.hex()},
         "keys": {"coordinator": down._keys["coordinator"].hex(), "gateway": down._keys["tool.gateway"].hex()},
         **said,
+        "of_a_round": rounds,
     }

@@ -405,6 +405,19 @@ def _round_values(group: _Group, number: int) -> Values:
     }
 
 
+def _off_grid_values(group: _Group) -> Values:
+    """A policy that allows rounds off the grid, and what a coordinator says of one."""
+    outgoing, bound = group.coordinator._outgoing, policy.context(DEPLOYMENT, GROUP, "meter-a", 8)
+    allowed = policy.encode(Policy(off_grid=24))
+    result = outgoing.result(2, {0}, coordination.INCOMPLETE, [DEAD], None, messages.OFF_GRID)
+    return {
+        "signed_policy_8_of_meter_a": envelope.sign(private_key("authority"), bound, allowed).hex(),
+        "round": 2,
+        "opening": outgoing.opening(2, {0}, 0, {}, int(TIME) + 15, messages.OFF_GRID).hex(),
+        "result": result.hex(),
+    }
+
+
 def _plaintext(chosen: parameters.Parameters, mask: bytes, ciphertext: bytes) -> int:
     modulus = chosen.n**2
     inverse = invert(int.from_bytes(mask, "big"), modulus)
@@ -419,6 +432,7 @@ def build() -> dict[str, str]:
         group.run()
         values = {"group": _group_values(group), "keys": _key_values(group), "shares": _share_values(group)}
         values |= {f"round-{number}": _round_values(group, number) for number in (0, 1)}
+        values["off-grid"] = _off_grid_values(group)
         values["onions"] = onion_vectors.values()
         values["queries"] = query_vectors.values()
         values["gateway"] = gateway_vectors.values()

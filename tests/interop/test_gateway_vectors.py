@@ -101,3 +101,13 @@ def test_what_is_asked_and_told_of_it() -> None:
 def test_which_rounds_are_recalled_and_how_one_is_told() -> None:
     assert opened("recall")[1] == {1: V["epoch"], 2: 5}
     assert opened("past")[1] == {1: TIME - 930, 2: TIME - 840, 3: 2, 4: bytes(range(40))}
+
+
+def test_what_is_asked_of_a_group_of_sums_and_told_of_it() -> None:
+    asked, told = (cbor2.loads(bytes.fromhex(V["of_a_round"][kind])) for kind in ("ask", "told"))
+    assert asked == {1: 1_700_000_000_501, 2: TIME + 600, 3: 2}
+    number = [1_700_000_000_501, 1, TIME + 5, 1, None, 1, V["epoch"], 0, 0, 0b010, 0]
+    assert told == dict(enumerate(number, 1))
+    for kind in ("ask", "told"):
+        encoded = bytes.fromhex(V["of_a_round"][kind])
+        assert cbor2.dumps(cbor2.loads(encoded), canonical=True) == encoded

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from gmpy2 import is_prime, powmod
 
 FOLDER = Path(__file__).parents[2] / "tests/interop/vectors"
-FILES = ("gateway", "group", "keys", "onions", "queries", "round-0", "round-1", "shares")
+FILES = ("gateway", "group", "keys", "off-grid", "onions", "queries", "round-0", "round-1", "shares")
 
 
 @cache
@@ -459,6 +459,22 @@ def test_opening_follows_from_the_description(number: int) -> None:
     opening = {1: 1, 2: number, 3: set_digest(), 4: tags, 5: absent, 6: counted, 7: time}
     opening |= {8: instant[0]} if instant else {}
     assert vectors(f"round-{number}")["opening"] == encode(opening).hex()
+
+
+def test_what_is_said_off_the_grid_follows_from_the_description() -> None:
+    expected = vectors("off-grid")
+    policy = {1: 3, 2: 3, 3: None, 4: 2, 5: 8, 6: None, 7: 86400, 8: 24}
+    context = aad("policy", 8, "authority", "meter-a", epoch=0)
+    assert sign1("authority", context, 8, encode(policy), epoch=0).hex() == expected["signed_policy_8_of_meter_a"]
+    tags = b""
+    for name in ROSTER:
+        opened = aad("round", 2, "coordinator", name, of_set=True)
+        message = encode(["Opening", opened, set_digest(), 0, bytes(8), 1700000015, -1])
+        tags += hmac.digest(round_keys(name)[1], message, "sha256")[:16] if name in MEMBERS else bytes(16)
+    opening = {1: 1, 2: 2, 3: set_digest(), 4: tags, 5: 0, 6: bytes(8 * len(ROSTER)), 7: 1700000015, 8: -1}
+    assert encode(opening).hex() == expected["opening"]
+    result = encode({1: roster_digest(), 2: 1, 3: ["meter-d"], 4: None, 5: set_digest(), 6: -1})
+    assert sign1("coordinator", aad("result", 2, "coordinator", ""), 2, result).hex() == expected["result"]
 
 
 @ROUNDS

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     Use: TypeAlias = tuple[Literal["use"], bytes]
     Mask: TypeAlias = tuple[Literal["mask"], int, int, bytes]
     Take: TypeAlias = tuple[Literal["take"], int, int, bool, Slots]
+    OffGrid: TypeAlias = tuple[Literal["off-grid"], int, int, bool, Slots]
     Spend: TypeAlias = tuple[Literal["spend"], int, int, bytes]
     Settle: TypeAlias = tuple[Literal["settle"], int, int]
     Hold: TypeAlias = tuple[Literal["hold"], int | None, int, bytes]
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
     Over: TypeAlias = tuple[Literal["over"], int, dict[str, object]]
     At: TypeAlias = tuple[Literal["at"], int, int]
     OfEvery: TypeAlias = Put | Clock | Unload | Publish | Schedule
-    OfSums: TypeAlias = Recall | Enter | Use | Mask | At | Take | Spend | Settle | Hold | Fetch | Discard | Answer
+    OfRounds: TypeAlias = At | Take | OffGrid | Spend | Settle | Answer
+    OfSums: TypeAlias = Recall | Enter | Use | Mask | Hold | Fetch | Discard | OfRounds
     OfQueries: TypeAlias = Burn | Read | Over
     Action: TypeAlias = OfEvery | OfSums | OfQueries
 
@@ -45,6 +47,7 @@ USE: "Final" = "use"
 MASK: "Final" = "mask"
 AT: "Final" = "at"
 TAKE: "Final" = "take"
+OFF_GRID: "Final" = "off-grid"
 SPEND: "Final" = "spend"
 SETTLE: "Final" = "settle"
 HOLD: "Final" = "hold"
@@ -124,6 +127,11 @@ def take(epoch: int, round: int, counted: bool, slots: "Slots") -> "Take":
     its energy comes again, in at most `close_most` (policy) of 48 contributions.
     """
     return TAKE, epoch, round, counted, slots
+
+
+def off_grid(epoch: int, round: int, counted: bool, slots: "Slots") -> "OffGrid":
+    """As take(), for a round off the grid: if the policy allows it, and it is paid for, durably."""
+    return OFF_GRID, epoch, round, counted, slots
 
 
 def spend(epoch: int, round: int, envelope: bytes) -> "Spend":

@@ -3,6 +3,7 @@ before it joins."""
 
 CLOSE_WINDOW = 48  # contributions of a board over which its close lists are counted
 EPSILON_PERIOD = 86400  # seconds
+OFF_GRID_PERIOD = 86400  # seconds
 
 
 TYPE_CHECKING = False
@@ -24,6 +25,8 @@ class Policy:
     many contributions have energy that an earlier one had, at most. `epsilon`: millionths that
     anonymous queries may take from its budget in `epsilon_period` seconds
     (agent/protocols/gossip/privacy/budget.py); None for no budget, so queries without noise, too.
+    `off_grid`: how many rounds of sums off the grid it takes part in within OFF_GRID_PERIOD
+    seconds, 0 to OFF_GRID_MOST (policy.py).
     """
 
     def __init__(
@@ -35,6 +38,7 @@ class Policy:
         close_most: int = 8,
         epsilon: int | None = None,
         epsilon_period: int = EPSILON_PERIOD,
+        off_grid: int = 0,
     ) -> None:
         self.members_least = members_least
         self.contributors_least = contributors_least
@@ -43,6 +47,7 @@ class Policy:
         self.close_most = close_most
         self.epsilon = epsilon
         self.epsilon_period = epsilon_period
+        self.off_grid = off_grid
 
     def allows(self, slots: "Slots") -> bool:
         """Tell whether a roster may ask for `slots`: each is one of the policy's by name, and its

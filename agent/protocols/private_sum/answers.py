@@ -87,6 +87,13 @@ class RollCall:
         self._at = self._total()  # a later round may be contributed to before this one is answered
         return envelope, present
 
+    def repeats(self, member: "Membership", present: int) -> bool:
+        """Tell whether `present` is the list that was answered last, or none ever was: of two sums
+        over the same members the difference is not about one of them."""
+        if not closeness.has_lists(self._lists):
+            return True
+        return present == self._present and self.epoch == member.epoch
+
     def _check_list(self, member: "Membership", round: int, present: int) -> None:
         policy = member.identity.policy
         if present >> len(member.names):

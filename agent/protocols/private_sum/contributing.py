@@ -32,10 +32,11 @@ class Contributing:
     `refilling` tells whether more masks are to be made, `masks_target` at most; `pending` is the
     (epoch, round, envelope) without a receipt, or None; `sent` is the (epoch, round) of the last
     envelope that may have left the board; `opened` the last round that was opened under the roster
-    in force, -1 for none; `awaited` the (round, whether the last reading was counted) of an opening
-    whose instant has not come, or None; `held` tells that what was read at an instant waits for
-    this board's turn to send it; `receipt` a generator that checks a receipt's signature, idle work
-    that is under way, or None; `workspace` the buffers that a power is made in, or None."""
+    in force, -1 for none, `off_grid` the last one off the grid; `awaited` the (round, whether the
+    last reading was counted) of an opening whose instant has not come, or None; `held` tells that
+    what was read at an instant waits for this board's turn to send it; `receipt` a generator that
+    checks a receipt's signature, idle work that is under way, or None; `workspace` the buffers that
+    a power is made in, or None."""
 
     def __init__(self, masks_target: int) -> None:
         self.high_water = self.sent = (0, 0)
@@ -48,7 +49,7 @@ class Contributing:
 
     def forget(self) -> None:
         """There is a new roster, or none: the masks are of no more use."""
-        self.opened = -1
+        self.opened = self.off_grid = -1
         self.stock: list[int] = []
         self.refilling, self.receipt, self.workspace = True, None, None
         self._announced = (-1, 0)
@@ -160,8 +161,8 @@ class Contributing:
         MessageError.
 
         Returns (round, bitmap of the members absent, what it says was counted of this board's, Unix
-        seconds, the instant or 0, whether the round was not heard of before, whether it has this
-        board's contribution already, and no receipt for it).
+        seconds, the instant, 0 or OFF_GRID, whether the round was not heard of before, whether it
+        has this board's contribution already, and no receipt for it).
         """
         epoch, round, sets, tags, absent, counted, time, instant = messages.read_opening(raw)
         if not member or epoch != member.epoch:
@@ -179,6 +180,8 @@ class Contributing:
         check_tag(tags, member.index, opening_tag(member.opening_key, context, digest, absent, counted, time, instant))
         news = round > self.opened
         self.saw(round)
+        if instant < 0:
+            self.off_grid = round
         return round, absent, counted, time, instant, news, again
 
     def counted(self, said: bytes) -> bool:

@@ -273,16 +273,17 @@ class PrivateSum(Machine):
         unmasking.expect(absent)
         if not again and not (sharing.enough(None) and sharing.enough(round // member.field.batch)):
             raise Refused("not-shared")
-        self._round_open = again or not instant
+        self._round_open = again or instant <= 0
         # One that comes again tells of a time that has passed since.
         done: "list[Action]" = [actions.clock(time)] if news else []
         done += unmasking.begin_round(round)
         if again:
             return done + (own.resend(member) if unmasking.may_repeat() else [])
         counted, own.held = own.counted(said), False
-        own.awaited = (round, counted) if instant else None
-        take = actions.take(self.epoch, round, counted, member.slots)
-        return done + [actions.at(instant, instant - time) if instant else take]
+        own.awaited = (round, counted) if instant > 0 else None
+        take = actions.off_grid if instant else actions.take
+        read = take(self.epoch, round, counted, member.slots)
+        return done + [actions.at(instant, instant - time) if instant > 0 else read]
 
     def _on_roll(self, raw: bytes) -> "list[Action]":
         unmasking = self._standing.unmasking

@@ -77,6 +77,8 @@ class Unmasking:
             own.saw(calls.round)  # after a reboot nothing else tells
             return False
         envelope, present = heard
+        if envelope.round == own.off_grid and not calls.repeats(member, present):
+            raise Refused("other-list")
         if member.audit:
             self.check_of(envelope.round).vouch(present)
         if self.heard and self.heard[0].round == envelope.round:

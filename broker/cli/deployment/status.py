@@ -92,7 +92,8 @@ def exit_status(found: dict[str, Any]) -> int:
         return NOT_RUNNING
     lasts = [(group["last_round"], group["epoch"]) for group in found["groups"] if group.get("last_round")]
     # A round of an epoch that is over says nothing of the members that there are now.
-    return UNWELL if any(last["status"] != "complete" and last["epoch"] == epoch for last, epoch in lasts) else 0
+    of_now = [last for last, epoch in lasts if last["epoch"] == epoch]
+    return UNWELL if any(one["status"] != "complete" and not one["off_grid"] for one in of_now) else 0
 
 
 def rounds(found: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -43,9 +43,10 @@ class Area:
         self._waiting: dict[int, dict[str, Row]] = {}
 
     def take(self, row: Row) -> Iterator[Row]:
-        """Take a group's result; yield what is whole now, and before it what has been overtaken.
-        Raises ClientError for a round of no instant."""
-        if row["group"] not in self.groups or "sums" not in row:
+        """Take a group's result; yield what is whole now, and before it what has been overtaken. A
+        round off the grid is of no other group's instant. Raises ClientError for a round of no
+        instant."""
+        if row["group"] not in self.groups or "sums" not in row or row.get("off_grid"):
             return
         instant = row.get("instant")
         if not instant:

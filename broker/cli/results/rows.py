@@ -50,7 +50,7 @@ def named(missing: Sequence[str]) -> str:
 def line(row: Row) -> str:
     """Return a row as one line of text."""
     place = f"area {row['area']}" if "area" in row else f"{row['group']} {row['epoch']}/{row['round']}"
-    of = f" of {local(row['instant'])}" if row.get("instant") else ""
+    of = f" of {local(row['instant'])}" if row.get("instant") else " off the grid" if row.get("off_grid") else ""
     missing = named([*row.get("without", []), *(row.get("missing") or [])])
     return f"{place}{of} {row['status']}: {values(row)}" + (f", without {missing}" if missing else "")
 
@@ -76,7 +76,7 @@ def _cells(row: Row) -> Row:
         "sums": values(row),
         "missing": named(row.get("missing") or []),
         "disagree": sides(row.get("disagree") or []),
-        "of": local(row.get("instant")),
+        "of": "off the grid" if row.get("off_grid") else local(row.get("instant")),
         "closed": local(row.get("closed_at")),
     }
 

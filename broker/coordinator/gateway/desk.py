@@ -1,5 +1,6 @@
-"""What the gateway asks: each request is taken once, becomes a query, and is asked again, a bounded
-number of times, if members that vanished took its answer away. Each news is told.
+"""What the gateway asks: each request is taken once, becomes a query or a round of sums, and is
+asked again, a bounded number of times, if members that vanished took its answer away. Each news is
+told.
 
 A request is known by its number. The same one again is told how it stands, and calls for nothing
 else; what comes too late, or with a number of long ago, is refused.
@@ -25,7 +26,7 @@ from broker.coordinator.upload_filter import Refused
 from broker.storage.storage import Storage
 from broker.wire import channel, requests
 from broker.wire.channel import Channel
-from broker.wire.requests import ACCEPTED, AGAIN, COMPLETE, OPEN, OVER, REFUSED, Ask, Told
+from broker.wire.requests import ACCEPTED, AGAIN, COMPLETE, OPEN, OVER, REFUSED, Ask, AskRound, Told
 
 AHEAD_MOST_S = 3600  # that a request may wait for its answer
 WAITING_MOST = 4  # requests of a group that are not over
@@ -79,7 +80,7 @@ class Desk:
             refused = replace(_new(group, ask, plain, now), state=REFUSED, reason=error.args[0])
             return [contact, Noted(refused), self._tell(refused)], [error.args[0]]
 
-    def _taken(self, group: str, ask: Ask, plain: bytes, machines: Machines) -> list[Said]:
+    def _taken(self, group: str, ask: Ask | AskRound, plain: bytes, machines: Machines) -> list[Said]:
         now = self._unix_time()
         if ask.until <= now:
             raise Refused("too-late")
@@ -176,7 +177,7 @@ def _asks(protocol: str) -> Asks | None:
     return None
 
 
-def _new(group: str, ask: Ask, plain: bytes, now: float) -> Kept:
+def _new(group: str, ask: Ask | AskRound, plain: bytes, now: float) -> Kept:
     return Kept(ask.number, group, "", plain, ACCEPTED, now)
 
 

@@ -15,7 +15,7 @@ from broker.coordinator.machine import Machine
 from broker.coordinator.schedule import Schedule
 from broker.coordinator.scope import Scope
 from broker.storage.schema import Schema
-from broker.wire.requests import Ask
+from broker.wire.requests import Ask, AskRound
 
 
 class RosterError(Exception):
@@ -90,8 +90,8 @@ class Asks:
     how one has ended, None if it has not; `spent(connection, group)` what all have cost each board.
     """
 
-    quote: Callable[[Any, str, Ask], int | None]
-    enter: Callable[[str, Ask], Executable]
+    quote: Callable[[Any, str, Ask | AskRound], int | None]
+    enter: Callable[[str, Ask | AskRound], Executable]
     newest: ScalarSelect[Any]
     give_up: Callable[[int], Executable]
     heed: Callable[[Record], Opened | Closed | None]

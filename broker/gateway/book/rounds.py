@@ -186,7 +186,7 @@ def _rounds() -> Select[Any]:
 
 
 def _row(found: Round) -> dict[str, Any]:
-    same = ("group", "epoch", "round", "status", "instant", "opened", "closed")
+    same = ("group", "epoch", "round", "status", "instant", "opened", "closed", "off_grid")
     at = found.closed if found.instant is None else found.instant
     encoded = {name: _json(getattr(found, name)) for name in ("sums", "missing", "total", "mean_power")}
     return {name: getattr(found, name) for name in same} | encoded | {"at": at}
@@ -202,7 +202,7 @@ def _round(row: Row[Any]) -> Round:
     total, mean_power = (None if text is None else json.loads(text) for text in (row.total, row.mean_power))
     scope = (row.group, row.epoch, row.round, row.status)
     members = (_tuple(row.missing), _tuple(row.members))
-    return Round(*scope, slots, sums, *members, row.instant, row.closed, row.opened, total, mean_power)
+    return Round(*scope, slots, sums, *members, row.instant, row.closed, row.opened, total, mean_power, row.off_grid)
 
 
 @lru_cache(maxsize=256)  # a roster's are the same for thousands of rounds

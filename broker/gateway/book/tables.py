@@ -16,6 +16,7 @@ from sqlalchemy import (
     String,
     Table,
     UniqueConstraint,
+    text,
 )
 
 metadata = MetaData()
@@ -46,6 +47,7 @@ rounds = Table(
     Column("at", Float, nullable=False),  # the instant, or if there is none when it closed
     Column("total", String),
     Column("mean_power", String),
+    Column("off_grid", Boolean, nullable=False, server_default=text("0")),
     UniqueConstraint("group", "epoch", "round"),
     Index("rounds_by_time", "group", "at"),
     Index("rounds_by_instant", "instant"),
@@ -158,6 +160,18 @@ def _events_of_computations(connection: Connection) -> None:
     connection.exec_driver_sql("ALTER TABLE events ADD COLUMN computation VARCHAR")
 
 
+def _rounds_off_grid(connection: Connection) -> None:
+    """Once all rounds were on the grid."""
+    connection.exec_driver_sql("ALTER TABLE rounds ADD COLUMN off_grid BOOLEAN NOT NULL DEFAULT 0")
+    connection.exec_driver_sql(
+        "UPDATE standings SET standing = json_set(standing, '$.between', json('{}'), '$.apart', json('false'))"
+    )
+
+
 # MIGRATIONS[i] brings a file of version i + 1 to version i + 2; tables that are new need none.
-MIGRATIONS: tuple[Callable[[Connection], None], ...] = (_events_of_members, _events_of_computations)
+MIGRATIONS: tuple[Callable[[Connection], None], ...] = (
+    _events_of_members,
+    _events_of_computations,
+    _rounds_off_grid,
+)
 VERSION = 1 + len(MIGRATIONS)

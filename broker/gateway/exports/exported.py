@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from broker.gateway.series import Step
 
-COLUMNS = ("start", "value", "rounds", "summed", "members")
+COLUMNS = ("start", "value", "rounds", "summed", "members", "off_grid")
 
 
 @dataclass(frozen=True)

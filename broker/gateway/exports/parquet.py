@@ -29,6 +29,7 @@ def as_parquet(series: Exported) -> bytes:
             pyarrow.field("rounds", pyarrow.int32(), nullable=False),
             pyarrow.field("summed", pyarrow.int32()),
             pyarrow.field("members", pyarrow.int32()),
+            pyarrow.field("off_grid", pyarrow.int32(), nullable=False),
         ],
         metadata=of,
     )
@@ -38,6 +39,7 @@ def as_parquet(series: Exported) -> bytes:
         [one.rounds for one in series.steps],
         [one.summed for one in series.steps],
         [one.members for one in series.steps],
+        [one.off_grid for one in series.steps],
     ]
     arrays = [pyarrow.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
     file = io.BytesIO()

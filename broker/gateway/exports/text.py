@@ -12,7 +12,8 @@ def as_csv(series: Exported) -> str:
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(COLUMNS)
-    writer.writerows((rfc3339(one.start), one.value, one.rounds, one.summed, one.members) for one in series.steps)
+    for one in series.steps:
+        writer.writerow((rfc3339(one.start), one.value, one.rounds, one.summed, one.members, one.off_grid))
     return text.getvalue()
 
 
@@ -22,7 +23,7 @@ def as_lines(series: Exported) -> str:
     tags = ",".join(f"{key}={_escaped(tag)}" for key, tag in named)
     return "".join(
         f"hum,{tags} value={one.value},rounds={one.rounds}i,summed={one.summed}i,members={one.members}i"
-        f" {one.start * 10**9}\n"
+        f",off_grid={one.off_grid}i {one.start * 10**9}\n"
         for one in series.steps
         if one.value is not None
     )

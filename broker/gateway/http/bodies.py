@@ -64,6 +64,7 @@ class RoundBody(BaseModel):
     epoch: int
     round: int
     status: Annotated[str, Field(description="complete, incomplete or invalid")]
+    off_grid: Annotated[bool, Field(description="Whether it was on request, between two of the schedule.")]
     instant: Annotated[Time | None, Field(description="When the readings were taken; null for rounds of no instant.")]
     opened: Annotated[Time | None, Field(description="When the gateway saw it begin; null if it did not.")]
     closed: Annotated[Time, Field(description="When the gateway saw its result.")]
@@ -75,7 +76,7 @@ class RoundBody(BaseModel):
     total: Annotated[dict[str, int] | None, Field(description="The running totals after it, by slot.")]
     mean_power: Annotated[
         dict[str, float] | None,
-        Field(description="In watts; null unless just the same members were summed in the round before."),
+        Field(description="In watts; null off the grid, and unless the same members were summed in the round before."),
     ]
 
     @classmethod
@@ -87,6 +88,7 @@ class RoundBody(BaseModel):
             epoch=found.epoch,
             round=found.round,
             status=found.status,
+            off_grid=found.off_grid,
             instant=stamp_or_null(found.instant),
             opened=stamp_or_null(found.opened),
             closed=stamp(found.closed),
@@ -123,6 +125,7 @@ class StepBody(BaseModel):
     rounds: int
     summed: Annotated[int | None, Field(description="The fewest members in a sum of this step.")]
     members: Annotated[int | None, Field(description="The most members that the group had.")]
+    off_grid: Annotated[int, Field(description="How many of the rounds were on request.")]
 
 
 class SeriesBody(BaseModel):

@@ -114,6 +114,7 @@ def _round(seen: Seen) -> Round:
         instant=result.instant,
         closed=seen.closed,
         opened=seen.opened,
+        off_grid=result.off_grid,
     )
 
 

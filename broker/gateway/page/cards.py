@@ -50,8 +50,9 @@ class Card(NamedTuple):
 
 
 def card(here: Serving, roster: GroupRoster) -> Card:
-    """Return what is shown of a group."""
-    found = here.book.read(rounds.newest, roster.group, SHOWN)
+    """Return what is shown of a group: how its rounds of the schedule are."""
+    newest = here.book.read(rounds.newest, roster.group, SHOWN)
+    found = [one for one in newest if not one.off_grid]
     last = found[-1] if found else None
     summed = next((one for one in reversed(found) if one.sums is not None), None)
     known = rhythm(found)

@@ -1,5 +1,5 @@
-"""When a group's next round is due: rounds come at equal intervals, which those before tell. No
-I/O."""
+"""When a group's next round is due: rounds come at equal intervals, which those before tell; those
+off the grid, which somebody asked for, do not. No I/O."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -38,6 +38,6 @@ def taken_at(one: Round) -> float:
 def rhythm(rounds: Sequence[Round]) -> Rhythm | None:
     """Return the rhythm of a group's last rounds, which are in their order; None of fewer than
     two."""
-    times = [taken_at(one) for one in rounds[-LOOKED_AT:]]
+    times = [taken_at(one) for one in rounds[-LOOKED_AT:] if not one.off_grid]
     between = [after - before for before, after in pairwise(times) if after > before]
     return Rhythm(times[-1], median(between)) if between else None

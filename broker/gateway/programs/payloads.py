@@ -85,6 +85,7 @@ def round_of(round: Round) -> dict[str, Any]:
     return {
         "id": round.id,
         "status": round.status,
+        "off_grid": round.off_grid,
         "instant": rfc3339(round.instant),
         "opened": rfc3339(round.opened),
         "closed": rfc3339(round.closed),

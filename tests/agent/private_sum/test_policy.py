@@ -23,13 +23,13 @@ PINNED = p256.public_key(AUTHORITY)
 SCOPE = ("test", "main", "b0")
 SLOTS = [("load", -5, 1000), ("heat", 0, 0)]
 FIELDS = {1: 3, 2: 3, 3: None, 4: 2, 5: 8, 6: None, 7: 86400}
-SAFE = (3, 3, None, 2, 8, None, 86400)
+SAFE = (3, 3, None, 2, 8, None, 86400, 0)
 SIZES = (2, 3, 4, 5, 6, 7)
 
 
 def values(policy):
     bounds = (policy.members_least, policy.contributors_least, policy.slots, policy.close, policy.close_most)
-    return bounds + (policy.epsilon, policy.epsilon_period)
+    return bounds + (policy.epsilon, policy.epsilon_period, policy.off_grid)
 
 
 def signed(chosen, serial=1, signer=AUTHORITY, place=SCOPE, kind="policy", epoch=0):
@@ -101,15 +101,17 @@ def test_a_policy_reads_as_it_was_encoded():
     most = [("s%02d" % index, -(1 << 48), 1 << 48) for index in range(48)]
     for fields in (
         SAFE,
-        (2, 2, SLOTS, 1, 0, 0, 1),
-        (64, 64, most, 64, 48, 1 << 40, 0xFFFFFFFF),
-        (5, 4, [("a", 3, 3)], 7, 9, 1500000, 3600),
+        (2, 2, SLOTS, 1, 0, 0, 1, 0),
+        (64, 64, most, 64, 48, 1 << 40, 0xFFFFFFFF, 86400),
+        (5, 4, [("a", 3, 3)], 7, 9, 1500000, 3600, 1),
     ):
         assert values(read_policy(encode(Policy(*fields)))) == fields
 
 
 def test_the_payload_is_the_map_that_the_protocol_describes():
     assert cbor.decode(encode(Policy())) == FIELDS
+    allowing = cbor.decode(encode(Policy(off_grid=24)))
+    assert allowing.pop(8) == 24 and allowing == FIELDS
     slots = [["load", -5, 1000], ["heat", 0, 0]]
     assert cbor.decode(encode(Policy(4, 5, SLOTS, 6, 7, 8, 9))) == {1: 4, 2: 5, 3: slots, 4: 6, 5: 7, 6: 8, 7: 9}
 
@@ -137,6 +139,7 @@ def test_a_field_out_of_its_range_or_type_is_malformed():
         5: (-1, 49, True, False, None),
         6: (-1, (1 << 40) + 1, True, "1", b""),
         7: (0, 1 << 32, -1, True, None),
+        8: (0, 86401, -1, True, None, "1"),
     }
     for field, found in wrong.items():
         for value in found:
@@ -176,7 +179,7 @@ def test_slots_are_allowed_by_name_and_inside_the_range():
 def test_a_policy_of_the_authority_for_this_device_is_verified():
     for serial in (1, 2, 0xFFFFFFFF):
         found, chosen = policy.verify(signed(Policy(4, 5, SLOTS, 6, 7), serial), PINNED, *SCOPE)
-        assert found == serial and values(chosen) == (4, 5, SLOTS, 6, 7, None, 86400)
+        assert found == serial and values(chosen) == (4, 5, SLOTS, 6, 7, None, 86400, 0)
 
 
 def test_a_policy_of_another_signer_or_for_another_place_is_refused():
@@ -213,7 +216,7 @@ def test_a_policy_with_a_byte_changed_is_refused():
 
 def test_a_board_obeys_the_policy_of_its_settings():
     with Flash() as flash:
-        for serial, fields in enumerate(((4, 5, SLOTS, 6, 7, None, 1), (2, 2, None, 1, 0, 3000000, 3600)), 1):
+        for serial, fields in enumerate(((4, 5, SLOTS, 6, 7, None, 1, 9), (2, 2, None, 1, 0, 3000000, 3600, 0)), 1):
             assert flash.start(signed(Policy(*fields), serial).hex()) == fields
 
 

@@ -9,7 +9,7 @@ from agent.protocols.private_sum.roster_part import SPREAD_MOST, SumPart
 from agent.protocols.private_sum.roster_part import read_part as read_sum_part
 from agent.wire import active_sets, cbor, coordination, messages, rosters
 from agent.wire.envelope import Context
-from agent.wire.messages import EVERYONE, LEAD_MOST, UNITS_MOST, MessageError
+from agent.wire.messages import EVERYONE, LEAD_MOST, OFF_GRID, UNITS_MOST, MessageError
 from agent.wire.rosters import Roster
 from tests.support.expect import raises
 
@@ -280,7 +280,7 @@ def test_an_instant_is_not_before_its_opening_and_an_hour_after_it_at_most():
         (1000, "1000"),
         (1000, True),
         (0, 0),
-        (0, -1),
+        (0, -2),
         (top, top + 1),
     ):
         refused(messages.read_opening, opening_of(instant, time))
@@ -291,11 +291,19 @@ def test_an_instant_is_not_before_its_opening_and_an_hour_after_it_at_most():
     refused(messages.read_opening, cbor.encode(more))
 
 
+def test_an_opening_and_a_result_may_be_off_the_grid_in_the_place_of_an_instant():
+    for time in (0, 1000, 0xFFFFFFFF):
+        assert messages.read_opening(opening_of(OFF_GRID, time))[6:] == (time, OFF_GRID)
+        assert coordination.opening(1, 0, DIGEST, [], 0, [], time, OFF_GRID) == opening_of(OFF_GRID, time)
+    made = coordination.result(DIGEST, coordination.COMPLETE, [], b"sealed", SETS, OFF_GRID)
+    assert coordination.read_result(made)[5] == OFF_GRID == -1
+
+
 def test_a_result_has_an_instant_or_none():
     for instant in (1, 0xFFFFFFFF):
         made = coordination.result(DIGEST, coordination.INVALID, [], None, SETS, instant)
         assert coordination.read_result(made)[5] == instant
-    for instant in (-1, 0x100000000, True, "1", b"1"):
+    for instant in (-2, 0x100000000, True, "1", b"1"):
         refused(coordination.read_result, coordination.result(DIGEST, coordination.INVALID, [], None, SETS, instant))
     for instant in (0, None):
         made = cbor.decode(coordination.result(DIGEST, coordination.INVALID, [], None, SETS))

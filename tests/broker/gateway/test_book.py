@@ -1,6 +1,7 @@
 """The database: each round once with its event, whatever happens between; what is locked, full or of
 another version; and the requests that are not in the audit log."""
 
+import json
 import os
 import resource
 import signal
@@ -111,6 +112,23 @@ def test_a_full_disk_takes_nothing_by_halves(tmp_path: Path) -> None:
     assert gate.hub.last == len(there) + 1
     standing = gate.book.read(rounds.standing, "street")
     assert standing is not None and standing.totals == {"load": 600 * (len(there) + 1)}
+
+
+def test_a_file_of_before_there_were_rounds_off_the_grid_goes_on_where_it_was(tmp_path: Path) -> None:
+    Gate(tmp_path).put(a_round(0))
+    with closing(sqlite3.connect(tmp_path / NAME, isolation_level=None)) as old:
+        (text,) = old.execute("SELECT standing FROM standings").fetchone()
+        standing = {key: value for key, value in json.loads(text).items() if key not in ("between", "apart")}
+        old.execute("UPDATE standings SET standing = ?", (json.dumps(standing),))
+        old.execute("ALTER TABLE rounds DROP COLUMN off_grid")
+        old.execute("PRAGMA user_version=1")
+    gate = Gate(tmp_path)
+    (event,) = gate.put(a_round(1))
+    assert event is not None and event.round.total == {"load": 1200} and event.round.mean_power == {"load": 2400.0}
+    (event,) = gate.put(a_round(2, instant=None, off_grid=True))
+    assert event is not None and event.round.total == {"load": 1800} and event.round.mean_power is None
+    found = [one.off_grid for one in gate.book.read(rounds.newest, "street", 9)]
+    assert found == [False, False, True]
 
 
 def test_a_file_of_another_version_is_refused_and_stays(tmp_path: Path) -> None:

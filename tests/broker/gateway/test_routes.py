@@ -95,7 +95,7 @@ def test_a_series_keeps_its_gaps(gate: Gate) -> None:
     assert (found["slot"], found["unit"], found["step_s"]) == ("load", "Wh", 900)
     assert [one["value"] for one in found["steps"]] == [600, 600, 600, None, 800]
     assert found["steps"][0] == {
-        "start": stamp(BEGIN - STEP), "value": 600, "rounds": 1, "summed": 3, "members": 4,
+        "start": stamp(BEGIN - STEP), "value": 600, "rounds": 1, "summed": 3, "members": 4, "off_grid": 0,
     }  # fmt: skip
     hours = gate.ask(f"{STREET}/series", params=query | {"step": "1h"}).json()["steps"]
     assert [(one["value"], one["rounds"], one["summed"]) for one in hours] == [(600, 1, 3), (2000, 3, 4)]
@@ -103,14 +103,34 @@ def test_a_series_keeps_its_gaps(gate: Gate) -> None:
     assert [one["value"] for one in power["steps"]] == [2400, 2600] and power["unit"] == "W"
     text = gate.ask(f"{STREET}/series", params=query | {"format": "csv"})
     assert text.headers["content-type"].startswith("text/csv")
-    assert text.text.splitlines()[::4] == ["start,value,rounds,summed,members", f"{stamp(BEGIN + 2 * STEP)},,0,,"]
+    assert text.text.splitlines()[::4] == [
+        "start,value,rounds,summed,members,off_grid",
+        f"{stamp(BEGIN + 2 * STEP)},,0,,,0",
+    ]
     lines = gate.ask(f"{STREET}/series", params=query | {"format": "line"}).text.splitlines()
     assert len(lines) == 4
     assert lines[-1] == (
-        "hum,deployment=town,group=street,slot=load value=800.0,rounds=1i,summed=4i,members=4i "
+        "hum,deployment=town,group=street,slot=load value=800.0,rounds=1i,summed=4i,members=4i,off_grid=0i "
         f"{BEGIN + 3 * STEP}000000000"
     )
     assert gate.ask(f"{STREET}/series").json()["steps"][0]["value"] is None  # the last day
+
+
+def test_rounds_off_the_grid_are_marked_and_in_sums_and_totals_and_have_no_power(tmp_path: Path) -> None:
+    gate = Gate(tmp_path)
+    asked = a_round(1, (100, 2000), instant=None, off_grid=True, closed=BEGIN + 300)
+    gate.put(a_round(0), asked, a_round(2, (500, 2000), instant=BEGIN + STEP))
+    found = gate.ask(f"{STREET}/rounds").json()["items"]
+    assert [(one["off_grid"], one["instant"] is None, one["total"]["load"]) for one in found] == [
+        (False, False, 600),
+        (True, True, 700),
+        (False, False, 1200),
+    ]
+    assert [one["mean_power"] for one in found] == [None, None, {"load": 2400.0}]
+    assert gate.ask(f"{STREET}/rounds/1.1").json() == found[1]
+    query = {"from": stamp(BEGIN), "to": stamp(BEGIN + STEP)}
+    (step,) = gate.ask(f"{STREET}/series", params=query).json()["steps"]
+    assert (step["value"], step["rounds"], step["off_grid"]) == (600, 2, 1)
 
 
 @pytest.mark.parametrize(

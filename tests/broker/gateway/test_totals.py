@@ -174,6 +174,72 @@ def test_mean_power_wants_the_same_members_the_next_number_and_a_later_instant()
     assert after(after(first, a_round(5, None)), a_round(6, (100,))).mean_power == {}
 
 
+def test_a_round_off_the_grid_is_in_the_totals_and_the_next_on_the_grid_has_the_power_of_the_whole_time():
+    first = after(None, a_round(4, (100,)))
+    asked = after(first, a_round(5, (30,), instant=None, off_grid=True))
+    assert asked.totals == {"load": 130} and asked.mean_power == {}
+    assert (asked.rounds, asked.unseen, asked.instant, asked.between) == (2, 0, first.instant, {"load": 30})
+    second = after(asked, a_round(6, (10,), instant=None, off_grid=True))
+    last = after(second, a_round(7, (60,), instant=first.instant + QUARTER))
+    assert last.mean_power == {"load": 400.0} and last.totals == {"load": 200} and last.between == {}
+    assert with_totals(a_round(5, (30,), off_grid=True), asked).mean_power is None
+    assert after(last, a_round(8, (50,), instant=last.instant + QUARTER)).mean_power == {"load": 200.0}
+
+
+@pytest.mark.parametrize(
+    "between",
+    [
+        a_round(5, (30,), missing=("a",), instant=None, off_grid=True),
+        a_round(5, None, instant=None, off_grid=True),
+        a_round(6, (30,), instant=None, off_grid=True),  # what the one before it had is not known
+        a_round(0, (30,), epoch=2, instant=None, off_grid=True),
+    ],
+)
+def test_who_was_summed_off_the_grid_without_the_others_leaves_no_power_once(between: Round):
+    first = after(None, a_round(4, (100,)))
+    asked = after(first, between)
+    last = after(asked, a_round(between.round + 1, (60,), epoch=between.epoch, instant=first.instant + QUARTER))
+    assert asked.mean_power == last.mean_power == {}
+    further = a_round(between.round + 2, (50,), epoch=between.epoch, instant=first.instant + 2 * QUARTER)
+    assert after(last, further).mean_power == {"load": 200.0}
+
+
+@given(st.lists(st.tuples(st.booleans(), st.sets(st.sampled_from("abc"), max_size=2)), max_size=40), st.data())
+@settings(max_examples=80, deadline=None)
+def test_whoever_is_asked_in_between_totals_are_all_energy_and_power_is_the_registers_own(later: list, data):
+    """Boards read what their registers gained since their last reading in a published sum; rounds
+    off the grid come at any time between two quarter hours."""
+    registers, counted = dict.fromkeys("abc", 0), dict.fromkeys("abc", 0)
+    standing: Standing | None = None
+    at_last: dict[str, int] = {}
+    quarter = 0
+    for number, (off_grid, missing) in enumerate(later):
+        for name in registers:
+            registers[name] += data.draw(st.integers(0, 1000))
+        opens = data.draw(st.booleans()) or not off_grid
+        here = sorted(set("abc") - missing) if opens else []
+        total = sum(registers[name] - counted[name] for name in here)
+        counted.update({name: registers[name] for name in here})
+        quarter += not off_grid
+        one = a_round(
+            number,
+            (total,) if opens else None,
+            missing=tuple(sorted(missing)),
+            instant=None if off_grid else START + quarter * QUARTER,
+            off_grid=off_grid,
+        )
+        standing = after(standing, one)
+        assert standing.totals.get("load", 0) == sum(counted.values())
+        assert Standing.from_json(standing.to_json()) == standing
+        if off_grid:
+            assert standing.mean_power == {}
+        elif standing.mean_power:
+            gained = sum(registers[name] - at_last[name] for name in here)
+            assert standing.mean_power["load"] == pytest.approx(gained * HOUR / QUARTER)
+        if not off_grid:
+            at_last = dict(registers)
+
+
 def test_rounds_that_were_not_seen_are_counted():
     standing = after(None, a_round(7, (1,)))
     assert standing.unseen == 0  # what was before is not in its totals, and it says since when

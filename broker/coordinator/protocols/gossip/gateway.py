@@ -11,26 +11,28 @@ from broker.coordinator.protocols.gossip.machine import Gossip
 from broker.coordinator.protocols.gossip.records import COMPLETE, OVER, CloseQuery, OpenQuery, Request
 from broker.coordinator.protocols.gossip.tables import queries as table
 from broker.coordinator.upload_filter import Refused
-from broker.wire.requests import Ask
+from broker.wire.requests import Ask, AskRound
 
 # Crashes lead to these, and who has crashed is not asked again. Leaders that contradict each other
 # would do so once more.
 MAY_SUCCEED = frozenset({"no-result", "incomplete", "too-many-failed", "restarted"})
 
 
-def _request(group: str, ask: Ask) -> Request:
+def _request(group: str, ask: Ask | AskRound) -> Request:
+    if isinstance(ask, AskRound):
+        raise Refused("no-sums")
     noise = (ask.epsilon, ask.record_epsilon)
     return Request(0, group, ask.slot, ask.function, ask.parameters, ask.between, ask.period, *noise)
 
 
-def _quote(machine: Gossip, group: str, ask: Ask) -> int | None:
+def _quote(machine: Gossip, group: str, ask: Ask | AskRound) -> int | None:
     try:
         return machine.quote(_request(group, ask))
     except NotAsked as error:
         raise Refused(error.args[0]) from None
 
 
-def _enter(group: str, ask: Ask) -> Insert:
+def _enter(group: str, ask: Ask | AskRound) -> Insert:
     return queries.entry(_request(group, ask))
 
 

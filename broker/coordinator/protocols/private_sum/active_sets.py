@@ -144,7 +144,9 @@ class ActiveSets:
             return True
         return self._members.waited_for(self.sets.active(units), self._members.ready(number), number) != 0
 
-    def choose(self, units: set[int], contributions: Mapping[str, Contribution], close_lists: CloseLists) -> int:
+    def choose(
+        self, units: set[int], contributions: Mapping[str, Contribution], close_lists: CloseLists, off_grid: bool
+    ) -> int:
         """Return the bitmap to list in the roll call of a round of these units, as `close_lists`
         has it."""
         holds = {self._members.index[name]: record.holds for name, record in contributions.items()}
@@ -157,6 +159,7 @@ class ActiveSets:
             ],
             {index: words.holders(index, among, holds) for index in holds},
             self._members.key_held(),
+            off_grid,
         )
 
     def note(self, now: float) -> None:

@@ -16,6 +16,9 @@ from broker.coordinator.protocols.private_sum import roll_call
 from broker.coordinator.protocols.private_sum.arithmetic import aggregation, recovery
 from broker.coordinator.protocols.private_sum.arithmetic.aggregation import Unit
 from broker.coordinator.protocols.private_sum.records import Answer, Contribution
+from broker.coordinator.protocols.private_sum.uploads import Uploads
+from broker.coordinator.scope import Scope
+from broker.coordinator.upload_filter import Refused, Upload
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,21 @@ class Answers:
     def add(self, answer: Answer) -> None:
         """Take an answer that is authentic and in range."""
         self._by_device[answer.device] = answer
+
+    def hear(self, upload: Upload, index: int, uploads: Uploads, scope: Scope) -> Answer | None:
+        """Take an answer of the member `index`, and return the record of it; None if it is there
+        already. Raises Refused, EnvelopeError or MessageError."""
+        known = self.get(upload.device)
+        if known and known.digest == upload.digest:
+            return None
+        if not self.present >> index & 1:
+            raise Refused("not-listed")
+        found = uploads.answer(upload.device, index, upload.envelope, self.has_missing(index))
+        if known:
+            raise Refused("conflict")
+        record = Answer(scope.group, scope.epoch, upload.envelope.round, upload.device, upload.digest, *found)
+        self.add(record)
+        return record
 
     def has_missing(self, index: int) -> bool:
         """Whether active members of the cohort of member `index`, who is listed, are not listed."""

@@ -62,8 +62,11 @@ class CloseLists:
         self._recent: list[int] = []  # lists called, the last one first
         self._awaited: dict[int, Cohort] = {}  # boards that should answer, and their cohorts
 
-    def choose(self, cohorts: Sequence[Cohort], contributed: Mapping[int, int], key_held: Mapping[int, int]) -> int:
-        """Return the bitmap to list; the arguments are those of roll_call.choose."""
+    def choose(
+        self, cohorts: Sequence[Cohort], contributed: Mapping[int, int], key_held: Mapping[int, int], off_grid: bool
+    ) -> int:
+        """Return the bitmap to list; the arguments are those of roll_call.choose. Off the grid it
+        is the list that was called last, or none: boards answer no other."""
         for roll in self._called:
             _, present, _ = messages.read_roll(Envelope(roll).unverified())
             self._count(members(present))
@@ -78,11 +81,28 @@ class CloseLists:
             contributors_least=least,
             together=self._together,
         )
+        if off_grid:
+            return self._again(cohorts, contributed, pick)
         present = 0
         for unit in [cohorts] if self._together else [[cohort] for cohort in cohorts]:
             present |= self._of_unit(unit, contributed, pick)
         self._call(cohorts, present)
         return present
+
+    def last(self) -> int:
+        """Return the bitmap that was called last in this epoch, 0 for none."""
+        if self._called:
+            return messages.read_roll(Envelope(self._called[-1]).unverified())[1]
+        return next((listed for listed in self._recent if listed), 0)
+
+    def _again(self, cohorts: Sequence[Cohort], contributed: Mapping[int, int], pick: Pick) -> int:
+        last = self.last()
+        if not last or last & ~bitmap(contributed):
+            return 0
+        if pick({index: contributed[index] for index in members(last)})[0] != last:
+            return 0
+        self._call(cohorts, last)
+        return last
 
     def over(self, answered: set[str]) -> None:
         """The round is over, and the members with these names have answered. Others may have, too;

@@ -4,8 +4,10 @@ from agent.crypto import CryptoError
 from agent.joye_libert.packing import PackingError
 from agent.joye_libert.parameters import ParameterError
 from agent.wire.messages import MessageError
-from broker.coordinator.protocols.base import Declaration, RosterError, Workplace
+from broker.coordinator.protocols.base import Declaration, Requests, RosterError, Workplace
 from broker.coordinator.protocols.private_sum import migrations, reading, roster
+from broker.coordinator.protocols.private_sum.asks import requests
+from broker.coordinator.protocols.private_sum.asks.gateway import ASKS
 from broker.coordinator.protocols.private_sum.machine import UPLOADS, PrivateSum
 from broker.coordinator.protocols.private_sum.records import Saved
 from broker.coordinator.schedule import Schedule
@@ -30,6 +32,9 @@ PRIVATE_SUM = Declaration(
     schema=migrations.SCHEMA,
     roster=roster.RULES,
     results=reading.shown,
+    requests=Requests(
+        requests.waiting, lambda machine, waiting: machine.on_request.ask(waiting), requests.refused, ASKS
+    ),
     status=reading.status,
     past=reading.past,
 )

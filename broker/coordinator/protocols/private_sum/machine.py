@@ -21,6 +21,7 @@ from broker.coordinator.protocols.private_sum.arithmetic import aggregation
 from broker.coordinator.protocols.private_sum.attendance.members import Attendances
 from broker.coordinator.protocols.private_sum.close_lists import CloseLists
 from broker.coordinator.protocols.private_sum.jobs import OUT_OF_TIME, Jobs
+from broker.coordinator.protocols.private_sum.on_request.rounds import OnRequest
 from broker.coordinator.protocols.private_sum.outgoing import SumOutgoing
 from broker.coordinator.protocols.private_sum.sets.in_force import Sets
 from broker.coordinator.protocols.private_sum.sets.members import Members
@@ -73,11 +74,15 @@ class PrivateSum:
         self._last_result = saved.last_result
         self._counted = dict(saved.counted)
         self._attendances = Attendances(scope, self._sets, self._members, saved, unix_time)
-        self._timing = Timing(schedule, self._layout.part.spread, unix_time, saved.instant)
+        self._timing = Timing(schedule, self._layout.part.spread, unix_time, saved.instant, saved.off_grid)
+        self.on_request = OnRequest(
+            scope, schedule, self._active, self._close_lists, self._members, self._timing, saved
+        )
 
     def _restored(self, saved: records.Saved) -> Answers | None:
         if saved.open_message is None:
-            self._members.closed(self._sets.active(), roll_call.bitmap(self._members.index[n] for n in self._previous))
+            if not saved.off_grid:
+                self._members.closed(self._sets.active(), self._members.bitmap(self._previous))
             return None
         units = self._sets.named(messages.read_opening(saved.open_message)[2])
         if units is None:  # it was opened before there were sets: nothing of it is of use
@@ -102,9 +107,7 @@ class PrivateSum:
     @property
     def phase(self) -> str:
         """Between rounds "idle"; "open" for contributions; "roll" while answers are awaited."""
-        if self._opening is None:
-            return "idle"
-        return "roll" if self._answers else "open"
+        return "idle" if self._opening is None else "roll" if self._answers else "open"
 
     @property
     def next_round(self) -> int:
@@ -120,15 +123,12 @@ class PrivateSum:
 
     def link_up(self, now: float) -> list[Action]:
         """The link is there: publish all that is retained, for a broker may have lost it."""
-        phase, answers = self.phase, self._answers
-        self._timing.link_up(now, phase)
-        actions: list[Action] = [self._outgoing.retained("roster", self.scope.signed_roster)]
-        actions += self._active.link_up(now)
-        if self._last_result:
-            actions.append(self._outgoing.retained("result", self._last_result))
-        actions.append(self._outgoing.retained("round", self._opening if self._opening and phase == "open" else b""))
-        actions.append(self._outgoing.retained("roll", answers.message if answers else b""))
-        return actions
+        self._timing.link_up(now, self.phase)
+        said = [("result", self._last_result)] if self._last_result else []
+        said.append(("round", self._opening if self._opening and self.phase == "open" else b""))
+        said.append(("roll", self._answers.message if self._answers else b""))
+        roster = self._outgoing.retained("roster", self.scope.signed_roster)
+        return [roster, *self._active.link_up(now), *(self._outgoing.retained(*one) for one in said)]
 
     def message(self, device: str, kind: str, payload: bytes, now: float) -> list[Action]:
         """Take what `device` published to its `kind` topic."""
@@ -149,15 +149,17 @@ class PrivateSum:
         if not self._timing.begun or self.finished:
             return []
         self._active.note(now)
-        actions: list[Action] = []
         if self.phase == "idle":
-            actions = self._active.propose(now)
-            return [*actions, *self._open(now)] if self._may_open(self._round, now) else actions
+            return [*self._active.propose(now), *self._open_next(now)]
+        actions: list[Action] = []
         if self.phase == "open":
             if self._next_is_due(now):
                 return self._close(now)
-            expected = self._sets.active(self._units)
-            if self._members.waited_for(expected, self._contributed(), self._round) and now < self._timing.closes_at:
+            expected = self.on_request.expected(self._sets.active(self._units))
+            if (
+                self._members.waited_for(expected, self._members.bitmap(self._current), self._round)
+                and now < self._timing.closes_at
+            ):
                 return []
             actions = self._call_roll(now)
         if self._answers:
@@ -217,22 +219,13 @@ class PrivateSum:
         return Refused("late")
 
     def _on_answer(self, upload: Upload) -> list[Action]:
-        device, number = upload.device, upload.envelope.round
+        number = upload.envelope.round
         if number != self._round or not self._answers:
             raise Refused("late" if number < self._round else "early")
-        known = self._answers.get(device)
-        if known and known.digest == upload.digest:
+        record = self._answers.hear(upload, self._members.index[upload.device], self._uploads, self.scope)
+        if record is None:
             self._filter.refuse("duplicate")
-            return []
-        index = self._members.index[device]
-        if not self._answers.present >> index & 1:
-            raise Refused("not-listed")
-        blinded, recovered = self._uploads.answer(device, index, upload.envelope, self._answers.has_missing(index))
-        if known:
-            raise Refused("conflict")
-        record = records.Answer(self.scope.group, self.scope.epoch, number, device, upload.digest, blinded, recovered)
-        self._answers.add(record)
-        return [record]
+        return [record] if record else []
 
     # -- rounds
 
@@ -244,23 +237,26 @@ class PrivateSum:
         last = self._schedule.rounds is not None and self._round + 1 >= self._schedule.rounds
         return not last and self._may_open(self._round + 1, now)
 
-    def _contributed(self) -> int:
-        return roll_call.bitmap(self._members.index[name] for name in self._current)
+    def _open_next(self, now: float) -> list[Action]:
+        told, request = self.on_request.turn(self._round, now)
+        opens = request or self._may_open(self._round, now)
+        return [*told, *(self._open(now, request) if opens else [])]
 
-    def _open(self, now: float) -> list[Action]:
+    def _open(self, now: float, request: int = 0) -> list[Action]:
         self._units = self._active.taken_up()
-        unix, instant = self._timing.open(now)
-        message = self._outgoing.opening(self._round, self._units, self._members.absent(), self._counted, unix, instant)
-        self._opening = message
-        self._current = {}
+        unix, instant = self._timing.open_off_grid(now) if request else self._timing.open(now)
+        asked, absent = self.on_request.opened(request, self._round), self.on_request.absent()
+        message = self._outgoing.opening(self._round, self._units, absent, self._counted, unix, instant)
+        self._opening, self._current = message, {}
         return [
             records.OpenRound(self.scope.group, self.scope.epoch, self._round, message, instant),
+            *asked,
             self._outgoing.retained("round", message),
         ]
 
     def _call_roll(self, now: float) -> list[Action]:
         """Take no more contributions: list those whose sum can be opened, if there are any."""
-        present = self._active.choose(self._units, self._current, self._close_lists)
+        present = self._active.choose(self._units, self._current, self._close_lists, self._timing.off_grid)
         if not present:
             return []
         message = self._outgoing.roll(self._round, self._units, present)
@@ -279,10 +275,11 @@ class PrivateSum:
             for reason in answers.reasons():
                 self._filter.refuse(reason)
             self._close_lists.over({name for name in self._members.names if answers.get(name)})
-        over = self._attendances.over(self._round, self._units, self._current, answers, status)
+        off_grid = self._timing.off_grid
+        over = self._attendances.over(self._round, self._units, self._current, answers, status, off_grid)
         missing = over.missing(self._members.names, summed)
         told = missing or self._members.names * (status == coordination.INCOMPLETE)
-        message = self._outgoing.result(self._round, self._units, status, told, sums, self._timing.instant)
+        message = self._outgoing.result(self._round, self._units, status, told, sums, self._timing.named)
         took_ms, scope = self._timing.latency_ms(now), (self.scope.group, self.scope.epoch, self._round)
         sides = (answers.disagree(), answers.withstands()) if answers else ([], None)
         closed = records.CloseRound(*scope, status, missing, sums, message, took_ms, *sides, over.why, over.attendance)
@@ -290,9 +287,11 @@ class PrivateSum:
         counted = [records.Counted(self.scope.group, name, self.scope.epoch, self._round) for name in named]
         noted = [closed, *over.changes, *counted]
         self._counted.update({record.device: record for record in counted})
-        self._active.closed(self._units, self._current, answers.present if answers else 0)
-        self._opening = self._answers = None
-        self._units = set()
+        if off_grid:
+            noted += self.on_request.over(self._round, self._sets.active(self._units), self._current, over.why)
+        else:
+            self._active.closed(self._units, self._current, answers.present if answers else 0)
+        self._opening, self._answers, self._units = None, None, set()
         self._last_result = message
         self._previous, self._current = self._current, {}
         self._round += 1

@@ -43,6 +43,11 @@ def _add_attendance(connection: Connection) -> None:
     _add_columns(connection, "why VARCHAR", "attendance VARCHAR")
 
 
+def _add_requests(connection: Connection) -> None:
+    """Once all rounds were on the grid, and nobody asked for others."""
+    _add_columns(connection, "off_grid BOOLEAN NOT NULL DEFAULT 0")
+
+
 def _add_columns(connection: Connection, *columns: str) -> None:
     """Add those of `columns`, each a name and a type, that the rounds lack."""
     known = {column["name"] for column in inspect(connection).get_columns("rounds")}
@@ -56,6 +61,6 @@ SCHEMA = Schema(
     metadata,
     RECORDS,
     statements,
-    (_add_sets, _tell_sides, _add_instants, _add_attendance),
+    (_add_sets, _tell_sides, _add_instants, _add_attendance, _add_requests),
     file_versions={3: 1, 4: 1, 5: 1},
 )

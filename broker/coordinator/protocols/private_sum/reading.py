@@ -13,6 +13,7 @@ from agent.wire import messages, rosters
 from agent.wire.envelope import Envelope
 from broker.coordinator.protocols.base import Published
 from broker.coordinator.protocols.private_sum import roll_call, tables
+from broker.coordinator.protocols.private_sum.on_request.records import OPEN
 from broker.coordinator.protocols.private_sum.records import (
     STATUS,
     Absence,
@@ -39,6 +40,8 @@ def saved(connection: Connection, group: str, epoch: int) -> Saved:
     last = select(rounds).where((rounds.c.group == group) & (rounds.c.epoch == epoch))
     for row in connection.execute(last.order_by(rounds.c.round.desc()).limit(2)):
         contributions = _of_round(connection, Contribution, row)
+        if not found.next_round:
+            found.off_grid = row.off_grid
         if row.status is None:
             found.open_message, found.roll_message = row.opening, row.roll
             found.next_round = row.round
@@ -63,6 +66,7 @@ def saved(connection: Connection, group: str, epoch: int) -> Saved:
     absences = select(tables.absences).where(tables.absences.c.group == group)
     found.absences = {row.device: Absence(**row._mapping) for row in connection.execute(absences)}
     _sets(connection, group, epoch, found)
+    _requests(connection, group, epoch, found)
     return found
 
 
@@ -76,6 +80,16 @@ def _of_same_boards(connection: Connection, group: str, epoch: int, counted: lis
     now = keys.get(epoch, {})
     same = (one for one in counted if keys.get(one.epoch, {}).get(one.device) == now.get(one.device))
     return {one.device: one for one in same}
+
+
+def _requests(connection: Connection, group: str, epoch: int, found: Saved) -> None:
+    c = tables.requests.c
+    opened = select(c.id, c.epoch, c.round).where((c.group == group) & (c.status == OPEN)).order_by(c.id)
+    for row in connection.execute(opened):
+        if found.open_message is not None and (row.epoch, row.round) == (epoch, found.next_round):
+            found.open_request = row.id
+        else:
+            found.left_open.append(row.id)
 
 
 def _sets(connection: Connection, group: str, epoch: int, found: Saved) -> None:
@@ -121,7 +135,7 @@ def _result(row: Any) -> dict[str, Any]:
     keys = ("group", "epoch", "round", "status", "instant", "opened_at", "closed_at", "latency_ms", "withstands", "why")
     lists = {key: json.loads(row[key]) for key in ("missing", "disagree", "sums")}
     attendance = json.loads(row["attendance"]) if row["attendance"] else None
-    return {**{key: row[key] for key in keys}, **lists, "attendance": attendance}
+    return {**{key: row[key] for key in keys}, **lists, "attendance": attendance, "off_grid": row["off_grid"]}
 
 
 def shown(connection: Connection, group: str | None, last: int | None) -> list[dict[str, Any]]:

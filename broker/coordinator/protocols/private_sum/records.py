@@ -8,7 +8,6 @@ from broker.coordinator.actions import Record
 
 STATUS = {coordination.COMPLETE: "complete", coordination.INCOMPLETE: "incomplete", coordination.INVALID: "invalid"}
 NAMED_MOST = 8  # members in a line of the log
-
 # Why a member is absent, and why a round has no sum.
 NEVER_DEALT, NO_LINK, NO_MASK, NO_READING = "never-dealt", "no-link", "no-mask", "no-reading"
 LATE, LEFT_OUT = "late", "left-out"
@@ -17,7 +16,7 @@ TOO_FEW_SENT, NO_LIST, TOO_FEW_ANSWERS = "too-few-sent", "no-list", "too-few-ans
 
 @dataclass(frozen=True)
 class OpenRound(Record):
-    """Record that a round is open, and of which instant it is: Unix seconds, 0 for none."""
+    """Record that a round is open, and its instant: Unix seconds, 0 for none, or OFF_GRID."""
 
     group: str
     epoch: int
@@ -275,9 +274,10 @@ class Saved:
     """What the storage holds of a group's epoch: the next round, the one in progress if any, the
     last instant of any round of the group (0 for none), the last result, and the roll calls of the
     last rounds, `called`, oldest first; of whom which reading was counted last, in this epoch or an
-    earlier one; the active sets in force by unit, when sets were proposed lately (unit, Unix
-    seconds), the greatest number of any set of the group, who was left out, and who is or was
-    absent."""
+    earlier one; the request that the open round is of, 0 for none, those `left_open` by a
+    coordinator before, and whether the last round is off the grid; the active sets in force by
+    unit, when sets were proposed lately (unit, Unix seconds), the greatest number of any set of the
+    group, who was left out, and who is or was absent."""
 
     next_round: int = 0
     instant: int = 0
@@ -290,6 +290,9 @@ class Saved:
     called: list[bytes] = field(default_factory=list)
     masks_until: dict[str, MasksUntil] = field(default_factory=dict)
     counted: dict[str, Counted] = field(default_factory=dict)
+    off_grid: bool = False
+    open_request: int = 0
+    left_open: list[int] = field(default_factory=list)
     sets: dict[int, ActiveSet] = field(default_factory=dict)
     proposed: list[tuple[int, float]] = field(default_factory=list)
     last_number: int = 0

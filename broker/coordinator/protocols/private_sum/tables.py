@@ -27,6 +27,15 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.sqlite import insert
 
+from agent.wire.messages import OFF_GRID
+from broker.coordinator.protocols.private_sum.on_request.records import (
+    COMPLETE,
+    OPEN,
+    OVER,
+    REFUSED,
+    CloseRequest,
+    OpenRequest,
+)
 from broker.coordinator.protocols.private_sum.records import (
     Absence,
     ActiveSet,
@@ -79,6 +88,21 @@ rounds = _table(
     Column("result", LargeBinary),
     Column("why", String),
     Column("attendance", String),
+    Column("off_grid", Boolean, nullable=False, server_default=text("0")),
+)
+requests = Table(
+    "sum_requests",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("group", String, nullable=False),
+    Column("asked_at", Float, nullable=False),
+    Column("status", String, nullable=False, index=True),
+    Column("epoch", Integer),
+    Column("round", Integer),
+    Column("closed_at", Float),
+    Column("reason", String),
+    Column("again", Boolean),
+    sqlite_autoincrement=True,  # an id names one request for ever
 )
 contributions = _table(
     "contributions",
@@ -181,13 +205,18 @@ def of_round(table: Table, one: Any) -> ColumnElement[bool]:
     return same
 
 
-def statements(record: RoundRecord) -> list[Executable]:
+def statements(record: RoundRecord | OpenRequest | CloseRequest) -> list[Executable]:
     """Return what writes a record."""
+    return [_of_request(record)] if isinstance(record, OpenRequest | CloseRequest) else _of_sums(record)
+
+
+def _of_sums(record: RoundRecord) -> list[Executable]:
     match record:
         case OpenRound():
             key = {"group": record.group, "epoch": record.epoch, "round": record.round}
             values = {**key, "opening": record.message, "opened_at": time.time()}
-            values["instant"] = record.instant or None
+            values |= {"instant": record.instant if record.instant > 0 else None}
+            values["off_grid"] = record.instant == OFF_GRID
             return [insert(rounds).values(**values).on_conflict_do_nothing()]
         case Contribution() | Answer():
             table = contributions if isinstance(record, Contribution) else answers
@@ -204,6 +233,14 @@ def statements(record: RoundRecord) -> list[Executable]:
         case ActiveSet():
             proposed = insert(active_sets).values(**asdict(record)).on_conflict_do_nothing()
             return [proposed, active_sets.delete().where(_superseded(record))]
+
+
+def _of_request(record: OpenRequest | CloseRequest) -> Executable:
+    this = requests.update().where((requests.c.id == record.request) & requests.c.status.not_in(OVER))
+    if isinstance(record, OpenRequest):
+        return this.values(status=OPEN, epoch=record.epoch, round=record.round)
+    status = COMPLETE if record.reason is None else REFUSED
+    return this.values(status=status, reason=record.reason, again=record.again, closed_at=time.time())
 
 
 def _outcome(record: CloseRound) -> dict[str, Any]:
@@ -240,6 +277,8 @@ def _upsert(table: Table, record: MasksUntil | Counted | LeftOut | Absence | Sta
 
 
 RECORDS = (
+    OpenRequest,
+    CloseRequest,
     OpenRound,
     Contribution,
     RollCall,

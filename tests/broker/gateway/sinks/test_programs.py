@@ -99,6 +99,7 @@ def test_a_round_is_said_with_its_totals_and_without_names():
     assert json.loads(said.payload) == {
         "id": "3.1",
         "status": "complete",
+        "off_grid": False,
         "instant": "2026-09-21T14:30:00Z",
         "opened": None,
         "closed": "2026-09-21T14:15:07Z",

@@ -67,11 +67,16 @@ class Attendances:
         """What a member sent for a round came when no more was taken."""
         self._late[device] = number
 
-    def over(self, number: int, units: set[int], sent: Iterable[str], answers: Answers | None, status: int) -> Over:
-        """A round of these units is over, with a status of coordination.py."""
+    def over(
+        self, number: int, units: set[int], sent: Iterable[str], answers: Answers | None, status: int, off_grid: bool
+    ) -> Over:
+        """A round of these units is over, with a status of coordination.py. Nobody is absent, or
+        back, for what it did off the grid."""
         found = self._attendance(number, units, sent, answers)
         there = roll_call.bitmap(self._members.index[name] for name in sent)
-        return Over(found, why_no_sum(status, there, answers, self._sets), self._changes(number, found))
+        return Over(
+            found, why_no_sum(status, there, answers, self._sets), [] if off_grid else self._changes(number, found)
+        )
 
     def _attendance(self, number: int, units: set[int], sent: Iterable[str], answers: Answers | None) -> Attendance:
         there, listed = set(sent), answers.present if answers else 0

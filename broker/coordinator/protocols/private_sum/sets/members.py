@@ -1,6 +1,8 @@
 """What a coordinator knows of each member: how far it can go under the active set in force, who can
 stand in for its key, and whether it seems to be alive."""
 
+from collections.abc import Iterable
+
 from broker.coordinator.protocols.private_sum import roll_call
 from broker.coordinator.protocols.private_sum.records import MasksUntil
 from broker.coordinator.protocols.private_sum.sets import words
@@ -26,6 +28,10 @@ class Members:
         self._offline = 0
         self._silent = 0
         self._late = 0
+
+    def bitmap(self, names: Iterable[str]) -> int:
+        """Return the bitmap of the members with these names."""
+        return roll_call.bitmap(self.index[name] for name in names)
 
     def masks_until(self, device: str) -> MasksUntil:
         """Return how far a member can go under the set in force; round -1 as long as it has said
