@@ -3,7 +3,9 @@ failure, and Ctrl-C reaches what the tests start. What was imported is garbage o
 
 import gc
 import signal
+from collections.abc import Generator
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -14,9 +16,14 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def pytest_collection() -> None:
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
     """While all is imported nearly everything that is made stays: to look for garbage is in vain."""
     gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
 
 
 def pytest_collection_finish() -> None:
@@ -24,4 +31,3 @@ def pytest_collection_finish() -> None:
     the tests' libraries have made, each time for a third of a second: it is left out from now on."""
     gc.collect()
     gc.freeze()
-    gc.enable()
