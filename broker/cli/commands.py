@@ -5,7 +5,9 @@ An entry point of GROUP is called as its command is, and names a Typer applicati
 command, a function.
 """
 
-from importlib.metadata import EntryPoint, entry_points
+import sys
+from functools import lru_cache
+from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from typing import Any, NoReturn
 
 import typer
@@ -22,12 +24,19 @@ class CommandsError(HumError):
     """A group of commands is of no use. args[0] says why."""
 
 
+@lru_cache(1)  # to find them all packages are read, and a list of commands asks for each of them
+def _points(path: tuple[str, ...]) -> EntryPoints:
+    """Return the entry points of GROUP of all packages that are installed in sys.path, which is
+    `path`."""
+    return entry_points(group=GROUP)
+
+
 class Commands(WholeHelp):
     """What `hum` knows: the entry points that are installed."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Return the names of all groups. Raises CommandsError if there is none."""
-        names = sorted({point.name for point in entry_points(group=GROUP)})
+        names = sorted(_points(tuple(sys.path)).names)
         if not names:
             raise CommandsError("no commands are installed; run `make setup`, or pip install again")
         return names
@@ -35,7 +44,7 @@ class Commands(WholeHelp):
     def get_command(self, ctx: Any, cmd_name: str) -> TyperCommand | TyperGroup | None:
         """Return a group by its name. One that does not load says so when it is called, and keeps
         no other from being listed."""
-        found = list(entry_points(group=GROUP, name=cmd_name))
+        found = list(_points(tuple(sys.path)).select(name=cmd_name))
         if not found:
             return None
         try:

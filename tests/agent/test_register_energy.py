@@ -179,7 +179,7 @@ def installed(house: House) -> House:
     return house
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(STEPS, st.sampled_from([0, 1, 2, 8, 48]))
 def test_energy_in_is_energy_out(steps: list[tuple[str, object]], most: int) -> None:
     house = installed(House(most))
@@ -229,7 +229,7 @@ DIPS = st.lists(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(DIPS)
 def test_never_is_more_published_than_flowed(steps: list[tuple[str, object]]) -> None:
     house = installed(House(8))

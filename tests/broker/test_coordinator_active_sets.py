@@ -11,8 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.crypto import accelerate
-from agent.joye_libert import blinding, cohorts
+from agent.joye_libert import blinding, cohorts, parameters
 from agent.joye_libert.integer_shares import Sharing
 from agent.runtime.net import mqtt_packets as packets
 from agent.wire import active_sets, coordination, messages, topics
@@ -30,17 +29,18 @@ from broker.coordinator.protocols.private_sum.records import (
 from broker.coordinator.protocols.private_sum.sets import proposals, words
 from broker.coordinator.protocols.private_sum.sets.backing_off import DAY_S, FIRST_S
 from broker.coordinator.protocols.private_sum.sets.cost import LETTER_BYTES, of_cohort
-from tests.support.hand_made import ACTIVE, CHOSEN, ROLL, ROUND, SCHEDULE, World, assert_refused, of_kind, published
+from tests.support.hand_made import ACTIVE, ROLL, ROUND, SCHEDULE, World, assert_refused, of_kind, published
+from tests.support.quick_arithmetic import remembered, small_modulus
 
 PATIENCE, INTERVAL = SCHEDULE.patience, SCHEDULE.interval
+CHOSEN = parameters.load("hum-2048")
 FOR_EVER = replace(SCHEDULE, rounds=None)
 
 
 @pytest.fixture(scope="module", autouse=True)
-def fast() -> Iterator[None]:
-    accelerate.use_host_libraries()
-    yield
-    accelerate.install()
+def arithmetic_is_quick() -> Iterator[None]:
+    with remembered(), small_modulus():
+        yield
 
 
 @pytest.fixture

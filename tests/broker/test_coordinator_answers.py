@@ -8,8 +8,6 @@ from typing import Any
 
 import pytest
 
-from agent.crypto import accelerate
-from agent.joye_libert import parameters
 from agent.protocols.private_sum.answers import ANSWER_NONCE
 from agent.protocols.private_sum.membership import CONTRIBUTION_NONCE, nonce
 from agent.wire import coordination, messages
@@ -18,15 +16,13 @@ from broker.coordinator.actions import Compute, Publish
 from broker.coordinator.protocols.private_sum import reading
 from broker.coordinator.protocols.private_sum.records import Answer, CloseRound, OpenRound, RollCall
 from tests.support.hand_made import RESULT, ROLL, ROUND, SCHEDULE, World, assert_refused, of_kind, published
-
-N = parameters.load("hum-2048").n
+from tests.support.quick_arithmetic import remembered, small_modulus
 
 
 @pytest.fixture(scope="module", autouse=True)
-def fast() -> Iterator[None]:
-    accelerate.use_host_libraries()
-    yield
-    accelerate.install()
+def arithmetic_is_quick() -> Iterator[None]:
+    with remembered(), small_modulus():
+        yield
 
 
 @pytest.fixture
@@ -197,7 +193,8 @@ def test_who_is_not_listed_may_not_answer(four: World) -> None:
 def test_an_answer_is_malformed_unless_all_in_it_is_in_range(four: World) -> None:
     roll = four.call(four.names[1:])
     member = four.members["b1"]
-    size, good = member.field.size, bytes(511) + b"\x02"
+    size, n, residue_bytes = member.field.size, member.chosen.n, member.chosen.residue_bytes
+    good = bytes(residue_bytes - 1) + b"\x02"
     zero = bytes(size)
     plains = [
         b"",
@@ -206,7 +203,7 @@ def test_an_answer_is_malformed_unless_all_in_it_is_in_range(four: World) -> Non
         messages.answer(zero + b"\x00", good),
         messages.answer(member.field.p.to_bytes(size, "big"), good),
         messages.answer(zero, good[1:]),
-        *(messages.answer(zero, number.to_bytes(512, "big")) for number in (0, N, 5 * N, N**2, N**2 + 1)),
+        *(messages.answer(zero, number.to_bytes(residue_bytes, "big")) for number in (0, n, 5 * n, n**2, n**2 + 1)),
     ]
     for plain in plains:
         assert_refused(four, "malformed", "b1", "answer", member.sealed("answer", 0, plain), 5.5)
@@ -217,8 +214,9 @@ def test_an_answer_is_malformed_unless_all_in_it_is_in_range(four: World) -> Non
 
 def test_a_recovery_that_nobody_asked_for_is_malformed(four: World) -> None:
     four.call()
-    plain = messages.answer(bytes(four.members["b1"].field.size), bytes(511) + b"\x02")
-    assert_refused(four, "malformed", "b1", "answer", four.members["b1"].sealed("answer", 0, plain))
+    member = four.members["b1"]
+    plain = messages.answer(bytes(member.field.size), bytes(member.chosen.residue_bytes - 1) + b"\x02")
+    assert_refused(four, "malformed", "b1", "answer", member.sealed("answer", 0, plain))
 
 
 def test_every_flipped_bit_of_an_answer_and_every_truncation_is_refused(four: World) -> None:

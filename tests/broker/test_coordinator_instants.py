@@ -1,7 +1,7 @@
 """Rounds of instants: when they open and close, what they are of, and what becomes of them when the
 coordinator or its clock is not where it was."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from broker.coordinator.protocols.private_sum.records import CloseRound
 from broker.coordinator.protocols.private_sum.timing import Timing
 from broker.coordinator.schedule import Schedule
 from tests.support.hand_made import RESULT, ROLL, ROUND, World, of_kind, published
+from tests.support.quick_arithmetic import remembered, small_modulus
 
 BEGIN = 1_800_000_000  # a quarter hour
 SPREAD = 120
@@ -54,6 +55,12 @@ class Quarters(World):
         self.all_ready(last=50)
         assert published(self.at(899 - LEAD), ROUND) == []
         return published(self.at(900 - LEAD), ROUND)[-1]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def arithmetic_is_quick() -> Iterator[None]:
+    with remembered(), small_modulus():
+        yield
 
 
 @pytest.fixture

@@ -42,7 +42,7 @@ def by_definition(points, threshold, p):
     return None
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=120)
 @given(st.integers(1, 8), st.integers(1, 5), st.integers(0, 2**32), st.data())
 def test_the_decoder_finds_what_trying_all_finds(count, threshold, seed, data):
     """In a field so small that wrong shares agree by accident, too."""

@@ -29,7 +29,7 @@ POINTS = 20
 INTERVAL = 5 * round(pace())
 WAIT_S = 800.0
 READINGS = {"kitchen": 300, "attic": 350, "garage": 400}  # each round's, of each board
-BOARD = str(PROJECT / "docs" / "examples" / "join_group.py")
+BOARD = str(PROJECT / "tests" / "e2e" / "eager_board.py")  # what is waited for here is not its patience
 # $0 becomes a disk of size $1, with what was in it.
 DISK = 'cp -a "$0" "$0.was" && mount -t tmpfs -o "size=$1" tmpfs "$0" && cp -a "$0.was/." "$0" && shift && exec "$@"'
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(PROJECT)}

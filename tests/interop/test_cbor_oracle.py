@@ -117,7 +117,7 @@ def canonical_or_refused(data: bytes) -> None:
 @example(b"\x5f\x41a\xff")
 @example(b"\xbb" + b"\xff" * 8)
 @example(b"\x1b" + b"\xff" * 8)
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=500, deadline=None)
 def test_random_bytes_are_canonical_or_refused(data: bytes) -> None:
     canonical_or_refused(data)
 
@@ -128,7 +128,7 @@ STRUCTURE += [0xA0, 0xA1, 0xA2, 0xB8, 0xC2, 0xD0, 0xD1, 0xD2, 0xD8, 0xED, 0xF4, 
 
 
 @given(st.lists(st.sampled_from(STRUCTURE), max_size=40).map(bytes))
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=500, deadline=None)
 def test_random_structures_are_canonical_or_refused(data: bytes) -> None:
     canonical_or_refused(data)
 
@@ -152,7 +152,7 @@ def test_what_cbor2_writes_another_way_is_refused(obj: Any) -> None:
 
 
 @given(st.binary(max_size=12))
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=400, deadline=None)
 def test_text_is_accepted_exactly_when_cpython_accepts_it(raw: bytes) -> None:
     data = bytes([0x60 | len(raw)]) + raw
     try:

@@ -36,7 +36,6 @@ LAST = 3  # the last round that members can take part in, unless told otherwise
 SCHEDULE = Schedule(interval=10, window=5, patience=20, rounds=4, answers=4)
 ROUND, ROLL, RESULT, ROSTER = (f"hum/v1/test/g/main/{kind}" for kind in ("round", "roll", "result", "roster"))
 ACTIVE = "hum/v1/test/g/main/active/0"  # of the first unit
-CHOSEN = parameters.load("hum-2048")
 SLOTS = [("load", 0, 1000)]
 
 
@@ -69,7 +68,8 @@ class Member:
         self.cohort_of_roster = [all_members[i] for i in next(cohort for cohort in assigned if self.index in cohort)]
         self.unit = 0 if part.seal else next(at for at, cohort in enumerate(assigned) if self.index in cohort)
         self.everyone = (1 << len(names)) - 1
-        self.packing = Packing(roster.slots, len(names), CHOSEN.bits)
+        self.chosen = parameters.load("hum-2048")
+        self.packing = Packing(roster.slots, len(names), self.chosen.bits)
         self.field = blinding.field(self.packing.bits)
         self.coordinator = roster.coordinator
         self.threshold = cohorts.threshold(len(self.cohort_of_roster))
@@ -87,20 +87,20 @@ class Member:
         self.number, self.active, self.set_digest = parsed.round, active, parsed.digest(context)
         names, part = self._names, self._part
         self.cohort = [member for member in self.cohort_of_roster if active >> member.index & 1]
-        exponent = zero_sum.offset(len(names), CHOSEN)
+        exponent = zero_sum.offset(len(names), self.chosen)
         for near in cohorts.neighbours(self.index, names, self.digest, part.cohort, part.seal, active):
             secret = p256.ecdh(self._private, self._all[near].public)
             first, second = sorted((self.name, names[near]))
-            key = zero_sum.pair_key(secret, self.set_digest, first, second, CHOSEN)
+            key = zero_sum.pair_key(secret, self.set_digest, first, second, self.chosen)
             exponent += key if near < self.index else -key
         secret = p256.ecdh(self._private, self.coordinator)
-        self.exponent = exponent + zero_sum.pair_key(secret, self.set_digest, self.name, "coordinator", CHOSEN)
+        self.exponent = exponent + zero_sum.pair_key(secret, self.set_digest, self.name, "coordinator", self.chosen)
         self.round_key, self.opening_key = zero_sum.round_keys(secret, self.set_digest, self.name)
         self._key_seed, self._blinding_seed = (
             hkdf_sha256(self._private, self.set_digest, cbor.encode([f"hum/v1/{use}"]), 32)
             for use in ("key-shares", "blinding")
         )
-        self.sharing = integer_shares.Sharing(len(self.cohort), self.threshold, len(names), CHOSEN)
+        self.sharing = integer_shares.Sharing(len(self.cohort), self.threshold, len(names), self.chosen)
 
     def key_share(self, x: int) -> int:
         share = steps(integer_shares.share_steps(self._key_seed, self.exponent, x, self.sharing))
@@ -164,11 +164,11 @@ class Member:
         assert tags[16 * self.index :][:16] == opening_tag(
             self.opening_key, context, digest, absent, own, time, instant
         )
-        base = masks.base(CHOSEN, "test", "main", 1, number, 0, self.set_digest)
-        exponent = self.exponent.to_bytes(CHOSEN.exponent_bytes, "big")
-        mask = steps(masks.steps(base, exponent, CHOSEN, masks.workspace(CHOSEN)))
+        base = masks.base(self.chosen, "test", "main", 1, number, 0, self.set_digest)
+        exponent = self.exponent.to_bytes(self.chosen.exponent_bytes, "big")
+        mask = steps(masks.steps(base, exponent, self.chosen, masks.workspace(self.chosen)))
         blinded = self.pack(reading) + blinding.blind(self._blinding_seed, number, self.field)
-        ciphertext = masks.protect(mask, blinded % self.field.p, CHOSEN)
+        ciphertext = masks.protect(mask, blinded % self.field.p, self.chosen)
         held, holds = (self.active if bits is None else bits for bits in (held, holds))
         return self.sealed("contribution", number, messages.contribution(ciphertext, last, held, holds))
 
@@ -190,9 +190,11 @@ class Member:
         total = sum(member.blinding_share(parsed.round, x) for member in listed) + blinding_off
         recovery = None
         if missing:
-            x0, x1 = masks.base(CHOSEN, "test", "main", 1, parsed.round, 0, self.set_digest)
+            x0, x1 = masks.base(self.chosen, "test", "main", 1, parsed.round, 0, self.set_digest)
             exponent = sum(member.key_share(x) for member in missing) + recovery_off
-            recovery = int(powmod(x0 + CHOSEN.n * x1, exponent, CHOSEN.n**2)).to_bytes(512, "big")
+            recovery = int(powmod(x0 + self.chosen.n * x1, exponent, self.chosen.n**2)).to_bytes(
+                self.chosen.residue_bytes, "big"
+            )
         plain = messages.answer((total % self.field.p).to_bytes(self.field.size, "big"), recovery)
         return self.sealed("answer", parsed.round, plain)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from agent.crypto import accelerate, p256
+from agent.crypto import p256
 from agent.wire import coordination
 from broker.authority.authority import Authority
 from broker.coordinator import overview
@@ -16,13 +16,13 @@ from broker.coordinator.home import Home
 from broker.coordinator.protocols.private_sum import reading
 from broker.coordinator.protocols.private_sum.records import Absence, CloseRound, Counted
 from tests.support.hand_made import ROLL, ROUND, World, of_kind, published
+from tests.support.quick_arithmetic import remembered, small_modulus
 
 
-@pytest.fixture(autouse=True)
-def fast() -> Iterator[None]:
-    accelerate.use_host_libraries()
-    yield
-    accelerate.install()
+@pytest.fixture(scope="module", autouse=True)
+def arithmetic_is_quick() -> Iterator[None]:
+    with remembered(), small_modulus():
+        yield
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from agent.crypto import accelerate
 from agent.wire import messages
 from broker.cli.results.rows import local
 from broker.coordinator import history
@@ -21,17 +20,17 @@ from broker.coordinator.protocols.private_sum.records import CloseRound, OpenRou
 from broker.coordinator.protocols.private_sum.timing import Timing
 from broker.coordinator.schedule import Schedule
 from tests.support.hand_made import ROLL, ROUND, World, of_kind, published
+from tests.support.quick_arithmetic import remembered, small_modulus
 
 QUARTER = 900
 INSTANTS = Schedule(interval=QUARTER, window=60, patience=600, answers=100, instants=True)
 SUMMER_ENDS = 1_792_890_000  # 2026-10-25 01:00 UTC, when 03:00 becomes 02:00 in Berlin
 
 
-@pytest.fixture(autouse=True)
-def fast() -> Iterator[None]:
-    accelerate.use_host_libraries()
-    yield
-    accelerate.install()
+@pytest.fixture(scope="module", autouse=True)
+def arithmetic_is_quick() -> Iterator[None]:
+    with remembered(), small_modulus():
+        yield
 
 
 @pytest.fixture

@@ -224,7 +224,7 @@ FIELDS = st.dictionaries(st.sampled_from(["group", "limit", "transaction", "x"])
     st.text(max_size=8) | st.sampled_from(["groups", "rounds", "totals"]),
     st.binary(max_size=60) | st.builds(lambda fields: json.dumps(fields).encode(), FIELDS),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=75, deadline=None)
 def test_no_request_is_answered_twice_or_breaks_anything(name: str, payload: bytes):
     requests = Requests(programs(), Kept(2))
     said = take(requests, f"hum-gateway/street/request/{name}", payload)
