@@ -108,10 +108,9 @@ class GroupProgress:
 class RequestTold:
     """What became of a request, its `step`-th news: `state` is "accepted", "open", "again" (it is
     asked once more), "complete" or "refused", with the `reason`. Of the try `attempt`: the query's
-    number and epoch, under which its answer is a QueryResult, or those of the round, whose sums are
-    a RoundResult; what it costs each board, in epsilon, None for a loss without bound; who was
-    absent when it was asked, None if that is of an epoch whose roster is not known. `spent` is what
-    queries have cost each board of the group so far."""
+    number and epoch, under which its answer is a QueryResult, or a round's, a RoundResult; what it
+    costs each board, in epsilon, None for a loss without bound; who was absent then, None if that
+    epoch's roster is not known. `spent` is what queries have cost each board so far."""
 
     group: str
     number: int

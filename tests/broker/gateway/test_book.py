@@ -121,7 +121,7 @@ def test_a_file_of_before_there_were_rounds_off_the_grid_goes_on_where_it_was(tm
         standing = {key: value for key, value in json.loads(text).items() if key not in ("between", "apart")}
         old.execute("UPDATE standings SET standing = ?", (json.dumps(standing),))
         old.execute("ALTER TABLE rounds DROP COLUMN off_grid")
-        old.execute("PRAGMA user_version=1")
+        old.execute("PRAGMA user_version=3")
     gate = Gate(tmp_path)
     (event,) = gate.put(a_round(1))
     assert event is not None and event.round.total == {"load": 1200} and event.round.mean_power == {"load": 2400.0}

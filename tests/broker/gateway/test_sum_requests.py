@@ -77,7 +77,7 @@ class Town(World):
                 self.told.append((action.told.state, action.told.reason))
                 self.news.append(action.told)
             elif isinstance(action, Send):
-                told, reasons = self.gateway.hear("main", action.payload, {"main": self.machine})
+                told, reasons = self.gateway.hear("main", channel.ASK, action.payload, {"main": self.machine})
                 self.perform(told)
                 refused += reasons
         return refused

@@ -269,6 +269,7 @@ def test_a_database_of_version_2_is_brought_up_with_its_events(tmp_path: Path) -
         for table in (tables.computations, tables.spent, tables.drawn):
             old.execute(f"DROP TABLE {table.name}")
         old.execute("ALTER TABLE events DROP COLUMN computation")
+        old.execute("ALTER TABLE rounds DROP COLUMN off_grid")
         old.execute("PRAGMA user_version=2")
     book = Book(tmp_path)
     book.write(computations.ask, GROUP, SUM, 600, None, "who")
