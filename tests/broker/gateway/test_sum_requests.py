@@ -181,7 +181,7 @@ def test_what_cannot_be_asked_of_a_group_of_sums_is_refused_by_name(town: Town) 
     assert gate
     for hostile in ({1: 0, 2: 9, 3: 1}, {1: 5, 2: -1, 3: 1}, {1: 5, 2: 9, 3: 6}, {1: 5, 2: 9, 3: True}):
         payload = gate.seal(channel.ASK, "main", 0, cbor.encode(hostile))
-        assert town.gateway.hear("main", payload, {"main": town.machine})[1] == ["malformed"]
+        assert town.gateway.hear("main", channel.ASK, payload, {"main": town.machine})[1] == ["malformed"]
 
 
 def test_a_request_for_a_sum_reads_as_it_was_written() -> None:

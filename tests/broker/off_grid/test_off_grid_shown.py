@@ -40,7 +40,8 @@ def test_an_area_is_of_instants_and_has_no_round_off_the_grid() -> None:
 
 def test_one_on_request_without_a_sum_is_no_fault_of_the_group() -> None:
     def found(off_grid: bool) -> dict[str, Any]:
-        return {"running": True, "groups": [{"last_round": {"status": "incomplete", "off_grid": off_grid}}]}
+        last = {"epoch": 1, "status": "incomplete", "off_grid": off_grid}
+        return {"running": True, "groups": [{"epoch": 1, "last_round": last}]}
 
     assert exit_status(found(True)) == 0 and exit_status(found(False)) == 4
 
