@@ -31,7 +31,7 @@ from broker.gateway.page.answers import PageRoute
 from broker.gateway.page.app import install
 from broker.gateway.page.forms import BODY_MOST
 from broker.gateway.page.headers import POLICY
-from broker.gateway.page.views import group, now, operate, signing_in
+from broker.gateway.page.views import group, members, now, operate, round, signing_in
 from broker.gateway.page.views.group import TIME_MOST
 from broker.gateway.rounds import Round
 from broker.gateway.site import Site
@@ -44,7 +44,14 @@ MEMBERS = ("attic", "cellar", "kitchen")
 ROSTER = GroupRoster("street", 1, "private-sum", (("load", 0, 100_000), ("power", 0, 100_000)), MEMBERS)
 QUARTER = 900
 WORDS = "four random words suffice"
-VIEWS = ("/", "/groups/street", "/operate")
+VIEWS = ("/", "/groups/street", "/groups/street/members", "/groups/street/round", "/operate")
+SCOPES = {
+    "/": "sums",
+    "/groups/street": "sums",
+    "/groups/street/members": "members",
+    "/groups/street/round": "members",
+    "/operate": "admin",
+}
 UPLOT = {  # uPlot 1.6.32 of npm: dist/ and LICENSE
     "LICENSE": "8f989229699b4fe2f1a0432d0e9edc338a8a911e250e2d1b01ecd770a5f5b1bd",
     "uPlot.iife.min.js": "19c8d4c6ad88929a79f4ae49d6f7161566dfd0ba3d15cc495e974f787eb78f1f",
@@ -140,7 +147,7 @@ def test_a_view_asks_a_stranger_to_sign_in_first(scene: Scene) -> None:
 def test_each_view_has_its_scope(scene: Scene) -> None:
     for has in ("sums", "members", "admin", "ask:*:*"):
         client = scene.client(has)
-        for path, scope in (("/", "sums"), ("/groups/street", "sums"), ("/operate", "admin")):
+        for path, scope in SCOPES.items():
             answer = client.get(path)
             assert answer.status_code == (200 if has == scope else 403), (has, path)
             assert answer.headers["content-type"].startswith("text/html")
@@ -247,7 +254,7 @@ def test_a_form_from_elsewhere_changes_nothing(scene: Scene) -> None:
 
 
 def test_all_that_changes_something_is_checked_for_where_it_is_from(scene: Scene) -> None:
-    parts = (static, signing_in, now, group, operate)
+    parts = (static, signing_in, now, group, members, round, operate)
     routes = [route for part in parts for route in part.router.routes if isinstance(route, APIRoute)]
     changing = [route for route in routes if route.methods != {"GET"}]
     assert all(isinstance(route, PageRoute) and route.methods == {"POST"} for route in changing)
