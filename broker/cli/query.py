@@ -12,6 +12,7 @@ from agent.protocols.gossip.functions import FunctionError
 from agent.protocols.gossip.query_function import function_of
 from agent.wire.queries import EPSILON_MOST, PERIOD_LEAST, PERIOD_MOST, read_query
 from broker.cli.options import MILLION, STATE, AsJson, StateFolder, millionths, show
+from broker.client import asking
 from broker.coordinator.home import Home
 from broker.coordinator.machine import Machine
 from broker.coordinator.protocols.gossip import queries
@@ -27,7 +28,7 @@ WHY = {
     "too-few": ", fewer boards are ready and online than a query needs: as many as may fail or collude, and"
     f" {HONEST_LEAST} besides"
 }
-FUNCTIONS = "sum, count, mean, variance, min, max, histogram, top-k"
+FUNCTIONS = ", ".join(asking.FUNCTIONS)
 
 
 class QueryError(HumError):

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from agent.protocols import QUERIES
+from agent.protocols.base.identity import Policy
 from agent.protocols.gossip.functions import FunctionError
 from agent.protocols.gossip.group import tolerated
 from agent.protocols.gossip.onion import proof
@@ -26,6 +27,16 @@ LOOK_S = 60.0  # afterwards: news may have been lost with a link
 LAST_S = 30.0  # after the time of a request: its refusal may be on its way
 AHEAD_MOST_S = 3600
 BYZANTINE = "gossip-bft"
+FUNCTIONS = {  # what can be asked, and the names of its parameters
+    "sum": (),
+    "count": (),
+    "mean": (),
+    "variance": (),
+    "min": (),
+    "max": (),
+    "histogram": ("low", "width", "bins"),
+    "top-k": ("k",),
+}
 
 
 @dataclass(frozen=True)
@@ -74,6 +85,13 @@ def next_number(last: int, unix_s: float) -> int:
     """Return the number of a new request, after `last`, the greatest there was: it is greater, and
     so is that of a gateway whose database was lost or restored, for the time is in it."""
     return max(last + 1, int(unix_s * 1000))
+
+
+def needed(group: Group) -> int:
+    """Return how many boards of a group have to be there for a query: as many as may fail or
+    collude, and besides those that an answer is of at least, where the authority signed no other
+    number."""
+    return tolerated(group.roster.parameters) + Policy().contributors_least
 
 
 def check(wanted: Wanted, group: Group) -> None:

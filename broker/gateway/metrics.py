@@ -55,6 +55,8 @@ class Metrics:
         )
         queries = "Anonymous queries that ended."
         self._queries = Counter("hum_queries", queries, ["group", "function", "status"], registry=own)
+        spent = "What queries have cost each board, in epsilon, as was told last."
+        self._spent = Gauge("hum_privacy_spent_epsilon", spent, ["group"], registry=own)
         self._groups: dict[str, Group] = {}
         self._standings: dict[str, Standing] = {}
         self._told, self._energy = members, energy
@@ -95,11 +97,16 @@ class Metrics:
         """A query has ended; nobody but its group knows the function of one that failed."""
         self._queries.labels(group, function or "unknown", status).inc()
 
+    def spent(self, group: str, epsilon: float) -> None:
+        """Queries have cost each board of a group so much."""
+        self._spent.labels(group).set(epsilon)
+
     def gone(self, group: str) -> None:
         """A group is no longer served."""
         self._groups.pop(group, None)
         self._standings.pop(group, None)
-        for metric in (self._rounds, self._duration, self._complete, self._members, self._summed, self._queries):
+        totals = (self._rounds, self._duration, self._complete, self._queries)
+        for metric in (*totals, self._members, self._summed, self._spent):
             metric.remove_by_labels({"group": group})
 
     def collect(self) -> Iterator[Metric]:

@@ -6,7 +6,8 @@ import logging
 from sqlalchemy.exc import SQLAlchemyError
 
 from broker.client import QueryResult
-from broker.gateway.book import rounds
+from broker.client.members import RequestTold
+from broker.gateway.book import computations, rounds
 from broker.gateway.book.book import Book, beside
 from broker.gateway.book.rounds import GroupRoster
 from broker.gateway.feed import Feed, Heard
@@ -90,6 +91,9 @@ class Outlets:
 
     async def _resume(self) -> None:
         """Begin with where each group stood; of those that are no longer served nothing stays."""
+        for group, epsilon in (await beside(self._book.read, computations.every_spent)).items():
+            if group in self._feed.served:
+                self._metrics.spent(group, epsilon)
         for roster in await beside(self._book.read, rounds.last_rosters):
             if roster.group not in self._feed.served:
                 self._go(roster.group)
@@ -162,6 +166,9 @@ class Outlets:
 
 
 def count(metrics: Metrics, heard: Heard) -> None:
-    """Count the results of queries."""
-    if isinstance(heard, QueryResult):
-        metrics.answered(heard.group, heard.function, heard.status)
+    """Count the results of queries, and what they have cost."""
+    match heard:
+        case QueryResult():
+            metrics.answered(heard.group, heard.function, heard.status)
+        case RequestTold():
+            metrics.spent(heard.group, heard.spent)

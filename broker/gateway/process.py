@@ -14,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from broker.errors import HumError
 from broker.gateway.book import rounds
 from broker.gateway.book.book import Book
+from broker.gateway.computations.service import Computations
 from broker.gateway.feed import Feed
 from broker.gateway.http.app import application
 from broker.gateway.http.serving import Serving
@@ -82,12 +83,13 @@ async def run(site: Site, link: Link, book: Book, sock: socket.socket, version: 
     members = Members()
     metrics = Metrics(version, members, outward.energy)
     feed = Feed(site, link, book, hub, members)
+    computations = Computations(book, hub, feed.watch, feed.say)
     recorder = Recorder(book, hub, members, lambda: feed.served)
-    feed.listeners += [partial(count, metrics), lambda heard: recorder.wake()]
+    feed.listeners += [partial(count, metrics), computations.hear, lambda heard: recorder.wake()]
     metrics.refusals.append(lambda: feed.refused)
     home = home_of(outward, site.deployment, version, Kept(book), metrics)
     outlets = Outlets(site, book, feed, hub, metrics, home)
-    app = application(Serving(site, version, book, feed, hub, metrics, members))
+    app = application(Serving(site, version, book, feed, hub, metrics, members, computations))
     install(app)
     config = uvicorn.Config(
         app,
@@ -103,7 +105,7 @@ async def run(site: Site, link: Link, book: Book, sock: socket.socket, version: 
     host, port = sock.getsockname()[:2]
     log.info("the gateway of %s answers at http://%s:%d", site.deployment, f"[{host}]" if ":" in host else host, port)
     answering = asyncio.create_task(server.serve([sock]))
-    works = [feed.run(), outlets.run(), recorder.run(), *([home.run()] if home else [])]
+    works = [feed.run(), outlets.run(), recorder.run(), computations.run(), *([home.run()] if home else [])]
     following = [asyncio.create_task(work) for work in works]
     try:
         done, _ = await asyncio.wait([answering, *following], return_when=asyncio.FIRST_COMPLETED)

@@ -13,10 +13,11 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 from broker.gateway import totals
 from broker.gateway.book.changes import Changes
 from broker.gateway.book.tables import events, rosters, rounds, standings
+from broker.gateway.computation import Computation
 from broker.gateway.rounds import Round
 from broker.gateway.totals import Standing
 
-ROUND = "round"  # a kind of event
+ROUND, COMPUTATION = "round", "computation"  # kinds of events
 SUMS = "private-sum"  # a protocol
 _OF = (rosters.c.group == rounds.c.group) & (rosters.c.epoch == rounds.c.epoch)
 
@@ -39,13 +40,14 @@ class GroupRoster:
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happened, to a round or to members, as it stood then; `id` grows by one from
-    event to event."""
+    """Something that happened, to a round, to members or to a computation, as it stood then; `id`
+    grows by one from event to event."""
 
     id: int
     kind: str
     round: Round | None = None
     changes: Changes | None = None
+    computation: Computation | None = None
 
 
 @dataclass(frozen=True)
@@ -162,7 +164,7 @@ def last_event(connection: Connection) -> int:
 
 def events_after(connection: Connection, after: int, most: int) -> list[Event]:
     """Return at most so many events with greater numbers, in their order."""
-    told = (events.c.id, events.c.kind, events.c.changes)
+    told = (events.c.id, events.c.kind, events.c.changes, events.c.computation)
     query = select(rounds, rosters.c.slots, rosters.c.members, *told).select_from(
         events.outerjoin(rounds, events.c.round == rounds.c.number).outerjoin(rosters, _OF)
     )
@@ -174,6 +176,8 @@ def events_after(connection: Connection, after: int, most: int) -> list[Event]:
 def _event(row: Row[Any]) -> Event:
     if row.changes is not None:
         return Event(row.id, row.kind, changes=Changes.from_json(row.changes))
+    if row.computation is not None:
+        return Event(row.id, row.kind, computation=Computation.from_json(row.computation))
     return Event(row.id, row.kind, _round(row))
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from sqlalchemy import (
+    Boolean,
     Column,
     Connection,
     Float,
@@ -63,6 +64,7 @@ events = Table(  # the numbers of events only grow, also when the last one is go
     Column("round", Integer, ForeignKey("rounds.number")),
     Column("changes", String),  # of members, as JSON: of an event that is about those
     Index("events_by_kind", "kind", "id"),
+    Column("computation", String),  # as it stood then: of an event that is about one
     sqlite_autoincrement=True,
 )
 tokens = Table(
@@ -108,6 +110,27 @@ steps = Table(  # of rounds that are over, member by member, as JSON
     Column("progress", String, nullable=False),
     UniqueConstraint("group", "epoch", "round"),
 )
+computations = Table(  # what is asked of groups; all but what is searched for is JSON
+    "computations",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("group", String, nullable=False),
+    Column("function", String, nullable=False),
+    Column("over", Boolean, nullable=False),
+    Column("computation", String, nullable=False),
+)
+spent = Table(  # what queries have cost each board of a group, in epsilon, as was told last
+    "spent",
+    metadata,
+    Column("group", String, primary_key=True),
+    Column("epsilon", Float, nullable=False),
+)
+drawn = Table(  # the greatest number of a computation that ever was, in the only row
+    "drawn",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("number", Integer, nullable=False),
+)
 
 
 def _events_of_members(connection: Connection) -> None:
@@ -115,6 +138,10 @@ def _events_of_members(connection: Connection) -> None:
     connection.exec_driver_sql("CREATE INDEX events_by_kind ON events (kind, id)")
 
 
+def _events_of_computations(connection: Connection) -> None:
+    connection.exec_driver_sql("ALTER TABLE events ADD COLUMN computation VARCHAR")
+
+
 # MIGRATIONS[i] brings a file of version i + 1 to version i + 2; tables that are new need none.
-MIGRATIONS: tuple[Callable[[Connection], None], ...] = (_events_of_members,)
+MIGRATIONS: tuple[Callable[[Connection], None], ...] = (_events_of_members, _events_of_computations)
 VERSION = 1 + len(MIGRATIONS)

@@ -6,7 +6,19 @@ from fastapi import FastAPI
 
 from broker.gateway.http import document, problems
 from broker.gateway.http.auditing import Audited
-from broker.gateway.http.routes import areas, audit, events, groups, health, members, metrics, rounds, series, tokens
+from broker.gateway.http.routes import (
+    areas,
+    audit,
+    computations,
+    events,
+    groups,
+    health,
+    members,
+    metrics,
+    rounds,
+    series,
+    tokens,
+)
 from broker.gateway.http.serving import Serving
 
 PREFIX = "/api/v1"
@@ -19,7 +31,7 @@ def routed() -> FastAPI:
     app = FastAPI(openapi_url=DOCUMENT, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.include_router(health.router)
     app.include_router(metrics.router)
-    for part in (health, groups, members, areas, rounds, series, events, tokens, audit):
+    for part in (health, groups, members, areas, rounds, series, computations, events, tokens, audit):
         app.include_router(part.router, prefix=PREFIX)
     problems.install(app)
     app.openapi = partial(document.document, app)  # type: ignore[method-assign]  # as FastAPI says to extend it

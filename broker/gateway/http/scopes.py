@@ -22,6 +22,7 @@ from broker.gateway.http.problems import Problem
 from broker.gateway.http.serving import Here, Serving
 
 SUMS, MEMBERS, ADMIN, ASK = "sums", "members", "admin", "ask"
+EVERY = "*"  # in a scope: every group, or function
 REALM = {"WWW-Authenticate": 'Bearer realm="hum"'}
 
 _bearer = HTTPBearer(auto_error=False, scheme_name="token", description="A token, hum_<id>_<43 characters>.")
@@ -36,7 +37,30 @@ class Caller:
 
     def has(self, scope: str) -> bool:
         """Tell whether the token has a scope; of `ask` whether it has any."""
-        return scope in self.token.scopes or (scope == ASK and any(one.startswith("ask:") for one in self.token.scopes))
+        return scope in self.token.scopes or (scope == ASK and bool(self.asks))
+
+    @property
+    def asks(self) -> list[tuple[str | None, str | None]]:
+        """What it may ask: groups with functions, None for any."""
+        parts = [one.split(":") for one in self.token.scopes if one.startswith(f"{ASK}:")]
+        return [(_any(group), _any(function)) for _, group, function in parts]
+
+    def may_ask(self, group: str, function: str | None = None) -> bool:
+        """Tell whether the token has the scope of a function of a group, or of any if None."""
+        return any(
+            (own is None or own == group) and (function is None or what is None or what == function)
+            for own, what in self.asks
+        )
+
+    def must_ask(self, group: str, function: str | None = None) -> None:
+        """Raise Problem 403 unless may_ask()."""
+        if not self.may_ask(group, function):
+            wanted = f"{ASK}:{group}:{function or '<function>'}"
+            raise Problem(403, "scope-missing", f"the token has not the scope {wanted}")
+
+
+def _any(name: str) -> str | None:
+    return None if name == EVERY else name
 
 
 def known(
@@ -95,4 +119,5 @@ def _check(limiter: Limiter, who: str) -> None:
 ForSums = Annotated[Caller, Depends(allowed(SUMS))]
 ForMembers = Annotated[Caller, Depends(allowed(MEMBERS))]
 ForAdmin = Annotated[Caller, Depends(allowed(ADMIN))]
+ForAsking = Annotated[Caller, Depends(allowed(ASK))]
 ForEvents = Annotated[Caller, Depends(allowed(SUMS, MEMBERS, ASK))]

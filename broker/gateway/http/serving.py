@@ -8,6 +8,7 @@ from fastapi import Depends, Request
 from broker.gateway.book import rounds
 from broker.gateway.book.book import Book
 from broker.gateway.book.rounds import GroupRoster
+from broker.gateway.computations.service import Computations
 from broker.gateway.feed import Feed
 from broker.gateway.http.limits import Limiter
 from broker.gateway.http.problems import Problem
@@ -17,6 +18,7 @@ from broker.gateway.metrics import Metrics
 from broker.gateway.site import Site
 
 REQUESTS_S, REQUESTS = 50.0, 200.0  # of a token: so many a second, and so many at once
+AGAIN_S = 10  # after which a roster may be there
 FAILURES_S, FAILURES = 1.0, 20.0  # of an address, without a token that is in force
 
 
@@ -32,6 +34,7 @@ class Serving:
     hub: Hub
     metrics: Metrics
     members: Members
+    computations: Computations
     requests: Limiter = field(default_factory=lambda: Limiter(REQUESTS_S, REQUESTS))
     failures: Limiter = field(default_factory=lambda: Limiter(FAILURES_S, FAILURES))
     running: set[tuple[str, bytes]] = field(default_factory=set)
@@ -45,6 +48,9 @@ class Serving:
     def roster(self, group: str) -> GroupRoster:
         """Return the roster of a group. Raises Problem."""
         found = self.rosters().get(group)
+        if found is None and group in self.feed.served:
+            detail = f"the broker has handed out no roster of {group} yet; ask again later"
+            raise Problem(503, "no-roster", detail, {"Retry-After": str(AGAIN_S)})
         if found is None:
             raise Problem(404, "unknown-group", f"no group {group} is served here; GET /api/v1/groups lists those")
         return found

@@ -17,6 +17,7 @@ from broker.client.members import GroupMembers, GroupProgress, GroupReports, Mem
 from broker.gateway.book import rounds, tokens
 from broker.gateway.book.book import Book
 from broker.gateway.book.rounds import Event, GroupRoster
+from broker.gateway.computations.service import Computations
 from broker.gateway.feed import Feed
 from broker.gateway.http.app import application
 from broker.gateway.http.serving import Serving
@@ -86,7 +87,8 @@ class Gate:
         self._unsaid = Unsaid(self.members)
         self.feed = Feed(site, Link("127.0.0.1", 1, None, None, None), self.book, self.hub, self.members)
         metrics = Metrics("0.1", self.members)
-        self.serving = Serving(site, "0.1", self.book, self.feed, self.hub, metrics, self.members)
+        computations = Computations(self.book, self.hub, self.feed.watch, self.feed.say)
+        self.serving = Serving(site, "0.1", self.book, self.feed, self.hub, metrics, self.members, computations)
         self.app = application(self.serving)
         self._streams: list[Stream] = []
         self.client = TestClient(self.app, raise_server_exceptions=False)

@@ -23,6 +23,7 @@ from schemathesis.specs.openapi.checks import (
 
 from broker.gateway.http.limits import Limiter
 from tests.broker.gateway.gate import Gate, a_round, progress, standing
+from tests.broker.gateway.lane import ask, watch_of_lane, with_lane
 
 CHECKS = [
     content_type_conformance,
@@ -39,9 +40,10 @@ EXAMPLES = 25
 
 @pytest.mark.proof
 def test_every_operation_answers_as_the_document_says(tmp_path: Path) -> None:
-    gate = Gate(tmp_path)
-    gate.put(a_round(0), a_round(1, None), a_round(1, (1, 2), "lane"))
+    gate = with_lane(Gate(tmp_path / "gateway"), watch_of_lane(tmp_path / "town"))
+    gate.put(a_round(0), a_round(1, None), a_round(1, (1, 2), "yard"))
     gate.feed.linked = True
+    assert ask(gate).status_code == 202
     gate.members.take(standing(kitchen="offline"))
     gate.members.take(progress())
     gate.hub.is_closed = True  # a stream ends as it begins
@@ -54,7 +56,7 @@ def test_every_operation_answers_as_the_document_says(tmp_path: Path) -> None:
         asked.add(operation.label)
         for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
             _ask(operation.as_strategy(generation_mode=mode), headers)
-    assert len(asked) == 18
+    assert len(asked) == 24
 
 
 def _ask(cases: SearchStrategy[schemathesis.Case], headers: dict[str, str]) -> None:

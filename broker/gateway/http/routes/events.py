@@ -15,6 +15,8 @@ from broker.gateway.book import rounds
 from broker.gateway.book.book import beside
 from broker.gateway.book.changes import Changes
 from broker.gateway.book.rounds import Event
+from broker.gateway.computation import Computation
+from broker.gateway.http.asking import ComputationBody
 from broker.gateway.http.bodies import RoundBody
 from broker.gateway.http.member_bodies import ChangesBody
 from broker.gateway.http.problems import Problem
@@ -47,9 +49,10 @@ STREAM: dict[int | str, dict[str, Any]] = {
 
 @router.get("/events", response_class=StreamingResponse, responses=STREAM)
 async def events(here: Here, caller: ForEvents, last: LastEventId = None) -> StreamingResponse:
-    """Tell of each event as it happens, `round` for each result and, with the scope `members`,
-    `member` for what changed of a group's members and rounds, with its number as `id`. The stream
-    ends when the token does. Who reads slowly is cut off, comes again and misses nothing."""
+    """Tell of each event as it happens, with its number as `id`: `round` for each result; with the
+    scope `members`, `member` for what changed of a group's members and rounds; `computation` for
+    each news of one that the token might ask. The stream ends when the token does. Who reads slowly
+    is cut off, comes again and misses nothing."""
     if here.hub.listeners >= STREAMS_MOST:
         raise Problem(503, "too-many-streams", f"{STREAMS_MOST} streams are open", {"Retry-After": "10"})
     begin = here.hub.last if last is None else min(int(last), here.hub.last)
@@ -118,11 +121,13 @@ def _text(event: Event, caller: Caller) -> str:
     return f"id: {event.id}\nevent: {event.kind}\ndata: {json.dumps(body.model_dump())}\n\n"
 
 
-def _body(event: Event, caller: Caller) -> RoundBody | ChangesBody | None:
+def _body(event: Event, caller: Caller) -> RoundBody | ChangesBody | ComputationBody | None:
     named = caller.has(MEMBERS)
     match event:
         case Event(round=Round() as found) if caller.has(SUMS):
             return RoundBody.of(found, named)
         case Event(changes=Changes() as changed) if named:
             return ChangesBody.of(changed)
+        case Event(computation=Computation() as asked) if caller.may_ask(asked.group, asked.wanted.function):
+            return ComputationBody.of(asked, caller)
     return None

@@ -1,31 +1,22 @@
 """Tokens: who made one has to be told its text once, and may ask for that again."""
 
 import time
+from functools import partial
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Path, Request, Response
+from fastapi import APIRouter, Path, Request, Response
 from sqlalchemy import Connection
 
 from broker.gateway.book import tokens
-from broker.gateway.book.repeats import OtherRequest, Repeat
 from broker.gateway.http import paging
 from broker.gateway.http.bodies import NewTokenBody, Page, TokenBody, TokenWish
 from broker.gateway.http.paging import After, Limit
 from broker.gateway.http.problems import Problem
+from broker.gateway.http.repeating import IdempotencyKey, once
 from broker.gateway.http.scopes import ForAdmin
 from broker.gateway.http.serving import Here
 
 router = APIRouter(tags=["tokens"])
-
-IdempotencyKey = Annotated[
-    str,
-    Header(
-        alias="Idempotency-Key",
-        min_length=1,
-        max_length=255,
-        description="New for each new request; the same again is answered as before, for 24 h.",
-    ),
-]
 
 
 @router.get("/tokens")
@@ -42,27 +33,15 @@ def listed(
 def made(here: Here, caller: ForAdmin, wish: TokenWish, key: IdempotencyKey) -> NewTokenBody:
     """Make a token."""
     asked = b"POST tokens " + wish.model_dump_json().encode()
-    repeat = Repeat(caller.token.id, caller.text, key, asked)
-    if repeat.name in here.running:
-        raise Problem(409, "idempotency-key-running", "this request is being answered; ask again", {"Retry-After": "1"})
-    here.running.add(repeat.name)
-    try:
-        return NewTokenBody.model_validate_json(here.book.write(_make, repeat, wish))
-    except OtherRequest:
-        raise Problem(422, "idempotency-key-reused", "this Idempotency-Key was used for another request") from None
-    finally:
-        here.running.discard(repeat.name)
+    answer, _ = once(here, caller, key, asked, partial(_make, wish=wish))
+    return NewTokenBody.model_validate_json(answer)
 
 
-def _make(connection: Connection, repeat: Repeat, wish: TokenWish) -> bytes:
-    """Make a token, or return the answer of before. Raises OtherRequest."""
-    answer = repeat.answer(connection)
-    if answer is None:
-        expires = wish.expires.timestamp() if wish.expires else None
-        token, text = tokens.make(connection, tuple(wish.scopes), wish.note, expires)
-        answer = NewTokenBody(**vars(TokenBody.of(token)), token=text).model_dump_json().encode()
-        repeat.keep(connection, answer)
-    return answer
+def _make(connection: Connection, wish: TokenWish) -> bytes:
+    """Make a token, and return what is told of it."""
+    expires = wish.expires.timestamp() if wish.expires else None
+    token, text = tokens.make(connection, tuple(wish.scopes), wish.note, expires)
+    return NewTokenBody(**vars(TokenBody.of(token)), token=text).model_dump_json().encode()
 
 
 @router.delete("/tokens/{id}", status_code=204)

@@ -19,6 +19,7 @@ from starlette.testclient import TestClient
 from broker.gateway.book import audit, rounds, tokens
 from broker.gateway.book.book import Book
 from broker.gateway.book.rounds import GroupRoster
+from broker.gateway.computations.service import Computations
 from broker.gateway.feed import Feed
 from broker.gateway.http import cookie
 from broker.gateway.http.app import application
@@ -69,7 +70,9 @@ class Scene:
         members = Members()
         link = Link("broker.example", 8883, "tool.gateway", "", None)
         self.feed = Feed(site, link, self.book, self.hub, members)
-        serving = Serving(site, "0.1.0", self.book, self.feed, self.hub, Metrics("0.1.0", members), members)
+        computations = Computations(self.book, self.hub, self.feed.watch, self.feed.say)
+        metrics = Metrics("0.1.0", members)
+        serving = Serving(site, "0.1.0", self.book, self.feed, self.hub, metrics, members, computations)
         self.app: FastAPI = application(serving)
         install(self.app)
         self.folder = folder

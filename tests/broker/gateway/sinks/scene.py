@@ -61,6 +61,7 @@ class Scene:
         self.close(2 * number)
         self.close(2 * number + 1, None)
         self.metrics.answered("north", "sum", "complete")
+        self.metrics.spent("north", 1.5)
         self.refused["bad-signature"] += 1
         self.stand(b0="ready", b1="ready", b2="ready")
         self.report(flash_bytes=4096 * (number + 1))

@@ -26,6 +26,7 @@ NAMES = {
     "hum_group_summed_members": {"group"},
     "hum_inputs_refused_total": {"reason"},
     "hum_queries_total": {"group", "function", "status"},
+    "hum_privacy_spent_epsilon": {"group"},
     "hum_board_online": {"device"},
     "hum_board_last_seen_timestamp_seconds": {"device"},
     "hum_board_masks": {"device"},

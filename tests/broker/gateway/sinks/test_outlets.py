@@ -5,14 +5,17 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import update
 
+from broker.client.asking import Wanted
+from broker.client.members import RequestTold
 from broker.gateway import outlets
-from broker.gateway.book import rounds
+from broker.gateway.book import computations, rounds
 from broker.gateway.book.book import Book
 from broker.gateway.book.rounds import GroupRoster
 from broker.gateway.book.tables import standings
@@ -21,7 +24,7 @@ from broker.gateway.home_assistant.home import Home
 from broker.gateway.hub import Hub
 from broker.gateway.members import Members
 from broker.gateway.metrics import Metrics
-from broker.gateway.outlets import Kept, Outlets, home_of
+from broker.gateway.outlets import Kept, Outlets, count, home_of
 from broker.gateway.programs.requests import KeptError
 from broker.gateway.rounds import Round
 from broker.gateway.site import Outward, Site
@@ -144,6 +147,22 @@ def test_a_group_whose_key_is_taken_away_is_forgotten(scene: Scene, monkeypatch:
             await until(lambda: said(home, DEVICES[1]) == {})
             assert said(home, "hum-gateway/town/g/street/sum") == {}
             assert "street" not in metrics.render().decode()
+
+    asyncio.run(play())
+
+
+def test_what_queries_have_cost_is_told_after_a_start_and_with_each_news(scene: Scene):
+    told = RequestTold("street", 7, 1, 0, "open", None, 1, 1, 1, 0.5, (), 1.5)
+    for group in ("street", "lane"):  # which is served no more
+        kept = scene.book.write(computations.ask, group, Wanted("load", "sum"), 60, None, "who")
+        scene.book.write(computations.record, replace(kept, state="open", spent=1.0))
+
+    async def play() -> None:
+        async with scene.running() as (_, metrics, _):
+            await until(lambda: b'hum_privacy_spent_epsilon{group="street"} 1.0' in metrics.render())
+            assert b'"lane"' not in metrics.render()
+            count(metrics, told)
+            assert b'hum_privacy_spent_epsilon{group="street"} 1.5' in metrics.render()
 
     asyncio.run(play())
 

@@ -1,0 +1,172 @@
+"""Computations on request: what can be asked, what it costs, and what became of it."""
+
+from functools import partial
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query, Request, Response
+from sqlalchemy import Connection
+
+from agent.protocols import QUERIES
+from broker.client.access import ClientError, Group
+from broker.client.asking import FUNCTIONS, check, cost_of, needed
+from broker.gateway.book import computations
+from broker.gateway.book.computations import LIVE_OF_GROUP, Busy
+from broker.gateway.computation import QUERY, Computation
+from broker.gateway.http import paging
+from broker.gateway.http.asking import NAME, ComputationBody, FunctionBody, FunctionsBody, QuoteBody, Wish
+from broker.gateway.http.bodies import Page, slot_body
+from broker.gateway.http.paging import After, Limit
+from broker.gateway.http.problems import Problem
+from broker.gateway.http.repeating import IdempotencyKey, once
+from broker.gateway.http.routes.groups import GroupName
+from broker.gateway.http.scopes import Caller, ForAsking
+from broker.gateway.http.serving import Here, Serving
+
+router = APIRouter(tags=["computations"])
+
+AGAIN_S = 10  # after which one that waits may be over
+PLACE = {"Location": {"description": "Where it is.", "schema": {"type": "string"}}}
+ComputationId = Annotated[str, Path(alias="id", pattern=r"^[0-9]{1,16}$")]
+
+
+@router.get("/groups/{group}/functions")
+def functions(here: Here, caller: ForAsking, group: GroupName) -> FunctionsBody:
+    """Tell what a group can be asked, and whether it can be now."""
+    caller.must_ask(group)
+    roster = here.roster(group)
+    has_queries = roster.protocol in QUERIES
+    known = FUNCTIONS if has_queries else {}
+    why, detail = _hindered(here, group) if has_queries else ("no-queries", _no_queries(group))
+    return FunctionsBody(
+        group=group,
+        kind=QUERY if has_queries else None,
+        why=why,
+        detail=detail,
+        slots=[slot_body(slot) for slot in roster.slots],
+        functions=[
+            FunctionBody(function=name, parameters=list(parameters), allowed=caller.may_ask(group, name))
+            for name, parameters in known.items()
+        ],
+        spent=here.book.read(computations.spent_of, group),
+    )
+
+
+@router.get("/groups/{group}/quote")
+def quote(here: Here, caller: ForAsking, group: GroupName, wish: Annotated[Wish, Query()]) -> QuoteBody:
+    """Tell what a computation would cost each board. Nobody is asked anything."""
+    caller.must_ask(group, wish.function)
+    found = _askable(here, group, wish)
+    cost = cost_of(wish.wanted(), found)
+    return QuoteBody(
+        group=group,
+        kind=QUERY,
+        slot=wish.slot,
+        function=wish.function,
+        cost=cost,
+        cost_most=None if cost is None else cost * wish.tries,
+        spent=here.book.read(computations.spent_of, group),
+        members=len(found.roster.members),
+    )
+
+
+@router.post("/groups/{group}/computations", status_code=202, responses={202: {"headers": PLACE}})
+def asked(
+    here: Here, caller: ForAsking, group: GroupName, wish: Wish, key: IdempotencyKey, response: Response
+) -> ComputationBody:
+    """Ask a group for a computation, which costs the boards of their budget. What becomes of it is
+    told by events, and at its Location."""
+    caller.must_ask(group, wish.function)
+    request = f"POST computations {group} {wish.model_dump_json()}".encode()
+    answer, is_new = once(here, caller, key, request, partial(_ask, here=here, caller=caller, group=group, wish=wish))
+    body = ComputationBody.model_validate_json(answer)
+    found = here.book.read(computations.one, int(body.id)) if is_new else None
+    if found is not None:
+        here.computations.asked(found)
+    response.headers["Location"] = f"/api/v1/computations/{body.id}"
+    return body
+
+
+@router.get("/computations")
+def listed(
+    here: Here,
+    caller: ForAsking,
+    request: Request,
+    response: Response,
+    group: Annotated[str | None, Query(pattern=NAME, description="Only those of this group.")] = None,
+    after: After = None,
+    limit: Limit = paging.LIMIT,
+) -> Page[ComputationBody]:
+    """List the computations that the token might ask, whoever has asked them, the newest first."""
+    before = paging.place(after, paging.NUMBER_MOST)
+    found, more = here.book.read(computations.page, caller.asks, group, before, limit)
+    return Page(items=[ComputationBody.of(one, caller) for one in found], next=paging.link(request, response, more))
+
+
+@router.get("/computations/{id}")
+def one(here: Here, caller: ForAsking, identifier: ComputationId) -> ComputationBody:
+    """Tell how a computation stands."""
+    return ComputationBody.of(_found(here, caller, identifier), caller)
+
+
+@router.delete("/computations/{id}", status_code=204)
+def forgotten(here: Here, caller: ForAsking, identifier: ComputationId) -> None:
+    """Forget a computation. Nobody waits any longer for one that is not over; what was asked of
+    boards goes on, has cost them of their budget, and its answer is told to nobody."""
+    number = _found(here, caller, identifier).number
+    here.computations.forgotten(number, here.book.write(computations.forget, number))
+
+
+def _no_queries(group: str) -> str:
+    return f"{group} sums, and answers no queries; groups of {', '.join(QUERIES)} do"
+
+
+def _hindered(here: Serving, group: str) -> tuple[str | None, str | None]:
+    """Return why a group cannot be asked with success now, in a word and in a sentence."""
+    watch, standing = here.computations.watch, here.members.standing(group)
+    found = watch.group(group)
+    if found is None or not here.feed.linked:
+        return "no-link", here.feed.unknown(group) or "the gateway has no link to the broker"
+    if standing is None or watch.coordinator is False:
+        return "no-coordinator", here.feed.unknown(group) or "the coordinator is not there"
+    ready = sum(member.state == "ready" for member in standing.members)
+    if ready < needed(found):
+        return "too-few", f"{ready} of {len(standing.members)} boards are ready; a query takes {needed(found)}"
+    if here.book.read(computations.waiting, group) >= LIVE_OF_GROUP:
+        return "busy", f"{LIVE_OF_GROUP} computations of {group} are not over; wait for one, or forget it"
+    return None, None
+
+
+def _askable(here: Serving, group: str, wish: Wish) -> Group:
+    """Return the group that this may be asked of. Raises Problem."""
+    if here.roster(group).protocol not in QUERIES:
+        raise Problem(422, "no-queries", _no_queries(group))
+    found = here.computations.watch.group(group)
+    if found is None:
+        detail = f"the broker has handed out no roster of {group} yet; ask again later"
+        raise Problem(503, "no-roster", detail, {"Retry-After": str(AGAIN_S)})
+    try:
+        check(wish.wanted(), found)
+    except ClientError as error:
+        raise Problem(422, "cannot-be-asked", error.args[0]) from None
+    return found
+
+
+def _ask(connection: Connection, here: Serving, caller: Caller, group: str, wish: Wish) -> bytes:
+    """Keep what is asked, and return what is told of it."""
+    wanted = wish.wanted()
+    cost = cost_of(wanted, _askable(here, group, wish))
+    try:
+        made = computations.ask(connection, group, wanted, wish.wait_s, cost, caller.token.id)
+    except Busy:
+        detail = f"as many computations as there may be are not over, {LIVE_OF_GROUP} of a group"
+        raise Problem(429, "busy", detail, {"Retry-After": str(AGAIN_S)}) from None
+    return ComputationBody.of(made, caller).model_dump_json().encode()
+
+
+def _found(here: Serving, caller: Caller, identifier: str) -> Computation:
+    """Return a computation that the token might ask. Raises Problem."""
+    found = here.book.read(computations.one, int(identifier))
+    if found is None:
+        raise Problem(404, "unknown-computation", f"there is no computation {identifier}, or it was forgotten")
+    caller.must_ask(found.group, found.wanted.function)
+    return found
