@@ -120,6 +120,12 @@ def _is_prefix(value: Any) -> bool:
     return isinstance(value, str) and PREFIX.fullmatch(value) is not None
 
 
+def _is_compute(value: Any) -> bool:
+    if not isinstance(value, list) or len(value) > LABELS_MOST or not all(isinstance(one, str) for one in value):
+        return False
+    return all(one.count(":") == 1 and all(map(valid_name, one.split(":"))) for one in value)
+
+
 _SECONDS = (_seconds(SECONDS_LEAST), f"a number of seconds from {SECONDS_LEAST:g} to {INTERVAL_MOST}")
 _WANTED: dict[str, tuple[Callable[[Any], bool], str]] = {
     "deployment": (valid_name, NAME),
@@ -146,6 +152,10 @@ _WANTED: dict[str, tuple[Callable[[Any], bool], str]] = {
     "home_assistant.password_file": (_is_path, "a file's path"),
     "home_assistant.ca": (_is_path, "a file's path"),
     "home_assistant.prefix": (_is_prefix, 'a topic without + and #, such as "homeassistant",'),
+    "home_assistant.compute": (
+        _is_compute,
+        f'a list of at most {LABELS_MOST} of GROUP:FUNCTION, such as ["north:mean"],',
+    ),
     "groups.slots": (_is_slots, f'a list of 1 to {SLOTS_MOST} of "NAME:LOW:HIGH", such as ["load:0:100000"],'),
     "groups.protocol": (valid_name, NAME),
     "groups.parameters": (valid_name, NAME),

@@ -44,7 +44,7 @@ def outward(deployment: Deployment) -> Outward:
         except OSError as error:
             raise ServingError(f"{ca}: {error.strerror or error}; see [home_assistant] ca") from None
     home = Link(found.host, found.port, found.user, password, ca)
-    return Outward(home, found.prefix, settings.gateway.energy_metrics)
+    return Outward(home, found.prefix, settings.gateway.energy_metrics, tuple(found.compute))
 
 
 def _password(path: Path) -> str:

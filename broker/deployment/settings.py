@@ -66,7 +66,7 @@ class HomeAssistantSettings:
     """The broker of the home, where Home Assistant and programs hear sums: never the boards' own.
     `user` has its password in `password_file`, and `ca` is the certificate authority of a broker
     with TLS; paths are relative to the deployment's folder. `prefix` is of Home Assistant's
-    discovery topics."""
+    discovery topics. `compute` are GROUP:FUNCTION: what programs may ask for there."""
 
     host: str
     port: int = 1883
@@ -74,6 +74,7 @@ class HomeAssistantSettings:
     password_file: str | None = None
     ca: str | None = None
     prefix: str = "homeassistant"
+    compute: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

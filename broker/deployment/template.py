@@ -36,8 +36,8 @@ port = {port}
 # groups = []              # that it serves, and has the result keys of; all if there are none
 # energy_metrics = false   # true: its metrics have the totals of energy, too
 
-# [home_assistant], with the keys host, port, user, password_file, ca and prefix: sums go to Home
-# Assistant and to programs, on the home's own broker (docs/operate/home-assistant.md).
+# [home_assistant], with the keys host, port, user, password_file, ca, prefix and compute: sums go
+# to Home Assistant and to programs, on the home's own broker (docs/operate/home-assistant.md).
 
 # A table for each group. Boards join with `hum add`.
 """

@@ -9,6 +9,9 @@ from broker.wire import requests
 
 QUERY = "query"  # a kind: boards are asked by a protocol of queries
 ASKED, UNANSWERED, GIVEN_UP = "asked", "unanswered", "given-up"
+# Seconds that an answer is waited for: what a coordinator takes is 3600 s ahead at most, by its own
+# clock.
+WAIT_S, WAIT_LEAST_S, WAIT_MOST_S = 300, 10, 3000
 OVER = (*requests.OVER, UNANSWERED, GIVEN_UP)
 
 

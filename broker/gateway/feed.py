@@ -102,8 +102,8 @@ class Feed:
         if not self.watch.coordinator:
             return "the coordinator is not there"
         return (
-            "the coordinator tells this gateway nothing: `hum up` starts it with --gateway and the key in "
-            f"{self._site.folder / identity.PUBLIC}"
+            "the coordinator tells this gateway nothing; start it with --gateway and the key in "
+            f"{self._site.folder / identity.PUBLIC}, as `hum up` does"
         )
 
     async def run(self) -> None:

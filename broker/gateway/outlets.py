@@ -16,6 +16,7 @@ from broker.gateway.home_assistant.home import Home
 from broker.gateway.home_assistant.machine import HomeAssistant
 from broker.gateway.hub import Hub
 from broker.gateway.metrics import Metrics
+from broker.gateway.programs.computing import Computing
 from broker.gateway.programs.machine import Programs
 from broker.gateway.programs.requests import KeptError, Requests
 from broker.gateway.rounds import Round
@@ -50,12 +51,14 @@ class Kept:
             raise KeptError from error
 
 
-def home_of(outward: Outward, deployment: str, version: str, kept: Kept, metrics: Metrics) -> Home | None:
+def home_of(
+    outward: Outward, deployment: str, version: str, kept: Kept, metrics: Metrics, computing: Computing | None = None
+) -> Home | None:
     """Return what speaks to the home's broker, if there is one."""
     if outward.home is None:
         return None
-    programs = Programs(deployment, version)
-    requests = Requests(programs, kept)
+    programs = Programs(deployment, version, outward.compute)
+    requests = Requests(programs, kept, computing)
     metrics.refusals.append(lambda: requests.refused)
     return Home(outward.home, programs, HomeAssistant(outward.prefix, deployment, version), requests)
 
@@ -130,6 +133,8 @@ class Outlets:
             for event in events:
                 if event.round is not None:
                     await self._tell_of(event.round)
+                if event.computation is not None and self._home:
+                    self._home.say(self._home.programs.computed(event.computation))
                 self._seen = event.id
 
     async def _tell_of(self, round: Round) -> None:

@@ -14,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from broker.errors import HumError
 from broker.gateway.book import rounds
 from broker.gateway.book.book import Book
+from broker.gateway.computations.asked import AskedByPrograms
 from broker.gateway.computations.service import Computations
 from broker.gateway.feed import Feed
 from broker.gateway.http.app import application
@@ -87,7 +88,8 @@ async def run(site: Site, link: Link, book: Book, sock: socket.socket, version: 
     recorder = Recorder(book, hub, members, lambda: feed.served)
     feed.listeners += [partial(count, metrics), computations.hear, lambda heard: recorder.wake()]
     metrics.refusals.append(lambda: feed.refused)
-    home = home_of(outward, site.deployment, version, Kept(book), metrics)
+    asked = AskedByPrograms(book, computations, lambda: feed.served)
+    home = home_of(outward, site.deployment, version, Kept(book), metrics, asked)
     outlets = Outlets(site, book, feed, hub, metrics, home)
     app = application(Serving(site, version, book, feed, hub, metrics, members, computations))
     install(app)

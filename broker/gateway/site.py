@@ -29,11 +29,12 @@ class Site:
 class Outward:
     """Whom the gateway tells of sums beside those who ask: `home` is the home's broker, None if
     there is none; `prefix` is of Home Assistant's topics there; `energy` has totals of energy among
-    the metrics."""
+    the metrics; `compute` are the computations that programs may ask for there, GROUP:FUNCTION."""
 
     home: Link | None = None
     prefix: str = "homeassistant"
     energy: bool = False
+    compute: tuple[str, ...] = ()
 
 
 NOBODY = Outward()

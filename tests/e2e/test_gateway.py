@@ -1,5 +1,6 @@
 """A deployment with boards and its gateway: sums by HTTP; killed in mid-round, and its database
-locked, rounds go on, and every event is told once; and what is not in its memory."""
+locked, rounds go on, and every event is told once; what is not in its memory; and a board that is
+killed, told with the reason and named in the round's steps."""
 
 import contextlib
 import http.client
@@ -41,6 +42,8 @@ class Served:
         (self.made.results / "other.key").write_text(OTHER.hex())
         self.token = serving.new_token(self.made, ("sums", "members"), "", None)
         self.events: list[Event] = []
+        self.numbers: list[int] = []  # of all kinds of events
+        self.changes: list[dict[str, Any]] = []
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._listen, daemon=True)
 
@@ -67,7 +70,7 @@ class Served:
 
     def _listen(self) -> None:
         while not self._over.is_set():
-            last = self.events[-1][0] if self.events else 0
+            last = self.numbers[-1] if self.numbers else 0
             with (
                 contextlib.suppress(OSError, http.client.HTTPException),
                 self.ask("/api/v1/events", **{"Last-Event-ID": str(last)}) as answer,
@@ -75,9 +78,19 @@ class Served:
                 for line in answer:
                     if line.startswith(b"id: "):
                         number = int(line[4:])
+                    if line.startswith(b"event: "):
+                        kind = line[7:].strip()
                     if line.startswith(b"data: "):
-                        self.events.append((number, json.loads(line[6:])))
+                        self.numbers.append(number)
+                        self._take(kind, number, json.loads(line[6:]))
             self._over.wait(0.2)
+
+    def _take(self, kind: bytes, number: int, data: dict[str, Any]) -> None:
+        if kind == b"round":
+            self.events.append((number, data))
+        else:
+            assert kind == b"member"
+            self.changes.append(data)
 
     def process(self, word: str) -> int:
         (number,) = (each for each, line in running(self.street.small.folder).items() if word in line)
@@ -152,14 +165,62 @@ def test_killed_and_locked_it_stops_no_round_and_tells_each_once(served: Served)
     served.end()
     process.terminate()
     assert process.wait(WAIT_S) == 0
-    numbers = [number for number, _ in served.events]
-    assert numbers == list(range(1, len(numbers) + 1))
+    assert served.numbers == list(range(1, len(served.numbers) + 1))
     told = [data["round"] for _, data in served.events]
     assert told == sorted(set(told)) and all(data["sums"] == SUM for _, data in served.complete())
     assert {number for number, *_ in street.rounds()} >= set(told)
     assert standing["total"]["load"] % SUM["load"] == 0
     log = (street.folder / "up.log").read_text()
     assert "Traceback" not in log
-    # A user of the broker has one connection: results and boards come by the same.
+    # A user of the broker has one connection: results and members come by the same.
     assert len([line for line in log.splitlines() if "gateway" in line and "linked to" in line]) == 2
     assert all(re.search(rf'hum_board_online{{.*"{board}".*}} 1.0', metrics) for board in READINGS)
+
+
+def test_a_board_that_is_killed_is_told_with_the_reason_and_named_in_the_rounds_steps(served: Served) -> None:
+    street = served.street
+    process = street.up()
+    until(lambda: served.get("/readyz") == {"status": "ready"}, "not ready", street)
+    served.listen()
+    served.await_more("no sum", 1)
+
+    def member(name: str) -> dict[str, Any]:
+        found: dict[str, Any] | None = served.get(f"/api/v1/groups/main/members/{name}")
+        return found or {"state": None, "reason": None, "says": {"masks": None}}
+
+    until(lambda: all(member(name)["state"] == "ready" for name in READINGS), "nobody is ready", street)
+    until(lambda: member("garage")["says"]["masks"], "the board has said nothing", street)
+    victim = street.boards[list(READINGS).index("garage")]
+    victim.kill()
+    victim.wait()
+
+    def missed() -> list[dict[str, Any]]:
+        """The last round, if it is over and missed it."""
+        found = served.get("/api/v1/groups/main/members") or {"rounds": []}
+        return [one for one in found["rounds"] if one["status"] != "open" and one["missing"] == ["garage"]]
+
+    until(lambda: member("garage")["state"] == "offline", "it is not seen that it is gone", street)
+    until(missed, "no round went on without it", street)
+    until(lambda: member("garage")["reason"], "nobody says why", street)
+    gone = member("garage")
+    assert (gone["online"], gone["since"] is None, gone["says"]["last_seen"] is None) == (False, False, False)
+    assert [member(name)["state"] for name in ("kitchen", "attic")] == ["ready", "ready"]
+    (steps,) = missed()
+    until(lambda: served.get(f"/api/v1/groups/main/rounds/{steps['id']}"), "the round has no result", street)
+    found = served.get(f"/api/v1/groups/main/rounds/{steps['id']}")
+    # Of three all are needed: nobody is listed, and there is no sum.
+    assert (found["status"], found["sums"], found["steps"]) == ("incomplete", None, steps)
+    assert (sorted(steps["sent"]), steps["listed"], steps["needed"]) == (["attic", "kitchen"], None, 3)
+    assert steps["reason"] == "too-few-sent"
+
+    def heard() -> bool:
+        """Tell whether events have told that it is gone, and that the round missed it."""
+        states = [one["state"] for each in list(served.changes) for one in each["members"] if one["name"] == "garage"]
+        rounds = [one for each in list(served.changes) for one in each["rounds"]]
+        return "ready" in states and states[-1] == "offline" and steps in rounds
+
+    until(heard, "no event has told", street)
+    assert served.numbers == list(range(1, len(served.numbers) + 1))
+    served.end()
+    process.terminate()
+    assert process.wait(WAIT_S) == 0

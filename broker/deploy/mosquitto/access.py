@@ -23,9 +23,9 @@ def rules(deployment: str, groups: Groups, readers: Iterable[str]) -> str:
     root = f"hum/v1/{deployment}"
     told, uploads = _told(), _uploads()
     lines = _user(topics.COORDINATOR, _coordinator(root, groups, told))
-    reads = [f"read {root}/{topic}" for topic in (*(f"g/+/{kind}" for kind in READ), "coord/state", "dev/+/+")]
+    reads = [f"read {root}/{topic}" for topic in (*(f"g/+/{kind}" for kind in READ), "coord/state")]
     for reader in readers:
-        lines += _user(reader, reads)
+        lines += _user(reader, [*reads, f"read {root}/dev/+/+"])
     lines += _user(users.GATEWAY, [*reads, *_gateway(root, groups)])
     lines += _user(users.RELEASES, [f"readwrite {root}/release/+", f"readwrite {root}/chunk/+/+"])
     lines += _user(users.INSTALLER, [f"read {root}/dev/+/state"])

@@ -7,14 +7,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from agent.protocols.gossip.privacy.terms import EPSILON_MOST, MILLION, RANGE_MOST
 from agent.wire.queries import PARAMETERS_MOST, PERIOD_LEAST, PERIOD_MOST
 from broker.client.asking import Wanted
-from broker.gateway.computation import Computation
+from broker.gateway.computation import WAIT_LEAST_S, WAIT_MOST_S, WAIT_S, Computation
 from broker.gateway.http.bodies import SlotBody, Time, stamp
 from broker.gateway.http.scopes import ADMIN, MEMBERS, Caller
 from broker.wire.requests import TRIES_MOST
 
 NAME = r"^[a-z0-9-]{1,32}$"
-# What a coordinator takes is 3600 s ahead at most, by its own clock.
-WAIT_S, WAIT_LEAST_S, WAIT_MOST_S = 300, 10, 3000
 EPSILON = EPSILON_MOST / MILLION
 
 Limit = Annotated[int, Field(ge=-RANGE_MOST, le=RANGE_MOST)]

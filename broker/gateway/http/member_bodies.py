@@ -87,7 +87,7 @@ class ProgressBody(BaseModel):
     sent: Annotated[list[str], Field(description="Who has sent.")]
     listed: Annotated[list[str] | None, Field(description="Who is in the roll call; null as long as there is none.")]
     answered: Annotated[list[str], Field(description="Who has answered it.")]
-    missing: Annotated[list[str] | None, Field(description="Whose reading is in no sum; null as long as it is open.")]
+    missing: Annotated[list[str] | None, Field(description="Whose reading is missing; null as long as it is open.")]
     needed: Annotated[int | None, Field(description="How many it takes; null if there is more than one cohort.")]
     reason: Annotated[str | None, Field(description="Why there is no sum.")]
 

@@ -31,6 +31,7 @@ class Recorder:
         self._served = served
         self._unsaid = Unsaid(members)
         self._woken = asyncio.Event()
+        self._is_waiting = False
 
     def wake(self) -> None:
         """There may be news."""
@@ -45,7 +46,9 @@ class Recorder:
                 await self._record(self._unsaid.take(self._served()))
                 await asyncio.sleep(EVERY_S)
             except (SQLAlchemyError, TimeoutError) as error:
-                log.warning("events of members wait for the database: %s", type(error).__name__)
+                if not self._is_waiting:
+                    log.warning("events of members wait for the database: %s", type(error).__name__)
+                self._is_waiting = True
                 self.wake()
                 await asyncio.sleep(RETRY_S)
 
@@ -55,6 +58,7 @@ class Recorder:
         for event in await beside(self._book.write, keep, found):
             self._hub.tell(event)
         self._unsaid.said()
+        self._is_waiting = False
 
 
 def keep(connection: Connection, found: list[Changes]) -> list[Event]:

@@ -1,18 +1,24 @@
 """What the broker of the home is told, event by event. No I/O."""
 
+from collections.abc import Collection
+
+from broker.gateway.computation import Computation
 from broker.gateway.groups import Group
 from broker.gateway.programs import topics
-from broker.gateway.programs.payloads import Publish, groups_of, retained, state_of, sum_of, taken_back
+from broker.gateway.programs.computing import computation_of
+from broker.gateway.programs.payloads import Publish, as_json, groups_of, retained, state_of, sum_of, taken_back
 from broker.gateway.rounds import Round
 from broker.gateway.totals import Standing
 
 
 class Programs:
     """All that is retained for programs, so that it can be said again on every new link. Each
-    method returns what is to be said because of the event."""
+    method returns what is to be said because of the event. `compute` are the computations that
+    programs may ask for, GROUP:FUNCTION."""
 
-    def __init__(self, deployment: str, version: str) -> None:
+    def __init__(self, deployment: str, version: str, compute: Collection[str] = ()) -> None:
         self.deployment = deployment
+        self.compute = frozenset(compute)
         self._info = {"deployment": deployment, "version": version}
         self._groups: dict[str, Group] = {}
         self._there: dict[str, bool] = {}
@@ -59,6 +65,17 @@ class Programs:
             return []
         self._sums[round.group] = sum_of(self.deployment, round, standing)
         return self._last(round.group)
+
+    def may_compute(self, group: str, function: str) -> bool:
+        """Tell whether programs may ask a group for a function, and hear of it."""
+        return f"{group}:{function}" in self.compute
+
+    def computed(self, found: Computation) -> list[Publish]:
+        """There is news of a computation."""
+        if not self.may_compute(found.group, found.wanted.function):
+            return []
+        topic = topics.group_computation(self.deployment, found.group)
+        return [Publish(topic, as_json(computation_of(found)), False)]
 
     def gone(self, group: str) -> list[Publish]:
         """A group is no longer served: nothing is kept of it."""

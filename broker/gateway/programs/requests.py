@@ -2,11 +2,13 @@
 requests are bounded, refused by name, and counted."""
 
 import json
+import re
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 from broker.gateway.programs import topics
+from broker.gateway.programs.computing import FIELDS, Computing, RequestRefused, computation_of, wanted_of
 from broker.gateway.programs.machine import Programs
 from broker.gateway.programs.payloads import Publish, as_json, group_of, rfc3339, round_of
 from broker.gateway.rounds import Round
@@ -17,6 +19,7 @@ TRANSACTION_MOST = 64  # characters
 ROUNDS_MOST = 96  # in an answer: a day of quarter hours
 ROUNDS = 1
 BURST = 20  # requests
+IDENTIFIER = re.compile(r"[0-9]{1,16}", re.ASCII)
 EACH_S = 0.1  # seconds until there may be one more
 
 Fields = dict[str, Any]
@@ -39,22 +42,22 @@ class KeptError(Exception):
         super().__init__("storage-unavailable", "ask again later")
 
 
-class RequestRefused(Exception):
-    """args[0] is the named reason, args[1] says what to do."""
-
-
 class Requests:
-    """Answers requests. `refused` counts what was refused, by named reason."""
+    """Answers requests. `refused` counts what was refused, by named reason. What asks groups is
+    known only if programs may ask for anything."""
 
-    def __init__(self, programs: Programs, kept: Kept) -> None:
+    def __init__(self, programs: Programs, kept: Kept, computing: Computing | None = None) -> None:
         self.refused: Counter[str] = Counter()
         self._programs = programs
         self._kept = kept
+        self._computing = computing
         self._known: dict[str, Callable[[Fields], Awaitable[object]]] = {
             "groups": self._groups,
             "rounds": self._rounds,
             "totals": self._totals,
         }
+        if computing is not None and programs.compute:
+            self._known |= {"compute": self._compute, "computation": self._computation}
         self._budget, self._since = float(BURST), 0.0
 
     async def take(self, topic: str, payload: bytes, retain: bool, now: float) -> list[Publish]:
@@ -114,6 +117,26 @@ class Requests:
             "rounds": standing.rounds,
             "unseen": standing.unseen,
         }
+
+    async def _compute(self, fields: Fields) -> object:
+        _only(fields, *FIELDS)
+        assert self._computing  # else it is not known
+        wanted, seconds = wanted_of(fields)
+        group = fields.get("group")
+        if not isinstance(group, str) or not self._programs.may_compute(group, wanted.function):
+            raise RequestRefused("not-allowed", "hum.toml says what may be asked here: [home_assistant] compute")
+        return computation_of(await self._computing.ask(group, wanted, seconds))
+
+    async def _computation(self, fields: Fields) -> object:
+        _only(fields, "id")
+        assert self._computing  # else it is not known
+        identifier = fields.get("id")
+        if not isinstance(identifier, str) or not IDENTIFIER.fullmatch(identifier):
+            raise RequestRefused("wrong-id", "id is what the answer to compute has")
+        found = await self._computing.one(int(identifier))
+        if found is None or not self._programs.may_compute(found.group, found.wanted.function):
+            raise RequestRefused("unknown-computation", "there is none that could be asked here, or it was forgotten")
+        return computation_of(found)
 
     def _group(self, fields: Fields) -> str:
         name = fields.get("group")

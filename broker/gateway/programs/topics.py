@@ -30,6 +30,11 @@ def group_sum(deployment: str, group: str) -> str:
     return f"{ROOT}/{deployment}/g/{group}/sum"
 
 
+def group_computation(deployment: str, group: str) -> str:
+    """News of the computations of a group that programs may ask for, not retained."""
+    return f"{ROOT}/{deployment}/g/{group}/computation"
+
+
 def requests(deployment: str) -> str:
     """Return the filter of what programs ask."""
     return f"{ROOT}/{deployment}/request/+"

@@ -73,6 +73,9 @@ REFUSED = {
     GOOD + HOME + 'password_file = "x"': "both are wanted, or neither",
     GOOD + HOME + 'user = "a\\nb"\npassword_file = "x"': "at most 128 characters",
     GOOD + HOME + 'prefix = "a/+"': "a topic without + and #",
+    GOOD + HOME + 'compute = ["north"]': "a list of at most",
+    GOOD + HOME + 'compute = ["*:mean"]': "GROUP:FUNCTION",
+    GOOD + HOME + "compute = [7]": "GROUP:FUNCTION",
     GOOD + HOME + 'password = "x"': "did you mean home_assistant.password_file?",
     GOOD + HOME.replace("home.example", "broker.example") + "port = 8883": "another broker than the boards' is wanted",
     GOOD + "[gateway]\nenergy_metrics = 1": "true or false is wanted",
@@ -121,11 +124,11 @@ def test_home_assistant_is_off_unless_there_is_its_table(tmp_path: Path) -> None
     assert serving.outward(Deployment.find(tmp_path)) == Outward(
         Link("home.example", 1883, None, None, None), energy=True
     )
-    user = 'user = "hum"\npassword_file = "home.password"\nprefix = "ha"\nport = 8883\n'
+    user = 'user = "hum"\npassword_file = "home.password"\nprefix = "ha"\nport = 8883\ncompute = ["north:mean"]\n'
     (tmp_path / "hum.toml").write_text(GOOD + public + HOME + user)
     (tmp_path / "home.password").write_text("secret\n")
     assert serving.outward(Deployment.find(tmp_path)) == Outward(
-        Link("home.example", 8883, "hum", "secret", None), "ha"
+        Link("home.example", 8883, "hum", "secret", None), "ha", compute=("north:mean",)
     )
 
 

@@ -167,6 +167,23 @@ def test_what_queries_have_cost_is_told_after_a_start_and_with_each_news(scene: 
     asyncio.run(play())
 
 
+def test_programs_hear_of_what_they_may_ask_for_and_of_nothing_else(scene: Scene):
+    async def play() -> None:
+        async with scene.running() as (hub, _, home):
+            home.programs.compute = frozenset({"lane:max"})
+            for function in ("sum", "max"):
+                kept = scene.book.write(computations.ask, "lane", Wanted("load", function), 60, None, "who")
+                event = scene.book.write(computations.record, replace(kept, state="open"))
+                assert event
+                hub.tell(event)
+            await until(lambda: bool(home._responses))
+            (one,) = home._responses
+            assert one.topic == "hum-gateway/town/g/lane/computation" and not one.retain
+            assert json.loads(one.payload)["function"] == "max"
+
+    asyncio.run(play())
+
+
 def test_groups_that_answer_queries_are_no_devices(scene: Scene):
     scene.record(0, protocol="gossip")
 
