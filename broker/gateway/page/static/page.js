@@ -1,4 +1,5 @@
 // Each part works by itself; without any of them the page shows the same as of when it was loaded.
+import { openForms } from "./asking.js";
 import { draw } from "./chart.js";
 import { follow, remember } from "./live.js";
 import { replay } from "./replay.js";
@@ -12,4 +13,5 @@ replay();
 follow(() => {
   localTimes(document);
   draw();
+  openForms();
 });

@@ -137,10 +137,10 @@ def test_where_it_cannot_be_asked_the_form_is_grey_and_the_reason_is_said(asked:
 
     def grey(path: str, *scopes: str) -> str:
         answer = asked.browser(*scopes).get(path)
-        assert '<fieldset class="whole" disabled>' in answer.text
+        assert '<fieldset class="whole" data-asks disabled>' in answer.text
         return text_of(answer)
 
-    assert '<fieldset class="whole">' in asked.browser().get(PATH).text
+    assert '<fieldset class="whole" data-asks>' in asked.browser().get(PATH).text
     assert "lane sums, and answers no queries" in grey("/groups/lane/ask")
     assert f"your token has not the scope ask:{GROUP}:" in grey(PATH, "sums", "ask:lane:*")
     for name in ("b001", "b002"):
@@ -149,7 +149,7 @@ def test_where_it_cannot_be_asked_the_form_is_grey_and_the_reason_is_said(asked:
     assert "3 of 5 boards are ready; a query takes 4" in grey(PATH)
     asked.feed.linked = False
     shown = asked.browser().get(PATH, params=NOISY)
-    assert "no link to the broker" in text_of(shown) and "<button disabled>Ask now" in shown.text
+    assert "no link to the broker" in text_of(shown) and "<button data-asks disabled>Ask now" in shown.text
 
 
 def test_a_token_asks_what_its_scope_says(asked: Asked) -> None:
