@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from broker.client.asking import Send
 from broker.client.members import News, Watch
+from broker.client.past import Past, PastRound
 from broker.client.reader import Reader
 from broker.client.results import Result
 from broker.transport.link import RECONNECT_S, Connection, Link, LinkError
@@ -27,13 +28,14 @@ class Linked:
 
 
 class GatewayLink:
-    """Reads as `reader` and `watch` do, over `link`, and says what it is given. A user of the
-    broker has one connection, so all of it goes over this one."""
+    """Reads as `reader`, `watch` and `past` do, over `link`, and says what it is given. A user of
+    the broker has one connection, so all of it goes over this one."""
 
-    def __init__(self, link: Link, reader: Reader, watch: Watch) -> None:
+    def __init__(self, link: Link, reader: Reader, watch: Watch, past: Past) -> None:
         self._link = link
         self._reader = reader
         self._watch = watch
+        self._past = past
         self._outbox: asyncio.Queue[Send] = asyncio.Queue()
         self._told: Counter[str] = Counter()
         self._due = 0.0
@@ -44,7 +46,7 @@ class GatewayLink:
         for send in sends:
             self._outbox.put_nowait(send)
 
-    async def news(self) -> AsyncGenerator[Result | News | Linked, None]:
+    async def news(self) -> AsyncGenerator[Result | News | PastRound | Linked, None]:
         """Yield what is new, without an end, and connect again when the link is lost. Raises
         LinkError if there is none to begin with."""
         was_linked = False
@@ -53,7 +55,8 @@ class GatewayLink:
                 async with self._link.connect() as connection:
                     was_linked = True
                     self._outbox = asyncio.Queue()
-                    for one in dict.fromkeys([*self._reader.filters(), *self._watch.filters()]):
+                    filters = [*self._reader.filters(), *self._watch.filters(), *self._past.filters()]
+                    for one in dict.fromkeys(filters):
                         await connection.subscribe(one)
                     yield Linked(True)
                     async with self._writing(connection):
@@ -67,8 +70,13 @@ class GatewayLink:
                 yield Linked(False)
                 await asyncio.sleep(RECONNECT_S)
 
-    def _take(self, topic: str, payload: bytes) -> list[Result | News]:
-        found: list[Result | News] = []
+    def _take(self, topic: str, payload: bytes) -> list[Result | News | PastRound]:
+        found: list[Result | News | PastRound] = []
+        if self._past.reads(topic):
+            if past := self._past.take(topic, payload):
+                found.append(past)
+            self._say_refused()
+            return found
         refused = self._reader.refused.total()
         if self._reader.reads(topic) and (result := self._reader.take(topic, payload, time.monotonic())):
             found.append(result)
@@ -79,7 +87,8 @@ class GatewayLink:
         return found
 
     def _say_refused(self) -> None:
-        refused, now = self._reader.refused + self._watch.refused, time.monotonic()
+        refused = self._reader.refused + self._watch.refused + self._past.refused
+        now = time.monotonic()
         if refused != self._told and now >= self._due:
             for reason, count in (refused - self._told).items():
                 log.warning("refused %d: %s", count, reason)

@@ -26,6 +26,7 @@ from broker.coordinator.protocols.handing import Handing
 from broker.coordinator.upload_filter import Refusals
 from broker.storage.storage import Storage
 from broker.transport.link import Connection, Link, LinkError, Will
+from broker.wire.channel import ASKED
 
 log = logging.getLogger("hum.coordinator")
 
@@ -217,8 +218,8 @@ class Service:
                 self._refused.update(refused)
                 if self._gateway and not refused:
                     self._gateway.view.report(device, self._reports.of(device))
-            case [self._deployment, "g", group, "ask"] if self._gateway:
-                actions, refused = self._gateway.hear(group, payload, self._machines)
+            case [self._deployment, "g", group, kind] if self._gateway and kind in ASKED:
+                actions, refused = self._gateway.hear(group, kind, payload, self._machines)
                 self._refused.update(refused)
                 self._record(actions)
             case [self._deployment, "g", group, "up", device, kind]:

@@ -8,22 +8,20 @@ from collections.abc import Callable
 from contextlib import aclosing
 from pathlib import Path
 
-from sqlalchemy.exc import SQLAlchemyError
-
 from agent.wire import topics
 from broker.client import Access, ClientError, QueryResult, Reader, RoundResult, identity
 from broker.client.access import Group, read_key
 from broker.client.asking import Send
 from broker.client.gateway_link import GatewayLink, Linked
 from broker.client.members import GroupMembers, GroupProgress, GroupReports, News, Watch
-from broker.gateway.book import rounds
-from broker.gateway.book.book import Book, beside
+from broker.client.past import Past, PastRound
+from broker.gateway.book.book import Book
 from broker.gateway.book.rounds import GroupRoster
 from broker.gateway.hub import Hub
+from broker.gateway.keeper import Keeper, roster_of
 from broker.gateway.members import Members
-from broker.gateway.rounds import Round
+from broker.gateway.missed import Recall, Seen
 from broker.gateway.site import Site
-from broker.gateway.totals import StandingError
 from broker.transport.link import Link, LinkDenied, LinkError
 
 log = logging.getLogger("hum.gateway")
@@ -40,20 +38,19 @@ class Feed:
     """Follows the groups whose result keys are in the site's folder `results`, from now on also
     those whose keys come later; and, on the same link, what the coordinator tells the gateway by
     its own key in the site's folder. `linked` tells whether the broker is there, since `changed`,
-    in Unix seconds; `keeping` whether the database has taken what came last. `members` are told how
-    members stand, then `listeners`; those also of the link, of queries' results and of requests."""
+    in Unix seconds. `members` are told how members stand, then `listeners`; those also of the link,
+    of queries' results and of requests."""
 
     def __init__(self, site: Site, link: Link, book: Book, hub: Hub, members: Members) -> None:
         self.linked = False
         self.changed = time.time()
-        self.keeping = True
         self._site = site
         self._link = link
-        self._book = book
-        self._hub = hub
         self._members = members
         self._keys: dict[str, bytes] = {}
         self._reader: Reader | None = None
+        self._past: Past | None = None
+        self._keeper = Keeper(book, hub, self._recall)
         self._gateway: GatewayLink | None = None
         self._refused: Counter[str] = Counter()
         self._unknown = ""
@@ -70,7 +67,13 @@ class Feed:
     @property
     def refused(self) -> Counter[str]:
         """What was refused since the start, by named reason."""
-        return self._refused + self.watch.refused + (self._reader.refused if self._reader else Counter())
+        readers = [reader.refused for reader in (self._reader, self._past) if reader]
+        return sum(readers, self._refused + self.watch.refused)
+
+    @property
+    def keeping(self) -> bool:
+        """Whether the database has taken what came last."""
+        return self._keeper.keeping
 
     @property
     def broker(self) -> str:
@@ -82,7 +85,7 @@ class Feed:
         if self._reader is None:
             return []
         found = (self._reader.group(name) for name in sorted(self._keys))
-        return [_roster(group) for group in found if group]
+        return [roster_of(group) for group in found if group]
 
     def say(self, *sends: Send) -> None:
         """Say this on the link; where there is none nobody hears it, and listeners are told of the
@@ -111,15 +114,17 @@ class Feed:
         if self._no_key:
             log.warning("%s", self._no_key)
         while True:
-            if self._reader is not None:
-                self._refused += self._reader.refused
+            if self._reader is not None and self._past is not None:
+                self._refused += self._reader.refused + self._past.refused
             self._keys = read_keys(self._site.results)
-            self._reader = Reader(Access(self._site.deployment, self._site.authority, None, self._keys))
-            self._gateway = GatewayLink(self._link, self._reader, self.watch)
+            access = Access(self._site.deployment, self._site.authority, None, self._keys)
+            self._reader, self._past = Reader(access), Past(access, self.watch)
+            self._gateway = GatewayLink(self._link, self._reader, self.watch, self._past)
             following = asyncio.create_task(self._follow(self._reader, self._gateway))
             try:
                 while read_keys(self._site.results) == self._keys and not following.done():
                     await asyncio.wait([following], timeout=KEYS_S)
+                    await self._keeper.tick()
                     self._say_unknown()
             finally:
                 following.cancel()
@@ -132,15 +137,24 @@ class Feed:
             try:
                 async with aclosing(gateway.news()) as found:
                     async for news in found:
-                        if not isinstance(news, RoundResult):
-                            self._hear(news)
-                        elif group := reader.group(news.group):
-                            await self._keep(_roster(group), news)
+                        match news:
+                            case RoundResult():
+                                if group := reader.group(news.group):
+                                    await self._keeper.take(_seen(group, news))
+                            case PastRound():
+                                await self._keeper.take_past(news)
+                            case _:
+                                self._hear(news)
             except LinkError as error:
                 self._hear(Linked(False))
                 wait = DENIED_S if isinstance(error, LinkDenied) else RETRY_S
                 log.warning("%s; next try in %g s", self._link.unreached(error), wait)
                 await asyncio.sleep(wait)
+
+    def _recall(self, wanted: Recall) -> None:
+        if self._past and (send := self._past.recall(wanted.group, wanted.epoch, wanted.round)):
+            log.info("asks for rounds of %s from %d.%d on", wanted.group, wanted.epoch, wanted.round)
+            self.say(send)
 
     def _hear(self, news: Heard) -> None:
         if isinstance(news, GroupMembers | GroupReports | GroupProgress):
@@ -164,27 +178,6 @@ class Feed:
             log.warning("members are not known, results are shown all the same; %s", said)
         self._unknown = said
 
-    async def _keep(self, roster: GroupRoster, result: RoundResult) -> None:
-        """Have the database take a round, however long that takes; then tell of it."""
-        found = _round(roster, result, time.time())
-        while True:
-            try:
-                event = await beside(self._book.write, rounds.record, roster, found)
-                last = await beside(self._book.read, rounds.last_event)
-                break
-            except (SQLAlchemyError, TimeoutError, StandingError) as error:
-                if self.keeping:
-                    log.error("%s: %s; rounds wait until that is mended", self._book.path, _why(error))
-                self.keeping = False
-                await asyncio.sleep(RETRY_S)
-        if not self.keeping:
-            log.info("%s takes rounds again", self._book.path)
-        self.keeping = True
-        if event is not None:
-            log.info("round %s of %s: %s", found.id, found.group, found.status)
-            self._hub.tell(event)
-        self._hub.reach(last)
-
 
 def read_keys(folder: Path) -> dict[str, bytes]:
     """Return the result keys in the files GROUP.key of a folder, by group: of those that can be
@@ -207,28 +200,6 @@ def _own_key(site: Site) -> tuple[bytes | None, str]:
         return None, f"members are not known, results are shown all the same: {error}"
 
 
-def _roster(group: Group) -> GroupRoster:
-    slots = tuple((name, low, high) for name, low, high in group.roster.slots)
-    return GroupRoster(group.name, group.epoch, group.roster.protocol, slots, tuple(group.roster.names()))
-
-
-def _round(roster: GroupRoster, result: RoundResult, now: float) -> Round:
-    opened = None if result.latency_ms is None else now - result.latency_ms / 1000
-    return Round(
-        group=result.group,
-        epoch=result.epoch,
-        round=result.round,
-        status=result.status,
-        slots=tuple(result.slots),
-        sums=None if result.sums is None else tuple(result.sums),
-        missing=tuple(result.missing),
-        members=roster.members,
-        instant=result.instant,
-        closed=now,
-        opened=opened,
-    )
-
-
-def _why(error: Exception) -> str:
-    said = str(getattr(error, "orig", None) or error)
-    return next(iter(said.splitlines()), type(error).__name__)
+def _seen(group: Group, result: RoundResult) -> Seen:
+    now = time.time()
+    return Seen(group, result, None if result.latency_ms is None else now - result.latency_ms / 1000, now)

@@ -14,8 +14,11 @@ from agent.wire import cbor, envelope, topics
 from agent.wire.envelope import Context, Envelope
 from broker.transport.users import GATEWAY
 
-MEMBERS, REPORTS, PROGRESS, TOLD = "members", "reports", "progress", "told"  # by the coordinator
-ASK = "ask"  # by the gateway
+# By the coordinator; past/roster is what the authority signed, and not sealed.
+MEMBERS, REPORTS, PROGRESS, TOLD, PAST = "members", "reports", "progress", "told", "past"
+PAST_ROSTER = "past/roster"
+ASK, RECALL = "ask", "recall"  # by the gateway
+ASKED = (ASK, RECALL)
 VIEWS = (MEMBERS, REPORTS, PROGRESS)  # retained
 MESSAGE_MOST = 8192  # bytes: what a broker of ours takes
 _KEY, _NONCE = 16, 13

@@ -1,7 +1,6 @@
 """How fast this machine is now: a fleet needs more seconds when other programs run beside it."""
 
 import time
-from functools import lru_cache
 
 MODULUS = (1 << 2048) - 1_942_289
 # One power of 2048 bits takes that long on the machine that the fleets' times were measured on,
@@ -11,10 +10,9 @@ LEAST_S = 0.4  # longer than a scheduler lets one program wait for another
 LONGEST = 8.0  # times; beyond that a fleet is of no use
 
 
-@lru_cache
 def pace() -> float:
     """Return how many times longer work takes now than it did where the fleets' times were
-    measured, 1 to LONGEST. It is measured once, in half a second."""
+    measured, 1 to LONGEST. It is measured in half a second."""
     powers, started = 0, time.monotonic()
     while (taken := time.monotonic() - started) < LEAST_S:
         powers += 1

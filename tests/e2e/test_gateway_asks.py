@@ -18,6 +18,7 @@ from broker.client import Access, QueryResult, Reader
 from broker.client.asking import Asking, Changed, Send, Wanted
 from broker.client.gateway_link import GatewayLink, Linked
 from broker.client.members import GroupMembers, GroupReports, RequestTold, Watch
+from broker.client.past import Past
 from broker.transport.link import Link
 from broker.transport.users import GATEWAY
 from host_sim.fleet.broker_process import HOST
@@ -47,7 +48,7 @@ class Desk:
         self.watch = Watch(access, key)
         self.reader = Reader(access)
         link = Link(HOST, fleet.broker.port, GATEWAY, fleet.broker.credentials[GATEWAY], None)
-        self.gateway = GatewayLink(link, self.reader, self.watch)
+        self.gateway = GatewayLink(link, self.reader, self.watch, Past(access, self.watch))
         self.members: GroupMembers | None = None
         self.reports: GroupReports | None = None
         self.results: dict[int, QueryResult] = {}

@@ -83,10 +83,13 @@ class Client:
                 contextlib.suppress(OSError, http.client.HTTPException),
                 self.ask("/events", **{"Last-Event-ID": str(self._last)}) as answer,
             ):
+                kind = b""
                 for line in answer:
                     if line.startswith(b"id: "):
                         self._last = int(line[4:])
-                    if line.startswith(b"data: "):
+                    if line.startswith(b"event: "):
+                        kind = line[7:].strip()
+                    if line.startswith(b"data: ") and kind == b"computation":
                         self.told.append(json.loads(line[6:]))
             self.over.wait(0.2)
 

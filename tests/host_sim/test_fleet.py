@@ -55,7 +55,8 @@ def truth(round_number: int, missing: Collection[str] = ()) -> int:
 def plan(**changes: Any) -> Plan:
     """Return a fleet's plan; its times are of an idle machine, and made longer on one that is not."""
     options = {"rounds": 4, "interval": 6.0, "window": 4.8, "runtime": "micropython", "heap": "192k", **changes}
-    options |= {name: options[name] * pace() for name in ("interval", "window")}
+    slow = pace()
+    options |= {name: options[name] * slow for name in ("interval", "window")}
     return Plan(columns=COLUMNS, slots=SLOTS, masks_target=2, **options)
 
 

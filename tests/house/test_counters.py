@@ -26,6 +26,7 @@ from broker.cli.result import _why
 from broker.client import Reader, follow
 from broker.client.gateway_link import GatewayLink
 from broker.client.members import Watch
+from broker.client.past import Past
 from broker.coordinator.home import Home
 from broker.coordinator.protocols.gossip.machine import Gossip
 from broker.coordinator.protocols.gossip.records import Saved
@@ -93,6 +94,7 @@ class Counter(NamedTuple):
 ELSEWHERE = [
     Counter("broker/client/reader.py", "refused", True),
     Counter("broker/client/members.py", "refused", True),
+    Counter("broker/client/past.py", "refused", True),
     Counter("broker/transport/link.py", "dropped", False),
 ]
 IN_METRICS = [Counter("broker/gateway/programs/requests.py", "refused", True)]
@@ -321,9 +323,12 @@ def test_what_a_gateway_refuses_is_told(tmp_path: Path, caplog: pytest.LogCaptur
     town = Town(tmp_path)
     watch = Watch(town.access, town.private)
     assert set(plant(watch, 96001).values()) == {ELSEWHERE[1]}
-    gateway = GatewayLink(Link("127.0.0.1", 1, None, None, None), Reader(town.access), watch)
+    past = Past(town.access, Watch(town.access, town.private))
+    assert set(plant(past, 97001).values()) == {ELSEWHERE[1], ELSEWHERE[2]}
+    gateway = GatewayLink(Link("127.0.0.1", 1, None, None, None), Reader(town.access), watch, past)
     assert gateway._take("hum/v1/town/g/street/else", b"x") == []
-    assert {one.getMessage() for one in caplog.records} == {"refused 96001: probe-96001", "refused 1: wrong-topic"}
+    told = {"refused 96001: probe-96001", "refused 97001: probe-97001", "refused 1: wrong-topic"}
+    assert {one.getMessage() for one in caplog.records} == told
 
 
 def test_messages_that_came_too_fast_are_counted_as_refused() -> None:

@@ -18,6 +18,8 @@ RELAY = "a relay's end is that of either side's connection; Delay.stop() cancels
 SERVER = "the coordinator's main loop: until Ctrl-C, which cancels it, or --rounds"
 
 FEED = "broker/gateway/feed.py"
+KEEPER = "broker/gateway/keeper.py"
+TAKES = "until the database takes what came, or Feed.run() cancels it"
 AUDITING = "broker/gateway/http/auditing.py"
 ANSWER = "one request: it ends with its connection, and that with a peer that takes nothing (process.STALLED_MS)"
 GATEWAY = "the gateway's main loop: until Ctrl-C, which cancels it"
@@ -65,7 +67,10 @@ REVIEWED: dict[tuple[str, str], tuple[tuple[str, ...], str]] = {
         ("while True: sleep", "await self._woken.wait"),
         "until process.run() cancels it; the database has WAIT_S",
     ),
-    (FEED, "Feed._keep"): (("while True: sleep",), "until the database takes the round, or Feed.run() cancels it"),
+    (KEEPER, "Keeper.take"): (("async with self._one",), TAKES),
+    (KEEPER, "Keeper.take_past"): (("async with self._one",), TAKES),
+    (KEEPER, "Keeper.tick"): (("async with self._one",), TAKES),
+    (KEEPER, "Keeper._taken"): (("while True: sleep",), TAKES),
     (AUDITING, "Audited.__call__"): (
         ("await self._app", "await self._app", "await unavailable(error.args[0]).response()"),
         ANSWER,

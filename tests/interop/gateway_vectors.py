@@ -6,7 +6,7 @@ from hashlib import sha256
 from typing import Any
 
 from agent.crypto import p256
-from broker.wire import channel, requests, views
+from broker.wire import channel, past, requests, views
 from broker.wire.channel import Channel
 
 DEPLOYMENT, GROUP, EPOCH = "test-street", "north", 3
@@ -27,6 +27,8 @@ ROUNDS = [
     views.Progress(8, "open", TIME - 30, TIME, None, 0b001, None, 0, None, None, None),
 ]
 ASK = requests.Ask(1_700_000_000_500, TIME + 600, "power", "histogram", [0, 500, 8], [0, 4000], 2000, 250_000, 0, 3)
+RECALL = past.Recall(EPOCH, 5)
+PAST = past.Past(TIME - 930, TIME - 840, 2, bytes(range(40)))  # in place of a signed result
 TOLD = requests.Told(ASK.number, 2, TIME + 9, "again", "no-result", 1, EPOCH, 4, 500_000, 0b010, 1_250_000)
 
 
@@ -52,6 +54,8 @@ def values() -> dict[str, Any]:
         (down, channel.PROGRESS, EPOCH, views.progress(ORDER, TIME, ROUNDS)),
         (down, channel.TOLD, 0, TOLD.encode()),
         (up, channel.ASK, 0, ASK.encode()),
+        (up, channel.RECALL, 0, RECALL.encode()),
+        (down, channel.PAST, EPOCH, PAST.encode()),
     ]
     said = {
         kind: {

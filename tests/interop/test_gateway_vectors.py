@@ -21,7 +21,10 @@ TOPICS = {
     "progress": "view/progress",
     "told": "told",
     "ask": "ask",
+    "recall": "recall",
+    "past": "past",
 }
+SAID_BY_GATEWAY = ("ask", "recall")
 TIME = 1_700_000_000
 LIFE = 1_700_000_000_123
 
@@ -47,11 +50,11 @@ def opened(kind: str) -> tuple[list[int], Any]:
     assert tag.tag == 16
     protected, unprotected, sealed = tag.value
     header = cbor2.loads(protected)
-    sender, receiver = ("tool.gateway", "coordinator") if kind == "ask" else ("coordinator", "tool.gateway")
+    sender, receiver = ("tool.gateway", "coordinator") if kind in SAID_BY_GATEWAY else ("coordinator", "tool.gateway")
     epoch, number = header[-65537]
     context = ["hum/v1", V["deployment"], f"gateway-{kind}", V["group"], epoch, number, sender, receiver]
     aad = cbor2.dumps(["Encrypt0", protected, cbor2.dumps(context, canonical=True)], canonical=True)
-    key = keys()["gateway" if kind == "ask" else "coordinator"]
+    key = keys()["gateway" if kind in SAID_BY_GATEWAY else "coordinator"]
     plain = AESCCM(key, 16).decrypt(unprotected[5], sealed, aad)
     assert plain.hex() == V[kind]["payload"] and header[1] == 30
     return header[-65537], cbor2.loads(plain)
@@ -65,7 +68,7 @@ def test_one_key_a_direction_follows_from_the_two_key_pairs() -> None:
 def test_each_message_opens_in_its_context_and_names_its_topic(kind: str) -> None:
     binding, _ = opened(kind)
     assert V[kind]["topic"] == f"{ROOT}/{TOPICS[kind]}"
-    assert binding == [0 if kind in ("ask", "told") else V["epoch"], 0]
+    assert binding == [0 if kind in ("ask", "told", "recall") else V["epoch"], 0]
 
 
 def test_what_is_told_of_members_boards_and_rounds() -> None:
@@ -93,3 +96,8 @@ def test_what_is_asked_and_told_of_it() -> None:
     assert opened("ask")[1] == dict(enumerate(asked, 1))
     told = [1_700_000_000_500, 2, TIME + 9, 2, "no-result", 1, V["epoch"], 4, 500_000, 0b010, 1_250_000]
     assert opened("told")[1] == dict(enumerate(told, 1))
+
+
+def test_which_rounds_are_recalled_and_how_one_is_told() -> None:
+    assert opened("recall")[1] == {1: V["epoch"], 2: 5}
+    assert opened("past")[1] == {1: TIME - 930, 2: TIME - 840, 3: 2, 4: bytes(range(40))}

@@ -40,7 +40,8 @@ def status(
     was listed and answered, and since when and why it is absent; whether a gateway is told, and
     when it has asked last; and what the broker has refused. What is shown is durable.
 
-    Exit status 0 if all is well, 3 if no coordinator runs, 4 if a group's last round has no sum.
+    Exit status 0 if all is well, 3 if no coordinator runs, 4 if a group's last round
+    has no sum, unless its roster has changed since.
     """
     deployment = Deployment.find(folder) if state is None and where(folder) else None
     at = deployment.coordinator if deployment else state or STATE
@@ -89,8 +90,9 @@ def exit_status(found: dict[str, Any]) -> int:
     """Return the exit status for an overview."""
     if not found["running"]:
         return NOT_RUNNING
-    last = [group["last_round"] for group in found["groups"] if group.get("last_round")]
-    return UNWELL if any(one["status"] != "complete" for one in last) else 0
+    lasts = [(group["last_round"], group["epoch"]) for group in found["groups"] if group.get("last_round")]
+    # A round of an epoch that is over says nothing of the members that there are now.
+    return UNWELL if any(last["status"] != "complete" and last["epoch"] == epoch for last, epoch in lasts) else 0
 
 
 def rounds(found: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from broker.coordinator.actions import Publish, Record
-from broker.coordinator.gateway import tables
+from broker.coordinator.gateway import recalled, tables
 from broker.coordinator.gateway.desk import Desk
 from broker.coordinator.gateway.tables import Contact, Noted
 from broker.coordinator.gateway.view import REPORT_S, View
@@ -37,11 +37,13 @@ class Gateway:
         self._unsaid = self._desk.restored()
         self._unix_time = unix_time
         self._deployment = deployment
+        self._storage = storage
+        self._channel = gate
         self._noted_at = float("-inf")
 
     def filters(self) -> list[str]:
         """Return the topic filters of what the gateway says."""
-        return [channel.topic(self._deployment, "+", channel.ASK)]
+        return [channel.topic(self._deployment, "+", kind) for kind in channel.ASKED]
 
     def link_up(self) -> list[Said]:
         """There is a link: tell all once more, and go on with what was asked before the start."""
@@ -49,8 +51,12 @@ class Gateway:
         unsaid, self._unsaid = self._unsaid, []
         return unsaid
 
-    def hear(self, group: str, payload: bytes, machines: Machines) -> tuple[list[Said], list[str]]:
-        """Take what the gateway asks of a group, as Desk.hear() does."""
+    def hear(self, group: str, kind: str, payload: bytes, machines: Machines) -> tuple[list[Said], list[str]]:
+        """Take what the gateway says of a group, by a topic of a kind of channel.ASKED; return what
+        comes of it, and why it is refused, if it is."""
+        if kind == channel.RECALL:
+            told, refused = recalled.hear(self._storage, self._channel, group, payload)
+            return [*told], refused
         return self._desk.hear(group, payload, machines)
 
     def heed(self, records: list[Record]) -> list[Said]:

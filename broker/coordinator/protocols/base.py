@@ -112,6 +112,19 @@ class Requests:
 
 
 @dataclass(frozen=True)
+class Published:
+    """A round that is over, of an epoch with the signed `roster`: its `result` as it was said to
+    all, and when it opened and closed, Unix seconds."""
+
+    epoch: int
+    round: int
+    opened_at: float
+    closed_at: float
+    result: bytes
+    roster: bytes
+
+
+@dataclass(frozen=True)
 class Declaration:
     """One protocol, or several of one machine: `serves` are their names in rosters.
 
@@ -121,7 +134,8 @@ class Declaration:
     what is said to all of a group, beside the roster. `results(connection, group, last)` returns
     the last rows for `hum result`, of one group or of each, or all rows if `last` is None: each
     with "group", "epoch", "round" and "closed_at", in that order and never in that of a clock.
-    `status(connection, group)` tells what `hum status` says of a group.
+    `status(connection, group)` tells what `hum status` says of a group. `past(connection, group,
+    epoch, round, most)` returns the first rounds that are over, from that one on, at most so many.
     """
 
     name: str
@@ -135,3 +149,4 @@ class Declaration:
     requests: Requests | None = None
     results: Callable[[Connection, str | None, int | None], list[dict[str, Any]]] | None = None
     status: Callable[[Connection, str], dict[str, Any]] | None = None
+    past: Callable[[Connection, str, int, int, int], list[Published]] | None = None

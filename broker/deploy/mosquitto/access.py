@@ -65,7 +65,7 @@ def _coordinator(root: str, groups: Groups, told: Sequence[str]) -> list[str]:
         # Its own answers, and to clear what others left there.
         may.append(f"write {root}/g/{group}/mail/+/+")
         may += [f"write {root}/{kind}" for kind in _to_gateway(group)]
-        may.append(f"read {root}/g/{group}/{channel.ASK}")
+        may += [f"read {root}/g/{group}/{kind}" for kind in channel.ASKED]
     return may
 
 
@@ -73,13 +73,14 @@ def _gateway(root: str, groups: Groups) -> list[str]:
     may = []
     for group in groups:
         may += [f"read {root}/{kind}" for kind in _to_gateway(group)]
-        may.append(f"write {root}/g/{group}/{channel.ASK}")
+        may += [f"write {root}/g/{group}/{kind}" for kind in channel.ASKED]
     return may
 
 
 def _to_gateway(group: str) -> list[str]:
     """Return the topics, below the deployment's, that the coordinator tells its gateway by."""
-    return [f"g/{group}/view/{kind}" for kind in channel.VIEWS] + [f"g/{group}/{channel.TOLD}"]
+    kinds = (*(f"view/{kind}" for kind in channel.VIEWS), channel.TOLD, channel.PAST, channel.PAST_ROSTER)
+    return [f"g/{group}/{kind}" for kind in kinds]
 
 
 def _board(

@@ -18,6 +18,7 @@ from broker.coordinator.protocols.handing import Handing
 from broker.coordinator.schedule import Schedule
 from broker.coordinator.scope import Scope
 from broker.storage.storage import Storage
+from broker.wire import channel
 from tests.support.street_of_askers import DEPLOYMENT, GROUP, Street
 
 RESULT_KEY = bytes(range(16))
@@ -94,7 +95,7 @@ class Office:
 
     def hear(self, payload: bytes, group: str = GROUP) -> list[str]:
         """Take what the gateway asks; return why it is refused."""
-        actions, reasons = self.gateway.hear(group, payload, self.machines)
+        actions, reasons = self.gateway.hear(group, channel.ASK, payload, self.machines)
         self.perform(actions)
         return reasons
 

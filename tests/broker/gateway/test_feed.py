@@ -17,6 +17,7 @@ from broker.client import identity
 from broker.client.asking import Send
 from broker.client.gateway_link import Linked
 from broker.gateway import feed as module
+from broker.gateway import keeper
 from broker.gateway.book import book, rounds
 from broker.gateway.book.book import Book
 from broker.gateway.feed import Feed
@@ -35,6 +36,7 @@ from tests.support.client_town import NAMES, Town
 def fast(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name, seconds in (("KEYS_S", 0.02), ("RETRY_S", 0.02)):
         monkeypatch.setattr(module, name, seconds)
+    monkeypatch.setattr(keeper, "AGAIN_S", 0.02)
     accelerate.use_host_libraries()
     yield
     accelerate.install()
@@ -65,6 +67,9 @@ class Played(Link):
         for queue in self.heard:
             queue.put_nowait((topic, payload))
 
+    def hear(self, topic: str, payload: bytes) -> None:
+        """Take what the gateway says: nobody answers."""
+
     @asynccontextmanager
     async def connect(self, *_: Any, **__: Any) -> AsyncGenerator[Connection, None]:
         if self.failing:
@@ -84,6 +89,7 @@ class Connected(Connection):
 
     async def publish(self, topic: str, payload: bytes, retain: bool = False) -> None:
         self._link.said.append((topic, payload))
+        self._link.hear(topic, payload)
 
     async def messages(self) -> AsyncIterator[Message]:
         queue: asyncio.Queue[tuple[str, bytes] | None] = asyncio.Queue()

@@ -10,11 +10,14 @@ import pytest
 
 from agent.crypto import accelerate, p256
 from broker.client.members import RequestTold
-from broker.wire import channel
+from broker.client.past import PastRound
+from broker.wire import channel, past
 from broker.wire.channel import Channel
 from host_sim.fuzz.mutations import Mutator
 from tests.broker.gateway.office import Asker, Office
+from tests.broker.gateway.test_missed import Coordinator, Reading
 from tests.broker.gateway.test_requests import SUM
+from tests.support.client_town import Town
 from tests.support.street_of_askers import DEPLOYMENT, GROUP
 
 MUTANTS = 120
@@ -67,3 +70,29 @@ def test_mutants_of_what_is_told_are_refused_or_are_in_range(tmp_path: Path) -> 
                 assert news[0].epoch == 1 and news[0].at >= 0
             assert news or sum(office.watch.refused.values()) >= refused
     assert set(office.watch.refused) <= {"malformed", "bad-tag", "oversized", "replayed"}
+
+
+def test_mutants_of_past_rounds_are_refused(tmp_path: Path) -> None:
+    town = Town(tmp_path / "town")
+    recorded = Coordinator(tmp_path, town)
+    recorded.close()
+    reading = Reading(town)
+    reading.watch.take(town.topic("roster"), town.roster())
+    send = reading.past.recall("street", 1, 0)
+    assert send
+    (told,), _ = recorded.hear(reading.public, send.payload)
+    assert isinstance(reading.take(told.topic, told.payload), PastRound)
+    mutator = Mutator(random.Random(3))
+    coordinator = Channel("town", town.private, reading.public, is_gateway=False)
+    plain = past.Past(1, 2, 0, recorded.newest).encode()
+    reasons = {"malformed", "bad-tag", "oversized", "bad-signature", "wrong-epoch", "wrong-roster"}
+    for _ in range(MUTANTS):
+        changed = mutator.octets(told.payload)
+        assert changed == told.payload or reading.take(told.topic, changed) in reasons
+        inside = mutator.octets(plain)[: channel.MESSAGE_MOST - 200]
+        found = reading.take(told.topic, coordinator.seal(channel.PAST, "street", 1, inside))
+        assert found.result.sums == [1, 0] if isinstance(found, PastRound) else found in reasons
+        roster = mutator.octets(town.roster())
+        found = reading.take(channel.topic("town", "street", channel.PAST_ROSTER), roster)
+        # Who has a signature can make the other one of the same: it signs nothing else.
+        assert found in reasons or reading.past._former["street"].digest == town.scopes["street"].digest

@@ -14,6 +14,7 @@ from agent.wire import messages, topics
 from broker.client import Access, Reader
 from broker.client.gateway_link import GatewayLink, Linked
 from broker.client.members import GroupMembers, RequestTold
+from broker.client.past import Past
 from broker.coordinator.service import Service
 from broker.transport.link import Link
 from broker.transport.users import GATEWAY
@@ -53,8 +54,8 @@ async def play(office: Office, broker: MosquittoBroker) -> tuple[list[str], list
         return Link(HOST, broker.port, user, broker.credentials[user], None)
 
     service = Service(DEPLOYMENT, [office.machine], office.storage, link("coordinator"), None, office.gateway)
-    reader = Reader(Access(DEPLOYMENT, office.street.authority, RESULT_KEY))
-    gateway = GatewayLink(link(GATEWAY), reader, office.watch)
+    access = Access(DEPLOYMENT, office.street.authority, RESULT_KEY)
+    gateway = GatewayLink(link(GATEWAY), Reader(access), office.watch, Past(access, office.watch))
     running = asyncio.create_task(service.run())
     asker = Asker(office, SUM)
     states: list[str] = []

@@ -207,6 +207,10 @@ def test_the_status_as_json_and_its_exit_status(town: Path) -> None:
         code, shown = state(town, "--json")
         rows = {row["member"]: row for row in json.loads(shown)["groups"][0]["attendance"]}
         assert code == 4 and (rows["north-0"]["sent"], rows["north-2"]["sent"]) == (True, False)
+        ranges = [("load", 0, 1000), ("export", 0, 1000)]
+        authority = Authority(town / "authority")
+        home.adopt("north", authority.sign_roster("north", home.public, ranges, "private-sum", "hum-2048")[1])
+        assert state(town, "--json")[0] == 0  # none of the new epoch is over yet
     home.storage.close()
     assert state(town, "--state", "none") == (1, "no coordinator in none; make one with `hum coordinator init`\n")
 

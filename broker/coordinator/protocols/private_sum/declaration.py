@@ -31,4 +31,5 @@ PRIVATE_SUM = Declaration(
     roster=roster.RULES,
     results=reading.shown,
     status=reading.status,
+    past=reading.past,
 )

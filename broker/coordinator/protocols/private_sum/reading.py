@@ -6,11 +6,12 @@ import time
 from collections import Counter
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, func, select, tuple_
 
 from agent.protocols.base.identity import CLOSE_WINDOW
 from agent.wire import messages, rosters
 from agent.wire.envelope import Envelope
+from broker.coordinator.protocols.base import Published
 from broker.coordinator.protocols.private_sum import roll_call, tables
 from broker.coordinator.protocols.private_sum.records import (
     STATUS,
@@ -129,6 +130,18 @@ def shown(connection: Connection, group: str | None, last: int | None) -> list[d
         {**row, "status": STATUS[row["status"]], "latency_ms": round(row["latency_ms"], 1)}
         for row in results(connection, group, last)
     ]
+
+
+def past(connection: Connection, group: str, epoch: int, number: int, most: int) -> list[Published]:
+    """Return the first rounds of a group that are over, from the `number`-th of `epoch` on, in the
+    order of epochs and rounds, at most so many."""
+    c, of = tables.rounds.c, stored.rosters.c
+    query = select(c.epoch, c.round, c.opened_at, c.closed_at, c.result, of.signed).join(
+        stored.rosters, (of.group == c.group) & (of.epoch == c.epoch)
+    )
+    later = (c.group == group) & (tuple_(c.epoch, c.round) >= (epoch, number)) & c.result.is_not(None)
+    rows = connection.execute(query.where(later).order_by(c.epoch, c.round).limit(most))
+    return [Published(*row) for row in rows]
 
 
 def status(connection: Connection, group: str) -> dict[str, Any]:

@@ -352,7 +352,7 @@ def test_a_broken_link_is_named(scene: Scene) -> None:
         assert (
             "Broken: broker → gateway" in text_of(client.get(path)) and "broker.example:8883" in client.get(path).text
         )
-    scene.feed.linked, scene.feed.keeping = True, False
+    scene.feed.linked, scene.feed._keeper.keeping = True, False
     assert "Broken: gateway → its database" in text_of(client.get("/"))
 
 
