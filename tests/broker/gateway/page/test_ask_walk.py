@@ -87,14 +87,14 @@ def test_a_question_is_quoted_asked_and_followed_to_its_answer(scene: Lane, brow
         fill(page)
         assert page.locator(".for-histogram").is_visible()
         assert "ε 6" in page.inner_text(".quote") and "ε 18" in page.inner_text(".quote")
-        assert "Nothing that you may see" in page.inner_text("#asked")
+        assert "Nothing yet that your token may see" in page.inner_text("#asked")
         page.get_by_role("button", name="Ask now").click()
         page.wait_for_url("**/asked/*")
         loads = page.evaluate("performance.timeOrigin")
         page.wait_for_selector("#head .good", timeout=WAIT_S * 1000)
         assert page.evaluate("performance.timeOrigin") == loads  # it came live
         assert page.locator(".histogram rect").count() >= 8 and "counted\n6 of 6" in page.inner_text("#told")
-        assert "ε 6 each board" in page.inner_text("#told")
+        assert "so far ε 6 each board" in page.inner_text("#told")
 
 
 @pytest.mark.parametrize("theme", THEMES)
