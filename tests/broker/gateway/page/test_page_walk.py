@@ -108,11 +108,11 @@ def test_from_nothing_to_a_first_group_that_comes_live(scene: GatewayScene, brow
             number = scene.street.client(payload).round
             page.wait_for_timeout(1) if number % 10 else None
         before = scene.street.client(past[-2])
-        total = f"{(before.sums or [0])[0]}"
+        total = f"{(before.sums or [0])[0]:,}"
         page.wait_for_selector(f".card dd data:has-text('{total}')")
         scene.result(past[-1])
         last = scene.street.client(past[-1])
-        page.wait_for_selector(f".card dd data:has-text('{(last.sums or [0])[0]}')")
+        page.wait_for_selector(f".card dd data:has-text('{(last.sums or [0])[0]:,}')")
         assert page.evaluate("performance.getEntriesByType('navigation').length") == 1
         assert "4 of 5" in page.inner_text(".card")
         assert re.search(r"next round in \d+:\d\d", page.inner_text(".card"))
