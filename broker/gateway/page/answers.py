@@ -35,7 +35,9 @@ _templates.filters |= {"moment": figures.moment, "day": figures.day, "grouped": 
 
 
 def page(request: Request, name: str, caller: Caller | None, status: int = 200, **values: Any) -> HTMLResponse:
-    """Return the page of the template `name`; `caller` is who looks, if that is known."""
+    """Return the page of the template `name`; `caller` is who looks, if that is known. It is asked
+    for again with each of the `events`, those of the group `followed` if that is not empty."""
+    values = {"events": ("round",), "followed": ""} | values
     values |= {"caller": caller, "static": static.root(), "here": serving(request), "path": request.url.path}
     values["hears"] = caller is not None and any(map(caller.has, (SUMS, MEMBERS, ASK)))
     return HTMLResponse(_templates.get_template(f"{name}.html").render(values), status, PRIVATE)

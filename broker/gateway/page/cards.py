@@ -25,8 +25,8 @@ class Reading(NamedTuple):
 
 
 class State(NamedTuple):
-    """How a group is, in a `word`, with the kind of sign that goes with it: "good", "some",
-    "broken" or "waiting"."""
+    """How something is, in a `word`, with the kind of sign that goes with it: "good", "some",
+    "broken" or "waiting"; "none" for a word without a sign."""
 
     kind: str
     word: str

@@ -7,7 +7,7 @@ from fastapi import Depends, Request
 
 from broker.gateway.http import cookie
 from broker.gateway.http.problems import Problem
-from broker.gateway.http.scopes import ADMIN, SUMS, Caller, identified
+from broker.gateway.http.scopes import ADMIN, MEMBERS, SUMS, Caller, identified
 from broker.gateway.http.serving import Here
 
 
@@ -43,4 +43,5 @@ def allowed(scope: str) -> Callable[[Known], Caller]:
 
 
 ForSums = Annotated[Caller, Depends(allowed(SUMS))]
+ForMembers = Annotated[Caller, Depends(allowed(MEMBERS))]
 ForAdmin = Annotated[Caller, Depends(allowed(ADMIN))]

@@ -108,14 +108,14 @@ def listed(
 @router.get("/computations/{id}")
 def one(here: Here, caller: ForAsking, identifier: ComputationId) -> ComputationBody:
     """Tell how a computation stands."""
-    return ComputationBody.of(_found(here, caller, identifier), caller)
+    return ComputationBody.of(found(here, caller, identifier), caller)
 
 
 @router.delete("/computations/{id}", status_code=204)
 def forgotten(here: Here, caller: ForAsking, identifier: ComputationId) -> None:
     """Forget a computation. Nobody waits any longer for one that is not over; what was asked of
     boards goes on, has cost them of their budget, and its answer is told to nobody."""
-    number = _found(here, caller, identifier).number
+    number = found(here, caller, identifier).number
     here.computations.forgotten(number, here.book.write(computations.forget, number))
 
 
@@ -165,7 +165,7 @@ def _kept(connection: Connection, here: Serving, caller: Caller, group: str, wis
         raise Problem(429, "busy", detail, {"Retry-After": str(AGAIN_S)}) from None
 
 
-def _found(here: Serving, caller: Caller, identifier: str) -> Computation:
+def found(here: Serving, caller: Caller, identifier: str) -> Computation:
     """Return a computation that the token might ask. Raises Problem."""
     found = here.book.read(computations.one, int(identifier))
     if found is None:

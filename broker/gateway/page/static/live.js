@@ -1,5 +1,6 @@
-// The gateway tells of each round. Then the page is asked for again, and what changed in it is put in
-// the place of what was there: there is one way to show something, the gateway's own.
+// The gateway tells of rounds, members and computations. Then the page is asked for again, and what
+// changed in it is put in the place of what was there: there is one way to show something, the
+// gateway's own.
 
 import { local } from "./times.js";
 
@@ -19,6 +20,7 @@ export function follow(changed) {
   const line = document.getElementById("live");
   if (!line || !asCame.size) return;
   const hears = "events" in line.dataset; // the token's scopes let it
+  const { events = "", group = "" } = line.dataset; // what the page shows
   let source = null;
   let waiting = null;
   let at = new Date();
@@ -47,7 +49,11 @@ export function follow(changed) {
     if (!hears) return;
     source = new EventSource("/api/v1/events");
     source.onopen = () => say(line, "good", "Live: this page hears the gateway");
-    source.addEventListener("round", () => later(PAUSE_MS));
+    for (const name of events.split(" ")) {
+      source.addEventListener(name, (event) => {
+        if (!group || JSON.parse(event.data).group === group) later(PAUSE_MS);
+      });
+    }
     source.onerror = () => {
       lost();
       if (source.readyState === EventSource.CLOSED) later(AGAIN_MS);

@@ -66,6 +66,7 @@ def group(
         "group",
         caller,
         card=shown,
+        has_sums=roster.has_sums,
         faults=broken(here.feed, [(group, shown.rhythm)], now),
         standing=here.book.read(rounds.standing, group),
         slot=slot,

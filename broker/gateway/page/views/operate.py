@@ -14,7 +14,7 @@ from broker.gateway.http.bodies import TokenWish
 from broker.gateway.http.paging import NUMBER_MOST
 from broker.gateway.http.problems import Problem
 from broker.gateway.http.routes.tokens import made, revoked
-from broker.gateway.http.scopes import ADMIN, MEMBERS, SUMS
+from broker.gateway.http.scopes import ADMIN, ASK, EVERY, MEMBERS, SUMS
 from broker.gateway.http.serving import Here
 from broker.gateway.page.answers import PageRoute, elsewhere, page
 from broker.gateway.page.forms import Form, Sent
@@ -27,7 +27,8 @@ TOKENS = 200  # that are listed
 DAYS = {"1": "1 day", "30": "30 days", "365": "1 year", "": "until it is revoked"}
 SCOPES = {
     SUMS: "sums: groups, rounds, series",
-    MEMBERS: "members: who was missing",
+    MEMBERS: "members: each member, rounds step by step",
+    f"{ASK}:{EVERY}:{EVERY}": "ask: any question to any group, which costs boards of their budget",
     ADMIN: "admin: tokens, this view, requests about members",
 }
 

@@ -20,7 +20,9 @@ from broker.gateway.page.password import Busy, PasswordError
 log = logging.getLogger("hum.gateway")
 
 HOURS = 12  # that a password opens the page for
-NEXT = re.compile(r"/(groups/[a-z0-9-]{1,32}|operate|enrol)?")
+NEXT = re.compile(
+    r"/(groups/[a-z0-9-]{1,32}(/members|/round|/rounds/[0-9]{1,10}\.[0-9]{1,10}|/ask|/asked/[0-9]{1,16})?|operate|enrol)?"
+)
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 

@@ -8,7 +8,9 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
+from agent.crypto import p256
 from agent.wire import messages, topics
+from broker.client import identity
 from broker.gateway import process
 from broker.gateway.book import tokens
 from broker.gateway.book.book import Book
@@ -32,6 +34,8 @@ class GatewayScene:
             DEPLOYMENT, bytes.fromhex(self.street.authority), folder / "gateway", {GROUP: ("feeder=7", "street=hill")}
         )
         self.site.results.mkdir(parents=True)
+        identity.make(self.site.folder)
+        self.street.told_by(p256.public_key(identity.private_key(self.site.folder)))
         self.broker = MosquittoBroker(folder / "broker", DEPLOYMENT, {GROUP: self.street.names})
         self.book = Book(self.site.folder)
         self.token = self.book.write(tokens.make, tokens.OPERATOR, "the operator's", None)[1]
@@ -76,6 +80,10 @@ class GatewayScene:
     def result(self, payload: bytes) -> None:
         """Have the coordinator publish a result."""
         self.say((self._topic("result"), payload))
+
+    def tell(self) -> None:
+        """Have the coordinator tell the gateway of members and rounds."""
+        self.say(*((one.topic, one.payload) for one in self.street.told()))
 
     def say(self, *said: tuple[str, bytes]) -> None:
         """Have the coordinator publish what is retained."""

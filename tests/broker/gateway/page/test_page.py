@@ -32,7 +32,7 @@ from broker.gateway.page.answers import PageRoute
 from broker.gateway.page.app import install
 from broker.gateway.page.forms import BODY_MOST
 from broker.gateway.page.headers import POLICY
-from broker.gateway.page.views import group, now, operate, signing_in
+from broker.gateway.page.views import ask, group, members, now, operate, round, signing_in
 from broker.gateway.page.views.group import TIME_MOST
 from broker.gateway.rounds import Round
 from broker.gateway.site import Site
@@ -45,7 +45,15 @@ MEMBERS = ("attic", "cellar", "kitchen")
 ROSTER = GroupRoster("street", 1, "private-sum", (("load", 0, 100_000), ("power", 0, 100_000)), MEMBERS)
 QUARTER = 900
 WORDS = "four random words suffice"
-VIEWS = ("/", "/groups/street", "/operate")
+VIEWS = ("/", "/groups/street", "/groups/street/members", "/groups/street/round", "/groups/street/ask", "/operate")
+SCOPES = {
+    "/": {"sums"},
+    "/groups/street": {"sums"},
+    "/groups/street/members": {"members"},
+    "/groups/street/round": {"members"},
+    "/groups/street/ask": {"sums", "ask:*:*"},
+    "/operate": {"admin"},
+}
 UPLOT = {  # uPlot 1.6.32 of npm: dist/ and LICENSE
     "LICENSE": "8f989229699b4fe2f1a0432d0e9edc338a8a911e250e2d1b01ecd770a5f5b1bd",
     "uPlot.iife.min.js": "19c8d4c6ad88929a79f4ae49d6f7161566dfd0ba3d15cc495e974f787eb78f1f",
@@ -143,9 +151,9 @@ def test_a_view_asks_a_stranger_to_sign_in_first(scene: Scene) -> None:
 def test_each_view_has_its_scope(scene: Scene) -> None:
     for has in ("sums", "members", "admin", "ask:*:*"):
         client = scene.client(has)
-        for path, scope in (("/", "sums"), ("/groups/street", "sums"), ("/operate", "admin")):
+        for path, scopes in SCOPES.items():
             answer = client.get(path)
-            assert answer.status_code == (200 if has == scope else 403), (has, path)
+            assert answer.status_code == (200 if has in scopes else 403), (has, path)
             assert answer.headers["content-type"].startswith("text/html")
 
 
@@ -236,7 +244,7 @@ def test_the_cookie_reads_by_the_interface_too_and_changes_nothing_there(scene: 
 
 # -- forms
 
-POSTS = ("/sign-in", "/sign-out", "/operate/tokens", "/operate/tokens/aaaaaaaa/revocation")
+POSTS = ("/sign-in", "/sign-out", "/groups/street/ask", "/operate/tokens", "/operate/tokens/aaaaaaaa/revocation")
 ELSEWHERE = ("", "null", "http://evil.example", "http://localhost:81", "http://localhost.evil.example", HOST + "/")
 
 
@@ -250,11 +258,12 @@ def test_a_form_from_elsewhere_changes_nothing(scene: Scene) -> None:
 
 
 def test_all_that_changes_something_is_checked_for_where_it_is_from(scene: Scene) -> None:
-    parts = (static, signing_in, now, group, operate)
+    parts = (static, signing_in, now, group, members, round, ask, operate)
     routes = [route for part in parts for route in part.router.routes if isinstance(route, APIRoute)]
     changing = [route for route in routes if route.methods != {"GET"}]
     assert all(isinstance(route, PageRoute) and route.methods == {"POST"} for route in changing)
-    assert {route.path for route in changing} == {path.replace("aaaaaaaa", "{identifier}") for path in POSTS}
+    shown = (path.replace("aaaaaaaa", "{identifier}").replace("street", "{group}") for path in POSTS)
+    assert {route.path for route in changing} == set(shown)
 
 
 def test_a_proxy_may_end_tls_and_plain_http_from_afar_is_refused(scene: Scene) -> None:

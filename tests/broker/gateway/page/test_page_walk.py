@@ -146,6 +146,11 @@ def test_each_view_in_each_size_and_theme(scene: GatewayScene, browser: Any, siz
 
 @pytest.mark.parametrize("path", ["/", f"/groups/{GROUP}", "/operate"])
 def test_a_cold_load_is_small(scene: GatewayScene, browser: Any, path: str) -> None:
+    cold_load(browser, scene, path)
+
+
+def cold_load(browser: Any, scene: GatewayScene, path: str) -> None:
+    """All that a browser loads for a view, which has nothing of it yet, is small."""
     with window(browser, scene, scene.token) as signed_in:
         state = signed_in.context.storage_state()
     context = browser.new_context(base_url=scene.address, storage_state=state)
