@@ -23,12 +23,13 @@ from host_sim.options import new_folder, say
 from host_sim.town.crowd import Crowd, Heard, Round
 from host_sim.town.town import Size, Town
 
-LINKED_AT_ONCE = 25  # boards that are started together
+# All make keys, shares and masks when they start. Where too many do so at once, a group's first
+# rounds come before they have: who is late is left out for some minutes.
+GROUPS_AT_ONCE = 4
 PAUSE_S = 1.0
 FREEZE_S = 1.0
-READY_S = 1800.0  # for all boards to have made their keys, shares and first masks
+READY_S = 1800.0  # for those that were started together to have made their first masks
 MEMORY = Path("/dev/shm")  # noqa: S108 (a folder of its own is made there)
-SETTLED = 2  # rounds in which all boards were summed, before the first that is measured
 AFTER = 0.9  # of an interval behind an instant the round is over
 GROWTH_MOST = 0.05  # of what a process had after the first round that is measured
 GROWTH_LEAST_MB = 4.0  # less than that is no growth: pages of Python's allocator
@@ -69,12 +70,13 @@ class Measurement:
 
     async def _measured(self, crowd: "asyncio.Task[None]") -> Figures:
         began = time.monotonic()
-        names = [name for devices in self._size.devices().values() for name in devices]
-        for number, name in enumerate(names):
-            await self._boards.start(name, self._town.settings(name, self._flash / name))
-            if number % LINKED_AT_ONCE == 0:
+        groups = list(self._size.devices())
+        for first in range(0, len(groups), GROUPS_AT_ONCE):
+            for group in groups[first : first + GROUPS_AT_ONCE]:
+                for name in self._size.devices()[group]:
+                    await self._boards.start(name, self._town.settings(name, self._flash / name))
                 await self._wait(crowd, PAUSE_S)
-        await self._settle(crowd, began + READY_S)
+            await self._settle(crowd, groups[: first + GROUPS_AT_ONCE])
         start, interval = time.monotonic() - began, self._size.interval
         first = (int(time.time()) // interval + 1) * interval
         memory: list[dict[str, float]] = []
@@ -100,17 +102,18 @@ class Measurement:
             if error := self._town.ended():
                 raise error
 
-    async def _settle(self, crowd: "asyncio.Task[None]", until: float) -> None:
-        """Wait until there were SETTLED rounds of each group in which all were summed."""
+    async def _settle(self, crowd: "asyncio.Task[None]", groups: list[str]) -> None:
+        """Wait until each of `groups` has had a round in which all were summed."""
+        until = time.monotonic() + READY_S
         while True:
-            full = Counter(group for (group, *_), body in self._heard.rounds.items() if not body["missing"])
-            lowest = min(full[group] for group in self._size.devices())
-            if lowest >= SETTLED:
+            full = {group for (group, *_), body in self._heard.rounds.items() if not body["missing"]}
+            left = [group for group in groups if group not in full]
+            if not left:
+                say(f"{len(groups)} groups have had a round in which all were summed")
                 return
             if time.monotonic() > until:
-                raise FleetError(f"not all are ready after {READY_S:g} s: {dict(full)}, {dict(self._troubles)}")
-            await self._wait(crowd, 5.0)
-            say(f"rounds in which all were summed, by group: {lowest} to {max(full.values(), default=0)}")
+                raise FleetError(f"{', '.join(left)}: not ready after {READY_S:g} s; {dict(self._troubles)}")
+            await self._wait(crowd, 1.0)
 
     @property
     def _heard(self) -> Heard:
