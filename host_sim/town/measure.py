@@ -27,6 +27,7 @@ from host_sim.town.town import Size, Town
 # rounds come before they have: who is late is left out for some minutes.
 GROUPS_AT_ONCE = 4
 PAUSE_S = 1.0
+LEAVE_S = 10.0
 FREEZE_S = 1.0
 READY_S = 1800.0  # for those that were started together to have made their first masks
 MEMORY = Path("/dev/shm")  # noqa: S108 (a folder of its own is made there)
@@ -64,7 +65,7 @@ class Measurement:
             return await self._measured(crowd)
         finally:
             crowd.cancel()
-            await asyncio.wait([crowd])
+            await asyncio.wait([crowd], timeout=LEAVE_S)
             await boards.stop()
             await town.stop()
 
