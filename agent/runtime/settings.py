@@ -40,6 +40,12 @@ cut off.
                                 86400}: for demonstrations
                                 {"kind": "simulated", "columns": [[integers], ...]}, one list a
                                 slot: for demonstrations
+    gateways                    where else to go when this one has failed for good:
+                                {"hosts": ["HOST" or "HOST:PORT", ...], at most 4, tried in turn;
+                                "labels": ["feeder=7", ...], at most 3, what an announced one must
+                                have, also without `host`; "after_s": for how long it has to fail, 1
+                                to 86400 seconds; 900 if absent}. With `ca` and `server_name`
+                                announced ones are tried, too
     columns                     the simulator's own
 
 A field that is not one of these is refused too: it is mistyped, and what it was to say would be
@@ -57,7 +63,7 @@ if TYPE_CHECKING:
 PINS_MOST = 48
 _KNOWN = (
     "deployment group device authority protocol host port password ca server_name flash policy masks_target diagnostics_s time board "
-    "wifi meter columns"
+    "wifi meter gateways columns"
 )
 
 
@@ -95,10 +101,24 @@ def check(settings: object) -> None:
         for field in ("ca", "server_name"):
             if not settings.get(field):
                 raise SettingsError(field)
+    if settings.get("gateways") is not None:
+        _check_gateways(settings["gateways"], bool(settings.get("ca") and settings.get("server_name")))
     if settings.get("wifi") is not None:
         _check_wifi(settings["wifi"])
     if settings.get("meter") is not None:
         _check_meter(settings["meter"])
+
+
+def _check_gateways(gateways: object, trusted: bool) -> None:
+    """`trusted`: whoever is announced can prove that it is the one."""
+    if not isinstance(gateways, dict):
+        raise SettingsError("gateways")
+    _only(gateways, "hosts labels after_s", "gateways.")
+    _optional(gateways, "gateways.", "hosts", lambda value: _list(value, 4, _place))
+    _optional(gateways, "gateways.", "labels", lambda value: _list(value, 3, _label) and (trusted or not value))
+    _optional(gateways, "gateways.", "after_s", lambda value: _integer(value, 1, 86400))
+    if not trusted and not gateways.get("hosts"):
+        raise SettingsError("gateways.hosts")
 
 
 def _check_wifi(wifi: object) -> None:
@@ -182,6 +202,26 @@ def _text(value: object, least: int, most: int) -> "TypeGuard[str]":
 
 def _host(value: object) -> bool:
     return _text(value, 1, 253) and all(c.isalpha() or c.isdigit() or c in ".-" for c in value) and _ascii(value)
+
+
+def _place(value: object) -> bool:
+    if not _text(value, 1, 259):
+        return False
+    host, colon, port = value.partition(":")
+    digits = all("0" <= c <= "9" for c in port) and 1 <= len(port) <= 5
+    return _host(host) and (not colon or (digits and _integer(int(port), 1, 65535)))
+
+
+def _label(value: object) -> bool:
+    """NAME or NAME=VALUE, each 1 to 32 of a-z, 0-9 and -."""
+    if not _text(value, 1, 65):
+        return False
+    name, equals, worth = value.partition("=")
+    return topics.valid_name(name) and (not equals or topics.valid_name(worth))
+
+
+def _list(value: object, most: int, good: "Callable[[Any], bool]") -> bool:
+    return isinstance(value, list) and len(value) <= most and all(map(good, value))
 
 
 def _ascii(value: str) -> bool:
