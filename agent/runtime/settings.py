@@ -97,28 +97,27 @@ def check(settings: object) -> None:
     _optional(settings, "", "diagnostics_s", lambda value: _integer(value, 1, 86400))
     _optional(settings, "", "time", lambda value: _integer(value, 0, 0xFFFFFFFF))
     _optional(settings, "", "board", topics.valid_name)
-    if not settings.get("host"):  # whoever answers must prove that it is the one
+    gateways = settings.get("gateways")
+    if gateways is not None:
+        _check_gateways(gateways)
+    named = settings.get("host") and (gateways is None or (gateways.get("hosts") and not gateways.get("labels")))
+    if not named:  # whoever answers must prove that it is the one
         for field in ("ca", "server_name"):
             if not settings.get(field):
                 raise SettingsError(field)
-    if settings.get("gateways") is not None:
-        _check_gateways(settings["gateways"], bool(settings.get("ca") and settings.get("server_name")))
     if settings.get("wifi") is not None:
         _check_wifi(settings["wifi"])
     if settings.get("meter") is not None:
         _check_meter(settings["meter"])
 
 
-def _check_gateways(gateways: object, trusted: bool) -> None:
-    """`trusted`: whoever is announced can prove that it is the one."""
+def _check_gateways(gateways: object) -> None:
     if not isinstance(gateways, dict):
         raise SettingsError("gateways")
     _only(gateways, "hosts labels after_s", "gateways.")
     _optional(gateways, "gateways.", "hosts", lambda value: _list(value, 4, _place))
-    _optional(gateways, "gateways.", "labels", lambda value: _list(value, 3, _label) and (trusted or not value))
+    _optional(gateways, "gateways.", "labels", lambda value: _list(value, 3, _label))
     _optional(gateways, "gateways.", "after_s", lambda value: _integer(value, 1, 86400))
-    if not trusted and not gateways.get("hosts"):
-        raise SettingsError("gateways.hosts")
 
 
 def _check_wifi(wifi: object) -> None:
@@ -204,24 +203,19 @@ def _host(value: object) -> bool:
     return _text(value, 1, 253) and all(c.isalpha() or c.isdigit() or c in ".-" for c in value) and _ascii(value)
 
 
-def _place(value: object) -> bool:
-    if not _text(value, 1, 259):
-        return False
+def _place(value: str) -> bool:
     host, colon, port = value.partition(":")
-    digits = all("0" <= c <= "9" for c in port) and 1 <= len(port) <= 5
-    return _host(host) and (not colon or (digits and _integer(int(port), 1, 65535)))
+    return _host(host) and (not colon or (_host(port) and port.isdigit() and 0 < int(port) < 65536))
 
 
-def _label(value: object) -> bool:
+def _label(value: str) -> bool:
     """NAME or NAME=VALUE, each 1 to 32 of a-z, 0-9 and -."""
-    if not _text(value, 1, 65):
-        return False
     name, equals, worth = value.partition("=")
     return topics.valid_name(name) and (not equals or topics.valid_name(worth))
 
 
-def _list(value: object, most: int, good: "Callable[[Any], bool]") -> bool:
-    return isinstance(value, list) and len(value) <= most and all(map(good, value))
+def _list(value: object, most: int, good: "Callable[[str], bool]") -> bool:
+    return isinstance(value, list) and len(value) <= most and all(isinstance(one, str) and good(one) for one in value)
 
 
 def _ascii(value: str) -> bool:

@@ -151,7 +151,7 @@ def _reasons(field: str) -> str:
         "ca": "a board that looks for its broker wants --ca and --server-name: whoever answers must prove that it is the one",
         "host": "--broker: a name or an IPv4 address is wanted",
         "gateways.hosts": "--other: at most four of HOST or HOST:PORT are wanted",
-        "gateways.labels": "--label: at most three of NAME or NAME=VALUE are wanted, with --ca and --server-name",
+        "gateways.labels": "--label: at most three of NAME or NAME=VALUE are wanted",
         "device": "--device: 1 to 32 of a-z, 0-9 and - are wanted; 'coordinator' and 'client' are no devices",
         "protocol": f"--protocol: {SUMS}, {', '.join(QUERIES)} are known",
         "group": "--group: 1 to 32 of a-z, 0-9 and - are wanted",

@@ -239,7 +239,7 @@ def test_a_board_is_told_where_to_go_when_its_own_gateway_has_failed(tmp_path: P
         ((False, None, ["b:0"]), "--other: at most four of HOST or HOST:PORT"),
         ((False, None, ["b"] * 5), "--other"),
         ((True, "name", None, ["a b"]), "--label: at most three of NAME or NAME=VALUE"),
-        ((False, None, None, ["a"]), "with --ca and --server-name"),
+        ((False, None, None, ["a"]), "wants --ca and --server-name"),
     ):
         with pytest.raises(FirmwareError, match=words):
             composed(*broker)

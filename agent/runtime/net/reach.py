@@ -60,8 +60,13 @@ class Reach:
         if early > self._early:
             self._early = early
             self._clock.doubt()
-        if self.others:
-            self._turn(self.others)
+        place = self.others and self.others.next(self._clock.uptime(), self._client.links, bool(self._candidates))
+        if place:
+            self._client.count("gateway-changed")
+            self._candidates = []
+            self._host, self._port = place
+            if self._host:
+                self._client.aim(self._host, self._port)
         if self._host and (is_address(self._host) or not self._wifi):
             # Without a Wi-Fi of its own this is no board: the host's getaddrinfo may take its time.
             return
@@ -72,17 +77,6 @@ class Reach:
             raise NoAddress()
         host, port = self._candidates.pop(0)  # the next one if this is of no use
         self._client.aim(host, port)
-
-    def _turn(self, others: "Gateways") -> None:
-        """Go on to another gateway if it is time."""
-        place = others.next(self._clock.uptime(), self._client.links, bool(self._candidates))
-        if place is None:
-            return
-        self._client.count("gateway-changed")
-        self._candidates = []
-        self._host, self._port = place
-        if self._host:
-            self._client.aim(self._host, self._port)
 
     async def _search(self) -> list[tuple[str, int]]:
         if not self._host:

@@ -201,5 +201,6 @@ def test_other_gateways_are_hosts_and_what_announced_ones_must_have():
 def test_without_a_certificate_only_hosts_that_are_named_are_gone_to():
     plain = {name: GOOD[name] for name in LEAST}
     check(dict(plain, gateways={"hosts": ["b"]}))
-    refused("gateways.hosts", dict(plain, gateways={"after_s": 5}))
-    refused("gateways.labels", dict(plain, gateways={"hosts": ["b"], "labels": ["a"]}))
+    for gateways in ({}, {"after_s": 5}, {"hosts": []}, {"labels": ["a"]}, {"hosts": ["b"], "labels": ["a"]}):
+        refused("ca", dict(plain, gateways=gateways))
+        refused("server_name", dict(plain, ca="/ca.der", gateways=gateways))
