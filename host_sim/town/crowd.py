@@ -11,7 +11,7 @@ from typing import Any
 from broker.files import replace
 from firmware.build.compile import ROOT
 from host_sim.fleet.child import Child
-from host_sim.town.town import LABEL, Town
+from host_sim.town.town import LABEL, Town, tied
 
 STOP_S = 8.0
 TROUBLES_MOST = 20  # that are kept
@@ -67,7 +67,8 @@ class Crowd:
         wishes = {"address": f"http://{gateway.address}:{gateway.port}", "tokens": tokens, "label": LABEL}
         replace(self._wishes, json.dumps(wishes | {"groups": list(self._town.size.devices())}).encode())
         with self._log.open("ab") as log:
-            child = Child([sys.executable, "-m", "host_sim.town.visitors", str(self._wishes)], ROOT, log)
+            command = tied(sys.executable, "-m", "host_sim.town.visitors", str(self._wishes))
+            child = Child(command, ROOT, log)
         try:
             await child.follow(self.heard.take)
         finally:

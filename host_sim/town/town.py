@@ -16,6 +16,7 @@ from broker.authority.authority import Authority
 from broker.deploy.mosquitto import configuration
 from broker.deployment import serving, setting_up, template
 from broker.deployment.folder import Deployment
+from broker.deployment.running.part import TIED
 from broker.files import replace
 from firmware.build.compile import ROOT
 from host_sim.fleet.broker_process import HOST, free_port
@@ -28,6 +29,12 @@ LABEL = "town"  # of all groups
 DAY = 7  # rounds until a board's readings repeat
 MASKS = 4  # ahead
 STOP_S = 8.0
+
+
+def tied(*command: str) -> list[str]:
+    """Return a command that ends when this process does, however it ends: a step of a soak is
+    ended by kill -9."""
+    return [sys.executable, "-I", "-S", TIED, str(os.getpid()), "-1", "-1", *command]
 
 
 @dataclass(frozen=True)
@@ -71,7 +78,7 @@ class Town:
             "window = 60": f"window = {size.interval // 2}",
             'address = "0.0.0.0"': f'address = "{HOST}"',
             "port = 8880": f"port = {free_port()}",
-            "labels = []": f'labels = ["{LABEL}"]',
+            "labels = []                # of": f'labels = ["{LABEL}"]  # of',
         }
         for default, wanted in changes.items():
             text, count = re.subn(f"^# {re.escape(default)}", wanted, text, flags=re.M)
@@ -131,7 +138,7 @@ class Town:
     def start(self) -> None:
         """Start broker, coordinator and gateway: `hum up`, with its log in up.log."""
         with (self.deployment.folder / "up.log").open("ab") as log:
-            command = [sys.executable, "-P", "-m", "broker", "up", "--dir", str(self.deployment.folder)]
+            command = tied(sys.executable, "-m", "broker", "up", "--dir", str(self.deployment.folder))
             self._up = Child(command, ROOT, log, log)
 
     def ended(self) -> FleetError | None:
