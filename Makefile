@@ -70,7 +70,7 @@ promtool:
 	@command -v promtool >/dev/null || host_sim/install_package.sh prometheus
 
 .PHONY: soak
-soak: setup ## Run what takes hours, and go on where it ended: PART=years|overlay|power-cut|updates|meters|queries|fuzz, STEPS=n
+soak: setup $(if $(filter gateway,$(PART)),.venv/proof) ## Run what takes hours, and go on where it ended: PART=years|overlay|power-cut|updates|meters|queries|fuzz|gateway, STEPS=n
 	$(call wants,PART,PART=years STEPS=1)
 	@$(BIN)/python -m host_sim.soak $(PART) $(if $(STEPS),--steps $(STEPS))
 

@@ -34,6 +34,7 @@ TELEGRAMS = 60_000  # a step
 QUERIES = 1000  # a step; two steps a protocol
 # By what gets them: so many mutants a step, so many steps.
 MUTANTS = {"parsers": (500_000, 2), "rounds": (100_000, 20), "queries": (20_000, 2)}
+TOWNS = (4, 20)  # groups of 25 boards
 COMMIT_DIGITS = 12
 STEP_S = 6 * 3600.0  # what has not ended by then will not
 GIT_S = 60.0
@@ -143,6 +144,15 @@ def fuzz(mutants: dict[str, tuple[int, int]]) -> Part:
     return Part(steps, lambda output: dict.fromkeys(columns, "-") | json.loads(output), columns)
 
 
+def gateway(towns: tuple[int, ...]) -> Part:
+    """Return gateways with visitors (host_sim/town), a step a town of so many groups."""
+    command = (sys.executable, "-m", "host_sim.town.measure", "--groups")
+    steps = tuple(Step(f"{groups} groups", (*command, str(groups))) for groups in towns)
+    columns: tuple[str, ...] = ("boards", "rounds", "exact", "of all boards", "told once to each", "page", "answers")
+    columns += ("answer, median ms", "answer, 99 % ms", "coordinator, MB", "gateway, MB", "ready, s", "seconds")
+    return Part(steps, json.loads, columns)
+
+
 def parts() -> dict[str, Part]:
     """Return all parts by name."""
     return {
@@ -153,6 +163,7 @@ def parts() -> dict[str, Part]:
         "meters": meters(REGISTERS, TELEGRAMS, SEEDS),
         "queries": queries(QUERIES, range(1, 3)),
         "fuzz": fuzz(MUTANTS),
+        "gateway": gateway(TOWNS),
     }
 
 
@@ -263,7 +274,7 @@ def commit(root: Path) -> str:
 
 
 def soak(
-    part: Annotated[str, typer.Argument(help="years, overlay, power-cut, updates, meters, queries or fuzz.")],
+    part: Annotated[str, typer.Argument(help="years, overlay, power-cut, updates, meters, queries, fuzz or gateway.")],
     steps: Annotated[int | None, typer.Option(help="So many steps now; default: all that are left.", min=1)] = None,
 ) -> None:
     """Run what is left of a part; each step adds a row of figures to its page in docs/measured."""

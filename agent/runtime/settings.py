@@ -40,6 +40,12 @@ cut off.
                                 86400}: for demonstrations
                                 {"kind": "simulated", "columns": [[integers], ...]}, one list a
                                 slot: for demonstrations
+    gateways                    where else to go when this one has failed for good:
+                                {"hosts": ["HOST" or "HOST:PORT", ...], at most 4, tried in turn;
+                                "labels": ["feeder=7", ...], at most 3, what an announced one must
+                                have, also without `host`; "after_s": for how long it has to fail, 1
+                                to 86400 seconds; 900 if absent}. With `ca` and `server_name`
+                                announced ones are tried, too
     columns                     the simulator's own
 
 A field that is not one of these is refused too: it is mistyped, and what it was to say would be
@@ -57,7 +63,7 @@ if TYPE_CHECKING:
 PINS_MOST = 48
 _KNOWN = (
     "deployment group device authority protocol host port password ca server_name flash policy masks_target diagnostics_s time board "
-    "wifi meter columns"
+    "wifi meter gateways columns"
 )
 
 
@@ -91,7 +97,11 @@ def check(settings: object) -> None:
     _optional(settings, "", "diagnostics_s", lambda value: _integer(value, 1, 86400))
     _optional(settings, "", "time", lambda value: _integer(value, 0, 0xFFFFFFFF))
     _optional(settings, "", "board", topics.valid_name)
-    if not settings.get("host"):  # whoever answers must prove that it is the one
+    gateways = settings.get("gateways")
+    if gateways is not None:
+        _check_gateways(gateways)
+    named = settings.get("host") and (gateways is None or (gateways.get("hosts") and not gateways.get("labels")))
+    if not named:  # whoever answers must prove that it is the one
         for field in ("ca", "server_name"):
             if not settings.get(field):
                 raise SettingsError(field)
@@ -99,6 +109,15 @@ def check(settings: object) -> None:
         _check_wifi(settings["wifi"])
     if settings.get("meter") is not None:
         _check_meter(settings["meter"])
+
+
+def _check_gateways(gateways: object) -> None:
+    if not isinstance(gateways, dict):
+        raise SettingsError("gateways")
+    _only(gateways, "hosts labels after_s", "gateways.")
+    _optional(gateways, "gateways.", "hosts", lambda value: _list(value, 4, _place))
+    _optional(gateways, "gateways.", "labels", lambda value: _list(value, 3, _label))
+    _optional(gateways, "gateways.", "after_s", lambda value: _integer(value, 1, 86400))
 
 
 def _check_wifi(wifi: object) -> None:
@@ -182,6 +201,21 @@ def _text(value: object, least: int, most: int) -> "TypeGuard[str]":
 
 def _host(value: object) -> bool:
     return _text(value, 1, 253) and all(c.isalpha() or c.isdigit() or c in ".-" for c in value) and _ascii(value)
+
+
+def _place(value: str) -> bool:
+    host, colon, port = value.partition(":")
+    return _host(host) and (not colon or (_host(port) and port.isdigit() and 0 < int(port) < 65536))
+
+
+def _label(value: str) -> bool:
+    """NAME or NAME=VALUE, each 1 to 32 of a-z, 0-9 and -."""
+    name, equals, worth = value.partition("=")
+    return topics.valid_name(name) and (not equals or topics.valid_name(worth))
+
+
+def _list(value: object, most: int, good: "Callable[[str], bool]") -> bool:
+    return isinstance(value, list) and len(value) <= most and all(isinstance(one, str) and good(one) for one in value)
 
 
 def _ascii(value: str) -> bool:

@@ -53,7 +53,7 @@ def assemble(settings: "Settings", meter: "Meter", log: "Log") -> Supervisor:
     store = Store(settings.get("flash") or "/state")
     clock = Clock(store, settings.get("time") or 0)
     client = _client(settings)
-    if not settings.get("host"):
+    if not settings.get("host") or settings.get("gateways"):
         _reach(settings, client, None, clock)
     return _board(settings, client, store, clock, meter, log, diagnostics.Health(store, clock))
 
@@ -157,8 +157,7 @@ def _board(
 
 
 def _collect_often() -> None:
-    """Messages of kilobytes come and go in a query: garbage between them would leave a small heap
-    without a piece of that size."""
+    """Kilobytes come and go in a query: garbage between would leave a small heap without room."""
     if hasattr(gc, "threshold"):
         heap = gc.mem_alloc() + gc.mem_free()  # type: ignore[attr-defined]  # MicroPython's alone
         if heap // (8 if sys.maxsize > 0xFFFFFFFF else 4) < TIGHT_WORDS:
@@ -168,8 +167,13 @@ def _collect_often() -> None:
 def _reach(settings: "Settings", client: mqtt.Client, wifi: "Wifi | None", clock: Clock) -> None:
     from agent.runtime.net.reach import Reach  # a board on a loopback needs none of it
 
-    host, port, _, _ = client.address
-    client.prepare = Reach(client, host, port, settings["deployment"], wifi, clock).prepare
+    host, port = client.address[:2]
+    way = Reach(client, host, port, settings["deployment"], wifi, clock)
+    if settings.get("gateways"):
+        from agent.runtime.net.gateways import of_settings
+
+        way.others = of_settings(settings, host, port)
+    client.prepare = way.prepare
 
 
 def _real_time_clock() -> "RealTimeClock | None":

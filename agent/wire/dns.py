@@ -6,6 +6,11 @@ two names are the same (RFC 1035, section 2.3.3) exactly when these bytes are, w
 other bytes their labels contain.
 """
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    # (priority, port, hosts, deployment, labels)
+    Service = tuple[int, int, list[str], bytes | None, bytes | None]
+
 SIZE_LIMIT = 1500  # bytes of one message
 RECORDS_MOST = 32  # in one message
 NAME_MOST = 255  # bytes (RFC 1035, section 2.3.4)
@@ -39,19 +44,19 @@ def query(identifier: bytes) -> bytes:
     return identifier + b"\0\0\0\1\0\0\0\0\0\0" + SERVICE + _be16(PTR) + _be16(IN | TOP_BIT)
 
 
-def services(message: bytes, identifier: bytes) -> list[tuple[int, int, list[str], bytes | None]]:
+def services(message: bytes, identifier: bytes) -> "list[Service]":
     """Return what `message` (bytes), an answer to query(identifier), offers: a list of (priority,
-    port, hosts, deployment).
+    port, hosts, deployment, labels).
 
     priority, 0 to 65535, is better the lower it is; port is 1 to 65535; hosts are one or more IPv4
-    addresses "a.b.c.d" in the message's order; deployment is the value of the key "d" as bytes,
-    None where there is none. The list is in the order of the priorities, then the names. An
-    instance without its place, its text or an address in the same message is left out; RFC 6763,
-    section 12.1, wants them there. Raises DnsError.
+    addresses "a.b.c.d" in the message's order; deployment and labels are the values of the keys "d"
+    and "l" as bytes, None where there is none. The list is in the order of the priorities, then the
+    names. An instance without its place, its text or an address in the same message is left out;
+    RFC 6763, section 12.1, wants them there. Raises DnsError.
     """
     instances: list[bytes] = []
     places: dict[bytes, tuple[int, int, bytes]] = {}
-    texts: dict[bytes, bytes | None] = {}
+    texts: "dict[bytes, tuple[bytes | None, bytes | None]]" = {}
     hosts: dict[bytes, list[str]] = {}
     for kind, name, at, end in _records(message, identifier):
         if message[at - 6 : at - 2] == b"\0\0\0\0":
@@ -63,7 +68,7 @@ def services(message: bytes, identifier: bytes) -> list[tuple[int, int, list[str
         elif kind == SRV and name.endswith(SERVICE):
             places.setdefault(name, _place(message, at, end))
         elif kind == TXT and name.endswith(SERVICE):
-            texts.setdefault(name, _deployment(message, at, end))
+            texts.setdefault(name, (_value(message, at, end, b"d="), _value(message, at, end, b"l=")))
         elif kind == A:
             if end - at != 4:
                 raise DnsError("data")
@@ -74,7 +79,7 @@ def services(message: bytes, identifier: bytes) -> list[tuple[int, int, list[str
             priority, port, target = places[name]
             found.append((priority, name, port, hosts[target], texts[name]))
     found.sort(key=lambda service: service[:2])
-    return [(priority, port, addresses, text) for priority, _, port, addresses, text in found]
+    return [(priority, port, addresses) + text for priority, _, port, addresses, text in found]
 
 
 def lookup(identifier: bytes, name: str) -> bytes:
@@ -188,15 +193,15 @@ def _place(message: bytes, at: int, end: int) -> tuple[int, int, bytes]:
     return _u16(message, at), _u16(message, at + 4), _whole_name(message, at + 6, end)
 
 
-def _deployment(message: bytes, at: int, end: int) -> bytes | None:
-    """Return the value of the first "d=" among the strings of a TXT record (RFC 6763, section 6.4),
-    or None."""
+def _value(message: bytes, at: int, end: int, key: bytes) -> bytes | None:
+    """Return the value of the first `key`, such as b"d=", among the strings of a TXT record (RFC
+    6763, section 6.4), or None."""
     value = None
     while at < end:
         after = at + 1 + message[at]
         if after > end:
             raise DnsError("data")
-        if value is None and message[at + 1 : at + 3].lower() == b"d=" and after >= at + 3:
+        if value is None and message[at + 1 : at + 3].lower() == key and after >= at + 3:
             value = message[at + 3 : after]
         at = after
     return value

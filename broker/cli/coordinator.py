@@ -6,6 +6,7 @@ import json
 import logging
 import sqlite3
 import time
+from collections.abc import Coroutine
 from typing import Annotated, Any
 
 import typer
@@ -131,6 +132,7 @@ def coordinator(
             show_default=False,
         ),
     ] = None,
+    label: Annotated[list[str] | None, typer.Option(help="NAME or NAME=VALUE, announced with it; repeatable.")] = None,
 ) -> None:
     """Run the coordinator until Ctrl-C (or --rounds). Its log goes to standard error."""
     if context.invoked_subcommand:
@@ -141,7 +143,8 @@ def coordinator(
     schedule = Schedule(interval, window, patience, rounds, answers, _instants(interval, at_once))
     public = read_public(gateway) if gateway else None
     with home.lock():
-        _until_told(home, _service(home, roster or [], schedule, wait, link, public), link, announce)
+        service = _service(home, roster or [], schedule, wait, link, public)
+        _until_told(home, _serve(service, home.deployment, link, announce, label or []))
 
 
 def _service(
@@ -156,9 +159,9 @@ def _service(
     return Service(home.deployment, machines, home.storage, link, renewing, told)
 
 
-def _until_told(home: Home, service: Service, link: Link, announce: bool | None) -> None:
+def _until_told(home: Home, work: Coroutine[Any, Any, None]) -> None:
     try:
-        run_until_told(_serve(service, home.deployment, link, announce))
+        run_until_told(work)
     except (SQLAlchemyError, sqlite3.Error) as error:
         raise HomeError(
             f"{home.database}: {why(error)}; nothing that was receipted is lost: mend that (is there room on the disk?), "
@@ -176,10 +179,10 @@ def _instants(interval: float, at_once: bool) -> bool:
     return not at_once
 
 
-async def _serve(service: Service, deployment: str, link: Link, announce: bool | None) -> None:
+async def _serve(service: Service, deployment: str, link: Link, announce: bool | None, labels: list[str]) -> None:
     from broker.transport.announce import announced  # no other command waits for its library
 
-    async with announced(deployment, link.host, link.port, announce):
+    async with announced(deployment, link.host, link.port, announce, labels=labels):
         await service.run()
 
 

@@ -23,6 +23,7 @@ from broker.names import fits_label
 SEALS = ("cohort", "fleet")  # a seal's place is its number in the roster
 SECONDS_LEAST = 0.1
 LABELS_MOST = 64
+ANNOUNCED_MOST = 3  # as broker/transport/announce.py has it, whose library takes a while to import
 COMMAND_MOST = 1024  # characters
 HOST = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_-]{0,62})(\.[A-Za-z0-9_]([A-Za-z0-9_-]{0,62}))*\.?")
 PREFIX = re.compile(r"(?=.{1,64}$)[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*")
@@ -134,6 +135,10 @@ _WANTED: dict[str, tuple[Callable[[Any], bool], str]] = {
     "broker.address": (_is_address, "an address of this machine, such as 0.0.0.0,"),
     "broker.existing": (_is_bool, YES_OR_NO),
     "broker.reload": (is_command, 'a command in one line, such as "systemctl reload mosquitto",'),
+    "broker.labels": (
+        lambda value: _is_labels(value) and len(value) <= ANNOUNCED_MOST,
+        f'a list of at most {ANNOUNCED_MOST} names of a-z, 0-9 and -, or NAME=VALUE, such as ["feeder=7"],',
+    ),
     "rounds.interval": _SECONDS,
     "rounds.window": _SECONDS,
     "rounds.answers": _SECONDS,

@@ -23,14 +23,15 @@ FROM_ENVIRONMENT = {
 @dataclass(frozen=True)
 class BrokerSettings:
     """`host`, the name in the broker's certificate, and `port` are where all connect to; `address`
-    is what the broker listens on. `existing`: the operator runs it himself, and `reload` is the
-    command that has it take up changed users, if there is one."""
+    is what the broker listens on, `labels` what it is announced with. `existing`: the operator runs
+    it himself, and `reload` is the command that has it take up changed users, if there is one."""
 
     host: str
     port: int = 8883
     address: str = "0.0.0.0"  # noqa: S104 (boards are elsewhere; anonymous access is off, TLS on)
     existing: bool = False
     reload: str = ""
+    labels: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

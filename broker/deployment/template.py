@@ -18,6 +18,7 @@ port = {port}
 {address}
 {existing}
 {reload}
+# labels = []   # that it is announced with, for boards that look for one: ["feeder=7"]
 
 [rounds]
 # interval = 900    # seconds from one round to the next: the instants of readings, in UTC

@@ -6,17 +6,27 @@ import contextlib
 import ipaddress
 import logging
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import ifaddr
 from zeroconf import InterfaceChoice, ServiceInfo
 from zeroconf.asyncio import AsyncZeroconf
 
+from broker.errors import HumError
+from broker.names import fits_label
+
 log = logging.getLogger("hum.coordinator")
 
 SERVICE = "_hum._tcp.local."
 LEAVE_S = 5.0
+LABELS_MOST = 3  # in a text of 255 bytes
 ANNOUNCE_S = 60.0  # a name that others have is changed again and again, a second each
+
+
+class LabelsError(HumError):
+    """A broker cannot be announced with these labels. args[0] says which can be."""
+
+    exit_code = 2
 
 
 @contextlib.asynccontextmanager
@@ -26,20 +36,24 @@ async def announced(
     port: int,
     wanted: bool | None = None,
     interfaces: InterfaceChoice | list[str] = InterfaceChoice.All,
+    labels: Sequence[str] = (),
 ) -> AsyncIterator[None]:
-    """While inside, announce the broker of `deployment` at `host` and `port`, and take that back on
-    leaving.
+    """While inside, announce the broker of `deployment` at `host` and `port`, with `labels`, and
+    take that back on leaving.
 
     `wanted` None announces a broker unless it is known by an address of this machine alone, such as
     127.0.0.1; True announces that one too, by this machine's addresses in the network; False
     announces nothing. `interfaces` are those to announce on, by address. The announcement is made
-    beside what happens inside. Where it fails, one line in the log says so, no more.
+    beside what happens inside. Where it fails, one line in the log says so, no more. Raises
+    LabelsError.
     """
+    if len(labels) > LABELS_MOST or not all(map(fits_label, labels)):
+        raise LabelsError(f"{', '.join(labels)}: at most {LABELS_MOST} labels are announced, NAME or NAME=VALUE")
     if wanted is False:
         yield
         return
     leaving = asyncio.Event()
-    task = asyncio.create_task(_announce(deployment, host, port, bool(wanted), interfaces, leaving))
+    task = asyncio.create_task(_announce(deployment, host, port, bool(wanted), interfaces, labels, leaving))
     try:
         yield
     finally:
@@ -56,6 +70,7 @@ async def _announce(
     port: int,
     forced: bool,
     interfaces: InterfaceChoice | list[str],
+    labels: Sequence[str],
     leaving: asyncio.Event,
 ) -> None:
     # What fails is one line, and that is ours.
@@ -67,7 +82,7 @@ async def _announce(
                 log.warning("not announced: this machine has no address in a network")
             return
         async with AsyncZeroconf(interfaces=interfaces) as zeroconf:
-            service = _service(deployment, port, addresses)
+            service = _service(deployment, port, addresses, labels)
             async with asyncio.timeout(ANNOUNCE_S):
                 await (await zeroconf.async_register_service(service, allow_name_change=True))
             log.info("announced at %s, port %d", ", ".join(addresses), port)
@@ -94,14 +109,15 @@ def own_addresses() -> list[str]:
     return [address for address in sorted(own) if not ipaddress.IPv4Address(address).is_loopback]
 
 
-def _service(deployment: str, port: int, addresses: list[str]) -> ServiceInfo:
+def _service(deployment: str, port: int, addresses: list[str], labels: Sequence[str]) -> ServiceInfo:
     """The text says the deployment, for in the name a number may be added when two announce the
     same."""
+    text = {"d": deployment} | ({"l": ",".join(labels)} if labels else {})
     return ServiceInfo(
         SERVICE,
         f"{deployment}.{SERVICE}",
         port=port,
-        properties={"d": deployment},
+        properties=text,
         server=f"hum-{deployment}.local.",
         parsed_addresses=addresses,
     )

@@ -38,6 +38,14 @@ BrokerPort = Annotated[
     int | None, typer.Option(help="The broker's port; 8883, or 1883 without --ca.", min=1, max=65535, envvar="HUM_PORT")
 ]
 ServerName = Annotated[str | None, typer.Option(help="The name in the broker's certificate, if it is another.")]
+Others = Annotated[
+    list[str] | None,
+    typer.Option("--other", help="HOST or HOST:PORT, where it goes when its own has failed for good; repeatable."),
+]
+Labels = Annotated[
+    list[str] | None,
+    typer.Option("--label", help="NAME or NAME=VALUE that an announced broker must have; repeatable."),
+]
 CertificateAuthority = Annotated[
     Path | None, typer.Option(help="The broker's certificate authority, PEM or DER; turns TLS on.", envvar="HUM_CA")
 ]
@@ -86,6 +94,8 @@ def provision_board(
     host: Host = None,
     broker_port: BrokerPort = None,
     server_name: ServerName = None,
+    others: Others = None,
+    labels: Labels = None,
     credentials: Credentials = None,
     ca: CertificateAuthority = None,
     wifi: WifiName = None,
@@ -114,17 +124,24 @@ def provision_board(
     certificate = provision.certificate(ca) if ca else None
     network = Wifi(wifi, wifi_password_of(wifi, wifi_password), country) if wifi else None
     secret, known = provision.password(credentials, device) if credentials else (None, True)
-    where = Broker(host, broker_port, secret, bool(ca), server_name)
+    where = Broker(host, broker_port, secret, bool(ca), server_name, others, labels)
     reading = Reading(meter, impulses, pin, uart, old, inverted, on_ms, off_ms, rate, framing)
     settings = compose(kind, authority, group, device, where, network, signed, reading, masks, protocol)
     with devices.Session(port, kind.watchdog_off) as connected:
         public = provision.make(connected, kind, authority, group, device, target or BUILDS / board, COPIED, moves)
-        authority.enrol(group, device, public)
-        provision.write(connected, settings, certificate)
-        connected.reset()
+        _complete(connected, authority, public, settings, certificate)
     answer = {"device": device, "group": group, "public": public, "code": code_of(public)}
     answer |= _renewed(authority, roster, group, coordinator or "", readings) if roster else {}
     show(as_json, answer | ({} if known else {"next": RUN_BROKER}))
+
+
+def _complete(
+    connected: devices.Device, authority: Authority, public: str, settings: dict[str, Any], certificate: bytes | None
+) -> None:
+    """Enrol a board that has its key pair, and give it its settings."""
+    authority.enrol(settings["group"], settings["device"], public)
+    provision.write(connected, settings, certificate)
+    connected.reset()
 
 
 def _readings(

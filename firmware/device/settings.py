@@ -53,13 +53,21 @@ class Reading:
 
 @dataclass(frozen=True)
 class Broker:
-    """Where the board finds its broker; `host` is None for a search on the local network."""
+    """Where the board finds its broker; `host` is None for a search on the local network. `others`
+    ("HOST" or "HOST:PORT") are where it goes when that has failed for good, `labels` what an
+    announced one must have; without both the board stays."""
 
     host: str | None
     port: int | None
     password: str | None
     tls: bool
     server_name: str | None = None
+    others: list[str] | None = None
+    labels: list[str] | None = None
+
+    def gateways(self) -> dict[str, Any] | None:
+        """Return what the board's settings say of others."""
+        return _present({"hosts": self.others, "labels": self.labels}) or None
 
 
 @dataclass(frozen=True)
@@ -97,6 +105,7 @@ def compose(
         "password": broker.password,
         "ca": "/ca.der" if broker.tls else None,
         "server_name": broker.server_name,
+        "gateways": broker.gateways(),
         "masks_target": masks,
         "time": int(time.time()),
         "policy": policy.hex() if policy else None,
@@ -141,6 +150,8 @@ def _reasons(field: str) -> str:
         "server_name": "a board that looks for its broker wants --ca and --server-name: whoever answers must prove that it is the one",
         "ca": "a board that looks for its broker wants --ca and --server-name: whoever answers must prove that it is the one",
         "host": "--broker: a name or an IPv4 address is wanted",
+        "gateways.hosts": "--other: at most four of HOST or HOST:PORT are wanted",
+        "gateways.labels": "--label: at most three of NAME or NAME=VALUE are wanted",
         "device": "--device: 1 to 32 of a-z, 0-9 and - are wanted; 'coordinator' and 'client' are no devices",
         "protocol": f"--protocol: {SUMS}, {', '.join(QUERIES)} are known",
         "group": "--group: 1 to 32 of a-z, 0-9 and - are wanted",

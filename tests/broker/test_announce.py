@@ -29,9 +29,10 @@ def deployment() -> str:
     return f"street-{secrets.token_hex(8)}"
 
 
-async def ask(deployment: str, seconds: float) -> list[tuple[str, int]]:
-    """What a board finds."""
+async def ask(deployment: str, seconds: float, *labels: str) -> list[tuple[str, int]]:
+    """What a board finds that wants these labels."""
     arguments = ["tests/support/discovery_board.py", str(socket.IP_MULTICAST_IF), LOOPBACK, deployment, str(seconds)]
+    arguments += labels
     board = await asyncio.create_subprocess_exec(
         MICROPYTHON, "-X", "heapsize=64k", *arguments, cwd=ROOT, stdout=asyncio.subprocess.PIPE
     )
@@ -53,6 +54,30 @@ def test_a_board_finds_what_is_announced_and_only_while_it_is(
 
     asyncio.run(main())
     assert [record.getMessage() for record in caplog.records] == [f"announced at {BROKER}, port 8883"]
+
+
+def test_who_wants_labels_finds_who_is_announced_with_them(deployment: str) -> None:
+    async def main() -> None:
+        async with (
+            announce.announced(deployment, BROKER, 1, None, [LOOPBACK], ["feeder=7"]),
+            announce.announced(deployment, BROKER, 2, None, [LOOPBACK], ["feeder=7", "north", "x=" + "y" * 32]),
+        ):
+            found = await asyncio.gather(
+                ask(deployment, LONG_S, "north", "feeder=7"), ask(deployment, SHORT_S, "south")
+            )
+            assert found == [[(BROKER, 2)], []]
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("labels", [["a", "b", "c", "d"], ["a,b"], [""], ["North"]])
+def test_labels_that_cannot_be_announced_are_refused(deployment: str, labels: list[str]) -> None:
+    async def main() -> None:
+        async with announce.announced(deployment, BROKER, 1, None, [LOOPBACK], labels):
+            raise AssertionError("it was announced")
+
+    with pytest.raises(announce.LabelsError, match="at most 3 labels are announced, NAME or NAME=VALUE"):
+        asyncio.run(main())
 
 
 def test_two_that_announce_one_deployment_are_both_found(deployment: str) -> None:

@@ -9,6 +9,7 @@ import os
 import re
 import signal
 import sqlite3
+import struct
 import threading
 import urllib.request
 from collections.abc import Iterator
@@ -19,12 +20,18 @@ import pytest
 
 from broker.deployment import serving
 from broker.deployment.folder import Deployment
-from tests.e2e.test_up_killed import READINGS, WAIT_S, Street, until
+from tests.e2e.test_up_killed import WAIT_S, Street, until
 from tests.support.mosquitto_process import free_port
 from tests.support.processes import running
 
 pytestmark = [pytest.mark.alone, pytest.mark.proof]
 
+HIGH = 1 << 47
+READINGS = {
+    "kitchen": 0x5A3_C91E7_2D4B,
+    "attic": 0x6B7_D2F84_39C5,
+    "garage": 0x7C1_E4A96_57B3,
+}  # found if they are there
 SUM = {"load": sum(READINGS.values())}
 Event = tuple[int, dict[str, Any]]
 
@@ -109,7 +116,7 @@ OTHER = os.urandom(16)  # the result key of a group that is not served
 
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[Served]:
-    street = Street(tmp_path)
+    street = Street(tmp_path, READINGS, HIGH)
     try:
         yield Served(street)
     finally:
@@ -127,6 +134,24 @@ def memory(process: int) -> bytes:
                     file.seek(int(begin, 16))
                     found.append(file.read(int(end, 16) - int(begin, 16)))
     return b"".join(found)
+
+
+def forms(reading: int) -> dict[str, bytes]:
+    """Return a reading as programs hold it: what is in CBOR is big-endian, in JSON decimal."""
+    size = (reading.bit_length() + 7) // 8
+    return {
+        "big-endian": reading.to_bytes(size, "big"),
+        "little-endian": reading.to_bytes(size, "little"),
+        "decimal": str(reading).encode(),
+        "hexadecimal": f"{reading:x}".encode(),
+        "an integer of CPython": struct.pack("<II", reading & 0x3FFF_FFFF, reading >> 30),  # its digits of 30 bits
+        "a double": struct.pack("<d", reading),
+    }
+
+
+def shown(memory: bytes, reading: int) -> set[str]:
+    """Return the forms in which a reading is in a process's memory, or in a file."""
+    return {name for name, form in forms(reading).items() if form in memory}
 
 
 def test_killed_and_locked_it_stops_no_round_and_tells_each_once(served: Served) -> None:
@@ -161,6 +186,11 @@ def test_killed_and_locked_it_stops_no_round_and_tells_each_once(served: Served)
         for form in (secret, secret.hex().encode()):
             assert form not in gateway
             assert all(form not in path.read_bytes() for path in made.gateway.rglob("*") if path.is_file())
+    files = b"".join(path.read_bytes() for path in sorted(made.gateway.rglob("*")) if path.is_file())
+    assert "an integer of CPython" in shown(gateway, SUM["load"]) and shown(files, SUM["load"])
+    for board, (name, reading) in zip(street.boards, READINGS.items(), strict=True):
+        assert "an integer of CPython" in shown(memory(board.pid), reading), name  # the search finds what is there
+        assert shown(gateway, reading) == shown(coordinator, reading) == shown(files, reading) == set(), name
 
     standing = served.get("/api/v1/groups/main")
     with served.ask("/metrics") as answer:

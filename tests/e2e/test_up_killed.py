@@ -36,19 +36,23 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": str(PROJECT)}
 
 
 class Street:
-    """Three boards that go on whatever happens, and `hum up` again and again."""
+    """Three boards that go on whatever happens, and `hum up` again and again. `readings` are each
+    round's, of each board."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, readings: dict[str, int] = READINGS, high: int = 10_000) -> None:
+        self.readings = readings
         self.boards: list[subprocess.Popen[bytes]] = []
         self.folder = folder
         port = free_port()
         authority = p256.public_key(p256.generate(os.urandom)).hex()  # of another: it makes key pairs only
-        for name in READINGS:
+        for name in readings:
             self._settings(name, port, authority)
-        self.small: Small = make(folder / "street", port, {name: self._key(name) for name in READINGS}, INTERVAL)
+        self.small: Small = make(
+            folder / "street", port, {name: self._key(name) for name in readings}, INTERVAL, high=high
+        )
         self.seen = self.small.folder  # where this process sees what is in it
         public = (self.small.folder / "authority" / "authority.pub").read_text().strip()
-        for name in READINGS:
+        for name in readings:
             self._settings(name, port, public)
             command = [sys.executable, BOARD, str(folder / f"{name}.json")]
             command.append(str(self.small.folder / "mosquitto" / "credentials.json"))
@@ -57,7 +61,7 @@ class Street:
 
     def _settings(self, name: str, port: int, authority: str) -> None:
         settings = {"deployment": "street", "group": "main", "device": name, "host": "127.0.0.1", "port": port}
-        settings |= {"authority": authority, "flash": f"flash-{name}", "columns": [[READINGS[name]]]}
+        settings |= {"authority": authority, "flash": f"flash-{name}", "columns": [[self.readings[name]]]}
         (self.folder / f"{name}.json").write_text(json.dumps(settings))
 
     def _key(self, name: str) -> str:

@@ -224,6 +224,27 @@ def test_a_board_is_told_which_protocol_its_group_runs(tmp_path: Path) -> None:
         compose(*place, Reading(Meter.SIMULATED), 8, "gosip")
 
 
+def test_a_board_is_told_where_to_go_when_its_own_gateway_has_failed(tmp_path: Path) -> None:
+    authority = Authority.init(tmp_path / "authority", "test")
+
+    def composed(*broker: object) -> dict[str, object]:
+        place = (boards.load("unix"), authority, "street", "kitchen-12", Broker("h", None, None, *broker), None, None)  # type: ignore[arg-type]  # each case has its own
+        return compose(*place, Reading(Meter.SIMULATED), 8)
+
+    assert "gateways" not in composed(True, "name")
+    both = {"hosts": ["b:1", "c"], "labels": ["feeder=7"]}
+    assert composed(True, "name", both["hosts"], both["labels"])["gateways"] == both
+    assert composed(False, None, ["b"])["gateways"] == {"hosts": ["b"]}
+    for broker, words in (
+        ((False, None, ["b:0"]), "--other: at most four of HOST or HOST:PORT"),
+        ((False, None, ["b"] * 5), "--other"),
+        ((True, "name", None, ["a b"]), "--label: at most three of NAME or NAME=VALUE"),
+        ((False, None, None, ["a"]), "wants --ca and --server-name"),
+    ):
+        with pytest.raises(FirmwareError, match=words):
+            composed(*broker)
+
+
 def test_the_least_times_of_pulses_are_set_by_provisioning(tmp_path: Path) -> None:
     authority = Authority.init(tmp_path / "authority", "test")
     place = (boards.load("pico-w"), authority, "street", "kitchen-12", Broker("h", None, None, False), None, None)

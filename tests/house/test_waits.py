@@ -24,6 +24,8 @@ AUDITING = "broker/gateway/http/auditing.py"
 ANSWER = "one request: it ends with its connection, and that with a peer that takes nothing (process.STALLED_MS)"
 GATEWAY = "the gateway's main loop: until Ctrl-C, which cancels it"
 
+VISITORS = "host_sim/town/visitors.py"
+
 # (file, function) -> the waits in it, and why they need no end of their own.
 REVIEWED: dict[tuple[str, str], tuple[tuple[str, ...], str]] = {
     (SERVICE, "Service.run"): (("await asyncio.wait",), SERVER),
@@ -40,6 +42,24 @@ REVIEWED: dict[tuple[str, str], tuple[tuple[str, ...], str]] = {
     (POWERS, "Powers.run"): (
         ("async with self._for_long", "await self._free.get"),
         "each job before it has its seconds; then its worker is killed",
+    ),
+    (VISITORS, "listen"): (("while True: sleep",), "a visitor, for as long as the program: until it is ended"),
+    (VISITORS, "await_gateway"): (("while True: sleep",), "until the gateway is there, or the program is ended"),
+    (VISITORS, "look"): (
+        (
+            "async with async_playwright",
+            "await playwright.chromium.launch",
+            "await chromium.new_page",
+            "await page.goto",
+            "await page.get_by_label('Token').fill",
+            "await page.get_by_role('button', name='Sign in').click",
+            "await page.wait_for_selector",
+            "while True: sleep",
+            "await page.locator('.card').count",
+            "await page.evaluate",
+            "await page.locator('#live.good').count",
+        ),
+        "the page is open until the program is ended; a browser that hangs shows in what it told last",
     ),
     ("broker/cli/result.py", "_of_broker"): (
         ("async with aclosing", "async for in results"),

@@ -1,13 +1,15 @@
 """DNS messages against python-zeroconf's encoder and decoder, and against random and mutated
 bytes."""
 
+import json
 import socket
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from zeroconf import DNSIncoming, DNSOutgoing, DNSQuestion, ServiceInfo
+from zeroconf import DNSAddress, DNSIncoming, DNSOutgoing, DNSQuestion, DNSService, DNSText, ServiceInfo
 from zeroconf.const import (
     _CLASS_IN,
     _CLASS_UNIQUE,
@@ -34,7 +36,7 @@ def offers(draw: st.DrawFn) -> ServiceInfo:
         port=draw(st.integers(1, 65535)),
         priority=draw(st.integers(0, 65535)),
         weight=draw(st.integers(0, 65535)),
-        properties=draw(st.sampled_from([{}, {"v": "1"}, {"x": None}])) | {"d": draw(NAMES)},
+        properties=draw(st.sampled_from([{}, {"v": "1"}, {"x": None}, {"l": "north"}])) | {"d": draw(NAMES)},
         server=f"{draw(NAMES)}-{name}.local.",
         addresses=draw(ADDRESSES),
     )
@@ -56,14 +58,14 @@ def encoded(infos: list[ServiceInfo], shuffle: Any = None) -> bytes:
     return bytes(packets[0])
 
 
-def expected(infos: list[ServiceInfo]) -> list[tuple[int, int, set[str], bytes]]:
+def expected(infos: list[ServiceInfo]) -> list[tuple[int, int, set[str], bytes, bytes | None]]:
     ranked = sorted(infos, key=lambda info: (info.priority, len(info.name), info.name))  # the length byte comes first
     found = []
     for info in ranked:
         hosts = {socket.inet_ntoa(address) for address in info.addresses}
         text = info.properties[b"d"]
         assert text is not None
-        found.append((info.priority, info.port or 0, hosts, text))
+        found.append((info.priority, info.port or 0, hosts, text, info.properties.get(b"l")))
     return found
 
 
@@ -82,7 +84,7 @@ def test_the_oracle_reads_the_question() -> None:
 @settings(max_examples=100, deadline=None)
 def test_what_the_oracle_writes_is_read(infos: list[ServiceInfo], shuffle: Any) -> None:
     found = dns.services(encoded(infos, shuffle), ID)
-    assert [(priority, port, set(hosts), text) for priority, port, hosts, text in found] == expected(infos)
+    assert [(priority, port, set(hosts), *texts) for priority, port, hosts, *texts in found] == expected(infos)
 
 
 def read_or_refused(message: bytes) -> None:
@@ -98,7 +100,7 @@ def read_or_refused(message: bytes) -> None:
     texts = [record for record in oracle.answers() if record.type == dns.TXT]
     hosts = {record.address for record in oracle.answers() if record.type == dns.A}  # type: ignore[attr-defined]
     ports = {record.port for record in oracle.answers() if record.type == dns.SRV}  # type: ignore[attr-defined]
-    for _, port, addresses, text in found:
+    for _, port, addresses, text, _ in found:
         assert 1 <= port <= 65535 and port in ports
         assert addresses and {socket.inet_aton(address) for address in addresses} <= hosts
         assert text is None or any(text in record.text for record in texts)  # type: ignore[attr-defined]
@@ -142,3 +144,42 @@ def test_the_oracles_answer_without_one_of_its_parts_offers_nothing(part: int) -
             if number != left_out:
                 out.add_answer_at_time(record, 0)
         assert len(dns.services(bytes(out.packets()[0]), ID)) == (left_out is None)
+
+
+def of_oracle(answer: bytes) -> list[dict[str, Any]]:
+    """What the oracle finds in an answer, as the vectors have it."""
+    records = DNSIncoming(answer).answers()
+    hosts = {one.name: socket.inet_ntoa(one.address) for one in records if isinstance(one, DNSAddress)}
+    texts = {one.name: one.text for one in records if isinstance(one, DNSText)}
+    found = []
+    for place in sorted((one for one in records if isinstance(one, DNSService)), key=lambda one: one.priority):
+        info = ServiceInfo(SERVICE, place.name, properties=texts[place.name])
+        words = {key: info.properties.get(key) for key in (b"d", b"l")}
+        deployment, labels = (None if word is None else word.decode() for word in words.values())
+        found.append({"priority": place.priority, "port": place.port, "hosts": [hosts[place.server]]})
+        found[-1] |= {"deployment": deployment, "labels": labels}
+    return found
+
+
+def test_the_vectors_are_read_alike() -> None:
+    vectors = json.loads((Path(__file__).parent / "vectors/discovery.json").read_text())
+    identifier = bytes.fromhex(vectors["identifier"])
+    assert dns.query(identifier).hex() == vectors["question"]
+    for case in vectors["answers"]:
+        answer = bytes.fromhex(case["answer"])
+        if "refused" in case:
+            with pytest.raises(dns.DnsError, match=f"^{case['refused']}$"):
+                dns.services(answer, identifier)
+            continue
+        found = [
+            {"priority": priority, "port": port, "hosts": hosts}
+            | {"deployment": deployment.decode() if deployment else None, "labels": labels.decode() if labels else None}
+            for priority, port, hosts, deployment, labels in dns.services(answer, identifier)
+        ]
+        assert found == case["services"] == of_oracle(answer), case["name"]
+    assert {case.get("refused") for case in vectors["answers"]} == {
+        None,
+        "truncated",
+        "wrong-identifier",
+        "not-an-answer",
+    }

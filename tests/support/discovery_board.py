@@ -1,5 +1,5 @@
 """A board that looks for a broker, for test_announce.py: `discovery_board.py OPTION ADDRESS
-DEPLOYMENT SECONDS` on MicroPython.
+DEPLOYMENT SECONDS [LABEL ...]` on MicroPython.
 
 Asks by multicast in the network that has ADDRESS, which the socket option OPTION says, and prints
 what it found.
@@ -15,10 +15,10 @@ sys.path.insert(0, ".")
 from agent.runtime.net import discovery
 
 
-async def main(option, address, deployment, seconds):
+async def main(option, address, deployment, seconds, *labels):
     connection = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     connection.setsockopt(0, int(option), bytes([int(part) for part in address.split(".")]))
-    found = await discovery.ask(connection, discovery.GROUP, deployment, float(seconds))
+    found = await discovery.ask(connection, discovery.GROUP, deployment, float(seconds), list(labels))
     connection.close()
     print(json.dumps(found))
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     Senders = dict[str, list[Offer]]  # by the address of who answered
     Address = tuple[str, int]
     Take = Callable[[bytes, str], bool]
+    Labels = list[str] | tuple[()]
+    Refuse = Callable[[str], object]
 
 GROUP = ("224.0.0.251", 5353)
 CANDIDATES_MOST = 4
@@ -34,9 +36,19 @@ FIRST_PAUSE_MS = 1000  # to the second question; twice that to the third (RFC 67
 SETTLE_POLLS = 20
 
 
-async def find(deployment: str, timeout_s: float = 6) -> "list[Address]":
-    """Return where brokers of `deployment` may be: a list of at most four (IPv4 address, port),
-    best first.
+def _unheard(reason: str) -> None:
+    """Nobody counts."""
+
+
+async def find(
+    deployment: str, timeout_s: float = 6, labels: "Labels" = (), refuse: "Refuse" = _unheard
+) -> "list[Address]":
+    """Return where brokers of `deployment` that have all `labels` may be: a list of at most four
+    (IPv4 address, port), best first.
+
+    refuse(reason) is called for each announcement that is none of those: "announced-malformed",
+    "announced-other" (another deployment), "announced-labels" (it has not all of them),
+    "announced-address" (nobody's).
 
     Nobody answers within `timeout_s` seconds, or there is no network: an empty list. Never blocks
     the event loop. Those who answered the same way are listed the same way. Try them in turn, and
@@ -47,12 +59,19 @@ async def find(deployment: str, timeout_s: float = 6) -> "list[Address]":
     except OSError:
         return []
     try:
-        return await ask(connection, GROUP, deployment, timeout_s)
+        return await ask(connection, GROUP, deployment, timeout_s, labels, refuse)
     finally:
         connection.close()
 
 
-async def ask(connection: socket.socket, destination: "Address", deployment: str, timeout_s: float) -> "list[Address]":
+async def ask(
+    connection: socket.socket,
+    destination: "Address",
+    deployment: str,
+    timeout_s: float,
+    labels: "Labels" = (),
+    refuse: "Refuse" = _unheard,
+) -> "list[Address]":
     """As `find`, of who listens at `destination`, (IPv4 address, port), with the UDP socket
     `connection`."""
     identifier = os.urandom(2)
@@ -61,7 +80,7 @@ async def ask(connection: socket.socket, destination: "Address", deployment: str
 
     def take(octets: bytes, host: str) -> bool:
         if host in senders or len(senders) < SENDERS_MOST:
-            offers = _offers(octets, identifier, wanted, host)
+            offers = _offers(octets, identifier, wanted, host, labels, refuse)
             if offers:
                 senders[host] = _best(senders.get(host, []) + offers, host)
         return bool(senders)
@@ -133,12 +152,31 @@ def _pair(sender: "Any") -> "Address":
     return sender[0], sender[1]
 
 
-def _offers(octets: bytes, identifier: bytes, wanted: bytes, sender: str) -> "list[Offer]":
-    """[(priority, host, port)] of `wanted` in a message. Raises DnsError."""
+def _offers(
+    octets: bytes,
+    identifier: bytes,
+    wanted: bytes,
+    sender: str,
+    labels: "Labels" = (),
+    refuse: "Refuse" = _unheard,
+) -> "list[Offer]":
+    """[(priority, host, port)] of the deployment `wanted` in a message; none if it is no answer."""
     offers: "list[Offer]" = []
-    for priority, port, hosts, deployment in dns.services(octets, identifier):
-        if deployment == wanted:
-            offers += [(priority, host, port) for host in hosts if _usable(host, sender)]
+    try:
+        services = dns.services(octets, identifier)
+    except dns.DnsError:
+        refuse("announced-malformed")
+        return offers
+    for priority, port, hosts, deployment, told in services:
+        usable = [(priority, host, port) for host in hosts if _usable(host, sender)]
+        if deployment != wanted:
+            refuse("announced-other")
+        elif [label for label in labels if label.encode() not in (told or b"").split(b",")]:
+            refuse("announced-labels")
+        elif not usable:
+            refuse("announced-address")
+        else:
+            offers += usable
     return offers
 
 

@@ -4,7 +4,8 @@ anything goes wrong.
 `Client.run` holds one `mqtt_link.Link` after the other, with back-off in between. Why each of them
 ended goes into `Client.counters`: connect-failed, connect-timeout, untrusted, not-yet-valid (the
 broker's certificate), refused-1 to refused-5, link-lost, ping-timeout, ack-timeout, write-timeout,
-malformed, memory, internal-error, dropped; no-address where none could be begun. Counted without
+malformed, memory, internal-error, dropped; no-address where none could be begun. `reach` counts
+here, too: gateway-changed, and announced-other and its like (discovery.py). Counted without
 ending the link: handler-error, subscribe-refused, unknown-ack, and, of messages that were received
 and thrown away, oversized, bad-topic and no-room. So nobody but the broker itself ends a link.
 """

@@ -2,7 +2,8 @@
 broker's address.
 
 The address is what the settings say. Where they have a name, the network's name server is asked;
-where they have none, or one that ends in .local, the local network is (discovery). Neither is
+where they have none, or one that ends in .local, the local network is (discovery). Where they name
+other gateways, those are tried when the own one has failed for good (gateways.py). Nobody is
 trusted: the certificate must be the one for the provisioned name, by the provisioned authority.
 """
 
@@ -12,6 +13,7 @@ from agent.runtime.unload import unload
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from agent.runtime.net.gateways import Gateways
     from agent.runtime.net.mqtt import Client
     from agent.runtime.net.wifi import Wifi
     from agent.runtime.system.clock import Clock
@@ -33,7 +35,7 @@ class Reach:
     """Sets the address of `client` before each of its links: set client.prepare to `prepare`.
 
     `host` is an IPv4 address, a name, or None, and `port` goes with it; `deployment` is what to
-    discover; `wifi` a Wifi or None; `clock` a Clock.
+    discover; `wifi` a Wifi or None; `clock` a Clock. `others`, a Gateways, may be set.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class Reach:
         self._deployment = deployment
         self._wifi = wifi
         self._clock = clock
+        self.others: "Gateways | None" = None
         self._candidates: list[tuple[str, int]] = []
         self._early = 0
 
@@ -57,6 +60,13 @@ class Reach:
         if early > self._early:
             self._early = early
             self._clock.doubt()
+        place = self.others and self.others.next(self._clock.uptime(), self._client.links, bool(self._candidates))
+        if place:
+            self._client.count("gateway-changed")
+            self._candidates = []
+            self._host, self._port = place
+            if self._host:
+                self._client.aim(self._host, self._port)
         if self._host and (is_address(self._host) or not self._wifi):
             # Without a Wi-Fi of its own this is no board: the host's getaddrinfo may take its time.
             return
@@ -72,7 +82,8 @@ class Reach:
         if not self._host:
             from agent.runtime.net import discovery
 
-            return await discovery.find(self._deployment)
+            labels = self.others.labels if self.others else []
+            return await discovery.find(self._deployment, 6, labels, self._client.count)
         from agent.runtime.net import names as resolve
         from agent.wire.dns import DnsError
 

@@ -51,6 +51,8 @@ def _coordinator(deployment: Deployment, rosters: list[Path]) -> list[str]:
     for name in ("interval", "window", "answers", "patience"):
         command += [f"--{name}", f"{getattr(settings.rounds, name):g}"]
     command += ["--at-once"] * settings.rounds.at_once
+    for label in settings.broker.labels:
+        command += ["--label", label]
     if settings.gateway.enabled:
         command += _told(deployment)
     for path in rosters:

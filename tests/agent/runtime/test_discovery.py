@@ -263,3 +263,51 @@ def test_a_senders_own_address_goes_first_and_the_loopback_only_counts_from_ther
         assert offers == ([(0, host, 8883)] if usable else [])
     offers = [(0, "10.0.0.1", 1), (0, "192.168.1.5", 1), (0, "10.0.0.1", 1), (1, "10.0.0.2", 1)]
     assert discovery._best(offers, "192.168.1.5") == [(0, "192.168.1.5", 1), (0, "10.0.0.1", 1)]
+
+
+def told(*labels):
+    """An answer() whose text has these labels, too."""
+
+    def message(identifier, **other):
+        good = answer(identifier, **other)
+        text = b",".join([label.encode() for label in labels])
+        string = bytes([2 + len(text)]) + b"l=" + text
+        at = good.index(b"\x08d=street")
+        length = be16(9 + len(string))
+        return good[: at - 2] + length + good[at : at + 9] + string + good[at + 9 :]
+
+    return message
+
+
+def looked(labels, *messages):
+    """(what is found with all of `labels`, the reasons why others were refused)."""
+    reasons = []
+
+    async def look(port):
+        connection = udp()
+        try:
+            return await discovery.ask(connection, (HERE, port), "street", LONG_S, labels, reasons.append)
+        finally:
+            connection.close()
+
+    return asyncio.run(during(replies(*messages), look)), sorted(set(reasons))
+
+
+def test_a_board_with_labels_takes_who_has_all_of_them():
+    def last(identifier):
+        return told("north", "feeder=7", "x")(identifier, port=7)
+
+    for other in (answer, told(), told("north"), told("feeder=7"), told("north", "feeder=77"), told("north,feeder")):
+        found, reasons = looked(["feeder=7", "north"], other, last)
+        assert found == [(HERE, 7)] and reasons == ["announced-labels"]
+    assert looked([], told("north")) == ([(HERE, 8883)], [])
+
+
+def test_what_is_refused_is_refused_by_name():
+    for message, reason in (
+        (lambda identifier: identifier + b"\x84\0\0\1", "announced-malformed"),
+        (lambda identifier: answer(identifier)[:-1], "announced-malformed"),
+        (lambda identifier: answer(identifier, deployment=b"another"), "announced-other"),
+        (lambda identifier: answer(identifier, host="224.0.0.251"), "announced-address"),
+    ):
+        assert looked([], message, answer) == ([(HERE, 8883)], [reason])

@@ -8,6 +8,7 @@ import socket
 from agent.runtime.flash.store import Store
 from agent.runtime.net import discovery, reach
 from agent.runtime.net import names as resolve
+from agent.runtime.net.gateways import Gateways
 from agent.runtime.net.mqtt import Client
 from agent.runtime.net.reach import NoAddress, Reach, is_address
 from agent.runtime.system.clock import Clock
@@ -282,7 +283,7 @@ def test_without_a_name_server_there_is_no_address():
 def test_without_a_host_the_network_is_asked():
     asked = []
 
-    async def find(deployment):
+    async def find(deployment, *rest):
         asked.append(deployment)
         return [("192.0.2.1", 1883), ("192.0.2.2", 8884)] if len(asked) == 1 else []
 
@@ -314,3 +315,46 @@ def test_a_certificate_of_the_future_casts_doubt_on_the_clock_once_for_each():
             assert clock.doubts == doubts
 
     asyncio.run(main())
+
+
+class Passing:
+    """A clock, and nothing that casts doubt on it."""
+
+    def __init__(self):
+        self.now = 0
+
+    def uptime(self):
+        return self.now
+
+
+def test_when_its_own_has_failed_for_good_a_board_goes_elsewhere_and_the_name_in_the_certificate_stays():
+    asked = []
+
+    async def find(deployment, timeout_s, labels, refuse):
+        asked.append((deployment, labels))
+        refuse("announced-other")
+        return [("192.0.2.7", 1), ("192.0.2.8", 2)] if len(asked) == 1 else []
+
+    right = instead(discovery, "find", find)
+    mine, clock = client("192.0.2.1"), Passing()
+    found = []
+
+    async def main():
+        way = Reach(mine, "192.0.2.1", 8883, "street", Wifi(), clock)
+        way.others = Gateways(("192.0.2.1", 8883), [("192.0.2.2", 8884), (None, 8883)], 300, ["north"])
+        for _ in range(10):
+            clock.now += 60
+            try:
+                await way.prepare()
+                found.append(mine.address[:2])
+            except NoAddress:
+                found.append(None)
+
+    try:
+        asyncio.run(main())
+    finally:
+        right()
+    own, second = ("192.0.2.1", 8883), ("192.0.2.2", 8884)
+    assert found == [own] * 5 + [second, ("192.0.2.7", 1), ("192.0.2.8", 2), own, second]
+    assert asked == [("street", ["north"])] and mine.address[2:] == ("trust", HOST)
+    assert mine.counters == {"gateway-changed": 4, "announced-other": 1}

@@ -23,6 +23,12 @@ GOOD = {
     "wifi": {"ssid": "street", "password": "8 or more", "power_save": False, "country": "BE"},
     "meter": {"kind": "p1", "uart": 1, "rx": 5, "old": False, "inverted": True},
 }
+GATEWAYS = (
+    {"hosts": ["b.example", "192.0.2.2:8884"], "labels": ["feeder=7", "north"], "after_s": 86400},
+    {"hosts": ["b"] * 4},
+    {"labels": ["a"] * 3},
+    {},
+)
 LEAST = ("deployment", "group", "device", "authority", "host")
 ANYTHING = (None, True, 1.5, -1, 0, 1 << 32, 1 << 70, "", "\x00", "x" * 5000, "\u0661", [], {}, [[]], {"a": 1})
 METERS = (
@@ -174,3 +180,27 @@ def test_the_meter_is_checked():
     refused("meter.old", changed("meter", dict(METERS[3], old=False)))
     for name in ("old", "inverted"):
         refused("meter." + name, changed("meter", dict(METERS[0], **{name: 1})))
+
+
+def test_other_gateways_are_hosts_and_what_announced_ones_must_have():
+    for gateways in GATEWAYS:
+        check(changed("gateways", gateways))
+    for field, values in (
+        ("hosts", (["b"] * 5, ["b:"], ["b:0"], ["b:65536"], ["b:8 8"], ["b:123456"], [":1"], ["a_b"], "b")),
+        ("labels", (["a"] * 4, ["A"], ["a="], ["=a"], ["a=b=c"], ["a,b"], ["a" * 33], ["a=" + "b" * 33], "a")),
+        ("after_s", (0, 86401, 1.5, True)),
+    ):
+        for value in values + ANYTHING:
+            if value is not None and not (value == [] or (field == "after_s" and value == 1)):
+                refused("gateways." + field, changed("gateways", {field: value}))
+    for value in (5, "x", [1], True):
+        refused("gateways", changed("gateways", value))
+    refused("gateways.host", changed("gateways", {"host": "b"}))
+
+
+def test_without_a_certificate_only_hosts_that_are_named_are_gone_to():
+    plain = {name: GOOD[name] for name in LEAST}
+    check(dict(plain, gateways={"hosts": ["b"]}))
+    for gateways in ({}, {"after_s": 5}, {"hosts": []}, {"labels": ["a"]}, {"hosts": ["b"], "labels": ["a"]}):
+        refused("ca", dict(plain, gateways=gateways))
+        refused("server_name", dict(plain, ca="/ca.der", gateways=gateways))

@@ -40,7 +40,7 @@ def address(octets=(192, 168, 1, 5), name=HOST, **options):
 
 
 STREET_RECORDS = (pointer(), place(), text(b"d=street"), address())
-STREET_SERVICE = (0, 8883, ["192.168.1.5"], b"street")
+STREET_SERVICE = (0, 8883, ["192.168.1.5"], b"street", None)
 
 
 def reason(octets):
@@ -88,7 +88,7 @@ def test_several_services_come_by_priority_then_name():
         records += [pointer(name), place(name, priority, port), text(b"d=street", name=name)]
     records.append(address())
     found = dns.services(message(*records), ID)
-    assert [(priority, port) for priority, port, _, _ in found] == [(0, 2), (0, 3), (1, 1)]
+    assert [(priority, port) for priority, port, *_ in found] == [(0, 2), (0, 3), (1, 1)]
 
 
 def test_all_addresses_of_a_host_are_kept_in_order():
@@ -120,6 +120,11 @@ def test_the_first_d_of_the_text_counts():
     assert deployment(b"d=", b"d=two") == b""
     assert deployment(b"dd=one", b"d", b"x", b"=d=") is None
     assert deployment() is None
+
+
+def test_the_first_l_of_the_text_are_the_labels():
+    for strings, labels in (((b"d=street", b"L=north", b"l=x"), b"north"), ((b"l=",), b""), ((b"ll=x", b"l"), None)):
+        assert dns.services(message(pointer(), place(), text(*strings), address()), ID)[0][4] == labels
 
 
 def test_only_an_answer_to_this_question_is_read():

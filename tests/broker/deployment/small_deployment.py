@@ -27,16 +27,17 @@ at_once = true
 enabled = false
 
 [groups.main]
-slots = ["load:0:10000"]
+slots = ["load:0:{high}"]
 """
 
 
 @dataclass
 class Small:
-    """The deployment in `folder`; the broker is to listen on `port`."""
+    """The deployment in `folder`; the broker is to listen on `port`. Readings are 0 to `high`."""
 
     folder: Path
     port: int
+    high: int = 10_000
 
     def sign(self) -> None:
         """Sign the roster of all who are enrolled."""
@@ -44,7 +45,7 @@ class Small:
         public = coordinator.public
         coordinator.storage.close()
         authority = Authority(self.folder / "authority")
-        _, signed = authority.sign_roster("main", public, [("load", 0, 10_000)], "private-sum", "hum-2048")
+        _, signed = authority.sign_roster("main", public, [("load", 0, self.high)], "private-sum", "hum-2048")
         (self.folder / "rosters").mkdir(exist_ok=True)
         (self.folder / "rosters" / "main.cose").write_bytes(signed)
 
@@ -57,10 +58,17 @@ class Small:
         self.sign()
 
 
-def make(folder: Path, port: int, keys: dict[str, str] | None = None, interval: int = 10, roster: bool = True) -> Small:
+def make(
+    folder: Path,
+    port: int,
+    keys: dict[str, str] | None = None,
+    interval: int = 10,
+    roster: bool = True,
+    high: int = 10_000,
+) -> Small:
     """Make one. `keys` are {name: public key} of its boards; if None three of nobody's."""
     folder.mkdir()
-    (folder / "hum.toml").write_text(SETTINGS.format(port=port, interval=interval, window=interval * 0.8))
+    (folder / "hum.toml").write_text(SETTINGS.format(port=port, interval=interval, window=interval * 0.8, high=high))
     authority = Authority.init(folder / "authority", "street")
     if keys is None:
         keys = {f"b{i}": p256.public_key(p256.generate(os.urandom)).hex() for i in range(3)}
@@ -68,7 +76,7 @@ def make(folder: Path, port: int, keys: dict[str, str] | None = None, interval: 
         authority.enrol("main", name, key)
     Home.init(folder / "coordinator", "street", bytes.fromhex(authority.public)).storage.close()
     configuration.write(folder / "mosquitto", "street", authority.groups(), "127.0.0.1", port, None)
-    small = Small(folder, port)
+    small = Small(folder, port, high)
     if roster:
         small.sign()
     return small

@@ -42,6 +42,8 @@ REFUSED = {
     GOOD + 'existing = true\nreload = " "': "a command in one line",
     GOOD + 'reload = "systemctl reload mosquitto"': "goes with existing = true",
     GOOD + 'address = "everywhere"': "an address of this machine",
+    GOOD + 'labels = ["a", "b", "c", "d"]': "broker.labels = ['a', 'b', 'c', 'd']: a list of at most 3 names of a-z",
+    GOOD + 'labels = ["a,b"]': "NAME=VALUE",
     GOOD.replace("broker.example", "two words"): "the broker's name or address is wanted",
     GOOD + "[brokers]": "brokers is unknown; did you mean broker?",
     GOOD + "[rounds]\ninterval = 4": "instants are whole seconds, 5 to 86400 apart",
