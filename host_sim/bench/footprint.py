@@ -34,11 +34,13 @@ from host_sim.bench.peers import BATCHES, BoardProcess, report
 from host_sim.fleet.programs import compile_boards
 
 GROUP = 32
-# Not in the core, with all that only they need: firmware has AES; one protocol; one meter.
+# Not in the core, with all that only they need: firmware has AES; one protocol; one meter;
+# one gateway.
 NOT_CORE = (
     "agent/crypto/aes.py",
     "agent/protocols/gossip/machine.py",
     "agent/runtime/burning.py",
+    "agent/runtime/net/gateways.py",
     "agent/meters/dsmr.py",
     "agent/meters/dsmr_frames.py",
     "agent/meters/uart/signs.py",
