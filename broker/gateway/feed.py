@@ -31,7 +31,7 @@ RETRY_S = 2.0
 DENIED_S = 10.0  # the broker counts who is not let in
 UNTOLD_S = 20.0  # after which a coordinator that is there has told how its members stand
 
-Heard = QueryResult | News | Linked
+Heard = QueryResult | RoundResult | News | Linked
 
 
 class Feed:
@@ -146,6 +146,7 @@ class Feed:
                             case RoundResult():
                                 if group := reader.group(news.group):
                                     await self._keeper.take(_seen(group, news))
+                                    self._hear(news)
                             case PastRound():
                                 await self._keeper.take_past(news)
                             case _:

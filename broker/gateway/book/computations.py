@@ -11,7 +11,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 from broker.client.asking import Wanted, next_number
 from broker.gateway.book.rounds import COMPUTATION, Event
 from broker.gateway.book.tables import computations, drawn, events, spent
-from broker.gateway.computation import GIVEN_UP, Computation
+from broker.gateway.computation import GIVEN_UP, QUERY, Computation
 
 KEPT = 1000  # that are over
 LIVE_MOST = 64  # that are not
@@ -27,7 +27,13 @@ class Busy(Exception):
 
 
 def ask(
-    connection: Connection, group: str, wanted: Wanted, seconds: int, cost: float | None, asked_by: str
+    connection: Connection,
+    group: str,
+    wanted: Wanted,
+    seconds: int,
+    cost: float | None,
+    asked_by: str,
+    kind: str = QUERY,
 ) -> Computation:
     """Keep a new computation, whose answer is waited for so many seconds. Raises Busy."""
     c, now = computations.c, time.time()
@@ -37,7 +43,7 @@ def ask(
     number = next_number(connection.execute(select(drawn.c.number)).scalar() or 0, now)
     values = {"id": _ONE, "number": number}
     connection.execute(upsert(drawn).values(**values).on_conflict_do_update(["id"], set_=values))
-    made = Computation(number, group, wanted, int(now) + seconds, now, now, asked_by, cost=cost)
+    made = Computation(number, group, wanted, int(now) + seconds, now, now, asked_by, kind, cost=cost)
     row = {"group": group, "function": wanted.function, "over": False, "computation": made.to_json()}
     connection.execute(insert(computations).values(number=number, **row))
     oldest = select(c.number).where(c.over).order_by(c.number.desc()).offset(KEPT)
@@ -52,7 +58,7 @@ def record(connection: Connection, found: Computation) -> Event | None:
     change = update(computations).where(c.number == found.number, ~c.over, c.computation != text)
     if not connection.execute(change.values(over=found.is_over, computation=text)).rowcount:
         return None
-    if found.spent is not None:
+    if found.spent is not None and found.kind == QUERY:
         values = {"group": found.group, "epsilon": found.spent}
         connection.execute(upsert(spent).values(**values).on_conflict_do_update(["group"], set_=values))
     return _event(connection, found)

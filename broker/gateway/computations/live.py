@@ -6,16 +6,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from broker.client import QueryResult
-from broker.client.asking import LAST_S, Action, Asking, Changed, Send, Unanswered
+from broker.client import QueryResult, RoundResult
+from broker.client.asking import LAST_S, Action, Asking, Changed, Send, Unanswered, WantedRound
 from broker.client.members import RequestTold
-from broker.gateway.computation import UNANSWERED, Computation
+from broker.gateway.computation import ROUND, SUM, UNANSWERED, Computation
 from broker.wire.channel import Channel
 from broker.wire.requests import COMPLETE
 
 RESULT_S = 60.0  # on a link, for the result of what is complete
 RESULTS_MOST = 256  # that are kept for a word of what they are of
 MISSED = "result-missed"
+
+_Result = Callable[[str], dict[str, Any] | None]  # what it says of a slot, None if it has no answer
 
 
 @dataclass
@@ -36,7 +38,7 @@ class Live:
     def __init__(self, channel_of: Callable[[str], Channel | None]) -> None:
         self._channel_of = channel_of
         self._waiting: dict[int, _Waiting] = {}
-        self._results: OrderedDict[tuple[str, str], dict[str, Any] | None] = OrderedDict()
+        self._results: OrderedDict[tuple[str, str], _Result] = OrderedDict()
         self._linked = False
 
     def ask(self, computation: Computation, now: float, unix: float) -> list[Send | Computation]:
@@ -74,8 +76,22 @@ class Live:
 
     def answered(self, result: QueryResult, unix: float) -> list[Send | Computation]:
         """Take the result of a query, whoever has asked it."""
+        return self._note(result, lambda slot: result.answer, unix)
+
+    def summed(self, result: RoundResult, members: int, unix: float) -> list[Send | Computation]:
+        """Take the result of a round off the grid of so many members, whoever has asked for it."""
+
+        def of(slot: str) -> dict[str, Any] | None:
+            if result.sums is None or slot not in result.slots:
+                return None
+            missing = len(result.missing)
+            return {SUM: result.sums[result.slots.index(slot)], "count": members - missing, "left_out": missing}
+
+        return self._note(result, of, unix)
+
+    def _note(self, result: QueryResult | RoundResult, found: _Result, unix: float) -> list[Send | Computation]:
         key = (result.group, f"{result.epoch}.{result.round}")
-        self._results[key] = result.answer
+        self._results[key] = found
         while len(self._results) > RESULTS_MOST:
             self._results.popitem(last=False)
         held = [one for one in self._waiting.values() if one.complete and _place(one.complete) == key]
@@ -96,7 +112,8 @@ class Live:
     def _begin(self, one: _Waiting) -> None:
         found, gate = one.computation, self._channel_of(one.computation.group)
         if one.asking is None and gate:
-            one.asking = Asking(gate, found.group, found.number, found.until, found.wanted)
+            wanted = WantedRound(found.wanted.tries) if found.kind == ROUND else found.wanted
+            one.asking = Asking(gate, found.group, found.number, found.until, wanted)
 
     def _done(self, one: _Waiting, actions: list[Action], unix: float) -> list[Send | Computation]:
         """Return what is to be done of what a request wants; without a link it says nothing, and
@@ -121,7 +138,8 @@ class Live:
 
     def _complete(self, one: _Waiting, unix: float) -> Computation:
         assert one.complete
-        result = self._results.get(_place(one.complete))
+        found = self._results.get(_place(one.complete))
+        result = found(one.computation.wanted.slot) if found else None
         reason = MISSED if result is None else None
         return self._now(one, replace(_told(one.computation, one.complete, unix), result=result, reason=reason))
 

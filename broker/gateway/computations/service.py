@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from broker.client import QueryResult
+from broker.client import QueryResult, RoundResult
 from broker.client.asking import Send
 from broker.client.gateway_link import Linked
 from broker.client.members import News, RequestTold, Watch
@@ -65,7 +65,7 @@ class Computations:
                 await asyncio.sleep(RETRY_S)
             await self._turn()
 
-    def hear(self, news: QueryResult | News | Linked) -> None:
+    def hear(self, news: QueryResult | RoundResult | News | Linked) -> None:
         """Take what the link brings."""
         now, unix = time.monotonic(), time.time()
         match news:
@@ -73,6 +73,8 @@ class Computations:
                 self._do(self._live.hear(news, now, unix))
             case QueryResult():
                 self._do(self._live.answered(news, unix))
+            case RoundResult(off_grid=True) if group := self.watch.group(news.group):
+                self._do(self._live.summed(news, len(group.roster.members), unix))
             case Linked(up=True):
                 self._do(self._live.link_up(now, unix))
             case Linked():

@@ -63,7 +63,9 @@ class ComputationBody(BaseModel):
 
     id: str
     group: str
-    kind: Annotated[str, Field(description="query: boards are asked, and nobody can tie a value to one.")]
+    kind: Annotated[
+        str, Field(description="query: boards are asked, and nobody can tie a value to one; round: a sum off the grid.")
+    ]
     slot: str
     function: str
     parameters: list[int]
@@ -81,7 +83,9 @@ class ComputationBody(BaseModel):
         str | None, Field(description="Why it is asked again, refused or unanswered; result-missed if complete.")
     ]
     attempt: Annotated[int, Field(description="The try that all this is about, from 1 on.")]
-    query: Annotated[str | None, Field(description="The try's query, <epoch>.<number>; null before it is open.")]
+    query: Annotated[
+        str | None, Field(description="The try's query, or round, <epoch>.<number>; null before it is open.")
+    ]
     cost: Cost
     spent: Spent
     absent: Annotated[int | None, Field(description="How many members were absent when it was asked.")]
@@ -152,7 +156,7 @@ class FunctionsBody(BaseModel):
     kind: str | None
     why: Annotated[
         str | None,
-        Field(description="no-queries (it runs sums), no-link, no-coordinator, too-few (boards are there) or busy."),
+        Field(description="no-queries (it runs none), no-link, no-coordinator, too-few (boards are there) or busy."),
     ]
     detail: Annotated[str | None, Field(description="The same for people, and what to do.")]
     slots: list[SlotBody]

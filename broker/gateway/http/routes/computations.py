@@ -7,10 +7,10 @@ from sqlalchemy import Connection
 
 from agent.protocols import QUERIES
 from broker.client.access import ClientError, Group
-from broker.client.asking import FUNCTIONS, check, cost_of, needed
+from broker.client.asking import FUNCTIONS, SUMS, WantedRound, check, cost_of, needed
 from broker.gateway.book import computations
 from broker.gateway.book.computations import LIVE_OF_GROUP, Busy
-from broker.gateway.computation import QUERY, Computation
+from broker.gateway.computation import QUERY, ROUND, SUM, Computation
 from broker.gateway.http import paging
 from broker.gateway.http.asking import NAME, ComputationBody, FunctionBody, FunctionsBody, QuoteBody, Wish
 from broker.gateway.http.bodies import Page, slot_body
@@ -33,12 +33,12 @@ def functions(here: Here, caller: ForAsking, group: GroupName) -> FunctionsBody:
     """Tell what a group can be asked, and whether it can be now."""
     caller.must_ask(group)
     roster = here.roster(group)
-    has_queries = roster.protocol in QUERIES
-    known = FUNCTIONS if has_queries else {}
-    why, detail = _hindered(here, group) if has_queries else ("no-queries", _no_queries(group))
+    kind = _kind(roster.protocol)
+    known = FUNCTIONS if kind == QUERY else {SUM: ()} if kind == ROUND else {}
+    why, detail = _hindered(here, group) if kind else ("no-queries", f"{group} runs {roster.protocol}")
     return FunctionsBody(
         group=group,
-        kind=QUERY if has_queries else None,
+        kind=kind,
         why=why,
         detail=detail,
         slots=[slot_body(slot) for slot in roster.slots],
@@ -55,10 +55,10 @@ def quote(here: Here, caller: ForAsking, group: GroupName, wish: Annotated[Wish,
     """Tell what a computation would cost each board. Nobody is asked anything."""
     caller.must_ask(group, wish.function)
     found = _askable(here, group, wish)
-    cost = cost_of(wish.wanted(), found)
+    cost = _cost(wish, found)
     return QuoteBody(
         group=group,
-        kind=QUERY,
+        kind=_kind(found.roster.protocol) or QUERY,
         slot=wish.slot,
         function=wish.function,
         cost=cost,
@@ -119,8 +119,14 @@ def forgotten(here: Here, caller: ForAsking, identifier: ComputationId) -> None:
     here.computations.forgotten(number, here.book.write(computations.forget, number))
 
 
-def _no_queries(group: str) -> str:
-    return f"{group} sums, and answers no queries; groups of {', '.join(QUERIES)} do"
+def _kind(protocol: str) -> str | None:
+    """Return the kind of computations that a group of a protocol is asked for."""
+    return QUERY if protocol in QUERIES else ROUND if protocol == SUMS else None
+
+
+def _cost(wish: Wish, found: Group) -> float | None:
+    """Return what a try costs each board, in epsilon: a round of sums costs none."""
+    return 0.0 if found.roster.protocol == SUMS else cost_of(wish.wanted(), found)
 
 
 def _hindered(here: Serving, group: str) -> tuple[str | None, str | None]:
@@ -132,7 +138,7 @@ def _hindered(here: Serving, group: str) -> tuple[str | None, str | None]:
     if standing is None or watch.coordinator is False:
         return "no-coordinator", here.feed.unknown(group) or "the coordinator is not there"
     ready = sum(member.state == "ready" for member in standing.members)
-    if ready < needed(found):
+    if _kind(found.roster.protocol) == QUERY and ready < needed(found):
         return "too-few", f"{ready} of {len(standing.members)} boards are ready; a query takes {needed(found)}"
     if here.book.read(computations.waiting, group) >= LIVE_OF_GROUP:
         return "busy", f"{LIVE_OF_GROUP} computations of {group} are not over; wait for one, or forget it"
@@ -141,25 +147,41 @@ def _hindered(here: Serving, group: str) -> tuple[str | None, str | None]:
 
 def _askable(here: Serving, group: str, wish: Wish) -> Group:
     """Return the group that this may be asked of. Raises Problem."""
-    if here.roster(group).protocol not in QUERIES:
-        raise Problem(422, "no-queries", _no_queries(group))
+    protocol = here.roster(group).protocol
+    kind = _kind(protocol)
+    if kind is None:
+        raise Problem(422, "no-queries", f"{group} runs {protocol}, which answers no queries; {', '.join(QUERIES)} do")
     found = here.computations.watch.group(group)
     if found is None:
         detail = f"the broker has handed out no roster of {group} yet; ask again later"
         raise Problem(503, "no-roster", detail, {"Retry-After": str(AGAIN_S)})
     try:
-        check(wish.wanted(), found)
+        if kind == ROUND:
+            _check_round(wish, found)
+        else:
+            check(wish.wanted(), found)
     except ClientError as error:
         raise Problem(422, "cannot-be-asked", error.args[0]) from None
     return found
 
 
+def _check_round(wish: Wish, found: Group) -> None:
+    """Raise ClientError unless a sum off the grid may be asked for so."""
+    slots = [name for name, _, _ in found.roster.slots]
+    if wish.slot not in slots:
+        raise ClientError(f"slot {wish.slot!r}: {found.name} has {', '.join(slots)}")
+    if wish.function != SUM or wish.parameters or wish.between or wish.epsilon or wish.record_epsilon:
+        raise ClientError(f"{found.name} runs {SUMS}: it is asked for the function {SUM}, exact and of all, alone")
+    check(WantedRound(wish.tries), found)
+
+
 def _kept(connection: Connection, here: Serving, caller: Caller, group: str, wish: Wish) -> Computation:
     """Keep what is asked, and return it. Raises Problem."""
     wanted = wish.wanted()
-    cost = cost_of(wanted, _askable(here, group, wish))
+    asked_of = _askable(here, group, wish)
+    kind, cost = _kind(asked_of.roster.protocol) or QUERY, _cost(wish, asked_of)
     try:
-        return computations.ask(connection, group, wanted, wish.wait_s, cost, caller.token.id)
+        return computations.ask(connection, group, wanted, wish.wait_s, cost, caller.token.id, kind)
     except Busy:
         detail = f"as many computations as there may be are not over, {LIVE_OF_GROUP} of a group"
         raise Problem(429, "busy", detail, {"Retry-After": str(AGAIN_S)}) from None

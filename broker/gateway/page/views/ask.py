@@ -8,7 +8,6 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from broker.client.asking import FUNCTIONS
 from broker.client.units import unit_of
 from broker.gateway.book import computations, rounds
 from broker.gateway.http.paging import NUMBER_MOST
@@ -93,7 +92,7 @@ def _allowed(here: Serving, caller: Caller, group: str) -> tuple[Collection[str]
     if not caller.may_ask(group):
         return (), f"your token has not the scope {ASK}:{group}:<function>"
     told = functions(here, caller, group)
-    return [name for name in FUNCTIONS if caller.may_ask(group, name)], told.detail
+    return [one.function for one in told.functions if one.allowed], told.detail
 
 
 def _quoted(here: Serving, caller: Caller, group: str, given: Mapping[str, str]) -> dict[str, Any]:

@@ -17,6 +17,8 @@ REASONS = {
     "unknown-group": "The coordinator has no such group.",
     "no-queries": "The group runs sums, and answers no queries.",
     "busy": "Four questions to the group are not over; ask later.",
+    "failing": "Four sums on request failed of late; those of the schedule go on.",
+    "too-few-sent": "Boards did not send: for a sum on request their policy has to allow one.",
     "too-few": "Fewer boards are there than a query needs.",
     "no-result": "No leader had a result that counts.",
     "incomplete": "Boards vanished while they were asked.",

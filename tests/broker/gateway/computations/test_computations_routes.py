@@ -3,6 +3,7 @@ is, refused by name; from the request to the answer through a coordinator's own 
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from broker.gateway.book.rounds import GroupRoster
 from broker.gateway.computations import service as module
 from broker.gateway.computations.service import Computations
 from tests.broker.gateway.computations.bureau import LATE_S, Bureau
-from tests.broker.gateway.gate import WAIT_S, Gate, Stream, a_round
+from tests.broker.gateway.gate import WAIT_S, Gate, Stream, a_round, roster
 from tests.broker.gateway.lane import LANE, WISH, ask, watch_of_lane, with_lane
 from tests.broker.gateway.test_scopes import API, reason
 from tests.support.street_of_askers import DEPLOYMENT, GROUP
@@ -83,13 +84,15 @@ REFUSED: list[tuple[str, dict[str, Any], int, str]] = [
     (LANE, {"wait_s": 3001}, 422, "invalid"),
     (LANE, {"epsilon": "NaN"}, 422, "invalid"),
     (LANE, {"why": "so"}, 422, "invalid"),
-    ("street", {}, 422, "no-queries"),
+    ("street", {}, 503, "no-roster"),
+    ("hall", {}, 422, "no-queries"),
     ("nowhere", {}, 404, "unknown-group"),
 ]
 
 
 def test_what_cannot_be_asked_is_refused_before_anybody_is(gate: Gate) -> None:
     gate.put(a_round(0))
+    gate.book.write(rounds._keep_roster, replace(roster("hall"), protocol="ours"))
     token = gate.token()
     for group, wish, status, said in REFUSED:
         quoted = gate.ask(f"{API}/groups/{group}/quote", token, params=WISH | wish)
@@ -177,8 +180,8 @@ def test_why_a_group_cannot_be_asked_is_told_in_a_word_and_in_a_sentence(tmp_pat
         assert (found["why"] is None) == (found["detail"] is None)
         return found["why"]
 
-    gate.put(a_round(0, group="lane"))
-    assert gate.ask(f"{API}/groups/lane/functions").json()["why"] == "no-queries"
+    gate.book.write(rounds._keep_roster, replace(roster("hall"), protocol="ours"))
+    assert gate.ask(f"{API}/groups/hall/functions").json()["why"] == "no-queries"
     assert why() == "no-link"
     gate.feed.linked = True
     assert why() == "no-coordinator"

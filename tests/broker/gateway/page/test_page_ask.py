@@ -4,6 +4,7 @@ boards in memory; why it cannot be asked, where it cannot. A browser's part is i
 import asyncio
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from starlette.testclient import TestClient
 from agent.crypto import accelerate
 from broker.client.asking import FUNCTIONS, Wanted
 from broker.client.gateway_link import Linked
-from broker.gateway.book import computations
+from broker.gateway.book import computations, rounds
 from broker.gateway.computation import OVER, Computation
 from broker.gateway.computations import service
 from broker.gateway.http import cookie
@@ -23,7 +24,7 @@ from broker.gateway.page.words import answers, questions
 from broker.wire import requests
 from tests.broker.gateway.computations.bureau import LATE_S, Bureau
 from tests.broker.gateway.computations.test_computations_routes import serve, tell, until_asked
-from tests.broker.gateway.gate import WAIT_S, Gate, a_round
+from tests.broker.gateway.gate import WAIT_S, Gate, roster
 from tests.broker.gateway.page.test_page import HOST, SAME, text_of
 from tests.support.street_of_askers import GROUP
 
@@ -133,7 +134,7 @@ def test_from_the_form_to_the_answer(tmp_path: Path) -> None:
 
 
 def test_where_it_cannot_be_asked_the_form_is_grey_and_the_reason_is_said(asked: Asked) -> None:
-    asked.put(a_round(0, group="lane"))
+    asked.book.write(rounds._keep_roster, replace(roster("lane"), protocol="ours"))
 
     def grey(path: str, *scopes: str) -> str:
         answer = asked.browser(*scopes).get(path)
@@ -141,7 +142,7 @@ def test_where_it_cannot_be_asked_the_form_is_grey_and_the_reason_is_said(asked:
         return text_of(answer)
 
     assert '<fieldset class="whole" data-asks>' in asked.browser().get(PATH).text
-    assert "lane sums, and answers no queries" in grey("/groups/lane/ask")
+    assert "lane runs ours" in grey("/groups/lane/ask")
     assert f"your token has not the scope ask:{GROUP}:" in grey(PATH, "sums", "ask:lane:*")
     for name in ("b001", "b002"):
         asked.bureau.presence(name, False)
