@@ -7,7 +7,7 @@ from typing import Any
 from broker.client.asking import Wanted
 from broker.wire import requests
 
-QUERY, ROUND = "query", "round"  # kinds: asked by a protocol of queries; a round of sums off the grid
+QUERY, ROUND = "query", "round"  # kinds: boards are asked; a round of sums off the grid
 SUM = "sum"  # the function of a round
 ASKED, UNANSWERED, GIVEN_UP = "asked", "unanswered", "given-up"
 # Seconds that an answer is waited for: what a coordinator takes is 3600 s ahead at most, by its own
@@ -27,8 +27,9 @@ class Computation:
     "unanswered"; "result-missed" of one that is complete and whose result never came here.
 
     Of the try `attempt`: its query, or its round, as <epoch>.<number>; what it costs each board, in
-    epsilon, None for a loss without bound; who was `absent` when it was asked, None if nobody knows. `spent` is
-    what queries have cost each board of the group so far. `step` is of the coordinator's news.
+    epsilon, None for a loss without bound; who was `absent` when it was asked, None if nobody
+    knows. `spent` is what queries have cost each board of the group so far. `step` is of the
+    coordinator's news.
     `asked_by` is the name of the token that asked.
     `result` has the function's values by name, with "count" and "left_out".
     """

@@ -5,6 +5,7 @@ import contextlib
 import errno
 import logging
 import socket
+import time
 from collections.abc import Iterator
 from functools import partial
 
@@ -12,8 +13,8 @@ import uvicorn
 from sqlalchemy.exc import SQLAlchemyError
 
 from broker.errors import HumError
-from broker.gateway.book import rounds
-from broker.gateway.book.book import Book
+from broker.gateway.book import rounds, tokens
+from broker.gateway.book.book import Book, beside
 from broker.gateway.computations.asked import AskedByPrograms
 from broker.gateway.computations.service import Computations
 from broker.gateway.feed import Feed
@@ -33,6 +34,7 @@ log = logging.getLogger("hum.gateway")
 BACKLOG = 512
 CONNECTIONS_MOST = 1024
 LEAVE_S = 5
+REVOKED_S = 2.0  # between two looks for tokens that another process has revoked
 STALLED_MS = 60_000  # a peer that takes nothing for so long is gone
 
 
@@ -77,6 +79,20 @@ def listening(address: str, port: int) -> socket.socket:
     return made
 
 
+async def heed_revoked(book: Book, hub: Hub) -> None:
+    """End the streams of tokens that another process has revoked, as `hum gateway password` does,
+    without an end."""
+    since = time.time()
+    while True:
+        await asyncio.sleep(REVOKED_S)
+        try:
+            found = await beside(book.read, tokens.revoked_since, since)
+        except (SQLAlchemyError, TimeoutError):
+            continue  # the feed says that the database cannot be had
+        for token in found:
+            hub.revoke(token)
+
+
 async def run(site: Site, link: Link, book: Book, sock: socket.socket, version: str, outward: Outward = NOBODY) -> None:
     """Follow, answer on `sock`, and tell those of `outward`, until this is cancelled."""
     hub = Hub(book.read(rounds.last_event))
@@ -107,7 +123,8 @@ async def run(site: Site, link: Link, book: Book, sock: socket.socket, version: 
     host, port = sock.getsockname()[:2]
     log.info("the gateway of %s answers at http://%s:%d", site.deployment, f"[{host}]" if ":" in host else host, port)
     answering = asyncio.create_task(server.serve([sock]))
-    works = [feed.run(), outlets.run(), recorder.run(), computations.run(), *([home.run()] if home else [])]
+    works = [feed.run(), outlets.run(), recorder.run(), computations.run(), heed_revoked(book, hub)]
+    works += [home.run()] if home else []
     following = [asyncio.create_task(work) for work in works]
     try:
         done, _ = await asyncio.wait([answering, *following], return_when=asyncio.FIRST_COMPLETED)

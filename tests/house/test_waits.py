@@ -107,6 +107,7 @@ REVIEWED: dict[tuple[str, str], tuple[tuple[str, ...], str]] = {
         "a person types, or a file ends",
     ),
     ("broker/gateway/process.py", "run"): (("await asyncio.wait",), GATEWAY),
+    ("broker/gateway/process.py", "heed_revoked"): (("while True: sleep",), "until process.run() cancels it"),
     ("broker/transport/link.py", "Connection.messages"): (("await anext",), "for as long as its caller wants"),
     ("broker/transport/link.py", "Link._connection"): (("async with client",), "aiomqtt gives it the client's timeout"),
     ("broker/transport/link.py", "Link.follow"): (

@@ -91,6 +91,11 @@ def revoke(connection: Connection, identifier: str, now: float) -> bool:
     return there is not None
 
 
+def revoked_since(connection: Connection, since: float) -> list[str]:
+    """Return the tokens that were revoked from then on, Unix seconds, whichever process did it."""
+    return list(connection.execute(select(tokens.c.id).where(tokens.c.revoked >= since)).scalars())
+
+
 def count(connection: Connection) -> int:
     """Return how many tokens were made."""
     return int(connection.execute(select(func.count()).select_from(tokens)).scalar() or 0)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from broker.gateway import hub
+from broker.gateway import hub, process
 from broker.gateway.book import tokens
 from broker.gateway.http.bodies import stamp
 from broker.gateway.http.routes import events as route
@@ -124,6 +124,27 @@ def test_a_stream_ends_with_its_token_and_others_go_on(tmp_path: Path, monkeypat
         with pytest.raises(EOFError):
             await streams[2].event()
         await until(lambda: gate.hub.listeners == 0)
+
+    play(tmp_path, scene)
+
+
+def test_a_stream_ends_with_a_token_that_another_process_has_revoked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "REVOKED_S", 0.01)
+
+    async def scene(gate: Gate, port: int) -> None:
+        ended, other = gate.token(), gate.token()
+        streams = [await gate.listen(port, token) for token in (ended, other)]
+        heeding = asyncio.create_task(process.heed_revoked(gate.book, gate.hub))
+        await asyncio.sleep(0)
+        assert gate.book.write(tokens.revoke, ended.split("_")[1], time.time())
+        with pytest.raises(EOFError):
+            await streams[0].event()
+        gate.put(a_round(0))
+        assert (await streams[1].event())[1]["id"] == "1.0"
+        heeding.cancel()
+        await asyncio.wait([heeding])
 
     play(tmp_path, scene)
 
