@@ -13,7 +13,7 @@ from agent.meters.uart.telegram import TelegramError
 from agent.protocols.private_sum.roster_part import SumPart, read_part
 from agent.wire import active_sets, answers, cbor, coordination, dns, messages, queries, release, rosters, topics
 from agent.wire.envelope import Context, Envelope, EnvelopeError, seal
-from broker.wire import requests, views
+from broker.wire import past, requests, views
 from host_sim.fuzz.mutations import Mutator
 from host_sim.fuzz.place import Violation
 from host_sim.meters import made
@@ -60,6 +60,8 @@ def _of_gateway() -> dict[str, tuple[Parser, tuple[type[Exception], ...], bytes]
         "asked": (requests.read_ask, REFUSED, ask.encode()),
         "asked for a sum": (requests.read_ask, REFUSED, requests.AskRound(9, 1_700_000_600, 2).encode()),
         "told of a request": (requests.read_told, REFUSED, told.encode()),
+        "recalled": (past.read_recall, REFUSED, past.Recall(1, 7).encode()),
+        "told of a past round": (past.read_past, REFUSED, past.Past(5, 9, 3, bytes(99)).encode()),
     }
 
 
