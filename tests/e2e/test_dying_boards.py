@@ -33,7 +33,7 @@ DIED = re.compile(
     r"hum-sim: board b00\d died: killed by signal 9; its last word was \w+; if nobody killed it, .*; see \S+"
 )
 # With this heap boards start, and soon ask for a reset, again and again.
-RESETTING = "121k"
+RESETTING = "124k"
 
 
 def pids(folder: Path, word: str) -> list[int]:

@@ -243,6 +243,7 @@ def test_parquet_has_the_same_steps(gate: Gate) -> None:
         ("rounds", "int32", False),
         ("summed", "int32", True),
         ("members", "int32", True),
+        ("off_grid", "int32", False),
     ]
     of = {"deployment": "town", "group": "street", "slot": "load", "unit": "Wh", "step_s": "900"}
     assert {key.decode(): value.decode() for key, value in table.schema.metadata.items()} == of

@@ -15,7 +15,7 @@ from sqlalchemy.exc import OperationalError
 
 from agent.crypto import accelerate
 from agent.wire import coordination
-from broker.cli.coordinator import _until_told
+from broker.cli.coordinator import _serve, _until_told
 from broker.coordinator import linking
 from broker.coordinator.home import Home, HomeError
 from broker.coordinator.protocols.private_sum import reading
@@ -119,7 +119,7 @@ def test_a_full_disk_is_one_line_that_says_what_to_do(tmp_path: Path) -> None:
         world.home.storage._engine.dispose()
         service._commits.note_health({f"b{at}": (1.0, {"phase": "x" * 4000}) for at in range(200)})
         with pytest.raises(HomeError) as caught:
-            _until_told(world.home, service, link, False)
+            _until_told(world.home, _serve(service, "test", link, False, []))
         runner.run(broker.stop())
     line = str(caught.value)
     assert "coordinator.db: database or disk is full; nothing that was receipted is lost" in line

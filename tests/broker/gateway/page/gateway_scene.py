@@ -4,6 +4,7 @@ and a coordinator's word by MQTT. No pytest in here."""
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from agent.crypto import p256
 from agent.wire import messages, topics
 from broker.client import identity
 from broker.gateway import process
-from broker.gateway.book import tokens
+from broker.gateway.book import rounds, tokens
 from broker.gateway.book.book import Book
 from broker.gateway.site import Site
 from broker.transport import users
@@ -80,6 +81,13 @@ class GatewayScene:
     def result(self, payload: bytes) -> None:
         """Have the coordinator publish a result."""
         self.say((self._topic("result"), payload))
+
+    def until_kept(self, number: int) -> None:
+        """Wait until the gateway has a round in its database."""
+        deadline = time.monotonic() + WAIT_S
+        while self.book.read(rounds.one, GROUP, 1, number) is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
 
     def tell(self) -> None:
         """Have the coordinator tell the gateway of members and rounds."""

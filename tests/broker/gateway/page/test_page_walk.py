@@ -183,7 +183,7 @@ def test_history_is_the_feeds_and_its_gaps_stay(scene: GatewayScene, browser: An
         with page.expect_download() as download:
             page.get_by_role("link", name="CSV").click()
         lines = download.value.path().read_text().splitlines()
-        assert lines[0] == "start,value,rounds,summed,members" and len(lines) == 97
+        assert lines[0] == "start,value,rounds,summed,members,off_grid" and len(lines) == 97
         assert "missing: b4" in page.inner_text("#recent")
 
 
