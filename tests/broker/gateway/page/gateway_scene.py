@@ -13,7 +13,7 @@ from agent.crypto import p256
 from agent.wire import messages, topics
 from broker.client import identity
 from broker.gateway import process
-from broker.gateway.book import rounds, tokens
+from broker.gateway.book import rounds, steps, tokens
 from broker.gateway.book.book import Book
 from broker.gateway.site import Site
 from broker.transport import users
@@ -83,9 +83,9 @@ class GatewayScene:
         self.say((self._topic("result"), payload))
 
     def until_kept(self, number: int) -> None:
-        """Wait until the gateway has a round in its database."""
+        """Wait until the gateway has a round and its steps in its database."""
         deadline = time.monotonic() + WAIT_S
-        while self.book.read(rounds.one, GROUP, 1, number) is None:
+        while None in [self.book.read(find, GROUP, 1, number) for find in (rounds.one, steps.one)]:
             assert time.monotonic() < deadline
             time.sleep(0.05)
 

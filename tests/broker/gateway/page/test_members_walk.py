@@ -36,8 +36,8 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayScene]:
         scene.serve()
         for number, absent in enumerate(([], ["b4"])):
             scene.result(scene.street.round(number, absent))
-            scene.until_kept(number)  # the broker keeps the last result alone
             scene.tell()
+            scene.until_kept(number)  # the broker keeps the last result and the last news alone
         for name, said in REPORTS.items():
             scene.street.gateway.view.report(name, said)
         scene.street.gateway.view.presence("b3", False)
