@@ -49,7 +49,7 @@ demo: setup ## Run a broker, a coordinator and 12 MicroPython boards; print sums
 # few tests, and pytest-xdist would begin with them last. To rewrite the tests' asserts takes long: the second part finds it done.
 ALONE := -n 2 --dist loadfile --no-loadscope-reorder
 test: export PYTHONDONTWRITEBYTECODE =
-test: setup ## Run the tests: CPython, and the shared suite again on MicroPython; some 12 minutes
+test: setup ## Run the tests: CPython, and the shared suite again on MicroPython; some 8 minutes
 	@if test -n "$(PYTEST)"; then $(BIN)/python -m pytest $(PYTEST); else \
 		$(BIN)/python -m pytest -n 3 -m "not alone and not proof" && \
 		$(BIN)/python -m pytest $(ALONE) -m "alone and not proof"; fi
