@@ -113,6 +113,7 @@ def test_from_nothing_to_a_first_group_that_comes_live(scene: GatewayScene, brow
         scene.result(past[-1])
         last = scene.street.client(past[-1])
         page.wait_for_selector(f".card dd data:has-text('{(last.sums or [0])[0]:,}')")
+        page.wait_for_selector(".card:has-text('next round in')")  # two sums may be the same
         assert page.evaluate("performance.getEntriesByType('navigation').length") == 1
         assert "4 of 5" in page.inner_text(".card")
         assert re.search(r"next round in \d+:\d\d", page.inner_text(".card"))
