@@ -125,11 +125,13 @@ class Feed:
             access = Access(self._site.deployment, self._site.authority, None, self._keys)
             self._reader, self._past = Reader(access), Past(access, self.watch)
             self._gateway = GatewayLink(self._link, self._reader, self.watch, self._past)
+            self._keeper.begin()
             following = asyncio.create_task(self._follow(self._reader, self._gateway))
             try:
                 while read_keys(self._site.results) == self._keys and not following.done():
                     await asyncio.wait([following], timeout=KEYS_S)
-                    await self._keeper.tick()
+                    if self.linked and self.watch.coordinator:  # else nobody can answer, and missed rounds wait
+                        await self._keeper.tick()
                     self._say_unknown()
             finally:
                 following.cancel()

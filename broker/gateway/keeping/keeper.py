@@ -38,6 +38,11 @@ class Keeper:
         self._last: dict[str, Place | None] = {}  # of each group the round that was kept last
         self._one = asyncio.Lock()  # what comes of an event is done before the next one
 
+    def begin(self) -> None:
+        """Go on from what the database has: what was under way may have been cut off."""
+        self._missed = Missed()
+        self._last.clear()
+
     async def take(self, seen: Seen) -> None:
         """A round is over."""
         name = seen.group.name

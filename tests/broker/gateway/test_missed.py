@@ -1,6 +1,7 @@
 """Rounds that were over while the gateway was away are had from the coordinator, in their order and
 before the next one, so that totals miss nothing; nobody else can tell any."""
 
+import asyncio
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -138,6 +139,26 @@ def test_rounds_that_were_over_meanwhile_are_in_the_totals_whatever_epoch_they_a
     assert former is not None and former.members == tuple(NAMES) and former.opened is not None
 
 
+def test_what_a_key_that_came_has_cut_off_is_asked_for_again(tmp_path: Path) -> None:
+    async def act(scene: Scene) -> None:
+        coordinator = Coordinator(tmp_path, scene.town)
+        scene.key()
+        scene.roster()
+        coordinator.close()
+        scene.link.say(scene.town.topic("result"), coordinator.newest)
+        assert await scene.told(1) == ["1.0"]
+        for _ in range(5):
+            coordinator.close()
+        scene.link.say(scene.town.topic("result"), coordinator.newest)
+        await scene.until(lambda: scene.link.said)  # and nobody answers
+        answered(scene, coordinator)
+        scene.key("lane")  # so what comes is read anew
+        assert await scene.told(6) == [f"1.{number}" for number in range(6)]
+
+    standing = play(tmp_path, act).book.read(rounds.standing, "street")
+    assert standing is not None and standing.unseen == 0
+
+
 def test_without_an_answer_the_newest_round_is_kept_and_the_others_are_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -149,6 +170,10 @@ def test_without_an_answer_the_newest_round_is_kept_and_the_others_are_counted(
         scene.result(3, 7, -8)
         await scene.told(1)
         scene.result(6, 9, -1)
+        await scene.until(lambda: scene.link.said)
+        await asyncio.sleep(0.3)  # of looks each 0.02 s: it waits for who could answer
+        assert scene.hub.last == 1 and len(scene.link.said) == 1
+        scene.coordinator()
         assert await scene.told(2) == ["1.3", "1.6"]
         asked = [topic for topic, _ in scene.link.said]
         assert asked == [channel.topic("town", "street", channel.RECALL)] * TRIES_MOST
