@@ -130,7 +130,8 @@ class Feed:
             try:
                 while read_keys(self._site.results) == self._keys and not following.done():
                     await asyncio.wait([following], timeout=KEYS_S)
-                    if self.linked and self.watch.coordinator:  # else nobody can answer, and missed rounds wait
+                    # Else nobody can answer, and what was missed waits.
+                    if self.linked and self.watch.coordinator:
                         await self._keeper.tick()
                     self._say_unknown()
             finally:

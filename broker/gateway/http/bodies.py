@@ -10,6 +10,7 @@ from broker.gateway.book.tokens import NOTE_MOST, SCOPE, SCOPES_MOST, Token
 from broker.gateway.rounds import Round
 
 T = TypeVar("T")
+NAME = r"^[a-z0-9-]{1,32}$"  # of a group, a slot, a member: agent/wire/topics.py
 Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 
 

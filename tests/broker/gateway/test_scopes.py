@@ -44,8 +44,8 @@ ROUTES: dict[tuple[str, str], set[str]] = {
     ("GET", "/audit"): ADMIN,
     ("GET", "/enrolments"): ADMIN,
     ("POST", "/enrolments"): ADMIN,
-    ("POST", "/groups/{group}/members/{device}/revocation"): ADMIN,
-    ("POST", "/groups/{group}/members/{device}/replacement"): ADMIN,
+    ("POST", "/groups/{group}/members/{member}/revocation"): ADMIN,
+    ("POST", "/groups/{group}/members/{member}/replacement"): ADMIN,
     ("PUT", "/groups/{group}/roster"): ADMIN,
 }
 A_KEY = "046b17d1f2e12c4247f8bce6e563a440f277037d812deb33a0f4a13945d898c296" + (  # the curve's base point
@@ -55,7 +55,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "/tokens": {"json": {"scopes": ["sums"]}},
     "/groups/{lane}/computations": {"json": WISH},
     "/enrolments": {"json": {"group": "street", "device": "shed", "public": A_KEY}},
-    "/groups/{group}/members/{device}/replacement": {"json": {"public": A_KEY}},
+    "/groups/{group}/members/{member}/replacement": {"json": {"public": A_KEY}},
     "/groups/{group}/roster": {"content": b"no roster"},
 }
 # What is asked of these is not there, or not fit, for whoever may ask it.
@@ -79,7 +79,7 @@ def gate(tmp_path: Path, lane: Watch) -> Gate:
 def asked(gate: Gate, method: str, route: str, token: str) -> Any:
     """Ask a route of something that is there. A stream is ended before it begins."""
     gate.hub.is_closed = True
-    path = API + route.replace("{group}", "street").replace("{member}", "attic").replace("{device}", "attic")
+    path = API + route.replace("{group}", "street").replace("{member}", "attic")
     path = path.replace("rounds/{id}", "rounds/1.0").replace("{id}", "aaaaaaaa")
     live = gate.book.read(computations.live)
     path = path.replace("{lane}", LANE).replace("{number}", str(live[0].number if live else 0))

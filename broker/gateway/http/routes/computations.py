@@ -12,8 +12,8 @@ from broker.gateway.book import computations
 from broker.gateway.book.computations import LIVE_OF_GROUP, Busy
 from broker.gateway.computation import QUERY, ROUND, SUM, Computation
 from broker.gateway.http import paging
-from broker.gateway.http.asking import NAME, ComputationBody, FunctionBody, FunctionsBody, QuoteBody, Wish
-from broker.gateway.http.bodies import Page, slot_body
+from broker.gateway.http.bodies import NAME, Page, slot_body
+from broker.gateway.http.computation_bodies import ComputationBody, FunctionBody, FunctionsBody, QuoteBody, Wish
 from broker.gateway.http.paging import After, Limit
 from broker.gateway.http.problems import Problem
 from broker.gateway.http.repeating import IdempotencyKey, once

@@ -5,7 +5,7 @@ import time
 from functools import partial
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from sqlalchemy import Connection
 
 from broker import names, public_keys
@@ -13,17 +13,16 @@ from broker.gateway.book import enrolments
 from broker.gateway.book.enrolments import ADD, REMOVE, REPLACE, SIGNED, STATES, WAITING, WAITING_MOST, Full
 from broker.gateway.http import paging
 from broker.gateway.http.bodies import Page
-from broker.gateway.http.enrolling import DEVICE, EnrolmentBody, EnrolmentWish, ReplacementWish, State
+from broker.gateway.http.enrolment_bodies import EnrolmentBody, EnrolmentWish, ReplacementWish, State
 from broker.gateway.http.paging import After, Limit
 from broker.gateway.http.problems import Problem
 from broker.gateway.http.repeating import IdempotencyKey, once
 from broker.gateway.http.routes.groups import GroupName
+from broker.gateway.http.routes.members import MemberName
 from broker.gateway.http.scopes import Caller, ForAdmin
 from broker.gateway.http.serving import Here, Serving
 
 router = APIRouter(tags=["enrolments"])
-
-DeviceName = Annotated[str, Path(pattern=DEVICE, description="The member's name.")]
 
 
 @router.get("/enrolments")
@@ -54,20 +53,20 @@ def added(here: Here, caller: ForAdmin, wish: EnrolmentWish, key: IdempotencyKey
     return _asked(here, caller, key, ADD, wish.group, wish.device, _public(wish.public))
 
 
-@router.post("/groups/{group}/members/{device}/revocation", status_code=202)
-def revoked(here: Here, caller: ForAdmin, group: GroupName, device: DeviceName, key: IdempotencyKey) -> EnrolmentBody:
+@router.post("/groups/{group}/members/{member}/revocation", status_code=202)
+def revoked(here: Here, caller: ForAdmin, group: GroupName, member: MemberName, key: IdempotencyKey) -> EnrolmentBody:
     """Ask that a member be taken out."""
-    _check_member(here, group, device)
-    return _asked(here, caller, key, REMOVE, group, device, None)
+    _check_member(here, group, member)
+    return _asked(here, caller, key, REMOVE, group, member, None)
 
 
-@router.post("/groups/{group}/members/{device}/replacement", status_code=202)
+@router.post("/groups/{group}/members/{member}/replacement", status_code=202)
 def replaced(
-    here: Here, caller: ForAdmin, group: GroupName, device: DeviceName, wish: ReplacementWish, key: IdempotencyKey
+    here: Here, caller: ForAdmin, group: GroupName, member: MemberName, wish: ReplacementWish, key: IdempotencyKey
 ) -> EnrolmentBody:
     """Ask that another board have a member's name. The old key never comes back."""
-    _check_member(here, group, device)
-    return _asked(here, caller, key, REPLACE, group, device, _public(wish.public))
+    _check_member(here, group, member)
+    return _asked(here, caller, key, REPLACE, group, member, _public(wish.public))
 
 
 def groups(here: Serving) -> list[str]:

@@ -16,8 +16,8 @@ from broker.gateway.book.book import beside
 from broker.gateway.book.changes import Changes
 from broker.gateway.book.rounds import Event
 from broker.gateway.computation import Computation
-from broker.gateway.http.asking import ComputationBody
 from broker.gateway.http.bodies import RoundBody
+from broker.gateway.http.computation_bodies import ComputationBody
 from broker.gateway.http.member_bodies import ChangesBody
 from broker.gateway.http.problems import Problem
 from broker.gateway.http.scopes import MEMBERS, SUMS, Caller, ForEvents

@@ -7,13 +7,13 @@ from fastapi import APIRouter, Path
 
 from broker.gateway.book import rounds
 from broker.gateway.book.rounds import GroupRoster
-from broker.gateway.http.bodies import DeploymentBody, GroupBody, Page, RoundBody, slot_body, stamp
+from broker.gateway.http.bodies import NAME, DeploymentBody, GroupBody, Page, RoundBody, slot_body, stamp
 from broker.gateway.http.scopes import MEMBERS, Caller, ForSums
 from broker.gateway.http.serving import Here, Serving
 
 router = APIRouter(tags=["groups"])
 
-GroupName = Annotated[str, Path(pattern=r"^[a-z0-9-]{1,32}$", description="The group's name.")]
+GroupName = Annotated[str, Path(pattern=NAME, description="The group's name.")]
 
 
 @router.get("/deployment")

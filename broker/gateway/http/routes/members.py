@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path
 
 from broker.gateway.book.rounds import GroupRoster
-from broker.gateway.http.bodies import stamp
+from broker.gateway.http.bodies import NAME, stamp
 from broker.gateway.http.member_bodies import MemberBody, MembersBody, ProgressBody
 from broker.gateway.http.problems import Problem
 from broker.gateway.http.routes.groups import GroupName
@@ -14,7 +14,7 @@ from broker.gateway.http.serving import Here, Serving
 
 router = APIRouter(tags=["members"])
 
-MemberName = Annotated[str, Path(pattern=r"^[a-z0-9-]{1,32}$", description="The member's name.")]
+MemberName = Annotated[str, Path(pattern=NAME, description="The member's name.")]
 
 
 @router.get("/groups/{group}/members")

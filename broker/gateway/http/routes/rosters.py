@@ -10,7 +10,7 @@ from agent.wire.envelope import EnvelopeError
 from agent.wire.messages import MessageError
 from broker.client.access import Access, Group, read_group
 from broker.files import alone_in, private_folder, replace
-from broker.gateway.http.enrolling import RosterBody
+from broker.gateway.http.enrolment_bodies import RosterBody
 from broker.gateway.http.problems import Problem, unavailable
 from broker.gateway.http.routes.groups import GroupName
 from broker.gateway.http.scopes import ForAdmin

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from agent.crypto.key_code import key_code
 from broker.gateway.book import enrolments
 from broker.gateway.book.enrolments import OPEN, WAITING, WAITING_MOST
-from broker.gateway.http.enrolling import EnrolmentWish, ReplacementWish
+from broker.gateway.http.enrolment_bodies import EnrolmentWish, ReplacementWish
 from broker.gateway.http.paging import NUMBER_MOST
 from broker.gateway.http.problems import Problem
 from broker.gateway.http.routes.enrolments import added, groups, replaced, revoked, settle

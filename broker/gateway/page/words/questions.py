@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pydantic import ValidationError
 
 from broker.client.asking import FUNCTIONS
-from broker.gateway.http.asking import Wish
+from broker.gateway.http.computation_bodies import Wish
 from broker.gateway.http.problems import Problem
 
 WORDS = {

@@ -8,11 +8,10 @@ from agent.protocols.gossip.privacy.terms import EPSILON_MOST, MILLION, RANGE_MO
 from agent.wire.queries import PARAMETERS_MOST, PERIOD_LEAST, PERIOD_MOST
 from broker.client.asking import Wanted
 from broker.gateway.computation import WAIT_LEAST_S, WAIT_MOST_S, WAIT_S, Computation
-from broker.gateway.http.bodies import SlotBody, Time, stamp
+from broker.gateway.http.bodies import NAME, SlotBody, Time, stamp
 from broker.gateway.http.scopes import ADMIN, MEMBERS, Caller
 from broker.wire.requests import TRIES_MOST
 
-NAME = r"^[a-z0-9-]{1,32}$"
 EPSILON = EPSILON_MOST / MILLION
 
 Limit = Annotated[int, Field(ge=-RANGE_MOST, le=RANGE_MOST)]

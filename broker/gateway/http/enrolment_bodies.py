@@ -7,10 +7,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from agent.crypto.key_code import key_code
 from broker.gateway.book.enrolments import Enrolment
-from broker.gateway.http.bodies import Time, stamp
+from broker.gateway.http.bodies import NAME, Time, stamp
 
-GROUP = r"^[a-z0-9-]{1,32}$"
-DEVICE = r"^[a-z0-9-]{1,32}$"
 KEY_MOST = 1024  # characters: a line that a board prints has some 240
 
 Key = Annotated[
@@ -67,8 +65,8 @@ class EnrolmentWish(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    group: Annotated[str, Field(pattern=GROUP)]
-    device: Annotated[str, Field(pattern=DEVICE, description="Its name.")]
+    group: Annotated[str, Field(pattern=NAME)]
+    device: Annotated[str, Field(pattern=NAME, description="Its name.")]
     public: Key
 
 
