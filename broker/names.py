@@ -10,6 +10,7 @@ import re
 
 from agent.wire import topics
 
+ANNOUNCED_MOST = 3  # labels of a deployment, in a text of 255 bytes (broker/transport/announce.py)
 LABEL = re.compile(r"[a-z0-9-]{1,32}(=[a-z0-9-]{1,32})?")
 RULE = "1 to 32 of a-z, 0-9 and -, and no - first or last"
 

@@ -18,12 +18,11 @@ from agent.wire.topics import valid_name
 from broker.coordinator.protocols import registry
 from broker.coordinator.schedule import INTERVAL_LEAST, INTERVAL_MOST
 from broker.errors import HumError
-from broker.names import fits_label
+from broker.names import ANNOUNCED_MOST, fits_label
 
 SEALS = ("cohort", "fleet")  # a seal's place is its number in the roster
 SECONDS_LEAST = 0.1
 LABELS_MOST = 64
-ANNOUNCED_MOST = 3  # as broker/transport/announce.py has it, whose library takes a while to import
 COMMAND_MOST = 1024  # characters
 HOST = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_-]{0,62})(\.[A-Za-z0-9_]([A-Za-z0-9_-]{0,62}))*\.?")
 PREFIX = re.compile(r"(?=.{1,64}$)[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*")

@@ -13,13 +13,12 @@ from zeroconf import InterfaceChoice, ServiceInfo
 from zeroconf.asyncio import AsyncZeroconf
 
 from broker.errors import HumError
-from broker.names import fits_label
+from broker.names import ANNOUNCED_MOST, fits_label
 
 log = logging.getLogger("hum.coordinator")
 
 SERVICE = "_hum._tcp.local."
 LEAVE_S = 5.0
-LABELS_MOST = 3  # in a text of 255 bytes
 ANNOUNCE_S = 60.0  # a name that others have is changed again and again, a second each
 
 
@@ -47,8 +46,8 @@ async def announced(
     beside what happens inside. Where it fails, one line in the log says so, no more. Raises
     LabelsError.
     """
-    if len(labels) > LABELS_MOST or not all(map(fits_label, labels)):
-        raise LabelsError(f"{', '.join(labels)}: at most {LABELS_MOST} labels are announced, NAME or NAME=VALUE")
+    if len(labels) > ANNOUNCED_MOST or not all(map(fits_label, labels)):
+        raise LabelsError(f"{', '.join(labels)}: at most {ANNOUNCED_MOST} labels are announced, NAME or NAME=VALUE")
     if wanted is False:
         yield
         return
